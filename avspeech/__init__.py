@@ -1,0 +1,48 @@
+"""avspeech: from a talking-face video to words, in noise.
+
+The folders are the flow of one utterance, in this order; a stage imports only itself and the stages above it.
+
+    timebase, sequence   the clocks; lengths, masks, padding
+    media/               a path                   -> frames at 25 fps, ``audio_S`` at 16 kHz in [-1, 1]
+    roi/                 frames                   -> ``mouth_THW``, 96x96 grey lips
+    features/            ``audio_S``, lips        -> ``fbank_TF`` (104 at 25 Hz), ``mfcc_AF``, 88x88 clips
+    degrade/             clean streams            -> the same with noise at an SNR
+    text/                a transcript             -> tokens, and text back
+    units/               vectors                  -> a k-means codebook, ``units_T``
+    data/                a manifest               -> ``AVBatch``
+    models/              a batch                  -> ``memory_BTD``, ``logits_BTK``, ``logits_BLV``
+    objectives/          logits, targets, masks   -> loss and accuracy
+    decoding/            model, memory            -> hypotheses
+    evaluation/          references, hypotheses   -> error rates, intervals, report
+    training/            everything above         -> a model file
+    train, evaluate      the verbs: ``python -m avspeech.train``, ``python -m avspeech.evaluate``
+
+Tensors carry their axes as a suffix: B utterance, S sample at 16 kHz, A acoustic frame at 100 Hz, T frame at 25 Hz,
+F feature, H W pixels, D width, N head, L text token, V vocabulary, K unit, M selected positions.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "read_frames": "avspeech.media.video",
+    "read_audio": "avspeech.media.audio",
+    "extract_mouth": "avspeech.roi.mouth",
+    "fbank_TF": "avspeech.features.logfbank",
+    "mix_at_snr": "avspeech.degrade.noise",
+    "Utterance": "avspeech.data.manifest",
+    "read_manifest": "avspeech.data.manifest",
+    "write_manifest": "avspeech.data.manifest",
+    "load_model": "avspeech.models.files",
+    "save_model": "avspeech.models.files",
+}
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public function on first use, so that importing the package is cheap."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'avspeech' has no attribute {name!r}")
