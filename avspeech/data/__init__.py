@@ -1,0 +1,1 @@
+"""A manifest in, batches (`AVBatch`) out."""

@@ -1,0 +1,79 @@
+"""Shared: a tiny corpus with sound, moving mouths, word times and units, drawn on the spot."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avspeech.data.manifest import Utterance, Word, write_manifest
+from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME
+
+WORDS = ("pa", "mo", "fi", "su")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def draw_clip(words: list[str], frames_per_word: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a mouth clip (T, 96, 96) and its sound: each word has its own opening and its own tone."""
+    rng = np.random.default_rng(seed)
+    frames, tones = [], []
+    rows, columns = np.mgrid[-48:48, -48:48]
+    for word in words:
+        kind = WORDS.index(word)
+        for t in range(frames_per_word):
+            height = 2 + 6 * kind * np.sin(np.pi * (t + 0.5) / frames_per_word)
+            inside = (columns / 26) ** 2 + (rows / max(height, 1)) ** 2 < 1
+            frames.append(np.where(inside, 60, 150) + rng.integers(-6, 7, (96, 96)))
+        time_S = np.arange(frames_per_word * SAMPLES_PER_FRAME) / SAMPLE_RATE
+        tones.append(0.3 * np.sin(2 * np.pi * 200 * (kind + 1) * time_S))
+    audio_S = np.concatenate(tones) + 0.002 * rng.standard_normal(len(frames) * SAMPLES_PER_FRAME)
+    return np.stack(frames).clip(0, 255).astype(np.uint8), audio_S.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """Return a folder with train.jsonl and val.jsonl (and .km beside each): 12 and 4 clips of 2 to 4 words."""
+    from avspeech.media.audio import write_wav
+    from avspeech.media.video import write_video
+
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(7)
+    for split, count in (("train", 12), ("val", 4)):
+        utterances, units = [], []
+        for number in range(count):
+            words = [WORDS[i] for i in rng.integers(0, len(WORDS), 2 + number % 3)]
+            mouth_THW, audio_S = draw_clip(words, 6, seed=number)
+            name = f"{split}{number}"
+            write_video(folder / f"{name}.mp4", mouth_THW)
+            write_wav(folder / f"{name}.wav", audio_S)
+            times = tuple(Word(word, 0.24 * i, 0.24 * (i + 1)) for i, word in enumerate(words))
+            utterances.append(
+                Utterance(
+                    id=name,
+                    audio=folder / f"{name}.wav",
+                    mouth=folder / f"{name}.mp4",
+                    num_frames=len(mouth_THW),
+                    num_samples=len(audio_S),
+                    text=" ".join(words),
+                    language="en",
+                    speaker=f"speaker{number % 3}",
+                    words=times,
+                )
+            )
+            units.append(" ".join(str(WORDS.index(word)) for word in words for _ in range(6)))
+        write_manifest(folder / f"{split}.jsonl", utterances)
+        (folder / f"{split}.km").write_text("\n".join(units) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer_file(corpus) -> Path:
+    """Return a word tokenizer for the tiny corpus."""
+    from avspeech.text.tokenizer import Tokenizer
+
+    Tokenizer.fit([" ".join(WORDS)], "words").save(corpus / "tokenizer.json")
+    return corpus / "tokenizer.json"

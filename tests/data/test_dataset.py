@@ -1,0 +1,125 @@
+"""Samples: both streams of one length, augmentation repeatable, broken clips named and passed over."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from avspeech.data.dataset import AugmentConfig, AVDataset, NothingReadable, SampleKey, SpanConfig
+from avspeech.data.manifest import ManifestError, read_manifest, read_units
+from avspeech.degrade.noise import NoiseConfig
+from avspeech.degrade.sources import TrainingNoise, Voice
+from avspeech.features.logfbank import fbank_TF
+from avspeech.media.audio import read_audio
+from avspeech.media.video import read_grey_clip
+from avspeech.text.tokenizer import Tokenizer
+
+SPANS = SpanConfig(start=1.0, end=1.0, max_words=2, margin=1)
+
+
+@pytest.fixture
+def utterances(corpus):
+    return read_manifest(corpus / "train.jsonl")
+
+
+def test_evaluation_loads_the_centre_and_the_whole_clip(corpus, utterances):
+    sample = AVDataset(utterances, units=read_units(corpus / "train.km"))[1]
+    mouth_THW = read_grey_clip(utterances[1].mouth)
+    audio_S = torch.from_numpy(read_audio(utterances[1].audio))
+    assert torch.equal(sample.video_THW, torch.from_numpy(mouth_THW[:, 4:92, 4:92].copy()))
+    torch.testing.assert_close(sample.audio_TF, fbank_TF(audio_S, len(mouth_THW)), rtol=1e-3, atol=1e-3)
+    assert len(sample.audio_TF) == len(sample.video_THW) == len(sample.units_T) == sample.num_frames
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
+    def load(key, seed=0):
+        noise = TrainingNoise(NoiseConfig(probability=1.0), [Voice(u.id, u.audio, u.speaker) for u in utterances])
+        return AVDataset(utterances, augment=AugmentConfig(time_masks=1), noise=noise, spans=SPANS, seed=seed)[key]
+
+    one, again = load(SampleKey(3, 1)), load(SampleKey(3, 1))
+    assert torch.equal(one.video_THW, again.video_THW)
+    assert torch.equal(one.audio_TF, again.audio_TF)
+    for other in (load(SampleKey(3, 2)), load(SampleKey(3, 1), seed=1)):
+        assert other.video_THW.shape != one.video_THW.shape or not torch.equal(other.video_THW, one.video_THW)
+
+
+def test_a_word_span_carries_the_words_that_it_shows(utterances, tokenizer_file):
+    tokenizer = Tokenizer.load(tokenizer_file)
+    augment = AugmentConfig(random_crop=False, flip=0.0)
+    spans = SpanConfig(start=1.0, end=1.0, max_words=2, margin=0)
+    units = [[int(unit) for word in u.text.split() for unit in [tokenizer.encode(word)[0]] * 6] for u in utterances]
+    dataset = AVDataset(utterances, tokenizer=tokenizer, units=units, augment=augment, spans=spans)
+    seen = set()
+    for index in range(len(utterances)):
+        sample = dataset[SampleKey(index)]
+        words = sample.text.split()
+        seen.add(len(words))
+        assert sample.num_frames == 6 * len(words)
+        assert sample.units_T.tolist() == [unit for word in words for unit in tokenizer.encode(word) * 6]
+        assert sample.tokens_L.tolist() == tokenizer.encode(sample.text)
+        assert f" {sample.text} " in f" {utterances[index].text} "
+    assert seen == {1, 2}
+
+
+def test_the_chance_of_a_span_falls():
+    spans = SpanConfig(start=1.0, end=0.25, steps=100)
+    assert [spans.chance(step) for step in (0, 50, 100, 900)] == [1.0, 0.625, 0.25, 0.25]
+
+
+def test_the_videos_length_wins(utterances, tmp_path):
+    from avspeech.media.audio import write_wav
+
+    write_wav(tmp_path / "short.wav", np.full(3000, 0.1, dtype=np.float32))
+    short = replace(utterances[0], audio=tmp_path / "short.wav")
+    sample = AVDataset([short])[0]
+    assert len(sample.audio_TF) == len(sample.video_THW)
+    assert sample.audio_TF[-1].abs().sum() == 0
+    assert sample.audio_TF[0].abs().sum() > 0
+
+
+def test_units_at_100_hz_are_thinned_and_missing_ones_are_not_scored(utterances):
+    units = [list(range(20))] * len(utterances)
+    sample = AVDataset(utterances, units=units, units_rate=100)[0]
+    assert sample.units_T[:5].tolist() == [0, 4, 8, 12, 16]
+    assert set(sample.units_T[5:].tolist()) == {-100}
+
+
+def test_audio_only_never_opens_the_video(utterances, tmp_path):
+    blind = [replace(u, mouth=tmp_path / "none.mp4") for u in utterances]
+    sample = AVDataset(blind, modality="audio")[0]
+    assert sample.video_THW is None
+    assert len(sample.audio_TF) == utterances[0].num_frames
+
+
+def test_a_broken_clip_is_named_and_training_goes_on(utterances, tmp_path, caplog):
+    (tmp_path / "broken.mp4").write_text("no video")
+    broken = [replace(utterances[0], mouth=tmp_path / "broken.mp4"), *utterances[1:3]]
+    assert AVDataset(broken, augment=AugmentConfig())[SampleKey(0)].id == utterances[1].id
+    assert utterances[0].id in caplog.text
+    assert "broken.mp4" in caplog.text
+    assert AVDataset(broken)[0] is None
+    with pytest.raises(NothingReadable):
+        AVDataset(broken[:1], augment=AugmentConfig())[SampleKey(0)]
+
+
+def test_the_cache_changes_nothing_and_keeps_its_limit(utterances):
+    plain = AVDataset(utterances, augment=AugmentConfig(), seed=4)
+    cached = AVDataset(utterances, augment=AugmentConfig(), seed=4, cache_bytes=400_000)
+    for _ in range(2):
+        for index in range(len(utterances)):
+            one, other = plain[SampleKey(index, 1)], cached[SampleKey(index, 1)]
+            assert torch.equal(one.video_THW, other.video_THW)
+            assert torch.equal(one.audio_TF, other.audio_TF)
+    assert 0 < cached._cached_bytes <= 400_000
+
+
+def test_what_the_manifest_lacks_is_named(utterances, tokenizer_file):
+    with pytest.raises(ManifestError, match=r"train0.*'mouth'"):
+        AVDataset([replace(utterances[0], mouth=None)])
+    with pytest.raises(ManifestError, match="'text'"):
+        AVDataset([replace(utterances[0], text=None)], tokenizer=Tokenizer.load(tokenizer_file))
+    with pytest.raises(ManifestError, match="'words'"):
+        AVDataset([replace(utterances[0], words=None)], augment=AugmentConfig(), spans=SPANS)
+    with pytest.raises(ManifestError, match="2 unit sequences for 12"):
+        AVDataset(utterances, units=[[1], [2]])
