@@ -1,0 +1,174 @@
+"""The AV-HuBERT encoder: two streams at 25 Hz -> one memory.
+
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3): front ends, modality fusion, convolutional positions,
+Transformer. The released configurations are pre-norm, the base ones too. Where we differ: padding is left out of
+the lip front end (see frontends.py), so that neither it nor a dropped stream can be seen.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from avspeech.models.blocks import ConvPositions, EncoderBlock
+from avspeech.models.frontends import VideoConfig, VideoFrontend
+from avspeech.models.fusion import VIDEO, Fusion
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Size of the fused encoder. Defaults are AV-HuBERT Base."""
+
+    width: int = 768
+    """Channels of the residual stream."""
+    depth: int = 12
+    """Transformer blocks."""
+    num_heads: int = 12
+    """Attention heads per block."""
+    ffn_width: int = 3072
+    """Inner channels of the feed-forward layers."""
+    pre_norm: bool = True
+    """Normalise before each sub-layer (all released models) or after it."""
+    audio_features: int = 104
+    """Channels of the audio input at 25 Hz: 4 stacked frames of 26 filterbanks."""
+    video: VideoConfig = VideoConfig()
+    """The lip front end."""
+    position_kernel: int = 128
+    """Frames that the convolutional positions see."""
+    position_groups: int = 16
+    """Groups of the convolutional positions."""
+    dropout: float = 0.1
+    """After each sub-layer and after the positions."""
+    attention_dropout: float = 0.1
+    """On the attention weights."""
+    activation_dropout: float = 0.0
+    """Inside the feed-forward layers."""
+    input_dropout: float = 0.1
+    """On the fused stream."""
+    layer_drop: float = 0.05
+    """Chance that a block is skipped in training."""
+    frontend_grad_scale: float = 1.0
+    """Factor on the gradient into the front ends; AV-HuBERT pre-trains with 0.1."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.num_heads:
+            raise ValueError(f"encoder.width={self.width} is not a multiple of encoder.num_heads={self.num_heads}")
+        if self.width % self.position_groups:
+            raise ValueError(
+                f"encoder.width={self.width} is not a multiple of encoder.position_groups={self.position_groups}"
+            )
+
+
+class AVEncoder(nn.Module):
+    """Audio and video streams -> contextual memory.
+
+    ``forward`` runs the parts in order; pre-training calls them one by one to mask in between:
+    ``audio_stream`` and ``video_stream``, ``fusion.join``, ``fuse``, ``contextualize``.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.audio_project = nn.Linear(config.audio_features, config.width)
+        self.video_frontend = VideoFrontend(config.video, config.width)
+        self.fusion = Fusion(config.width)
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.positions = ConvPositions(config.width, config.position_kernel, config.position_groups)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = nn.LayerNorm(config.width)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(
+                config.width,
+                config.num_heads,
+                config.ffn_width,
+                config.pre_norm,
+                config.dropout,
+                config.attention_dropout,
+                config.activation_dropout,
+            )
+            for _ in range(config.depth)
+        )
+
+    def forward(
+        self,
+        audio_BTF: Tensor | None,
+        video_BTHW: Tensor | None,
+        valid_BT: Tensor,
+        keep_B2: Tensor | None = None,
+        layer: int | None = None,
+    ) -> Tensor:
+        """Return the memory, (B, T, D); what stands in padded frames means nothing.
+
+        Args:
+            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio at all.
+            video_BTHW: grey lip clip, uint8, or float already normalised; None: no video at all.
+            valid_BT: bool, True where a frame is real.
+            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
+            layer: return the output of block 1, 2, ... without the final norm, 0 the fused input;
+                None: the end of the encoder.
+
+        Raises:
+            ValueError: both streams are None, the streams' lengths differ, or there is no such layer.
+        """
+        streams_BTE = self.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2)
+        return self.contextualize(self.fuse(streams_BTE), valid_BT, layer)
+
+    extract = forward  # the name that data_prep and experiments use for features of a layer
+
+    def join_streams(
+        self, audio_BTF: Tensor | None, video_BTHW: Tensor | None, valid_BT: Tensor, keep_B2: Tensor | None = None
+    ) -> Tensor:
+        """Return both embedded streams side by side, (B, T, 2 D), before fusion; arguments as in ``forward``."""
+        if audio_BTF is None and video_BTHW is None:
+            raise ValueError("audio and video are both None; an encoder needs at least one stream")
+        audio_BTD = video_BTD = None
+        if audio_BTF is not None:
+            audio_BTD = self.audio_project(audio_BTF)
+        if video_BTHW is not None:
+            if video_BTHW.shape[1] != valid_BT.shape[1]:
+                raise ValueError(
+                    f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)} differ in frames; "
+                    "trim the streams to the same 25 Hz length in data/dataset.py"
+                )
+            keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
+            video_BTD = self.video_frontend(video_BTHW, valid_BT, keep_B)
+        if audio_BTD is None:
+            assert video_BTD is not None
+            audio_BTD = torch.zeros_like(video_BTD)
+        elif video_BTD is None:
+            video_BTD = torch.zeros_like(audio_BTD)
+        scale = self.config.frontend_grad_scale
+        return self.fusion.join(scale_gradient(audio_BTD, scale), scale_gradient(video_BTD, scale), keep_B2)
+
+    def fuse(self, streams_BTE: Tensor) -> Tensor:
+        """Return the Transformer's input, (B, T, D), from the streams side by side."""
+        return self.input_dropout(self.fusion(streams_BTE))
+
+    def contextualize(self, x_BTD: Tensor, valid_BT: Tensor, layer: int | None = None) -> Tensor:
+        """Run positions and Transformer; ``layer`` as in ``forward``."""
+        if layer is not None and not 0 <= layer <= len(self.blocks):
+            raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
+        if layer == 0:
+            return x_BTD
+        x_BTD = torch.where(valid_BT[..., None], x_BTD, 0)
+        x_BTD = x_BTD + self.positions(x_BTD)
+        if not self.config.pre_norm:
+            x_BTD = self.norm(x_BTD)
+        x_BTD = self.dropout(x_BTD)
+        allowed_B11T = valid_BT[:, None, None]
+        for number, block in enumerate(self.blocks, start=1):
+            skip = self.training and self.config.layer_drop > 0 and torch.rand(()).item() < self.config.layer_drop
+            if not skip:
+                x_BTD = block(x_BTD, allowed_B11T)
+            if number == layer:
+                return x_BTD
+        return self.norm(x_BTD) if self.config.pre_norm else x_BTD
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """Return ``x`` itself, whose gradient is multiplied by ``scale`` on the way back."""
+    if scale == 1.0 or not x.requires_grad:
+        return x
+    x = x.view_as(x)
+    x.register_hook(lambda gradient: gradient * scale)
+    return x

@@ -1,0 +1,139 @@
+"""The model file: safetensors whose header carries the configuration; no Lightning, no pickle, no paths.
+
+What evaluation and users load. The header holds ``kind`` (which class), ``config`` (its sizes) and, for a
+recogniser, the tokenizer, so that the one file turns clips into text.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.recognizer import Recognizer, RecognizerConfig
+
+FORMAT = "1"
+
+
+class ModelFileError(ValueError):
+    """A file is no model file of ours, or does not fit what it is wanted for."""
+
+
+def save_model(path: str | Path, model: Recognizer | ClusterPredictor) -> None:
+    """Write a model file; it appears only when whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, Recognizer):
+        kind, config = "recognizer", {"recognizer": dataclasses.asdict(model.config), "vocab_size": model.vocab_size}
+        config["tokenizer"] = model.tokenizer_config
+    else:
+        kind = "cluster_predictor"
+        config = {"encoder": dataclasses.asdict(model.encoder.config), "num_units": model.num_units}
+        config |= {"mask_features": model.mask_features, "unit_width": model.unit_width}
+    header = {"format": FORMAT, "kind": kind, "config": json.dumps(config)}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    unfinished = path.with_name(path.name + ".part")
+    save_file(weights, unfinished, metadata=header)
+    unfinished.rename(path)
+
+
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recognizer | ClusterPredictor:
+    """Load a model file, in evaluation mode.
+
+    Raises:
+        ModelFileError: the file is missing, broken, no model file, or of a later format.
+    """
+    header, weights = _read(path, device)
+    config = json.loads(header["config"])
+    model: Recognizer | ClusterPredictor
+    if header["kind"] == "recognizer":
+        sizes = build_config(RecognizerConfig, config["recognizer"])
+        model = Recognizer(sizes, config["vocab_size"], config["tokenizer"])
+    elif header["kind"] == "cluster_predictor":
+        encoder = build_config(EncoderConfig, config.pop("encoder"))
+        model = ClusterPredictor(encoder, **config)
+    else:
+        raise ModelFileError(f"{path} holds a {header['kind']!r}, this version knows recognizer and cluster_predictor")
+    model.to(device)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def load_recognizer(path: str | Path, device: torch.device | str = "cpu") -> Recognizer:
+    """Load a model file that must hold a recogniser.
+
+    Raises:
+        ModelFileError: as ``load_model``, or the model only predicts units.
+    """
+    model = load_model(path, device)
+    if not isinstance(model, Recognizer):
+        raise ModelFileError(f"{path} is a pre-trained model without a text head; fine-tune it first")
+    return model
+
+
+def load_encoder(path: str | Path, encoder: nn.Module) -> None:
+    """Copy the encoder of a model file, of either kind, into ``encoder``.
+
+    Raises:
+        ModelFileError: as ``load_model``, or the encoders differ in size; the message names the weights.
+    """
+    _, weights = _read(path, "cpu")
+    prefix = "encoder."
+    given = {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    own = encoder.state_dict()
+    missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+    shapes = [
+        f"{name}: {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} here"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    if missing or unknown or shapes:
+        raise ModelFileError(
+            f"{path} has another encoder than this run's config; missing: {missing[:5]}, unknown: {unknown[:5]}, "
+            f"of another shape: {shapes[:5]}"
+        )
+    encoder.load_state_dict(given)
+
+
+def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(str(path), framework="pt", device=str(device)) as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
+    if "kind" not in header or "config" not in header:
+        raise ModelFileError(f"{path} is a safetensors file without our header; wanted one written by save_model")
+    if header.get("format") != FORMAT:
+        raise ModelFileError(f"{path} has format {header.get('format')}, this version reads {FORMAT}; update avspeech")
+    return header, weights
+
+
+def build_config(kind: type, values: dict[str, Any]) -> Any:
+    """Return the dataclass ``kind`` from plain values, nested dataclasses and tuples included.
+
+    Raises:
+        ModelFileError: a field that this version does not know.
+    """
+    hints = typing.get_type_hints(kind)
+    if unknown := sorted(set(values) - set(hints)):
+        raise ModelFileError(f"{kind.__name__} has no field {', '.join(unknown)}; the file is from another version")
+    return kind(**{name: _build(hints[name], value) for name, value in values.items()})
+
+
+def _build(hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        hint = next((kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind)), hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return build_config(typing.cast(type, hint), value)
+    if isinstance(value, list) and typing.get_origin(hint) is tuple:
+        return tuple(value)
+    return value

@@ -1,0 +1,140 @@
+"""Front ends: filterbanks and lip clips, each to the encoder's width at 25 Hz.
+
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3 and appendix A): the audio needs one linear layer,
+the lips a 3-D convolution followed by a ResNet-18 with PReLU on every frame. Where we differ: the
+network runs on the real frames only. Padding, and clips whose video is dropped, cost nothing and do not
+enter the BatchNorm statistics; the features of real frames are the same, because the padding around a
+clip is zero for the 3-D convolution either way.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from avspeech.features.clip import normalize_clips
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """Size of the lip front end. Defaults are AV-HuBERT's; small ones train on a CPU."""
+
+    input_size: int = 88
+    """Side of the square clip in pixels."""
+    shrink: int = 1
+    """Average pooling of the pixels before the stem; 2 turns 88 into 44."""
+    stem_frames: int = 5
+    """Frames that the first convolution sees; odd."""
+    stem_kernel: int = 7
+    """Side of the first convolution's kernel in pixels; odd."""
+    stem_width: int = 64
+    """Channels after the stem."""
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels of each residual stage; every stage after the first halves the map."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks in each stage."""
+
+    activation: Literal["prelu", "relu"] = "prelu"
+    """PReLU per channel as in AV-HuBERT; ReLU is a fifth faster on a CPU."""
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.blocks) or not self.widths:
+            raise ValueError(f"video.widths={self.widths} and video.blocks={self.blocks} must name the same stages")
+        if self.stem_frames % 2 == 0 or self.stem_kernel % 2 == 0:
+            raise ValueError(f"video.stem_frames={self.stem_frames}, video.stem_kernel={self.stem_kernel} must be odd")
+        if self.input_size % self.shrink:
+            raise ValueError(f"video.input_size={self.input_size} is not a multiple of video.shrink={self.shrink}")
+
+
+def make_activation(kind: str, width: int) -> nn.Module:
+    """Return a PReLU with a slope for each channel, or a ReLU."""
+    return nn.PReLU(width) if kind == "prelu" else nn.ReLU(inplace=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut, an activation after the first and after the sum."""
+
+    def __init__(self, in_width: int, width: int, stride: int, activation: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_width, width, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.act1 = make_activation(activation, width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.act2 = make_activation(activation, width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_width != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x_MCHW: Tensor) -> Tensor:
+        """Return the block's output, (M, width, H / stride, W / stride)."""
+        y_MCHW = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x_MCHW)))))
+        return self.act2(y_MCHW + self.shortcut(x_MCHW))
+
+
+class VideoFrontend(nn.Module):
+    """Lip clip -> one vector of ``width`` per frame."""
+
+    def __init__(self, config: VideoConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        kernel = (config.stem_frames, config.stem_kernel, config.stem_kernel)
+        self.stem = nn.Conv3d(1, config.stem_width, kernel, bias=False)
+        self.stem_norm = nn.BatchNorm2d(config.stem_width)
+        self.stem_act = make_activation(config.activation, config.stem_width)
+        stages, in_width = [], config.stem_width
+        for number, (stage_width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
+            for block in range(blocks):
+                stride = 2 if number and not block else 1
+                stages.append(ResidualBlock(in_width, stage_width, stride, config.activation))
+                in_width = stage_width
+        self.trunk = nn.Sequential(*stages)
+        self.project = nn.Linear(in_width, width)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, video_BTHW: Tensor, valid_BT: Tensor, keep_B: Tensor | None = None) -> Tensor:
+        """Return lip features, (B, T, D), zero where a frame is padding or its clip is not kept.
+
+        Args:
+            video_BTHW: uint8 grey clip, or float already normalised (0 = the mean grey).
+            valid_BT: bool, True where a frame is real.
+            keep_B: bool, False where the whole clip is to be skipped. None keeps every clip.
+
+        Raises:
+            ValueError: the clip has another size than ``config.input_size``.
+        """
+        size = self.config.input_size
+        if video_BTHW.shape[-2:] != (size, size):
+            raise ValueError(
+                f"video is {tuple(video_BTHW.shape[-2:])} pixels, this model wants {size}x{size}: "
+                "crop it in data/dataset.py or set encoder.video.input_size"
+            )
+        if video_BTHW.is_floating_point():
+            video_BTHW = torch.where(valid_BT[..., None, None], video_BTHW, 0)
+        else:
+            video_BTHW = normalize_clips(video_BTHW, valid_BT)
+        video_BTHW = video_BTHW.to(self.project.weight.dtype)
+        compute_BT = valid_BT if keep_B is None else valid_BT & keep_B[:, None]
+        features_BTD = video_BTHW.new_zeros((*valid_BT.shape, self.project.out_features))
+        x_MFHW = self._windows(video_BTHW, compute_BT)
+        if len(x_MFHW) == 0:  # every parameter must stay in the graph, or DDP waits for its gradient
+            return features_BTD + 0 * sum(parameter.sum() for parameter in self.parameters())
+        # A one-channel 3-D convolution is a 2-D convolution whose channels are the neighbouring frames.
+        x_MCHW = F.conv2d(x_MFHW, self.stem.weight[:, 0], stride=2, padding=self.config.stem_kernel // 2)
+        x_MCHW = self.stem_act(self.stem_norm(x_MCHW))
+        x_MCHW = self.trunk(F.max_pool2d(x_MCHW, 3, 2, 1))
+        features_MD = self.project(x_MCHW.mean(dim=(2, 3)))
+        features_BTD = features_BTD.to(features_MD.dtype)  # under autocast the layer's dtype is not the weights'
+        return features_BTD.masked_scatter(compute_BT[..., None], features_MD)
+
+    def _windows(self, video_BTHW: Tensor, compute_BT: Tensor) -> Tensor:
+        """Return for each frame to compute its neighbours as channels, (M, stem_frames, H, W), channels last."""
+        if self.config.shrink > 1:
+            video_BTHW = F.avg_pool2d(video_BTHW, self.config.shrink)
+        reach = self.config.stem_frames // 2
+        padded_BTHW = F.pad(video_BTHW, (0, 0, 0, 0, reach, reach))
+        return padded_BTHW.unfold(1, self.config.stem_frames, 1)[compute_BT].permute(0, 3, 1, 2)

@@ -1,0 +1,80 @@
+"""Fuse an audio and a video stream on the 25 Hz clock, tolerating the loss of one.
+
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.2) zeroes a dropped stream, concatenates audio and
+video in that order, normalises and projects back. Which streams survive is an argument here, not a coin
+tossed inside ``forward``: training draws it with ``draw_keep``, evaluation fixes it, and both run the
+same lines. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default.
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+AUDIO, VIDEO = 0, 1  # columns of keep_B2
+
+
+class Fusion(nn.Module):
+    """Concatenate two streams, normalise, project back to ``width`` channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * width)
+        self.project = nn.Linear(2 * width, width)
+
+    def join(self, audio_BTD: Tensor, video_BTD: Tensor, keep_B2: Tensor | None = None) -> Tensor:
+        """Return the two streams side by side, (B, T, 2 D), zero where a stream is dropped.
+
+        Args:
+            audio_BTD: audio features at 25 Hz, any float dtype.
+            video_BTD: lip features, same shape as the audio.
+            keep_B2: bool, column AUDIO and column VIDEO; False silences that stream for that utterance.
+                None keeps both.
+
+        Raises:
+            ValueError: the two streams differ in shape.
+        """
+        if audio_BTD.shape != video_BTD.shape:
+            raise ValueError(
+                f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)} must both be "
+                "(B, T, D); trim them to the same 25 Hz length in data/dataset.py"
+            )
+        if keep_B2 is not None:  # torch.where, not a product: a NaN in a dropped stream must not leak
+            audio_BTD = torch.where(keep_B2[:, AUDIO, None, None], audio_BTD, 0)
+            video_BTD = torch.where(keep_B2[:, VIDEO, None, None], video_BTD, 0)
+        return torch.cat([audio_BTD, video_BTD], dim=-1)
+
+    def forward(self, streams_BTE: Tensor) -> Tensor:
+        """Return the fused stream, (B, T, D), from the two side by side, (B, T, 2 D)."""
+        return self.project(self.norm(streams_BTE))
+
+
+def draw_keep(
+    batch_size: int,
+    p_drop: float,
+    p_audio: float,
+    generator: Generator | None = None,
+    per_batch: bool = False,
+) -> Tensor:
+    """Draw ``keep_B2``: with ``p_drop`` an utterance loses one stream, the audio with ``p_audio``.
+
+    No utterance loses both. Each draws for itself unless ``per_batch`` (AV-HuBERT's rule): one draw per
+    batch makes the gradient of a small batch all-audio or all-video.
+    """
+    draws = 1 if per_batch else batch_size
+    drop_B = torch.rand(draws, generator=generator) < p_drop
+    audio_B = torch.rand(draws, generator=generator) < p_audio
+    return torch.stack([~(drop_B & audio_B), ~(drop_B & ~audio_B)], dim=1).expand(batch_size, 2)
+
+
+def fixed_keep(batch_size: int, modality: str) -> Tensor | None:
+    """Return ``keep_B2`` for a modality by name: ``audio``, ``video`` or ``audio+video`` (None: keep both).
+
+    Raises:
+        ValueError: another name.
+    """
+    if modality == "audio+video":
+        return None
+    if modality not in ("audio", "video"):
+        raise ValueError(f"modality {modality!r} is none of audio, video, audio+video")
+    keep_B2 = torch.zeros(batch_size, 2, dtype=torch.bool)
+    keep_B2[:, AUDIO if modality == "audio" else VIDEO] = True
+    return keep_B2

@@ -1,0 +1,72 @@
+"""Audio-visual recogniser: the encoder with a CTC head, a text decoder, or both.
+
+AV-HuBERT's fine-tuned models have the decoder (Shi et al. 2022, arXiv:2201.02184, section 4.1); CTC
+(Graves et al. 2006) is what small models on short commands learn fastest.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from avspeech.models.decoder import DecoderConfig, TextDecoder
+from avspeech.models.encoder import AVEncoder, EncoderConfig
+
+
+@dataclass(frozen=True)
+class RecognizerConfig:
+    """Encoder and the heads that turn its memory into text."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    """The fused encoder."""
+    decoder: DecoderConfig | None = DecoderConfig()
+    """The text decoder; null has none."""
+    ctc: bool = False
+    """Add a CTC head."""
+    ctc_upsample: int = 1
+    """CTC steps per 25 Hz frame; characters are too many for one a frame, 2 gives them room."""
+
+    def __post_init__(self) -> None:
+        if self.decoder is None and not self.ctc:
+            raise ValueError("recognizer.decoder is null and recognizer.ctc is false: set one, or there is no head")
+        if self.ctc_upsample < 1:
+            raise ValueError(f"recognizer.ctc_upsample={self.ctc_upsample} must be at least 1")
+
+
+class Recognizer(nn.Module):
+    """Two streams -> memory -> CTC logits and/or next-token logits.
+
+    Args:
+        config: sizes.
+        vocab_size: V, the tokenizer's; its id 0 doubles as the CTC blank.
+        tokenizer: the tokenizer's own config, carried along so that the model file alone gives text.
+    """
+
+    def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.tokenizer_config = config, vocab_size, tokenizer
+        self.encoder = AVEncoder(config.encoder)
+        width = config.encoder.width
+        self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None
+        self.decoder = TextDecoder(config.decoder, vocab_size, width) if config.decoder else None
+
+    def forward(
+        self,
+        audio_BTF: Tensor | None,
+        video_BTHW: Tensor | None,
+        valid_BT: Tensor,
+        keep_B2: Tensor | None = None,
+    ) -> Tensor:
+        """Return the memory, (B, T, D); arguments as in ``AVEncoder.forward``."""
+        return self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)
+
+    def ctc_logits(self, memory_BTD: Tensor) -> Tensor:
+        """Return CTC logits, (B, T * ctc_upsample, V).
+
+        Raises:
+            ValueError: the model has no CTC head.
+        """
+        if self.ctc_head is None:
+            raise ValueError("this model has no CTC head; decode with method 'attention' or train with ctc: true")
+        logits = self.ctc_head(memory_BTD)
+        return logits.unflatten(-1, (self.config.ctc_upsample, self.vocab_size)).flatten(1, 2)

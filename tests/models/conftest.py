@@ -1,0 +1,41 @@
+"""A tiny encoder and inputs for it."""
+
+import pytest
+import torch
+
+from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.frontends import VideoConfig
+
+TINY = EncoderConfig(
+    width=32,
+    depth=2,
+    num_heads=4,
+    ffn_width=64,
+    position_kernel=8,
+    position_groups=4,
+    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
+)
+
+
+@pytest.fixture
+def tiny() -> EncoderConfig:
+    return TINY
+
+
+@pytest.fixture
+def encoder() -> AVEncoder:
+    torch.manual_seed(0)
+    return AVEncoder(TINY).eval()
+
+
+@pytest.fixture
+def inputs():
+    """Return a function: frames -> audio (2, T, 104), video (2, T, 24, 24) uint8, valid (2, T)."""
+
+    def make(frames: int):
+        generator = torch.Generator().manual_seed(1)
+        audio_BTF = torch.randn(2, frames, 104, generator=generator)
+        video_BTHW = torch.randint(0, 256, (2, frames, 24, 24), generator=generator, dtype=torch.uint8)
+        return audio_BTF, video_BTHW, torch.ones(2, frames, dtype=torch.bool)
+
+    return make
