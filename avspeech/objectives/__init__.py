@@ -1,0 +1,1 @@
+"""What training minimises: logits, targets and masks in, loss and accuracy out."""

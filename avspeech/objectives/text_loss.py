@@ -1,0 +1,55 @@
+"""Losses of recognition: label-smoothed next token, and CTC."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avspeech.sequence import lengths_to_valid
+
+BLANK = 0
+
+
+def next_token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0.1, ignore: int = -100) -> Tensor:
+    """Return the label-smoothed cross-entropy, summed over tokens and divided by the number of sentences.
+
+    The smoothing mass is spread over the V - 1 other tokens and the right one keeps ``1 - smoothing``, as in
+    AV-HuBERT's fine-tuning (fairseq's rule; torch's own spreads over all V).
+
+    Args:
+        logits_BLV: logits of the next token.
+        targets_BL: int64, ``ignore`` where there is none.
+        smoothing: mass given to wrong tokens.
+        ignore: target that is not scored.
+    """
+    log_BLV = F.log_softmax(logits_BLV.float(), dim=-1)
+    scored_BL = targets_BL != ignore
+    right_BL = log_BLV.gather(-1, targets_BL.clamp(min=0)[..., None])[..., 0]
+    others = smoothing / (log_BLV.shape[-1] - 1)
+    loss_BL = -(1 - smoothing - others) * right_BL - others * log_BLV.sum(dim=-1)
+    return torch.where(scored_BL, loss_BL, 0).sum() / len(logits_BLV)
+
+
+def token_accuracy(logits_BLV: Tensor, targets_BL: Tensor, ignore: int = -100) -> Tensor:
+    """Return the share of scored tokens whose logit is the largest."""
+    scored_BL = targets_BL != ignore
+    right_BL = (logits_BLV.argmax(dim=-1) == targets_BL) & scored_BL
+    return right_BL.sum() / scored_BL.sum().clamp(min=1)
+
+
+def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BL: Tensor, target_lengths_B: Tensor) -> Tensor:
+    """Return the CTC loss per target token, averaged over the batch's tokens, in nats.
+
+    An utterance with more tokens (and repeats) than steps cannot be aligned; it contributes nothing.
+
+    Args:
+        logits_BTV: CTC logits; id 0 is the blank.
+        lengths_B: real steps of each row.
+        targets_BL: int64 token ids without blanks, padded with anything.
+        target_lengths_B: real tokens of each row.
+    """
+    log_TBV = F.log_softmax(logits_BTV.float(), dim=-1).transpose(0, 1)
+    targets_BL = torch.where(lengths_to_valid(target_lengths_B, targets_BL.shape[1]), targets_BL, BLANK)
+    loss_B = F.ctc_loss(
+        log_TBV, targets_BL, lengths_B, target_lengths_B, blank=BLANK, reduction="none", zero_infinity=True
+    )
+    return loss_B.sum() / target_lengths_B.sum().clamp(min=1)
