@@ -1,0 +1,54 @@
+"""Train by Lightning's command line; configurations compose along model, data and trainer.
+
+    python -m avspeech.train fit --config configs/pretrain/base.yaml --config configs/data/lrs3.yaml \
+        --config configs/trainer/gpu.yaml
+
+Precision, accumulation, devices, DDP and resuming (``--ckpt_path``) are Lightning's own flags. A run leaves two kinds
+of file: Lightning's ``.ckpt``, which resumes, and ``model.safetensors``, which evaluation and users load.
+"""
+
+import warnings
+from typing import Any
+
+import jsonargparse
+from lightning import Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from avspeech.training.callbacks import SaveModelFile, StepProgressBar
+
+
+class TrainCLI(LightningCLI):
+    """LightningCLI that always writes the model file and shows progress in steps."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(SaveModelFile, "model_file")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        settings = self._get(self.config_init, "trainer", default={})
+        if settings.get("enable_progress_bar") is not False:
+            kwargs["callbacks"] = [*(settings.get("callbacks") or []), StepProgressBar()]
+        return super().instantiate_trainer(**kwargs)
+
+
+def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
+    """Parse ``args`` (None: the command line) and run; with ``run=False`` only build trainer, model and data."""
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    # Lightning calls jsonargparse's former names; that is theirs to change.
+    warnings.filterwarnings("ignore", message="(?s).*(deprecated in v4|JsonargparseDeprecationWarning)")
+    return TrainCLI(
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        run=run,
+        args=args,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        trainer_defaults={
+            "max_epochs": -1,  # the training order has no end: runs are counted in steps
+            "use_distributed_sampler": False,  # TrainingBatches shares the batches out itself
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Callbacks: write the model file, show progress in steps."""
+
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from avspeech.models.files import save_model
+
+
+class SaveModelFile(Callback):
+    """Write the model file at the end of training, and whenever a checkpoint is saved.
+
+    Args:
+        path: where; null writes ``model.safetensors`` into ``trainer.default_root_dir``.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
+        self._write(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            path = Path(self.path) if self.path else Path(trainer.default_root_dir) / "model.safetensors"
+            save_model(path, pl_module.model)  # type: ignore[arg-type]
+
+
+class StepProgressBar(TQDMProgressBar):
+    """Progress towards ``trainer.max_steps``; the training order has no epochs to count."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches

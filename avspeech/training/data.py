@@ -1,0 +1,192 @@
+"""``AVDataModule``: manifests in, batches out, in an order that a resumed run takes up where it was left."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from avspeech.data.batching import SampleKey, TrainingBatches, collate, plan_batches
+from avspeech.data.dataset import AugmentConfig, AVDataset, Modality, SpanConfig
+from avspeech.data.manifest import ManifestError, Utterance, read_manifest, read_units
+from avspeech.degrade.noise import NoiseConfig
+from avspeech.degrade.sources import TrainingNoise, Voice
+from avspeech.features.clip import CLIP_SIZE
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How utterances are put together."""
+
+    max_frames: int = 1000
+    """Budget of a batch in frames at 25 Hz, padding included; AV-HuBERT's 1000 is 40 s."""
+    max_clips: int = 1000
+    """Most utterances in a batch."""
+    shortest: int = 1
+    """Shorter training clips, in frames, are left out."""
+    longest: int | None = None
+    """Longer training clips, in frames, are left out; see augment.max_frames for cutting them instead."""
+
+
+class AVDataModule(LightningDataModule):
+    """Training and validation batches of a corpus.
+
+    The training order has no end, so a run's length is ``trainer.max_steps``. The tokenizer and the clip size are the
+    model's; they are taken from the module that is trained.
+
+    Args:
+        train: manifest of the training clips.
+        val: manifest of the validation clips; null runs no validation.
+        modality: which streams are loaded; give an audio-only model ``audio``, and no video is decoded.
+        train_units: unit file (.km) of the training manifest, for pre-training.
+        val_units: unit file of the validation manifest.
+        units_rate: units per second in these files: 25, or 100 for MFCC units.
+        batches: budget.
+        augment: what training does to the streams.
+        noise: what training adds to the audio.
+        noise_manifest: clips that babble is made of; null takes the training manifest.
+        val_noise: noise in validation, the same every time; null validates on clean audio.
+        spans: train on a few words at a time.
+        num_workers: processes that load, for training.
+        cache_gb: memory for decoded streams, in each process.
+        seed: of order, augmentation and noise.
+    """
+
+    def __init__(
+        self,
+        train: str,
+        val: str | None = None,
+        modality: Literal["audio", "video", "audio+video"] = "audio+video",
+        train_units: str | None = None,
+        val_units: str | None = None,
+        units_rate: int = 25,
+        batches: BatchConfig = BatchConfig(),
+        augment: AugmentConfig = AugmentConfig(),
+        noise: NoiseConfig = NoiseConfig(),
+        noise_manifest: str | None = None,
+        val_noise: NoiseConfig | None = None,
+        spans: SpanConfig = SpanConfig(),
+        num_workers: int = 0,
+        cache_gb: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.train_path, self.val_path, self.modality = train, val, modality
+        self.train_units, self.val_units, self.units_rate = train_units, val_units, units_rate
+        self.batches, self.augment, self.noise, self.spans = batches, augment, noise, spans
+        self.noise_manifest, self.val_noise = noise_manifest, val_noise
+        self.num_workers, self.cache_bytes, self.seed = num_workers, int(cache_gb * 2**30), seed
+        self._batches_done = 0
+        self._train: AVDataset | None = None
+        self._val: AVDataset | None = None
+
+    def setup(self, stage: str) -> None:
+        if stage not in ("fit", "validate"):
+            return
+        if (
+            stage == "fit"
+            and self.trainer is not None
+            and self.trainer.max_steps <= 0
+        ):
+            raise ValueError("the training order has no end: set trainer.max_steps")
+        utterances = read_manifest(self.train_path)
+        voices = self._voices(utterances)
+        units = self._units(self.train_units, self.train_path, utterances)
+        kept = [i for i, utterance in enumerate(utterances) if self._keeps(utterance)]
+        if len(kept) < len(utterances):
+            logger.warning(
+                "%d of %d training clips are left out for their length", len(utterances) - len(kept), len(utterances)
+            )
+        noise = TrainingNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
+        self._train = self._dataset(
+            [utterances[i] for i in kept], None if units is None else [units[i] for i in kept], noise, training=True
+        )
+        if self.val_path is not None:
+            val = read_manifest(self.val_path)
+            val_noise = None if self.val_noise is None else TrainingNoise(self.val_noise, voices)
+            self._val = self._dataset(val, self._units(self.val_units, self.val_path, val), val_noise, training=False)
+
+    def _keeps(self, utterance: Utterance) -> bool:
+        if utterance.num_frames is None:
+            raise ManifestError(
+                f"{self.train_path}: utterance {utterance.id!r} has no 'num_frames'; "
+                "data_prep/extract_rois.py writes it"
+            )
+        longest = self.batches.longest or utterance.num_frames
+        return self.batches.shortest <= utterance.num_frames <= longest
+
+    def _voices(self, utterances: list[Utterance]) -> list[Voice]:
+        if self.noise_manifest is not None:
+            utterances = read_manifest(self.noise_manifest, require=["audio"])
+        return [Voice(u.id, u.audio, u.speaker) for u in utterances if u.audio is not None]
+
+    def _units(self, path: str | None, manifest: str, utterances: list[Utterance]) -> list[list[int]] | None:
+        if path is None:
+            return None
+        units = read_units(path)
+        if len(units) != len(utterances):
+            raise ManifestError(f"{path} has {len(units)} lines, {manifest} has {len(utterances)} utterances")
+        return units
+
+    def _dataset(
+        self, utterances: list[Utterance], units: list[list[int]] | None, noise: TrainingNoise | None, training: bool
+    ) -> AVDataset:
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        encoder = getattr(getattr(module, "model", None), "encoder", None)
+        return AVDataset(
+            utterances,
+            cast(Modality, self.modality),
+            tokenizer=getattr(module, "tokenizer", None),
+            units=units,
+            units_rate=self.units_rate,
+            augment=self.augment if training else None,
+            noise=noise,
+            spans=self.spans if training else None,
+            clip_size=encoder.config.video.input_size if encoder is not None else CLIP_SIZE,
+            seed=self.seed,
+            cache_bytes=self.cache_bytes,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        assert self._train is not None
+        frames = [utterance.num_frames or 1 for utterance in self._train.utterances]
+        if self.augment.max_frames is not None:
+            frames = [min(length, self.augment.max_frames) for length in frames]
+        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        order = TrainingBatches(
+            frames, self.batches.max_frames, self.batches.max_clips, self.seed, rank, num_ranks, self._batches_done
+        )
+        return self._loader(self._train, order)
+
+    def val_dataloader(self) -> DataLoader | list:
+        if self._val is None:
+            return []
+        frames = np.array([utterance.num_frames or 1 for utterance in self._val.utterances])
+        plan = plan_batches(frames.tolist(), self.batches.max_frames, self.batches.max_clips)
+        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        plan += plan[: -len(plan) % num_ranks]  # every process gets as many, or DDP waits for the missing one
+        return self._loader(self._val, [[SampleKey(i) for i in batch] for batch in plan[rank::num_ranks]])
+
+    def _loader(self, dataset: AVDataset, batches: Any) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches this process has trained on; goes into Lightning's checkpoint."""
+        if self.trainer is None:
+            return {"batches_done": self._batches_done}
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return {"batches_done": getattr(progress, "processed")}  # noqa: B009 - its declared type is too narrow
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take up the order after the batches of a checkpoint."""
+        self._batches_done = state_dict["batches_done"]

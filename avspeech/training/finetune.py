@@ -1,0 +1,140 @@
+"""Fine-tuning for recognition, with CTC and/or a text decoder (AV-HuBERT, arXiv:2201.02184, section 4.1)."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from avspeech.data.batching import IGNORE_UNIT, AVBatch
+from avspeech.decoding.greedy import BEGIN, END, PAD
+from avspeech.decoding.transcribe import transcribe_batch
+from avspeech.evaluation.error_rate import count_errors
+from avspeech.models.files import load_encoder
+from avspeech.models.fusion import draw_keep, fixed_keep
+from avspeech.models.recognizer import Recognizer, RecognizerConfig
+from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
+from avspeech.text.tokenizer import Tokenizer
+from avspeech.training.randomness import step_generator
+from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+
+
+class FinetuneModule(LightningModule):
+    """Train a ``Recognizer``.
+
+    Logs ``loss``, its parts ``ctc_loss`` (nats per token) and ``attention_loss`` (nats per sentence), and in
+    validation the greedy word error rate ``wer``.
+
+    Args:
+        recognizer: sizes of encoder and heads.
+        tokenizer: file written by ``data_prep/train_tokenizer.py``.
+        modality: what the model sees: ``audio``, ``video`` or ``audio+video``.
+        pretrained: model file whose encoder training starts from; null starts afresh.
+        p_drop: with ``audio+video``, chance that an utterance loses one modality.
+        p_audio: given a loss, chance that it is the audio.
+        ctc_weight: share of the CTC loss where the model has both heads.
+        smoothing: label smoothing of the text decoder.
+        freeze_steps: optimiser steps for which the encoder is not trained. It stays in training mode, so that its
+            dropout is active and its BatchNorm statistics move, as in the official code.
+        optimizer: AdamW's settings.
+        schedule: the learning-rate curve.
+        seed: of modality dropout and dropout.
+    """
+
+    def __init__(
+        self,
+        recognizer: RecognizerConfig,
+        tokenizer: str,
+        modality: Literal["audio", "video", "audio+video"] = "audio+video",
+        pretrained: str | None = None,
+        p_drop: float = 0.0,
+        p_audio: float = 0.5,
+        ctc_weight: float = 0.5,
+        smoothing: float = 0.1,
+        freeze_steps: int = 0,
+        optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, eps=1e-8, weight_decay=0.0),
+        schedule: ScheduleConfig = ScheduleConfig(),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = Tokenizer.load(Path(tokenizer))
+        self.model = Recognizer(recognizer, self.tokenizer.vocab_size, self.tokenizer.to_config())
+        if pretrained is not None:
+            load_encoder(pretrained, self.model.encoder)
+        self.modality, self.p_drop, self.p_audio = modality, p_drop, p_audio
+        self.ctc_weight = {(True, False): 1.0, (False, True): 0.0}.get(
+            (recognizer.ctc, recognizer.decoder is not None), ctc_weight
+        )
+        self.smoothing, self.freeze_steps, self.seed = smoothing, freeze_steps, seed
+        self.optimizer_config, self.schedule = optimizer, schedule
+        self._errors = self._words = 0
+
+    def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
+        generator = step_generator(self.seed, batch_idx, self.global_rank)
+        keep_B2 = fixed_keep(len(batch.ids), self.modality)
+        if keep_B2 is None and self.p_drop > 0:
+            keep_B2 = draw_keep(len(batch.ids), self.p_drop, self.p_audio, generator)
+        frozen = self.global_step < self.freeze_steps
+        with torch.no_grad() if frozen else nullcontext():
+            memory_BTD = self._encode(batch, keep_B2)
+        return self._loss(batch, memory_BTD, "train")
+
+    def on_validation_epoch_start(self) -> None:
+        self._errors = self._words = 0
+
+    def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
+        keep_B2 = fixed_keep(len(batch.ids), self.modality)
+        self._loss(batch, self._encode(batch, keep_B2), "val")
+        keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
+        method = "ctc" if self.model.ctc_head is not None else "attention"
+        hypotheses = transcribe_batch(self.model, self.tokenizer, batch, keep_B2, method)
+        for text, hypothesis in zip(batch.texts, hypotheses, strict=True):
+            counts = count_errors(text or "", hypothesis.text)
+            self._errors += counts.substitutions + counts.deletions + counts.insertions
+            self._words += counts.num_words
+
+    def on_validation_epoch_end(self) -> None:
+        totals = torch.tensor([self._errors, self._words], dtype=torch.float32, device=self.device)
+        totals = self.all_gather(totals).reshape(-1, 2).sum(dim=0)  # type: ignore[union-attr]
+        self.log("val/wer", totals[0] / totals[1].clamp(min=1), prog_bar=True)
+
+    def _encode(self, batch: AVBatch, keep_B2: Tensor | None) -> Tensor:
+        keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
+        return self.model(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2)
+
+    def _loss(self, batch: AVBatch, memory_BTD: Tensor, stage: str) -> Tensor:
+        if batch.tokens_BL is None:
+            raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
+        loss = memory_BTD.new_zeros(())
+        values = {}
+        if self.ctc_weight > 0:
+            steps_B = batch.valid_BT.sum(dim=1) * self.model.config.ctc_upsample
+            ctc = ctc_loss(self.model.ctc_logits(memory_BTD), steps_B, batch.tokens_BL, batch.token_lengths_B)
+            loss, values["ctc_loss"] = loss + self.ctc_weight * ctc, ctc
+        if self.model.decoder is not None and self.ctc_weight < 1:
+            inputs_BL, targets_BL = teacher_tokens(batch.tokens_BL)
+            logits_BLV = self.model.decoder(inputs_BL, memory_BTD, batch.valid_BT)
+            attention = next_token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE_UNIT)
+            loss, values["attention_loss"] = loss + (1 - self.ctc_weight) * attention, attention
+            values["token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE_UNIT)
+        named = {f"{stage}/{name}": value for name, value in {"loss": loss, **values}.items()}
+        self.log_dict(named, batch_size=len(batch.ids), sync_dist=stage == "val")
+        return loss
+
+    def configure_optimizers(self):
+        return make_optimizer(self.model, self.optimizer_config, self.schedule, self.trainer.max_steps)
+
+
+def teacher_tokens(tokens_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the decoder's inputs and targets, each (B, L + 1): begin + text, padded; text + end, ignored after.
+
+    Args:
+        tokens_BL: int64 tokens of the text, ``IGNORE_UNIT`` where padded.
+    """
+    lengths_B1 = (tokens_BL != IGNORE_UNIT).sum(dim=1, keepdim=True)
+    begin_B1 = tokens_BL.new_full((len(tokens_BL), 1), BEGIN)
+    inputs_BL = torch.cat([begin_B1, tokens_BL.masked_fill(tokens_BL == IGNORE_UNIT, PAD)], dim=1)
+    targets_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE_UNIT)], dim=1)
+    return inputs_BL, targets_BL.scatter(1, lengths_B1, END)

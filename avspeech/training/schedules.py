@@ -1,0 +1,96 @@
+"""Learning-rate curves, and the optimiser that they belong to."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """A curve in three parts: warm-up from ``first`` to 1, hold, decay to ``last``; all as factors of the rate.
+
+    ``linear`` and ``cosine`` decay until ``total_steps``. ``exponential`` decays over ``decay_steps`` and then stays,
+    which is the tri-stage curve of AV-HuBERT's fine-tuning.
+    """
+
+    decay: Literal["linear", "cosine", "exponential", "constant"] = "linear"
+    """Shape of the decay."""
+    warmup_steps: int = 0
+    """Steps of warm-up."""
+    hold_steps: int = 0
+    """Steps at the full rate."""
+    decay_steps: int | None = None
+    """Steps of decay; null: all that are left."""
+    total_steps: int | None = None
+    """Length of the run; null takes trainer.max_steps."""
+    first: float = 0.0
+    """Factor at step 0."""
+    last: float = 0.0
+    """Factor at the end of the decay."""
+
+    def __post_init__(self) -> None:
+        if self.decay == "exponential" and self.last <= 0:
+            raise ValueError(f"schedule.last={self.last} must be above 0 for an exponential decay")
+        if min(self.warmup_steps, self.hold_steps) < 0:
+            raise ValueError(f"schedule.warmup_steps={self.warmup_steps} and hold_steps={self.hold_steps} must be >= 0")
+
+
+def rate_factor(step: int, config: ScheduleConfig, total_steps: int) -> float:
+    """Return the factor on the learning rate at an optimiser step.
+
+    Args:
+        step: 0 for the first update.
+        config: the curve.
+        total_steps: length of the run, for a decay without ``decay_steps``.
+    """
+    if step < config.warmup_steps:
+        return config.first + (1 - config.first) * step / config.warmup_steps
+    step -= config.warmup_steps + config.hold_steps
+    if step < 0 or config.decay == "constant":
+        return 1.0
+    length = config.decay_steps or total_steps - config.warmup_steps - config.hold_steps
+    done = min(1.0, step / max(1, length))
+    if config.decay == "linear":
+        return 1 + (config.last - 1) * done
+    if config.decay == "cosine":
+        return config.last + (1 - config.last) * (1 + math.cos(math.pi * done)) / 2
+    return config.last**done
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW. AV-HuBERT's Adam decouples weight decay too, so it is the same thing."""
+
+    lr: float = 5e-4
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of the moments."""
+    eps: float = 1e-6
+    """Added to the denominator."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay, on every weight."""
+
+
+def make_optimizer(model: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, max_steps: int) -> Any:
+    """Return what ``configure_optimizers`` returns.
+
+    Raises:
+        ValueError: the length of the run is known neither from the schedule nor from the trainer.
+    """
+    total_steps = schedule.total_steps or max_steps
+    needs_total = schedule.decay in ("linear", "cosine") and schedule.decay_steps is None
+    if needs_total and total_steps <= 0:
+        raise ValueError(f"schedule.decay={schedule.decay} needs the run's length: set trainer.max_steps")
+    adam = AdamW(
+        (parameter for parameter in model.parameters() if parameter.requires_grad),
+        lr=optimizer.lr,
+        betas=optimizer.betas,
+        eps=optimizer.eps,
+        weight_decay=optimizer.weight_decay,
+    )
+    curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
+    return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}

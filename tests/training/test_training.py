@@ -1,0 +1,146 @@
+"""Training through the command line: it learns, it resumes exactly, it writes a model file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from avspeech.models.files import load_model, load_recognizer
+from avspeech.train import main
+from avspeech.training.finetune import teacher_tokens
+from avspeech.training.randomness import step_generator, step_seed
+
+ROOT = Path(__file__).parents[2]
+ENCODER = """{width: 32, depth: 1, num_heads: 2, ffn_width: 64, position_kernel: 7, position_groups: 4, layer_drop: 0.2,
+  video: {shrink: 4, stem_kernel: 5, stem_width: 4, widths: [4, 8], blocks: [1, 1]}}"""
+
+
+def arguments(task, corpus, out, steps, *more):
+    return [
+        "fit",
+        f"--config={ROOT}/configs/{task}/toy.yaml",
+        f"--config={ROOT}/configs/data/toy.yaml",
+        f"--config={ROOT}/configs/trainer/toy.yaml",
+        f"--data.init_args.train={corpus}/train.jsonl",
+        f"--data.init_args.val={corpus}/val.jsonl",
+        f"--trainer.max_steps={steps}",
+        f"--trainer.default_root_dir={out}",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.enable_model_summary=false",
+        *more,
+    ]
+
+
+def pretraining(corpus, out, steps, *more):
+    return arguments(
+        "pretrain",
+        corpus,
+        out,
+        steps,
+        f"--model.init_args.encoder={ENCODER}",
+        "--model.init_args.num_units=4",
+        f"--data.init_args.train_units={corpus}/train.km",
+        f"--data.init_args.val_units={corpus}/val.km",
+        "--data.init_args.noise={probability: 0.5, snr_db: [0, 10], num_voices: [2, 3]}",
+        *more,
+    )
+
+
+CHECKPOINT = (
+    "--trainer.enable_checkpointing=true",
+    "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+    "--trainer.callbacks.init_args.every_n_train_steps=7",
+    "--trainer.callbacks.init_args.save_top_k=-1",
+)
+
+
+def test_resume_equals_uninterrupted(corpus, tmp_path):
+    """Stopped in the middle of an epoch, with dropout, noise, masks, validation and a schedule that goes on."""
+    schedule = "--model.init_args.schedule={decay: linear, warmup_steps: 3, total_steps: 20}"
+    main(pretraining(corpus, tmp_path / "whole", 20, schedule))
+    main(pretraining(corpus, tmp_path / "first", 7, schedule, *CHECKPOINT))
+    (checkpoint,) = (tmp_path / "first").rglob("*.ckpt")
+    main(pretraining(corpus, tmp_path / "second", 20, schedule, f"--ckpt_path={checkpoint}"))
+    whole = load_file(tmp_path / "whole/model.safetensors")
+    resumed = load_file(tmp_path / "second/model.safetensors")
+    early = load_file(tmp_path / "first/model.safetensors")
+    for name, weight in whole.items():
+        torch.testing.assert_close(resumed[name], weight, rtol=0, atol=0)
+    assert not torch.equal(early["unit_embedding"], whole["unit_embedding"])
+
+
+def test_pretraining_learns_more_than_the_commonest_unit(corpus, tmp_path):
+    cli = main(pretraining(corpus, tmp_path, 60, "--model.init_args.optimizer.lr=5e-3"))
+    metrics = cli.trainer.callback_metrics
+    assert metrics["val/masked_accuracy"] > metrics["val/majority_share"] + 0.1
+    assert load_model(tmp_path / "model.safetensors").num_units == 4
+
+
+def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_file, tmp_path):
+    main(pretraining(corpus, tmp_path / "pre", 2))
+    cli = main(
+        arguments(
+            "finetune",
+            corpus,
+            tmp_path / "fine",
+            300,
+            f"--model.init_args.recognizer.encoder={ENCODER}",
+            "--model.init_args.recognizer.decoder={width: 32, depth: 1, num_heads: 2, ffn_width: 64}",
+            f"--model.init_args.tokenizer={tokenizer_file}",
+            f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors",
+            "--model.init_args.optimizer.lr=5e-3",
+            "--model.init_args.freeze_steps=5",
+            "--model.init_args.p_drop=0.0",
+            "--data.init_args.spans={start: 1.0, end: 0.2, steps: 60}",
+            "--trainer.val_check_interval=50",
+        )
+    )
+    assert cli.trainer.callback_metrics["val/wer"] < 0.2
+    model = load_recognizer(tmp_path / "fine/model.safetensors")
+    assert model.tokenizer_config["kind"] == "words"
+
+
+def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):
+    def run(out, *more):
+        main(
+            arguments(
+                "finetune",
+                corpus,
+                out,
+                3,
+                f"--model.init_args.recognizer.encoder={ENCODER}",
+                f"--model.init_args.tokenizer={tokenizer_file}",
+                "--model.init_args.optimizer.weight_decay=0",
+                *more,
+            )
+        )
+        return load_file(out / "model.safetensors")
+
+    frozen = run(tmp_path / "frozen", "--model.init_args.freeze_steps=3")
+    free = run(tmp_path / "free")
+    name, head = "encoder.blocks.0.ffn.inner.weight", "ctc_head.weight"
+    start = run(tmp_path / "start", "--model.init_args.optimizer.lr=0")
+    assert torch.equal(frozen[name], start[name])
+    assert not torch.equal(free[name], start[name])
+    assert not torch.equal(frozen[head], start[head])
+
+
+def test_a_run_without_an_end_is_refused(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"trainer\.max_steps"):
+        main(pretraining(corpus, tmp_path, -1))
+
+
+def test_draws_depend_on_seed_step_and_rank():
+    seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(50) for rank in range(2)}
+    assert len(seeds) == 300
+    one = torch.rand(3, generator=step_generator(0, 5, 1)), torch.rand(3)
+    other = torch.rand(3, generator=step_generator(0, 5, 1)), torch.rand(3)
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(*one)
+
+
+def test_teacher_tokens_begin_and_end_with_the_end_token():
+    inputs_BL, targets_BL = teacher_tokens(torch.tensor([[5, 6, 7], [8, -100, -100]]))
+    assert inputs_BL.tolist() == [[2, 5, 6, 7], [2, 8, 1, 1]]
+    assert targets_BL.tolist() == [[5, 6, 7, 2], [8, 2, -100, -100]]
