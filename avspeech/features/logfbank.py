@@ -1,0 +1,93 @@
+"""26 log mel filterbanks at 100 Hz, stacked by four to 104 numbers at 25 Hz: AV-HuBERT's audio input.
+
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) uses the defaults of the ``python_speech_features`` package:
+rectangular 25 ms windows every 10 ms, 512-point transform, pre-emphasis 0.97, natural logarithm. Those numbers
+hang on details (float64, filter corners on whole bins, zero energy replaced by the float64 epsilon), which are
+kept, because released checkpoints were trained on them. Audio is in [-1, 1] everywhere in avspeech; these
+filterbanks want int16 amplitude, so the factor 32768 is applied in here and nowhere else.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avspeech.timebase import ACOUSTIC_PER_FRAME, ACOUSTIC_RATE, SAMPLE_RATE
+
+NUM_FILTERS = 26
+STACKED_WIDTH = NUM_FILTERS * ACOUSTIC_PER_FRAME
+"""Numbers per 25 Hz frame: 104, as [100 Hz frame 0 (26), frame 1, frame 2, frame 3]."""
+
+_WINDOW = SAMPLE_RATE * 25 // 1000
+_HOP = SAMPLE_RATE // ACOUSTIC_RATE
+_FFT = 512
+_PREEMPHASIS = 0.97
+_INT16_SCALE = 32768.0
+_EPSILON = torch.finfo(torch.float64).eps
+
+
+def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
+    """Return the encoder's audio input, (T, 104) float32: filterbanks, stacked, cut to the video, normalised.
+
+    Args:
+        audio_S: mono at 16 kHz in [-1, 1], at least one sample.
+        num_frames: T, the length of the video at 25 Hz; short audio gets zero rows, long audio is cut.
+    """
+    return normalize_frames(fit_to_length(stack_frames(log_filterbank(audio_S)), num_frames))
+
+
+def log_filterbank(audio_S: Tensor) -> Tensor:
+    """Return log filterbank energies, (A, 26) float32 at 100 Hz.
+
+    A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is filled with zeros.
+
+    Args:
+        audio_S: mono at 16 kHz in [-1, 1], any float dtype.
+
+    Raises:
+        ValueError: the audio is empty, has more than one axis or is not floating point.
+    """
+    if audio_S.ndim != 1 or not len(audio_S) or not audio_S.is_floating_point():
+        raise ValueError(
+            f"audio of shape {tuple(audio_S.shape)} and type {audio_S.dtype} came, wanted (S,) float in [-1, 1] "
+            "with at least one sample; avspeech.media.audio.read_audio gives that"
+        )
+    # float64: with float32 the quiet bins of a loud frame drown in the rounding of the transform.
+    audio_S = audio_S.to(torch.float64) * _INT16_SCALE
+    num_acoustic = 1 + max(0, -(-(len(audio_S) - _WINDOW) // _HOP))
+    emphasised_S = audio_S.new_zeros((num_acoustic - 1) * _HOP + _WINDOW)
+    emphasised_S[: len(audio_S)] = audio_S
+    emphasised_S[1 : len(audio_S)] -= _PREEMPHASIS * audio_S[:-1]
+    spectrum_AF = torch.fft.rfft(emphasised_S.unfold(0, _WINDOW, _HOP), n=_FFT)
+    power_AF = (spectrum_AF.real.square() + spectrum_AF.imag.square()) / _FFT
+    energy_AF = power_AF @ _filters(audio_S.device)
+    return torch.where(energy_AF == 0, _EPSILON, energy_AF).log().float()
+
+
+@cache
+def _filters(device: torch.device) -> Tensor:
+    """Triangular mel filters, (257, 26) float64, with corners on whole bins of the transform."""
+    top = 2595 * torch.log10(torch.tensor(1 + SAMPLE_RATE / 2 / 700, dtype=torch.float64))
+    mel = torch.linspace(0, 1, NUM_FILTERS + 2, dtype=torch.float64) * top
+    corners = torch.floor((_FFT + 1) * 700 * (10 ** (mel / 2595) - 1) / SAMPLE_RATE)
+    low, centre, high = corners[:-2], corners[1:-1], corners[2:]
+    bins = torch.arange(_FFT // 2 + 1, dtype=torch.float64)[:, None]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    return torch.minimum(rising, falling).clamp(min=0).to(device)
+
+
+def stack_frames(fbank_AF: Tensor) -> Tensor:
+    """Return ``fbank_TF``: every four rows side by side, (ceil(A / 4), 4 F); missing rows are zero (in the log)."""
+    missing = -len(fbank_AF) % ACOUSTIC_PER_FRAME
+    return functional.pad(fbank_AF, (0, 0, 0, missing)).reshape(-1, ACOUSTIC_PER_FRAME * fbank_AF.shape[1])
+
+
+def fit_to_length(fbank_TF: Tensor, num_frames: int) -> Tensor:
+    """Return the frames cut, or filled with zero rows, to ``num_frames``: the video's length wins."""
+    return functional.pad(fbank_TF[:num_frames], (0, 0, 0, max(0, num_frames - len(fbank_TF))))
+
+
+def normalize_frames(fbank_TF: Tensor) -> Tensor:
+    """Return each frame at mean 0 and variance 1 (layer norm without parameters); a zero row stays zero."""
+    return functional.layer_norm(fbank_TF, fbank_TF.shape[-1:], eps=1e-5)

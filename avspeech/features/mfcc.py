@@ -1,0 +1,72 @@
+"""39 mel-frequency cepstral coefficients at 100 Hz: what the first k-means units are made of.
+
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) clusters 13 Kaldi MFCCs (no energy term, no dither, audio in [-1, 1])
+with their first and second differences. The coefficients come from kaldi-native-fbank, a port of Kaldi's own code;
+the differences are Kaldi's and torchaudio's: a regression over five frames, the ends repeated.
+"""
+
+import kaldi_native_fbank
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avspeech.timebase import ACOUSTIC_PER_FRAME, SAMPLE_RATE
+
+NUM_CEPSTRA = 13
+MFCC_WIDTH = 3 * NUM_CEPSTRA
+"""Numbers per 100 Hz frame: 13 coefficients, their differences, the differences of those."""
+
+_WINDOW = SAMPLE_RATE * 25 // 1000
+
+
+def mfcc(audio_S: Tensor) -> Tensor:
+    """Return MFCCs with first and second differences, ``mfcc_AF``: (A, 39) float32 at 100 Hz.
+
+    Row a is computed from samples 160 a to 160 a + 399; only whole windows count, so A = 1 + (S - 400) // 160.
+
+    Args:
+        audio_S: mono at 16 kHz in [-1, 1], on the CPU.
+
+    Raises:
+        ValueError: the audio is shorter than one window, or has more than one axis.
+    """
+    if audio_S.ndim != 1 or len(audio_S) < _WINDOW:
+        raise ValueError(
+            f"audio of shape {tuple(audio_S.shape)} came, wanted (S,) with at least {_WINDOW} samples (25 ms); "
+            "drop shorter clips from the manifest"
+        )
+    options = kaldi_native_fbank.MfccOptions()
+    options.frame_opts.samp_freq = SAMPLE_RATE
+    options.frame_opts.dither = 0.0
+    options.use_energy = False
+    options.num_ceps = NUM_CEPSTRA
+    computer = kaldi_native_fbank.OnlineMfcc(options)
+    computer.accept_waveform(SAMPLE_RATE, audio_S.float().tolist())
+    computer.input_finished()
+    cepstra_AF = torch.stack([torch.from_numpy(computer.get_frame(a)) for a in range(computer.num_frames_ready)])
+    first_AF = differences(cepstra_AF)
+    return torch.cat([cepstra_AF, first_AF, differences(first_AF)], dim=1)
+
+
+def differences(values_AF: Tensor) -> Tensor:
+    """Return the slope of each column: sum of n (x[a+n] - x[a-n]) over n = 1, 2, divided by 10; the ends repeat."""
+    padded_FA = functional.pad(values_AF.T[None], (2, 2), mode="replicate")[0]
+    slope = torch.arange(-2, 3, dtype=values_AF.dtype, device=values_AF.device) / 10
+    return (padded_FA.unfold(1, 5, 1) @ slope).T
+
+
+def pool_to_frames(values_AF: Tensor, num_frames: int | None = None) -> Tensor:
+    """Return ``values_TF`` at 25 Hz: the mean of every four rows; a last, shorter group is averaged too.
+
+    Args:
+        values_AF: at least one row at 100 Hz.
+        num_frames: T; rows are cut, or the last one repeated, to fit. None gives ceil(A / 4).
+    """
+    missing = -len(values_AF) % ACOUSTIC_PER_FRAME
+    padded_AF = functional.pad(values_AF, (0, 0, 0, missing))
+    pooled_TF = padded_AF.reshape(-1, ACOUSTIC_PER_FRAME, values_AF.shape[1]).mean(dim=1)
+    if missing:
+        pooled_TF[-1] = values_AF[len(values_AF) + missing - ACOUSTIC_PER_FRAME :].mean(dim=0)
+    if num_frames is None:
+        return pooled_TF
+    return pooled_TF[torch.arange(num_frames).clamp(max=len(pooled_TF) - 1)]

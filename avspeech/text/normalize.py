@@ -1,0 +1,61 @@
+"""Texts in the form in which references and hypotheses are compared.
+
+A rule has a name, because an error rate means nothing without the rule it was counted with. ``basic`` is ours:
+what is said counts, not how it is spelled out with case, punctuation or Arabic vowel marks. ``none`` compares words
+as they stand. Both work word by word and in every language alike, apart from the Arabic marks.
+"""
+
+import re
+import unicodedata
+
+RULES = ("basic", "none")
+
+# Vowel and reading marks of Arabic script. U+0653 to U+0655 (madda, hamza) spell a letter and stay.
+_ARABIC_MARKS = re.compile(
+    "[\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed]"
+)
+_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
+
+
+def normalize_for_scoring(text: str, language: str | None = None, rule: str = "basic") -> str:
+    """Return the text as words between single blanks, ready for counting errors; it may be empty.
+
+    Args:
+        text: reference or hypothesis.
+        language: ISO 639-1 code; ``ar`` loses its vowel marks. None is treated as any other language.
+        rule: ``basic``: Unicode NFC, lower case, every punctuation mark and symbol becomes a blank except an
+            apostrophe between letters (don't, l'homme) and a point or comma between digits (3.5).
+            ``none``: only white space is tidied.
+
+    Raises:
+        ValueError: no such rule.
+    """
+    if rule not in RULES:
+        raise ValueError(
+            f"normalisation rule {rule!r} came, wanted one of {', '.join(RULES)}; see normalize_for_scoring"
+        )
+    if rule == "none":
+        return " ".join(text.split())
+    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+    if language == "ar":
+        text = strip_arabic_marks(text)
+    return " ".join("".join(_keep(text, place) for place in range(len(text))).split())
+
+
+def strip_arabic_marks(text: str) -> str:
+    """Return the text without Arabic vowel marks, doubling marks and stretching lines (tatweel), in NFC."""
+    return _ARABIC_MARKS.sub("", unicodedata.normalize("NFC", text))
+
+
+def _keep(text: str, place: int) -> str:
+    """Return the character, a blank for punctuation, or nothing for an invisible character."""
+    letter = text[place]
+    category = unicodedata.category(letter)
+    if category[0] in "LNM":
+        return letter
+    if category == "Cf":  # zero-width joiners and direction marks: no word boundary
+        return ""
+    before, after = text[place - 1 : place], text[place + 1 : place + 2]
+    inside_word = letter == "'" and before.isalpha() and after.isalpha()
+    inside_number = letter in ".," and before.isdigit() and after.isdigit()
+    return letter if inside_word or inside_number else " "

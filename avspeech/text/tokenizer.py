@@ -1,0 +1,201 @@
+"""Text to token numbers and back: whole words, characters or sentencepiece.
+
+Numbers 0 to 3 are AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184): begin 0, padding 1, end 2, unknown 3. Nothing
+predicts a begin token, so number 0 doubles as the blank of CTC. ``encode`` gives the text's own tokens only; who
+needs an end token appends it. Text is brought to Unicode NFC (sentencepiece goes on to NFKC, its default, as in the
+official models) and single blanks; case and punctuation stay as the manifest has them.
+
+A tokenizer turns into a JSON-ready ``dict`` and lives inside the model file, so that the file alone can decode.
+"""
+
+import base64
+import io
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+BLANK = BOS = 0
+PAD = 1
+EOS = 2
+UNKNOWN = 3
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+KINDS = ("words", "characters", "sentencepiece")
+
+
+class Tokenizer:
+    """Text <-> numbers, of one of three kinds.
+
+    Make one with ``Tokenizer.fit`` from transcripts, or with ``from_config`` or ``load`` from a stored one.
+
+    Args:
+        kind: ``words``, ``characters`` or ``sentencepiece``.
+        symbols: the words or characters that get numbers 4, 5, ...; none for sentencepiece.
+        sentencepiece_model: the bytes of a sentencepiece model with the numbers above; None for the other kinds.
+
+    Raises:
+        ValueError: the parts do not make a tokenizer.
+    """
+
+    def __init__(self, kind: str, symbols: Sequence[str] = (), sentencepiece_model: bytes | None = None) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"tokenizer kind {kind!r} came, wanted one of {', '.join(KINDS)}; see tokenizer.kind")
+        if (kind == "sentencepiece") != (sentencepiece_model is not None):
+            raise ValueError(f"a tokenizer of kind {kind!r} came with the parts of another; make it with Tokenizer.fit")
+        self.kind, self.symbols, self.sentencepiece_model = kind, tuple(symbols), sentencepiece_model
+        self._number_of = {symbol: number for number, symbol in enumerate(self.symbols, start=len(SPECIALS))}
+        if len(self._number_of) != len(self.symbols):
+            twice = [symbol for symbol, count in Counter(self.symbols).items() if count > 1]
+            raise ValueError(f"tokenizer symbols {twice} came twice, wanted each once; check the symbol list")
+        self._pieces = None if sentencepiece_model is None else _open_pieces(sentencepiece_model)
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], kind: str, vocab_size: int | None = None) -> "Tokenizer":
+        """Make a tokenizer from transcripts.
+
+        Args:
+            texts: training transcripts.
+            kind: ``words``, ``characters`` or ``sentencepiece`` (a unigram model that covers every character).
+            vocab_size: numbers in all, the four specials included. Words and characters: the most frequent are
+                kept, None keeps all. Sentencepiece needs it; AV-HuBERT uses 1000.
+
+        Raises:
+            ValueError: no text, an unknown kind, or a size that the texts cannot fill.
+        """
+        texts = [tidy for text in texts if (tidy := _tidy(text))]
+        if not texts:
+            raise ValueError("a tokenizer got no text, wanted at least one transcript; check 'text' in the manifest")
+        if kind == "sentencepiece":
+            return cls(kind, sentencepiece_model=_train_pieces(texts, vocab_size))
+        counts = Counter(symbol for text in texts for symbol in (text.split() if kind == "words" else text))
+        room = None if vocab_size is None else vocab_size - len(SPECIALS)
+        if room is not None and room < 1:
+            raise ValueError(f"vocab_size={vocab_size} came, wanted more than the {len(SPECIALS)} special tokens")
+        frequent = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[:room]
+        return cls(kind, sorted(frequent))
+
+    @property
+    def vocab_size(self) -> int:
+        """How many numbers there are, 0 to ``vocab_size - 1``, the specials included."""
+        return len(self._pieces) if self._pieces else len(SPECIALS) + len(self.symbols)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's token numbers, without begin and end; what is not known becomes ``UNKNOWN``."""
+        text = _tidy(text)
+        if self._pieces:
+            return self._pieces.encode(text)
+        symbols = text.split() if self.kind == "words" else text
+        return [self._number_of.get(symbol, UNKNOWN) for symbol in symbols]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of token numbers; begin, padding and end are left out, ``UNKNOWN`` shows as ``<unk>``.
+
+        Raises:
+            ValueError: a number outside 0..vocab_size - 1.
+        """
+        tokens = [int(token) for token in tokens]
+        if wrong := [token for token in tokens if not 0 <= token < self.vocab_size]:
+            raise ValueError(
+                f"tokens {wrong[:5]} came, wanted 0..{self.vocab_size - 1}; was the model trained with this tokenizer?"
+            )
+        pieces = [self._piece(token) for token in tokens if token not in (BOS, PAD, EOS)]
+        if self.kind == "sentencepiece":
+            return "".join(pieces).replace("\u2581", " ").strip()
+        return _tidy((" " if self.kind == "words" else "").join(pieces))
+
+    def _piece(self, token: int) -> str:
+        if token == UNKNOWN:
+            return SPECIALS[UNKNOWN]
+        return self._pieces.id_to_piece(token) if self._pieces else self.symbols[token - len(SPECIALS)]
+
+    def to_config(self) -> dict[str, Any]:
+        """Return all there is to know, ready for JSON; ``from_config`` makes the same tokenizer of it."""
+        model = self.sentencepiece_model
+        encoded = None if model is None else base64.b64encode(model).decode("ascii")
+        return {"kind": self.kind, "symbols": list(self.symbols), "sentencepiece_model": encoded}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Tokenizer":
+        """Make a tokenizer of what ``to_config`` gave.
+
+        Raises:
+            ValueError: the dict is not from ``to_config``.
+        """
+        try:
+            model = config["sentencepiece_model"]
+            return cls(config["kind"], config["symbols"], None if model is None else base64.b64decode(model))
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"a tokenizer config without {error} came, wanted kind, symbols and sentencepiece_model; "
+                "make it with Tokenizer.to_config"
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer as JSON; the file appears only when whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".part{path.suffix}")
+        unfinished.write_text(json.dumps(self.to_config(), ensure_ascii=False, indent=1), encoding="utf-8")
+        unfinished.rename(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: the file is no tokenizer.
+        """
+        try:
+            return cls.from_config(json.loads(Path(path).read_text(encoding="utf-8")))
+        except ValueError as error:  # a JSON error is one, too
+            raise ValueError(
+                f"{path} holds no tokenizer ({error}); make one with data_prep/train_tokenizer.py"
+            ) from error
+
+
+def _tidy(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _open_pieces(model: bytes) -> sentencepiece.SentencePieceProcessor:
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise ValueError(f"the sentencepiece model cannot be read: {error}") from error
+    numbers = (pieces.bos_id(), pieces.pad_id(), pieces.eos_id(), pieces.unk_id())
+    if numbers != (BOS, PAD, EOS, UNKNOWN):
+        raise ValueError(
+            f"a sentencepiece model with begin, padding, end, unknown = {numbers} came, "
+            f"wanted {(BOS, PAD, EOS, UNKNOWN)}; train it with data_prep/train_tokenizer.py"
+        )
+    return pieces
+
+
+def _train_pieces(texts: list[str], vocab_size: int | None) -> bytes:
+    if vocab_size is None:
+        raise ValueError("sentencepiece got no vocab_size, wanted a number such as 1000; see --vocab_size")
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            character_coverage=1.0,
+            bos_id=BOS,
+            pad_id=PAD,
+            eos_id=EOS,
+            unk_id=UNKNOWN,
+            num_threads=1,  # the order of sums, and so the pieces, would depend on the machine
+            minloglevel=2,
+        )
+    except RuntimeError as error:  # "Vocabulary size too high (1000). Please set it to a value <= 57."
+        reason = str(error).rpartition("] ")[2].strip()
+        raise ValueError(
+            f"sentencepiece cannot make {vocab_size} pieces of {len(texts)} transcripts ({reason}); change --vocab_size"
+        ) from error
+    return model.getvalue()

@@ -1,0 +1,84 @@
+"""How much units tell about phones or words, given what is said in every frame.
+
+The three figures of HuBERT (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality): label purity, cluster
+purity and phone-normalised mutual information (PNMI). A label may be a phone or a word; the figures of the two cannot
+be compared with each other, nor those of different numbers of units.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, log
+
+
+@dataclass(frozen=True)
+class UnitQuality:
+    """Figures over all labelled frames, each in 0..1, higher is better."""
+
+    pnmi: float
+    """Share of the labels' entropy that the units explain."""
+    label_purity: float
+    """Share of frames that would be right if every unit stood for its most frequent label."""
+    cluster_purity: float
+    """Share of frames that would be right if every label stood for its most frequent unit."""
+    num_frames: int
+    """Frames that had a label."""
+
+
+def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hashable]]) -> UnitQuality:
+    """Return the quality of units against labels.
+
+    Args:
+        units: a unit per frame, for each utterance.
+        labels: a label per frame, for each utterance in the same order; frames labelled None are left out.
+
+    Raises:
+        ValueError: other numbers of utterances or frames, or no labelled frame at all.
+    """
+    pairs: Counter[tuple[int, Hashable]] = Counter()
+    for number, (unit_row, label_row) in enumerate(zip(units, labels, strict=True)):
+        if len(unit_row) != len(label_row):
+            raise ValueError(
+                f"utterance {number} has {len(unit_row)} units and {len(label_row)} labels, wanted the same number; "
+                "make the labels at the rate of the units"
+            )
+        pairs.update((int(unit), label) for unit, label in zip(unit_row, label_row, strict=True) if label is not None)
+    total = pairs.total()
+    if not total:
+        raise ValueError("no frame has both a unit and a label; check the word times in the manifest")
+    of_unit: Counter[int] = Counter()
+    of_label: Counter[Hashable] = Counter()
+    best_of_unit: Counter[int] = Counter()
+    best_of_label: Counter[Hashable] = Counter()
+    for (unit, label), count in pairs.items():
+        of_unit[unit] += count
+        of_label[label] += count
+        best_of_unit[unit] = max(best_of_unit[unit], count)
+        best_of_label[label] = max(best_of_label[label], count)
+    entropy = -sum(count / total * log(count / total) for count in of_label.values())
+    shared = sum(
+        count / total * log(count * total / (of_unit[unit] * of_label[label])) for (unit, label), count in pairs.items()
+    )
+    return UnitQuality(
+        pnmi=max(0.0, shared / entropy) if entropy > 0 else 0.0,  # one label only: there is nothing to explain
+        label_purity=best_of_unit.total() / total,
+        cluster_purity=best_of_label.total() / total,
+        num_frames=total,
+    )
+
+
+def frame_labels(spans: Iterable[tuple[str, float, float]], num_frames: int, rate: float, gap: str = "") -> list[str]:
+    """Return a label per frame from labelled stretches of time: the one that holds the middle of the frame.
+
+    Args:
+        spans: (label, start, end) in seconds; where two overlap the later one counts.
+        num_frames: how many labels.
+        rate: frames per second.
+        gap: label of the frames in no stretch, such as silence.
+    """
+    labels = [gap] * num_frames
+    for label, start_s, end_s in spans:
+        # frame t's middle is at (t + 0.5) / rate; times such as 0.3 s are no exact binary numbers
+        first, last = (max(0, ceil(time_s * rate - 0.5 - 1e-6)) for time_s in (start_s, end_s))
+        labels[first:last] = [label] * (min(last, num_frames) - first)
+    return labels

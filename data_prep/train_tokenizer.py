@@ -1,0 +1,48 @@
+"""Make a tokenizer from the transcripts of a manifest.
+
+    python data_prep/train_tokenizer.py data/grid/train.jsonl runs/grid/words.json --kind words
+    python data_prep/train_tokenizer.py data/lrs3/train.jsonl runs/lrs3/pieces.json --vocab_size 1000
+
+Reads   Utterance lines (avspeech/data/manifest.py) with text.
+Writes  OUT.json (avspeech/text/tokenizer.py); a model file made with it carries a copy.
+Stop it and start it again: it starts over; the file appears only when whole.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import auto_cli
+
+from avspeech.data.manifest import read_manifest
+from avspeech.text.tokenizer import UNKNOWN, Tokenizer
+
+
+def main(
+    manifest: Path,
+    out: Path,
+    kind: Literal["words", "characters", "sentencepiece"] = "sentencepiece",
+    vocab_size: int | None = None,
+) -> None:
+    """Train a tokenizer.
+
+    Args:
+        manifest: JSON lines, one Utterance each: the training clips.
+        out: file to write, .json.
+        kind: words for command grammars, characters, or sentencepiece (a unigram model).
+        vocab_size: tokens in all; null keeps every word or character, and makes 1000 sentencepiece tokens.
+    """
+    texts = [utterance.text for utterance in read_manifest(manifest, require=["text"])]
+    if kind == "sentencepiece" and vocab_size is None:
+        vocab_size = 1000  # AV-HuBERT's
+    tokenizer = Tokenizer.fit([text for text in texts if text is not None], kind, vocab_size)
+    tokenizer.save(out)
+    encoded = [tokenizer.encode(text or "") for text in texts]
+    tokens = sum(map(len, encoded))
+    unknown = sum(row.count(UNKNOWN) for row in encoded)
+    print(
+        f"{tokenizer.vocab_size} tokens in {out}; {tokens / len(texts):.1f} a transcript, {unknown} of {tokens} unknown"
+    )
+
+
+if __name__ == "__main__":
+    auto_cli(main)

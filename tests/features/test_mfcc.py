@@ -1,0 +1,75 @@
+"""MFCCs against Kaldi's recipe written out in numpy, and the two clocks they are used on."""
+
+import numpy as np
+import pytest
+import torch
+
+from avspeech.features.mfcc import differences, mfcc, pool_to_frames
+
+
+def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
+    return 0.1 * torch.randn(num_samples, generator=torch.Generator().manual_seed(seed))
+
+
+def kaldi_mfcc(audio_S: np.ndarray) -> np.ndarray:
+    """13 MFCCs step by step, in float64: Kaldi's defaults with use_energy=False and dither=0."""
+    num_frames = 1 + (len(audio_S) - 400) // 160
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)) ** 0.85
+    mel = 1127 * np.log(1 + np.arange(256) * 16000 / 512 / 700)
+    low, high = 1127 * np.log(1 + 20 / 700), 1127 * np.log(1 + 8000 / 700)
+    width = (high - low) / 24
+    centres = low + width * np.arange(1, 24)
+    filters = np.maximum(0, 1 - np.abs(mel[:, None] - centres) / width)
+    rows = []
+    for a in range(num_frames):
+        frame = audio_S[160 * a : 160 * a + 400].astype(np.float64)
+        frame = frame - frame.mean()
+        frame = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
+        power = np.abs(np.fft.rfft(frame * window, 512)[:256]) ** 2
+        log_mel = np.log(np.maximum(power @ filters, np.finfo(np.float32).eps))
+        k = np.arange(13)[:, None]
+        cepstra = np.sqrt(2 / 23) * (np.cos(np.pi / 23 * (np.arange(23) + 0.5) * k) @ log_mel)
+        cepstra[0] /= np.sqrt(2)
+        rows.append(cepstra * (1 + 11 * np.sin(np.pi * np.arange(13) / 22)))
+    return np.array(rows)
+
+
+def test_the_coefficients_are_kaldis():
+    audio_S = noise(8000)
+    ours_AF = mfcc(audio_S)[:, :13].numpy()
+    theirs_AF = kaldi_mfcc(audio_S.numpy())
+    assert ours_AF.shape == theirs_AF.shape
+    assert np.abs(ours_AF - theirs_AF).max() / np.abs(theirs_AF).max() < 1e-4
+
+
+def test_the_last_26_numbers_are_first_and_second_differences():
+    mfcc_AF = mfcc(noise(4000))
+    assert mfcc_AF.shape == (23, 39)
+    torch.testing.assert_close(mfcc_AF[:, 13:26], differences(mfcc_AF[:, :13]))
+    torch.testing.assert_close(mfcc_AF[:, 26:], differences(mfcc_AF[:, 13:26]))
+
+
+def test_the_difference_of_a_ramp_is_its_slope_and_the_ends_repeat():
+    ramp_AF = 3.0 * torch.arange(7)[:, None]
+    # at the first row: (1 (x1 - x0) + 2 (x2 - x0)) / 10 = (3 + 12) / 10
+    torch.testing.assert_close(differences(ramp_AF)[:, 0], torch.tensor([1.5, 2.4, 3, 3, 3, 2.4, 1.5]))
+
+
+def test_25_hz_rows_are_means_of_four_and_fit_the_clip():
+    values_AF = torch.arange(1.0, 11.0)[:, None]
+    assert pool_to_frames(values_AF)[:, 0].tolist() == [2.5, 6.5, 9.5]  # the last of two rows only
+    assert pool_to_frames(values_AF, 2)[:, 0].tolist() == [2.5, 6.5]
+    assert pool_to_frames(values_AF, 5)[:, 0].tolist() == [2.5, 6.5, 9.5, 9.5, 9.5]
+
+
+def test_drawing_nothing_the_same_audio_gives_the_same_numbers():
+    assert torch.equal(mfcc(noise(1600)), mfcc(noise(1600)))
+
+
+def test_silence_is_finite():
+    assert mfcc(torch.zeros(1600)).isfinite().all()
+
+
+def test_audio_shorter_than_a_window_is_named_in_the_error():
+    with pytest.raises(ValueError, match=r"\(399,\) came, wanted \(S,\) with at least 400"):
+        mfcc(torch.zeros(399))
