@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from avspeech.data.manifest import ManifestError, Utterance
 from avspeech.degrade.sources import TrainingNoise
-from avspeech.features.clip import CLIP_SIZE, MEAN
+from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
@@ -295,13 +295,14 @@ class AVDataset(Dataset[Sample | None]):
         if min(height, width) < self.clip_size:
             assert utterance.mouth is not None
             raise MediaError(utterance.mouth, f"is {height}x{width}, wanted at least {self.clip_size} on a side")
-        top, left = (height - self.clip_size) // 2, (width - self.clip_size) // 2
+        offset_12 = None
         if self.augment is not None and self.augment.random_crop:
-            left, top = int(rng.integers(width - self.clip_size + 1)), int(rng.integers(height - self.clip_size + 1))
-        clip_THW = mouth_THW[:, top : top + self.clip_size, left : left + self.clip_size]
+            left, top = (int(rng.integers(side - self.clip_size + 1)) for side in (width, height))
+            offset_12 = torch.tensor([[top, left]])
+        clip_THW = crop_clips(torch.from_numpy(mouth_THW)[None], self.clip_size, offset_12)[0]
         if self.augment is not None and rng.random() < self.augment.flip:
-            clip_THW = clip_THW[:, :, ::-1]
-        return torch.from_numpy(clip_THW.copy())
+            clip_THW = clip_THW.flip(2)
+        return clip_THW.clone()  # the cached clip must not be masked
 
     def _masked(self, stream: Tensor, blank: int, rng: np.random.Generator) -> Tensor:
         for _ in range(self.augment.time_masks if self.augment else 0):

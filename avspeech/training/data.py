@@ -87,11 +87,7 @@ class AVDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage not in ("fit", "validate"):
             return
-        if (
-            stage == "fit"
-            and self.trainer is not None
-            and self.trainer.max_steps <= 0
-        ):
+        if stage == "fit" and self.trainer is not None and self.trainer.max_steps <= 0:
             raise ValueError("the training order has no end: set trainer.max_steps")
         utterances = read_manifest(self.train_path)
         voices = self._voices(utterances)

@@ -44,6 +44,26 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
         assert other.video_THW.shape != one.video_THW.shape or not torch.equal(other.video_THW, one.video_THW)
 
 
+def test_crop_and_flip_hold_for_the_whole_clip(utterances):
+    """Every frame is the same cut of its source, mirrored in about half of the clips."""
+    mouth_THW = torch.from_numpy(read_grey_clip(utterances[0].mouth))
+    dataset, mirrored, places = AVDataset(utterances, augment=AugmentConfig()), 0, set()
+    for epoch in range(60):
+        shown_THW = dataset[SampleKey(0, epoch)].video_THW
+        found = [
+            (top, left, flip)
+            for flip in (False, True)
+            for top in range(9)
+            for left in range(9)
+            if torch.equal(shown_THW.flip(2) if flip else shown_THW, mouth_THW[:, top : top + 88, left : left + 88])
+        ]
+        assert len(found) == 1
+        mirrored += found[0][2]
+        places.add(found[0][:2])
+    assert 15 < mirrored < 45
+    assert len(places) > 30
+
+
 def test_a_word_span_carries_the_words_that_it_shows(utterances, tokenizer_file):
     tokenizer = Tokenizer.load(tokenizer_file)
     augment = AugmentConfig(random_crop=False, flip=0.0)
