@@ -1,0 +1,115 @@
+"""Read any sound as 16 kHz mono on the video's clock, and write wav files.
+
+Sample 0 is the container's start, the same moment as the start of frame 0 of ``read_frames``. Samples are placed by
+their timestamps at the source's own rate and resampled once: sound that starts late, and gaps, are filled with zeros.
+"""
+
+import wave
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from avspeech.media.container import decode, guard, open_media, origin, require_stream
+from avspeech.media.errors import MediaError
+from avspeech.timebase import SAMPLE_RATE
+
+MAX_DRIFT_S = Fraction(1, 50)
+"""Half a video frame: how far counted samples and timestamps may part before the timestamps win. Timestamps of
+some containers are rounded to milliseconds, so following each of them would tear the sound."""
+
+_FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
+_DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
+"""Weights for more than two channels (ITU-R BS.775); every other channel counts half. They are scaled to sum to 1."""
+
+
+def read_audio(path: str | Path) -> np.ndarray:
+    """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1].
+
+    Args:
+        path: any container, codec, sample rate and number of channels that FFmpeg reads.
+
+    Raises:
+        MediaError: the file is missing, empty, no media, damaged, or shorter than its container says.
+        NoAudio: it has no audio track.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        stream = require_stream(path, container, "audio")
+        start = origin(path, container)
+        pieces: list[np.ndarray] = []
+        rate, length, mono_S = 0, 0, np.zeros(0, np.float32)
+        for time, _, frame in decode(path, container, stream, start):
+            with guard(path, "its sound cannot be converted"):
+                mono_S, frame_rate = _mono(frame), frame.sample_rate
+            if rate not in (0, frame_rate):
+                raise MediaError(path, f"its sample rate changes from {rate} to {frame_rate} Hz; re-encode it at one")
+            rate = frame_rate
+            position = round((time - start) * rate)
+            if position < 0 and length == 0:  # priming samples from before the origin
+                mono_S, position = mono_S[-position:], 0
+            drift = position - length
+            if length == 0 or abs(drift) > MAX_DRIFT_S * rate:
+                if drift > 0:
+                    pieces.append(np.zeros(drift, np.float32))
+                else:
+                    mono_S = mono_S[-drift:]
+                length += max(drift, 0)
+            pieces.append(mono_S)
+            length += len(mono_S)
+    with guard(path, f"its sound cannot be resampled from {rate} Hz"):
+        return np.clip(resample(np.concatenate(pieces), rate), -1, 1)
+
+
+def _mono(frame: Any) -> np.ndarray:
+    """Return the mean of the channels as float32; more than two are mixed as a living room would."""
+    channels = frame.layout.nb_channels
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, channels).T
+    kind = frame.format.name.removesuffix("p")
+    mono_S = samples.astype(np.float32 if kind in ("s16", "u8", "flt") else np.float64)
+    if kind == "u8":
+        mono_S -= 128
+    weights = np.ones(channels)
+    if channels > 2:
+        weights = np.array([_DOWNMIX.get(channel.name, 0.5) for channel in frame.layout.channels])
+        if not weights.any():
+            weights = np.ones(channels)
+    weights /= weights.sum() * _FULL_SCALE[kind]
+    return (weights @ mono_S).astype(np.float32) if channels > 1 else (mono_S[0] * weights[0]).astype(np.float32)
+
+
+def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
+    """Return float32 audio at 16 kHz that starts with the input's first sample and lasts as long.
+
+    Args:
+        audio_S: float32 mono at ``rate``.
+        rate: samples per second.
+    """
+    if rate == SAMPLE_RATE or not len(audio_S):
+        return audio_S
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    frame = av.AudioFrame.from_ndarray(audio_S[None], format="flt", layout="mono")
+    frame.sample_rate = rate
+    out = [piece.to_ndarray()[0] for piece in (*resampler.resample(frame), *resampler.resample(None))]
+    resampled_S = np.concatenate(out) if out else np.zeros(0, np.float32)
+    length = -(-len(audio_S) * SAMPLE_RATE // rate)
+    return np.pad(resampled_S[:length], (0, max(0, length - len(resampled_S))))
+
+
+def write_wav(path: str | Path, audio_S: np.ndarray) -> None:
+    """Write ``audio_S`` (float, [-1, 1], mono at 16 kHz) as 16-bit PCM; values outside are clipped.
+
+    The file is incomplete until this returns: write to ``x.part.wav`` and rename.
+    """
+    if audio_S.ndim != 1:
+        raise ValueError(f"audio of shape {audio_S.shape} came; wanted one axis, (S,)")
+    pcm_S = np.clip(np.round(np.asarray(audio_S, np.float64) * 2**15), -(2**15), 2**15 - 1).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(pcm_S.tobytes())

