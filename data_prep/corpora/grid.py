@@ -1,0 +1,136 @@
+"""Manifests of the GRID corpus: six-word commands, 3 s each, 34 speakers.
+
+    python -m data_prep.corpora.grid data/grid data/grid
+
+Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech recognition",
+JASA 120(5), 2006; CC BY 4.0.
+
+Reads   videos (.mpg as distributed, or .mp4) and alignments (.align) anywhere below the root, matched by speaker
+        folder (s1 ... s34) and name; manifest.tsv in the root, if there is one, gives files, speakers and splits.
+Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl where nothing says how to split.
+Restart it: manifests are replaced whole.
+"""
+
+import csv
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import auto_cli
+
+from avspeech.data.manifest import Utterance, Word, write_manifest
+
+UNITS_PER_SECOND = 25_000
+"""Alignments count in units of 1/25000 s: 1000 are one video frame."""
+SILENCES = {"sil", "sp"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video of the corpus, before its words are known."""
+
+    name: str
+    video: Path
+    speaker: str | None
+    split: str
+
+
+def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None) -> None:
+    """Write the manifests of a GRID tree.
+
+    Args:
+        root: folder with the corpus.
+        out_dir: where the manifests go.
+        videos: kind of file to use where a clip has both; None takes mp4 if there are any.
+    """
+    splits: dict[str, list[Utterance]] = defaultdict(list)
+    failures = []
+    clips = list(find_clips(root, videos))
+    alignments = find_alignments(root)
+    several_speakers = len({clip.speaker for clip in clips}) > 1
+    for clip in clips:
+        align = alignments.get((clip.speaker, clip.name)) or alignments.get((None, clip.name))
+        try:
+            if align is None:
+                raise ValueError(f"no {clip.name}.align of speaker {clip.speaker} below {root}")
+            splits[clip.split].append(utterance_of(clip, read_align(align), several_speakers))
+        except ValueError as error:  # a bad file is data
+            failures.append(f"{clip.video}: {error}")
+    for split, utterances in splits.items():
+        write_manifest(out_dir / f"{split}.jsonl", utterances)
+        print(f"{len(utterances)} utterances in {out_dir / split}.jsonl")
+    for failure in failures:
+        print(f"left out: {failure}", file=sys.stderr)
+    if not splits:
+        sys.exit(f"no clip in {root}: wanted .mpg or .mp4 videos and their .align files below it")
+
+
+def utterance_of(clip: Clip, words: tuple[Word, ...], several_speakers: bool) -> Utterance:
+    """Return a clip's manifest line. Every speaker says some of the same sentences, so an id may need its speaker."""
+    return Utterance(
+        id=f"{clip.speaker}/{clip.name}" if several_speakers else clip.name,
+        video=clip.video,
+        audio=clip.video,
+        text=" ".join(word.text for word in words),
+        language="en",
+        speaker=clip.speaker,
+        words=words,
+    )
+
+
+def read_align(path: Path) -> tuple[Word, ...]:
+    """Return the words of an alignment with their times; silence is left out.
+
+    Raises:
+        ValueError: a line is not ``start end word``, or there is no word.
+    """
+    words = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            start, end, text = line.split()
+            word = Word(text, int(start) / UNITS_PER_SECOND, int(end) / UNITS_PER_SECOND)
+            if word.end_s < word.start_s:
+                raise ValueError("it ends before it starts")
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {line!r} came, wanted 'start end word' in 1/25000 s") from error
+        if text not in SILENCES:
+            words.append(word)
+    if not words:
+        raise ValueError(f"{path} holds no word")
+    return tuple(words)
+
+
+def find_alignments(root: Path) -> dict[tuple[str | None, str], Path]:
+    """Return {(speaker, name): file}; the speaker is None where no folder names one."""
+    return {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
+
+
+def speaker_of(path: Path, root: Path) -> str | None:
+    """Return the folder between root and file that is called s1, s2, ...; None if there is none."""
+    names = [part for part in path.relative_to(root).parts[:-1] if re.fullmatch(r"s\d+", part)]
+    return names[-1] if names else None
+
+
+def find_clips(root: Path, videos: str | None) -> Iterator[Clip]:
+    """Yield the clips of a tree in the order of their names, as manifest.tsv lists them or as the folders hold them."""
+    if (root / "manifest.tsv").is_file():
+        with (root / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                name = row["original"] if videos == "mpg" else row["path"]
+                if name:
+                    yield Clip(row["id"], root / name, row.get("speaker") or None, row.get("split") or "all")
+        return
+    if videos is None:
+        videos = "mp4" if next(root.rglob("*.mp4"), None) else "mpg"
+    for path in sorted(root.rglob(f"*.{videos}")):
+        yield Clip(path.stem, path, speaker_of(path, root), "all")
+
+
+if __name__ == "__main__":
+    auto_cli(main)

@@ -1,0 +1,223 @@
+"""Cut the mouth out of every video of a manifest.
+
+    python data_prep/extract_rois.py data/lrs3/train.jsonl data/lrs3/roi
+
+Reads   Utterance lines (avspeech/data/manifest.py).
+Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and beside it <id>.json: its length, how many frames were measured,
+        interpolated and missing, and with what settings it was made;
+        <roi_dir>/manifest.jsonl: the utterances that succeeded, with mouth, num_frames and num_samples filled in;
+        <roi_dir>/rois.jsonl: the <id>.json of all of them; <roi_dir>/failures.jsonl: the others, and why.
+        With --out_manifest x/train.jsonl the three are x/train.jsonl, x/train.rois.jsonl and x/train.failures.jsonl,
+        so that several manifests can share one roi_dir.
+Stop it and start it again: a clip gets its final name only once it is whole, and clips made with the same settings
+are kept. Failures are tried again. A worker that crashes costs the clip that it was on.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import auto_cli
+from tqdm import tqdm
+
+from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.media.audio import read_audio
+from avspeech.media.errors import MediaError, NoAudio
+from avspeech.media.video import write_video
+from avspeech.roi.landmarks import FaceFinder
+from avspeech.roi.mouth import MouthClip, extract_mouth
+from avspeech.roi.track import FrameStatus, NoFace
+from data_prep.run_each import Crash, run_each
+
+
+@dataclass(frozen=True)
+class RoiConfig:
+    """How mouths are cut; see ``avspeech.roi.track.follow_face``."""
+
+    max_gap: int = 12
+    """Longest gap, in frames, that is interpolated."""
+    min_found: float = 0.5
+    """Share of frames in which the face must be found."""
+    smooth: int = 13
+    """Length of the centred mean over time, in frames, odd."""
+    every: int = 1
+    """Look for the face in every n-th frame only."""
+    min_frames: int = 10
+    """Shortest clip, in frames; 10 = 0.4 s."""
+    crf: int = 14
+    """x264's quality: 14 is off by 0.8 grey levels on average at 480 bytes a frame."""
+
+
+def main(
+    manifest: Path,
+    roi_dir: Path,
+    out_manifest: Path | None = None,
+    workers: int = 2,
+    max_failed: float = 0.02,
+    roi: RoiConfig = RoiConfig(),
+    face_model: Path | None = None,
+    timeout_s: float | None = None,
+) -> None:
+    """Extract mouth clips.
+
+    Args:
+        manifest: JSON lines, one Utterance each.
+        roi_dir: where the clips go.
+        out_manifest: manifest of the clips that were made; None is <roi_dir>/manifest.jsonl.
+        workers: processes; each loads its own landmark model.
+        max_failed: share of failures beyond which the exit status is 1.
+        roi: how mouths are cut.
+        face_model: mediapipe's face_landmarker.task; None searches for it.
+        timeout_s: seconds after which a clip is given up; None waits for ever.
+    """
+    roi_dir.mkdir(parents=True, exist_ok=True)
+    utterances = read_manifest(manifest)
+    records = {utterance.id: record for utterance in utterances if (record := read_record(utterance, roi_dir, roi))}
+    pending = [utterance for utterance in utterances if utterance.id not in records]
+    extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model)
+    failures: dict[str, str] = {}
+    out_manifest, rois, listing = output_paths(roi_dir, out_manifest)
+    out_manifest.parent.mkdir(parents=True, exist_ok=True)
+    progress = tqdm(total=len(utterances), initial=len(records), unit="clip", smoothing=0.05)
+    with progress, listing.open("w") as log:
+        for utterance, result in run_each(extract, pending, workers, one_thread, timeout_s):
+            if isinstance(result, dict):
+                records[utterance.id] = result
+            else:
+                failures[utterance.id] = result.why if isinstance(result, Crash) else result
+                print(json.dumps({"id": utterance.id, "why": failures[utterance.id]}), file=log, flush=True)
+            progress.set_postfix(failed=len(failures), refresh=False)
+            progress.update()
+    done = [utterance for utterance in utterances if utterance.id in records]
+    # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
+    write_lines(listing, [{"id": u.id, "why": failures[u.id]} for u in utterances if u.id in failures])
+    write_lines(rois, [records[utterance.id] for utterance in done])
+    write_manifest(out_manifest, [filled_in(u, records[u.id], roi_dir) for u in done])
+    print(f"{len(done)} of {len(utterances)} clips in {roi_dir}, listed in {out_manifest}")
+    if len(failures) > max_failed * len(utterances):
+        sys.exit(f"{len(failures)} of {len(utterances)} failed, more than {max_failed:.0%}: see {listing}")
+
+
+def output_paths(roi_dir: Path, out_manifest: Path | None) -> tuple[Path, Path, Path]:
+    """Return where the manifest, the records and the failures go."""
+    if out_manifest is None:
+        return roi_dir / "manifest.jsonl", roi_dir / "rois.jsonl", roi_dir / "failures.jsonl"
+    stem = out_manifest.with_suffix("")
+    return out_manifest, Path(f"{stem}.rois.jsonl"), Path(f"{stem}.failures.jsonl")
+
+
+def extract_one(utterance: Utterance, roi_dir: Path, roi: RoiConfig, face_model: Path | None) -> dict[str, Any] | str:
+    """Write one clip and its record; return the record, or why there is no clip."""
+    if utterance.video is None:
+        return "the manifest names no video; fill in the field 'video'"
+    try:
+        num_samples, no_audio = count_samples(utterance)
+        clip = extract_mouth(
+            utterance.video,
+            face_finder(face_model),
+            max_gap=roi.max_gap,
+            min_found=roi.min_found,
+            smooth=roi.smooth,
+            every=roi.every,
+        )
+    except (MediaError, NoFace) as error:  # a bad file is data; a bug still raises
+        return f"{type(error).__name__}: {error}"
+    if len(clip.mouth_THW) < roi.min_frames:
+        return (
+            f"TooShort: {utterance.video} has {len(clip.mouth_THW)} frames at 25 fps, roi.min_frames={roi.min_frames}"
+        )
+    record = {
+        "id": utterance.id,
+        "num_frames": len(clip.mouth_THW),
+        "num_samples": num_samples,
+        "no_audio": no_audio,
+        **clip.counts,
+        "not_measured": not_measured(clip),
+        "settings": asdict(roi),
+    }
+    target, sidecar = clip_path(utterance, roi_dir), record_path(utterance, roi_dir)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.stem}.part.mp4")
+    write_video(unfinished, clip.mouth_THW, crf=roi.crf, preset="faster")
+    target.unlink(missing_ok=True)  # one of other settings, before its record changes
+    write_lines(sidecar, [record])
+    unfinished.rename(target)  # last: a clip that has its name has its record
+    return record
+
+
+def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
+    """Return the number of samples at 16 kHz, or None and why there is no sound. Lips need none."""
+    if utterance.audio is None:
+        return None, "the manifest names no audio"
+    try:
+        return len(read_audio(utterance.audio)), None
+    except NoAudio as error:
+        return None, f"NoAudio: {error}"
+
+
+def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
+    """Return the spans of frames in which the face was not found: (status, first frame, frame after the last)."""
+    spans: list[tuple[str, int, int]] = []
+    for index, value in enumerate(clip.status_T):
+        name = FrameStatus(value).name.lower()
+        if spans and spans[-1][0] == name and spans[-1][2] == index:
+            spans[-1] = (name, spans[-1][1], index + 1)
+        elif value != FrameStatus.MEASURED:
+            spans.append((name, index, index + 1))
+    return spans
+
+
+def filled_in(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:
+    """Return the utterance with its clip; without its audio, where the file turned out to have none."""
+    return replace(
+        utterance,
+        mouth=clip_path(utterance, roi_dir),
+        audio=None if record["no_audio"] else utterance.audio,
+        num_frames=record["num_frames"],
+        num_samples=record["num_samples"],
+    )
+
+
+def read_record(utterance: Utterance, roi_dir: Path, roi: RoiConfig) -> dict[str, Any] | None:
+    """Return what an earlier run recorded of a clip; None if there is no clip or it was cut with other settings."""
+    if not clip_path(utterance, roi_dir).exists() or not record_path(utterance, roi_dir).exists():
+        return None
+    record = json.loads(record_path(utterance, roi_dir).read_text())
+    return record if record["settings"] == asdict(roi) else None
+
+
+def clip_path(utterance: Utterance, roi_dir: Path) -> Path:
+    return roi_dir / f"{utterance.id}.mp4"  # not with_suffix: an id may contain a full stop
+
+
+def record_path(utterance: Utterance, roi_dir: Path) -> Path:
+    return roi_dir / f"{utterance.id}.json"
+
+
+def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write JSON lines; the file appears, or is replaced, only when whole."""
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(
+        "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8"
+    )
+    unfinished.rename(path)
+
+
+def one_thread() -> None:
+    """Keep a worker to one core: the workers are the parallelism."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+@cache
+def face_finder(face_model: Path | None) -> FaceFinder:
+    """Return this process's landmark model, loaded once."""
+    return FaceFinder(face_model)
+
+
+if __name__ == "__main__":
+    auto_cli(main)

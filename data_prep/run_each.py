@@ -1,0 +1,195 @@
+"""Run a function on every item in worker processes that may die.
+
+``multiprocessing.Pool`` hangs and ``ProcessPoolExecutor`` gives up when a worker is killed, and decoders do crash on
+broken files. Here each worker has one item at a time, so it is known which item a dead worker was on: that item is
+answered with a ``Crash``, a new worker takes the place, and the others never notice.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context, parent_process
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_SPAWN = get_context("spawn")  # forking a process that has threads (mediapipe, torch) may hang
+
+
+MAX_FALSE_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What an item gives whose worker died."""
+
+    why: str
+
+
+def run_each(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = 2,
+    setup: Callable[[], None] | None = None,
+    timeout_s: float | None = None,
+) -> Iterator[tuple[Item, Result | Crash]]:
+    """Yield (item, result) as they are done, in any order.
+
+    Args:
+        function: importable by name, as are its arguments: they travel to another process.
+        items: what to run it on.
+        workers: processes; 0 runs everything in this one, for a debugger.
+        setup: runs once in each new worker.
+        timeout_s: longest an item may take, not counting a worker's start; past it the worker is killed. None waits
+            for ever.
+
+    Raises:
+        RuntimeError: ``function`` or ``setup`` raised, which is a bug (bad input is to be returned as a result), or
+            ``MAX_FALSE_STARTS`` workers in a row died before they were ready.
+    """
+    if workers == 0:
+        if setup is not None:
+            setup()
+        for item in items:
+            yield item, function(item)
+        return
+    waiting = iter(items)
+    crew: list[_Worker] = []
+    false_starts = 0
+    try:
+        for item in waiting:
+            crew.append(_Worker(function, setup))
+            crew[-1].give(item)
+            if len(crew) == workers:
+                break
+        while crew:
+            for worker in _ready(crew, timeout_s):
+                answer = worker.take(timeout_s)
+                if answer is None:
+                    false_starts = 0
+                    continue
+                item, result, lives = answer
+                false_starts += not worker.ready
+                if false_starts >= MAX_FALSE_STARTS:
+                    raise RuntimeError(
+                        f"{false_starts} workers in a row died while starting; the last on {item!r}: {result}"
+                    )
+                following = next(waiting, _NOTHING)
+                if following is _NOTHING or not lives:
+                    worker.stop()
+                    crew.remove(worker)
+                if following is not _NOTHING:
+                    if not lives:
+                        worker = _Worker(function, setup)
+                        crew.append(worker)
+                    worker.give(following)
+                yield item, result
+    finally:
+        for worker in crew:
+            worker.kill()
+
+
+_NOTHING: Any = object()
+
+
+def _ready(crew: list["_Worker"], timeout_s: float | None) -> list["_Worker"]:
+    """Wait until a worker has answered, has died or has taken too long."""
+    started = [worker.started_s for worker in crew if worker.ready]
+    patience_s = None if timeout_s is None or not started else max(0, min(started) + timeout_s - time.monotonic())
+    waited_for = [thing for worker in crew for thing in (worker.pipe, worker.process.sentinel)]
+    woken = connection.wait(waited_for, patience_s)
+    return [w for w in crew if w.pipe in woken or w.process.sentinel in woken or w.is_late(timeout_s)]
+
+
+@dataclass
+class _Worker:
+    """A process, the pipe to it and the item that it is on."""
+
+    function: Callable[[Any], Any]
+    setup: Callable[[], None] | None
+    item: Any = None
+    started_s: float = 0.0
+    process: Any = field(init=False)
+    pipe: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pipe, theirs = _SPAWN.Pipe()
+        self.process = _SPAWN.Process(target=_work, args=(theirs, self.function, self.setup), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe breaks when the worker dies
+        self.ready = False
+
+    def give(self, item: Any) -> None:
+        self.item, self.started_s = item, time.monotonic()
+        with contextlib.suppress(BrokenPipeError):  # dead already: take() finds out and says so
+            self.pipe.send((item,))
+
+    def is_late(self, timeout_s: float | None) -> bool:
+        return timeout_s is not None and self.ready and time.monotonic() - self.started_s >= timeout_s
+
+    def take(self, timeout_s: float | None) -> tuple[Any, Any, bool] | None:
+        """Return the item, what became of it, and whether the worker lives; None when it has only just started."""
+        try:
+            if not self.pipe.poll():
+                if self.is_late(timeout_s):
+                    self.kill()
+                    return self.item, Crash(f"took longer than {timeout_s:g} s"), False
+                self.process.join()  # it was its end that woke us; an answer may still come before the pipe breaks
+            kind, value = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return self.item, Crash(f"its worker died: {_cause(self.process.exitcode)}"), False
+        if kind == "bug":
+            raise RuntimeError(f"on {self.item!r}:\n{value}")
+        if kind == "ready":
+            self.ready, self.started_s = True, time.monotonic()
+            return None
+        return self.item, value, self.process.is_alive()
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
+        self.pipe.close()
+        self.process.join(5)
+        self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        return f"{name}{hint}"
+    return f"exit status {exit_code}"
+
+
+def _work(pipe: Any, function: Callable[[Any], Any], setup: Callable[[], None] | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        if setup is not None:
+            setup()
+        pipe.send(("ready", None))
+        while (message := pipe.recv()) is not None:
+            pipe.send(("result", function(*message)))
+    except EOFError:
+        return
+    except BaseException:
+        pipe.send(("bug", traceback.format_exc()))
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing files that a new run writes too."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,231 @@
+"""Whatever is in a manifest, every line ends as a clip or as a listed failure, and a restart changes nothing."""
+
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.media.audio import write_wav
+from avspeech.media.video import read_grey_clip, write_video
+from data_prep.extract_rois import RoiConfig, main
+
+pytest.importorskip("mediapipe")
+picture = runpy.run_path(str(Path(__file__).parents[1] / "roi" / "conftest.py"))["picture"]
+SCRIPT = Path(__file__).parents[2] / "data_prep" / "extract_rois.py"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _face_model():
+    from avspeech.roi.face_model import FaceModelError, find_face_model
+
+    try:
+        find_face_model()
+    except FaceModelError as error:
+        pytest.skip(str(error))
+
+
+def talking_frames(count: int) -> list[np.ndarray]:
+    return [picture(160, 200, (100 + t % 7, 80, 120, 0.5 - 0.5 * np.cos(t / 2))) for t in range(count)]
+
+
+def sound(count: int) -> np.ndarray:
+    return (0.1 * np.random.default_rng(0).standard_normal(count * 640)).astype(np.float32)
+
+
+@pytest.fixture
+def mixed(tmp_path) -> Path:
+    """Return a manifest with every kind of input that may come."""
+    frames = talking_frames(20)
+    write_video(tmp_path / "good.mp4", frames, sound(20))
+    write_video(tmp_path / "silent.mp4", frames)
+    write_video(tmp_path / "short.mp4", frames[:5], sound(5))
+    write_video(tmp_path / "faceless.mp4", [picture(160, 200)] * 20, sound(20))
+    noise = np.random.default_rng(0).integers(0, 256, (100, 96, 96), dtype=np.uint8)
+    write_video(tmp_path / "whole.mp4", noise, sound(100))
+    data = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no film\n" * 100)
+    write_wav(tmp_path / "sound.wav", sound(20))
+
+    def line(name: str, file: str, audio: str | None = None) -> Utterance:
+        return Utterance(name, video=tmp_path / file, audio=tmp_path / (audio or file), text="words", speaker="s")
+
+    utterances = [
+        line("empty", "empty.mp4"),
+        line("s1/good.take.2", "good.mp4"),
+        line("text", "text.mp4"),
+        line("soundonly", "sound.wav"),
+        line("short", "short.mp4"),
+        line("faceless", "faceless.mp4"),
+        line("cut", "cut.mp4"),
+        line("missing", "nowhere.mp4"),
+        line("silent", "silent.mp4"),
+        line("badsound", "good.mp4", audio="empty.mp4"),
+        Utterance("novideo", audio=tmp_path / "sound.wav"),
+        Utterance("lipsonly", video=tmp_path / "good.mp4"),
+    ]
+    write_manifest(tmp_path / "in.jsonl", utterances)
+    return tmp_path / "in.jsonl"
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_line_is_a_clip_or_a_listed_failure(mixed, tmp_path):
+    roi_dir = tmp_path / "roi"
+    main(mixed, roi_dir, workers=0, max_failed=0.8)
+    reasons = {record["id"]: record["why"] for record in read_lines(roi_dir / "failures.jsonl")}
+    expected = {
+        "empty": "is empty",
+        "text": "not a media file",
+        "soundonly": "NoVideo",
+        "short": "TooShort",
+        "faceless": r"NoFace: .*0 of 20",
+        "cut": "cut.mp4",
+        "missing": "No such file",
+        "badsound": "empty.mp4: is empty",
+        "novideo": "names no video",
+    }
+    assert list(reasons) == [u.id for u in read_manifest(mixed) if u.id in expected]
+    for name, words in expected.items():
+        assert re.search(words, reasons[name]), reasons[name]
+    done = {utterance.id: utterance for utterance in read_manifest(roi_dir / "manifest.jsonl")}
+    assert list(done) == ["s1/good.take.2", "silent", "lipsonly"]
+    for utterance in done.values():
+        assert utterance.num_frames == 20
+        assert read_grey_clip(utterance.mouth).shape == (20, 96, 96)
+    assert done["s1/good.take.2"].mouth == roi_dir / "s1" / "good.take.2.mp4"
+    assert done["s1/good.take.2"].text == "words"
+    assert abs(done["s1/good.take.2"].num_samples - 20 * 640) <= 1024
+    assert done["silent"].audio is None  # lips came out, and the manifest does not promise sound
+    assert done["silent"].num_samples is None
+    (record,) = (record for record in read_lines(roi_dir / "rois.jsonl") if record["id"] == "silent")
+    assert (record["measured"], record["interpolated"], record["missing"], record["not_measured"]) == (20, 0, 0, [])
+    assert "NoAudio" in record["no_audio"]
+    assert not list(roi_dir.rglob("*.part*"))
+
+
+def test_too_many_failures_end_with_status_1(mixed, tmp_path):
+    with pytest.raises(SystemExit, match=r"9 of 12 failed, more than 70%: see .*failures\.jsonl"):
+        main(mixed, tmp_path / "roi", workers=0, max_failed=0.7)
+    assert (tmp_path / "roi" / "manifest.jsonl").exists()
+
+
+def test_a_second_run_keeps_clips_and_tries_failures_again(mixed, tmp_path):
+    roi_dir = tmp_path / "roi"
+    main(mixed, roi_dir, workers=0, max_failed=1)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in roi_dir.rglob("*.mp4")}
+    write_video(tmp_path / "nowhere.mp4", talking_frames(15))  # the missing file turns up
+    main(mixed, roi_dir, workers=0, max_failed=1)
+    assert all((path.stat().st_mtime_ns, path.read_bytes()) == was for path, was in before.items())
+    assert "missing" in {utterance.id for utterance in read_manifest(roi_dir / "manifest.jsonl")}
+    assert "missing" not in {record["id"] for record in read_lines(roi_dir / "failures.jsonl")}
+
+
+def test_other_settings_cut_the_clips_anew(mixed, tmp_path):
+    main(mixed, tmp_path / "roi", workers=0, max_failed=1)
+    main(mixed, tmp_path / "roi", workers=0, max_failed=1, roi=RoiConfig(every=2))
+    records = read_lines(tmp_path / "roi" / "rois.jsonl")
+    assert {record["measured"] for record in records} == {10}
+
+
+def test_listings_of_two_manifests_in_one_folder_do_not_overwrite_each_other(mixed, tmp_path):
+    lines = mixed.read_text().splitlines()
+    for name, part in (("a", lines[:2]), ("b", lines[2:4])):
+        (tmp_path / f"{name}_in.jsonl").write_text("\n".join(part) + "\n")
+        main(tmp_path / f"{name}_in.jsonl", tmp_path / "roi", tmp_path / f"{name}.jsonl", workers=0, max_failed=1)
+    assert [record["id"] for record in read_lines(tmp_path / "a.failures.jsonl")] == ["empty"]
+    assert [record["id"] for record in read_lines(tmp_path / "b.failures.jsonl")] == ["text", "soundonly"]
+    assert [utterance.id for utterance in read_manifest(tmp_path / "a.jsonl")] == ["s1/good.take.2"]
+
+
+@pytest.fixture
+def ten_clips(tmp_path) -> Path:
+    frames = talking_frames(30)
+    write_video(tmp_path / "talk.mp4", frames, sound(30))
+    utterances = [Utterance(f"clip{n}", video=tmp_path / "talk.mp4", audio=tmp_path / "talk.mp4") for n in range(10)]
+    utterances.insert(4, Utterance("gone", video=tmp_path / "gone.mp4"))
+    write_manifest(tmp_path / "ten.jsonl", utterances)
+    return tmp_path / "ten.jsonl"
+
+
+def start(manifest: Path, roi_dir: Path, *options: str) -> subprocess.Popen:
+    """Start the script as a user does."""
+    command = [sys.executable, str(SCRIPT), str(manifest), str(roi_dir), "--workers", "2", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_clips(roi_dir: Path, count: int) -> None:
+    until = time.monotonic() + 60
+    while len([path for path in roi_dir.glob("*.mp4") if ".part" not in path.name]) < count:
+        assert time.monotonic() < until, "no clips came"
+        time.sleep(0.01)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the worker processes (Linux only)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) == pid and fields[0] != "Z" and "spawn_main" in (stat.parent / "cmdline").read_text():
+                found.append(int(stat.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
+
+
+@needs_proc
+def test_a_killed_run_started_again_gives_the_same_as_an_uninterrupted_one(ten_clips, tmp_path):
+    roi_dir, whole_dir = tmp_path / "roi", tmp_path / "whole"
+    run = start(ten_clips, roi_dir)
+    wait_for_clips(roi_dir, 3)
+    workers = children_of(run.pid)
+    run.kill()
+    run.communicate()
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "workers outlived the run"
+    done = {path: path.stat().st_mtime_ns for path in roi_dir.glob("*.mp4") if ".part" not in path.name}
+    assert 3 <= len(done) < 10, "it was not killed in the middle"
+    for path in done:
+        assert len(read_grey_clip(path)) == 30  # what has its name is whole
+    again, whole = start(ten_clips, roi_dir, "--max_failed", "0.1"), start(ten_clips, whole_dir, "--max_failed", "0.1")
+    for run in (again, whole):
+        out, errors = run.communicate(timeout=120)
+        assert run.returncode == 0, errors
+        assert "10 of 11 clips" in out
+    assert all(path.stat().st_mtime_ns == was for path, was in done.items())
+    for path in whole_dir.iterdir():
+        assert (roi_dir / path.name).read_bytes() == path.read_bytes(), path.name
+    assert sorted(p.name for p in roi_dir.iterdir()) == sorted(p.name for p in whole_dir.iterdir())
+
+
+@needs_proc
+def test_a_worker_killed_in_the_middle_costs_one_clip(ten_clips, tmp_path):
+    roi_dir = tmp_path / "roi"
+    run = start(ten_clips, roi_dir)
+    wait_for_clips(roi_dir, 1)
+    os.kill(children_of(run.pid)[0], signal.SIGKILL)
+    out, errors = run.communicate(timeout=120)
+    assert run.returncode == 1, errors  # 2 of 11 is more than 2 %
+    assert "9 of 11 clips" in out
+    killed = [record for record in read_lines(roi_dir / "failures.jsonl") if record["id"] != "gone"]
+    assert len(killed) == 1
+    assert "worker died: SIGKILL" in killed[0]["why"]
