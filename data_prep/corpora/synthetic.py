@@ -1,0 +1,164 @@
+"""Make a corpus of synthetic talking faces: speech by espeak-ng, faces drawn and moved by its phones.
+
+    python -m data_prep.corpora.synthetic data/synthetic --num_train 320 --num_test 60 --languages '[en,es]'
+
+Needs   the optional packages: pip install 'avspeech[synthetic]', and a face model file (avspeech/roi/face_model.py).
+Writes  OUT/video/<id>.mp4 (224x224 at 25 fps, 16 kHz), OUT/audio/<id>.wav (voices for babble) and the manifests
+        OUT/{train,valid,test,babble_train,babble_test}.jsonl with word times; OUT/corpus.json holds the settings.
+Stop it and start it again: a clip gets its final name only once it is whole, and finished clips stay. The same
+settings give the same corpus, whatever the number of workers; other settings want another folder.
+
+Test speakers, test sentences and test babble voices never occur in training (data_prep/synthetic/plan.py). Synthetic
+speech is far easier than real speech: error rates on it say that a pipeline learns, and no more.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import auto_cli
+from tqdm import tqdm
+
+from avspeech.data.manifest import Utterance, write_manifest
+from data_prep.synthetic.clip import make_clip
+from data_prep.synthetic.espeak import Espeak
+from data_prep.synthetic.plan import Clip, CorpusConfig, plan_corpus
+from data_prep.synthetic.speaker import SETS
+
+CLIPS_PER_JOB = 16
+
+
+@cache
+def _espeak() -> Espeak:
+    """Return this process's espeak-ng; it ends with the process."""
+    return Espeak()
+
+
+def make_clips(clips: list[Clip], folder: Path, truth: bool) -> list[Utterance]:
+    """Write some clips, best of one speaker; return their manifest lines."""
+    return [make_clip(clip, folder, _espeak(), truth) for clip in clips]
+
+
+def make_corpus(
+    config: CorpusConfig, folder: Path, workers: int = 1, truth: bool = False
+) -> dict[str, list[Utterance]]:
+    """Write a corpus and its manifests; return the utterances by set.
+
+    Args:
+        config: what is in it.
+        folder: where it goes; a corpus with the same settings there is completed.
+        workers: processes; 1 works in this one.
+        truth: also write what drove the mouths, ``truth/<id>.npz``.
+
+    Raises:
+        ValueError: the folder holds a corpus with other settings.
+    """
+    _claim(folder, config)
+    clips = plan_corpus(config)
+    made: dict[str, Utterance] = {}
+    with tqdm(total=len(clips), desc="talking faces", unit="clip") as bar:
+        for utterances in _run(_jobs(clips), folder, truth, workers):
+            made |= {utterance.id: utterance for utterance in utterances}
+            bar.update(len(utterances))
+    parts = {part: [made[clip.id] for clip in clips if clip.part == part] for part in SETS}
+    for part, utterances in parts.items():
+        if utterances:
+            write_manifest(folder / f"{part}.jsonl", utterances)
+    return parts
+
+
+def _jobs(clips: list[Clip]) -> list[list[Clip]]:
+    """Group clips by speaker, whose face is then painted once; the longest jobs come first."""
+    by_speaker = sorted(clips, key=lambda clip: clip.speaker.name)
+    jobs = []
+    for _, group in groupby(by_speaker, key=lambda clip: clip.speaker.name):
+        of_speaker = list(group)
+        jobs += [of_speaker[start : start + CLIPS_PER_JOB] for start in range(0, len(of_speaker), CLIPS_PER_JOB)]
+    return sorted(jobs, key=lambda job: (-len(job), job[0].id))
+
+
+def _run(jobs: list[list[Clip]], folder: Path, truth: bool, workers: int) -> Iterator[list[Utterance]]:
+    if workers <= 1:
+        for job in jobs:
+            yield make_clips(job, folder, truth)
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy locks of OpenCV's and FFmpeg's threads
+    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        futures = [pool.submit(make_clips, job, folder, truth) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _claim(folder: Path, config: CorpusConfig) -> None:
+    """Note the settings in the folder, or check that they are those of the corpus in it."""
+    note, settings = folder / "corpus.json", json.loads(json.dumps(asdict(config)))
+    if note.exists():
+        found = json.loads(note.read_text())
+        if changed := [name for name in settings if settings[name] != found.get(name)]:
+            name = changed[0]
+            raise ValueError(
+                f"{folder} holds a corpus with {name}={found.get(name)}, asked for is {settings[name]}; "
+                "choose another folder or delete that one"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = note.with_suffix(".part.json")
+    unfinished.write_text(json.dumps(settings, indent=1))
+    unfinished.rename(note)
+
+
+def main(
+    out: Path,
+    num_train: int = 320,
+    num_valid: int = 20,
+    num_test: int = 60,
+    num_babble: int = 24,
+    languages: tuple[str, ...] = ("en", "es"),
+    text: Literal["commands", "sentences"] = "commands",
+    speakers_train: int = 24,
+    speakers_valid: int = 4,
+    speakers_test: int = 8,
+    speakers_babble: int = 8,
+    seed: int = 0,
+    workers: int = 2,
+    truth: bool = False,
+) -> None:
+    """Make a corpus of synthetic talking faces.
+
+    Args:
+        out: folder of the corpus.
+        num_train: clips to train on.
+        num_valid: clips to choose models on; speakers and sentences of their own.
+        num_test: clips to report on; speakers and sentences of their own.
+        num_babble: sound clips for training babble, and as many for test babble.
+        languages: ISO 639-1 codes; commands know en and es, sentences all of en ar de el es fr it pt ru.
+        text: what is said: sentences of a command grammar, or everyday sentences from data_prep/synthetic/texts.
+        speakers_train: faces with voices; each speaks all languages.
+        speakers_valid: the same for validation.
+        speakers_test: the same for the test.
+        speakers_babble: voices of the training babble, and as many other ones of the test babble.
+        seed: the same seed gives the same corpus.
+        workers: processes.
+        truth: also write what drove the mouths, OUT/truth/<id>.npz.
+    """
+    clips = {"train": num_train, "valid": num_valid, "test": num_test}
+    speakers = {"train": speakers_train, "valid": speakers_valid, "test": speakers_test}
+    for part in ("babble_train", "babble_test"):
+        clips[part], speakers[part] = num_babble, speakers_babble
+    parts = make_corpus(CorpusConfig(clips, speakers, tuple(languages), text, seed), out, workers, truth)
+    frames = sum(utterance.num_frames or 0 for utterance in [*parts["train"], *parts["valid"], *parts["test"]])
+    print(f"{sum(map(len, parts.values()))} clips, {frames} frames with a face, in {out}")
+
+
+if __name__ == "__main__":
+    auto_cli(main)

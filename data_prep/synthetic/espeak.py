@@ -1,0 +1,122 @@
+"""Speech and its phone and word events from espeak-ng, which runs in a child process (see ``espeak_child.py``).
+
+The same text, voice and settings give the same samples and events, whatever was said before.
+"""
+
+import atexit
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How somebody sounds: an espeak-ng variant and its settings."""
+
+    variant: str
+    """Name in espeak-ng's ``voices/!v``, such as "m3"."""
+    rate: int = 165
+    """Words per minute."""
+    pitch: int = 50
+    """0 to 99."""
+    pitch_range: int = 50
+    """0 to 99; 0 is monotone."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A moment that espeak-ng reports."""
+
+    kind: str
+    """"word" or "phone"."""
+    start_s: float
+    """Start from the first sample; for a stop consonant, its burst."""
+    ipa: str
+    """The phone; "" for a pause or a word."""
+    text_position: int
+    """Where in the text it belongs, in characters from 0."""
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What espeak-ng gives for one text."""
+
+    pcm: np.ndarray
+    """int16, mono, at ``rate``."""
+    rate: int
+    events: tuple[Event, ...]
+
+
+class Espeak:
+    """One espeak-ng process; a context manager. Use it from one thread at a time.
+
+    Raises:
+        ImportError: the optional ``espeakng-loader`` is not installed.
+    """
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("espeakng_loader") is None:
+            raise ImportError(
+                "the synthetic corpus speaks with espeak-ng and the package espeakng-loader is not installed; "
+                "run: pip install 'avspeech[synthetic]'"
+            )
+        program = Path(__file__).with_name("espeak_child.py")
+        self._process = subprocess.Popen(  # -P: this folder's modules must not shadow the child's imports
+            [sys.executable, "-P", str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        atexit.register(self.close)
+
+    def __enter__(self) -> "Espeak":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; further calls of ``speak`` fail."""
+        if self._process.poll() is None:
+            self._process.communicate()  # closing stdin ends the loop in the child
+        atexit.unregister(self.close)
+
+    def speak(self, text: str, language: str, voice: Voice) -> Synthesis:
+        """Return the sound and the events of a text.
+
+        Args:
+            text: what to say, without line breaks or not; they are spoken as blanks.
+            language: espeak-ng's language name; ISO 639-1 codes of the corpus all are ("en", "es", "ar", ...).
+            voice: how to say it.
+
+        Raises:
+            ValueError: espeak-ng does not know the language or the variant, or says nothing.
+            RuntimeError: the child process is gone.
+        """
+        request = {"text": " ".join(text.split()), "voice": f"{language}+{voice.variant}", "rate": voice.rate}
+        request |= {"pitch": voice.pitch, "range": voice.pitch_range, "gap": 0}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except (BrokenPipeError, ValueError) as error:
+            raise RuntimeError(f"the espeak-ng process is gone (exit status {self._process.poll()})") from error
+        if not line:
+            raise RuntimeError(
+                f"the espeak-ng process ended (exit status {self._process.wait()}); see its message above"
+            )
+        reply = json.loads(line)
+        if "error" in reply:
+            raise ValueError(f"{language!r} {text!r}: {reply['error']}")
+        pcm = np.frombuffer(self._process.stdout.read(2 * reply["samples"]), np.int16)
+        if not pcm.any():
+            raise ValueError(f"espeak-ng says nothing for {language!r} {text!r}; expected a text with letters")
+        rate = reply["rate"]
+        events = tuple(Event(kind, at / rate, ipa, position - 1) for kind, at, ipa, position in reply["events"])
+        return Synthesis(pcm, rate, events)

@@ -1,0 +1,108 @@
+"""The shape of one face: the canonical mesh, deformed within what the landmarker knows, and its lip curves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.synthetic.canonical_mesh import (
+    CHIN,
+    LEFT_CORNER,
+    LEFT_EYE,
+    LOWER_INNER,
+    LOWER_OUTER,
+    NOSE_BASE,
+    RIGHT_CORNER,
+    RIGHT_EYE,
+    UPPER_INNER,
+    UPPER_OUTER,
+    load_mesh,
+)
+
+
+@dataclass(frozen=True)
+class Lips:
+    """The closed mouth as curves over ``u_U``, which runs from -1 (image left corner) to 1; all in cm."""
+
+    centre_x: float
+    half_width: float
+    u_U: np.ndarray
+    upper_U: np.ndarray
+    """Upper edge of the upper lip."""
+    seam_U: np.ndarray
+    """Where the lips meet."""
+    lower_U: np.ndarray
+    """Lower edge of the lower lip."""
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """A face at rest, mouth closed."""
+
+    vertices: np.ndarray
+    """(468, 3) in cm, MediaPipe's order."""
+    triangles: np.ndarray
+    """(898, 3) indices."""
+    width: float
+    """Head width relative to the canonical mesh."""
+    lips: Lips
+
+    @property
+    def chin_y(self) -> float:
+        """Height of the chin's tip, cm."""
+        return float(self.vertices[CHIN, 1])
+
+    @property
+    def nose_y(self) -> float:
+        """Height of the skin just below the nose, which no mouth movement reaches, cm."""
+        return float(self.vertices[NOSE_BASE, 1]) - 0.25
+
+
+def draw_shape(rng: np.random.Generator) -> FaceShape:
+    """Draw a face: width, jaw, length of the lower face, lips and eyes vary by 5 to 50 %."""
+    canonical, triangles = load_mesh()
+    points = canonical.copy()
+    width = rng.uniform(0.92, 1.09)
+    points[:, 0] *= width
+    lower = np.clip((-1 - points[:, 1]) / 8, 0, 1)  # 0 above the nose, 1 at the chin
+    points[:, 0] *= 1 + (rng.uniform(0.88, 1.08) - 1) * lower
+    points[:, 1] = np.where(points[:, 1] < -1, -1 + (points[:, 1] + 1) * rng.uniform(0.94, 1.06), points[:, 1])
+    _shape_lips(points, rng)
+    _shape_eyes(points, rng.uniform(0.95, 1.18))
+    return FaceShape(points, triangles, width, _lip_curves(points))
+
+
+def _shape_lips(points: np.ndarray, rng: np.random.Generator) -> None:
+    """Close the mouth, then change the thickness of each lip and the width of both."""
+    upper_inner, lower_inner = list(UPPER_INNER), list(LOWER_INNER)
+    seam = (points[upper_inner, 1] + points[lower_inner, 1]) / 2
+    for inner, outer, thickness in (
+        (upper_inner, list(UPPER_OUTER), rng.uniform(0.75, 1.45)),
+        (lower_inner, list(LOWER_OUTER), rng.uniform(0.8, 1.45)),
+    ):
+        points[inner, 1] = seam
+        points[outer, 1] = seam + (points[outer, 1] - seam) * thickness
+    lips = sorted({*UPPER_OUTER, *LOWER_OUTER, *UPPER_INNER, *LOWER_INNER})
+    points[lips, 0] *= rng.uniform(0.9, 1.12)
+
+
+def _shape_eyes(points: np.ndarray, size: float) -> None:
+    for eye in (list(RIGHT_EYE), list(LEFT_EYE)):
+        centre = points[eye, :2].mean(0)
+        points[eye, :2] = centre + (points[eye, :2] - centre) * [size, 1.1 * size]
+
+
+def _lip_curves(points: np.ndarray) -> Lips:
+    corners = points[[RIGHT_CORNER, LEFT_CORNER], :2]
+    centre_x, half_width = corners[:, 0].mean(), np.ptp(corners[:, 0]) / 2
+    u_U = np.linspace(-1, 1, 97)
+
+    def curve(indices: tuple[int, ...]) -> np.ndarray:
+        x, y = (points[list(indices), 0] - centre_x) / half_width, points[list(indices), 1]
+        inside = np.abs(x) < 0.97
+        x, y = np.r_[-1, x[inside], 1], np.r_[corners[0, 1], y[inside], corners[1, 1]]
+        sharp_U = np.interp(u_U, x, y)
+        kernel = np.exp(-(np.linspace(-2, 2, 13) ** 2))
+        straight_U = np.linspace(sharp_U[0], sharp_U[-1], len(u_U))  # what is smoothed must end in zeros
+        return straight_U + np.convolve(sharp_U - straight_U, kernel / kernel.sum(), mode="same")
+
+    return Lips(centre_x, half_width, u_U, curve(UPPER_OUTER), curve(UPPER_INNER), curve(LOWER_OUTER))

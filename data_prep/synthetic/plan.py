@@ -1,0 +1,139 @@
+"""The plan of a corpus: who says what in which set. It depends on the settings only, and its sets are disjoint.
+
+Test speakers, sentences and babble voices never occur in training: faces have seeds of their own, voices come from
+separate lists of variants (``speaker.VARIANTS``), texts from a fixed partition (``texts.partition``) that does not
+depend on the seed either. ``check_disjoint`` looks again at the finished plan.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from data_prep.synthetic.grammar import all_commands
+from data_prep.synthetic.speaker import SETS, Speaker, draw_speakers, stable_seed
+from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, reference_of
+
+TEXT_SET = {"train": "train", "valid": "valid", "test": "test", "babble_train": "train", "babble_test": "babble_test"}
+"""Which part of the texts each set draws from; nothing else shares a part."""
+BABBLE_SENTENCES = 3
+"""A babble clip says this many sentences without a break."""
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What decides the content of a corpus."""
+
+    clips: dict[str, int]
+    """Number of clips by set, keys ``speaker.SETS``."""
+    speakers: dict[str, int]
+    """Number of speakers by set."""
+    languages: tuple[str, ...]
+    """ISO 639-1 codes; every speaker speaks all of them."""
+    text: str
+    """"commands" or "sentences"."""
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.languages or len(set(self.languages)) < len(self.languages):
+            raise ValueError(f"languages={list(self.languages)}: name at least one, each once")
+        if unknown := sorted(set(self.languages) - set(LANGUAGES)):
+            raise ValueError(f"languages: {', '.join(unknown)} unknown; there are {', '.join(LANGUAGES)}")
+        if self.text not in ("commands", "sentences"):
+            raise ValueError(f"text={self.text!r} must be 'commands' or 'sentences'")
+        for name in SETS:
+            if self.clips[name] < 0:
+                raise ValueError(f"num_{name}={self.clips[name]} must not be negative")
+            if self.clips[name] and self.speakers[name] < 1:
+                raise ValueError(f"speakers_{name}={self.speakers[name]} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip to be made."""
+
+    id: str
+    part: str
+    """One of ``speaker.SETS``."""
+    speaker: Speaker
+    language: str
+    sentences: tuple[str, ...]
+    seed: int
+    """Of its noise and motion."""
+
+    @property
+    def text(self) -> str:
+        """What espeak-ng is given."""
+        return (
+            " ".join(self.sentences) if len(self.sentences) == 1 else ". ".join(s.rstrip(".") for s in self.sentences)
+        )
+
+    @property
+    def has_face(self) -> bool:
+        """Whether it has a picture; babble is sound only."""
+        return not self.part.startswith("babble")
+
+
+def plan_corpus(config: CorpusConfig) -> list[Clip]:
+    """Return all clips of a corpus, in the order of its manifests."""
+    clips: list[Clip] = []
+    for part in SETS:
+        num_clips = config.clips[part]
+        if not num_clips:
+            continue
+        speakers = draw_speakers(part, min(config.speakers[part], num_clips), config.seed)
+        drawn = {language: _TextStream(config, part, language) for language in config.languages}
+        for number in range(num_clips):
+            round_, speaker = divmod(number, len(speakers))
+            language = config.languages[(round_ + speaker) % len(config.languages)]
+            name = f"{speakers[speaker].name}-{language}-{round_:04d}"
+            count = BABBLE_SENTENCES if part.startswith("babble") else 1
+            sentences = tuple(next(drawn[language]) for _ in range(count))
+            clips.append(
+                Clip(name, part, speakers[speaker], language, sentences, stable_seed("clip", config.seed, name))
+            )
+    check_disjoint(clips)
+    return clips
+
+
+class _TextStream:
+    """Endless texts of one set and language: all of them in a drawn order, then again."""
+
+    def __init__(self, config: CorpusConfig, part: str, language: str) -> None:
+        texts = all_commands(language) if config.text == "commands" else read_sentences(language)
+        pool = partition(texts, language)[TEXT_SET[part]]
+        rng = np.random.default_rng(stable_seed("texts", part, language, config.seed))
+        self._texts = [pool[index] for index in rng.permutation(len(pool))]
+        self._next = 0
+
+    def __next__(self) -> str:
+        text = self._texts[self._next % len(self._texts)]
+        self._next += 1
+        return text
+
+
+def check_disjoint(clips: Iterable[Clip]) -> None:
+    """Check that the sets of a corpus share neither face, voice nor sentence.
+
+    Training babble may say training sentences; that is the one exception.
+
+    Raises:
+        ValueError: names the two sets and what they share.
+    """
+    clips = list(clips)
+    for kind, of in (
+        ("face", lambda clip: {clip.speaker.seed}),
+        ("speaker", lambda clip: {clip.speaker.name}),
+        ("voice", lambda clip: {clip.speaker.voice.variant}),
+        ("sentence", lambda clip: {(clip.language, reference_of(text, clip.language)) for text in clip.sentences}),
+    ):
+        used = {part: set().union(*(of(clip) for clip in clips if clip.part == part)) for part in SETS}
+        for one, other in combinations(SETS, 2):
+            if kind == "sentence" and TEXT_SET[one] == TEXT_SET[other]:
+                continue
+            if shared := used[one] & used[other]:
+                raise ValueError(
+                    f"{one} and {other} share {len(shared)} {kind}s, for example {sorted(shared)[0]!r}; "
+                    "no set may know another's: see VARIANTS in speaker.py and partition in texts.py"
+                )

@@ -1,0 +1,67 @@
+"""Who speaks: a face seed, a voice and habits. Voices of the sets of a corpus never share an espeak-ng variant."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.synthetic.espeak import Voice
+
+VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "female": ("f1", "f2", "f4", "Alicia", "linda", "steph", "grandma"),
+        "male": ("m1", "m2", "m3", "m5", "m7", "Alex", "Andy", "Gene", "Mario", "Michael", "adam", "iven"),
+    },
+    "valid": {"female": ("Annie",), "male": ("boris", "edward", "klatt3")},
+    "test": {"female": ("f3", "belinda", "shelby"), "male": ("m4", "m6", "Denis", "max", "robert", "paul")},
+    "babble_train": {"female": ("f5", "steph3"), "male": ("m8", "Mike", "Lee", "benjamin", "norbert", "miguel")},
+    "babble_test": {"female": ("aunty", "rob"), "male": ("Reed", "john", "sandro", "travis", "pablo", "marcelo")},
+}
+"""espeak-ng variants by set; those left out whisper, croak, hurry or imitate robots."""
+SETS = tuple(VARIANTS)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Somebody with a face and a voice."""
+
+    name: str
+    """Set and number, such as "train-03"."""
+    seed: int
+    """Of the face."""
+    sex: str
+    """"male" or "female"; drawn with the voice, so that both agree."""
+    voice: Voice
+    opening: float
+    """How wide the mouth opens; 1 is usual."""
+    clarity: float
+    """How sharply one mouth shape follows another; 1 is usual."""
+
+
+def stable_seed(*parts: str | int) -> int:
+    """Return a number that depends on all parts and on nothing else, for ``numpy.random.default_rng``."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "little") >> 1
+
+
+def draw_speakers(part: str, count: int, seed: int) -> list[Speaker]:
+    """Draw the speakers of one set, alternately male and female as long as variants last.
+
+    Args:
+        part: one of ``SETS``.
+        count: how many; beyond the number of variants they share one at another pitch and rate.
+        seed: of the corpus.
+    """
+    rng = np.random.default_rng(stable_seed("voices", part, seed))
+    order = {sex: [str(name) for name in rng.permutation(names)] for sex, names in VARIANTS[part].items()}
+    variants = [(sex, name) for sex in order for name in order[sex]]
+    variants.sort(key=lambda pair: order[pair[0]].index(pair[1]))
+    speakers: list[Speaker] = []
+    while len(speakers) < count:
+        sex, variant = variants[len(speakers) % len(variants)]
+        voice = Voice(variant, int(rng.integers(150, 186)), int(rng.integers(35, 66)), int(rng.integers(35, 66)))
+        if any(speaker.voice == voice for speaker in speakers):
+            continue
+        face = stable_seed("face", part, seed, len(speakers))
+        opening, clarity = rng.uniform(0.85, 1.2), rng.uniform(0.85, 1.25)
+        speakers.append(Speaker(f"{part}-{len(speakers):02d}", face, sex, voice, opening, clarity))
+    return speakers

@@ -1,0 +1,189 @@
+"""A text said aloud: 16 kHz sound with the phones and words that are heard, each with its time.
+
+Clips begin and end with ``MARGIN_S`` of near silence and last a whole number of video frames. espeak-ng reports the
+*start* of a phone. For a voiceless stop that is the burst, and the silence of the closure comes before it (measured:
+silent from 50 ms to 10 ms before); a voiced stop starts with its closure (45 to 60 ms of voice bar, then the burst).
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil
+
+import numpy as np
+
+from avspeech.data.manifest import Word
+from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME
+from data_prep.synthetic.espeak import Espeak, Event, Synthesis, Voice
+from data_prep.synthetic.texts import tokens_of
+from data_prep.synthetic.visemes import VOICED_STOPS, VOICELESS_STOPS, is_switch, split_ipa
+
+MARGIN_S = 0.25
+"""Silence before the first and after the last phone."""
+CLOSURE_S = 0.055
+"""How long a stop keeps the mouth closed."""
+LEVEL = 0.08
+"""Root mean square of a clip."""
+ROOM = 2e-4
+"""Root mean square of the room's noise: real recordings hold no digital silence."""
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One sound; ``start_s`` is when the mouth starts to make it, closure included."""
+
+    ipa: str
+    viseme: str
+    start_s: float
+    end_s: float
+    word: int
+    """Index into ``Speech.words``; -1 in a pause."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A spoken text."""
+
+    audio_S: np.ndarray
+    """float32, 16 kHz, a whole number of 25 Hz frames long."""
+    phones: tuple[Phone, ...]
+    words: tuple[Word, ...]
+
+    @property
+    def num_frames(self) -> int:
+        """Length in video frames."""
+        return len(self.audio_S) // SAMPLES_PER_FRAME
+
+
+def say(espeak: Espeak, text: str, language: str, voice: Voice, rng: np.random.Generator) -> Speech:
+    """Return the speech of one text.
+
+    Args:
+        espeak: a running espeak-ng process.
+        text: what is said; it may have capitals and punctuation.
+        language: ISO 639-1 code.
+        voice: who says it.
+        rng: draws the room's noise.
+    """
+    text = unicodedata.normalize("NFC", " ".join(text.split()))  # positions of events count these characters
+    synthesis = espeak.speak(text, language, voice)
+    phones = phones_of(synthesis, text, language)
+    spoken = [phone for phone in phones if phone.word >= 0]
+    if not spoken:
+        raise ValueError(f"espeak-ng reports no phone for {language!r} {text!r}; expected a text with letters")
+    shift_s = MARGIN_S - spoken[0].start_s
+    num_frames = ceil((spoken[-1].end_s + shift_s + MARGIN_S) * SAMPLE_RATE / SAMPLES_PER_FRAME)
+    audio_S = _place(_resample(synthesis.pcm, synthesis.rate), shift_s, num_frames * SAMPLES_PER_FRAME)
+    audio_S *= LEVEL / np.sqrt(np.mean(audio_S**2))
+    audio_S += ROOM * rng.standard_normal(len(audio_S))
+    audio_S *= min(1.0, 0.95 / np.abs(audio_S).max())
+    moved = [
+        Phone(phone.ipa, phone.viseme, phone.start_s + shift_s, phone.end_s + shift_s, phone.word) for phone in phones
+    ]
+    return Speech(audio_S.astype(np.float32), tuple(moved), words_of(moved, text, language))
+
+
+def phones_of(synthesis: Synthesis, text: str, language: str) -> list[Phone]:
+    """Return the phones of a synthesis in order and without gaps, pauses included, on its own clock."""
+    events = [event for event in synthesis.events if event.kind == "word" or not is_switch(event.ipa)]
+    starts = [start for _, start, _ in tokens_of(text, language)]
+    sounds = _sounds(events, starts, len(synthesis.pcm) / synthesis.rate)
+    phones: list[Phone] = []
+    for ipa, start_s, end_s, word in sounds:
+        units = split_ipa(ipa, language)
+        if not units:  # a pause, or a mark that stands alone
+            if not ipa:
+                phones.append(Phone("", "SIL", start_s, end_s, -1))
+            elif phones:
+                phones[-1] = Phone(phones[-1].ipa, phones[-1].viseme, phones[-1].start_s, end_s, phones[-1].word)
+            continue
+        step_s = (end_s - start_s) / len(units)
+        for index, (letter, viseme) in enumerate(units):
+            phones.append(Phone(letter, viseme, start_s + index * step_s, start_s + (index + 1) * step_s, word))
+    return _close_early(phones)
+
+
+def _sounds(events: list[Event], starts: list[int], total_s: float) -> list[tuple[str, float, float, int]]:
+    """Return (ipa, start_s, end_s, token) per phone; an empty event inside a word lengthens the phone before it."""
+    sounds: list[tuple[str, float, float, int]] = []
+    token = 0
+    for index, event in enumerate(events):
+        if event.kind == "word":
+            token = max(0, int(np.searchsorted(starts, event.text_position, side="right")) - 1)
+            continue
+        later = [other for other in events[index + 1 :] if other.kind == "phone"]
+        end_s = later[0].start_s if later else total_s
+        inside = index + 1 < len(events) and events[index + 1].kind == "phone" and bool(events[index + 1].ipa)
+        if not event.ipa and inside and sounds and sounds[-1][0]:
+            ipa, start_s, _, of_token = sounds[-1]
+            sounds[-1] = (ipa, start_s, end_s, of_token)
+        elif end_s > event.start_s or event.ipa:
+            sounds.append((event.ipa, event.start_s, max(end_s, event.start_s), token))
+    return sounds
+
+
+def _close_early(phones: list[Phone]) -> list[Phone]:
+    """Move the start of each voiceless stop to its closure, at the cost of the phone before; keep 10 ms of that."""
+    moved: list[Phone] = []
+    for phone in phones:
+        start_s = phone.start_s
+        if phone.ipa in VOICELESS_STOPS:
+            start_s -= CLOSURE_S
+            if moved:
+                before = moved[-1]
+                start_s = min(phone.start_s, max(start_s, before.start_s + 0.01))
+                moved[-1] = Phone(before.ipa, before.viseme, before.start_s, start_s, before.word)
+        moved.append(Phone(phone.ipa, phone.viseme, start_s, phone.end_s, phone.word))
+    return moved
+
+
+def closure_of(phone: Phone) -> tuple[float, float]:
+    """Return when the lips of a bilabial are shut; at least 45 ms, so that a 25 Hz frame falls into it."""
+    start_s, end_s = phone.start_s, phone.end_s
+    if phone.ipa in VOICELESS_STOPS or phone.ipa in VOICED_STOPS:
+        end_s = min(end_s, start_s + CLOSURE_S + 0.01)
+    if end_s - start_s < 0.045:
+        middle_s = (start_s + end_s) / 2
+        start_s, end_s = middle_s - 0.0225, middle_s + 0.0225
+    return start_s, end_s
+
+
+def words_of(phones: list[Phone], text: str, language: str) -> tuple[Word, ...]:
+    """Return the words of the reference with their times.
+
+    espeak-ng says some pairs ("of the") as one word; they share its time by their number of letters.
+    """
+    tokens = [word for word, _, _ in tokens_of(text, language)]
+    spans = {word: list(group) for word, group in groupby((p for p in phones if p.word >= 0), key=lambda p: p.word)}
+    words: list[Word] = []
+    for first in sorted(spans):
+        following = [word for word in spans if word > first]
+        first_token = 0 if not words else first
+        group = tokens[first_token : min(following, default=len(tokens))]
+        at_s, end_s = spans[first][0].start_s, spans[first][-1].end_s
+        letter_s = (end_s - at_s) / sum(map(len, group))
+        for word in group:
+            words.append(Word(word, round(at_s, 3), round(at_s + letter_s * len(word), 3)))
+            at_s += letter_s * len(word)
+    return tuple(words)
+
+
+def _resample(pcm: np.ndarray, rate: int) -> np.ndarray:
+    """Return int16 samples as float64 at 16 kHz, by cutting the spectrum: exact in time, and the ends are silent."""
+    unit = rate // np.gcd(rate, SAMPLE_RATE)
+    padded = np.zeros(ceil(len(pcm) / unit + 1) * unit)
+    padded[: len(pcm)] = pcm / 32768
+    length = len(padded) * SAMPLE_RATE // rate
+    spectrum = np.fft.rfft(padded)[: length // 2 + 1]
+    return np.fft.irfft(spectrum, length) * (length / len(padded))
+
+
+def _place(audio_S: np.ndarray, shift_s: float, length: int) -> np.ndarray:
+    """Return ``length`` samples in which ``audio_S`` starts ``shift_s`` later (negative: earlier)."""
+    placed = np.zeros(length)
+    shift = round(shift_s * SAMPLE_RATE)
+    source = audio_S[max(0, -shift) :]
+    target = placed[max(0, shift) :]
+    count = min(len(source), len(target))
+    target[:count] = source[:count]
+    return placed

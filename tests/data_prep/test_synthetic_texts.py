@@ -1,0 +1,74 @@
+"""Sentences, references and their partition; none of it needs espeak-ng."""
+
+import re
+import unicodedata
+
+import pytest
+
+from data_prep.synthetic.grammar import COMMANDS, all_commands
+from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, reference_of
+
+SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "ru": "CYRILLIC"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_text_files_are_clean(language):
+    sentences = read_sentences(language)
+    references = [reference_of(sentence, language) for sentence in sentences]
+    assert 95 <= len(sentences) <= 110
+    assert len(set(references)) == len(references)
+    script = SCRIPTS.get(language, "LATIN")
+    for sentence, reference in zip(sentences, references, strict=True):
+        assert sentence == unicodedata.normalize("NFC", " ".join(sentence.split()))
+        assert 4 <= len(reference.split()) <= 9, sentence
+        assert reference == reference.lower()
+        for letter in reference.replace(" ", "").replace("'", ""):
+            assert unicodedata.name(letter).startswith(script), f"{letter!r} in {sentence!r}"
+
+
+def test_arabic_is_written_with_vowel_marks_and_referenced_without():
+    for sentence in read_sentences("ar"):
+        marks = [letter for letter in sentence if unicodedata.combining(letter)]
+        assert len(marks) >= len(sentence.split()), f"hardly vocalised: {sentence}"
+        assert not any(unicodedata.combining(letter) for letter in reference_of(sentence, "ar"))
+    assert reference_of("ذَهَبَ الوَلَدُ إِلَى المَدْرَسَةِ.", "ar") == "ذهب الولد إلى المدرسة"
+    assert reference_of("سـلام", "ar") == "سلام"  # the stretching tatweel is no letter
+
+
+def test_reference_keeps_accents_and_inner_apostrophes_only():
+    assert reference_of("¿Dónde está la Señora Ñ?", "es") == "dónde está la señora ñ"
+    assert reference_of("Un po' d’acqua, l'aria - ecco!", "it") == "un po' d'acqua l'aria ecco"
+
+
+def test_unknown_language_is_named():
+    with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
+        read_sentences("xx")
+    with pytest.raises(
+        ValueError, match=r"commands exist in en, es, not in 'fr'|command grammar knows en, es, not 'fr'"
+    ):
+        all_commands("fr")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_partition_is_disjoint_complete_and_independent_of_order(language):
+    sentences = read_sentences(language)
+    sets = partition(sentences, language)
+    everything = [sentence for part in sets.values() for sentence in part]
+    assert sorted(everything) == sorted(sentences)
+    assert min(map(len, sets.values())) >= 7
+    assert partition(sentences[::-1], language) == sets
+
+
+def test_partition_wants_enough_texts():
+    with pytest.raises(ValueError, match="2 different texts"):
+        partition(["a b", "A b.", "c d"], "en")
+
+
+@pytest.mark.parametrize("language", COMMANDS)
+def test_grammar_is_five_slots_of_different_words(language):
+    slots = COMMANDS[language]
+    words = [word for slot in slots for word in slot]
+    assert len(slots) == 5
+    assert len(words) == len(set(words)) == 30
+    assert all(re.fullmatch(r"[a-zñáéíóú]+", word) for word in words)
+    assert len(set(all_commands(language))) == 6**5
