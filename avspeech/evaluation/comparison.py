@@ -1,0 +1,193 @@
+"""What a report says about results: the grid as a table, differences between modalities, marked transcripts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from avspeech.evaluation.bootstrap import Difference, paired_difference
+from avspeech.evaluation.conditions import MODALITIES, Condition
+from avspeech.evaluation.error_rate import Edit, ErrorCounts, align_words
+from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.results import ALL_LANGUAGES, ConditionResult, Results, ScoredHypothesis
+from avspeech.text.normalize import normalize_for_scoring
+
+Noise = tuple[str, float | None]  # name and SNR: a column of the grid
+System = tuple[str, str]  # modality and model: a row of the grid
+
+COMPARISONS = (("audio+video", "audio"), ("audio+video", "video"))
+
+
+@dataclass(frozen=True)
+class GridTable:
+    """Word error rates of one language: systems down, noises across; None where a cell was not evaluated."""
+
+    language: str
+    columns: list[Noise]
+    rows: list[tuple[System, list[ConditionResult | None]]]
+    best: list[float]
+    """Lowest rate of each column."""
+
+
+@dataclass(frozen=True)
+class PairedRow:
+    """System a minus system b on the same utterances in the same noise."""
+
+    noise: Noise
+    a: System
+    b: System
+    n_utterances: int
+    difference: Difference
+
+    @property
+    def verdict(self) -> str:
+        """What the interval allows to say about a."""
+        if self.difference.high < 0:
+            return "better"
+        return "worse" if self.difference.low > 0 else "no clear difference"
+
+
+@dataclass(frozen=True)
+class SampleTranscript:
+    """One utterance and what each system made of it in one noise."""
+
+    id: str
+    language: str
+    reference: str
+    heard: list[tuple[System, list[Edit]]]
+
+
+def systems_of(results: Results) -> list[System]:
+    """Return every (modality, model) that has rows, by modality, then in the order of the rows."""
+    seen = dict.fromkeys((row.modality, row.model) for row in results.conditions)
+    return sorted(seen, key=lambda system: MODALITIES.index(system[0]))
+
+
+def noises_of(results: Results) -> list[Noise]:
+    """Return every (noise, SNR) in the order of the rows, clean first."""
+    seen = dict.fromkeys((row.noise, row.snr_db) for row in results.conditions)
+    return sorted(seen, key=lambda noise: noise[1] is not None)
+
+
+def languages_of(results: Results) -> list[str]:
+    """Return the languages that have rows, ``all`` first where it is there."""
+    return sorted({row.language for row in results.conditions}, key=lambda name: (name != ALL_LANGUAGES, name))
+
+
+def grid_tables(results: Results) -> list[GridTable]:
+    """Return one table a language."""
+    cells = {(row.language, row.modality, row.model, row.noise, row.snr_db): row for row in results.conditions}
+    columns, tables = noises_of(results), []
+    for language in languages_of(results):
+        rows = [
+            (system, [cells.get((language, *system, *noise)) for noise in columns]) for system in systems_of(results)
+        ]
+        best = [
+            min((cell.wer for _, line in rows if (cell := line[number]) is not None), default=0.0)
+            for number in range(len(columns))
+        ]
+        tables.append(GridTable(language, columns, rows, best))
+    return tables
+
+
+def paired_rows(results: Results) -> list[PairedRow]:
+    """Compare audio+video with audio and with video in every noise, over utterances that both have.
+
+    ``video`` transcripts are those of clean speech in every noise. The seed and the normalisation are the run's.
+    """
+    by_cell = _transcripts(results)
+    seed, rule = results.runs[0]["seed"], results.runs[0]["normalization"]
+    systems = systems_of(results)
+    pairs = [(a, b) for one, other in COMPARISONS for a, b in product(systems, systems) if (a[0], b[0]) == (one, other)]
+    counted: dict[tuple[System, Noise], dict[str, ErrorCounts]] = {}
+
+    def counts(system: System, noise: Noise) -> dict[str, ErrorCounts]:
+        if (system, noise) not in counted:
+            lines = by_cell.get((system, noise), {})
+            counted[system, noise] = {
+                name: count_normalized(line.reference, line.hypothesis, line.language, rule)
+                for name, line in lines.items()
+            }
+        return counted[system, noise]
+
+    rows = []
+    for (a, b), noise in product(pairs, noises_of(results)):
+        counts_a, counts_b = counts(a, _as_decoded(a, noise)), counts(b, _as_decoded(b, noise))
+        names = [name for name in counts_a if name in counts_b]
+        if names:
+            difference = paired_difference([counts_a[n] for n in names], [counts_b[n] for n in names], seed)
+            rows.append(PairedRow(noise, a, b, len(names), difference))
+    return rows
+
+
+def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[SampleTranscript]:
+    """Return ``count`` utterances spread evenly over the sorted ids, so that nobody picked them.
+
+    Args:
+        results: with hypotheses.
+        noise: the column that the transcripts are from.
+        count: utterances.
+    """
+    by_cell, rule = _transcripts(results), results.runs[0]["normalization"]
+    columns = [(system, by_cell.get((system, _as_decoded(system, noise)), {})) for system in systems_of(results)]
+    columns = [(system, lines) for system, lines in columns if lines]
+    names = sorted(set.intersection(*(set(lines) for _, lines in columns))) if columns else []
+    chosen = [names[number * len(names) // count] for number in range(count)] if len(names) > count else names
+    samples = []
+    for name in chosen:
+        line = columns[0][1][name]
+        reference = normalize_for_scoring(line.reference, line.language, rule)
+        heard = [
+            (system, align_words(reference, normalize_for_scoring(lines[name].hypothesis, line.language, rule)))
+            for system, lines in columns
+        ]
+        samples.append(SampleTranscript(name, line.language, reference, heard))
+    return samples
+
+
+def telling_noise(results: Results) -> Noise:
+    """Return the column that says most in one line: the first noise's SNR nearest to 0 dB, or clean."""
+    noisy = [noise for noise in noises_of(results) if noise[1] is not None]
+    if not noisy:
+        return noises_of(results)[0]
+    return min((noise for noise in noisy if noise[0] == noisy[0][0]), key=lambda noise: abs(noise[1] or 0.0))
+
+
+def headline(results: Results) -> str:
+    """Return one sentence with the rates of every system in the telling column."""
+    noise = telling_noise(results)
+    language = languages_of(results)[0]
+    words = {"audio": "from sound alone", "video": "from lips alone", "audio+video": "from sound and lips"}
+    several = len({row.model for row in results.conditions}) > 1
+    rates = {
+        (row.modality, row.model): row.wer for row in rows_of(results, language) if (row.noise, row.snr_db) == noise
+    }
+    parts = [
+        f"{100 * rates[system]:.1f} % {words[system[0]]}{f' ({system[1]})' if several else ''}"
+        for system in systems_of(results)
+        if system in rates
+    ]
+    where = "In clean speech" if noise[1] is None else f"In {noise[0]} at {noise[1]:g} dB"
+    return f"{where}, the word error rate is {', '.join(parts)}."
+
+
+def _as_decoded(system: System, noise: Noise) -> Noise:
+    decoded = Condition(system[0], *noise).decoded_as
+    return decoded.noise, decoded.snr_db
+
+
+def _transcripts(results: Results) -> dict[tuple[System, Noise], dict[str, ScoredHypothesis]]:
+    cells: dict[tuple[System, Noise], dict[str, ScoredHypothesis]] = {}
+    for line in results.hypotheses:
+        cells.setdefault(((line.modality, line.model), (line.noise, line.snr_db)), {})[line.id] = line
+    return cells
+
+
+def system_label(system: System, results: Results) -> str:
+    """Return the modality, with the model behind it where the results have several models."""
+    several = len({row.model for row in results.conditions}) > 1
+    return f"{system[0]} ({system[1]})" if several else system[0]
+
+
+def rows_of(results: Results, language: str) -> Sequence[ConditionResult]:
+    """Return the rows of one language."""
+    return [row for row in results.conditions if row.language == language]

@@ -1,0 +1,100 @@
+"""Word and character errors between a reference and a hypothesis, as counts that can be added up.
+
+Rates are always corpus level: errors of all utterances over reference words of all utterances, so a long
+utterance weighs more than a short one (NIST's rule; AV-HuBERT, arXiv:2201.02184, does the same). Alignments
+are jiwer's: Levenshtein, each substitution, deletion and insertion costs 1.
+Texts come in as they are compared: normalise first (``avspeech.text.normalize``).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import jiwer
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """Errors of one utterance, or of many: ``a + b`` and ``sum(counts, ErrorCounts())`` add up."""
+
+    num_words: int = 0
+    """Words of the reference."""
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    num_characters: int = 0
+    """Characters of the reference; the blank between two words is one."""
+    character_errors: int = 0
+
+    @property
+    def word_errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def wer(self) -> float:
+        """Word error rate as a fraction; above 1 where insertions abound.
+
+        Without reference words every inserted word counts as one error over one word, so that the rate is
+        a number and right silence scores 0.
+        """
+        return self.word_errors / max(self.num_words, 1)
+
+    @property
+    def cer(self) -> float:
+        """Character error rate as a fraction, under the same rules as ``wer``."""
+        return self.character_errors / max(self.num_characters, 1)
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            num_words=self.num_words + other.num_words,
+            substitutions=self.substitutions + other.substitutions,
+            deletions=self.deletions + other.deletions,
+            insertions=self.insertions + other.insertions,
+            num_characters=self.num_characters + other.num_characters,
+            character_errors=self.character_errors + other.character_errors,
+        )
+
+
+def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
+    """Return the errors of ``hypothesis``; runs of white space count as one blank, those at the ends as none."""
+    reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())
+    words = jiwer.process_words(reference, hypothesis)
+    characters = jiwer.process_characters(reference, hypothesis)
+    return ErrorCounts(
+        num_words=len(reference.split()),
+        substitutions=words.substitutions,
+        deletions=words.deletions,
+        insertions=words.insertions,
+        num_characters=len(reference),
+        character_errors=characters.substitutions + characters.deletions + characters.insertions,
+    )
+
+
+def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
+    """Return the corpus-level counts of many utterances."""
+    return sum(counts, ErrorCounts())
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One step of an alignment: ``kind`` is equal, substitute, delete or insert; the missing side is ""."""
+
+    kind: str
+    reference: str
+    hypothesis: str
+
+
+def align_words(reference: str, hypothesis: str) -> list[Edit]:
+    """Return the word alignment from left to right, one ``Edit`` a word: what the report marks."""
+    words = jiwer.process_words(" ".join(reference.split()), " ".join(hypothesis.split()))
+    reference_words, hypothesis_words = reference.split(), hypothesis.split()
+    edits = []
+    for chunk in words.alignments[0]:
+        spoken = reference_words[chunk.ref_start_idx : chunk.ref_end_idx]
+        heard = hypothesis_words[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        for index in range(max(len(spoken), len(heard))):
+            edits.append(Edit(chunk.type, _at(spoken, index), _at(heard, index)))
+    return edits
+
+
+def _at(words: list[str], index: int) -> str:
+    return words[index] if index < len(words) else ""

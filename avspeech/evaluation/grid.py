@@ -1,0 +1,217 @@
+"""Run a transcriber over every condition of the grid, score it, and keep what is done across a stop.
+
+The transcriber is any callable, so that this file knows no model: ``evaluate.py`` brings a real one, tests a fake one.
+The transcripts of each decoded condition are written to ``<out_dir>/decoded/`` as soon as they are there, with a
+fingerprint of everything that decided them; a run that is started again decodes only what is missing or
+was made otherwise. Delete that folder to decode afresh (after a change of code, or of clips behind the same manifest).
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from tqdm import tqdm
+
+from avspeech.data.manifest import Utterance
+from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.error_rate import ErrorCounts, count_errors
+from avspeech.evaluation.results import (
+    UNKNOWN_LANGUAGE,
+    Failure,
+    Results,
+    ScoredHypothesis,
+    read_lines,
+    summarise,
+    write_lines,
+)
+from avspeech.text.normalize import normalize_for_scoring
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for the transcript of an utterance whose files are broken."""
+
+    why: str
+
+
+Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
+
+
+def evaluate_grid(
+    utterances: Sequence[Utterance],
+    config: EvaluationConfig,
+    transcribe: Transcribe,
+    out_dir: str | Path,
+    model: str,
+    identity: Mapping[str, Any],
+) -> Results:
+    """Transcribe and score every condition of ``config.grid()``.
+
+    Args:
+        utterances: with text; the language, where it is None, is written as ``und``.
+        config: the grid.
+        transcribe: gets all utterances and a condition, gives a transcript or ``Unreadable`` for each, in order.
+        out_dir: where finished conditions are kept; nothing else is written here.
+        model: name of the model in the results.
+        identity: what decides the transcripts and is not in ``config``: hashes of the model, the manifest and, under
+            ``noises``, of each noise. It goes into ``runs`` as it is.
+
+    Raises:
+        ValueError: an utterance has no text, or in some condition not one utterance could be read.
+    """
+    for utterance in utterances:
+        if utterance.text is None:
+            raise ValueError(f"utterance {utterance.id!r} has no text to score against; add it to the manifest")
+    _check_rule(config.normalization)
+    transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
+    seconds: dict[str, float] = {}
+    wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
+    for condition in tqdm(wanted, desc=model, unit="condition"):
+        name = condition.label.replace(", ", "_").replace(" ", "_")
+        store = DecodedFile(Path(out_dir) / "decoded" / f"{name}.jsonl", _fingerprint(condition, config, identity))
+        transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
+    run = {
+        "model": model,
+        **identity,
+        **_settings(config),
+        "n_utterances_given": len(utterances),
+        "decoding_seconds": seconds,
+    }
+    return _score(utterances, config, transcripts, model, run)
+
+
+def _complete(
+    store: "DecodedFile", utterances: Sequence[Utterance], condition: Condition, transcribe: Transcribe
+) -> tuple[list[str | Unreadable], float]:
+    """Transcribe what the store lacks; files that were broken are tried again, for they may have been mended."""
+    kept, seconds = store.read()
+    missing = [one for one in utterances if isinstance(kept.get(one.id, Unreadable("")), Unreadable)]
+    if missing:
+        start = monotonic()
+        texts = transcribe(missing, condition)
+        if len(texts) != len(missing):
+            raise ValueError(f"{len(texts)} transcripts came for {len(missing)} utterances, {condition.label}")
+        seconds = round(seconds + monotonic() - start, 2)
+        kept.update((one.id, text) for one, text in zip(missing, texts, strict=True))
+        store.write(kept, seconds)
+    return [kept[one.id] for one in utterances], seconds
+
+
+def _score(
+    utterances: Sequence[Utterance],
+    config: EvaluationConfig,
+    transcripts: Mapping[Condition, Sequence[str | Unreadable]],
+    model: str,
+    run: dict[str, Any],
+) -> Results:
+    scored: dict[Condition, list[tuple[ScoredHypothesis, ErrorCounts]]] = {}
+    broken: Counter[tuple[str, str]] = Counter()
+    for condition, texts in transcripts.items():
+        scored[condition] = []
+        for utterance, text in zip(utterances, texts, strict=True):
+            if isinstance(text, Unreadable):
+                broken[utterance.id, text.why] += 1
+            else:
+                scored[condition].append(_score_one(utterance, text, condition, model, config.normalization))
+        if not scored[condition]:
+            why = next(iter(broken))[1] if broken else "the manifest is empty"
+            raise ValueError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
+    rows = []
+    for condition in config.grid():
+        lines = scored[condition.decoded_as]
+        languages, counts = [line.language for line, _ in lines], [entry for _, entry in lines]
+        rows += summarise(model, condition, languages, counts, config.seed)
+    hypotheses = [line for lines in scored.values() for line, _ in lines]
+    failures = [Failure(name, why, model, times) for (name, why), times in broken.items()]
+    if failures:
+        log.warning("%d utterances could not be read and are not scored; see failures.jsonl", len(failures))
+    return Results(rows, [run], hypotheses, failures)
+
+
+def _score_one(
+    utterance: Utterance, text: str, condition: Condition, model: str, rule: str
+) -> tuple[ScoredHypothesis, ErrorCounts]:
+    language, reference = utterance.language or UNKNOWN_LANGUAGE, utterance.text or ""
+    counts = count_normalized(reference, text, language, rule)
+    line = ScoredHypothesis(
+        id=utterance.id,
+        model=model,
+        modality=condition.modality,
+        noise=condition.noise,
+        snr_db=condition.snr_db,
+        language=language,
+        reference=reference,
+        hypothesis=text,
+        errors=counts.word_errors,
+    )
+    return line, counts
+
+
+def count_normalized(reference: str, hypothesis: str, language: str, rule: str) -> ErrorCounts:
+    """Return the errors after both texts went through the same normalisation."""
+    return count_errors(
+        normalize_for_scoring(reference, language, rule), normalize_for_scoring(hypothesis, language, rule)
+    )
+
+
+def _check_rule(rule: str) -> None:
+    try:
+        normalize_for_scoring("", UNKNOWN_LANGUAGE, rule)
+    except ValueError as error:
+        raise ValueError(f"normalization={rule!r}: {error}") from error
+
+
+def _settings(config: EvaluationConfig) -> dict[str, Any]:
+    """What of ``config`` decides transcripts or scores and is no axis of the grid."""
+    return {
+        "seed": config.seed,
+        "method": config.method,
+        "beam_size": config.beam_size,
+        "normalization": config.normalization,
+    }
+
+
+def _fingerprint(condition: Condition, config: EvaluationConfig, identity: Mapping[str, Any]) -> str:
+    """A hash of what decides the transcripts of one condition; other noises of the grid do not."""
+    facts = {
+        **{key: value for key, value in identity.items() if key.endswith("sha256")},
+        "condition": condition.label,
+        "noise": identity.get("noises", {}).get(condition.noise),
+        "seed": config.seed if condition.snr_db is not None else None,
+        "method": config.method,
+        "beam_size": config.beam_size,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """The transcripts of one condition on disk; those made under another fingerprint count as absent."""
+
+    path: Path
+    fingerprint: str
+
+    def read(self) -> tuple[dict[str, str | Unreadable], float]:
+        """Return the transcripts by id and the seconds that they took."""
+        header, *lines = read_lines(self.path) or [{}]
+        if header.get("fingerprint") != self.fingerprint:
+            return {}, 0.0
+        texts = {line["id"]: line["text"] if "text" in line else Unreadable(line["unreadable"]) for line in lines}
+        return texts, header["seconds"]
+
+    def write(self, texts: Mapping[str, str | Unreadable], seconds: float) -> None:
+        """Keep the transcripts; the file gets its name once it is whole."""
+        lines: list[dict[str, Any]] = [{"fingerprint": self.fingerprint, "seconds": seconds}]
+        for name, text in texts.items():
+            lines.append(
+                {"id": name, "unreadable": text.why} if isinstance(text, Unreadable) else {"id": name, "text": text}
+            )
+        write_lines(self.path, lines)

@@ -1,0 +1,140 @@
+"""An utterance under a condition -> ``Sample``: the same samples for every model that is evaluated.
+
+The noise of an utterance depends on the seed, its id, the noise's name and the SNR, never on the model, the batch
+or what was loaded before; audio and audio+video hear the same mix. Streams are brought to one length as in training
+(``avspeech.data.dataset``): the video's length wins. Nothing is augmented.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avspeech.data.dataset import Sample
+from avspeech.data.manifest import ManifestError, Utterance, read_manifest
+from avspeech.degrade.noise import mix_at_snr, utterance_rng
+from avspeech.degrade.sources import NoiseSource, Voice, make_source
+from avspeech.evaluation.conditions import Condition, EvaluationConfig, NoiseSpec
+from avspeech.features.clip import CLIP_SIZE, crop_clips
+from avspeech.features.logfbank import fbank_TF
+from avspeech.media.audio import read_audio
+from avspeech.media.errors import MediaError
+from avspeech.media.video import read_grey_clip
+from avspeech.timebase import samples_to_frames
+
+
+def make_sources(config: EvaluationConfig) -> dict[str, NoiseSource]:
+    """Return the source of every noise of ``config``, by name.
+
+    Raises:
+        ValueError: a noise lacks its manifest, or the manifest cannot be used; names the key.
+    """
+    return {name: _make_source(f"noises.{name}", spec) for name, spec in config.noises.items()}
+
+
+def _make_source(key: str, spec: NoiseSpec) -> NoiseSource:
+    if spec.kind == "white":
+        return make_source("white")
+    if spec.manifest is None:
+        raise ValueError(
+            f"{key}.manifest is not set and kind={spec.kind} needs one; write it into the conditions file or give "
+            f"--noise_manifests '{{{key.removeprefix('noises.')}: <manifest>}}'"
+        )
+    try:
+        utterances = read_manifest(spec.manifest, require=("audio",))
+    except ManifestError as error:
+        raise ValueError(f"{key}.manifest: {error}") from error
+    voices = [Voice(one.id, one.audio, one.speaker) for one in utterances if one.audio is not None]
+    if spec.kind == "babble" and len(voices) <= spec.num_voices[1]:
+        raise ValueError(
+            f"{key}.num_voices={list(spec.num_voices)} is not less than the {len(voices)} clips of {spec.manifest}; "
+            "lower it or add clips, one more than the most voices, since nobody babbles behind himself"
+        )
+    return make_source(spec.kind, voices, [one.audio for one in utterances if one.audio is not None], spec.num_voices)
+
+
+class ConditionLoader:
+    """Loads utterances under any condition of a grid.
+
+    Args:
+        sources: noise by name.
+        seed: of the noise.
+        clip_size: pixels on a side of the centre crop that the model sees.
+        cache_bytes: memory for decoded streams, which every condition needs again; once it is full, the rest of
+            the clips are decoded every time (clips come in the same order, so dropping old ones would never help).
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, NoiseSource],
+        seed: int = 0,
+        clip_size: int = CLIP_SIZE,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.sources, self.seed, self.clip_size = sources, seed, clip_size
+        self._free_bytes = cache_bytes
+        self._kept: dict[tuple[Path, str], np.ndarray] = {}
+
+    def load(self, utterance: Utterance, condition: Condition) -> Sample:
+        """Return the sample with the streams that the condition keeps, without units and tokens.
+
+        Raises:
+            MediaError: a file is missing or broken, or the clip is smaller than the crop.
+        """
+        audio_TF = video_THW = num_frames = None
+        if condition.keeps_video:
+            assert utterance.mouth is not None
+            mouth_THW = self._decoded(utterance.mouth, read_grey_clip)
+            if min(mouth_THW.shape[1:]) < self.clip_size:
+                size = f"{mouth_THW.shape[1]}x{mouth_THW.shape[2]}"
+                raise MediaError(utterance.mouth, f"is {size}, wanted {self.clip_size} pixels a side; extract it anew")
+            video_THW = crop_clips(torch.from_numpy(mouth_THW)[None], self.clip_size)[
+                0
+            ].clone()  # what is kept stays as it is
+            num_frames = len(video_THW)
+        if condition.keeps_audio:
+            assert utterance.audio is not None
+            audio_S = self._decoded(utterance.audio, read_audio)
+            if not len(audio_S):
+                raise MediaError(utterance.audio, "has no audio samples")
+            num_frames = num_frames or utterance.num_frames or samples_to_frames(len(audio_S))
+            audio_TF = fbank_TF(torch.from_numpy(self._with_noise(audio_S, utterance, condition)), num_frames)
+        assert num_frames is not None
+        return Sample(utterance.id, num_frames, audio_TF, video_THW, text=utterance.text)
+
+    def _decoded(self, path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+        key = path, read.__name__  # one file may hold both streams
+        if key not in self._kept:
+            stream = read(path)
+            if stream.nbytes > self._free_bytes:
+                return stream
+            self._free_bytes -= stream.nbytes
+            self._kept[key] = stream
+        return self._kept[key]
+
+    def _with_noise(self, audio_S: np.ndarray, utterance: Utterance, condition: Condition) -> np.ndarray:
+        if condition.snr_db is None:
+            return audio_S
+        rng = utterance_rng(self.seed, utterance.id, condition.noise, condition.snr_db)
+        source = self.sources[condition.noise]
+        noise_S = source.draw(len(audio_S), rng, exclude_speaker=utterance.speaker, exclude_id=utterance.id)
+        return mix_at_snr(audio_S, noise_S, condition.snr_db)
+
+
+def check_streams(utterances: Sequence[Utterance], config: EvaluationConfig, manifest: Path) -> None:
+    """Check that every utterance names the files that the grid needs.
+
+    Raises:
+        ManifestError: names the first that does not.
+    """
+    needed = {
+        "mouth": any("video" in modality for modality in config.modalities),
+        "audio": any("audio" in modality for modality in config.modalities),
+    }
+    hints = {"mouth": "run data_prep/extract_rois.py, or leave the video out with --modalities '[audio]'"}
+    for utterance in utterances:
+        for name, wanted in needed.items():
+            if wanted and getattr(utterance, name) is None:
+                hint = hints.get(name, "or evaluate with --modalities '[video]'")
+                raise ManifestError(f"{manifest}: utterance {utterance.id!r} has no {name!r}, which is needed; {hint}")

@@ -1,0 +1,233 @@
+"""Plots of the report as SVG text and PNG: word error rate over SNR with intervals, and training curves.
+
+matplotlib without pyplot: no window, no global state. Colours are Okabe and Ito's (readable with colour blindness);
+each modality keeps its colour in every plot, and lines are labelled where they end instead of in a legend.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from avspeech.evaluation.conditions import CLEAN, MODALITIES
+from avspeech.evaluation.results import ConditionResult
+
+COLOURS = {"audio": "#D55E00", "video": "#0072B2", "audio+video": "#009E73"}
+CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")
+MARKERS = {"audio": "o", "video": "D", "audio+video": "s"}
+INK, FAINT = "#333333", "#E3E3E3"
+HIGHEST = 150.0
+"""Word error rates above this, in per cent, leave the plot; the table has them."""
+_LINE_OF_TEXT = 0.055  # height of a label, in parts of the plot's height
+LINE_STYLES: tuple = ("-", (0, (4, 2)), (0, (1, 1.5)))  # first, second and third model with the same modality
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of the plot: a model with a modality, over SNR."""
+
+    modality: str
+    model: str
+    rank: int
+    """0 for the first model that has this modality, 1 for the second."""
+    rows: tuple[ConditionResult, ...]
+
+
+def wer_figure(panels: Mapping[str, Sequence[ConditionResult]], noise: str) -> Figure:
+    """Return the word error rate over SNR in one noise, clean at the right; one panel a language.
+
+    Args:
+        panels: rows by panel title; rows of other noises are ignored. An empty title draws none.
+        noise: as in ``ConditionResult.noise``.
+    """
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(7.6 if across == 1 else 5.4 * across, 4.3 * down), layout="constrained", facecolor="white")
+    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for unused in axes[len(panels) :]:
+        unused.set_axis_off()
+    shown = [row for rows in panels.values() for row in rows if row.noise in (noise, CLEAN)]
+    top = max([row.wer_95[1] for row in shown], default=1.0) * 100
+    for axis, (title, rows) in zip(axes, panels.items(), strict=False):  # the last axes may be empty
+        axis.set_ylim(0, max(10.0, min(top * 1.06, HIGHEST)))
+        _draw_panel(axis, rows, noise)
+        axis.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
+    for first in axes[::across]:
+        first.set_ylabel("word error rate, %", color=INK)
+    return figure
+
+
+def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
+    """Return the lines that a plot of ``noise`` has, by modality and then by model in the order of the rows."""
+    found = []
+    for modality in MODALITIES:
+        models = list(dict.fromkeys(row.model for row in rows if row.modality == modality))
+        for rank, model in enumerate(models):
+            chosen = [row for row in rows if (row.modality, row.model) == (modality, model)]
+            chosen = [row for row in chosen if row.noise in (noise, CLEAN)]
+            if chosen:
+                found.append(Series(modality, model, rank, tuple(chosen)))
+    return found
+
+
+def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None:
+    snrs_db = sorted({row.snr_db for row in rows if row.noise == noise and row.snr_db is not None})
+    step = min((b - a for a, b in pairwise(snrs_db)), default=5.0)
+    left, right = (snrs_db[0], snrs_db[-1]) if snrs_db else (0.0, 0.0)
+    clean_x = right + 1.25 * step if snrs_db else 0.0
+    labels = []
+    all_series = series_of(rows, noise)
+    for number, series in enumerate(all_series):
+        apart = 0.07 * step * (number - (len(all_series) - 1) / 2)  # so that error bars do not hide each other
+        xs = [clean_x + apart if row.snr_db is None else row.snr_db for row in series.rows]
+        points = sorted(zip(xs, series.rows, strict=True), key=lambda point: point[0])
+        _draw_series(axis, series, points)
+        labels.append((100 * points[-1][1].wer, series))
+    has_clean = any(row.noise == CLEAN for row in rows)
+    ticks = [(snr_db, f"{snr_db:g}") for snr_db in snrs_db] + [(clean_x, "clean")] * has_clean
+    axis.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
+    if snrs_db and has_clean:
+        axis.axvline((right + clean_x) / 2, color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+    axis.set_xlim(left - 0.25 * step, (clean_x if has_clean else right) + 0.25 * step)
+    axis.set_xlabel(f"{noise}: signal-to-noise ratio, dB" if snrs_db else "", color=INK)
+    _style(axis)
+    several = len({series.model for series in all_series}) > 1
+    _label_ends(axis, [(y, _label(series, several), COLOURS[series.modality]) for y, series in labels])
+
+
+def _draw_series(axis: Axes, series: Series, points: list[tuple[float, ConditionResult]]) -> None:
+    """Line and band over the noisy points; the clean point stands alone at the right, with an error bar."""
+    colour, marker = COLOURS[series.modality], MARKERS[series.modality]
+    noisy = [(x, row) for x, row in points if row.snr_db is not None]
+    xs, ys = [x for x, _ in noisy], [100 * row.wer for _, row in noisy]
+    lows, highs = [100 * row.wer_95[0] for _, row in noisy], [100 * row.wer_95[1] for _, row in noisy]
+    look = {"color": colour, "linewidth": 2.0, "linestyle": LINE_STYLES[min(series.rank, len(LINE_STYLES) - 1)]}
+    fill = colour if series.rank == 0 else "white"
+    axis.fill_between(xs, lows, highs, color=colour, alpha=0.14, linewidth=0)
+    axis.plot(xs, ys, marker=marker, markersize=6, markerfacecolor=fill, zorder=3, **look)
+    for clean_x, row in points:
+        if row.snr_db is None:
+            spread = [[100 * (row.wer - row.wer_95[0])], [100 * (row.wer_95[1] - row.wer)]]
+            y = 100 * row.wer
+            axis.errorbar(
+                [clean_x], [y], yerr=spread, fmt=marker, markersize=6, color=colour, markerfacecolor=fill, capsize=3
+            )
+            if noisy:
+                axis.plot([xs[-1], clean_x], [ys[-1], y], color=colour, linewidth=1.0, alpha=0.35, zorder=2)
+
+
+def _label(series: Series, several_models: bool) -> str:
+    return f"{series.modality} ({series.model})" if several_models else series.modality
+
+
+def curves_figure(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    x_label: str,
+    y_label: str,
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Return curves over a common axis, each labelled at its end, with horizontal ``levels`` to compare them with.
+
+    Args:
+        curves: (x, y) points by name.
+        x_label: such as ``update``.
+        y_label: such as ``masked accuracy``.
+        levels: heights of dashed lines by name, such as a majority class.
+    """
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    labels = []
+    for number, (name, points) in enumerate(curves.items()):
+        colour = CURVE_COLOURS[number % len(CURVE_COLOURS)]
+        points = sorted(points)
+        markers = {"marker": "o", "markersize": 3.5} if len(points) <= 30 else {}
+        axis.plot([x for x, _ in points], [y for _, y in points], color=colour, linewidth=1.8, **markers)
+        if points:
+            labels.append((points[-1][1], name, colour))
+    for name, y in (levels or {}).items():
+        axis.axhline(y, color="#777777", linewidth=1.0, linestyle=(0, (4, 3)))
+        labels.append((y, name, "#777777"))
+    axis.margins(x=0.01)
+    axis.set_xlabel(x_label, color=INK)
+    axis.set_ylabel(y_label, color=INK)
+    _style(axis)
+    _label_ends(axis, labels)
+    return figure
+
+
+def _style(axis: Axes) -> None:
+    axis.grid(axis="y", color=FAINT, linewidth=0.8)
+    axis.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color("#999999")
+    axis.tick_params(colors=INK, length=0, labelsize=9.5)
+
+
+def _label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Write each name to the right of the plot near its line's end, moved apart where they would overlap.
+
+    Args:
+        axis: its limits are final.
+        labels: height in data units, text, colour.
+    """
+    low, high = axis.get_ylim()
+    labels = sorted((min(max(y, low), high), text, colour) for y, text, colour in labels)  # a line may leave the plot
+    middles = spread_apart([y for y, _, _ in labels], gap=(high - low) * _LINE_OF_TEXT, low=low, high=high)
+    to_right = axis.get_yaxis_transform()  # x in parts of the axis, y in data units
+    for (y, text, colour), middle in zip(labels, middles, strict=True):
+        leader = {"color": colour, "linewidth": 0.8, "alpha": 0.6, "clip_on": False}
+        axis.plot([1.0, 1.03], [y, middle], transform=to_right, **leader)
+        axis.annotate(
+            text, (1.04, middle), xycoords=to_right, va="center", fontsize=9.5, color=colour, fontweight="bold",
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return places at least ``gap`` apart, in the order of ``wanted``, each as near to its wish as groups allow.
+
+    Neighbours that would overlap form a group around the mean of their wishes; groups that then meet join.
+
+    Args:
+        wanted: heights, ascending.
+        gap: least distance of two places.
+        low: nothing lies below this, as far as there is room.
+        high: nothing lies above this.
+    """
+    groups: list[list[float]] = []
+
+    def first(group: list[float]) -> float:
+        bottom = sum(group) / len(group) - gap * (len(group) - 1) / 2
+        return max(low, min(bottom, high - gap * (len(group) - 1)))
+
+    for y in wanted:
+        groups.append([y])
+        while len(groups) > 1 and first(groups[-2]) + gap * len(groups[-2]) > first(groups[-1]):
+            last = groups.pop()
+            groups[-1] += last
+    return [first(group) + gap * place for group in groups for place in range(len(group))]
+
+
+def to_svg(figure: Figure) -> str:
+    """Return the figure as an ``<svg>`` element to put into HTML; the same figure gives the same text."""
+    with matplotlib.rc_context({"svg.hashsalt": "avspeech", "svg.fonttype": "path"}):
+        stream = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def to_png(figure: Figure, dpi: int = 150) -> bytes:
+    """Return the figure as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    canvas.print_png(stream, metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,38 @@
+"""A transcriber that needs no model, and the identity of its runs."""
+
+import hashlib
+from collections.abc import Sequence
+
+from avspeech.data.manifest import Utterance
+from avspeech.evaluation.conditions import Condition
+from avspeech.evaluation.grid import Unreadable
+
+IDENTITY = {
+    "model_sha256": "m" * 64,
+    "manifest": "test.jsonl",
+    "manifest_sha256": "a" * 64,
+    "noises": {"babble": {"kind": "babble", "num_voices": [6, 6], "manifest_sha256": "b" * 64}},
+}
+
+
+class FakeTranscriber:
+    """Gets some words wrong, more of them in noise and without sound; remembers what it was asked."""
+
+    def __init__(self, broken: Sequence[str] = ()) -> None:
+        self.broken, self.asked = set(broken), []
+
+    def __call__(self, utterances: Sequence[Utterance], condition: Condition) -> list[str | Unreadable]:
+        self.asked.append((condition, len(utterances)))
+        share = {"audio": 0.1, "video": 0.4, "audio+video": 0.1}[condition.modality]
+        if condition.snr_db is not None:
+            share += (0.03 if condition.keeps_video else 0.06) * (12 - condition.snr_db)
+        return [self._hear(one, condition, share) for one in utterances]
+
+    def _hear(self, utterance: Utterance, condition: Condition, share: float) -> str | Unreadable:
+        if utterance.id in self.broken and condition.keeps_audio:
+            return Unreadable("MediaError: x.wav: is <b>empty")
+        words = []
+        for place, word in enumerate((utterance.text or "").split()):
+            digest = hashlib.sha256(f"{utterance.id} {place} {condition.modality}".encode()).digest()
+            words.append(word if digest[0] / 256 > share else "wrong")
+        return " ".join(words)

@@ -1,0 +1,124 @@
+"""The grid and its YAML."""
+
+from pathlib import Path
+
+import pytest
+
+from avspeech.evaluation.conditions import Condition, EvaluationConfig, NoiseSpec, read_conditions
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "evaluate"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_grid_can_be_read(path):
+    assert read_conditions(path).grid()
+
+
+def test_noise_grid_is_the_one_of_the_demo():
+    config = read_conditions(CONFIGS / "noise_grid.yaml")
+    cells = {(one.modality, one.noise, one.snr_db) for one in config.grid()}
+    noises = [("none", None), *(("babble", snr_db) for snr_db in (10.0, 5.0, 0.0, -5.0))]
+    assert cells == {(modality, *noise) for modality in ("audio", "video", "audio+video") for noise in noises}
+    assert len(config.grid()) == 15
+
+
+def test_video_is_decoded_once():
+    config = EvaluationConfig(noises={"babble": NoiseSpec("babble")}, snrs_db=(0.0, 5.0), include_clean=False)
+    assert {one.decoded_as for one in config.grid() if one.modality == "video"} == {Condition("video")}
+    assert all(one.decoded_as == one for one in config.grid() if one.modality != "video")
+
+
+def test_values_of_the_yaml_arrive(tmp_path):
+    text = """
+    modalities: [audio]
+    noises:
+      crowd: {kind: babble, manifest: runs/voices.jsonl, num_voices: [2, 8]}
+      hiss: {kind: white}
+    snrs_db: [5, -2.5]
+    include_clean: false
+    seed: 3
+    method: ctc
+    normalization: none
+    """
+    config = read_conditions(written(tmp_path, text))
+    assert config == EvaluationConfig(
+        modalities=("audio",),
+        noises={"crowd": NoiseSpec("babble", Path("runs/voices.jsonl"), (2, 8)), "hiss": NoiseSpec("white")},
+        snrs_db=(5.0, -2.5),
+        include_clean=False,
+        seed=3,
+        method="ctc",
+        normalization="none",
+    )
+    assert [one.label for one in config.grid()] == [
+        "audio, crowd 5 dB", "audio, crowd -2.5 dB", "audio, hiss 5 dB", "audio, hiss -2.5 dB",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("snrs: [0]", "snrs is no known key; known are modalities"),
+        ("modalities: [sound]", "modalities: 'sound' must be one of audio, video"),
+        ("modalities: audio", "modalities='audio' must be a list"),
+        ("modalities: []", "modalities is empty"),
+        ("modalities: [audio, audio]", "modalities=.* names something twice"),
+        ("modalities: [[audio]]", r"modalities\[0\]=\['audio'\] must be a word"),
+        ("snrs_db: [loud]", r"snrs_db\[0\]='loud' must be a number"),
+        ("{noises: {w: {kind: white}}, snrs_db: [.nan]}", r"snrs_db\[0\]=nan must be a number"),
+        ("{noises: {w: {kind: white}}, snrs_db: [0, .inf]}", r"snrs_db\[1\]=inf must be a number"),
+        ("snrs_db: [true]", r"snrs_db\[0\]=True must be a number"),
+        ("snrs_db: [0]", r"noises=\[\] with snrs_db=\[0.0\]"),
+        ("{noises: {babble: {kind: babble}}}", r"noises=\['babble'\] with snrs_db=\[\]"),
+        ("{noises: {babble: babble}, snrs_db: [0]}", "noises.babble='babble' must be keys with values"),
+        ("{noises: {babble: {}}, snrs_db: [0]}", "noises.babble.kind is missing"),
+        ("{noises: {babble: {kind: rain}}, snrs_db: [0]}", "noises.babble.kind='rain' must be one of babble"),
+        ("{noises: {babble: {kind: babble, voices: 3}}, snrs_db: [0]}", "noises.babble.voices is no known key"),
+        ("{noises: {b: {kind: babble, num_voices: [3, 2]}}, snrs_db: [0]}", r"noises.b.num_voices=\[3, 2\] must be"),
+        ("{noises: {b: {kind: babble, num_voices: x}}, snrs_db: [0]}", "noises.b.num_voices='x' must be one whole"),
+        ("{noises: {b: {kind: babble, num_voices: [1, 2, 3]}}, snrs_db: [0]}", "noises.b.num_voices=.* must be one"),
+        ("{noises: {w: {kind: white, manifest: a}}, snrs_db: [0]}", "noises.w.manifest='a' has no use"),
+        ("{noises: {b: {kind: babble, manifest: 3}}, snrs_db: [0]}", "noises.b.manifest=3 must be a path"),
+        ("{noises: {none: {kind: white}}, snrs_db: [0]}", "noises.none: a noise needs a name"),
+        ("{noises: {a/b: {kind: white}}, snrs_db: [0]}", "noises.a/b: a noise needs a name"),
+        ("include_clean: false", "include_clean=false without noises"),
+        ("include_clean: 1", "include_clean=1 must be true or false"),
+        ("seed: 1.5", "seed=1.5 must be a whole number"),
+        ("seed: -1", "seed=-1 must"),
+        ("method: viterbi", "method='viterbi' must be one of ctc, attention"),
+        ("beam_size: 0", "beam_size=0 must be at least 1"),
+        ("{method: ctc, beam_size: 4}", "beam_size=4 has no use with method=ctc"),
+        ("- audio", r"the file=\['audio'\] must be keys with values"),
+        ("a: [", "conditions.yaml: while parsing"),
+    ],
+)
+def test_error_names_the_key_as_typed(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read_conditions(written(tmp_path, text))
+    assert "conditions.yaml" in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent\.yaml cannot be read: No such file"):
+        read_conditions(tmp_path / "absent.yaml")
+
+
+def test_noise_manifests_come_from_the_command_line_too(config):
+    changed = config.with_noise_manifests({"babble": Path("voices.jsonl")})
+    assert changed.noises["babble"].manifest == Path("voices.jsonl")
+    assert config.noises["babble"].manifest is None
+    with pytest.raises(ValueError, match="noise_manifests names bable, but noises has babble"):
+        config.with_noise_manifests({"bable": Path("voices.jsonl")})
+
+
+def test_condition_without_meaning_is_refused():
+    with pytest.raises(ValueError, match="only 'none' has no SNR"):
+        Condition("audio", "babble", None)
+    with pytest.raises(ValueError, match="only 'none' has no SNR"):
+        Condition("audio", "none", 5.0)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "conditions.yaml"
+    path.write_text(text)
+    return path

@@ -1,0 +1,236 @@
+"""The report from end to end with a transcriber that needs no model; plots; merging on the command line."""
+
+import re
+import struct
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_transcriber import IDENTITY, FakeTranscriber
+
+from avspeech.evaluation.comparison import headline, paired_rows, sample_transcripts, telling_noise
+from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.plots import curves_figure, series_of, spread_apart, to_png, to_svg, wer_figure
+from avspeech.evaluation.report import ReportSection, main, write_report
+from avspeech.evaluation.results import read_results, write_results
+
+VOID = {"meta", "link", "br", "img", "hr"}
+
+
+@pytest.fixture
+def folders(tmp_path, utterances, config) -> list[Path]:
+    """Results of an audio-visual and of an audio-only model."""
+    made = []
+    for name, modalities in (("av", config.modalities), ("audio_only", ("audio",))):
+        folder = tmp_path / name
+        identity = IDENTITY | {"model_sha256": name}
+        fake = FakeTranscriber(broken=["en/7"] if name == "av" else ["es/1"])
+        results = evaluate_grid(utterances, replace(config, modalities=modalities), fake, folder, name, identity)
+        write_results(folder, results)
+        made.append(folder)
+    return made
+
+
+def test_report_shows_every_condition_in_one_file(tmp_path, folders):
+    page = write_report(folders, tmp_path / "report", pick={"audio": "audio_only"})
+    html, markdown = page.read_text(), (tmp_path / "report" / "report.md").read_text()
+    for row in read_results(tmp_path / "report").conditions:
+        for text in (html, markdown):
+            assert row.condition.label in text
+            assert f"{100 * row.wer:.1f}" in text
+            assert f"{100 * row.wer_95[0]:.1f} to {100 * row.wer_95[1]:.1f}" in text
+    assert html.count("<svg") == 2  # all languages, and one with a panel each
+    assert balanced(html)
+    assert not re.search(r'(src|href)="(?!data:|#)', html), "the page must need nothing but itself"
+    assert "MediaError: x.wav: is &lt;b&gt;empty" in html
+    assert "<b>" not in html
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
+        assert (tmp_path / "report" / picture).read_bytes().startswith(b"\x89PNG")
+    assert "en/7" in html
+    assert "MediaError: x.wav: is <b>empty" in markdown
+    assert not list((tmp_path / "report").rglob("*.part*"))
+
+
+def test_report_of_one_run_may_lie_beside_its_results(folders):
+    before = (folders[0] / "results.json").read_text()
+    write_report(folders[0], folders[0])
+    assert (folders[0] / "results.json").read_text() == before
+    with pytest.raises(ValueError, match="would be overwritten; name another"):
+        write_report(folders, folders[0])
+
+
+def test_the_same_results_give_the_same_report(tmp_path, folders):
+    first, second = (write_report(folders, tmp_path / name) for name in ("one", "two"))
+    assert first.read_text() == second.read_text()
+
+
+def test_tables_of_the_markdown_have_equal_rows(tmp_path, folders):
+    write_report(folders, tmp_path / "report")
+    tables = re.findall(r"(?:^\|.*\|\n)+", (tmp_path / "report" / "report.md").read_text(), flags=re.MULTILINE)
+    assert len(tables) == 3 + 1 + 1 + 1 + 2  # languages, differences, failures, counts, runs
+    for table in tables:
+        assert len({line.count("|") - line.count("\\|") for line in table.splitlines()}) == 1, table
+
+
+def test_extra_sections_are_shown(tmp_path, folders):
+    picture = tmp_path / "lips.png"
+    picture.write_bytes(one_pixel_png())
+    sections = [
+        ReportSection("Lip crops", text="Cut from mp4 files.\n\nAll <grey>.", images=[(picture, "Eight")], first=True),
+        ReportSection(
+            "Pre-training",
+            html="<p id='own'>own</p>",
+            curves={"masked accuracy": [(0, 0.1), (10, 0.4)]},
+            levels={"majority class": 0.2},
+        ),
+    ]
+    html = write_report(folders[0], tmp_path / "report", sections).read_text()
+    markdown = (tmp_path / "report" / "report.md").read_text()
+    for text in (html, markdown):
+        assert text.index("Lip crops") < text.index("Word error rate\n" if text is markdown else "<h2>Word error")
+        assert text.index("Pre-training") > text.index("Transcripts, babble 0 dB")
+    assert "All &lt;grey&gt;." in html
+    assert "data:image/png;base64," in html
+    assert "<p id='own'>own</p>" in html
+    assert html.count("<svg") == 3
+    assert balanced(html)
+    assert "![Eight](images/section0_0.png)" in markdown
+    assert "![Pre-training](images/section1_curves.png)" in markdown
+
+
+def test_an_image_that_is_none_is_named(tmp_path, folders):
+    with pytest.raises(ValueError, match=r"section 'Lips': image .*absent\.png must be a PNG"):
+        write_report(folders[0], tmp_path / "report", [ReportSection("Lips", images=[(tmp_path / "absent.png", "")])])
+
+
+def test_clean_only_and_one_language_make_a_report(tmp_path, utterances):
+    config = EvaluationConfig(modalities=("audio", "video"))
+    results = evaluate_grid(utterances[:5], config, FakeTranscriber(), tmp_path, "m", IDENTITY)
+    write_results(tmp_path, results)
+    html = write_report(tmp_path, tmp_path).read_text()
+    assert html.count("<svg") == 1
+    assert "In clean speech" in html
+    assert "What lips add" not in html
+
+
+def test_differences_pair_the_utterances_that_both_have(folders):
+    av, audio_only = read_results(folders[0]), read_results(folders[1])
+    both = replace(
+        av,
+        conditions=[*av.conditions, *audio_only.conditions],
+        hypotheses=[*av.hypotheses, *audio_only.hypotheses],
+        runs=[*av.runs, *audio_only.runs],
+    )
+    rows = paired_rows(both)
+    assert len(rows) == 3 * 4  # audio+video against two audio models and video, in four noises
+    dedicated = {row.noise: row for row in rows if row.b == ("audio", "audio_only")}
+    assert all(row.n_utterances == 38 for row in dedicated.values())  # each model has one broken clip
+    noisy = dedicated["babble", -5.0]
+    assert noisy.verdict == "better"
+    assert noisy.difference.low < noisy.difference.diff < noisy.difference.high < 0
+    lines = [line for line in both.hypotheses if line.snr_db == -5.0 and line.id not in ("en/7", "es/1")]
+    ours, theirs = ([line for line in lines if (line.modality, line.model) == system] for system in (noisy.a, noisy.b))
+    words = sum(len(line.reference.split()) for line in ours)
+    errors = sum(line.errors for line in ours) - sum(line.errors for line in theirs)
+    assert noisy.difference.diff == pytest.approx(errors / words)
+    assert dedicated["none", None].verdict == "no clear difference"
+
+
+def test_headline_and_samples_are_from_the_noise_nearest_zero(folders):
+    results = read_results(folders[0])
+    assert telling_noise(results) == ("babble", 0.0)
+    wer = {row.modality: row.wer for row in results.conditions if (row.snr_db, row.language) == (0.0, "all")}
+    assert headline(results) == (
+        f"In babble at 0 dB, the word error rate is {100 * wer['audio']:.1f} % from sound alone, "
+        f"{100 * wer['video']:.1f} % from lips alone, {100 * wer['audio+video']:.1f} % from sound and lips."
+    )
+    samples = sample_transcripts(results, ("babble", 0.0), count=6)
+    assert len({sample.id for sample in samples}) == 6
+    assert all([system[0] for system, _ in sample.heard] == ["audio", "video", "audio+video"] for sample in samples)
+
+
+def test_lines_of_a_plot_are_the_systems_of_its_noise(folders):
+    rows = [row for folder in folders for row in read_results(folder).conditions if row.language == "all"]
+    found = [(one.modality, one.model, one.rank, len(one.rows)) for one in series_of(rows, "babble")]
+    assert found == [
+        ("audio", "av", 0, 4),
+        ("audio", "audio_only", 1, 4),
+        ("video", "av", 0, 4),
+        ("audio+video", "av", 0, 4),
+    ]
+
+
+def test_plots_are_drawn(folders):
+    rows = [row for row in read_results(folders[0]).conditions if row.language == "all"]
+    png = to_png(wer_figure({"": rows}, "babble"))
+    width, height = struct.unpack(">II", png[16:24])
+    assert (width, height) == (1140, 645)
+    four = to_png(wer_figure(dict.fromkeys("abcd", rows), "babble"))  # three panels, and one below
+    assert struct.unpack(">II", four[16:24]) == (2430, 1290)
+    assert to_svg(curves_figure({"a": [(0, 1.0)], "b": [(0, 0.5), (5, 0.1)]}, "update", "loss")).startswith("<svg")
+    assert to_svg(curves_figure({}, "update", "loss")).startswith("<svg")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rate_far_above_one_leaves_the_plot_and_not_the_page(folders):
+    rows = [replace(row, wer=6.0, wer_95=(5.5, 6.5)) for row in read_results(folders[0]).conditions]
+    figure = wer_figure({"": rows}, "babble")
+    assert figure.axes[0].get_ylim()[1] == 150
+    assert to_png(figure)
+
+
+def test_labels_keep_their_distance_and_stay_inside():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        wanted = sorted(rng.uniform(0, 100, rng.integers(1, 8)).tolist())
+        places = spread_apart(wanted, gap=6, low=0, high=100)
+        assert all(b - a >= 6 - 1e-9 for a, b in pairwise(places))
+        assert min(places) >= 0
+        assert max(places) <= 100
+    assert spread_apart([10, 50, 90], gap=6, low=0, high=100) == [10, 50, 90]
+    assert spread_apart([20, 20], gap=6, low=0, high=100) == [17, 23]
+
+
+def test_command_line_merges_folders(tmp_path, folders, capsys):
+    args = [*map(str, folders), "--out", str(tmp_path / "r"), "--pick"]
+    main([*args, "{audio: audio_only}"])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "r" / "report.html")
+    merged = read_results(tmp_path / "r")
+    assert {row.model for row in merged.conditions if row.modality == "audio"} == {"audio_only"}
+    with pytest.raises(SystemExit, match="1"):
+        main([*args, "{audio: nobody}"])
+    assert capsys.readouterr().err.startswith("pick: model 'nobody' has no 'audio' rows")
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def balanced(html: str) -> bool:
+    tags = _Tags()
+    tags.feed(html)
+    return not tags.open and not tags.wrong
+
+
+def one_pixel_png() -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
