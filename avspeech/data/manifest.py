@@ -98,7 +98,7 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
     utterances: list[Utterance] = []
     line_of: dict[str, int] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028 in a text
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read as a manifest: {error}") from error
     for number, line in enumerate(lines, start=1):

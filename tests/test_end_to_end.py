@@ -1,0 +1,75 @@
+"""One small run of everything, by the commands that a user types: faces, lips, units, training, evaluation."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avspeech.data.manifest import read_manifest
+from avspeech.roi.face_model import FaceModelError, find_face_model
+
+ROOT = Path(__file__).parents[1]
+ENCODER = """{width: 48, depth: 1, num_heads: 2, ffn_width: 96, position_kernel: 15, position_groups: 4,
+  layer_drop: 0.0, video: {shrink: 4, stem_kernel: 5, stem_width: 8, widths: [8, 16], blocks: [1, 1],
+  activation: relu}}"""
+
+
+def command(*parts, folder=ROOT):
+    done = subprocess.run([sys.executable, *map(str, parts)], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def needs():
+    if importlib.util.find_spec("espeakng_loader") is None:
+        pytest.skip("espeakng-loader is not installed: pip install 'avspeech[synthetic]'")
+    try:
+        find_face_model()
+    except FaceModelError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("needs")
+def test_from_faces_to_a_report(tmp_path):
+    sets = ["--num_train=6", "--num_valid=2", "--num_test=2", "--speakers_train=2", "--speakers_valid=1"]
+    sets += ["--speakers_test=1", "--num_babble=8", "--languages=[en]", "--workers=2"]
+    command("-m", "data_prep.corpora.synthetic", tmp_path / "corpus", *sets)
+    for split in ("train", "valid", "test"):
+        source, out = tmp_path / f"corpus/{split}.jsonl", tmp_path / f"{split}.jsonl"
+        command("data_prep/extract_rois.py", source, tmp_path / "roi", f"--out_manifest={out}")
+    assert len(read_manifest(tmp_path / "train.jsonl", require=["mouth", "num_frames"], check_files=True)) == 6
+    command("data_prep/train_tokenizer.py", tmp_path / "train.jsonl", tmp_path / "tokens.json", "--kind=words")
+    book = tmp_path / "units/book.safetensors"
+    command("data_prep/fit_units.py", tmp_path / "train.jsonl", book, "--num_units=10")
+    for split in ("train", "valid"):
+        command("data_prep/assign_units.py", tmp_path / f"{split}.jsonl", book, tmp_path / f"units/{split}.km")
+
+    def train(task, name, steps, *more):
+        configs = [f"--config=configs/{path}.yaml" for path in (f"{task}/small", "trainer/toy")]
+        data = [f"--data.init_args.train={tmp_path}/train.jsonl", f"--data.init_args.val={tmp_path}/train.jsonl"]
+        out = [f"--trainer.default_root_dir={tmp_path}/{name}", "--trainer.enable_progress_bar=false"]
+        rest = ["--data.init_args.cache_gb=1", f"--trainer.max_steps={steps}", "--trainer.val_check_interval=1000"]
+        command("-m", "avspeech.train", "fit", *configs, *data, *out, *rest, *more)
+
+    units = [f"--data.init_args.{key}_units={tmp_path}/units/train.km" for key in ("train", "val")]
+    train("pretrain", "pre", 10, "--model.init_args.num_units=10", f"--model.init_args.encoder={ENCODER}", *units)
+    model = [f"--model.init_args.recognizer.encoder={ENCODER}", f"--model.init_args.tokenizer={tmp_path}/tokens.json"]
+    model += [f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors", "--model.init_args.p_drop=0"]
+    model += ["--model.init_args.optimizer.lr=3e-3", "--model.init_args.schedule.warmup_steps=20"]
+    plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 100}"]
+    train("finetune", "fine", 250, *model, *plain)
+
+    report = tmp_path / "report"
+    voices = f"{{babble: {tmp_path}/corpus/babble_test.jsonl}}"
+    fine, grid = tmp_path / "fine/model.safetensors", "configs/evaluate/noise_grid.yaml"
+    command("-m", "avspeech.evaluate", fine, tmp_path / "train.jsonl", grid, report, "--noise_manifests", voices)
+    rows = json.loads((report / "results.json").read_text())["conditions"]
+    wer = {(row["modality"], row["snr_db"]): row["wer"] for row in rows}
+    assert len(wer) == 15
+    assert wer["audio+video", None] < 0.1  # it knows its training clips by heart
+    assert wer["audio", -5] > wer["audio", None]
+    assert "<svg" in (report / "report.html").read_text()
