@@ -132,4 +132,4 @@ def substitute_frames(video_BTHW: Tensor, source_BT: Tensor) -> Tensor:
     rows_B1 = torch.arange(len(video_BTHW), device=video_BTHW.device)[:, None]
     shown_BTHW = video_BTHW[rows_B1, source_BT.clamp(min=0)]
     grey = 0.0 if video_BTHW.is_floating_point() else round(MEAN * 255)
-    return torch.where(source_BT[..., None, None] < 0, grey, shown_BTHW).to(video_BTHW.dtype)
+    return shown_BTHW.masked_fill_(source_BT[..., None, None] < 0, grey)

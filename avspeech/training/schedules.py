@@ -85,12 +85,15 @@ def make_optimizer(model: nn.Module, optimizer: OptimizerConfig, schedule: Sched
     needs_total = schedule.decay in ("linear", "cosine") and schedule.decay_steps is None
     if needs_total and total_steps <= 0:
         raise ValueError(f"schedule.decay={schedule.decay} needs the run's length: set trainer.max_steps")
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adam = AdamW(
-        (parameter for parameter in model.parameters() if parameter.requires_grad),
+        trained,
         lr=optimizer.lr,
         betas=optimizer.betas,
         eps=optimizer.eps,
         weight_decay=optimizer.weight_decay,
+        # On a CPU the default loops over weights. On a GPU fused does not go with fp16 and gradient clipping.
+        fused=True if all(parameter.device.type == "cpu" for parameter in trained) else None,
     )
     curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
     return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
