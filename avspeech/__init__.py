@@ -38,7 +38,6 @@ _HOME = {
     "load_model": "avspeech.models.files",
     "save_model": "avspeech.models.files",
 }
-__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

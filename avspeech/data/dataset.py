@@ -85,6 +85,8 @@ class AugmentConfig:
     """Cut the clip at a random place, one for all its frames, instead of the centre."""
     flip: float = 0.5
     """Chance that the clip is mirrored."""
+    contrast: float = 0.0
+    """Light and contrast of a clip change by up to this share, for corpora with few faces; 0 leaves them alone."""
     time_masks: int = 0
     """Stretches of each stream that are blanked out."""
     time_mask_frames: int = 5
@@ -302,6 +304,9 @@ class AVDataset(Dataset[Sample | None]):
         clip_THW = crop_clips(torch.from_numpy(mouth_THW)[None], self.clip_size, offset_12)[0]
         if self.augment is not None and rng.random() < self.augment.flip:
             clip_THW = clip_THW.flip(2)
+        if self.augment is not None and self.augment.contrast > 0:
+            gain, shift = rng.uniform(-self.augment.contrast, self.augment.contrast, 2)
+            return change_contrast(clip_THW, 1 + gain, 255 * shift / 2)
         return clip_THW.clone()  # the cached clip must not be masked
 
     def _masked(self, stream: Tensor, blank: int, rng: np.random.Generator) -> Tensor:
@@ -311,3 +316,10 @@ class AVDataset(Dataset[Sample | None]):
             start = int(rng.integers(len(stream) - span + 1))
             stream[start : start + span] = blank
         return stream
+
+
+def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
+    """Return the clip with its values scaled around their mean by ``gain`` and moved by ``shift``, uint8."""
+    middle = clip_THW.float().mean().item()
+    table_256 = (torch.arange(256) - middle) * gain + middle + shift
+    return table_256.clamp(0, 255).to(torch.uint8)[clip_THW.int()]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.dataset import AugmentConfig, AVDataset, NothingReadable, SampleKey, SpanConfig
+from avspeech.data.dataset import AugmentConfig, AVDataset, NothingReadable, SampleKey, SpanConfig, change_contrast
 from avspeech.data.manifest import ManifestError, read_manifest, read_units
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
@@ -62,6 +62,12 @@ def test_crop_and_flip_hold_for_the_whole_clip(utterances):
         places.add(found[0][:2])
     assert 15 < mirrored < 45
     assert len(places) > 30
+
+
+def test_contrast_changes_every_frame_alike():
+    clip_THW = torch.tensor([[[100, 150]], [[125, 125]]], dtype=torch.uint8)
+    assert change_contrast(clip_THW, 2.0, 10.0).tolist() == [[[85, 185]], [[135, 135]]]
+    assert change_contrast(clip_THW, 10.0, 0.0).tolist() == [[[0, 255]], [[125, 125]]]
 
 
 def test_a_word_span_carries_the_words_that_it_shows(utterances, tokenizer_file):
