@@ -320,6 +320,7 @@ class AVDataset(Dataset[Sample | None]):
 
 def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
     """Return the clip with its values scaled around their mean by ``gain`` and moved by ``shift``, uint8."""
-    middle = clip_THW.float().mean().item()
-    table_256 = (torch.arange(256) - middle) * gain + middle + shift
-    return table_256.clamp(0, 255).to(torch.uint8)[clip_THW.int()]
+    clip = clip_THW.numpy()
+    middle = clip.mean()
+    table_256 = ((np.arange(256) - middle) * gain + middle + shift).clip(0, 255).astype(np.uint8)
+    return torch.from_numpy(table_256[clip])

@@ -29,6 +29,8 @@ class Recipe:
     finetune_steps: int = 4000
     """Updates of each recogniser."""
     seed: int = 0
+    rois: list[str] = field(default_factory=list)
+    """More arguments for cutting the lips."""
     finetune: list[str] = field(default_factory=list)
     """More arguments for both recognisers."""
 
@@ -57,7 +59,7 @@ def plan(recipe: Recipe, run: Path, data: Path | None) -> list[Step]:
     corpus[0] = python if corpus[0] == "python" else corpus[0]
     steps = [Step("make the corpus", {"corpus": corpus}, [run / f"corpus/{split}.jsonl" for split in SPLITS])]
     for split in SPLITS:
-        rois = [python, "data_prep/extract_rois.py", f"{run}/corpus/{split}.jsonl", f"{run}/roi"]
+        rois = [python, "data_prep/extract_rois.py", f"{run}/corpus/{split}.jsonl", f"{run}/roi", *recipe.rois]
         steps.append(
             Step(
                 f"cut the lips: {split}",

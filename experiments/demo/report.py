@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -60,8 +61,17 @@ def _pretraining_section(run: Path, number: int) -> ReportSection:
 
 def curve(folder: Path, name: str) -> list[tuple[float, float]]:
     """Return (update, value) of a metric that a training logged."""
-    with (folder / "metrics.csv").open() as file:
-        return [(int(row["step"]) + 1, float(row[name])) for row in csv.DictReader(file) if row.get(name)]
+    return sorted({step: float(row[name]) for step, row in read_metrics(folder) if row.get(name)}.items())
+
+
+def read_metrics(folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (update, values) of everything that a training logged, before and after it was stopped."""
+    for path in [*sorted(folder.glob("metrics.*.csv")), folder / "metrics.csv"]:
+        if path.exists():
+            with path.open() as file:
+                for row in csv.DictReader(file):
+                    if (row.get("step") or "").isdigit():  # the last line may still be half-written
+                        yield int(row["step"]) + 1, row
 
 
 def _times_table(times: dict[str, dict[str, float]]) -> str:

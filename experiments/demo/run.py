@@ -8,7 +8,6 @@ Writes  RUN/report.html, RUN/results.json, RUN/times.json and one log for each c
 Stop it and start it again: finished steps are skipped, a training goes on from its last checkpoint.
 """
 
-import csv
 import json
 import os
 import resource
@@ -24,7 +23,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs without the package's editable install
 
 from experiments.demo.recipe import ROOT, Recipe, Step, plan
-from experiments.demo.report import summary, write_demo_report
+from experiments.demo.report import read_metrics, summary, write_demo_report
 
 
 def run_step(step: Step, run: Path) -> None:
@@ -40,6 +39,7 @@ def run_step(step: Step, run: Path) -> None:
     for name, command in step.commands.items():
         if step.training_steps is not None and (run / name / "checkpoints/last.ckpt").exists():
             command = [*command, f"--ckpt_path={run / name / 'checkpoints/last.ckpt'}"]
+            keep_curve(run / name)
         log = (run / "logs" / f"{name}.log").open("a") if quiet else None
         running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
@@ -60,7 +60,7 @@ def _wait(step: Step, running: dict[str, subprocess.Popen], run: Path) -> None:
     while True:
         states = {name: process.poll() for name, process in running.items()}
         for name, bar in bars.items():
-            bar.n = step.training_steps if states[name] == 0 else last_step(run / name / "metrics.csv")
+            bar.n = step.training_steps if states[name] == 0 else last_step(run / name)
             bar.refresh()
         if failed := [name for name, state in states.items() if state]:
             for bar in bars.values():
@@ -75,13 +75,16 @@ def _wait(step: Step, running: dict[str, subprocess.Popen], run: Path) -> None:
         bar.close()
 
 
-def last_step(metrics: Path) -> int:
+def keep_curve(training: Path) -> None:
+    """Put the curve of a stopped training aside; Lightning's logger starts a new file and deletes the old one."""
+    if (training / "metrics.csv").exists():
+        number = len(list(training.glob("metrics.*.csv")))
+        (training / "metrics.csv").rename(training / f"metrics.{number}.csv")
+
+
+def last_step(training: Path) -> int:
     """Return the last update that a training has logged."""
-    if not metrics.exists():
-        return 0
-    with metrics.open() as file:
-        steps = [int(row["step"]) + 1 for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
-    return max(steps, default=0)
+    return max((step for step, _ in read_metrics(training)), default=0)
 
 
 def main(
