@@ -29,9 +29,9 @@ from experiments.demo.report import read_metrics, summary, write_demo_report
 def run_step(step: Step, run: Path) -> None:
     """Run the commands of a step side by side; show the trainings' progress, or let a lone command show its own.
 
-    A training writes its model file with every checkpoint, so a step is done when ``done/<name>`` says so.
+    A training writes its model file with every checkpoint, so only ``times.json`` says that it is done.
     """
-    # One thread each: a model this small trains no faster on two (72 against 68 s for 200 updates), and two run at once.
+    # One thread each: a model this small trains no faster on two, and the recognisers run side by side.
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     quiet = step.training_steps is not None or len(step.commands) > 1
     running = {}
