@@ -100,9 +100,12 @@ def test_frames_are_contiguous_at_odd_widths(tmp_path, write):
 
 
 def test_frames_come_one_by_one(numbered):
-    frames = read_frames(numbered("clip.mp4", range(30), Fraction(1, 25)))
-    next(frames)
+    path = numbered("clip.mp4", range(30), Fraction(1, 25))
+    frames = read_frames(path)
+    first = next(frames)
     frames.close()  # no error, and the file is closed
+    assert list(frames) == []
+    assert np.array_equal(first, next(read_frames(path)))
 
 
 def test_a_single_frame_is_not_lost(numbered):
