@@ -124,7 +124,8 @@ class FinetuneModule(LightningModule):
         return loss
 
     def configure_optimizers(self):
-        return make_optimizer(self.model, self.optimizer_config, self.schedule, self.trainer.max_steps)
+        trainer = self.trainer
+        return make_optimizer(self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision)
 
 
 def teacher_tokens(tokens_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -99,4 +99,5 @@ class PretrainModule(LightningModule):
         return loss
 
     def configure_optimizers(self):
-        return make_optimizer(self.model, self.optimizer_config, self.schedule, self.trainer.max_steps)
+        trainer = self.trainer
+        return make_optimizer(self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision)

@@ -75,8 +75,17 @@ class OptimizerConfig:
     """Decoupled weight decay, on every weight."""
 
 
-def make_optimizer(model: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, max_steps: int) -> Any:
+def make_optimizer(
+    model: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, max_steps: int, precision: str = ""
+) -> Any:
     """Return what ``configure_optimizers`` returns.
+
+    Args:
+        model: whose weights are trained.
+        optimizer: AdamW's settings.
+        schedule: the learning-rate curve.
+        max_steps: the trainer's, for a schedule that does not say how long the run is.
+        precision: the trainer's; plain fp32 gets the fused implementation.
 
     Raises:
         ValueError: the length of the run is known neither from the schedule nor from the trainer.
@@ -92,8 +101,8 @@ def make_optimizer(model: nn.Module, optimizer: OptimizerConfig, schedule: Sched
         betas=optimizer.betas,
         eps=optimizer.eps,
         weight_decay=optimizer.weight_decay,
-        # On a CPU the default loops over weights. On a GPU fused does not go with fp16 and gradient clipping.
-        fused=True if all(parameter.device.type == "cpu" for parameter in trained) else None,
+        # The default loops over weights on a CPU. Lightning refuses fused with mixed precision and clipping.
+        fused=True if precision == "32-true" else None,
     )
     curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
     return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}

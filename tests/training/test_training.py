@@ -126,6 +126,15 @@ def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):
     assert not torch.equal(frozen[head], start[head])
 
 
+def test_mixed_precision_accumulation_and_clipping_go_together(corpus, tmp_path):
+    """The fused optimiser was refused by Lightning in mixed precision with clipping."""
+    flags = ["--trainer.precision=bf16-mixed", "--trainer.accumulate_grad_batches=2"]
+    cli = main(pretraining(corpus, tmp_path, 3, *flags))
+    assert cli.trainer.gradient_clip_val
+    assert cli.trainer.global_step == 3
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_a_run_without_an_end_is_refused(corpus, tmp_path):
     with pytest.raises(ValueError, match=r"trainer\.max_steps"):
         main(pretraining(corpus, tmp_path, -1))
