@@ -3,7 +3,8 @@
 The mixing rule is AV-HuBERT's (noise-robust variant: Shi et al. 2022, arXiv:2201.01763; the rule from their code):
 rms over the whole clip, noise repeated to cover the clip, and the whole mix scaled down where it would leave the
 int16 range. We differ in one point: where the noise starts is drawn for each utterance (``utterance_rng``), not
-always its first sample, so that a recogniser cannot learn one stretch of noise by heart.
+always its first sample, so that a recogniser cannot learn one stretch of noise by heart. ``rule: official`` starts
+at the first sample and also rounds as the official code does.
 
 All audio here is a numpy array, float32 mono at 16 kHz in [-1, 1]. Where noise comes from: ``sources.py``.
 """
@@ -11,6 +12,7 @@ All audio here is a numpy array, float32 mono at 16 kHz in [-1, 1]. Where noise 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -32,6 +34,11 @@ class NoiseConfig:
     """Fewest and most voices that one stretch of babble is made of."""
     files: tuple[str, ...] = ()
     """Noise recordings, for the kind `file`."""
+    num_files: int = 1
+    """Recordings laid over each other for the kind `file`: their mean, cut to the shortest (official `noise_num`)."""
+    rule: Literal["avspeech", "official"] = "avspeech"
+    """`official`: recordings start at their first sample, and the mix is made in float32 and cut to whole int16 steps
+    toward zero, as AV-HuBERT's code does; to the bit."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
@@ -44,6 +51,8 @@ class NoiseConfig:
             raise ValueError(f"noise.kinds names {', '.join(unknown)}; known are {', '.join(KINDS)}")
         if self.probability and not self.kinds:
             raise ValueError("noise.kinds is empty; name a kind, or set noise.probability=0 for clean audio")
+        if self.num_files < 1:
+            raise ValueError(f"noise.num_files={self.num_files} must be at least 1")
         if "file" in self.kinds and not self.files:
             raise ValueError("noise.kinds names 'file', and noise.files lists none")
 
@@ -71,6 +80,39 @@ def mix_at_snr(clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float | None) -
     mixed_S = clean_S.astype(np.float64) + noise_S.astype(np.float64) * (clean_rms / noise_rms / 10 ** (snr_db / 20))
     excess = max(mixed_S.max() / _HIGHEST, mixed_S.min() / _LOWEST)
     return (mixed_S / max(1.0, excess)).astype(np.float32)
+
+
+def mix_officially(clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float) -> np.ndarray:
+    """Return the mix as ``mix_at_snr`` does, but to the bit what the official code makes of int16 samples.
+
+    Its arithmetic is float32 and its result loses the fraction of an int16 step toward zero. Silent noise, on which
+    the official code divides by zero, adds nothing.
+
+    Args:
+        clean_S: speech, float32 whole int16 steps over 32768.
+        noise_S: noise, likewise; repeated, or cut from its start.
+        snr_db: ratio in dB.
+    """
+    clean_S = clean_S.astype(np.float32)
+    noise_S = repeat_to_length(noise_S, len(clean_S)).astype(np.float32)
+    clean_rms, noise_rms = (np.sqrt(np.mean(np.square(part))) for part in (clean_S, noise_S))
+    if not clean_rms or not noise_rms:
+        return clean_S
+    mixed_S = clean_S + noise_S * (clean_rms / 10 ** (snr_db / 20) / noise_rms)
+    high, low = mixed_S.max(), mixed_S.min()
+    if high > _HIGHEST or low < _LOWEST:
+        limit, peak = (_HIGHEST, high) if high >= -low else (_LOWEST, low)
+        mixed_S = mixed_S * np.float32(np.float32(limit) / peak)
+    return np.trunc(mixed_S * np.float32(32768)) / np.float32(32768)
+
+
+def average(recordings: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean of recordings cut to the shortest, in whole int16 steps rounded down; one stays as it is."""
+    if len(recordings) == 1:
+        return recordings[0]
+    shortest = min(len(recording_S) for recording_S in recordings)
+    mean_S = np.mean([recording_S[:shortest] for recording_S in recordings], axis=0, dtype=np.float64)
+    return (np.floor(mean_S * 32768) / 32768).astype(np.float32)
 
 
 def rms(audio_S: np.ndarray) -> float:

@@ -13,7 +13,15 @@ from typing import Protocol
 import numpy as np
 
 from avspeech.degrade.audio_cache import AudioCache
-from avspeech.degrade.noise import NoiseConfig, babble, mix_at_snr, repeat_to_length, white_noise
+from avspeech.degrade.noise import (
+    NoiseConfig,
+    average,
+    babble,
+    mix_at_snr,
+    mix_officially,
+    repeat_to_length,
+    white_noise,
+)
 
 _SPARES = 8  # candidates drawn beyond what is needed, to stand in for files that cannot be read
 
@@ -123,16 +131,25 @@ class BabbleSource:
 
 
 class FileSource:
-    """Recorded noise: one file an utterance, from a drawn sample on, repeated.
+    """Recorded noise: one file an utterance, or the mean of several, from a drawn sample on, repeated.
 
     Args:
         files: media files or arrays.
         cache_bytes: memory for decoded audio, in each process.
+        num_files: files laid over each other.
+        from_start: begin at the first sample and not at a drawn one.
     """
 
-    def __init__(self, files: Sequence[str | Path | np.ndarray], cache_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        files: Sequence[str | Path | np.ndarray],
+        cache_bytes: int = 1 << 30,
+        num_files: int = 1,
+        from_start: bool = False,
+    ) -> None:
         if not len(files):
             raise ValueError("a noise source got no files, wanted at least one; see noise.files in the config")
+        self.num_files, self.from_start = num_files, from_start
         self.files = [Path(file) if isinstance(file, str) else file for file in files]
         self._cache = AudioCache(cache_bytes)
 
@@ -143,16 +160,22 @@ class FileSource:
         exclude_speaker: str | None = None,
         exclude_id: str | None = None,
     ) -> np.ndarray:
-        """Return a stretch of one file; recordings have no speaker to exclude.
+        """Return a stretch of one file or of the mean of several; recordings have no speaker to exclude.
 
         Raises:
             ValueError: none of the files drawn can be read.
         """
-        for index in rng.choice(len(self.files), min(len(self.files), 1 + _SPARES), replace=False):
+        heard: list[np.ndarray] = []
+        for index in rng.choice(len(self.files), min(len(self.files), self.num_files + _SPARES), replace=False):
             audio_S = self._cache.get(self.files[index])
             if audio_S is not None:
-                return repeat_to_length(audio_S, num_samples, int(rng.integers(len(audio_S))))
-        raise ValueError(f"no noise file of {len(self.files)} tried can be read or has sound; see noise.files")
+                heard.append(audio_S)
+            if len(heard) == self.num_files:
+                break
+        if not heard:
+            raise ValueError(f"no noise file of {len(self.files)} tried can be read or has sound; see noise.files")
+        noise_S = average(heard)
+        return repeat_to_length(noise_S, num_samples, 0 if self.from_start else int(rng.integers(len(noise_S))))
 
 
 class TrainingNoise:
@@ -169,7 +192,14 @@ class TrainingNoise:
     def __init__(self, config: NoiseConfig, voices: Sequence[Voice] = ()) -> None:
         self.config = config
         kinds = config.kinds if config.probability else ()
-        self.sources = {kind: make_source(kind, voices, config.files, config.num_voices) for kind in kinds}
+        official = config.rule == "official"
+        self.mix = mix_officially if official else mix_at_snr
+        self.sources: dict[str, NoiseSource] = {
+            kind: FileSource(config.files, num_files=config.num_files, from_start=official)
+            if kind == "file"
+            else make_source(kind, voices, config.files, config.num_voices)
+            for kind in kinds
+        }
 
     def __call__(
         self,
@@ -183,7 +213,7 @@ class TrainingNoise:
             return audio_S
         snr_db = float(rng.uniform(*self.config.snr_db))
         source = self.sources[self.config.kinds[int(rng.integers(len(self.config.kinds)))]]
-        return mix_at_snr(audio_S, source.draw(len(audio_S), rng, exclude_speaker, exclude_id), snr_db)
+        return self.mix(audio_S, source.draw(len(audio_S), rng, exclude_speaker, exclude_id), snr_db)
 
 
 def make_source(
