@@ -66,6 +66,7 @@ class TrainingBatches(Sampler[list[SampleKey]]):
         rank: this process.
         num_ranks: processes that share the work.
         start: batches that this process has had already; the next one is batch ``start``.
+        crop: cut every clip of a batch to its shortest.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class TrainingBatches(Sampler[list[SampleKey]]):
         rank: int = 0,
         num_ranks: int = 1,
         start: int = 0,
+        crop: bool = False,
     ) -> None:
         if not len(lengths):
             raise ValueError("no utterance to train on; see the log for what was left out, and the manifest")
         self.lengths, self.max_frames, self.max_clips = lengths, max_frames, max_clips
-        self.seed, self.rank, self.num_ranks, self.start = seed, rank, num_ranks, start
+        self.seed, self.rank, self.num_ranks, self.start, self.crop = seed, rank, num_ranks, start, crop
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         step = 0  # counts the batches of all processes together
@@ -92,7 +94,8 @@ class TrainingBatches(Sampler[list[SampleKey]]):
                 turn, rank = divmod(step, self.num_ranks)
                 step += 1
                 if rank == self.rank and turn >= self.start:
-                    yield [SampleKey(index, epoch, turn) for index in batch]
+                    shortest = min(self.lengths[index] for index in batch) if self.crop else None
+                    yield [SampleKey(index, epoch, turn, shortest) for index in batch]
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ class AVBatch:
     """float32 stacked filterbanks, normalised per frame; zero where padded."""
     video_BTHW: Tensor | None
     """uint8 grey lip clips; zero where padded."""
-    units_BT: Tensor | None
-    """int64 unit of each frame, -100 where padded or unknown."""
+    units_BTJ: Tensor | None
+    """int64 unit of each frame in each of J unit sets, -100 where padded or unknown."""
     tokens_BL: Tensor | None
     """int64 tokens of the text, without begin and end, -100 where padded."""
     texts: tuple[str | None, ...]
@@ -131,7 +134,7 @@ class AVBatch:
     def _map(self, change: Callable[[Tensor], Tensor]) -> "AVBatch":
         tensors = {
             name: change(value)
-            for name in ("valid_BT", "audio_BTF", "video_BTHW", "units_BT", "tokens_BL")
+            for name in ("valid_BT", "audio_BTF", "video_BTHW", "units_BTJ", "tokens_BL")
             if (value := getattr(self, name)) is not None
         }
         return replace(self, **tensors)
@@ -157,7 +160,7 @@ def collate(loaded: Sequence[Sample | None]) -> AVBatch:
         valid_BT=lengths_to_valid(lengths_B),
         audio_BTF=stack("audio_TF"),
         video_BTHW=stack("video_THW"),
-        units_BT=stack("units_T", IGNORE_UNIT),
+        units_BTJ=stack("units_TJ", IGNORE_UNIT),
         tokens_BL=stack("tokens_L", IGNORE_UNIT),
         texts=tuple(sample.text for sample in samples),
     )

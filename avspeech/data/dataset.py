@@ -7,7 +7,7 @@ loaded before. A clip that cannot be read is named in the log with its reason; t
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from avspeech.data.manifest import ManifestError, Utterance
+from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.sources import TrainingNoise
 from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
 from avspeech.features.logfbank import fbank_TF
@@ -42,6 +43,8 @@ class SampleKey:
     index: int
     epoch: int = 0
     step: int = 0
+    max_frames: int | None = None
+    """A longer clip is cut to this many frames at a random place; None leaves it whole."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,16 @@ class Sample:
     num_frames: int
     audio_TF: Tensor | None = None
     video_THW: Tensor | None = None
-    units_T: Tensor | None = None
+    units_TJ: Tensor | None = None
+    """int64, J unit sets, -100 where a frame has no unit."""
     tokens_L: Tensor | None = None
     text: str | None = None
+
+    def cut(self, start: int, end: int) -> "Sample":
+        """Return frames ``start`` to ``end`` of every stream; the text stays whole."""
+        streams = {name: getattr(self, name) for name in ("audio_TF", "video_THW", "units_TJ")}
+        kept = {name: None if stream is None else stream[start:end] for name, stream in streams.items()}
+        return replace(self, num_frames=end - start, **kept)
 
 
 @dataclass
@@ -114,7 +124,7 @@ class _Streams:
 
     mouth_THW: np.ndarray | None
     audio_S: np.ndarray | None
-    units_T: np.ndarray | None
+    units_TJ: np.ndarray | None
     text: str | None
     num_frames: int
 
@@ -124,8 +134,8 @@ class _Streams:
             self.mouth_THW = self.mouth_THW[start:end]
         if self.audio_S is not None:
             self.audio_S = self.audio_S[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
-        if self.units_T is not None:
-            self.units_T = self.units_T[start:end]
+        if self.units_TJ is not None:
+            self.units_TJ = self.units_TJ[start:end]
         self.num_frames = end - start
 
 
@@ -136,8 +146,7 @@ class AVDataset(Dataset[Sample | None]):
         utterances: with ``mouth`` where video is wanted, ``audio`` where audio is.
         modality: which streams are loaded at all.
         tokenizer: None gives no tokens (pre-training).
-        units: unit sequences in the utterances' order; None gives none (fine-tuning).
-        units_rate: 25, or 100 for units of MFCC frames, of which every fourth is taken.
+        units: unit sets in the utterances' order; none for fine-tuning.
         augment: None loads as evaluation does: centre crop, whole clip, no draws.
         noise: added to the audio when augmenting.
         spans: word spans when augmenting.
@@ -154,8 +163,7 @@ class AVDataset(Dataset[Sample | None]):
         utterances: Sequence[Utterance],
         modality: Modality = "audio+video",
         tokenizer: Tokenizer | None = None,
-        units: Sequence[Sequence[int]] | None = None,
-        units_rate: int = 25,
+        units: Sequence[UnitSet] = (),
         augment: AugmentConfig | None = None,
         noise: TrainingNoise | None = None,
         spans: SpanConfig | None = None,
@@ -168,14 +176,13 @@ class AVDataset(Dataset[Sample | None]):
         self.clip_size, self.seed, self.cache_bytes = clip_size, seed, cache_bytes
         self.wants_audio, self.wants_video = "audio" in modality, "video" in modality
         self._check()
-        if units is not None and len(units) != len(self.utterances):
-            raise ManifestError(
-                f"{len(units)} unit sequences for {len(self.utterances)} utterances; make both from one manifest"
-            )
-        if units_rate % FRAME_RATE:
-            raise ValueError(f"data.units_rate={units_rate} must be 25 or a multiple of it")
-        self.units = units
-        self._units_step = units_rate // FRAME_RATE
+        for unit_set in units:
+            if len(unit_set.rows) != len(self.utterances):
+                raise ManifestError(
+                    f"{len(unit_set.rows)} unit sequences for {len(self.utterances)} utterances; "
+                    "make both from one manifest"
+                )
+        self.units = tuple(units)
         self._cache: dict[int, tuple[np.ndarray | None, np.ndarray | None]] = {}
         self._cached_bytes = 0
         self._reported: set[int] = set()
@@ -220,8 +227,17 @@ class AVDataset(Dataset[Sample | None]):
         if self.augment is not None:
             if self.noise is not None and streams.audio_S is not None:
                 streams.audio_S = self.noise(streams.audio_S, rng, utterance.speaker, utterance.id)
-            self._cut(streams, utterance, key.step, rng)
-        return self._sample(utterance, streams, rng)
+            self._cut_words(streams, utterance, key.step, rng)
+        return self._shorten(self._sample(utterance, streams, rng), key, rng)
+
+    def _shorten(self, sample: Sample, key: SampleKey, rng: np.random.Generator) -> Sample:
+        """Cut to ``augment.max_frames`` and what the batch allows; on features, so that a cut's edge is no silence."""
+        limits = [key.max_frames, self.augment.max_frames if self.augment is not None else None]
+        longest = min((limit for limit in limits if limit is not None), default=sample.num_frames)
+        if sample.num_frames <= longest:
+            return sample
+        start = int(rng.integers(sample.num_frames - longest + 1))
+        return sample.cut(start, start + longest)
 
     def _decode(self, index: int) -> _Streams:
         utterance = self.utterances[index]
@@ -233,12 +249,10 @@ class AVDataset(Dataset[Sample | None]):
             num_frames = utterance.num_frames or samples_to_frames(len(audio_S))
         if audio_S is not None:
             audio_S = audio_S.astype(np.float32) / np.float32(32768)
-        units_T = None
-        if self.units is not None:
-            units_T = np.full(num_frames, -100, dtype=np.int64)
-            known = np.asarray(self.units[index][:: self._units_step][:num_frames], dtype=np.int64)
-            units_T[: len(known)] = known
-        return _Streams(mouth_THW, audio_S, units_T, utterance.text, num_frames)
+        units_TJ = None
+        if self.units:
+            units_TJ = np.stack([unit_set.at_frames(index, num_frames) for unit_set in self.units], axis=1)
+        return _Streams(mouth_THW, audio_S, units_TJ, utterance.text, num_frames)
 
     def _read(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Decode both streams, audio as int16 so that twice as much fits the cache."""
@@ -258,9 +272,8 @@ class AVDataset(Dataset[Sample | None]):
             self._cached_bytes += size
         return mouth_THW, audio_S
 
-    def _cut(self, streams: _Streams, utterance: Utterance, step: int, rng: np.random.Generator) -> None:
-        """Cut to a span of words, or to ``augment.max_frames``."""
-        assert self.augment is not None
+    def _cut_words(self, streams: _Streams, utterance: Utterance, step: int, rng: np.random.Generator) -> None:
+        """Cut to a span of words, where spans are wanted."""
         words = utterance.words
         if self.spans is not None and words and rng.random() < self.spans.chance(step):
             count = int(rng.integers(1, min(self.spans.max_words, len(words)) + 1))
@@ -273,11 +286,6 @@ class AVDataset(Dataset[Sample | None]):
             if end > start:
                 streams.cut(start, end)
                 streams.text = " ".join(word.text for word in chosen)
-                return
-        longest = self.augment.max_frames
-        if longest is not None and streams.num_frames > longest:
-            start = int(rng.integers(streams.num_frames - longest + 1))
-            streams.cut(start, start + longest)
 
     def _sample(self, utterance: Utterance, streams: _Streams, rng: np.random.Generator) -> Sample:
         audio_TF = video_THW = tokens_L = None
@@ -289,8 +297,8 @@ class AVDataset(Dataset[Sample | None]):
         if self.tokenizer is not None:
             assert streams.text is not None
             tokens_L = torch.tensor(self.tokenizer.encode(streams.text), dtype=torch.int64)
-        units_T = None if streams.units_T is None else torch.from_numpy(streams.units_T)
-        return Sample(utterance.id, streams.num_frames, audio_TF, video_THW, units_T, tokens_L, streams.text)
+        units_TJ = None if streams.units_TJ is None else torch.from_numpy(streams.units_TJ)
+        return Sample(utterance.id, streams.num_frames, audio_TF, video_THW, units_TJ, tokens_L, streams.text)
 
     def _crop(self, utterance: Utterance, mouth_THW: np.ndarray, rng: np.random.Generator) -> Tensor:
         height, width = mouth_THW.shape[1:]

@@ -4,9 +4,16 @@ Shi et al. 2022, arXiv:2201.02184, section 3.3. Masking is an argument (``Masked
 ``objectives/masking.py``). On the input, masked audio frames become a learned vector and masked lip
 frames are other frames of the same clip; on the features (the first iterations), fused frames become
 a learned vector. A unit's logit is the cosine between the projected frame and the unit's embedding, over 0.1.
+
+Beyond the paper, each behind an argument: several unit sets at once (MS-HuBERT, Yadav et al. 2024,
+arXiv:2406.05661), supervision of intermediate blocks (ILS-SSL, Wang et al. 2022, arXiv:2112.08778), plain dot
+products instead of cosines (Fast-HuBERT, Yang et al. 2023, arXiv:2309.13860), logits of chosen frames only, and
+no ResNet for lips that feature masking hides anyway.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +23,8 @@ from avspeech.features.clip import MEAN
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 
 TEMPERATURE = 0.1
+OFFICIAL_SPECIALS = 4
+"""Classes that a released model has before its units: begin, padding, end, unknown. No frame ever has one."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,13 @@ class MaskedInput:
     video_BT: Tensor | None = None
     """bool, lip frames to replace."""
     video_source_BT: Tensor | None = None
-    """int64, the frame of the same clip to show instead; its own index where nothing is masked, -1 for grey."""
+    """int64, the frame to show instead; its own index where nothing is masked, -1 for grey."""
+    video_row_BT: Tensor | None = None
+    """int64, the utterance of the batch that this frame is taken from; None: each from its own clip."""
     feature_BT: Tensor | None = None
     """bool, fused frames to replace by the mask embedding."""
+    zero_audio: bool = False
+    """Masked audio frames become zero and not the mask embedding, as in the official code's batches of one."""
 
     @property
     def either_BT(self) -> Tensor:
@@ -44,41 +57,125 @@ class MaskedInput:
 
     def to(self, device: torch.device) -> "MaskedInput":
         """Return a copy on ``device``."""
-        tensors = (self.audio_BT, self.video_BT, self.video_source_BT, self.feature_BT)
-        return MaskedInput(*(None if x is None else x.to(device) for x in tensors))
+        tensors = (self.audio_BT, self.video_BT, self.video_source_BT, self.video_row_BT, self.feature_BT)
+        return MaskedInput(*(None if x is None else x.to(device) for x in tensors), zero_audio=self.zero_audio)
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """Logits of one unit set, from one block."""
+
+    logits: Tensor
+    """(B, T, K), or (M, K) of the frames that were asked for; K counts the special classes, which come first."""
+    unit_set: int
+    """Which of the unit sets, from 0."""
+    block: int | None = None
+    """The block that was supervised; None is the end of the encoder."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What the network says about a batch."""
 
-    logits_BTK: Tensor
-    """A logit for each unit."""
+    scores: tuple[UnitScores, ...]
+    """The end of the encoder first, every unit set; then the supervised blocks."""
     feature_penalty: Tensor
-    """Mean square of the streams before fusion, over real frames; a scalar."""
+    """Mean square of the streams before fusion, over the frames that are read; a scalar."""
+
+    @property
+    def logits_BTK(self) -> Tensor:
+        """The logits of the first unit set at the end of the encoder."""
+        return self.scores[0].logits
 
 
-class ClusterPredictor(nn.Module):
-    """Encoder, mask embedding and unit head.
+class UnitHead(nn.Module):
+    """Compares frames with the embeddings of units: one projection for each unit set, one table for all.
 
     Args:
-        encoder: size of the encoder.
-        num_units: K.
-        mask_features: the mask embedding lives in the fused features (iterations 1 to 4), not in the audio input.
+        width: D, channels of the frames.
+        num_units: K of each unit set.
         unit_width: channels in which frames and units are compared.
+        special_units: classes that come before the units of each set and that no frame has.
+        similarity: ``cosine`` over the temperature (AV-HuBERT), ``dot`` product over the temperature (the official
+            alternative), or ``plain`` dot product: cross-entropy over an ordinary factorised output layer.
+        temperature: divides cosines and dots.
     """
 
     def __init__(
-        self, encoder: EncoderConfig, num_units: int, mask_features: bool = False, unit_width: int = 256
+        self,
+        width: int,
+        num_units: Sequence[int],
+        unit_width: int = 256,
+        special_units: int = 0,
+        similarity: Literal["cosine", "dot", "plain"] = "cosine",
+        temperature: float = TEMPERATURE,
     ) -> None:
         super().__init__()
+        self.similarity, self.temperature = similarity, temperature
+        self.classes = [special_units + units for units in num_units]
+        self.project = nn.Linear(width, unit_width * len(self.classes))
+        self.embedding = nn.Parameter(torch.empty(sum(self.classes), unit_width))
+        if similarity == "plain":
+            nn.init.normal_(self.embedding, std=unit_width**-0.5)
+        else:
+            nn.init.uniform_(self.embedding)
+
+    def forward(self, x_D: Tensor) -> list[Tensor]:
+        """Return the logits of each unit set, (..., K), from frames (..., D)."""
+        frames = self.project(x_D).float().chunk(len(self.classes), dim=-1)
+        tables = self.embedding.float().split(self.classes)
+        if self.similarity == "cosine":
+            frames = [F.normalize(frame, dim=-1, eps=1e-6) for frame in frames]
+            tables = [F.normalize(table, dim=-1, eps=1e-6) for table in tables]
+        scale = 1.0 if self.similarity == "plain" else 1 / self.temperature
+        return [frame @ table.T * scale for frame, table in zip(frames, tables, strict=True)]
+
+
+class ClusterPredictor(nn.Module):
+    """Encoder, mask embedding and unit heads.
+
+    Args:
+        encoder: size of the encoder.
+        num_units: K, or the K of several unit sets that are predicted at once.
+        mask_features: the mask embedding lives in the fused features (iterations 1 to 4), not in the audio input.
+        unit_width: channels in which frames and units are compared.
+        special_units: classes before the units; 4 gives the layout of released models.
+        similarity: how frames and units are compared, see ``UnitHead``.
+        temperature: divides cosines and dots.
+        supervised_blocks: encoder blocks that predict units too, each with a head of its own; 1 is the first.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig,
+        num_units: int | Sequence[int],
+        mask_features: bool = False,
+        unit_width: int = 256,
+        special_units: int = 0,
+        similarity: Literal["cosine", "dot", "plain"] = "cosine",
+        temperature: float = TEMPERATURE,
+        supervised_blocks: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if wrong := [block for block in supervised_blocks if not 1 <= block < encoder.depth]:
+            raise ValueError(f"supervised_blocks={wrong} came, wanted blocks from 1 to {encoder.depth - 1}")
         self.encoder = AVEncoder(encoder)
+        self.num_units = (num_units,) if isinstance(num_units, int) else tuple(num_units)
+        self.mask_features, self.unit_width, self.special_units = mask_features, unit_width, special_units
+        self.similarity, self.temperature = similarity, temperature
+        self.supervised_blocks = tuple(supervised_blocks)
+        self.carried: dict[str, Tensor] = {}
+        """Tensors of an imported model that ours does not use, by their own names; kept for the way back."""
+        self.source: dict[str, Any] | None = None
+        """Where an imported model came from: its training configuration, JSON-ready and without paths."""
         self.mask_embedding = nn.Parameter(torch.empty(encoder.width if mask_features else encoder.audio_features))
-        self.unit_project = nn.Linear(encoder.width, unit_width)
-        self.unit_embedding = nn.Parameter(torch.empty(num_units, unit_width))
         nn.init.uniform_(self.mask_embedding)
-        nn.init.uniform_(self.unit_embedding)
-        self.num_units, self.mask_features, self.unit_width = num_units, mask_features, unit_width
+
+        def head() -> UnitHead:
+            return UnitHead(encoder.width, self.num_units, unit_width, special_units, similarity, temperature)
+
+        self.unit_head = head()
+        self.block_heads = nn.ModuleDict({str(block): head() for block in self.supervised_blocks})
 
     def forward(
         self,
@@ -87,8 +184,11 @@ class ClusterPredictor(nn.Module):
         valid_BT: Tensor,
         masks: MaskedInput | None = None,
         keep_B2: Tensor | None = None,
+        num_targets: int | None = None,
+        frames_M: Tensor | None = None,
+        skip_hidden_lips: bool = False,
     ) -> Prediction:
-        """Predict the unit of every frame.
+        """Predict units.
 
         Args:
             audio_BTF: stacked filterbanks, normalised per frame.
@@ -96,40 +196,80 @@ class ClusterPredictor(nn.Module):
             valid_BT: bool, True where a frame is real.
             masks: what to hide; None hides nothing.
             keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
+            num_targets: cut streams and masks to this many frames after the front ends, as the official code does
+                where the units are fewer than the frames; None leaves them whole.
+            frames_M: int64, frames of the flattened (B, T) whose logits are wanted; None gives those of all.
+            skip_hidden_lips: under feature masking, do not run the ResNet on frames that the mask hides. They then
+                count neither in the penalty nor in BatchNorm.
 
         Raises:
             ValueError: the masks are of the other kind than ``mask_features``.
         """
+        self._check_masks(masks)
+        audio_BTF, video_BTHW = self.hide_input(audio_BTF, video_BTHW, masks)
+        hidden_BT = masks.feature_BT if masks is not None else None
+        unread_BT = hidden_BT if skip_hidden_lips else None
+        streams_BTE = self.encoder.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2, unread_BT)
+        if num_targets is not None:
+            streams_BTE, valid_BT = streams_BTE[:, :num_targets], valid_BT[:, :num_targets]
+            hidden_BT = None if hidden_BT is None else hidden_BT[:, :num_targets]
+            unread_BT = None if unread_BT is None else unread_BT[:, :num_targets]
+        penalty = self._penalty(streams_BTE, valid_BT, unread_BT)
+        fused_BTD = self.hide_features(self.encoder.fuse(streams_BTE), hidden_BT)
+        taps: list[tuple[int | None, UnitHead, Tensor]] = []
+        x_BTD = fused_BTD
+        for block, x_BTD in self.encoder.run_blocks(fused_BTD, valid_BT):
+            if block in self.supervised_blocks:
+                taps.append((block, self.block_heads[str(block)], x_BTD))  # type: ignore[arg-type]
+        taps.insert(0, (None, self.unit_head, self.encoder.finish(x_BTD)))
+        scores = [
+            UnitScores(logits, unit_set, block)
+            for block, head, y_BTD in taps
+            for unit_set, logits in enumerate(head(y_BTD if frames_M is None else y_BTD.flatten(0, 1)[frames_M]))
+        ]
+        return Prediction(tuple(scores), penalty)
+
+    def hide_input(
+        self, audio_BTF: Tensor | None, video_BTHW: Tensor | None, masks: MaskedInput | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return both streams with their masked frames replaced."""
+        if masks is not None and audio_BTF is not None and masks.audio_BT is not None:
+            shown_F = torch.zeros_like(self.mask_embedding) if masks.zero_audio else self.mask_embedding
+            audio_BTF = torch.where(masks.audio_BT[..., None], shown_F.to(audio_BTF.dtype), audio_BTF)
+        if masks is not None and video_BTHW is not None and masks.video_source_BT is not None:
+            video_BTHW = substitute_frames(video_BTHW, masks.video_source_BT, masks.video_row_BT)
+        return audio_BTF, video_BTHW
+
+    def hide_features(self, x_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
+        """Return the fused stream with hidden frames replaced by the mask embedding."""
+        if hidden_BT is None:
+            return x_BTD
+        return torch.where(hidden_BT[..., None], self.mask_embedding.to(x_BTD.dtype), x_BTD)
+
+    def _check_masks(self, masks: MaskedInput | None) -> None:
         if masks is not None and (masks.feature_BT is not None) != self.mask_features:
             here, there = ("features", "input") if self.mask_features else ("input", "features")
             raise ValueError(f"the model masks its {here}, the masks are for its {there}: set masking.on to {here!r}")
-        if masks is not None and audio_BTF is not None and masks.audio_BT is not None:
-            audio_BTF = torch.where(masks.audio_BT[..., None], self.mask_embedding.to(audio_BTF.dtype), audio_BTF)
-        if masks is not None and video_BTHW is not None and masks.video_source_BT is not None:
-            video_BTHW = substitute_frames(video_BTHW, masks.video_source_BT)
-        streams_BTE = self.encoder.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2)
-        penalty = streams_BTE.float().square()[valid_BT].mean()
-        x_BTD = self.encoder.fuse(streams_BTE)
-        if masks is not None and masks.feature_BT is not None:
-            x_BTD = torch.where(masks.feature_BT[..., None], self.mask_embedding.to(x_BTD.dtype), x_BTD)
-        x_BTD = self.encoder.contextualize(x_BTD, valid_BT)
-        return Prediction(self.unit_logits(x_BTD), penalty)
 
-    def unit_logits(self, x_BTD: Tensor) -> Tensor:
-        """Return cosine over temperature, (B, T, K)."""
-        frame_BTU = F.normalize(self.unit_project(x_BTD).float(), dim=-1, eps=1e-6)
-        unit_KU = F.normalize(self.unit_embedding.float(), dim=-1, eps=1e-6)
-        return frame_BTU @ unit_KU.T / TEMPERATURE
+    def _penalty(self, streams_BTE: Tensor, valid_BT: Tensor, unread_BT: Tensor | None) -> Tensor:
+        squares_BTE = streams_BTE.float().square()
+        if self.encoder.config.official_padding:
+            return squares_BTE.mean()
+        counted_BT = valid_BT if unread_BT is None else valid_BT & ~unread_BT
+        total = torch.where(counted_BT[..., None], squares_BTE, 0).sum()
+        return total / (counted_BT.sum().clamp(min=1) * squares_BTE.shape[-1])
 
 
-def substitute_frames(video_BTHW: Tensor, source_BT: Tensor) -> Tensor:
-    """Return the clips with frame t replaced by frame ``source_BT[b, t]`` of the same clip.
+def substitute_frames(video_BTHW: Tensor, source_BT: Tensor, row_BT: Tensor | None = None) -> Tensor:
+    """Return the clips with frame t of clip b replaced by frame ``source_BT[b, t]`` of clip ``row_BT[b, t]``.
 
     Args:
         video_BTHW: uint8 or float.
         source_BT: int64, -1 for a frame of the mean grey.
+        row_BT: int64; None takes every frame from its own clip.
     """
-    rows_B1 = torch.arange(len(video_BTHW), device=video_BTHW.device)[:, None]
-    shown_BTHW = video_BTHW[rows_B1, source_BT.clamp(min=0)]
+    if row_BT is None:
+        row_BT = torch.arange(len(video_BTHW), device=video_BTHW.device)[:, None]
+    shown_BTHW = video_BTHW[row_BT, source_BT.clamp(min=0)]
     grey = 0.0 if video_BTHW.is_floating_point() else round(MEAN * 255)
     return shown_BTHW.masked_fill_(source_BT[..., None, None] < 0, grey)

@@ -2,10 +2,13 @@
 
 AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3): front ends, modality fusion, convolutional positions,
 Transformer. The released configurations are pre-norm, the base ones too. Where we differ: padding is left out of
-the lip front end (see frontends.py), so that neither it nor a dropped stream can be seen.
+the lip front end (see frontends.py), so that neither it nor a dropped stream can be seen; ``official_padding``
+brings the official behaviour back.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +36,8 @@ class EncoderConfig:
     """Channels of the audio input at 25 Hz: 4 stacked frames of 26 filterbanks."""
     video: VideoConfig = VideoConfig()
     """The lip front end."""
+    fusion: Literal["concat", "add"] = "concat"
+    """How the streams are joined; every released model concatenates."""
     position_kernel: int = 128
     """Frames that the convolutional positions see."""
     position_groups: int = 16
@@ -49,6 +54,9 @@ class EncoderConfig:
     """Chance that a block is skipped in training."""
     frontend_grad_scale: float = 1.0
     """Factor on the gradient into the front ends; AV-HuBERT pre-trains with 0.1."""
+    official_padding: bool = False
+    """Run the lip front end on padding and on dropped clips too, as the official code does. Features of real frames
+    stay the same; BatchNorm statistics and the feature penalty of pre-training then count those frames."""
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -71,7 +79,7 @@ class AVEncoder(nn.Module):
         self.config = config
         self.audio_project = nn.Linear(config.audio_features, config.width)
         self.video_frontend = VideoFrontend(config.video, config.width)
-        self.fusion = Fusion(config.width)
+        self.fusion = Fusion(config.width, config.fusion)
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.positions = ConvPositions(config.width, config.position_kernel, config.position_groups)
         self.dropout = nn.Dropout(config.dropout)
@@ -116,9 +124,18 @@ class AVEncoder(nn.Module):
     extract = forward  # the name that data_prep and experiments use for features of a layer
 
     def join_streams(
-        self, audio_BTF: Tensor | None, video_BTHW: Tensor | None, valid_BT: Tensor, keep_B2: Tensor | None = None
+        self,
+        audio_BTF: Tensor | None,
+        video_BTHW: Tensor | None,
+        valid_BT: Tensor,
+        keep_B2: Tensor | None = None,
+        unread_BT: Tensor | None = None,
     ) -> Tensor:
-        """Return both embedded streams side by side, (B, T, 2 D), before fusion; arguments as in ``forward``."""
+        """Return both embedded streams side by side, (B, T, 2 D), before fusion; arguments as in ``forward``.
+
+        Args:
+            unread_BT: bool, frames that the caller overwrites after fusion; their lips need no ResNet and are zero.
+        """
         if audio_BTF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; an encoder needs at least one stream")
         audio_BTD = video_BTD = None
@@ -130,8 +147,7 @@ class AVEncoder(nn.Module):
                     f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)} differ in frames; "
                     "trim the streams to the same 25 Hz length in data/dataset.py"
                 )
-            keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
-            video_BTD = self.video_frontend(video_BTHW, valid_BT, keep_B)
+            video_BTD = self.video_frontend(video_BTHW, valid_BT, self._wanted_lips(valid_BT, keep_B2, unread_BT))
         if audio_BTD is None:
             assert video_BTD is not None
             audio_BTD = torch.zeros_like(video_BTD)
@@ -139,6 +155,12 @@ class AVEncoder(nn.Module):
             video_BTD = torch.zeros_like(audio_BTD)
         scale = self.config.frontend_grad_scale
         return self.fusion.join(scale_gradient(audio_BTD, scale), scale_gradient(video_BTD, scale), keep_B2)
+
+    def _wanted_lips(self, valid_BT: Tensor, keep_B2: Tensor | None, unread_BT: Tensor | None) -> Tensor:
+        if self.config.official_padding:
+            return torch.ones_like(valid_BT)
+        wanted_BT = valid_BT if keep_B2 is None else valid_BT & keep_B2[:, VIDEO, None]
+        return wanted_BT if unread_BT is None else wanted_BT & ~unread_BT
 
     def fuse(self, streams_BTE: Tensor) -> Tensor:
         """Return the Transformer's input, (B, T, D), from the streams side by side."""
@@ -150,6 +172,18 @@ class AVEncoder(nn.Module):
             raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
         if layer == 0:
             return x_BTD
+        memory_BTD = x_BTD
+        for number, memory_BTD in self.run_blocks(x_BTD, valid_BT):
+            if number == layer:
+                return memory_BTD
+        return self.finish(memory_BTD)
+
+    def finish(self, x_BTD: Tensor) -> Tensor:
+        """Return the memory from the last block's output: normalised where the encoder is pre-norm."""
+        return self.norm(x_BTD) if self.config.pre_norm else x_BTD
+
+    def run_blocks(self, x_BTD: Tensor, valid_BT: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield (number, output) of each block in order, the first being 1; what is not asked for is not computed."""
         x_BTD = torch.where(valid_BT[..., None], x_BTD, 0)
         x_BTD = x_BTD + self.positions(x_BTD)
         if not self.config.pre_norm:
@@ -160,9 +194,7 @@ class AVEncoder(nn.Module):
             skip = self.training and self.config.layer_drop > 0 and torch.rand(()).item() < self.config.layer_drop
             if not skip:
                 x_BTD = block(x_BTD, allowed_B11T)
-            if number == layer:
-                return x_BTD
-        return self.norm(x_BTD) if self.config.pre_norm else x_BTD
+            yield number, x_BTD
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:

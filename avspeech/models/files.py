@@ -20,7 +20,22 @@ from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 
-FORMAT = "1"
+FORMAT = "2"
+_FORMER_NAMES = {"unit_embedding": "unit_head.embedding", "unit_project.": "unit_head.project."}
+"""What weights were called in format 1."""
+CARRIED = "carried."
+"""Prefix of tensors that came with an imported model and that ours does not use."""
+
+
+_PREDICTOR_FIELDS = (
+    "num_units",
+    "mask_features",
+    "unit_width",
+    "special_units",
+    "similarity",
+    "temperature",
+    "supervised_blocks",
+)
 
 
 class ModelFileError(ValueError):
@@ -35,11 +50,11 @@ def save_model(path: str | Path, model: Recognizer | ClusterPredictor) -> None:
         kind, config = "recognizer", {"recognizer": dataclasses.asdict(model.config), "vocab_size": model.vocab_size}
         config["tokenizer"] = model.tokenizer_config
     else:
-        kind = "cluster_predictor"
-        config = {"encoder": dataclasses.asdict(model.encoder.config), "num_units": model.num_units}
-        config |= {"mask_features": model.mask_features, "unit_width": model.unit_width}
-    header = {"format": FORMAT, "kind": kind, "config": json.dumps(config)}
+        kind, config = "cluster_predictor", {"encoder": dataclasses.asdict(model.encoder.config)}
+        config |= {name: getattr(model, name) for name in _PREDICTOR_FIELDS}
+    header = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "source": json.dumps(model.source)}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights |= {CARRIED + name: tensor.contiguous() for name, tensor in model.carried.items()}
     unfinished = path.with_name(path.name + ".part")
     save_file(weights, unfinished, metadata=header)
     unfinished.rename(path)
@@ -53,6 +68,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recogniz
     """
     header, weights = _read(path, device)
     config = json.loads(header["config"])
+    carried = {name: weights.pop(name).cpu() for name in list(weights) if name.startswith(CARRIED)}
     model: Recognizer | ClusterPredictor
     if header["kind"] == "recognizer":
         sizes = build_config(RecognizerConfig, config["recognizer"])
@@ -64,6 +80,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recogniz
         raise ModelFileError(f"{path} holds a {header['kind']!r}, this version knows recognizer and cluster_predictor")
     model.to(device)
     model.load_state_dict(weights)
+    model.carried = {name.removeprefix(CARRIED): tensor for name, tensor in carried.items()}
+    model.source = json.loads(header.get("source", "null"))
     return model.eval()
 
 
@@ -112,8 +130,13 @@ def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, str],
         raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
     if "kind" not in header or "config" not in header:
         raise ModelFileError(f"{path} is a safetensors file without our header; wanted one written by save_model")
-    if header.get("format") != FORMAT:
-        raise ModelFileError(f"{path} has format {header.get('format')}, this version reads {FORMAT}; update avspeech")
+    if header.get("format") == "1":
+        for former, name in _FORMER_NAMES.items():
+            weights = {key.replace(former, name) if key.startswith(former) else key: weights[key] for key in weights}
+    elif header.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} has format {header.get('format')}, this version reads 1 and {FORMAT}; update avspeech"
+        )
     return header, weights
 
 

@@ -6,6 +6,8 @@ tossed inside ``forward``: training draws it with ``draw_keep``, evaluation fixe
 same lines. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default.
 """
 
+from typing import Literal
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -13,15 +15,22 @@ AUDIO, VIDEO = 0, 1  # columns of keep_B2
 
 
 class Fusion(nn.Module):
-    """Concatenate two streams, normalise, project back to ``width`` channels."""
+    """Concatenate two streams, normalise, project back to ``width`` channels; or add them and normalise.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: D, channels of each stream.
+        kind: ``concat`` (all released models) or ``add``. Added streams need no projection.
+    """
+
+    def __init__(self, width: int, kind: Literal["concat", "add"] = "concat") -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(2 * width)
-        self.project = nn.Linear(2 * width, width)
+        self.kind = kind
+        joined = 2 * width if kind == "concat" else width
+        self.norm = nn.LayerNorm(joined)
+        self.project = nn.Linear(joined, width) if kind == "concat" else nn.Identity()
 
     def join(self, audio_BTD: Tensor, video_BTD: Tensor, keep_B2: Tensor | None = None) -> Tensor:
-        """Return the two streams side by side, (B, T, 2 D), zero where a stream is dropped.
+        """Return the two streams side by side, (B, T, 2 D), or their sum; zero where a stream is dropped.
 
         Args:
             audio_BTD: audio features at 25 Hz, any float dtype.
@@ -40,10 +49,10 @@ class Fusion(nn.Module):
         if keep_B2 is not None:  # torch.where, not a product: a NaN in a dropped stream must not leak
             audio_BTD = torch.where(keep_B2[:, AUDIO, None, None], audio_BTD, 0)
             video_BTD = torch.where(keep_B2[:, VIDEO, None, None], video_BTD, 0)
-        return torch.cat([audio_BTD, video_BTD], dim=-1)
+        return torch.cat([audio_BTD, video_BTD], dim=-1) if self.kind == "concat" else audio_BTD + video_BTD
 
     def forward(self, streams_BTE: Tensor) -> Tensor:
-        """Return the fused stream, (B, T, D), from the two side by side, (B, T, 2 D)."""
+        """Return the fused stream, (B, T, D), from what ``join`` gave."""
         return self.project(self.norm(streams_BTE))
 
 

@@ -45,6 +45,10 @@ class Recognizer(nn.Module):
     def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.config, self.vocab_size, self.tokenizer_config = config, vocab_size, tokenizer
+        self.carried: dict[str, Tensor] = {}
+        """Tensors of an imported model that ours does not use, by their own names; kept for the way back."""
+        self.source: dict[str, Any] | None = None
+        """Where an imported model came from: its training configuration, JSON-ready and without paths."""
         self.encoder = AVEncoder(config.encoder)
         width = config.encoder.width
         self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None

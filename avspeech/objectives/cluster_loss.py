@@ -1,10 +1,12 @@
-"""Masked cluster prediction: cross-entropy on the units of hidden frames.
+"""Masked cluster prediction: cross-entropy of hidden frames against their units.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, equation 2 and configurations). Frames without a unit carry ``IGNORE``.
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.3) scores hidden frames and, in its large models, seen frames
+too, and divides the weighted sum by the number of frames that carry weight.
 """
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,41 +15,74 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class ClusterLoss:
-    """Loss per scored frame, in nats, and how often the right unit came out on top."""
+    """Loss per scored frame, in nats, what it is made of, and how often the right unit came out on top."""
 
     loss: Tensor
-    masked_accuracy: Tensor
-    unmasked_accuracy: Tensor
+    masked_sum: Tensor
+    """Cross-entropy summed over hidden frames, unweighted."""
+    unmasked_sum: Tensor
+    """Cross-entropy summed over seen frames, unweighted."""
     num_masked: Tensor
+    num_unmasked: Tensor
+    masked_right: Tensor
+    """Hidden frames whose unit had the largest logit."""
+    unmasked_right: Tensor
+    num_scored: Tensor
+    """Frames that carry weight: what the loss was divided by."""
+
+    @property
+    def masked_accuracy(self) -> Tensor:
+        """Share of hidden frames named right; 0 where nothing is hidden."""
+        return self.masked_right / self.num_masked.clamp(min=1)
+
+    @property
+    def unmasked_accuracy(self) -> Tensor:
+        """Share of seen frames named right; 0 where none was scored."""
+        return self.unmasked_right / self.num_unmasked.clamp(min=1)
 
 
 def masked_cluster_loss(
-    logits_BTK: Tensor, units_BT: Tensor, mask_BT: Tensor, masked_weight: float = 1.0, unmasked_weight: float = 0.0
+    logits_K: Tensor,
+    units: Tensor,
+    mask: Tensor,
+    masked_weight: float = 1.0,
+    unmasked_weight: float = 0.0,
+    special_units: int = 0,
 ) -> ClusterLoss:
     """Return the loss over hidden (and, if weighted, seen) frames.
 
     Args:
-        logits_BTK: a logit for each unit.
-        units_BT: int64 targets, ``IGNORE`` where a frame is padding or has no unit.
-        mask_BT: bool, True where a frame was hidden.
+        logits_K: a logit for each class: (B, T, K), or (M, K) of chosen frames.
+        units: int64 targets, (B, T) or (M,), ``IGNORE`` where a frame is padding or has no unit.
+        mask: bool, like ``units``: True where a frame was hidden.
         masked_weight: weight of hidden frames.
         unmasked_weight: weight of the others; 1 for AV-HuBERT Large, 0 for Base.
+        special_units: classes that come before unit 0.
 
     Returns:
         The weighted sum of cross-entropies over the number of frames that carry weight, as AV-HuBERT's
         trainer divides it; 0 where no frame does, so that a clip without masks is no error.
     """
-    known_BT = units_BT != IGNORE
-    masked_BT, seen_BT = mask_BT & known_BT, ~mask_BT & known_BT
-    entropy_BT = F.cross_entropy(logits_BTK.float().transpose(1, 2), units_BT, ignore_index=IGNORE, reduction="none")
-    total = masked_weight * (entropy_BT * masked_BT).sum()
-    count = masked_BT.sum() * (masked_weight > 0)
+    known = units != IGNORE
+    classes = torch.where(known, units + special_units, IGNORE)
+    masked, seen = mask & known, ~mask & known
+    entropy = F.cross_entropy(
+        logits_K.float().flatten(0, -2), classes.flatten(), ignore_index=IGNORE, reduction="none"
+    ).view_as(units)
+    masked_sum, unmasked_sum = torch.where(masked, entropy, 0).sum(), torch.where(seen, entropy, 0).sum()
+    total = masked_weight * masked_sum
+    count = masked.sum() * (masked_weight > 0)
     if unmasked_weight > 0:
-        total = total + unmasked_weight * (entropy_BT * seen_BT).sum()
-        count = count + seen_BT.sum()
-    right_BT = logits_BTK.argmax(dim=-1) == units_BT
-
-    def accuracy(frames_BT: Tensor) -> Tensor:
-        return (right_BT & frames_BT).sum() / frames_BT.sum().clamp(min=1)
-
-    return ClusterLoss(total / count.clamp(min=1), accuracy(masked_BT), accuracy(seen_BT), masked_BT.sum())
+        total = total + unmasked_weight * unmasked_sum
+        count = count + seen.sum()
+    right = logits_K.argmax(dim=-1) == classes
+    return ClusterLoss(
+        loss=total / count.clamp(min=1),
+        masked_sum=masked_sum,
+        unmasked_sum=unmasked_sum,
+        num_masked=masked.sum(),
+        num_unmasked=seen.sum(),
+        masked_right=(right & masked).sum(),
+        unmasked_right=(right & seen).sum(),
+        num_scored=count,
+    )

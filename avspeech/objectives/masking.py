@@ -1,13 +1,16 @@
 """Draw which frames pre-training hides.
 
 AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, sections 3.3 and 3.4 and their configurations): spans of fixed length,
-each stream its own; a masked run of lip frames shows another stretch of the same clip. Where we differ: a row keeps
-all its spans (the official sampler cuts every row of a batch to the same count, which breaks spans apart), the last
-frame of a clip can be masked, donor frames are never padding, and all draws come from an explicit generator.
+each stream its own; a masked run of lip frames shows another stretch of the same clip. Where we differ by default: a
+row keeps all its spans (the official sampler cuts every row of a batch to the same count, which breaks spans apart),
+the last frame of a clip can be masked, donor frames are never padding, and all draws come from an explicit generator.
+``sampler: official`` brings the official rules back; its draws come through ``Draws``, so that a test can hand it
+numpy's.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -31,6 +34,11 @@ class MaskingConfig:
     """Frames of a lip span."""
     min_spans: int = 2
     """Spans that even the shortest clip gets."""
+    video_donor: Literal["same_clip", "other_clip"] = "same_clip"
+    """What a hidden lip frame shows: another stretch of its clip (official ``same_seq``), or the same moment of
+    another clip of the batch (``same_other_seq``)."""
+    sampler: Literal["spans", "official"] = "spans"
+    """Our rules, or the official ones; see the module's first lines."""
 
     def __post_init__(self) -> None:
         for name in ("audio_fraction", "video_fraction"):
@@ -41,6 +49,35 @@ class MaskingConfig:
                 raise ValueError(f"masking.{name}={getattr(self, name)} must be at least 1 frame")
 
 
+class Draws(Protocol):
+    """Where random choices come from."""
+
+    def uniform(self) -> float:
+        """Return a number from [0, 1)."""
+        ...
+
+    def choose(self, count: int, size: int) -> list[int]:
+        """Return ``size`` different numbers below ``count``, in random order."""
+        ...
+
+
+class TorchDraws:
+    """Draws of a CPU generator; None is torch's own."""
+
+    def __init__(self, generator: Generator | None = None) -> None:
+        self.generator = generator
+
+    def uniform(self) -> float:
+        """Return a number from [0, 1)."""
+        return torch.rand((), generator=self.generator).item()
+
+    def choose(self, count: int, size: int) -> list[int]:
+        """Return ``size`` different numbers below ``count``, in random order."""
+        if size == 1:
+            return [int(torch.randint(count, (), generator=self.generator))]
+        return torch.randperm(count, generator=self.generator)[:size].tolist()
+
+
 def draw_masks(valid_BT: Tensor, config: MaskingConfig, generator: Generator | None = None) -> MaskedInput:
     """Draw the masks of a batch, on the CPU.
 
@@ -49,37 +86,116 @@ def draw_masks(valid_BT: Tensor, config: MaskingConfig, generator: Generator | N
         config: fractions and spans.
         generator: a CPU generator; None uses torch's own.
     """
-    lengths = valid_BT.sum(dim=1).tolist()
-    frames = valid_BT.shape[1]
-    audio_BT = _span_masks(lengths, frames, config.audio_fraction, config.audio_span, config.min_spans, generator)
+    lengths, frames = valid_BT.sum(dim=1).tolist(), valid_BT.shape[1]
+    draws = TorchDraws(generator)
+    if config.sampler == "official":
+        return _official_masks(lengths, frames, config, draws)
+    audio_BT = _span_masks(lengths, frames, config.audio_fraction, config.audio_span, config.min_spans, draws)
     if config.on == "features":
         return MaskedInput(feature_BT=audio_BT)
-    video_BT = _span_masks(lengths, frames, config.video_fraction, config.video_span, config.min_spans, generator)
-    source_BT = draw_donors(video_BT, lengths, generator)
-    return MaskedInput(audio_BT=audio_BT, video_BT=video_BT, video_source_BT=source_BT)
+    video_BT = _span_masks(lengths, frames, config.video_fraction, config.video_span, config.min_spans, draws)
+    return hide_video(MaskedInput(audio_BT=audio_BT, video_BT=video_BT), config.video_donor, lengths, draws)
 
 
-def _span_masks(
-    lengths: list[int], frames: int, fraction: float, span: int, min_spans: int, generator: Generator | None
-) -> Tensor:
+def _official_masks(lengths: list[int], frames: int, config: MaskingConfig, draws: Draws) -> MaskedInput:
+    audio = (config.audio_fraction, config.audio_span, config.min_spans, draws)
+    if config.on == "features":
+        return MaskedInput(feature_BT=official_span_masks(lengths, frames, *audio))
+    video = (config.video_fraction, config.video_span, config.min_spans, draws)
+    video_BT = official_span_masks(lengths, frames, *video)  # the video draws first
+    masks = MaskedInput(audio_BT=official_span_masks(lengths, frames, *audio), video_BT=video_BT)
+    if len(lengths) == 1:
+        return blank_streams(masks)
+    return hide_video(masks, config.video_donor, [frames] * len(lengths), draws)
+
+
+def _span_masks(lengths: list[int], frames: int, fraction: float, span: int, min_spans: int, draws: Draws) -> Tensor:
     mask_BT = torch.zeros(len(lengths), frames, dtype=torch.bool)
     if fraction == 0:
         return mask_BT
     for row_T, length in zip(mask_BT, lengths, strict=True):
-        count = int(fraction * length / span + torch.rand((), generator=generator).item())
+        count = int(fraction * length / span + draws.uniform())
         starts = max(length - span + 1, 1)  # places where a span fits; a clip shorter than a span is one span
-        chosen = torch.randperm(starts, generator=generator)[: max(count, min_spans)]
-        for start in chosen.tolist():
+        for start in draws.choose(starts, min(starts, max(count, min_spans))):
             row_T[start : min(start + span, length)] = True
     return mask_BT
 
 
-def draw_donors(mask_BT: Tensor, lengths: list[int], generator: Generator | None = None) -> Tensor:
+def official_span_masks(
+    lengths: Sequence[int], frames: int, fraction: float, span: int, min_spans: int, draws: Draws
+) -> Tensor:
+    """Return the masks of a batch, (B, T) bool, by the rules of the official sampler.
+
+    Spans may overlap; none starts so late that it would reach a clip's last frame. Then every row loses frames at
+    random until all rows have as many as the row with the fewest.
+
+    Args:
+        lengths: real frames of each row.
+        frames: T.
+        fraction: expected share of frames inside spans, counted with overlaps.
+        span: frames of a span.
+        min_spans: spans that even the shortest row gets.
+        draws: a uniform for the batch, then for each row a uniform and its starts, then for each row with too
+            many frames the ones that stay.
+    """
+    draws.uniform()  # the batch's own count, which rows of known length do not use
+    hidden: list[list[int]] = []
+    for length in lengths:
+        count = max(min_spans, int(fraction * length / span + draws.uniform()))
+        room = length - span if length - span > count else count + 1
+        starts = draws.choose(room, count)
+        hidden.append(sorted({start + k for start in starts for k in range(span) if start + k < length}))
+    fewest = min(map(len, hidden))
+    mask_BT = torch.zeros(len(lengths), frames, dtype=torch.bool)
+    for row_T, places in zip(mask_BT, hidden, strict=True):
+        if len(places) > fewest:
+            places = [places[i] for i in draws.choose(len(places), fewest)]
+        row_T[places] = True
+    return mask_BT
+
+
+def blank_streams(masks: MaskedInput) -> MaskedInput:
+    """Return masks whose hidden frames show nothing: grey lips, audio of zeros (the official rule for one clip)."""
+    assert masks.video_BT is not None
+    own_BT = torch.arange(masks.video_BT.shape[1]).expand_as(masks.video_BT)
+    return replace(masks, video_source_BT=own_BT.masked_fill(masks.video_BT, -1), zero_audio=True)
+
+
+def hide_video(
+    masks: MaskedInput, donor: Literal["same_clip", "other_clip"], lengths: Sequence[int], draws: Draws
+) -> MaskedInput:
+    """Return masks that say what hidden lip frames show instead; a lone clip has no other and is its own donor.
+
+    Args:
+        masks: with ``video_BT``.
+        donor: as ``MaskingConfig.video_donor``.
+        lengths: frames of each row that may be shown.
+        draws: a shift for the batch, or a start for each masked run in the order of rows and time.
+    """
+    assert masks.video_BT is not None
+    batch = len(masks.video_BT)
+    if donor == "same_clip" or batch == 1:
+        return replace(masks, video_source_BT=draw_donors(masks.video_BT, lengths, draws))
+    shift = 1 + draws.choose(batch - 1, 1)[0]
+    return shift_rows(masks, shift)
+
+
+def shift_rows(masks: MaskedInput, shift: int) -> MaskedInput:
+    """Return masks whose hidden lip frames show the same moment of the clip ``shift`` rows further on."""
+    assert masks.video_BT is not None
+    rows_B1 = torch.arange(len(masks.video_BT))[:, None]
+    others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % len(masks.video_BT), rows_B1)
+    own_BT = torch.arange(masks.video_BT.shape[1]).expand_as(masks.video_BT)
+    return replace(masks, video_source_BT=own_BT.clone(), video_row_BT=others_BT)
+
+
+def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: Draws) -> Tensor:
     """Draw for each masked run a stretch of the same clip to show instead (AV-HuBERT's ``same_seq``).
 
     Args:
         mask_BT: bool, lip frames to hide.
-        lengths: real frames of each row.
+        lengths: frames of each row that may be shown: the real ones, or as officially all.
+        draws: one start for each run.
 
     Returns:
         ``video_source_BT`` of ``MaskedInput``. The donor starts anywhere but so close that it would show the run
@@ -93,7 +209,7 @@ def draw_donors(mask_BT: Tensor, lengths: list[int], generator: Generator | None
             if not starts:
                 source_T[start:end] = -1
                 continue
-            donor = starts[int(torch.randint(len(starts), (), generator=generator))]
+            donor = starts[draws.choose(len(starts), 1)[0]]
             source_T[start:end] = torch.arange(donor, donor + span).clamp(max=length - 1)
     return source_BT
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from avspeech.data.batching import SampleKey, TrainingBatches, collate, plan_batches
 from avspeech.data.dataset import AugmentConfig, AVDataset, Modality, SpanConfig
 from avspeech.data.manifest import ManifestError, Utterance, read_manifest, read_units
+from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.clip import CLIP_SIZE
@@ -30,6 +31,9 @@ class BatchConfig:
     """Shorter training clips, in frames, are left out."""
     longest: int | None = None
     """Longer training clips, in frames, are left out; see augment.max_frames for cutting them instead."""
+    crop: bool = False
+    """Cut the clips of a training batch to the shortest of them, each at a random place, as AV-HuBERT does for
+    VoxCeleb2 and its large models; false pads them to the longest."""
 
 
 class AVDataModule(LightningDataModule):
@@ -42,9 +46,9 @@ class AVDataModule(LightningDataModule):
         train: manifest of the training clips.
         val: manifest of the validation clips; null runs no validation.
         modality: which streams are loaded; give an audio-only model ``audio``, and no video is decoded.
-        train_units: unit file (.km) of the training manifest, for pre-training.
-        val_units: unit file of the validation manifest.
-        units_rate: units per second in these files: 25, or 100 for MFCC units.
+        train_units: unit file (.km) of the training manifest, for pre-training; several are predicted at once.
+        val_units: unit file of the validation manifest, or as many as there are for training.
+        units_rate: units per second in these files: 25, or 100 for MFCC units; a list gives one for each file.
         batches: budget.
         augment: what training does to the streams.
         noise: what training adds to the audio.
@@ -61,9 +65,9 @@ class AVDataModule(LightningDataModule):
         train: str,
         val: str | None = None,
         modality: Literal["audio", "video", "audio+video"] = "audio+video",
-        train_units: str | None = None,
-        val_units: str | None = None,
-        units_rate: int = 25,
+        train_units: str | list[str] | None = None,
+        val_units: str | list[str] | None = None,
+        units_rate: int | list[int] = 25,
         batches: BatchConfig = BatchConfig(),
         augment: AugmentConfig = AugmentConfig(),
         noise: NoiseConfig = NoiseConfig(),
@@ -98,9 +102,8 @@ class AVDataModule(LightningDataModule):
                 "%d of %d training clips are left out for their length", len(utterances) - len(kept), len(utterances)
             )
         noise = TrainingNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
-        self._train = self._dataset(
-            [utterances[i] for i in kept], None if units is None else [units[i] for i in kept], noise, training=True
-        )
+        units = [UnitSet([unit_set.rows[i] for i in kept], unit_set.rate) for unit_set in units]
+        self._train = self._dataset([utterances[i] for i in kept], units, noise, training=True)
         if self.val_path is not None:
             val = read_manifest(self.val_path)
             val_noise = None if self.val_noise is None else TrainingNoise(self.val_noise, voices)
@@ -120,16 +123,21 @@ class AVDataModule(LightningDataModule):
             utterances = read_manifest(self.noise_manifest, require=["audio"])
         return [Voice(u.id, u.audio, u.speaker) for u in utterances if u.audio is not None]
 
-    def _units(self, path: str | None, manifest: str, utterances: list[Utterance]) -> list[list[int]] | None:
-        if path is None:
-            return None
-        units = read_units(path)
-        if len(units) != len(utterances):
-            raise ManifestError(f"{path} has {len(units)} lines, {manifest} has {len(utterances)} utterances")
-        return units
+    def _units(self, given: str | list[str] | None, manifest: str, utterances: list[Utterance]) -> list[UnitSet]:
+        paths = [given] if isinstance(given, str) else given or []
+        rates = [self.units_rate] * len(paths) if isinstance(self.units_rate, int) else self.units_rate
+        if len(rates) != len(paths):
+            raise ValueError(f"data.units_rate has {len(rates)} rates for {len(paths)} unit files; give one for each")
+        unit_sets = [UnitSet(read_units(path), rate) for path, rate in zip(paths, rates, strict=True)]
+        for path, unit_set in zip(paths, unit_sets, strict=True):
+            if len(unit_set.rows) != len(utterances):
+                raise ManifestError(
+                    f"{path} has {len(unit_set.rows)} lines, {manifest} has {len(utterances)} utterances"
+                )
+        return unit_sets
 
     def _dataset(
-        self, utterances: list[Utterance], units: list[list[int]] | None, noise: TrainingNoise | None, training: bool
+        self, utterances: list[Utterance], units: list[UnitSet], noise: TrainingNoise | None, training: bool
     ) -> AVDataset:
         module = self.trainer.lightning_module if self.trainer is not None else None
         encoder = getattr(getattr(module, "model", None), "encoder", None)
@@ -138,7 +146,6 @@ class AVDataModule(LightningDataModule):
             cast(Modality, self.modality),
             tokenizer=getattr(module, "tokenizer", None),
             units=units,
-            units_rate=self.units_rate,
             augment=self.augment if training else None,
             noise=noise,
             spans=self.spans if training else None,
@@ -154,7 +161,14 @@ class AVDataModule(LightningDataModule):
             frames = [min(length, self.augment.max_frames) for length in frames]
         rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         order = TrainingBatches(
-            frames, self.batches.max_frames, self.batches.max_clips, self.seed, rank, num_ranks, self._batches_done
+            frames,
+            self.batches.max_frames,
+            self.batches.max_clips,
+            self.seed,
+            rank,
+            num_ranks,
+            self._batches_done,
+            self.batches.crop,
         )
         return self._loader(self._train, order)
 

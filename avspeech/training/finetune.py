@@ -72,7 +72,8 @@ class FinetuneModule(LightningModule):
         self._errors = self._words = 0
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
-        generator = step_generator(self.seed, batch_idx, self.global_rank)
+        number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
+        generator = step_generator(self.seed, number)
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
         if keep_B2 is None and self.p_drop > 0:
             keep_B2 = draw_keep(len(batch.ids), self.p_drop, self.p_audio, generator)

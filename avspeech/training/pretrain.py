@@ -1,36 +1,75 @@
 """Pre-training by masked multimodal cluster prediction (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184, section 3)."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from lightning import LightningModule
 from torch import Generator, Tensor
 
 from avspeech.data.batching import AVBatch
-from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.cluster_predictor import TEMPERATURE, ClusterPredictor, Prediction
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_encoder
 from avspeech.models.fusion import draw_keep
-from avspeech.objectives.cluster_loss import IGNORE, masked_cluster_loss
+from avspeech.objectives.cluster_loss import IGNORE, ClusterLoss, masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, draw_masks
 from avspeech.training.randomness import step_generator
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """How units are predicted. Defaults are AV-HuBERT's; what goes beyond it says so."""
+
+    unit_width: int = 256
+    """Channels in which frames and units are compared."""
+    special_units: int = 0
+    """Classes before the units that no frame has; 4 gives released models' layout and parameter counts."""
+    similarity: Literal["cosine", "dot", "plain"] = "cosine"
+    """Cosine or dot product over the temperature, or plain dot products (Fast-HuBERT, arXiv:2309.13860)."""
+    temperature: float = TEMPERATURE
+    """Divides cosines and dots."""
+    supervised_blocks: tuple[int, ...] = ()
+    """Encoder blocks that predict units too, each with a head of its own (ILS-SSL, arXiv:2112.08778)."""
+    block_weight: float = 1.0
+    """Weight of each supervised block's loss; the end of the encoder has 1."""
+
+
+@dataclass(frozen=True)
+class ShortcutConfig:
+    """Work that a training step may leave out. None changes what is learned unless it says so."""
+
+    score_hidden_only: bool = False
+    """Compute logits of hidden frames only, where no others carry weight: the same loss for less work.
+    ``unmasked_accuracy`` is not known then."""
+    skip_hidden_lips: bool = False
+    """Under feature masking, do not run the ResNet on frames that the mask hides. They then count neither in the
+    feature penalty nor in the BatchNorm statistics, which does change training a little."""
+    compile_trunk: bool = False
+    """Run the ResNet through torch.compile; the first steps are slow, and a C++ compiler must be there."""
 
 
 class PretrainModule(LightningModule):
     """Train a ``ClusterPredictor``.
 
     Logs ``loss`` (nats), ``masked_accuracy``, ``unmasked_accuracy`` and, in validation, ``majority_share``: the
-    accuracy of always naming the commonest unit, which a model that learned anything exceeds.
+    accuracy of always naming the commonest unit, which a model that learned anything exceeds. With several unit sets,
+    accuracy and share are those of the first; the loss is the mean over the sets.
 
     Args:
         encoder: size of the fused encoder.
-        num_units: size of the codebook that the targets were assigned with.
+        num_units: size of the codebook that the targets were assigned with, or of several (data.train_units).
         masking: spans that are hidden.
         p_drop: chance that an utterance loses one modality.
         p_audio: given a loss, chance that it is the audio.
         drop_per_batch: draw the loss once per batch, as the official code does.
         unmasked_weight: weight of frames that are not hidden; 1 for AV-HuBERT Large.
         penalty_weight: weight of the mean square of the streams before fusion.
-        unit_width: channels in which frames and units are compared.
+        head: how units are predicted.
+        shortcuts: work to leave out.
+        trim_to_units: cut a batch to its last frame that has a unit, as the official code does; otherwise such frames
+            are seen but not scored.
         optimizer: AdamW's settings.
         schedule: the learning-rate curve.
         init_from: model file whose encoder training starts from; null starts afresh, as every iteration of AV-HuBERT.
@@ -40,30 +79,54 @@ class PretrainModule(LightningModule):
     def __init__(
         self,
         encoder: EncoderConfig,
-        num_units: int,
+        num_units: int | list[int],
         masking: MaskingConfig = MaskingConfig(),
         p_drop: float = 0.5,
         p_audio: float = 0.5,
         drop_per_batch: bool = False,
         unmasked_weight: float = 0.0,
         penalty_weight: float = 10.0,
-        unit_width: int = 256,
+        head: HeadConfig = HeadConfig(),
+        shortcuts: ShortcutConfig = ShortcutConfig(),
+        trim_to_units: bool = False,
         optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: ScheduleConfig = ScheduleConfig(),
         init_from: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.model = ClusterPredictor(encoder, num_units, masking.on == "features", unit_width)
+        if shortcuts.score_hidden_only and unmasked_weight > 0:
+            raise ValueError(
+                f"shortcuts.score_hidden_only came with unmasked_weight={unmasked_weight}: frames that are not "
+                "computed cannot carry weight; set one of the two to 0 or false"
+            )
+        self.model = ClusterPredictor(
+            encoder,
+            num_units,
+            masking.on == "features",
+            head.unit_width,
+            head.special_units,
+            head.similarity,
+            head.temperature,
+            head.supervised_blocks,
+        )
         if init_from is not None:
             load_encoder(init_from, self.model.encoder)
+        if shortcuts.compile_trunk:  # in place, so that the weights keep their names; clips of any number of frames
+            self.model.encoder.video_frontend.trunk.compile(dynamic=True)
         self.masking, self.optimizer_config, self.schedule, self.seed = masking, optimizer, schedule, seed
         self.p_drop, self.p_audio, self.drop_per_batch = p_drop, p_audio, drop_per_batch
-        self.unmasked_weight, self.penalty_weight = unmasked_weight, penalty_weight
-        self._unit_counts = torch.zeros(num_units, dtype=torch.long)
+        self.unmasked_weight, self.penalty_weight, self.block_weight = (
+            unmasked_weight,
+            penalty_weight,
+            head.block_weight,
+        )
+        self.shortcuts, self.trim_to_units = shortcuts, trim_to_units
+        self._unit_counts = torch.zeros(self.model.num_units[0], dtype=torch.long)
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
-        generator = step_generator(self.seed, batch_idx, self.global_rank)
+        number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
+        generator = step_generator(self.seed, number)
         keep_B2 = draw_keep(len(batch.ids), self.p_drop, self.p_audio, generator, self.drop_per_batch)
         return self._step(batch, "train", keep_B2.to(self.device), generator)
 
@@ -72,8 +135,9 @@ class PretrainModule(LightningModule):
 
     def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
         self._step(batch, "val", None, Generator().manual_seed(batch_idx))  # the same masks every time
-        assert batch.units_BT is not None
-        known = batch.units_BT[batch.units_BT != IGNORE].cpu()
+        assert batch.units_BTJ is not None
+        units = batch.units_BTJ[..., 0]
+        known = units[units != IGNORE].cpu()
         self._unit_counts += torch.bincount(known, minlength=len(self._unit_counts))
 
     def on_validation_epoch_end(self) -> None:
@@ -81,22 +145,61 @@ class PretrainModule(LightningModule):
         self.log("val/majority_share", share.to(self.device), sync_dist=True)
 
     def _step(self, batch: AVBatch, stage: str, keep_B2: Tensor | None, generator: Generator) -> Tensor:
-        if batch.units_BT is None:
-            raise ValueError("the batch has no units: set data.init_args.train_units and val_units for pre-training")
-        masks = draw_masks(batch.valid_BT.cpu(), self.masking, generator).to(self.device)
-        prediction = self.model(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, masks, keep_B2)
-        result = masked_cluster_loss(
-            prediction.logits_BTK, batch.units_BT, masks.either_BT, unmasked_weight=self.unmasked_weight
+        if batch.units_BTJ is None or batch.units_BTJ.shape[-1] != len(self.model.num_units):
+            found = 0 if batch.units_BTJ is None else batch.units_BTJ.shape[-1]
+            raise ValueError(
+                f"the batch has {found} unit sets, model.num_units names {len(self.model.num_units)}: "
+                "set data.init_args.train_units and val_units for pre-training, a file for each"
+            )
+        units_BTJ = batch.units_BTJ
+        masks = draw_masks(batch.valid_BT.cpu(), self.masking, generator)
+        num_targets = int((units_BTJ != IGNORE).any(-1).any(0).sum()) if self.trim_to_units else None
+        units_BTJ, mask_BT = units_BTJ[:, :num_targets], masks.either_BT[:, :num_targets]
+        hidden_M = None
+        if self.shortcuts.score_hidden_only:  # found on the CPU, where the masks are: no wait for the device
+            hidden_M = mask_BT.flatten().nonzero()[:, 0].to(self.device)
+        prediction = self.model(
+            batch.audio_BTF,
+            batch.video_BTHW,
+            batch.valid_BT,
+            masks.to(self.device),
+            keep_B2,
+            num_targets,
+            hidden_M,
+            self.shortcuts.skip_hidden_lips,
         )
-        loss = result.loss + self.penalty_weight * prediction.feature_penalty
+        loss, first = self._losses(prediction, units_BTJ, mask_BT.to(self.device), hidden_M)
         values = {
-            f"{stage}/loss": result.loss,
+            f"{stage}/loss": loss,
             f"{stage}/feature_penalty": prediction.feature_penalty,
-            f"{stage}/masked_accuracy": result.masked_accuracy,
-            f"{stage}/unmasked_accuracy": result.unmasked_accuracy,
+            f"{stage}/masked_accuracy": first.masked_accuracy,
         }
-        self.log_dict(values, batch_size=int(result.num_masked.clamp(min=1)), sync_dist=stage == "val")
-        return loss
+        if hidden_M is None:
+            values[f"{stage}/unmasked_accuracy"] = first.unmasked_accuracy
+        self.log_dict(values, batch_size=int(first.num_masked.clamp(min=1)), sync_dist=stage == "val")
+        return loss + self.penalty_weight * prediction.feature_penalty
+
+    def _losses(
+        self, prediction: Prediction, units_BTJ: Tensor, mask_BT: Tensor, hidden_M: Tensor | None
+    ) -> tuple[Tensor, ClusterLoss]:
+        """Return the loss over all unit sets and blocks, and the part of the first set at the encoder's end."""
+        if hidden_M is None:
+            units, mask = units_BTJ, mask_BT
+        else:
+            units, mask = units_BTJ.flatten(0, 1)[hidden_M], torch.ones_like(hidden_M, dtype=torch.bool)
+        parts = []
+        total = prediction.feature_penalty.new_zeros(())
+        for scores in prediction.scores:
+            part = masked_cluster_loss(
+                scores.logits,
+                units[..., scores.unit_set],
+                mask,
+                unmasked_weight=self.unmasked_weight,
+                special_units=self.model.special_units,
+            )
+            parts.append(part)
+            total = total + part.loss * (1.0 if scores.block is None else self.block_weight)
+        return total / len(self.model.num_units), parts[0]
 
     def configure_optimizers(self):
         trainer = self.trainer

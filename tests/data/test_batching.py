@@ -66,14 +66,16 @@ def test_no_utterance_is_an_error():
 def test_collate_pads_and_leaves_out_what_could_not_be_read():
     def sample(name, frames, tokens):
         video_THW = torch.full((frames, 4, 4), 9, dtype=torch.uint8)
-        return Sample(name, frames, torch.ones(frames, 3), video_THW, torch.ones(frames).long(), torch.tensor(tokens))
+        return Sample(
+            name, frames, torch.ones(frames, 3), video_THW, torch.ones(frames, 1).long(), torch.tensor(tokens)
+        )
 
     batch = collate([sample("a", 2, [5, 6]), None, sample("b", 4, [7])])
     assert batch.ids == ("a", "b")
     assert batch.valid_BT.tolist() == [[True, True, False, False], [True] * 4]
     assert batch.audio_BTF[0, 2:].abs().sum() == 0
     assert batch.video_BTHW.dtype == torch.uint8
-    assert batch.units_BT[0].tolist() == [1, 1, -100, -100]
+    assert batch.units_BTJ[0, :, 0].tolist() == [1, 1, -100, -100]
     assert batch.tokens_BL.tolist() == [[5, 6], [7, -100]]
     assert batch.token_lengths_B.tolist() == [2, 1]
     with pytest.raises(NothingReadable):

@@ -8,6 +8,7 @@ import torch
 
 from avspeech.data.dataset import AugmentConfig, AVDataset, NothingReadable, SampleKey, SpanConfig, change_contrast
 from avspeech.data.manifest import ManifestError, read_manifest, read_units
+from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.logfbank import fbank_TF
@@ -24,12 +25,12 @@ def utterances(corpus):
 
 
 def test_evaluation_loads_the_centre_and_the_whole_clip(corpus, utterances):
-    sample = AVDataset(utterances, units=read_units(corpus / "train.km"))[1]
+    sample = AVDataset(utterances, units=[UnitSet(read_units(corpus / "train.km"))])[1]
     mouth_THW = read_grey_clip(utterances[1].mouth)
     audio_S = torch.from_numpy(read_audio(utterances[1].audio))
     assert torch.equal(sample.video_THW, torch.from_numpy(mouth_THW[:, 4:92, 4:92].copy()))
     torch.testing.assert_close(sample.audio_TF, fbank_TF(audio_S, len(mouth_THW)), rtol=1e-3, atol=1e-3)
-    assert len(sample.audio_TF) == len(sample.video_THW) == len(sample.units_T) == sample.num_frames
+    assert len(sample.audio_TF) == len(sample.video_THW) == len(sample.units_TJ) == sample.num_frames
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
@@ -75,14 +76,14 @@ def test_a_word_span_carries_the_words_that_it_shows(utterances, tokenizer_file)
     augment = AugmentConfig(random_crop=False, flip=0.0)
     spans = SpanConfig(start=1.0, end=1.0, max_words=2, margin=0)
     units = [[int(unit) for word in u.text.split() for unit in [tokenizer.encode(word)[0]] * 6] for u in utterances]
-    dataset = AVDataset(utterances, tokenizer=tokenizer, units=units, augment=augment, spans=spans)
+    dataset = AVDataset(utterances, tokenizer=tokenizer, units=[UnitSet(units)], augment=augment, spans=spans)
     seen = set()
     for index in range(len(utterances)):
         sample = dataset[SampleKey(index)]
         words = sample.text.split()
         seen.add(len(words))
         assert sample.num_frames == 6 * len(words)
-        assert sample.units_T.tolist() == [unit for word in words for unit in tokenizer.encode(word) * 6]
+        assert sample.units_TJ[:, 0].tolist() == [unit for word in words for unit in tokenizer.encode(word) * 6]
         assert sample.tokens_L.tolist() == tokenizer.encode(sample.text)
         assert f" {sample.text} " in f" {utterances[index].text} "
     assert seen == {1, 2}
@@ -106,9 +107,9 @@ def test_the_videos_length_wins(utterances, tmp_path):
 
 def test_units_at_100_hz_are_thinned_and_missing_ones_are_not_scored(utterances):
     units = [list(range(20))] * len(utterances)
-    sample = AVDataset(utterances, units=units, units_rate=100)[0]
-    assert sample.units_T[:5].tolist() == [0, 4, 8, 12, 16]
-    assert set(sample.units_T[5:].tolist()) == {-100}
+    sample = AVDataset(utterances, units=[UnitSet(units, 100), UnitSet(units)])[0]
+    assert sample.units_TJ[:5].tolist() == [[0, 0], [4, 1], [8, 2], [12, 3], [16, 4]]
+    assert set(sample.units_TJ[5:, 0].tolist()) == {-100}
 
 
 def test_audio_only_never_opens_the_video(utterances, tmp_path):
@@ -148,4 +149,4 @@ def test_what_the_manifest_lacks_is_named(utterances, tokenizer_file):
     with pytest.raises(ManifestError, match="'words'"):
         AVDataset([replace(utterances[0], words=None)], augment=AugmentConfig(), spans=SPANS)
     with pytest.raises(ManifestError, match="2 unit sequences for 12"):
-        AVDataset(utterances, units=[[1], [2]])
+        AVDataset(utterances, units=[UnitSet([[1], [2]])])

@@ -38,8 +38,8 @@ def test_masked_features_cannot_be_seen(tiny, inputs):
 @torch.no_grad()
 def test_logits_are_cosines_over_the_temperature(tiny):
     model = ClusterPredictor(tiny, num_units=5)
-    model.unit_embedding[2] = 7 * model.unit_project(torch.ones(32))
-    logits_K = model.unit_logits(torch.ones(1, 1, 32))[0, 0]
+    model.unit_head.embedding[2] = 7 * model.unit_head.project(torch.ones(32))
+    logits_K = model.unit_head(torch.ones(1, 1, 32))[0][0, 0]
     assert logits_K[2].item() == pytest.approx(10.0, abs=1e-4)
     assert logits_K.abs().max() <= 10.0001
 

@@ -62,7 +62,7 @@ def test_batch_statistics_see_neither_padding_nor_dropped_clips(tiny, inputs):
     other.load_state_dict(one.state_dict())
     one.video_frontend(video_BTHW[:1, :5], valid_BT[:1, :5])
     valid_BT[0, 5:] = False
-    other.video_frontend(video_BTHW, valid_BT, torch.tensor([True, False]))
+    other.video_frontend(video_BTHW, valid_BT, valid_BT & torch.tensor([[True], [False]]))
     torch.testing.assert_close(other.video_frontend.stem_norm.running_mean, one.video_frontend.stem_norm.running_mean)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from avspeech.objectives.masking import MaskingConfig, draw_donors, draw_masks, runs
+from avspeech.objectives.masking import MaskingConfig, TorchDraws, draw_donors, draw_masks, runs
 from avspeech.sequence import lengths_to_valid
 
 
@@ -55,7 +55,7 @@ def test_a_donor_never_shows_the_run_it_hides():
     mask_BT = torch.zeros(1, 30, dtype=torch.bool)
     mask_BT[0, 10:15] = True
     for seed in range(100):
-        source_T = draw_donors(mask_BT, [30], generator(seed))[0]
+        source_T = draw_donors(mask_BT, [30], TorchDraws(generator(seed)))[0]
         shown = source_T[10:15]
         assert not ((shown >= 10) & (shown < 15)).any()
         assert torch.equal(source_T[~mask_BT[0]], torch.arange(30)[~mask_BT[0]])
@@ -63,7 +63,7 @@ def test_a_donor_never_shows_the_run_it_hides():
 
 def test_a_clip_that_is_all_mask_turns_grey():
     mask_BT = torch.ones(1, 4, dtype=torch.bool)
-    assert draw_donors(mask_BT, [4], generator()).tolist() == [[-1, -1, -1, -1]]
+    assert draw_donors(mask_BT, [4], TorchDraws(generator())).tolist() == [[-1, -1, -1, -1]]
 
 
 def test_a_fraction_outside_0_and_1_is_named():

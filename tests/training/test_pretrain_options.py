@@ -1,0 +1,247 @@
+"""Every option of pre-training changes what it says and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from avspeech.data.batching import AVBatch, TrainingBatches
+from avspeech.models.cluster_predictor import ClusterPredictor, MaskedInput
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.frontends import VideoConfig
+from avspeech.objectives.cluster_loss import masked_cluster_loss
+from avspeech.objectives.masking import MaskingConfig, TorchDraws, draw_masks, hide_video, official_span_masks
+from avspeech.training.pretrain import HeadConfig, PretrainModule, ShortcutConfig
+
+TINY = EncoderConfig(
+    width=32,
+    depth=3,
+    num_heads=4,
+    ffn_width=48,
+    position_kernel=8,
+    position_groups=4,
+    dropout=0.0,
+    attention_dropout=0.0,
+    input_dropout=0.0,
+    layer_drop=0.0,
+    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
+)
+MASKING = MaskingConfig(audio_fraction=0.5, audio_span=3, video_fraction=0.4, video_span=2)
+
+
+def batch(sets=1, frames=12):
+    generator = torch.Generator().manual_seed(1)
+    valid_BT = torch.ones(3, frames, dtype=torch.bool)
+    valid_BT[1, frames - 3 :] = False
+    units_BTJ = torch.randint(0, 5, (3, frames, sets), generator=generator)
+    units_BTJ[~valid_BT] = -100
+    return AVBatch(
+        ids=("a", "b", "c"),
+        valid_BT=valid_BT,
+        audio_BTF=torch.randn(3, frames, 104, generator=generator),
+        video_BTHW=torch.randint(0, 256, (3, frames, 24, 24), generator=generator, dtype=torch.uint8),
+        units_BTJ=units_BTJ,
+        tokens_BL=None,
+        texts=(None,) * 3,
+    )
+
+
+def module(encoder=TINY, num_units=5, masking=MASKING, **options):
+    torch.manual_seed(0)
+    made = PretrainModule(encoder, num_units, masking, **options)
+    made.log_dict = lambda values, **_: made.__dict__.update(logged=values)
+    return made
+
+
+def step(made, given, keep_B2=None):
+    loss = made._step(given, "train", keep_B2, torch.Generator().manual_seed(3))
+    made.zero_grad()
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
+
+
+def test_scoring_hidden_frames_only_gives_the_same_loss_and_gradients():
+    loss, gradients = step(module(), batch())
+    short = module(shortcuts=ShortcutConfig(score_hidden_only=True))
+    same_loss, same_gradients = step(short, batch())
+    torch.testing.assert_close(same_loss, loss)
+    assert gradients.keys() == same_gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(same_gradients[name], gradient, rtol=1e-4, atol=1e-6)
+    assert "train/unmasked_accuracy" not in short.logged
+    with pytest.raises(ValueError, match=r"score_hidden_only came with unmasked_weight=1\.0"):
+        module(unmasked_weight=1.0, shortcuts=ShortcutConfig(score_hidden_only=True))
+
+
+def test_hidden_lips_are_not_computed_and_change_nothing_but_statistics_and_penalty():
+    masking = replace(MASKING, on="features")
+    full, short = (
+        module(masking=masking, penalty_weight=0.0, shortcuts=ShortcutConfig(skip_hidden_lips=skip)).eval()
+        for skip in (False, True)
+    )
+    counted = []
+    short.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
+    given = batch()
+    torch.testing.assert_close(step(short, given)[0], step(full, given)[0])
+    masks = draw_masks(given.valid_BT, masking, torch.Generator().manual_seed(3))
+    assert counted == [int((given.valid_BT & ~masks.feature_BT).sum())]
+    given.video_BTHW[masks.feature_BT] = 0  # they are not even looked at, but by their neighbours' stem
+    assert counted[0] < int(given.valid_BT.sum())
+
+
+def test_dropped_video_needs_no_resnet():
+    made = module()
+    counted = []
+    made.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
+    given = batch()
+    keep_B2 = torch.tensor([[True, False], [True, True], [True, False]])
+    step(made, given, keep_B2)
+    assert counted == [int(given.valid_BT[1].sum())]
+    official = module(encoder=replace(TINY, official_padding=True))
+    official.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
+    step(official, given, keep_B2)
+    assert counted[1] == given.valid_BT.numel()
+
+
+def test_several_unit_sets_are_predicted_at_once():
+    made, given = module(num_units=[5, 7]), batch(sets=2)
+    loss, gradients = step(made, given)
+    assert [scores.logits.shape[-1] for scores in predict(made, given).scores] == [5, 7]
+    for name in ("unit_head.embedding", "unit_head.project.weight"):
+        assert gradients[f"model.{name}"].abs().sum(dim=-1).gt(0).all()
+    alone = 0.0
+    masks = draw_masks(given.valid_BT, MASKING, torch.Generator().manual_seed(3))
+    prediction = predict(made, given, masks)
+    for number in range(2):
+        alone += masked_cluster_loss(
+            prediction.scores[number].logits, given.units_BTJ[..., number], masks.either_BT
+        ).loss.item()
+    penalty = 10 * prediction.feature_penalty.item()
+    assert loss.item() == pytest.approx(alone / 2 + penalty, rel=1e-4)
+    with pytest.raises(ValueError, match=r"the batch has 1 unit sets, model\.num_units names 2"):
+        step(made, batch(sets=1))
+
+
+def predict(made, given, masks=None):
+    return made.model(given.audio_BTF, given.video_BTHW, given.valid_BT, masks)
+
+
+def test_supervised_blocks_have_heads_of_their_own():
+    made, given = module(head=HeadConfig(supervised_blocks=(1,), unit_width=8)), batch()
+    plain = module(head=HeadConfig(unit_width=8))
+    scores = predict(made, given).scores
+    assert [score.block for score in scores] == [None, 1]
+    assert step(made, given)[0] > step(plain, given)[0]
+    weightless = module(head=HeadConfig(supervised_blocks=(1,), unit_width=8, block_weight=0.0))
+    weightless.model.load_state_dict(made.model.state_dict())
+    _, gradients = step(weightless, given)
+    assert gradients["model.block_heads.1.embedding"].abs().sum() == 0
+    with pytest.raises(ValueError, match=r"supervised_blocks=\[3\] came, wanted blocks from 1 to 2"):
+        module(head=HeadConfig(supervised_blocks=(3,)))
+
+
+def test_plain_logits_are_dot_products_without_a_temperature():
+    made = module(head=HeadConfig(similarity="plain", unit_width=8))
+    x_MD = torch.randn(4, 32)
+    (logits_MK,) = made.model.unit_head(x_MD)
+    expected = made.model.unit_head.project(x_MD) @ made.model.unit_head.embedding.T
+    torch.testing.assert_close(logits_MK, expected)
+    dots = module(head=HeadConfig(similarity="dot", temperature=0.5, unit_width=8)).model.unit_head
+    torch.testing.assert_close(dots(x_MD)[0], dots.project(x_MD) @ dots.embedding.T / 0.5)
+
+
+def test_special_classes_come_first_and_are_no_units():
+    made, given = module(head=HeadConfig(special_units=4, unit_width=8)), batch()
+    logits_BTK = predict(made, given).logits_BTK
+    assert logits_BTK.shape[-1] == 9
+    masks = draw_masks(given.valid_BT, MASKING, torch.Generator().manual_seed(3))
+    ours = masked_cluster_loss(logits_BTK, given.units_BTJ[..., 0], masks.either_BT, special_units=4)
+    units = torch.where(given.units_BTJ[..., 0] == -100, -100, given.units_BTJ[..., 0] + 4)
+    torch.testing.assert_close(ours.loss, masked_cluster_loss(logits_BTK, units, masks.either_BT).loss)
+
+
+def test_batches_are_cut_to_their_last_unit_where_asked():
+    given = batch()
+    given.units_BTJ[:, 9:] = -100
+    seen = []
+    made = module(trim_to_units=True)
+    made.model.encoder.blocks[0].register_forward_hook(lambda _, x, y: seen.append(x[0].shape[1]))
+    step(made, given)
+    assert seen == [9]
+
+
+def test_a_compiled_trunk_keeps_its_names_and_numbers(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled.append((self, options)))
+    made = module(shortcuts=ShortcutConfig(compile_trunk=True))
+    assert compiled == [(made.model.encoder.video_frontend.trunk, {"dynamic": True})]
+    assert made.state_dict().keys() == module().state_dict().keys()
+
+
+@pytest.mark.slow
+def test_a_truly_compiled_trunk_gives_the_same_loss():
+    loss, _ = step(module(), batch())
+    compiled_loss, _ = step(module(shortcuts=ShortcutConfig(compile_trunk=True)), batch())
+    torch.testing.assert_close(compiled_loss, loss, rtol=1e-4, atol=1e-4)
+
+
+def test_official_masks_have_the_same_count_in_every_row_and_spare_the_last_frame():
+    lengths = [40, 31, 12, 40]
+    for seed in range(30):
+        draws = TorchDraws(torch.Generator().manual_seed(seed))
+        mask_BT = official_span_masks(lengths, 40, 0.5, 5, 2, draws)
+        assert len(set(mask_BT.sum(dim=1).tolist())) == 1
+        for row_T, length in zip(mask_BT, lengths, strict=True):
+            assert not row_T[length - 1 :].any()
+
+
+def test_the_official_sampler_is_chosen_by_config():
+    config = replace(MASKING, sampler="official")
+    valid_BT = batch().valid_BT
+    masks = draw_masks(valid_BT, config, torch.Generator().manual_seed(0))
+    assert masks.audio_BT.sum(dim=1).unique().numel() == 1
+    lone = draw_masks(valid_BT[:1], config, torch.Generator().manual_seed(0))
+    assert lone.zero_audio
+    assert (lone.video_source_BT[lone.video_BT] == -1).all()
+
+
+def test_another_clips_lips_are_shown_at_the_same_moment():
+    video_BT = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.bool)
+    masks = hide_video(MaskedInput(video_BT, video_BT), "other_clip", [3, 3, 3], TorchDraws(torch.Generator()))
+    clips = torch.arange(9, dtype=torch.uint8).view(3, 3, 1, 1)
+    model = ClusterPredictor(TINY, 5)
+    shown = model.hide_input(None, clips, masks)[1][..., 0, 0]
+    own = clips[..., 0, 0]
+    assert torch.equal(shown[~video_BT], own[~video_BT])
+    assert torch.equal(shown[video_BT] % 3, own[video_BT] % 3)
+    assert (shown[video_BT] // 3 != own[video_BT] // 3).all()
+
+
+def test_cropped_batches_share_their_shortest_length():
+    order = iter(TrainingBatches([10, 9, 8, 30, 28, 29], 100, 3, seed=0, crop=True))
+    for _ in range(4):
+        keys = next(order)
+        lengths = [[10, 9, 8, 30, 28, 29][key.index] for key in keys]
+        assert {key.max_frames for key in keys} == {min(lengths)}
+
+
+def test_a_crop_keeps_streams_and_units_together(corpus):
+    from avspeech.data.batching import SampleKey
+    from avspeech.data.dataset import AugmentConfig, AVDataset
+    from avspeech.data.manifest import read_manifest
+    from avspeech.data.unit_sets import UnitSet
+
+    utterances = read_manifest(corpus / "train.jsonl")
+    units = [list(range(utterance.num_frames)) for utterance in utterances]
+    dataset = AVDataset(utterances, units=[UnitSet(units)], augment=AugmentConfig(random_crop=False, flip=0.0))
+    whole = dataset[SampleKey(0)]
+    starts = set()
+    for epoch in range(20):
+        cut = dataset[SampleKey(0, epoch, max_frames=7)]
+        start = int(cut.units_TJ[0, 0])
+        starts.add(start)
+        assert cut.num_frames == len(cut.audio_TF) == len(cut.video_THW) == 7
+        assert torch.equal(cut.units_TJ, whole.units_TJ[start : start + 7])
+        assert torch.equal(cut.audio_TF, whole.audio_TF[start : start + 7])
+        assert torch.equal(cut.video_THW, whole.video_THW[start : start + 7])
+    assert len(starts) > 2
