@@ -25,16 +25,18 @@ EOS = 2
 UNKNOWN = 3
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 KINDS = ("words", "characters", "sentencepiece")
+PIECES = "pieces"
 
 
 class Tokenizer:
-    """Text <-> numbers, of one of three kinds.
+    """Text <-> numbers, of one of four kinds.
 
     Make one with ``Tokenizer.fit`` from transcripts, or with ``from_config`` or ``load`` from a stored one.
 
     Args:
-        kind: ``words``, ``characters`` or ``sentencepiece``.
-        symbols: the words or characters that get numbers 4, 5, ...; none for sentencepiece.
+        kind: ``words``, ``characters``, ``sentencepiece``, or ``pieces``: sentencepiece's pieces without its model,
+            as the dictionary of an imported checkpoint has them, which turns numbers into text but not back.
+        symbols: the words, characters or pieces that get numbers 4, 5, ...; none for sentencepiece.
         sentencepiece_model: the bytes of a sentencepiece model with the numbers above; None for the other kinds.
 
     Raises:
@@ -42,7 +44,7 @@ class Tokenizer:
     """
 
     def __init__(self, kind: str, symbols: Sequence[str] = (), sentencepiece_model: bytes | None = None) -> None:
-        if kind not in KINDS:
+        if kind not in (*KINDS, PIECES):
             raise ValueError(f"tokenizer kind {kind!r} came, wanted one of {', '.join(KINDS)}; see tokenizer.kind")
         if (kind == "sentencepiece") != (sentencepiece_model is not None):
             raise ValueError(f"a tokenizer of kind {kind!r} came with the parts of another; make it with Tokenizer.fit")
@@ -69,6 +71,8 @@ class Tokenizer:
         texts = [tidy for text in texts if (tidy := _tidy(text))]
         if not texts:
             raise ValueError("a tokenizer got no text, wanted at least one transcript; check 'text' in the manifest")
+        if kind == PIECES:
+            raise ValueError("a tokenizer of 'pieces' comes with an imported checkpoint; to fit one, use sentencepiece")
         if kind == "sentencepiece":
             return cls(kind, sentencepiece_model=_train_pieces(texts, vocab_size))
         counts = Counter(symbol for text in texts for symbol in (text.split() if kind == "words" else text))
@@ -84,7 +88,16 @@ class Tokenizer:
         return len(self._pieces) if self._pieces else len(SPECIALS) + len(self.symbols)
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's token numbers, without begin and end; what is not known becomes ``UNKNOWN``."""
+        """Return the text's token numbers, without begin and end; what is not known becomes ``UNKNOWN``.
+
+        Raises:
+            ValueError: the tokenizer is one of ``pieces``, which cannot cut a text up.
+        """
+        if self.kind == PIECES:
+            raise ValueError(
+                "this tokenizer has an imported dictionary's pieces, not the sentencepiece model that cuts text into "
+                "them; import the checkpoint again with --sentencepiece"
+            )
         text = _tidy(text)
         if self._pieces:
             return self._pieces.encode(text)
@@ -102,12 +115,13 @@ class Tokenizer:
             raise ValueError(
                 f"tokens {wrong[:5]} came, wanted 0..{self.vocab_size - 1}; was the model trained with this tokenizer?"
             )
-        pieces = [self._piece(token) for token in tokens if token not in (BOS, PAD, EOS)]
-        if self.kind == "sentencepiece":
+        pieces = [self.piece(token) for token in tokens if token not in (BOS, PAD, EOS)]
+        if self.kind in ("sentencepiece", PIECES):
             return "".join(pieces).replace("\u2581", " ").strip()
         return _tidy((" " if self.kind == "words" else "").join(pieces))
 
-    def _piece(self, token: int) -> str:
+    def piece(self, token: int) -> str:
+        """Return the word, character or piece of a number."""
         if token == UNKNOWN:
             return SPECIALS[UNKNOWN]
         return self._pieces.id_to_piece(token) if self._pieces else self.symbols[token - len(SPECIALS)]

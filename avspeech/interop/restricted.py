@@ -1,0 +1,185 @@
+"""Read a pickled PyTorch checkpoint without running anything that is in it.
+
+Official AV-HuBERT files carry objects of fairseq, omegaconf and sentencepiece. torch's own restricted unpickler
+(``weights_only``) reads tensors and plain containers; the classes named here become inert stand-ins that only remember
+their state, and every other name is refused before anything is built.
+"""
+
+import contextlib
+import io
+import pickletools
+import re
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import safe_globals
+
+_KNOWN = (
+    "fairseq.data.dictionary.Dictionary",
+    "fairseq.data.encoders.sentencepiece_bpe.SentencepieceBPE",
+    "fairseq.data.encoders.sentencepiece_bpe.SentencepieceConfig",
+    "fairseq.dataclass.configs.FairseqConfig",
+    "fairseq.dataclass.constants.DDP_BACKEND_CHOICES",
+    "fairseq.dataclass.constants.LOG_FORMAT_CHOICES",
+    "fairseq.dataclass.constants.PIPELINE_CHECKPOINT_CHOICES",
+    "fairseq.dataclass.constants.ZERO_SHARDING_CHOICES",
+    "fairseq.dataclass.utils.ChoiceEnum",
+    "sentencepiece.SentencePieceProcessor",
+    "argparse.Namespace",
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.BooleanNode",
+    "omegaconf.nodes.EnumNode",
+    "omegaconf.nodes.FloatNode",
+    "omegaconf.nodes.IntegerNode",
+    "omegaconf.nodes.StringNode",
+    "omegaconf.nodes.ValueNode",
+    "typing.Any",
+    "builtins.dict",
+    "builtins.list",
+    "builtins.tuple",
+    "builtins.int",
+    "builtins.float",
+    "builtins.str",
+    "builtins.bool",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
+
+
+_PLAIN = ("collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set", "builtins.bytearray")
+"""What torch's restricted unpickler builds itself, beside its own tensors."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used: the message is one line that says which file and why."""
+
+
+class Inert:
+    """Stands for an object whose class is not loaded; remembers what it was made from."""
+
+    origin = ""
+
+    def __new__(cls, *args: Any) -> "Inert":
+        made = super().__new__(cls)
+        made.args, made.state = args, None
+        return made
+
+    def __init__(self, *args: Any) -> None:
+        self.args: tuple[Any, ...] = args
+        self.state: Any
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+_STAND_INS: dict[str, type[Inert]] = {name: type("Inert", (Inert,), {"origin": name}) for name in _KNOWN}
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Return what ``torch.save`` wrote, with ``Inert`` in place of the known classes.
+
+    Raises:
+        CheckpointError: the file is missing, cut off or no checkpoint, or names a class or function that is not known.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    is_zip = zipfile.is_zipfile(path)
+    if refused := sorted(name for name in _names(path, is_zip) if not _is_known(name)):
+        raise CheckpointError(
+            f"{path} is refused: it names {', '.join(refused)}, which no AV-HuBERT file needs and which could run code"
+        )
+    with safe_globals([(stand_in, name) for name, stand_in in _STAND_INS.items()]):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
+        except Exception as error:  # torch raises half a dozen kinds on a broken file
+            detail = re.search(r"(Unsupported [^.]*|Can only [^.]*|Trying to [^.]*)", str(error))
+            raise CheckpointError(
+                f"{path} is refused: its pickle does what no checkpoint needs ({detail[1]})"
+                if detail and is_zip
+                else f"{path} is no whole PyTorch checkpoint: it is cut off, or of another format; download it again"
+            ) from error
+
+
+def _is_known(name: str) -> bool:
+    return name in _STAND_INS or name in _PLAIN or name.startswith("torch.")  # which of torch's, torch itself decides
+
+
+def _names(path: Path, is_zip: bool) -> set[str]:
+    """Return the classes and functions that a file's pickles name, without building anything.
+
+    Only for a better message: what this scan misses, torch's unpickler refuses.
+    """
+    if is_zip:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [io.BytesIO(archive.read(name)) for name in archive.namelist() if name.endswith(".pkl")]
+    else:
+        pickles = [path.open("rb")]
+    names: set[str] = set()
+    for stream in pickles:
+        with stream, contextlib.suppress(Exception):  # the tensors that follow the pickles of an old file are none
+            for _ in range(8):  # an old file holds several pickles in a row
+                texts: list[str] = []
+                for opcode, value, _ in pickletools.genops(stream):
+                    if opcode.name == "GLOBAL":
+                        names.add(_present_name(*str(value).split(" ", 1)))
+                    elif opcode.name == "STACK_GLOBAL":
+                        names.add(".".join(texts[-2:]))
+                    elif isinstance(value, str):
+                        texts.append(value)
+    return names
+
+
+def _present_name(module: str, name: str) -> str:
+    """Return what Python 3 calls a name that a protocol 2 pickle gives in Python 2's way."""
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    return f"{module}.{name}"
+
+
+def find_inert(value: Any, origin: str, seen: set[int] | None = None) -> Iterator[Inert]:
+    """Yield every stand-in for the class ``origin`` inside nested containers and stand-ins."""
+    seen = set() if seen is None else seen
+    if id(value) in seen or isinstance(value, torch.Tensor | str | bytes | int | float | None):
+        return
+    seen.add(id(value))
+    children: list[Any] = []
+    if isinstance(value, Inert):
+        if value.origin == origin:
+            yield value
+        children = [*value.args, value.state]
+    elif isinstance(value, dict):
+        children = list(value.values())
+    elif isinstance(value, list | tuple | set):
+        children = list(value)
+    for child in children:
+        yield from find_inert(child, origin, seen)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a configuration as plain dicts, lists and values: omegaconf and Namespace stand-ins are unwrapped."""
+    if isinstance(value, Inert):
+        state = value.state if isinstance(value.state, dict) else {}
+        if "_content" in state:
+            return to_plain(state["_content"])
+        if "_val" in state:
+            return to_plain(state["_val"])
+        if value.origin == "argparse.Namespace":
+            return to_plain(state)
+        return to_plain(value.args[0]) if len(value.args) == 1 else None
+    if isinstance(value, dict):
+        return {str(to_plain(key)): to_plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(child) for child in value]
+    return value if isinstance(value, str | int | float | bool | None) else None

@@ -1,0 +1,259 @@
+"""Official checkpoints in and out: every key has its place, and what does not fit is named."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import torch
+from safetensors import safe_open
+
+from avspeech.data.batching import collate
+from avspeech.data.dataset import Sample
+from avspeech.decoding.transcribe import transcribe_batch
+from avspeech.interop.avhubert import export_checkpoint, import_checkpoint, load_official
+from avspeech.interop.restricted import CheckpointError
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.files import load_encoder, load_model, load_recognizer, save_model
+from avspeech.text.tokenizer import Tokenizer
+from tests.interop.official import (
+    PIECES,
+    SMALL,
+    FairseqDictionary,
+    finetuned,
+    pretrained,
+    save_with_fairseq,
+    with_training_state,
+)
+
+ROOT = Path(__file__).parents[2]
+POST_NORM = replace(SMALL, pre_norm=False)
+ADDED = replace(SMALL, fusion="add", video=replace(SMALL.video, activation="relu"))
+
+
+def same_state(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("encoder", [SMALL, POST_NORM, ADDED], ids=["pre-norm", "post-norm", "added streams"])
+@pytest.mark.parametrize("mask_features", [False, True])
+def test_a_pretrained_model_goes_out_and_comes_back(encoder, mask_features, tmp_path):
+    model, official = pretrained(encoder, mask_features=mask_features)
+    torch.save(with_training_state(official), tmp_path / "official.pt")
+    imported = import_checkpoint(tmp_path / "official.pt")
+    same_state(imported.model.state_dict(), model.state_dict())
+    assert imported.model.encoder.config == model.encoder.config
+    assert (imported.model.num_units, imported.model.mask_features) == ((9,), mask_features)
+    same_state(export_checkpoint(imported.model)["model"], official["model"])
+    assert {"last_optimizer_state", "optimizer_history", "extra_state"} <= set(imported.dropped)
+
+
+def test_the_released_layout_is_what_is_exported():
+    """The key names and shapes that released files have (a sample of each kind)."""
+    state = pretrained()[1]["model"]
+    shapes = {
+        "mask_emb": (104,),
+        "label_embs_concat": (13, 16),
+        "feature_extractor_audio.proj.weight": (32, 104),
+        "feature_extractor_video.resnet.frontend3D.0.weight": (64, 1, 5, 7, 7),
+        "feature_extractor_video.resnet.frontend3D.1.num_batches_tracked": (),
+        "feature_extractor_video.resnet.frontend3D.2.weight": (64,),
+        "feature_extractor_video.resnet.trunk.layer2.0.downsample.0.weight": (128, 64, 1, 1),
+        "feature_extractor_video.resnet.trunk.layer4.1.relu2.weight": (512,),
+        "feature_extractor_video.proj.bias": (32,),
+        "layer_norm.weight": (64,),
+        "post_extract_proj.weight": (32, 64),
+        "encoder.pos_conv.0.weight_g": (1, 1, 128),
+        "encoder.pos_conv.0.weight_v": (32, 8, 128),
+        "encoder.layers.1.self_attn.out_proj.weight": (32, 32),
+        "encoder.layers.1.self_attn_layer_norm.bias": (32,),
+        "encoder.layers.1.fc1.weight": (48, 32),
+        "encoder.layers.1.final_layer_norm.weight": (32,),
+        "encoder.layer_norm.weight": (32,),
+        "final_proj.weight": (16, 32),
+    }
+    assert {name: tuple(state[name].shape) for name in shapes} == shapes
+    tuned = finetuned()[1]["model"]
+    assert {key.split(".")[0] for key in tuned} == {"encoder", "decoder"}
+    assert tuned["decoder.embed_tokens.weight"].shape == (9, 32)
+    assert "encoder.w2v_model.encoder.layers.0.fc2.bias" in tuned
+    assert "decoder.layers.1.encoder_attn.k_proj.weight" in tuned
+    assert "decoder.embed_positions._float_tensor" in tuned
+
+
+def test_a_finetuned_model_brings_its_dictionary_and_transcribes(tmp_path, monkeypatch):
+    model, official = finetuned()
+    official["task_state"] = {"target_dictionary": FairseqDictionary(PIECES)}
+    official["model"]["encoder.w2v_model.mask_emb"] += 3
+    save_with_fairseq(monkeypatch, official, tmp_path / "official.pt")
+    imported = import_checkpoint(tmp_path / "official.pt").model
+    same_state(imported.state_dict(), model.state_dict())
+    save_model(tmp_path / "ours.safetensors", imported)
+    ours = load_recognizer(tmp_path / "ours.safetensors")
+    same_state(export_checkpoint(ours)["model"], official["model"])  # what is not read is carried along
+    tokenizer = Tokenizer.from_config(ours.tokenizer_config)
+    assert tokenizer.decode([5, 7, 6, 8]) == "thes at"
+    batch = collate([Sample("a", 6, torch.randn(6, 104), torch.randint(0, 255, (6, 88, 88), dtype=torch.uint8))])
+    (hypothesis,) = transcribe_batch(ours, tokenizer, batch, method="attention", beam_size=3)
+    assert isinstance(hypothesis.text, str)
+    with pytest.raises(ValueError, match="--sentencepiece"):
+        tokenizer.encode("the")
+
+
+def test_the_sentencepiece_model_is_taken_where_its_pieces_are_the_dictionary(tmp_path, monkeypatch):
+    tokenizer = Tokenizer.fit(["the cat sat on the mat", "a bat"], "sentencepiece", 16)
+    pieces = [tokenizer.piece(number) for number in range(4, tokenizer.vocab_size)]
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.sentencepiece_model)
+    _, official = finetuned(vocab_size=16)
+    official["task_state"] = {"target_dictionary": FairseqDictionary(pieces), "s2s_tokenizer": [processor]}
+    save_with_fairseq(monkeypatch, official, tmp_path / "official.pt")
+    found = Tokenizer.from_config(load_official(tmp_path / "official.pt").tokenizer_config)
+    assert found.kind == "sentencepiece"
+    assert found.decode(found.encode("the cat")) == "the cat"
+
+    official["task_state"]["target_dictionary"] = FairseqDictionary(pieces[::-1])
+    save_with_fairseq(monkeypatch, official, tmp_path / "other.pt")
+    assert load_official(tmp_path / "other.pt").tokenizer_config["kind"] == "pieces"
+
+
+def test_a_dictionary_can_be_given_or_lie_beside(tmp_path):
+    _, official = finetuned()
+    torch.save(official, tmp_path / "official.pt")
+    assert load_official(tmp_path / "official.pt").tokenizer_config is None
+    (tmp_path / "given.txt").write_text("".join(f"{piece} 1\n" for piece in PIECES), encoding="utf-8")
+    given = import_checkpoint(tmp_path / "official.pt", dictionary=tmp_path / "given.txt").model
+    assert given.tokenizer_config["symbols"] == PIECES
+    (tmp_path / "dict.wrd.txt").write_text("a 1\n")
+    with pytest.raises(CheckpointError, match="decoder has 9 tokens, the dictionary 5"):
+        load_official(tmp_path / "official.pt")
+
+
+def test_the_model_file_names_no_path_of_the_author(tmp_path):
+    torch.save(with_training_state(pretrained()[1]), tmp_path / "official.pt")
+    save_model(tmp_path / "ours.safetensors", load_official(tmp_path / "official.pt"))
+    assert b"author" not in (tmp_path / "ours.safetensors").read_bytes()
+    with safe_open(str(tmp_path / "ours.safetensors"), framework="pt") as file:
+        assert "adam_betas" in file.metadata()["source"]
+    assert load_model(tmp_path / "ours.safetensors").source["updates"] == 400000
+
+
+def rename(official):
+    official["model"]["post_extract_projection.weight"] = official["model"].pop("post_extract_proj.weight")
+
+
+def lose(official):
+    del official["model"]["encoder.layers.1.fc1.bias"]
+
+
+def another_model(official):
+    official["cfg"]["model"]["_name"] = "wav2vec2"
+
+
+def another_size(official):
+    official["cfg"]["model"]["encoder_ffn_embed_dim"] = 50
+
+
+def another_activation(official):
+    official["cfg"]["model"]["activation_fn"] = "relu"
+
+
+def sub_encoder(official):
+    official["cfg"]["model"]["sub_encoder_layers"] = 2
+
+
+def no_config(official):
+    del official["cfg"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (rename, r"missing: post_extract_proj\.weight; unknown: post_extract_projection\.weight"),
+        (lose, r"missing: encoder\.layers\.1\.fc1\.bias$"),
+        (another_model, "holds a model 'wav2vec2'; wanted 'av_hubert' or 'av_hubert_seq2seq'"),
+        (another_size, r"blocks\.0\.ffn\.inner\.weight has \(48, 32\), its configuration says \(50, 32\)"),
+        (another_activation, "its activation_fn is 'relu'; this import knows 'gelu'"),
+        (sub_encoder, "its sub_encoder_layers is 2"),
+        (no_config, "wanted fairseq's 'cfg' and 'model'"),
+    ],
+)
+def test_what_does_not_fit_has_a_one_line_reason(tmp_path, spoil, reason):
+    _, official = pretrained()
+    spoil(official)
+    torch.save(official, tmp_path / "official.pt")
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        load_official(tmp_path / "official.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_whisper_file_and_a_lightning_checkpoint_are_named_as_what_they_hold(tmp_path):
+    torch.save({"dims": {"n_mels": 80}, "model_state_dict": {}}, tmp_path / "whisper.pt")
+    with pytest.raises(CheckpointError, match=r"holds keys \['dims', 'model_state_dict'\]"):
+        load_official(tmp_path / "whisper.pt")
+
+
+def test_the_command_goes_both_ways(tmp_path):
+    _, official = pretrained()
+    torch.save(with_training_state(official), tmp_path / "official.pt")
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "avspeech.interop.avhubert", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = run(tmp_path / "official.pt", tmp_path / "ours.safetensors")
+    total = sum(p.numel() for p in load_model(tmp_path / "ours.safetensors").parameters())
+    for part in [
+        "2 blocks, width 32",
+        f"parameters: {total:,}",
+        "adam_betas=(0.9,0.98)",
+        "last_optimizer_state: dropped",
+    ]:
+        assert part in done.stdout, done.stdout + done.stderr
+    assert "author" not in done.stdout
+    assert "official layout" in run(tmp_path / "ours.safetensors", tmp_path / "back.pt").stdout
+    same_state(torch.load(tmp_path / "back.pt", weights_only=True)["model"], official["model"])
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "official.pt").read_bytes()[:5000])
+    failed = run(tmp_path / "cut.pt", tmp_path / "never.safetensors")
+    assert failed.returncode != 0
+    assert len(failed.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "never.safetensors").exists()
+
+
+def test_an_imported_encoder_starts_a_training_of_ones_own(tmp_path):
+    from avspeech.models.encoder import AVEncoder
+
+    model, official = pretrained()
+    torch.save(official, tmp_path / "official.pt")
+    save_model(tmp_path / "ours.safetensors", load_official(tmp_path / "official.pt"))
+    encoder = AVEncoder(SMALL)
+    load_encoder(tmp_path / "ours.safetensors", encoder)
+    same_state(encoder.state_dict(), model.encoder.state_dict())
+
+
+FULL_SIZES = {
+    "base": (EncoderConfig(), 103_330_280),
+    "large": (EncoderConfig(width=1024, depth=24, num_heads=16, ffn_width=4096), 325_398_504),
+}
+
+
+@pytest.mark.parametrize("size", ["base", pytest.param("large", marks=pytest.mark.slow)])
+def test_a_full_size_state_dict_goes_round_bit_for_bit(size, tmp_path):
+    from avspeech.models.cluster_predictor import ClusterPredictor
+
+    encoder, total = FULL_SIZES[size]
+    with torch.device("meta"):
+        model = ClusterPredictor(encoder, 2000, special_units=4)
+    assert sum(parameter.numel() for parameter in model.parameters()) == total
+    official = export_checkpoint(model)
+    generator = torch.Generator().manual_seed(1)
+    official["model"] = {
+        key: torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else torch.tensor(3)
+        for key, tensor in official["model"].items()
+    }
+    torch.save(official, tmp_path / "official.pt")
+    imported = load_official(tmp_path / "official.pt")
+    save_model(tmp_path / "ours.safetensors", imported)
+    same_state(export_checkpoint(load_model(tmp_path / "ours.safetensors"))["model"], official["model"])
