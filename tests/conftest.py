@@ -1,20 +1,15 @@
-"""Shared: a tiny corpus with sound, moving mouths, word times and units, drawn on the spot; reference tensors."""
+"""Shared: a tiny corpus with sound, moving mouths, word times and units, drawn on the spot."""
 
-import json
-import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from avspeech.data.manifest import Utterance, Word, write_manifest
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 WORDS = ("pa", "mo", "fi", "su")
-REFERENCE = ("inputs_outputs.safetensors", "config.json")
 
 
 @pytest.fixture(autouse=True)
@@ -82,21 +77,3 @@ def tokenizer_file(corpus) -> Path:
 
     Tokenizer.fit([" ".join(WORDS)], "words").save(corpus / "tokenizer.json")
     return corpus / "tokenizer.json"
-
-
-@pytest.fixture(scope="session")
-def frontend(tmp_path_factory):
-    """Tensors of ``frontend_tiny`` by name, and the official code's draws under "config"."""
-    shared = os.environ.get("AVSPEECH_SHARED")
-    if not shared:
-        pytest.skip("AVSPEECH_SHARED is not set: no reference tensors of the official code")
-    folder = tmp_path_factory.mktemp("frontend")
-    with tarfile.open(Path(shared) / "fixtures.tar.xz") as archive:
-        for member in archive:  # the archive is large: stop at the last file that is wanted
-            name = Path(member.name).name
-            if "frontend_tiny/" in member.name and name in REFERENCE:
-                (folder / name).write_bytes(archive.extractfile(member).read())
-            if all((folder / name).exists() for name in REFERENCE):
-                break
-    tensors = load_file(folder / "inputs_outputs.safetensors")
-    return {**tensors, "config": json.loads((folder / "config.json").read_text())}

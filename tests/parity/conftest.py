@@ -1,35 +1,44 @@
-"""Fixtures made with the official code on random weights; they lie outside the project (AVSPEECH_SHARED)."""
+"""A test for each fixture folder; the table of errors is printed at the end of the run."""
 
-import json
-import os
-import tarfile
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
+
+from tests.parity.fixtures import find_fixtures
+
+TABLES = pytest.StashKey[dict]()
 
 
-@pytest.fixture(scope="session")
-def official(tmp_path_factory):
-    """Return a function: name of a fixture folder -> (config, tensors, official state dict in fp32)."""
-    if not os.environ.get("AVSPEECH_SHARED"):
-        pytest.skip("AVSPEECH_SHARED is not set: the reference tensors are not part of the project")
-    archive = Path(os.environ["AVSPEECH_SHARED"]) / "fixtures.tar.xz"
-    if not archive.exists():
-        pytest.skip(f"{archive} does not exist")
-    folder = tmp_path_factory.mktemp("fixtures")
-    wanted = ("avhubert_base_tiny", "avhubert_large_tiny", "avhubert_seq2seq_tiny")
-    with tarfile.open(archive) as tar:
-        members = [
-            member for member in tar.getmembers() if member.name.split("/")[1:2] and member.name.split("/")[1] in wanted
-        ]
-        tar.extractall(folder, members, filter="data")
+def pytest_configure(config):
+    config.stash[TABLES] = {}
 
-    def load(name):
-        here = folder / "fixtures" / name
-        state = torch.load(here / "checkpoint.pt", weights_only=True)["model"]
-        state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-        return json.loads((here / "config.json").read_text()), load_file(here / "inputs_outputs.safetensors"), state
 
-    return load
+def pytest_generate_tests(metafunc):
+    if "fixture" in metafunc.fixturenames:
+        fixtures, why = find_fixtures()
+        wanted = getattr(metafunc.function, "kinds", None)
+        chosen = [fixture for fixture in fixtures if wanted is None or fixture.kind in wanted]
+        if not chosen:
+            metafunc.parametrize("fixture", [pytest.param(None, marks=pytest.mark.skip(reason=why))], ids=["none"])
+        else:
+            metafunc.parametrize("fixture", chosen, ids=[fixture.name for fixture in chosen])
+
+
+@pytest.fixture
+def tables(request):
+    """Comparisons of this run by the name of their fixture."""
+    return request.config.stash[TABLES]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    tables = config.stash.get(TABLES, {})
+    if not tables:
+        return
+    alone = any("parity" in str(Path(argument)) for argument in config.args)
+    terminalreporter.section("parity with the official code: error / largest value of each recorded tensor")
+    for table in tables.values():
+        terminalreporter.write_line(table.summary)
+        for line in table.lines() if alone else []:
+            terminalreporter.write_line(line)
+    if not alone:
+        terminalreporter.write_line("(the whole table: pytest tests/parity)")

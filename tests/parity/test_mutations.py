@@ -1,0 +1,107 @@
+"""Parity notices when one constant of the encoder is another: the comparison can fail, and does."""
+
+import pytest
+import torch
+from torch import nn
+
+from avspeech.interop.avhubert import load_official
+from avspeech.models.encoder import AVEncoder, EncoderConfig
+from tests.parity.compare_encoder import import_model, spied
+from tests.parity.comparison import TOLERANCE, relative_error
+
+
+def norm_epsilon(model):
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = 1e-6
+
+
+def batch_norm_epsilon(model):
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-6
+
+
+def relu_for_gelu(model):
+    model.encoder.blocks[-1].ffn.activation = nn.ReLU()
+
+
+def approximate_gelu(model):
+    model.encoder.blocks[0].ffn.activation = nn.GELU(approximate="tanh")
+
+
+def norm_after_projection(model):
+    fusion = model.encoder.fusion
+    fusion.forward = lambda streams: nn.functional.layer_norm(fusion.project(streams), (fusion.project.out_features,))
+
+
+def other_norm_order(model):
+    for block in model.encoder.blocks:
+        block.pre_norm = not block.pre_norm
+
+
+def position_kernel_shifted(model):
+    conv = model.encoder.positions.conv
+    conv.padding = (conv.padding[0] - 1,)
+    positions = model.encoder.positions
+    forward = positions.forward
+    positions.forward = lambda x: forward(nn.functional.pad(x, (0, 0, 0, 2)))[:, : x.shape[1]]
+
+
+def video_before_audio(model):
+    join = model.encoder.fusion.join
+    model.encoder.fusion.join = lambda audio, video, keep=None: join(video, audio, keep)
+
+
+MUTATIONS = [
+    norm_epsilon,
+    batch_norm_epsilon,
+    relu_for_gelu,
+    approximate_gelu,
+    norm_after_projection,
+    other_norm_order,
+    position_kernel_shifted,
+    video_before_audio,
+]
+
+
+@torch.no_grad()
+def memory_error(fixture, model):
+    """Return the largest error of lip features, fused streams and memory, each stream alone, over real frames."""
+    audio_BTF, video_BTHW, valid_BT = fixture.streams
+    encoder, errors = model.encoder, []
+    for tag, audio, video in (("a", audio_BTF, None), ("v", None, video_BTHW)):
+        with spied(lips=encoder.video_frontend, norm=encoder.fusion.norm) as seen:
+            ours = {f"{tag}.x": encoder(audio, video, valid_BT)}
+        ours |= {f"{tag}.fused_ln": seen["norm"][1]} if "norm" in seen else {}
+        ours |= {"sub.video": seen["lips"][1]} if video is not None else {}
+        for name, x_BTD in ours.items():
+            theirs = fixture.tensors[name].transpose(1, 2) if name == "sub.video" else fixture.tensors[name]
+            errors.append(relative_error(x_BTD[valid_BT], theirs[valid_BT]))
+    return max(errors)
+
+
+@pytest.mark.parametrize("mutate", [None, *MUTATIONS], ids=lambda mutation: getattr(mutation, "__name__", "none"))
+def test_a_changed_constant_is_noticed(fixture, mutate):
+    model = import_model(fixture)
+    if mutate is None:
+        assert memory_error(fixture, model) <= TOLERANCE
+    else:
+        mutate(model)
+        assert memory_error(fixture, model) > 3 * TOLERANCE
+
+
+def test_the_default_model_gives_the_same_memory(fixture):
+    """Padding left out of the front end and channels-last maps change nothing but rounding, on real frames."""
+    assert memory_error(fixture, load_official(fixture.checkpoint)) <= 3 * TOLERANCE
+
+
+def test_every_norm_has_the_official_epsilon():
+    """One block's epsilon alone moves its output by less than the tolerance, so it is looked at directly."""
+    encoder = AVEncoder(EncoderConfig(width=32, depth=1, num_heads=2, ffn_width=32))
+    norms = [module for module in encoder.modules() if isinstance(module, nn.LayerNorm | nn.BatchNorm2d)]
+    assert len(norms) == 4 + 20
+    assert {module.eps for module in norms} == {1e-5}
+
+
+test_a_changed_constant_is_noticed.kinds = test_the_default_model_gives_the_same_memory.kinds = ("encoder",)
