@@ -48,6 +48,84 @@ def test_a_task_is_instantiated(path, big_tokenizer):
     assert millions[0] < total / 1e6 < millions[1]
 
 
+# Shi et al. 2022's own configurations: files, lr, warm-up, updates, units/s, masking, modality dropout, longest clip,
+# cut to, cropped batches, weight of seen frames, noise
+OFFICIAL = {
+    "base_lrs3_iter1": ("base hide_features mfcc_units", 5e-4, 32, 400, 100, "features", 0, 500, None, False, 0, 0),
+    "base_lrs3_iter2": ("base hide_features", 5e-4, 32, 400, 25, "features", 0, 500, None, False, 0, 0),
+    "base_lrs3_iter5": ("base", 5e-4, 32, 400, 25, "input", 0.5, 500, None, False, 0, 0),
+    "base_vox_iter1": ("base hide_features vox mfcc_units", 2e-3, 64, 800, 100, "features", 0, 2000, 400, True, 0, 0),
+    "base_vox_iter2": (
+        "base hide_features drop_streams vox",
+        2e-3,
+        64,
+        800,
+        25,
+        "features",
+        0.5,
+        2000,
+        400,
+        True,
+        0,
+        0,
+    ),
+    "base_vox_iter5": ("base vox", 2e-3, 64, 800, 25, "input", 0.5, 2000, 400, True, 0, 0),
+    "noise_base_vox_iter5": ("base vox noise", 2e-3, 64, 800, 25, "input", 0.5, 2000, 400, True, 0, 0.25),
+    "large_lrs3_iter5": ("large", 2e-3, 32, 400, 25, "input", 0.5, 2000, 400, True, 1, 0),
+    "large_vox_iter5": ("large vox_large", 2e-3, 48, 600, 25, "input", 0.5, 2000, 400, True, 1, 0),
+    "noise_large_vox_iter5": ("large vox_large noise", 2e-3, 48, 600, 25, "input", 0.5, 2000, 400, True, 1, 0.25),
+}
+LISTED = (CONFIGS / "pretrain/variants/README.md").read_text()
+
+
+def compose(files, *more):
+    """Return trainer, model and data of a task and files of variants/ behind it; large ones without memory."""
+    task, *variants = files.split()
+    paths = [CONFIGS / f"pretrain/{task}.yaml", *(CONFIGS / f"pretrain/variants/{part}.yaml" for part in variants)]
+    arguments = [f"--config={path}" for path in [*paths, CONFIGS / "data/lrs3.yaml"]]
+    with torch.device("meta"):
+        return main([*arguments, "--trainer.accelerator=cpu", "--trainer.precision=null", *more], run=False)
+
+
+@pytest.mark.parametrize("official", OFFICIAL)
+def test_official_pretraining_configurations_are_composed(official):
+    files, lr, warmup, updates, rate, masks, drop, longest, cut, crop, seen, noise = OFFICIAL[official]
+    cli = compose(files)
+    model, data = cli.model, cli.datamodule
+    assert (model.optimizer_config.lr, model.schedule.warmup_steps) == (lr, warmup * 1000)
+    assert cli.trainer.max_steps == updates * 1000
+    assert (data.units_rate, model.masking.on, model.p_drop, model.p_audio) == (rate, masks, drop, 0.5)
+    assert (data.batches.longest, data.augment.max_frames, data.batches.crop) == (longest, cut, crop)
+    assert (model.unmasked_weight, data.noise.probability) == (seen, noise)
+    assert (model.optimizer_config.betas, model.optimizer_config.eps) == ((0.9, 0.98), 1e-6)
+    assert (model.schedule.decay, cli.trainer.gradient_clip_val, data.batches.max_frames) == ("linear", 10.0, 1000)
+    assert model.masking.audio_fraction == 0.8
+    encoder = model.model.encoder.config
+    rates = (encoder.dropout, encoder.attention_dropout, encoder.activation_dropout, encoder.input_dropout)
+    assert rates == (0.1, 0.1, 0.0, 0.1)
+    assert (encoder.layer_drop, encoder.frontend_grad_scale, encoder.pre_norm) == (0.05, 0.1, True)
+    assert model.model.mask_embedding.shape == ((encoder.width if masks == "features" else 104),)
+    task, *variants = files.split()
+    assert official in LISTED.replace("iter2, 3, 4", "iter2")
+    assert ", ".join([task, *(f"variants/{part}" for part in variants)]) in LISTED
+
+
+@pytest.mark.parametrize(("task", "parameters"), [("base", 103_330_280), ("large", 325_398_504)])
+def test_official_sizes_with_2000_units(task, parameters):
+    assert sum(parameter.numel() for parameter in compose(task).model.parameters()) == parameters
+
+
+def test_official_rules_and_shortcuts_go_behind_any_task():
+    model = compose("base vox official_rules").model
+    assert (model.masking.sampler, model.masking.audio_fraction, model.drop_per_batch) == ("official", 0.8, True)
+    assert (model.model.encoder.config.official_padding, model.trim_to_units) == (True, True)
+    assert compose("base faster").model.shortcuts.score_hidden_only
+
+
+def test_every_variant_is_in_the_list():
+    assert not [path.stem for path in CONFIGS.glob("pretrain/variants/*.yaml") if f"variants/{path.stem}" not in LISTED]
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")) + sorted(CONFIGS.glob("trainer/*.yaml")), ids=name)
 def test_data_and_trainer_compose_with_a_task(path, tmp_path):
     settings = yaml.safe_load(path.read_text())
