@@ -25,7 +25,7 @@ from tqdm import tqdm
 from avspeech.data.batching import collate, plan_batches
 from avspeech.data.dataset import Sample
 from avspeech.data.manifest import Utterance, read_manifest
-from avspeech.decoding.transcribe import transcribe_batch
+from avspeech.decoding.transcribe import check_heads, transcribe_batch
 from avspeech.evaluation.conditions import Condition, EvaluationConfig, read_conditions
 from avspeech.evaluation.grid import Unreadable, evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader, check_streams, make_sources
@@ -58,7 +58,7 @@ def transcribe_all(
         utterances: loaded batch by batch, those of like length together.
         condition: which streams the model gets, and the noise.
         loader: of the samples.
-        config: decoding method and beam.
+        config: how to decode.
         max_frames: budget of a batch in frames at 25 Hz, padding included.
         max_clips: most utterances in a batch.
     """
@@ -75,9 +75,8 @@ def transcribe_all(
         if samples:
             batch = collate(list(samples.values())).to(device)
             keep_2 = torch.tensor([condition.keeps_audio, condition.keeps_video], device=device)
-            hypotheses = transcribe_batch(
-                model, tokenizer, batch, keep_2.repeat(len(samples), 1), config.method, config.beam_size
-            )
+            keep_B2 = keep_2.repeat(len(samples), 1)
+            hypotheses = transcribe_batch(model, tokenizer, batch, keep_B2, **config.decoding)
             texts.update((index, hypothesis.text) for index, hypothesis in zip(samples, hypotheses, strict=True))
     return [texts[index] for index in range(len(utterances))]
 
@@ -125,6 +124,7 @@ def main(
     noise_manifests: dict[str, Path] | None = None,
     method: str | None = None,
     beam_size: int | None = None,
+    ctc_weight: float | None = None,
     max_frames: int = 3000,
     max_clips: int = 64,
 ) -> None:
@@ -141,18 +141,21 @@ def main(
         noise_manifests: replaces ``noises.<name>.manifest`` of the YAML, by name.
         method: replaces ``method`` of the YAML.
         beam_size: replaces ``beam_size`` of the YAML.
+        ctc_weight: replaces ``ctc_weight`` of the YAML.
         max_frames: budget of a batch in frames at 25 Hz.
         max_clips: most utterances in a batch.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:  # what a user can get wrong ends with its message alone
-        given = {"modalities": modalities and tuple(modalities), "method": method, "beam_size": beam_size}
+        given = {"modalities": modalities and tuple(modalities), "method": method}
+        given |= {"beam_size": beam_size, "ctc_weight": ctc_weight}
         config = read_conditions(conditions).with_noise_manifests(noise_manifests or {})
         config = replace(config, **{key: value for key, value in given.items() if value is not None})
         utterances = read_manifest(manifest, require=("text",))
         check_streams(utterances, config, manifest)
         sources = make_sources(config)
         recognizer = load_recognizer(model, device)
+        check_heads(recognizer, config.method)
         identity = identify(model, manifest, config)
         if recognizer.tokenizer_config is None:
             raise ValueError(f"{model} carries no tokenizer, so it cannot give text; fine-tune it with avspeech.train")

@@ -22,6 +22,8 @@ class TokenHypothesis:
     tokens: list[int]
     score: float
     """Log-probability; with a length penalty, divided by length ** penalty."""
+    token_scores: tuple[float, ...] = ()
+    """What each token added to the log-probability, the end token's last; empty from CTC, which has no such parts."""
 
 
 @torch.no_grad()
@@ -46,28 +48,35 @@ def longest_text(num_frames: int, max_length: int | None) -> int:
 
 @torch.no_grad()
 def attention_greedy(
-    decoder: TextDecoder, memory_BTD: Tensor, valid_BT: Tensor, max_length: int | None = None
+    decoder: TextDecoder, memory_BTD: Tensor, valid_BT: Tensor, max_length: int | None = None, min_length: int = 0
 ) -> list[TokenHypothesis]:
-    """Return the most likely next token, over and over, until the end token or ``max_length`` tokens."""
-    rows, device = len(memory_BTD), memory_BTD.device
+    """Return the most likely next token, over and over, until the end token or ``max_length`` tokens.
+
+    The end token may come after ``min_length`` tokens; a text cut off at ``max_length`` has none.
+    """
+    batch, device = len(memory_BTD), memory_BTD.device
     limit = longest_text(valid_BT.shape[1], max_length)
     state = decoder.start(memory_BTD, valid_BT, limit + 1)
-    tokens_B = torch.full((rows,), BEGIN, device=device)
-    done_B = torch.zeros(rows, dtype=torch.bool, device=device)
-    score_B = torch.zeros(rows, device=device)
-    steps = []
-    for _ in range(limit):
+    tokens_B = torch.full((batch,), BEGIN, device=device)
+    done_B = torch.zeros(batch, dtype=torch.bool, device=device)
+    score_B = torch.zeros(batch, device=device)
+    steps, added = [], []
+    for step in range(limit):
         log_BV = decoder.step(tokens_B, state).float().log_softmax(dim=-1)
         log_BV[:, PAD] = -torch.inf
+        if step < min_length:
+            log_BV[:, END] = -torch.inf
         best = log_BV.max(dim=-1)
         score_B += torch.where(done_B, 0, best.values)
         tokens_B = torch.where(done_B, END, best.indices)
         done_B |= tokens_B == END
         steps.append(tokens_B)
+        added.append(best.values)
         if bool(done_B.all()):
             break
     hypotheses = []
-    for row, score in zip(torch.stack(steps, dim=1).tolist(), score_B.tolist(), strict=True):
-        tokens = row[: row.index(END)] if END in row else row
-        hypotheses.append(TokenHypothesis(tokens, score))
+    rows = zip(torch.stack(steps, dim=1).tolist(), score_B.tolist(), torch.stack(added, dim=1).tolist(), strict=True)
+    for row, score, parts in rows:
+        end = row.index(END) if END in row else len(row)
+        hypotheses.append(TokenHypothesis(row[:end], score, tuple(parts[: end + 1])))
     return hypotheses

@@ -16,8 +16,9 @@ import yaml
 from avspeech.degrade.noise import KINDS
 
 MODALITIES = ("audio", "video", "audio+video")
-Method = Literal["ctc", "attention"]
+Method = Literal["ctc", "attention", "joint"]
 METHODS: tuple[str, ...] = get_args(Method)
+SEARCH_OPTIONS = ("length_penalty", "min_length", "official_limit")
 CLEAN = "none"
 
 
@@ -98,9 +99,17 @@ class EvaluationConfig:
     seed: int = 0
     """Of the noise (which pieces, which offset, per utterance) and of the bootstrap."""
     method: Method = "attention"
-    """``attention`` (the text decoder) or ``ctc`` (greedy)."""
+    """``attention`` (the text decoder), ``ctc`` (greedy), or ``joint`` (a beam scored by both)."""
     beam_size: int = 1
     """Hypotheses kept by the attention decoder; 1 is greedy."""
+    ctc_weight: float = 0.3
+    """Share of CTC in the score of ``joint``, 0 to 1; the other methods do not read it."""
+    length_penalty: float = 1.0
+    """Exponent of the length that a beam's score is divided by; ``ctc`` does not read it."""
+    min_length: int = 0
+    """Fewest tokens of a transcript; AV-HuBERT's decoding config has 1. ``ctc`` does not read it."""
+    official_limit: bool = False
+    """Allow as many tokens as AV-HuBERT's published decoder (``official_length_limit``), not one a frame."""
     normalization: str = "basic"
     """Rule of ``avspeech.text.normalize`` applied to references and hypotheses before they are compared."""
 
@@ -130,6 +139,18 @@ class EvaluationConfig:
             raise ValueError(f"beam_size={self.beam_size} must be at least 1")
         if self.method == "ctc" and self.beam_size > 1:
             raise ValueError(f"beam_size={self.beam_size} has no use with method=ctc, which is greedy; set it to 1")
+        if not 0 <= self.ctc_weight <= 1:
+            raise ValueError(f"ctc_weight={self.ctc_weight} must be from 0 (decoder only) to 1 (CTC only)")
+        if not math.isfinite(self.length_penalty):
+            raise ValueError(f"length_penalty={self.length_penalty} must be a number; 0 leaves scores as they are")
+        if self.min_length < 0:
+            raise ValueError(f"min_length={self.min_length} must not be negative")
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """What the decoder is told, as arguments of ``transcribe_batch``: only what ``method`` reads."""
+        names = {"ctc": (), "attention": SEARCH_OPTIONS, "joint": (*SEARCH_OPTIONS, "ctc_weight")}[self.method]
+        return {name: getattr(self, name) for name in ("method", "beam_size", *names)}
 
     def grid(self) -> list[Condition]:
         """Every condition, in the order of the report: by modality, then clean, then each noise as listed."""
@@ -175,6 +196,10 @@ def _parse_config(values: Any) -> EvaluationConfig:
         ("include_clean", bool, "true or false"),
         ("seed", int, "a whole number"),
         ("beam_size", int, "a whole number"),
+        ("ctc_weight", (int, float), "a number"),
+        ("length_penalty", (int, float), "a number"),
+        ("min_length", int, "a whole number"),
+        ("official_limit", bool, "true or false"),
         ("method", str, "a word"),
         ("normalization", str, "a word"),
     ):

@@ -171,12 +171,7 @@ def _check_rule(rule: str) -> None:
 
 def _settings(config: EvaluationConfig) -> dict[str, Any]:
     """What of ``config`` decides transcripts or scores and is no axis of the grid."""
-    return {
-        "seed": config.seed,
-        "method": config.method,
-        "beam_size": config.beam_size,
-        "normalization": config.normalization,
-    }
+    return {"seed": config.seed, **config.decoding, "normalization": config.normalization}
 
 
 def _fingerprint(condition: Condition, config: EvaluationConfig, identity: Mapping[str, Any]) -> str:
@@ -186,8 +181,7 @@ def _fingerprint(condition: Condition, config: EvaluationConfig, identity: Mappi
         "condition": condition.label,
         "noise": identity.get("noises", {}).get(condition.noise),
         "seed": config.seed if condition.snr_db is not None else None,
-        "method": config.method,
-        "beam_size": config.beam_size,
+        **config.decoding,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

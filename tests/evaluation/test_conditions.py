@@ -1,5 +1,6 @@
 """The grid and its YAML."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_values_of_the_yaml_arrive(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_decoder_is_told_what_its_method_reads(tmp_path):
+    text = "{method: joint, beam_size: 5, ctc_weight: 0.4, length_penalty: 0, min_length: 1, official_limit: true}"
+    joint = read_conditions(written(tmp_path, text))
+    search = {"beam_size": 5, "length_penalty": 0, "min_length": 1, "official_limit": True}
+    assert joint.decoding == {"method": "joint", **search, "ctc_weight": 0.4}
+    assert replace(joint, method="attention").decoding == {"method": "attention", **search}
+    assert replace(joint, method="ctc", beam_size=1).decoding == {"method": "ctc", "beam_size": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -85,9 +95,15 @@ def test_values_of_the_yaml_arrive(tmp_path):
         ("include_clean: 1", "include_clean=1 must be true or false"),
         ("seed: 1.5", "seed=1.5 must be a whole number"),
         ("seed: -1", "seed=-1 must"),
-        ("method: viterbi", "method='viterbi' must be one of ctc, attention"),
+        ("method: viterbi", "method='viterbi' must be one of ctc, attention, joint"),
         ("beam_size: 0", "beam_size=0 must be at least 1"),
         ("{method: ctc, beam_size: 4}", "beam_size=4 has no use with method=ctc"),
+        ("ctc_weight: 1.5", r"ctc_weight=1\.5 must be from 0"),
+        ("ctc_weight: true", "ctc_weight=True must be a number"),
+        ("length_penalty: .nan", "length_penalty=nan must be a number"),
+        ("min_length: -1", "min_length=-1 must not be negative"),
+        ("min_length: 0.5", "min_length=0.5 must be a whole number"),
+        ("official_limit: 104", "official_limit=104 must be true or false"),
         ("- audio", r"the file=\['audio'\] must be keys with values"),
         ("a: [", "conditions.yaml: while parsing"),
     ],

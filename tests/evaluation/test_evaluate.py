@@ -13,6 +13,7 @@ from avspeech.evaluate import main, transcribe_all
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader
+from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
 from avspeech.models.frontends import VideoConfig
@@ -103,11 +104,20 @@ def test_options_replace_values_of_the_yaml(folder):
     assert {(row["model"], row["modality"]) for row in document["conditions"]} == {("lips", "video")}
 
 
+def test_joint_decoding_of_a_model_with_both_heads(folder, tokenizer):
+    config = RecognizerConfig(ENCODER, DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16), ctc=True)
+    save_model(folder / "tiny.safetensors", Recognizer(config, tokenizer.vocab_size, tokenizer.to_config()))
+    (run,) = evaluated(folder, method="joint", beam_size=2, ctc_weight=0.5, modalities=["audio"])["runs"]
+    assert (run["method"], run["beam_size"], run["ctc_weight"], run["length_penalty"]) == ("joint", 2, 0.5, 1.0)
+
+
 def test_what_a_user_gets_wrong_ends_with_one_message(folder):
     with pytest.raises(SystemExit, match=r"noises\.babble\.manifest is not set"):
         main(*(folder / name for name in ("tiny.safetensors", "test.jsonl", "conditions.yaml", "out")))
     with pytest.raises(SystemExit, match=r"method='viterbi' must be one of ctc, attention"):
         evaluated(folder, method="viterbi")
+    with pytest.raises(SystemExit, match=r"method 'joint' came for a model that has no text decoder"):
+        evaluated(folder, method="joint")
     shutil.copy(folder / "tiny.safetensors", folder / "whole.safetensors")
     (folder / "tiny.safetensors").write_text("no model")
     with pytest.raises(SystemExit, match=r"tiny\.safetensors cannot be read as a model file"):
@@ -140,13 +150,14 @@ def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model, t
 def test_the_condition_decides_what_the_model_gets(corpus, model, tokenizer, monkeypatch):
     seen = []
 
-    def spy(model, tokenizer, batch, keep_B2, method, beam_size):
+    def spy(model, tokenizer, batch, keep_B2, **decoding):
+        assert decoding == config.decoding
         seen.append((batch.audio_BTF is not None, batch.video_BTHW is not None, keep_B2.tolist()))
         return [type("H", (), {"text": ""})() for _ in batch.ids]
 
     monkeypatch.setattr(evaluate, "transcribe_batch", spy)
     clips = read_manifest(corpus / "test.jsonl")[:1]
-    loader, config = ConditionLoader({}, clip_size=24), EvaluationConfig()
+    loader, config = ConditionLoader({}, clip_size=24), EvaluationConfig(method="joint", ctc_weight=0.4)
     for modality in ("audio", "video", "audio+video"):
         transcribe_all(model, tokenizer, clips, Condition(modality), loader, config)
     assert seen == [(True, False, [[True, False]]), (False, True, [[False, True]]), (True, True, [[True, True]])]

@@ -81,6 +81,9 @@ def test_started_again_it_decodes_only_what_is_missing(tmp_path, utterances, con
         ({"seed": 1}, {}),
         ({"method": "ctc"}, {}),
         ({"beam_size": 4}, {}),
+        ({"length_penalty": 0.5}, {}),
+        ({"min_length": 1}, {}),
+        ({"official_limit": True}, {}),
     ],
 )
 def test_what_decides_the_transcripts_makes_it_decode_afresh(tmp_path, utterances, config, fake, changed, identity):
@@ -88,6 +91,15 @@ def test_what_decides_the_transcripts_makes_it_decode_afresh(tmp_path, utterance
     again = FakeTranscriber()
     evaluate_grid(utterances, replace(config, **changed), again, tmp_path, "m", IDENTITY | identity)
     assert Condition("audio", "babble", 0.0) in [condition for condition, _ in again.asked]
+
+
+def test_an_option_that_the_method_does_not_read_decodes_nothing(tmp_path, utterances, config, fake):
+    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+    again = FakeTranscriber()
+    evaluate_grid(utterances, replace(config, ctc_weight=0.5), again, tmp_path, "m", IDENTITY)
+    assert again.asked == []
+    evaluate_grid(utterances, replace(config, ctc_weight=0.5, method="joint"), again, tmp_path, "m", IDENTITY)
+    assert len(again.asked) == 9
 
 
 def test_what_decides_only_the_score_decodes_nothing(tmp_path, utterances, config, fake):

@@ -1,0 +1,101 @@
+"""CTC's probability of what a text begins with: the score that joint CTC/attention decoding adds to the decoder's.
+
+The prefix probability of Graves (2008, "Supervised sequence labelling with recurrent neural networks"),
+used one token at a time as by Hori, Watanabe et al. (2017, arXiv:1706.02737). For each hypothesis and each frame t
+there are two numbers: the probability that the first t frames spell it with its last label in frame t
+(``label_RT``), and with a blank there (``blank_RT``). The prefix probability of one more token c sums, over the
+frames t that c can start in, what came before t times CTC's probability of c in t. A repeated token needs a blank in
+between, so for it only ``blank_RT`` counts.
+
+Where we differ: those sums are a matrix product over all tokens at once, so no token has to be left out for speed;
+the two recursions over time are scans, so that no loop over frames is left. All of it is double precision: a scan
+subtracts sums over all frames, and the product runs over probabilities scaled by the largest, which loses only
+terms 10^300 times smaller than it.
+"""
+
+import torch
+from torch import Tensor
+
+from avspeech.decoding.greedy import BEGIN, END
+from avspeech.objectives.text_loss import BLANK
+
+
+class CtcPrefixScorer:
+    """Step by step, how each next token changes the log-probability of what CTC reads.
+
+    R are the hypotheses, utterance-major: row ``b * beam_size + k`` is hypothesis k of utterance b. The changes
+    along a text add up to its log-probability, the end included.
+
+    Args:
+        logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
+        valid_BT: bool, True where a step is real, and padding at the right end only.
+        beam_size: hypotheses an utterance.
+    """
+
+    def __init__(self, logits_BTV: Tensor, valid_BT: Tensor, beam_size: int = 1) -> None:
+        assert logits_BTV.shape[:2] == valid_BT.shape, "one mark of validity for each CTC step"
+        log_BTV = logits_BTV.double().log_softmax(dim=-1).masked_fill(~valid_BT[..., None], -torch.inf)
+        self.p_BTV = log_BTV.exp()
+        self.log_BVT = log_BTV.clamp_min(-1e4).transpose(1, 2).contiguous()  # finite: the scans divide by it
+        self.utterance_R = torch.arange(len(valid_BT), device=valid_BT.device).repeat_interleave(beam_size)
+        self.valid_RT = valid_BT[self.utterance_R]
+        self.length_R1 = self.valid_RT.sum(dim=1, keepdim=True)
+        # These have T + 1 entries: the first is before any frame. The empty text is blanks throughout.
+        self.blanks_RT = _cumulated(self.log_BVT[self.utterance_R, BLANK])
+        self.blank_RT = self.blanks_RT
+        self.label_RT = torch.full_like(self.blank_RT, -torch.inf)
+        self.prefix_R = self.blank_RT.new_zeros(len(self.blank_RT))
+        self.tokens_R: Tensor | None = None
+
+    def step(self, tokens_R: Tensor) -> Tensor:
+        """Append a token to each text, ``BEGIN`` at first; return the change that each token would make, (R, V).
+
+        Of the end token it is the change to the probability of exactly this text. The blank gives -inf, and so does
+        everything after a text that CTC cannot read in that many frames.
+        """
+        if self.tokens_R is None:
+            assert bool((tokens_R == BEGIN).all()), "a text starts with the begin token"
+        else:
+            self._append(tokens_R, repeated_R=tokens_R == self.tokens_R)
+        self.tokens_R = tokens_R
+        next_RV = self._any_next(torch.logaddexp(self.label_RT, self.blank_RT)[:, :-1])
+        next_RV.scatter_(1, tokens_R[:, None], self._starting_RT(tokens_R, self.blank_RT).logsumexp(dim=1)[:, None])
+        next_RV[:, BLANK] = -torch.inf
+        next_RV[:, END] = torch.logaddexp(self.label_RT, self.blank_RT).gather(1, self.length_R1)[:, 0]
+        return torch.where(self.prefix_R[:, None] > -torch.inf, next_RV - self.prefix_R[:, None], -torch.inf)
+
+    def reorder(self, rows_R: Tensor) -> None:
+        """Make hypothesis i continue the former hypothesis ``rows_R[i]`` of the same utterance."""
+        assert self.tokens_R is not None, "before the first step all hypotheses are the same"
+        self.label_RT, self.blank_RT = self.label_RT[rows_R], self.blank_RT[rows_R]
+        self.tokens_R = self.tokens_R[rows_R]
+
+    def _append(self, tokens_R: Tensor, repeated_R: Tensor) -> None:
+        """Move on to the texts with one more token: r(t) = p(t) * (r(t - 1) + what enters), for both kinds of r."""
+        before_RT = torch.where(repeated_R[:, None], self.blank_RT, torch.logaddexp(self.label_RT, self.blank_RT))
+        self.prefix_R = self._starting_RT(tokens_R, before_RT).logsumexp(dim=1)
+        self.label_RT = _scan(_cumulated(self.log_BVT[self.utterance_R, tokens_R]), before_RT)
+        self.blank_RT = _scan(self.blanks_RT, self.label_RT)
+
+    def _starting_RT(self, tokens_R: Tensor, before_RT: Tensor) -> Tensor:
+        """Return the log-probability that the token starts in each frame."""
+        started_RT = before_RT[:, :-1] + self.log_BVT[self.utterance_R, tokens_R]
+        return started_RT.masked_fill(~self.valid_RT, -torch.inf)
+
+    def _any_next(self, before_RT: Tensor) -> Tensor:
+        """Return the log-probability that each token starts in any frame, (R, V)."""
+        largest_R1 = before_RT.amax(dim=1, keepdim=True)
+        largest_R1 = torch.where(largest_R1 > -torch.inf, largest_R1, 0)
+        sum_BKV = (before_RT - largest_R1).exp().unflatten(0, (len(self.p_BTV), -1)) @ self.p_BTV
+        return sum_BKV.flatten(0, 1).log() + largest_R1
+
+
+def _cumulated(log_RT: Tensor) -> Tensor:
+    """Return the sums up to each frame, (R, T + 1): of no frame, of one, ..."""
+    return torch.nn.functional.pad(log_RT, (1, 0)).cumsum(dim=1)
+
+
+def _scan(cumulated_RT: Tensor, entering_RT: Tensor) -> Tensor:
+    """Solve r(t) = p(t) * (r(t - 1) + e(t - 1)) with r(0) = 0, in logs; p(1) * ... * p(t) is given."""
+    stays_RT = (entering_RT - cumulated_RT)[:, :-1].logcumsumexp(dim=1)
+    return torch.nn.functional.pad(stays_RT, (1, 0), value=-torch.inf) + cumulated_RT
