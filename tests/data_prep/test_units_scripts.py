@@ -1,10 +1,12 @@
 """Features -> codebook -> units -> quality, and the tokenizer script, on a tiny corpus; broken clips lose no line."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from avspeech.models.frontends import VideoConfig
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.units.kmeans import Codebook
 from data_prep import assign_units, dump_features, fit_units, train_tokenizer
-from data_prep.dump_features import describe, encoder_vectors, mfcc_vectors
+from data_prep.clip_vectors import describe, encoder_vectors, mfcc_vectors, open_source, plan
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 
@@ -138,12 +140,12 @@ def test_encoder_vectors_are_the_encoders(corpus, model):
     utterance = read_manifest(corpus / "val.jsonl")[0]
     encoder = load_model(model).encoder
     both, lips, sound = (
-        encoder_vectors(utterance, encoder, 2, kind, "cpu") for kind in ("audio+video", "video", "audio")
+        encoder_vectors([utterance], encoder, 2, kind)[0] for kind in ("audio+video", "video", "audio")
     )
     assert both.shape == lips.shape == sound.shape == (utterance.num_frames, 16)
     assert not np.allclose(both, lips)
     assert not np.allclose(both, sound)
-    assert not np.allclose(both, encoder_vectors(utterance, encoder, 1, "audio+video", "cpu"))
+    assert not np.allclose(both, encoder_vectors([utterance], encoder, 1, "audio+video")[0])
 
 
 def test_dumped_vectors_are_resumed_and_others_are_refused(corpus, tmp_path):
@@ -159,6 +161,135 @@ def test_dumped_vectors_are_resumed_and_others_are_refused(corpus, tmp_path):
     assert (out_dir / "train1.npy").read_bytes() == b"kept as it is"
     with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 25\}, wanted"):
         dump_features.main(corpus / "train.jsonl", out_dir, rate=100)
+
+
+def test_clips_that_go_through_the_encoder_together_come_out_as_alone(corpus, broken, model, tmp_path):
+    """Also one that cannot be read and has no part in its batch."""
+    options = {"features": "encoder", "model": model, "layer": 2, "max_failed": 0.5}
+    dump_features.main(broken, tmp_path / "alone", **options)
+    dump_features.main(broken, tmp_path / "together", **options, max_frames=60)
+    names = sorted(path.name for path in (tmp_path / "alone").glob("*.npy"))
+    assert len(names) == 11  # train2's sound is text; 10 ms of train4's are enough for an encoder
+    for name in names:
+        alone, together = (np.load(tmp_path / folder / name) for folder in ("alone", "together"))
+        np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    utterances = read_manifest(broken)
+    batches = plan(utterances, open_source(describe("encoder", 25, model, 2, "video"), model), 60)
+    assert sorted(index for batch in batches for index in batch) == list(range(12))
+    assert max(len(batch) for batch in batches) > 1
+    assert all(len(batch) * max(utterances[i].num_frames for i in batch) <= 60 for batch in batches)
+
+
+def test_shards_share_the_clips_out_and_keep_their_own_failures(corpus, broken, model, tmp_path):
+    options = {"features": "encoder", "model": model, "layer": 1, "max_failed": 0.5}
+    for frames in (None, 60):
+        whole, parts = tmp_path / f"whole{frames}", tmp_path / f"parts{frames}"
+        dump_features.main(broken, whole, **options, max_frames=frames)
+        counts = []
+        for shard in ("1/3", "0/3", "2/3"):
+            dump_features.main(broken, parts, **options, max_frames=frames, shard=shard)
+            counts.append(len(list(parts.glob("*.npy"))))
+        assert counts[0] and counts[0] < counts[1] < counts[2] == 11
+        for path in whole.glob("*.npy"):  # to the bit: a clip's company does not depend on the shards
+            assert (parts / path.name).read_bytes() == path.read_bytes()
+        listed = [json.loads(line)["id"] for path in parts.glob("failures.*of3.jsonl") for line in path.open()]
+        assert listed == ["train2"]
+        assert len(list(parts.glob("failures.*of3.jsonl"))) == 3
+
+
+def test_a_batch_that_was_left_half_done_is_made_again_as_it_was(corpus, model, tmp_path):
+    options = {"features": "encoder", "model": model, "layer": 2, "max_frames": 100}
+    dump_features.main(corpus / "train.jsonl", tmp_path / "once", **options)
+    dump_features.main(corpus / "train.jsonl", tmp_path / "twice", **options)
+    for number in (0, 3, 5, 8):
+        (tmp_path / "twice" / f"train{number}.npy").unlink()
+    dump_features.main(corpus / "train.jsonl", tmp_path / "twice", **options)
+    for path in (tmp_path / "once").glob("*.npy"):
+        assert (tmp_path / "twice" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("shard", ["4/4", "1", "-1/2", "a/b"])
+def test_a_shard_that_makes_no_sense_is_refused(corpus, tmp_path, shard):
+    with pytest.raises(ValueError, match=f"--shard {shard} came"):
+        dump_features.main(corpus / "train.jsonl", tmp_path / "mfcc", shard=shard)
+
+
+@pytest.mark.parametrize("sampled", [{}, {"max_vectors": 50}, {"percent": 0.5}])
+def test_units_from_a_dump_are_those_made_on_the_spot(corpus, model, tmp_path, sampled):
+    options = {"features": "encoder", "model": model, "layer": 1}
+    train, val, dump = corpus / "train.jsonl", corpus / "val.jsonl", tmp_path / "dump"
+    for manifest in (train, val):
+        dump_features.main(manifest, dump, **options)
+    fit_units.main(train, tmp_path / "spot.safetensors", **options, **sampled, num_units=6)
+    fit_units.main(train, tmp_path / "dumped.safetensors", dump=dump, **sampled, num_units=6)
+    assert (tmp_path / "spot.safetensors").read_bytes() == (tmp_path / "dumped.safetensors").read_bytes()
+    assign_units.main(val, tmp_path / "spot.safetensors", tmp_path / "spot.km", model=model)
+    assign_units.main(val, tmp_path / "spot.safetensors", tmp_path / "dumped.km", dump=dump)
+    assert (tmp_path / "spot.km").read_bytes() == (tmp_path / "dumped.km").read_bytes()
+
+
+def test_a_dump_of_other_features_is_refused_and_holes_are_failures(corpus, tmp_path):
+    train, dump, book = corpus / "train.jsonl", tmp_path / "dump", tmp_path / "book.safetensors"
+    dump_features.main(train, dump, rate=100)
+    with pytest.raises(ValueError, match="leave out --features, --rate"):
+        fit_units.main(train, book, features="encoder", dump=dump)
+    with pytest.raises(ValueError, match=r"has no features\.json"):
+        fit_units.main(train, book, dump=tmp_path)
+    fit_units.main(train, book, num_units=4)
+    with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 100\}, wanted"):
+        assign_units.main(train, book, tmp_path / "out.km", dump=dump)
+    (dump / "train3.npy").unlink()
+    with pytest.raises(SystemExit, match="1 of 12 clips failed"):
+        fit_units.main(train, book, num_units=4, dump=dump)
+    assert "is not in the dump" in (tmp_path / "book.safetensors.failures.jsonl").read_text()
+
+
+def test_a_codebook_says_how_it_was_fitted(corpus, tmp_path):
+    fit_units.main(corpus / "train.jsonl", tmp_path / "book.safetensors", num_units=5, max_vectors=100, percent=0.75)
+    fitting = Codebook.load(tmp_path / "book.safetensors").fitting
+    wanted = {"num_clips": 9, "num_vectors": 100, "max_vectors": 100, "batch_size": 10_000, "n_init": 20}
+    wanted |= {"tol": 0.0, "reassignment_ratio": 0.0, "max_no_improvement": 100, "init": "k-means++"}
+    assert {name: fitting[name] for name in wanted} == wanted
+    assert 100 < fitting["vectors_seen"] < 9 * 24
+    assert 0 < fitting["mean_squared_distance"] < fitting["total_variance"]
+
+
+def test_units_say_what_they_are_and_how_good(corpus, tmp_path):
+    book, out = tmp_path / "book.safetensors", tmp_path / "val.km"
+    fit_units.main(corpus / "train.jsonl", book, num_units=8)
+    assign_units.main(corpus / "val.jsonl", book, out)
+    facts = json.loads((tmp_path / "val.km.json").read_text())
+    utterances, rows = read_manifest(corpus / "val.jsonl"), read_units(out)
+    assert facts["codebook_sha256"] == hashlib.sha256(book.read_bytes()).hexdigest()
+    assert facts["features"] == {"kind": "mfcc", "rate": 25}
+    assert (facts["clips"], facts["failed"], facts["frames"]) == (4, 0, sum(map(len, rows)))
+    assert facts["used"] == len({unit for row in rows for unit in row})
+    vectors_MF = np.concatenate([mfcc_vectors(utterance, 25) for utterance in utterances])
+    centroids_KF = Codebook.load(book).centroids_KF.numpy()
+    squares = ((vectors_MF - centroids_KF[np.concatenate(rows)]) ** 2).sum(axis=1)
+    assert facts["mean_squared_distance"] == pytest.approx(squares.mean(), rel=1e-5)
+    assert facts["words"]["pnmi"] > 0.9
+    assert facts["made_by"]
+    write_manifest(tmp_path / "untimed.jsonl", [replace(utterance, words=None) for utterance in utterances])
+    assign_units.main(tmp_path / "untimed.jsonl", book, out)
+    assert json.loads((tmp_path / "val.km.json").read_text())["words"] is None
+
+
+def test_an_official_checkpoint_is_imported_on_the_fly(corpus, model, tmp_path, monkeypatch):
+    from avspeech.models.files import load_model
+
+    official = tmp_path / "base.pt"
+    official.write_bytes(b"a checkpoint")
+    stub = ModuleType("avspeech.interop.avhubert")
+    stub.load_official = lambda path: load_model(model).train() if path == official else None
+    monkeypatch.setitem(sys.modules, "avspeech.interop.avhubert", stub)
+    for name, source in (("ours", model), ("theirs", official)):
+        book = tmp_path / f"{name}.safetensors"
+        fit_units.main(corpus / "train.jsonl", book, features="encoder", model=source, layer=2, num_units=6)
+        assign_units.main(corpus / "val.jsonl", book, tmp_path / f"{name}.km", model=source)
+    assert torch.equal(*(Codebook.load(tmp_path / f"{name}.safetensors").centroids_KF for name in ("ours", "theirs")))
+    assert (tmp_path / "ours.km").read_bytes() == (tmp_path / "theirs.km").read_bytes()
+    assert Codebook.load(tmp_path / "theirs.safetensors").features["model"] == "base.pt"
 
 
 def test_ids_with_folders_get_folders(corpus, tmp_path):

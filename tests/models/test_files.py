@@ -1,5 +1,7 @@
 """A model file gives back the same model, and says what is wrong with any other file."""
 
+import json
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -62,3 +64,43 @@ def test_the_header_names_no_path(tiny, tmp_path):
     with safe_open(str(tmp_path / "p.safetensors"), framework="pt") as file:
         assert str(tmp_path) not in str(file.metadata())
     assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+@torch.no_grad()
+def test_every_option_of_a_predictor_comes_back(tiny, inputs, tmp_path):
+    options = {"num_units": [6, 3], "unit_width": 8, "special_units": 4, "similarity": "dot", "temperature": 0.3}
+    model = ClusterPredictor(tiny, **options, supervised_blocks=(1,)).eval()
+    model.carried, model.source = {"their.key": torch.arange(3)}, {"updates": 7}
+    save_model(tmp_path / "p.safetensors", model)
+    again = load_model(tmp_path / "p.safetensors")
+    for one, other in zip(model(*inputs(6)).scores, again(*inputs(6)).scores, strict=True):
+        torch.testing.assert_close(other.logits, one.logits, rtol=0, atol=0)
+        assert (other.block, other.unit_set) == (one.block, one.unit_set)
+    assert again.num_units == (6, 3)
+    assert torch.equal(again.carried["their.key"], torch.arange(3))
+    assert again.source == {"updates": 7}
+    load_encoder(tmp_path / "p.safetensors", AVEncoder(tiny))
+
+
+@torch.no_grad()
+def test_a_model_file_of_the_first_format_still_opens(tiny, tmp_path):
+    """Before, the head's weights had other names and one number of units."""
+    model = ClusterPredictor(tiny, num_units=6)
+    save_model(tmp_path / "p.safetensors", model)
+    with safe_open(str(tmp_path / "p.safetensors"), framework="pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = json.loads(header["config"])
+    kept = ("encoder", "mask_features", "unit_width")
+    header = {
+        "format": "1",
+        "kind": "cluster_predictor",
+        "config": json.dumps({key: config[key] for key in kept} | {"num_units": 6}),
+    }
+    former = {"unit_head.embedding": "unit_embedding", "unit_head.project.weight": "unit_project.weight"}
+    former |= {"unit_head.project.bias": "unit_project.bias"}
+    save_file(
+        {former.get(name, name): tensor for name, tensor in weights.items()}, tmp_path / "old.safetensors", header
+    )
+    again = load_model(tmp_path / "old.safetensors")
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())

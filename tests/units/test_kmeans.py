@@ -49,7 +49,11 @@ def test_the_file_holds_centroids_and_what_they_are_of(tmp_path):
     copy = Codebook.load(tmp_path / "deep" / "book.safetensors")
     assert torch.equal(copy.centroids_KF, book.centroids_KF)
     assert copy.centroids_KF.dtype == torch.float32
+    copy.save(tmp_path / "copy.safetensors")
+    assert (tmp_path / "copy.safetensors").read_bytes() == (tmp_path / "deep" / "book.safetensors").read_bytes()
     assert copy.features == FEATURES
+    assert copy.fitting == book.fitting
+    assert (copy.fitting["num_vectors"], copy.fitting["random_state"]) == (240, 0)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["book.safetensors"]
 
 
@@ -62,6 +66,22 @@ def test_files_that_are_no_codebook_are_named_in_the_error(tmp_path):
     save_file({"centroids": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"other.safetensors is no codebook \(no codebook is marked"):
         Codebook.load(tmp_path / "other.safetensors")
+
+
+def test_a_codebook_of_before_has_no_fitting(tmp_path):
+    header = {"avspeech": "codebook", "features": "{}"}
+    save_file({"centroids": torch.zeros(2, 2)}, tmp_path / "old.safetensors", metadata=header)
+    assert Codebook.load(tmp_path / "old.safetensors").fitting == {}
+
+
+def test_squared_distances_are_to_the_unit_of_each_vector():
+    generator = torch.Generator().manual_seed(0)
+    centroids_KF, vectors_TF = torch.randn(7, 5, generator=generator), torch.randn(30, 5, generator=generator)
+    book = Codebook(centroids_KF, FEATURES)
+    distance_T = book.squared_distances(vectors_TF.numpy(), book.assign(vectors_TF))
+    torch.testing.assert_close(distance_T, torch.cdist(vectors_TF, centroids_KF).square().min(dim=1).values)
+    other_T = book.squared_distances(vectors_TF, torch.zeros(30, dtype=torch.int64))
+    torch.testing.assert_close(other_T, (vectors_TF - centroids_KF[0]).square().sum(dim=1))
 
 
 def test_vectors_that_do_not_fit_are_named_in_the_error():

@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 
-from avspeech.units.quality import frame_labels, unit_quality
+from avspeech.units.quality import UnitUse, frame_labels, unit_quality, unit_use
 
 
 def test_units_that_are_the_labels_are_perfect():
@@ -62,3 +62,12 @@ def test_a_frame_has_the_label_of_its_middle():
     assert frame_labels(spans, 10, 25)[-3:] == ["", "", ""]
     assert frame_labels([("a", 5.0, 6.0)], 3, 25) == ["", "", ""]
     assert frame_labels([], 2, 25, gap="sil") == ["sil", "sil"]
+
+
+def test_use_of_units():
+    even = unit_use([[0, 1], [2, 3, 3, 2, 1, 0], []])
+    assert (even.used, even.perplexity, even.entropy) == pytest.approx((4, 4, log(4)))
+    assert unit_use([[5, 5, 5]]) == UnitUse(1, 0, 1)
+    uneven = unit_use([[0, 0, 0, 1]])
+    assert uneven.entropy == pytest.approx(log(4) - 3 * log(3) / 4)
+    assert unit_use([[], []]) == UnitUse(0, 0, 1)

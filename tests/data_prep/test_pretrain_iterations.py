@@ -1,0 +1,541 @@
+"""A recipe of iterations: what it stands for, what it refuses, and that killing it changes nothing."""
+
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from jsonargparse import auto_cli
+from safetensors.torch import load_file
+
+from avspeech.data.manifest import read_manifest, read_units, write_manifest
+from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.files import load_model, save_model
+from avspeech.models.frontends import VideoConfig
+from avspeech.units.kmeans import Codebook
+from data_prep import dump_features, pretrain_iterations
+from data_prep.clip_vectors import checksum
+from data_prep.iterations import Recipe, RecipeError
+from data_prep.restartable_training import callbacks, last_sure_checkpoint, on_leash, read_curve, write_curve
+from data_prep.steps import Step, StepError, claim, run_step
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "data_prep/pretrain_iterations.py"
+RECIPES = ROOT / "configs/iterations"
+SIZES = {
+    "width": 16,
+    **{"depth": 1, "num_heads": 2, "ffn_width": 32, "position_kernel": 7, "position_groups": 4, "layer_drop": 0.2},
+    "video": {"shrink": 4, "stem_kernel": 5, "stem_width": 4, "widths": [4, 8], "blocks": [1, 1]},
+}
+HIDE_FEATURES = {"overrides": {"model.init_args.masking.on": "features", "model.init_args.p_drop": 0.0}}
+
+
+def tiny(corpus, layers=(1,), **more):
+    """Return a recipe of MFCC units and then one iteration for each layer, which trains in a second each."""
+    iterations = [{"features": {"kind": "mfcc", "rate": 100}, "num_units": 6, "training": HIDE_FEATURES}]
+    for layer in layers:
+        iterations.append({"features": {"kind": "encoder", "layer": layer}, "num_units": 8, "percent": 0.8})
+    return {
+        "train": f"{corpus}/train.jsonl",
+        "val": f"{corpus}/val.jsonl",
+        "checkpoint_every": 4,
+        "training": {
+            "configs": [f"{ROOT}/configs/{name}.yaml" for name in ("pretrain/toy", "data/toy", "trainer/cpu")],
+            "overrides": {
+                "model.init_args.encoder": SIZES,
+                "data.init_args.noise": {"probability": 0.5, "snr_db": [0, 10], "num_voices": [2, 3]},
+                "trainer": {"max_steps": 18, "val_check_interval": 4, "log_every_n_steps": 3},
+            },
+        },
+        "iterations": iterations,
+        **more,
+    }
+
+
+def written(tmp_path, recipe):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
+
+
+# What a recipe stands for
+
+
+def sequence(recipe):
+    return [(one.features.kind, one.features.rate, one.features.layer, one.num_units) for one in recipe.iterations]
+
+
+def test_the_papers_recipe_is_the_papers(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    recipe = Recipe.read(RECIPES / "lrs3_base.yaml")
+    assert sequence(recipe) == [
+        ("mfcc", 100, None, 100),
+        ("encoder", 25, 9, 100),
+        ("encoder", 25, 12, 500),
+        ("encoder", 25, 12, 1000),
+        ("encoder", 25, 12, 2000),
+    ]
+    settings = [recipe.settings(number) for number in range(5)]
+
+    def column(name):
+        return [one.get(name) for one in settings]
+
+    model, optimizer = "model.init_args", "model.init_args.optimizer"
+    assert column(f"{model}.masking.on") == 4 * ["features"] + ["input"]
+    assert column(f"{model}.masking.audio_fraction") == 5 * [0.8]
+    assert column(f"{model}.masking.audio_span") == 5 * [10]
+    assert (settings[4][f"{model}.masking.video_fraction"], settings[4][f"{model}.masking.video_span"]) == (0.3, 5)
+    assert column(f"{model}.p_drop") == 4 * [0.0] + [0.5]
+    assert column(f"{optimizer}.lr") == 5 * [5e-4]
+    assert column(f"{model}.schedule.warmup_steps") == 5 * [32_000]
+    assert column("trainer.max_steps") == 5 * [400_000]
+    assert column("data.init_args.batches.longest") == 5 * [500]
+    assert column("seed_everything") == 5 * [1337]
+    assert [one.percent for one in recipe.iterations] == 5 * [0.1]
+    assert {one.init_from for one in recipe.iterations} == {None}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_command_line_comes_to_the_same_as_the_settings(path, monkeypatch):
+    """What marks record is what jsonargparse makes of files and overrides, in the order that they are given."""
+    from avspeech.train import main
+
+    monkeypatch.chdir(ROOT)
+    recipe = Recipe.read(path)
+    for number in (0, 4):
+        arguments = [*recipe.training_arguments(number), f"--model.init_args.num_units={7 + number}"]
+        arguments += ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
+        with torch.device("meta"):
+            cli = main([*arguments, "--trainer.precision=null", "--trainer.logger=false"], run=False)
+        settings = recipe.settings(number)
+        assert cli.model.masking.on == settings["model.init_args.masking.on"] == ("features", "input")[number > 0]
+        assert cli.model.p_drop == settings.get("model.init_args.p_drop", 0.5)
+        assert cli.model.model.encoder.config.width == settings["model.init_args.encoder.width"]
+        assert cli.model.model.encoder.config.depth == settings["model.init_args.encoder.depth"]
+        assert cli.model.optimizer_config.lr == settings["model.init_args.optimizer.lr"]
+        assert cli.trainer.max_steps == settings["trainer.max_steps"]
+        assert cli.datamodule.batches.max_frames == settings["data.init_args.batches.max_frames"]
+        assert cli.model.model.num_units == (7 + number,)
+
+
+def test_later_files_and_overrides_win(tmp_path):
+    for name, lr in (("common", 1.0), ("own", 3.0)):
+        values = {"model": {"init_args": {"optimizer": {"lr": lr}, name: True}}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    name = "model.init_args.optimizer.lr"
+    common = {"configs": [f"{tmp_path}/common.yaml"], "overrides": {name: 2.0}}
+    own = {"configs": [f"{tmp_path}/own.yaml"], "overrides": {"model": {"init_args": {"optimizer": {"lr": "4e-3"}}}}}
+    recipe = tiny("nowhere")
+    recipe["training"] = common
+    recipe["iterations"] = [{"features": {"kind": "mfcc"}, "num_units": 3, "training": part} for part in ({}, own)]
+    recipe["iterations"].append(recipe["iterations"][1] | {"training": {"configs": own["configs"]}})
+    recipe["iterations"][0]["training_seed"] = 5
+    read = Recipe.read(written(tmp_path, recipe))
+    assert [read.settings(number)[name] for number in range(3)] == [2.0, "4e-3", 3.0]
+    assert read.training_arguments(1) == [
+        f"--config={tmp_path}/common.yaml",
+        f"--{name}=2.0",
+        f"--config={tmp_path}/own.yaml",
+        f"--{name}=4e-3",
+    ]
+    seeds = ["--seed_everything=5", "--model.init_args.seed=5", "--data.init_args.seed=5"]
+    assert read.training_arguments(0)[-3:] == seeds
+    assert read.settings(2)["model.init_args.common"] is True
+
+
+def changed(recipe, *path, value):
+    """Return the recipe with one value set, ``path`` being keys and positions."""
+    recipe = json.loads(json.dumps(recipe))
+    inner = recipe
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["iteratoins"], 3, r"the recipe has no key iteratoins; known are iterations, train"),
+        (["iterations", 1, "features", "layr"], 3, r"iterations\[1\]\.features has no key layr"),
+        (["iterations", 1, "num_units"], "many", r"iterations\[1\]\.num_units is 'many', wanted a whole number"),
+        (["iterations", 0, "percent"], True, r"iterations\[0\]\.percent is True, wanted a number"),
+        (["iterations", 0, "percent"], 10, r"iterations\[0\]\.percent=10\.0 must be a share"),
+        (["iterations", 0, "features"], {"kind": "fbank"}, r"iterations\[0\]\.features\.kind is 'fbank', wanted one"),
+        (["iterations", 0, "features"], {"rate": 25}, r"iterations\[0\]\.features lacks the key kind"),
+        (["iterations", 0, "features", "rate"], 50, r"iterations\[0\]\.features\.rate=50"),
+        (["iterations", 1, "features", "layer"], None, r"iterations\[1\]\.features\.layer=None with kind encoder"),
+        (["iterations", 0, "features"], {"kind": "encoder", "layer": 1}, r"features\.kind is encoder, and there is no"),
+        (["iterations", 1, "init_from"], "start", r"iterations\[1\]\.init_from is start, and the recipe has no"),
+        (["iterations", 0, "init_from"], "previous", r"iterations\[0\]\.init_from is previous, and there is no model"),
+        (["iterations"], [], r"iterations is empty"),
+        (["iterations", 0], 5, r"iterations\[0\] is 5, wanted keys and values"),
+        (["training", "configs"], "a.yaml", r"training\.configs is 'a\.yaml', wanted a list"),
+        (["training", "overrides", "data.init_args.train"], "x", r"training\.overrides\.data\.init_args\.train is set"),
+        (["training", "overrides", "trainer", "logger"], False, r"training\.overrides\.trainer\.logger is set by"),
+        (["checkpoint_every"], 0, r"checkpoint_every=0 must be at least 1"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path, path, value, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.read(written(tmp_path, changed(tiny("nowhere"), *path, value=value)))
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"missing\.yaml cannot be read"):
+        Recipe.read(tmp_path / "missing.yaml")
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    with pytest.raises(RecipeError, match="the recipe is"):
+        Recipe.read(tmp_path / "list.yaml")
+    recipe = Recipe.read(written(tmp_path, changed(tiny("nowhere"), "training", "configs", 1, value="gone.yaml")))
+    with pytest.raises(RecipeError, match=r"training\.configs names gone\.yaml, which cannot be read"):
+        recipe.settings(0)
+
+
+# Steps and their marks
+
+
+@pytest.fixture
+def step(tmp_path):
+    """Return a step that copies the words of its recipe into a file, and the list of what it wrote."""
+    wrote = []
+
+    def make(**made_from):
+        def act():
+            wrote.append(made_from)
+            (tmp_path / "out.txt").write_text(str(made_from))
+
+        return Step("copy", tmp_path / "copy.json", made_from, (tmp_path / "out.txt",), act, tmp_path / "partial")
+
+    return make, wrote
+
+
+def test_a_step_is_done_once_and_refuses_what_differs(step, tmp_path):
+    make, wrote = step
+    run_step(make(lr=0.1, deep={"units": 5}))
+    run_step(make(lr=0.1, deep={"units": 5}))
+    assert wrote == [{"lr": 0.1, "deep": {"units": 5}}]
+    with pytest.raises(StepError, match=r"copy in .* deep\.units was 5, is now 6; more was null, is now 1\. Take the"):
+        run_step(make(lr=0.1, deep={"units": 6}, more=1))
+    (tmp_path / "out.txt").unlink()
+    run_step(make(lr=0.2))  # nothing is there to be mixed with
+    assert wrote[1:] == [{"lr": 0.2}]
+
+
+def test_a_step_that_was_stopped_is_done_again_and_one_that_goes_on_refuses_what_differs(step, tmp_path):
+    make, wrote = step
+
+    def killed():
+        (tmp_path / "out.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_step(replace(make(lr=0.1), act=killed))
+    (tmp_path / "partial").mkdir()
+    run_step(make(lr=0.3))
+    assert wrote == [{"lr": 0.3}]
+    with pytest.raises(KeyboardInterrupt):
+        run_step(replace(make(lr=0.3), makes=(tmp_path / "other",), act=killed))
+    (tmp_path / "partial" / "checkpoint").touch()
+    with pytest.raises(StepError, match=r"lr was 0\.3, is now 0\.4"):
+        run_step(make(lr=0.4))
+    run_step(make(lr=0.3))
+    assert wrote[1:] == [{"lr": 0.3}]
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.steps.PATIENCE_S", 0.1)
+    with claim(tmp_path), pytest.raises(SystemExit, match="another run works in"), claim(tmp_path):
+        pass
+    with claim(tmp_path):
+        pass
+
+
+def test_training_goes_on_from_a_checkpoint_that_something_later_was_reported_after(tmp_path):
+    def report(*updates):
+        with (tmp_path / "curve.jsonl").open("a") as file:
+            file.writelines(json.dumps({"update": update, "loss": update / 10}) + "\n" for update in updates)
+
+    assert last_sure_checkpoint(tmp_path) is None
+    (tmp_path / "checkpoints").mkdir()
+    for update in (8, 12, 100):
+        (tmp_path / f"checkpoints/step={update}.ckpt").touch()
+    report(3, 6)
+    assert last_sure_checkpoint(tmp_path) is None
+    report(9, 12)
+    assert last_sure_checkpoint(tmp_path).name == "step=8.ckpt"
+    report(15)
+    assert last_sure_checkpoint(tmp_path).name == "step=12.ckpt"
+
+
+def test_a_curve_is_joined_over_restarts(tmp_path):
+    lines = [{"update": 2, "a": 1.0}, {"update": 4, "a": 2.0}, {"update": 2, "b": 5.0}, {"update": 4, "a": 3.0}]
+    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"update": 6, "a')
+    assert read_curve(tmp_path) == {2: {"a": 1.0, "b": 5.0}, 4: {"a": 3.0}}
+    write_curve(tmp_path)
+    assert (tmp_path / "curve.csv").read_text().split() == ["update,a,b", "2,1.0,5.0", "4,3.0,"]
+
+
+def test_checkpoints_of_the_configurations_give_way_to_ours(tmp_path):
+    theirs = [{"class_path": "ModelCheckpoint"}, {"class_path": "LearningRateMonitor"}]
+    kept, ours = callbacks(tmp_path, {"trainer.callbacks": theirs}, 7)
+    assert kept == theirs[1]
+    assert ours["init_args"]["every_n_train_steps"] == 7
+    assert len(callbacks(tmp_path, {}, 7)) == 1
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Let the commands of a run be calls: no process has to import everything anew."""
+    from avspeech.train import main as train
+
+    @contextlib.contextmanager
+    def call(command, log, lock):
+        with contextlib.redirect_stdout(log):
+            if command[1].endswith("dump_features.py"):
+                auto_cli(dump_features.main, args=command[2:])
+            else:
+                assert command[1:3] == ["-m", "avspeech.train"]
+                train(command[3:])
+        yield SimpleNamespace(wait=lambda timeout=None: 0, returncode=0)
+
+    for module in ("restartable_training", "pretrain_iterations"):
+        monkeypatch.setattr(f"data_prep.{module}.on_leash", call)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Let a training leave a random model; return the arguments that each was given."""
+    given = []
+
+    def training(folder, arguments, settings, checkpoint_every, lock):
+        given.append(arguments)
+        save(folder, len(given))
+        (folder / "curve.csv").touch()
+
+    monkeypatch.setattr("data_prep.pretrain_iterations.run_training", training)
+    return given
+
+
+def save(folder, seed):
+    torch.manual_seed(seed)
+    sizes = SIZES | {"video": VideoConfig(**SIZES["video"]), "depth": 2}
+    save_model(folder / "model.safetensors", ClusterPredictor(EncoderConfig(**sizes), num_units=4))
+    return folder / "model.safetensors"
+
+
+def test_features_come_from_the_previous_model_or_the_start(corpus, tmp_path, untrained):
+    origin = save(tmp_path / "start", seed=7)
+    recipe = tiny(corpus, layers=(1, 2), start=str(origin))
+    recipe["iterations"][0] = {"features": {"kind": "encoder", "layer": 2}, "num_units": 5, "init_from": "start"}
+    recipe["iterations"][2]["init_from"] = "previous"
+    run = tmp_path / "run"
+    pretrain_iterations.main(written(tmp_path, recipe), run)
+    models = [origin, *(run / f"iteration{number}/training/model.safetensors" for number in (1, 2, 3))]
+    for number, layer in enumerate((2, 1, 2)):
+        features = Codebook.load(run / f"iteration{number + 1}/units/codebook.safetensors").features
+        assert (features["layer"], features["model_sha256"]) == (layer, checksum(models[number]))
+    begun = [[one.split("=", 1)[1] for one in given if "init_from" in one] for given in untrained]
+    assert begun == [[str(origin)], [], [str(models[2])]]
+    units = [[one.rsplit("=", 1)[1] for one in given if "num_units" in one] for given in untrained]
+    assert units == [["5"], ["8"], ["8"]]
+
+    again = changed(recipe, "iterations", 2, "num_units", value=9)
+    with pytest.raises(StepError, match=r"iteration 3, fit units in .*: num_units was 8, is now 9"):
+        pretrain_iterations.main(written(tmp_path, again), run)
+    write_manifest(tmp_path / "fewer.jsonl", read_manifest(corpus / "train.jsonl")[:-1])
+    with pytest.raises(StepError, match=r"iteration 1, fit units .* train_sha256 was"):
+        pretrain_iterations.main(written(tmp_path, recipe), run, train=tmp_path / "fewer.jsonl")
+    save(tmp_path / "start", seed=8)
+    with pytest.raises(StepError, match=r"features\.model_sha256 was"):
+        pretrain_iterations.main(written(tmp_path, recipe), run)
+    assert len(untrained) == 3
+
+
+def test_units_are_the_same_through_a_dump_in_shards(corpus, tmp_path, untrained, in_process):
+    origin = save(tmp_path / "start", seed=7)
+    recipe = tiny(corpus, layers=(), start=str(origin), max_frames=60)
+    recipe["iterations"][0] = {"features": {"kind": "encoder", "layer": 2}, "num_units": 5}
+    for name, more in (("spot", {}), ("dumped", {"dump": {"shards": 3, "devices": ["cpu"]}})):
+        pretrain_iterations.main(written(tmp_path, recipe | more), tmp_path / name)
+    for name in ("train.km", "val.km", "codebook.safetensors"):
+        spot, dumped = (tmp_path / run / "iteration1/units" / name for run in ("spot", "dumped"))
+        assert spot.read_bytes() == dumped.read_bytes()
+    assert not (tmp_path / "dumped/iteration1/units/features").exists()
+
+
+def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, untrained, monkeypatch):
+    origin = save(tmp_path / "theirs", seed=7)
+    stub = ModuleType("avspeech.interop.avhubert")
+    stub.load_official = lambda path: load_model(origin)
+    monkeypatch.setitem(sys.modules, "avspeech.interop.avhubert", stub)
+    (tmp_path / "official.pt").write_bytes(b"a checkpoint")
+    recipe = tiny(corpus, layers=(), start=f"{tmp_path}/official.pt")
+    recipe["iterations"] = [{"features": {"kind": "encoder", "layer": 1}, "num_units": 5, "init_from": "start"}]
+    pretrain_iterations.main(written(tmp_path, recipe), tmp_path / "run")
+    model = tmp_path / "run/start/model.safetensors"
+    assert f"--model.init_args.init_from={model}" in untrained[0]
+    features = Codebook.load(tmp_path / "run/iteration1/units/codebook.safetensors").features
+    assert features["model_sha256"] == checksum(model)
+    assert load_file(model).keys() == load_file(origin).keys()
+
+
+# Killing it
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from data_prep.restartable_training import on_leash
+child = "import os, subprocess, sys, time; print(os.getpid(), flush=True);" \
+    "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True); time.sleep(60)"
+with open(sys.argv[1], "w") as log, open(sys.argv[1] + ".lock", "w") as lock:
+    with on_leash([sys.executable, "-c", child], log, lock) as process:
+        process.wait()
+"""
+
+
+def test_whatever_is_on_a_leash_dies_with_its_starter(tmp_path):
+    log = tmp_path / "log.txt"
+    process = subprocess.Popen([sys.executable, "-c", PARENT, log], cwd=ROOT)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") == 3, process)
+    child, grandchild = map(int, log.read_text().split("\n")[1:3])
+    assert {child, grandchild} <= set(kill(process))
+
+
+@pytest.mark.parametrize(("code", "status"), [("print('done')", 0), ("raise SystemExit(3)", 3)])
+def test_a_command_on_a_leash_ends_with_its_own_status(tmp_path, code, status):
+    with (tmp_path / "log.txt").open("w") as log, (tmp_path / "lock").open("w") as lock:
+        with on_leash([sys.executable, "-c", code], log, lock) as process:
+            assert process.wait() == status
+        with on_leash([sys.executable, "-c", "import time; time.sleep(60)"], log, lock) as process:
+            pass
+        assert process.returncode == -signal.SIGKILL
+    assert ("done" in (tmp_path / "log.txt").read_text().split("\n")) == (status == 0)
+
+
+@pytest.fixture
+def quick(pytestconfig, monkeypatch):
+    """Let child processes share bytecode: without any, each of them spends ten seconds compiling."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(pytestconfig.cache.mkdir("bytecode")))
+
+
+def start(recipe, run):
+    log = (run.parent / f"{run.name}.log").open("a")
+    return subprocess.Popen([sys.executable, SCRIPT, recipe, f"--run={run}"], cwd=ROOT, stdout=log, stderr=log)
+
+
+def wait_until(true, process, limit_s=120):
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert process.poll() is None, "the run has ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children_of(process):
+    """Return the ids of all descendants of a process."""
+    children = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(path.parent.name))
+    found, waiting = [], [process.pid]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found += new
+        waiting += new
+    return found
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill(process):
+    """Kill a run as nobody can prevent, and see its children go by themselves."""
+    children = children_of(process)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(is_running(pid) for pid in children):
+        assert time.monotonic() < deadline, "a child outlived its parent"
+        time.sleep(0.01)
+    return children
+
+
+def assert_same(killed, whole, count):
+    for number in range(1, count + 1):
+        one, other = killed / f"iteration{number}", whole / f"iteration{number}"
+        for name in ("units/train.km", "units/val.km", "training/curve.csv"):
+            assert (one / name).read_bytes() == (other / name).read_bytes(), f"{name} of iteration {number}"
+        books = [Codebook.load(folder / "units/codebook.safetensors") for folder in (one, other)]
+        assert torch.equal(books[0].centroids_KF, books[1].centroids_KF)
+        assert books[0].fitting == books[1].fitting
+        weights = [load_file(folder / "training/model.safetensors") for folder in (one, other)]
+        assert weights[0].keys() == weights[1].keys()
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_that_was_killed_ends_as_if_it_had_not(corpus, tmp_path, quick, request):
+    recipe = written(tmp_path, tiny(corpus))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process, training = start(recipe, killed), killed / "iteration1/training"
+    wait_until(lambda: max(read_curve(training), default=0) >= 9, process)
+    assert len(kill(process)) >= 2
+    assert max(read_curve(training)) < 18
+    pretrain_iterations.main(recipe, killed)
+    assert "step=" in (training / "log.txt").read_text().split("--ckpt_path=")[1][:200]  # it did go on, not start over
+    request.getfixturevalue("in_process")
+    pretrain_iterations.main(recipe, whole)
+    assert_same(killed, whole, 2)
+
+    rows = read_curve(whole / "iteration2/training")
+    assert [update for update in rows if "val/loss" in rows[update]] == [4, 8, 12, 16]
+    assert [update for update in rows if "train/loss" in rows[update]] == [3, 6, 9, 12, 15, 18]
+    units = read_units(whole / "iteration1/units/train.km")
+    frames = [utterance.num_frames for utterance in read_manifest(corpus / "train.jsonl")]
+    assert np.abs(np.array([len(row) / 4 for row in units]) - frames).max() < 1
+    summary = json.loads((whole / "summary.json").read_text())["iterations"]
+    assert [one["num_units"] for one in summary] == [6, 8]
+    for one in summary:
+        assert one["units"]["val"]["words"]["pnmi"] > 0
+        assert {"val/masked_accuracy", "val/majority_share", "val/loss", "train/loss"} <= set(one["training"])
+        assert one["wall_s"].keys() == {"fit", "assign_train", "assign_val", "train"}
+    again = changed(tiny(corpus), "training", "overrides", "model.init_args.optimizer.lr", value=0.002)
+    with pytest.raises(StepError, match=r"iteration 1, train in .*lr was 0\.001, is now 0\.002"):
+        pretrain_iterations.main(written(tmp_path, again), whole)
+
+
+@pytest.mark.slow
+def test_five_iterations_killed_three_times_end_as_if_they_had_not_been(corpus, tmp_path, quick):
+    recipe = written(tmp_path, tiny(corpus, layers=(1, 1, 1, 1)))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    begin = time.monotonic()
+    pretrain_iterations.main(recipe, whole)
+    lasted_s = time.monotonic() - begin
+    moments = random.Random(0)
+    for _ in range(3):
+        process = start(recipe, killed)
+        time.sleep(moments.uniform(0.1, 0.4) * lasted_s)
+        if process.poll() is None:
+            kill(process)
+    assert start(recipe, killed).wait() == 0
+    assert_same(killed, whole, 5)
