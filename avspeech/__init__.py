@@ -11,6 +11,7 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     units/               vectors                  -> a k-means codebook, ``units_T``
     data/                a manifest               -> ``AVBatch``
     models/              a batch                  -> ``memory_BTD``, ``logits_BTK``, ``logits_BLV``
+    interop/             an official checkpoint   -> our model with those weights, and back
     objectives/          logits, targets, masks   -> loss and accuracy
     decoding/            model, memory            -> hypotheses
     evaluation/          references, hypotheses   -> error rates, intervals, report
@@ -18,7 +19,7 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     train, evaluate      the verbs: ``python -m avspeech.train``, ``python -m avspeech.evaluate``
 
 Tensors carry their axes as a suffix: B utterance, S sample at 16 kHz, A acoustic frame at 100 Hz, T frame at 25 Hz,
-F feature, H W pixels, D width, N head, L text token, V vocabulary, K unit, M selected positions.
+F feature, H W pixels, D width, N head, L text token, V vocabulary, K unit, J unit set, M selected positions.
 """
 
 from importlib import import_module
@@ -37,6 +38,7 @@ _HOME = {
     "write_manifest": "avspeech.data.manifest",
     "load_model": "avspeech.models.files",
     "save_model": "avspeech.models.files",
+    "load_official": "avspeech.interop.avhubert",
 }
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from avspeech.interop.avhubert_keys import UNUSED_BY_RECOGNIZERS, WRAPPER, predictor_keys, recognizer_keys
 from avspeech.interop.avhubert_sizes import (
     check_settings,
+    complete,
     decoder_config,
     encoder_config,
     official_decoder,
@@ -102,7 +103,7 @@ def import_checkpoint(
 
 
 def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) -> ClusterPredictor:
-    sizes, state = cfg["model"], file["model"]
+    sizes, state = complete(cfg["model"]), file["model"]
     check_settings(sizes)
     encoder = encoder_config(sizes)
     keys = predictor_keys(encoder)
@@ -140,10 +141,10 @@ def _import_finetuned(
     dictionary: str | Path | None,
     sentencepiece: str | Path | None,
 ) -> Recognizer:
-    tuned, state = cfg["model"], file["model"]
-    if not isinstance(tuned.get("w2v_args"), dict):
+    tuned, state = complete(cfg["model"]), file["model"]
+    if not isinstance(tuned.get("w2v_args"), dict) or not isinstance(tuned["w2v_args"].get("model"), dict):
         raise ValueError("its cfg.model.w2v_args is empty; the sizes of the encoder should stand there")
-    sizes = tuned["w2v_args"]["model"]
+    sizes = complete(tuned["w2v_args"]["model"])
     check_settings(sizes)
     check_settings(tuned)
     encoder, decoder = encoder_config(sizes, tuned), decoder_config(tuned)

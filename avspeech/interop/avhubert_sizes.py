@@ -27,6 +27,53 @@ _SUPPORTED_DECODER: dict[str, tuple[Any, ...]] = {
 }
 
 
+_PRETRAINED_DEFAULTS: dict[str, Any] = {
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+    "dropout_input": 0.0,
+    "encoder_layerdrop": 0.0,
+    "final_dim": 0,
+    "untie_final_proj": False,
+    "layer_norm_first": False,
+    "logit_temp": 0.1,
+    "feature_grad_mult": 1.0,
+    "conv_pos": 128,
+    "conv_pos_groups": 16,
+    "sim_type": "cosine",
+    "audio_feat_dim": 104,
+    "modality_fuse": "concat",
+    "masking_type": "input",
+}
+_FINETUNED_DEFAULTS: dict[str, Any] = {
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "dropout_input": 0.0,
+    "layerdrop": 0.0,
+    "feature_grad_mult": 0.0,
+    "decoder_embed_dim": 768,
+    "decoder_ffn_embed_dim": 3072,
+    "decoder_layers": 6,
+    "decoder_attention_heads": 4,
+    "decoder_dropout": 0.0,
+    "decoder_attention_dropout": 0.0,
+    "decoder_activation_dropout": 0.0,
+    "decoder_normalize_before": False,
+    "share_decoder_input_output_embed": False,
+}
+
+
+def complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return ``cfg.model`` with what it leaves out filled in, as the official loader fills it from its own defaults."""
+    tuned = settings.get("_name") == "av_hubert_seq2seq"
+    return (_FINETUNED_DEFAULTS if tuned else _PRETRAINED_DEFAULTS) | settings
+
+
 def check_settings(settings: dict[str, Any]) -> None:
     """Refuse a configuration that asks for what we do not build.
 
@@ -50,7 +97,7 @@ def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -
         sizes: ``cfg.model`` of the pre-training.
         tuned: ``cfg.model`` of the fine-tuning, whose dropout replaces that of the pre-training.
     """
-    chosen = tuned or sizes
+    chosen = tuned if tuned is not None else sizes
     layer_drop = tuned["layerdrop"] if tuned is not None else sizes["encoder_layerdrop"]
     return EncoderConfig(
         width=sizes["encoder_embed_dim"],
@@ -60,7 +107,7 @@ def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -
         pre_norm=bool(sizes["layer_norm_first"]),
         audio_features=sizes["audio_feat_dim"],
         video=VideoConfig(activation=sizes.get("resnet_relu_type", "prelu")),
-        fusion=sizes.get("modality_fuse", "concat"),
+        fusion=sizes["modality_fuse"],
         position_kernel=sizes["conv_pos"],
         position_groups=sizes["conv_pos_groups"],
         dropout=float(chosen["dropout"]),
@@ -68,7 +115,7 @@ def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -
         activation_dropout=float(chosen["activation_dropout"]),
         input_dropout=float(chosen["dropout_input"]),
         layer_drop=float(layer_drop),
-        frontend_grad_scale=float(chosen.get("feature_grad_mult", 1.0)),
+        frontend_grad_scale=float(chosen["feature_grad_mult"]),
     )
 
 

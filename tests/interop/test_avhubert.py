@@ -140,6 +140,15 @@ def test_the_model_file_names_no_path_of_the_author(tmp_path):
     assert load_model(tmp_path / "ours.safetensors").source["updates"] == 400000
 
 
+def test_what_a_configuration_leaves_out_has_the_official_default(tmp_path):
+    _, official = pretrained(POST_NORM)
+    for name in ("layer_norm_first", "logit_temp", "masking_type", "modality_fuse", "resnet_relu_type"):
+        del official["cfg"]["model"][name]
+    torch.save(official, tmp_path / "official.pt")
+    model = load_official(tmp_path / "official.pt")
+    assert (model.encoder.config.pre_norm, model.temperature, model.mask_features) == (False, 0.1, False)
+
+
 def rename(official):
     official["model"]["post_extract_projection.weight"] = official["model"].pop("post_extract_proj.weight")
 
@@ -164,6 +173,10 @@ def sub_encoder(official):
     official["cfg"]["model"]["sub_encoder_layers"] = 2
 
 
+def tied_heads(official):
+    del official["cfg"]["model"]["untie_final_proj"]
+
+
 def no_config(official):
     del official["cfg"]
 
@@ -177,6 +190,7 @@ def no_config(official):
         (another_size, r"blocks\.0\.ffn\.inner\.weight has \(48, 32\), its configuration says \(50, 32\)"),
         (another_activation, "its activation_fn is 'relu'; this import knows 'gelu'"),
         (sub_encoder, "its sub_encoder_layers is 2"),
+        (tied_heads, "its untie_final_proj is False"),
         (no_config, "wanted fairseq's 'cfg' and 'model'"),
     ],
 )
