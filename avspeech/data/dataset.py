@@ -148,7 +148,7 @@ class AVDataset(Dataset[Sample | None]):
         tokenizer: None gives no tokens (pre-training).
         units: unit sets in the utterances' order; none for fine-tuning.
         augment: None loads as evaluation does: centre crop, whole clip, no draws.
-        noise: added to the audio when augmenting.
+        noise: added to the audio; without ``augment`` the same in every epoch.
         spans: word spans when augmenting.
         clip_size: pixels on a side of the crop.
         seed: of augmentation.
@@ -224,9 +224,9 @@ class AVDataset(Dataset[Sample | None]):
         utterance = self.utterances[index]
         streams = self._decode(index)
         rng = np.random.default_rng((self.seed, key.epoch, index))
+        if self.noise is not None and streams.audio_S is not None:
+            streams.audio_S = self.noise(streams.audio_S, rng, utterance.speaker, utterance.id)
         if self.augment is not None:
-            if self.noise is not None and streams.audio_S is not None:
-                streams.audio_S = self.noise(streams.audio_S, rng, utterance.speaker, utterance.id)
             self._cut_words(streams, utterance, key.step, rng)
         return self._shorten(self._sample(utterance, streams, rng), key, rng)
 

@@ -150,3 +150,12 @@ def test_what_the_manifest_lacks_is_named(utterances, tokenizer_file):
         AVDataset([replace(utterances[0], words=None)], augment=AugmentConfig(), spans=SPANS)
     with pytest.raises(ManifestError, match="2 unit sequences for 12"):
         AVDataset(utterances, units=[UnitSet([[1], [2]])])
+
+
+def test_validation_noise_is_heard_and_is_the_same_every_time(utterances):
+    """It was added only where clips were augmented, which validation never does."""
+    noise = TrainingNoise(NoiseConfig(probability=1.0, kinds=("white",)))
+    clean, noisy = AVDataset(utterances)[0], AVDataset(utterances, noise=noise)
+    assert not torch.allclose(noisy[0].audio_TF, clean.audio_TF)
+    assert torch.equal(noisy[0].audio_TF, noisy[0].audio_TF)
+    assert torch.equal(noisy[0].video_THW, clean.video_THW)
