@@ -2,23 +2,32 @@
 
     python data_prep/assign_units.py data/grid/train.jsonl runs/units/mfcc100.safetensors data/grid/train.km
 
-Reads   Utterance lines (avspeech/data/manifest.py), their streams, a codebook and the model that it was made with.
-Writes  OUT.km, one line of units per utterance in the manifest's order (AV-HuBERT's format), and OUT.km.failures.jsonl.
+Reads   Utterance lines (avspeech/data/manifest.py), their streams, a codebook and the model that it was made with; or,
+        with ``--dump``, what dump_features.py wrote.
+Writes  OUT.km, one line of units per utterance in the manifest's order (AV-HuBERT's format); OUT.km.json, what the
+        units are and how good; and OUT.km.failures.jsonl.
         A clip that cannot be read keeps its place as an empty line, which training takes as "no targets".
 Stop it and start it again: it starts over; OUT.km appears only when whole.
 
 Prints how much the units tell about the words (avspeech/units/quality.py) where the manifest has word times.
 """
 
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from jsonargparse import auto_cli
 
 from avspeech.data.manifest import Utterance, read_manifest
-from avspeech.units.kmeans import Codebook
-from avspeech.units.quality import frame_labels, unit_quality
-from data_prep.dump_features import extract_each, make_extractor, needed_fields, report_failures
+from avspeech.units.kmeans import CHUNK, Codebook
+from avspeech.units.quality import UnitQuality, frame_labels, unit_quality, unit_use
+from data_prep.clip_vectors import checksum, extract_each, open_source, plan
+from data_prep.dump_features import report_failures
 
 
 def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
@@ -32,21 +41,51 @@ def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
     return units[:: rate // wanted]
 
 
-def print_quality(utterances: list[Utterance], units: list[list[int]], rate: int) -> None:
-    """Print PNMI and purities against words, silence counting as a word, if any clip has word times."""
+def assign_each(
+    clips: Iterable[tuple[int, np.ndarray | None, str]], book: Codebook
+) -> Iterator[tuple[int, list[int], float, str]]:
+    """Yield an utterance's number, units, summed squared distance and why there are none; many clips at once.
+
+    Args:
+        clips: as ``extract_each`` yields them.
+        book: on the device that compares.
+    """
+    waiting: list[tuple[int, np.ndarray]] = []
+    for index, vectors_TF, why in clips:
+        if vectors_TF is None:
+            yield index, [], 0.0, why
+            continue
+        waiting.append((index, vectors_TF))
+        if sum(len(vectors) for _, vectors in waiting) >= CHUNK:
+            yield from _assign_together(waiting, book)
+            waiting = []
+    yield from _assign_together(waiting, book)
+
+
+def _assign_together(
+    clips: Sequence[tuple[int, np.ndarray]], book: Codebook
+) -> Iterator[tuple[int, list[int], float, str]]:
+    if not clips:
+        return
+    vectors_MF = np.concatenate([vectors for _, vectors in clips])
+    units_M = book.assign(vectors_MF)
+    distance_M = book.squared_distances(vectors_MF, units_M)
+    lengths = [len(vectors) for _, vectors in clips]
+    for (index, _), units_T, distance_T in zip(clips, units_M.split(lengths), distance_M.split(lengths), strict=True):
+        yield index, units_T.tolist(), float(distance_T.double().sum()), ""
+
+
+def quality_of(utterances: Sequence[Utterance], units: Sequence[list[int]], rate: int) -> UnitQuality | None:
+    """Return PNMI and purities against words, silence counting as a word; None where no clip has word times."""
     timed = [
         (utterance.words, row) for utterance, row in zip(utterances, units, strict=True) if utterance.words and row
     ]
     if not timed:
-        return
+        return None
     labels = [
         frame_labels([(word.text, word.start_s, word.end_s) for word in words], len(row), rate) for words, row in timed
     ]
-    quality = unit_quality([row for _, row in timed], labels)
-    print(
-        f"against words, over {quality.num_frames} frames of {len(timed)} clips: PNMI {quality.pnmi:.3f}, "
-        f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
-    )
+    return unit_quality([row for _, row in timed], labels)
 
 
 def main(
@@ -55,6 +94,8 @@ def main(
     out: Path,
     rate: Literal[25, 100] | None = None,
     model: Path | None = None,
+    dump: Path | None = None,
+    max_frames: int | None = None,
     device: str = "cpu",
     max_failed: float = 0.02,
 ) -> None:
@@ -65,34 +106,62 @@ def main(
         codebook: from fit_units.py.
         out: the .km file to write.
         rate: units per second; null keeps the codebook's, 25 takes every fourth unit of a codebook at 100 Hz.
-        model: the model file that the codebook's features came from; MFCCs need none.
-        device: where the encoder runs.
+        model: the model file or official checkpoint that the codebook's features came from; MFCCs need none.
+        dump: folder of dump_features.py to read the vectors from, instead of a model.
+        max_frames: clips of like length go through the encoder at once, up to so many frames with padding: for GPUs.
+        device: where the encoder runs and vectors are compared.
         max_failed: share of failures beyond which the exit status is 1.
     """
     book = Codebook.load(codebook)
     features = dict(book.features)
     wanted = rate or features["rate"]
     thin_out([], features["rate"], wanted)  # refuse before the work, not after it
-    utterances = read_manifest(manifest, require=needed_fields(features))
-    units: list[list[int]] = []
-    failures: list[tuple[str, str]] = []
-    for utterance, vectors_TF, why in extract_each(utterances, make_extractor(features, model, device)):
-        if vectors_TF is None:
-            failures.append((utterance.id, why))
-            units.append([])
-        else:
-            units.append(thin_out(book.assign(vectors_TF).tolist(), features["rate"], wanted))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(out.name + ".part")
-    unfinished.write_text("".join(" ".join(map(str, row)) + "\n" for row in units), encoding="ascii")
-    unfinished.rename(out)
-    used = len({unit for row in units for unit in row})
+    source = open_source(features, model, device, dump)
+    utterances = read_manifest(manifest, require=source.needs)
+    units: list[list[int]] = [[] for _ in utterances]
+    failures: list[tuple[int, str]] = []
+    distance, num_vectors = 0.0, 0
+    clips = extract_each(utterances, source, plan(utterances, source, max_frames))
+    for index, row, clip_distance, why in assign_each(clips, book.to(device)):
+        units[index] = thin_out(row, features["rate"], wanted)
+        distance, num_vectors = distance + clip_distance, num_vectors + len(row)
+        if why:
+            failures.append((index, why))
+    use, quality = unit_use(units), quality_of(utterances, units, wanted)
+    facts: dict[str, Any] = {
+        "codebook": codebook.name,
+        "codebook_sha256": checksum(codebook),
+        "features": features,
+        "rate": wanted,
+        "clips": len(units),
+        "failed": len(failures),
+        "frames": sum(map(len, units)),
+        "num_units": book.num_units,
+        **asdict(use),
+        "mean_squared_distance": distance / max(1, num_vectors),
+        "words": None if quality is None else asdict(quality),
+        "made_by": shlex.join(sys.argv),
+    }
+    _write(out.with_name(out.name + ".json"), json.dumps(facts, indent=1) + "\n")
+    _write(out, "".join(" ".join(map(str, row)) + "\n" for row in units))
     print(
         f"{len(units) - len(failures)} of {len(units)} clips at {wanted} Hz in {out}; "
-        f"{used} of {book.num_units} units used"
+        f"{use.used} of {book.num_units} units used, perplexity {use.perplexity:.1f}"
     )
-    print_quality(utterances, units, wanted)
-    report_failures(out.with_name(out.name + ".failures.jsonl"), failures, len(units), max_failed)
+    if quality is not None:
+        print(
+            f"against words, over {quality.num_frames} frames: PNMI {quality.pnmi:.3f}, "
+            f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
+        )
+    named = [(utterances[index].id, why) for index, why in sorted(failures)]
+    report_failures(out.with_name(out.name + ".failures.jsonl"), named, len(units), max_failed)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(path)
 
 
 if __name__ == "__main__":

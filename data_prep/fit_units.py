@@ -2,33 +2,45 @@
 
     python data_prep/fit_units.py data/grid/train.jsonl runs/units/mfcc100.safetensors --num_units 100
     python data_prep/fit_units.py data/grid/train.jsonl runs/units/layer2.safetensors --features encoder \\
-        --model runs/pretrain1/model.safetensors --layer 2 --num_units 100
+        --model runs/pretrain1/model.safetensors --layer 2 --num_units 100 --max_vectors 3000000
 
-Reads   Utterance lines (avspeech/data/manifest.py), their audio and, for encoder features, mouth clips and a model.
+Reads   Utterance lines (avspeech/data/manifest.py), their audio and, for encoder features, mouth clips and a model
+        (a model file, or an official checkpoint, .pt); with ``--dump`` only what dump_features.py wrote.
 Writes  CODEBOOK (avspeech/units/kmeans.py) and CODEBOOK.failures.jsonl beside it.
-Stop it and start it again: it starts over; the codebook appears only when whole.
+Stop it and start it again: it starts over; the codebook appears only when whole, and is the same.
 
 AV-HuBERT (arXiv:2201.02184) clusters MFCCs at 100 Hz first (``--rate 100``); the default here averages them to 25 Hz,
 so that a unit stands for the whole of a video frame. It then clusters layers 9, 12, 12, 12 of its base model.
+``data_prep/pretrain_iterations.py`` runs the whole sequence.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
 
 from avspeech.data.manifest import read_manifest
 from avspeech.units.kmeans import fit_kmeans
-from data_prep.dump_features import (
-    Kind,
-    Modality,
-    describe,
-    extract_each,
-    make_extractor,
-    needed_fields,
-    report_failures,
-)
+from avspeech.units.sampling import FrameSample
+from data_prep.clip_vectors import Kind, Modality, describe, dump_listing, extract_each, open_source, plan
+from data_prep.dump_features import report_failures
+
+
+def describe_dump(dump: Path, features: Kind, rate: int, model: Path | None, layer: int | None) -> dict[str, Any]:
+    """Return what a dump's vectors are.
+
+    Raises:
+        ValueError: other features are asked for at the same time.
+    """
+    there = dump_listing(dump)
+    wrong_kind = (features, rate) != ("mfcc", 25) and (features, rate) != (there["kind"], there["rate"])
+    if wrong_kind or model is not None or layer is not None:
+        raise ValueError(
+            f"--dump {dump} holds {there}; leave out --features, --rate, --model and --layer, which it settles"
+        )
+    return there
 
 
 def main(
@@ -39,9 +51,12 @@ def main(
     model: Path | None = None,
     layer: int | None = None,
     modality: Modality = "audio+video",
+    dump: Path | None = None,
     num_units: int = 100,
     percent: float = 1.0,
+    max_vectors: int | None = None,
     seed: int = 0,
+    max_frames: int | None = None,
     device: str = "cpu",
     max_failed: float = 0.02,
 ) -> None:
@@ -52,50 +67,55 @@ def main(
         codebook: file to write, .safetensors.
         features: mfcc, or encoder for the layer of a trained model.
         rate: vectors per second; 100 is for MFCCs only.
-        model: model file, for encoder features.
+        model: model file or official checkpoint, for encoder features.
         layer: which block's output, 1 is the first; 0 is the fused input.
         modality: the streams that the encoder is given.
+        dump: folder of dump_features.py to read the vectors from; it settles what they are.
         num_units: K; AV-HuBERT's iterations use 100, 100, 500, 1000, 2000.
         percent: share of the clips that is used, above 0 and up to 1 (AV-HuBERT: 0.1 of its 433 hours).
-        seed: of the choice of clips and of k-means.
+        max_vectors: of the vectors of these clips, so many are drawn and kept in memory; null keeps all.
+        seed: of the choice of clips and vectors and of k-means.
+        max_frames: clips of like length go through the encoder at once, up to so many frames with padding: for GPUs.
         device: where the encoder runs.
         max_failed: share of failures beyond which the exit status is 1.
     """
     if not 0 < percent <= 1:
         raise ValueError(f"--percent {percent} came, wanted a share above 0 and up to 1")
-    description = describe(features, rate, model, layer, modality)
-    utterances = read_manifest(manifest, require=needed_fields(description))
-    count = max(1, round(percent * len(utterances)))
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(utterances))[:count])
-    rows: list[np.ndarray] = []
+    sample = FrameSample(max_vectors, seed)
+    if dump is not None:
+        description = describe_dump(dump, features, rate, model, layer)
+    else:
+        description = describe(features, rate, model, layer, modality)
+    source = open_source(description, model, device, dump)
+    everything = read_manifest(manifest, require=source.needs)
+    count = max(1, round(percent * len(everything)))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(everything))[:count])
+    utterances = [everything[index] for index in chosen]
     failures: list[tuple[str, str]] = []
-    for utterance, vectors_TF, why in extract_each(
-        [utterances[index] for index in chosen], make_extractor(description, model, device)
-    ):
+    for index, vectors_TF, why in extract_each(utterances, source, plan(utterances, source, max_frames)):
         if vectors_TF is None:
-            failures.append((utterance.id, why))
+            failures.append((utterances[index].id, why))
         else:
-            rows.append(vectors_TF)
+            sample.add(int(chosen[index]), vectors_TF)
     codebook.parent.mkdir(parents=True, exist_ok=True)
     report_failures(codebook.with_name(codebook.name + ".failures.jsonl"), failures, count, max_failed)
-    vectors_MF = np.concatenate(rows)
+    vectors_MF = sample.vectors_MF()
     fitted = fit_kmeans(vectors_MF, num_units, description, seed)
-    distance = float(np.mean([nearest(fitted.centroids_KF[fitted.assign(row)].numpy(), row) for row in rows]))
-    fitted.save(codebook)
-    print(f"{num_units} units from {len(vectors_MF)} vectors of {len(rows)} clips in {codebook}")
+    distance_M = fitted.squared_distances(vectors_MF, fitted.assign(vectors_MF))
+    figures = {
+        "num_clips": count - len(failures),
+        "percent": percent,
+        "max_vectors": max_vectors,
+        "vectors_seen": sample.num_seen,
+        "mean_squared_distance": float(distance_M.double().mean()),
+        "total_variance": float(vectors_MF.var(axis=0, dtype=np.float64).sum()),
+    }
+    replace(fitted, fitting={**fitted.fitting, **figures}).save(codebook)
+    print(f"{num_units} units from {len(vectors_MF)} vectors of {count - len(failures)} clips in {codebook}")
     print(
-        f"mean squared distance to the centroid {distance:.4g}, of all vectors to their mean {spread(vectors_MF):.4g}"
+        f"mean squared distance to the centroid {figures['mean_squared_distance']:.4g}, "
+        f"of all vectors to their mean {figures['total_variance']:.4g}"
     )
-
-
-def nearest(centroids_TF: np.ndarray, vectors_TF: np.ndarray) -> float:
-    """Return the mean squared distance of vectors to their centroids."""
-    return float(np.square(vectors_TF - centroids_TF).sum(axis=1).mean())
-
-
-def spread(vectors_MF: np.ndarray) -> float:
-    """Return the mean squared distance of vectors to their common mean."""
-    return float(vectors_MF.var(axis=0, dtype=np.float64).sum())
 
 
 if __name__ == "__main__":

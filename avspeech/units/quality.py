@@ -8,7 +8,7 @@ be compared with each other, nor those of different numbers of units.
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil, exp, log
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,25 @@ def frame_labels(spans: Iterable[tuple[str, float, float]], num_frames: int, rat
         first, last = (max(0, ceil(time_s * rate - 0.5 - 1e-6)) for time_s in (start_s, end_s))
         labels[first:last] = [label] * (min(last, num_frames) - first)
     return labels
+
+
+@dataclass(frozen=True)
+class UnitUse:
+    """How evenly the units of a codebook are used."""
+
+    used: int
+    """Units that occur at all."""
+    entropy: float
+    """Of the distribution of units over frames, in nats; log K when all are used alike."""
+    perplexity: float
+    """exp(entropy): as many units, all used alike, would be as even."""
+
+
+def unit_use(units: Iterable[Sequence[int]]) -> UnitUse:
+    """Return how evenly units are used, given a unit per frame for each utterance."""
+    counts: Counter[int] = Counter()
+    for row in units:
+        counts.update(row)
+    total = counts.total()
+    entropy = -sum(count / total * log(count / total) for count in counts.values())
+    return UnitUse(len(counts), max(0.0, entropy), exp(max(0.0, entropy)))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -113,13 +114,13 @@ def test_the_command_line_comes_to_the_same_as_the_settings(path, monkeypatch):
 
     monkeypatch.chdir(ROOT)
     recipe = Recipe.read(path)
-    for number in (0, 4):
+    for number in {0, len(recipe.iterations) - 1}:
         arguments = [*recipe.training_arguments(number), f"--model.init_args.num_units={7 + number}"]
         arguments += ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
         with torch.device("meta"):
             cli = main([*arguments, "--trainer.precision=null", "--trainer.logger=false"], run=False)
         settings = recipe.settings(number)
-        assert cli.model.masking.on == settings["model.init_args.masking.on"] == ("features", "input")[number > 0]
+        assert cli.model.masking.on == settings["model.init_args.masking.on"]
         assert cli.model.p_drop == settings.get("model.init_args.p_drop", 0.5)
         assert cli.model.model.encoder.config.width == settings["model.init_args.encoder.width"]
         assert cli.model.model.encoder.config.depth == settings["model.init_args.encoder.depth"]
@@ -167,7 +168,7 @@ def changed(recipe, *path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["iteratoins"], 3, r"the recipe has no key iteratoins; known are iterations, train"),
+        (["iteratoins"], 3, r"the recipe has no key iteratoins; known are train, val, iterations"),
         (["iterations", 1, "features", "layr"], 3, r"iterations\[1\]\.features has no key layr"),
         (["iterations", 1, "num_units"], "many", r"iterations\[1\]\.num_units is 'many', wanted a whole number"),
         (["iterations", 0, "percent"], True, r"iterations\[0\]\.percent is True, wanted a number"),
@@ -426,10 +427,11 @@ def test_a_command_on_a_leash_ends_with_its_own_status(tmp_path, code, status):
 
 
 @pytest.fixture
-def quick(pytestconfig, monkeypatch):
-    """Let child processes share bytecode: without any, each of them spends ten seconds compiling."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(pytestconfig.cache.mkdir("bytecode")))
+def quick(tmp_path_factory, monkeypatch):
+    """Let child processes share bytecode where none is kept: each of them would spend ten seconds compiling."""
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
 
 
 def start(recipe, run):
@@ -510,6 +512,9 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not(corpus, tmp_path, quick, re
     rows = read_curve(whole / "iteration2/training")
     assert [update for update in rows if "val/loss" in rows[update]] == [4, 8, 12, 16]
     assert [update for update in rows if "train/loss" in rows[update]] == [3, 6, 9, 12, 15, 18]
+    configs = [yaml.safe_load((whole / f"iteration{number}/training/config.yaml").read_text()) for number in (1, 2)]
+    assert [one["data"]["init_args"]["units_rate"] for one in configs] == [100, 25]
+    assert [one["model"]["init_args"]["masking"]["on"] for one in configs] == ["features", "input"]
     units = read_units(whole / "iteration1/units/train.km")
     frames = [utterance.num_frames for utterance in read_manifest(corpus / "train.jsonl")]
     assert np.abs(np.array([len(row) / 4 for row in units]) - frames).max() < 1
@@ -539,3 +544,13 @@ def test_five_iterations_killed_three_times_end_as_if_they_had_not_been(corpus, 
             kill(process)
     assert start(recipe, killed).wait() == 0
     assert_same(killed, whole, 5)
+
+
+def test_the_vox_recipe_drops_streams_from_its_second_iteration_on(monkeypatch):
+    monkeypatch.chdir(RECIPES.parents[1])
+    recipe = Recipe.read(RECIPES / "vox_base.yaml")
+    settings = [recipe.settings(number) for number in range(5)]
+    assert [one["model.init_args.p_drop"] for one in settings] == [0.0, 0.5, 0.5, 0.5, 0.5]
+    assert [one["model.init_args.masking.on"] for one in settings] == ["features"] * 4 + ["input"]
+    assert {one["data.init_args.batches.crop"] for one in settings} == {True}
+    assert {one["trainer.max_steps"] for one in settings} == {800_000}

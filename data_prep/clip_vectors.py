@@ -1,0 +1,230 @@
+"""The vectors that k-means clusters: MFCCs, or a layer of a trained encoder, made on the spot or read from a dump."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from avspeech.data.batching import plan_batches
+from avspeech.data.manifest import Utterance
+from avspeech.features.clip import crop_clips
+from avspeech.features.logfbank import fbank_TF
+from avspeech.features.mfcc import mfcc, pool_to_frames
+from avspeech.media.audio import read_audio
+from avspeech.media.errors import MediaError
+from avspeech.media.video import read_grey_clip
+from avspeech.models.encoder import AVEncoder
+from avspeech.sequence import lengths_to_valid, pad_stack
+from avspeech.timebase import ACOUSTIC_RATE, FRAME_RATE, SAMPLE_RATE, samples_to_frames
+
+Kind = Literal["mfcc", "encoder"]
+Modality = Literal["audio", "video", "audio+video"]
+LISTING = "features.json"
+"""The file in a dump that says what its vectors are."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where vectors come from."""
+
+    features: dict[str, Any]
+    """What they are, as a codebook carries it."""
+    extract: Callable[[Sequence[Utterance]], list[np.ndarray | MediaError]]
+    """Utterances, worked on at once -> vectors of each, (frames, features) float32, or why it has none."""
+    needs: tuple[str, ...]
+    """Fields that an utterance must have."""
+    batched: bool
+    """Whether several utterances at once go faster on some device."""
+
+
+def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modality: Modality) -> dict[str, Any]:
+    """Return what the vectors are, as a codebook carries it.
+
+    Raises:
+        ValueError: encoder features without model or layer, or a rate that they do not have.
+    """
+    if kind == "mfcc":
+        if rate not in (FRAME_RATE, ACOUSTIC_RATE):
+            raise ValueError(f"--rate {rate} came, wanted {FRAME_RATE} or {ACOUSTIC_RATE} for MFCCs")
+        if model is not None or layer is not None:
+            raise ValueError("--model and --layer came with --features mfcc; add --features encoder, or leave them out")
+        return {"kind": kind, "rate": rate}
+    if model is None or layer is None:
+        raise ValueError("--features encoder needs --model (a model file) and --layer (1 is the first block)")
+    if rate != FRAME_RATE:
+        raise ValueError(f"--rate {rate} came with --features encoder, which run at {FRAME_RATE} Hz")
+    if not model.is_file():
+        raise ValueError(f"--model {model} does not exist")
+    source = {"model": model.name, "model_sha256": checksum(model)}
+    return {"kind": kind, "rate": rate, "layer": layer, "modality": modality, **source}
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_source(
+    features: dict[str, Any], model: Path | None = None, device: str = "cpu", dump: Path | None = None
+) -> Source:
+    """Return where vectors of a kind come from.
+
+    Args:
+        features: from ``describe``, ``dump_listing`` or a codebook.
+        model: the model, for encoder features; it must have the checksum that ``features`` names.
+        device: where the encoder runs.
+        dump: folder of ``dump_features.py`` to read from, without any model.
+
+    Raises:
+        ValueError: the model is missing or another one, or the dump holds other features.
+    """
+    if dump is not None:
+        if (there := dump_listing(dump)) != features:
+            raise ValueError(f"--dump {dump} holds {there}, wanted {features}; dump those, or leave --dump out")
+        return Source(features, lambda some: [_dumped(dump, utterance) for utterance in some], (), False)
+    if features["kind"] == "mfcc":
+        rate = features["rate"]
+        return Source(features, lambda some: [_tried(mfcc_vectors, one, rate) for one in some], ("audio",), False)
+    modality, layer = features["modality"], features["layer"]
+    same = describe("encoder", FRAME_RATE, model, layer, modality)
+    if same["model_sha256"] != features["model_sha256"]:
+        raise ValueError(
+            f"--model {model} has SHA-256 {same['model_sha256'][:16]}..., wanted the model that the codebook was made "
+            f"with: {features['model']}, SHA-256 {features['model_sha256'][:16]}..."
+        )
+    assert model is not None
+    encoder = open_encoder(model, device)
+    needs = tuple(field for field, stream in (("audio", "audio"), ("mouth", "video")) if stream in modality)
+    return Source(features, lambda some: encoder_vectors(some, encoder, layer, modality, device), needs, True)
+
+
+def open_encoder(path: Path, device: str = "cpu") -> AVEncoder:
+    """Return the encoder of a model file, or of an official AV-HuBERT checkpoint (``.pt``), in evaluation mode."""
+    if path.suffix == ".pt":
+        from avspeech.interop.avhubert import load_official
+
+        return load_official(path).encoder.to(device).eval()
+    from avspeech.models.files import load_model
+
+    return load_model(path, device).encoder
+
+
+def dump_listing(dump: Path) -> dict[str, Any]:
+    """Return what a dump's vectors are.
+
+    Raises:
+        ValueError: the folder is no dump.
+    """
+    if not (dump / LISTING).is_file():
+        raise ValueError(f"--dump {dump} has no {LISTING}; wanted a folder made by data_prep/dump_features.py")
+    return json.loads((dump / LISTING).read_text(encoding="utf-8"))
+
+
+def _dumped(dump: Path, utterance: Utterance) -> np.ndarray | MediaError:
+    path = dump / f"{utterance.id}.npy"
+    return np.load(path) if path.exists() else MediaError(path, "is not in the dump; its failures may say why")
+
+
+def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except MediaError as error:  # a bad file is data; a bug still raises
+        return error
+
+
+def mfcc_vectors(utterance: Utterance, rate: int) -> np.ndarray:
+    """Return 39 MFCCs per frame: at 100 Hz, or the mean of every four at 25 Hz, as long as the clip."""
+    assert utterance.audio is not None
+    audio_S = read_audio(utterance.audio)
+    if len(audio_S) * 40 < SAMPLE_RATE:
+        raise MediaError(utterance.audio, f"its sound has {len(audio_S)} samples, wanted at least 25 ms for one MFCC")
+    mfcc_AF = mfcc(torch.from_numpy(audio_S))
+    if rate == ACOUSTIC_RATE:
+        return mfcc_AF.numpy()
+    return pool_to_frames(mfcc_AF, utterance.num_frames or samples_to_frames(len(audio_S))).numpy()
+
+
+def _streams(utterance: Utterance, clip_size: int, modality: Modality) -> tuple[Tensor | None, Tensor | None]:
+    """Return ``audio_TF`` and ``video_THW`` as the encoder wants them: clean, the centre of the clip."""
+    audio_TF = video_THW = None
+    num_frames = utterance.num_frames
+    if "video" in modality:
+        assert utterance.mouth is not None
+        video_THW = crop_clips(torch.from_numpy(read_grey_clip(utterance.mouth))[None], clip_size)[0]
+        num_frames = len(video_THW)
+    if "audio" in modality:
+        assert utterance.audio is not None
+        audio_S = read_audio(utterance.audio)
+        if not len(audio_S):
+            raise MediaError(utterance.audio, "its sound has no samples")
+        audio_TF = fbank_TF(torch.from_numpy(audio_S), num_frames or samples_to_frames(len(audio_S)))
+    return audio_TF, video_THW
+
+
+@torch.inference_mode()
+def encoder_vectors(
+    utterances: Sequence[Utterance], encoder: AVEncoder, layer: int, modality: Modality, device: str = "cpu"
+) -> list[np.ndarray | MediaError]:
+    """Return the output of one encoder layer for each utterance, unmasked, at 25 Hz; all go through at once."""
+    read = [_tried(_streams, utterance, encoder.config.video.input_size, modality) for utterance in utterances]
+    whole = [index for index, streams in enumerate(read) if not isinstance(streams, MediaError)]
+    if not whole:
+        return read
+    audio, video = zip(*(read[index] for index in whole), strict=True)
+    lengths_B = torch.tensor([len(row) for row in (video if "video" in modality else audio)])
+    audio_BTF, video_BTHW = (None if rows[0] is None else pad_stack(rows).to(device) for rows in (audio, video))
+    valid_BT = lengths_to_valid(lengths_B).to(device)
+    memory_BTD = encoder.extract(audio_BTF, video_BTHW, valid_BT, layer=layer).float().cpu()
+    for index, row_TD, length in zip(whole, memory_BTD, lengths_B.tolist(), strict=True):
+        read[index] = row_TD[:length].numpy()
+    return read
+
+
+def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None) -> list[list[int]]:
+    """Return which utterances are worked on at once: each alone, or those of like length under a budget.
+
+    Args:
+        utterances: of the whole manifest, so that a clip's company does not depend on what is done already.
+        source: decides whether there is anything to gain.
+        max_frames: budget in frames at 25 Hz, padding included; None takes each alone.
+
+    Raises:
+        ValueError: a budget was given, and an utterance has no ``num_frames``.
+    """
+    if max_frames is None or not source.batched:
+        return [[index] for index in range(len(utterances))]
+    lengths = [utterance.num_frames or 0 for utterance in utterances]
+    if 0 in lengths:
+        raise ValueError(
+            f"--max_frames came, and {utterances[lengths.index(0)].id!r} has no 'num_frames' in the manifest; "
+            "data_prep/extract_rois.py writes it"
+        )
+    return plan_batches(lengths, max_frames, max_clips=len(lengths))
+
+
+def extract_each(
+    utterances: Sequence[Utterance], source: Source, batches: Sequence[Sequence[int]]
+) -> Iterator[tuple[int, np.ndarray | None, str]]:
+    """Yield an utterance's number, its vectors and an empty text, or None and why it has none; shows progress.
+
+    Args:
+        utterances: what ``batches`` counts in.
+        source: gives the vectors.
+        batches: from ``plan``, or some of it; the order of what is yielded.
+    """
+    with tqdm(total=sum(map(len, batches)), unit="clip", mininterval=1) as progress:
+        for batch in batches:
+            for index, got in zip(batch, source.extract([utterances[index] for index in batch]), strict=True):
+                if isinstance(got, MediaError):
+                    yield index, None, f"{type(got).__name__}: {got}"
+                else:
+                    yield index, got, ""
+            progress.update(len(batch))
