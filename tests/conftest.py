@@ -1,6 +1,11 @@
 """Shared: a tiny corpus with sound, moving mouths, word times and units, drawn on the spot."""
 
+import os
 from pathlib import Path
+
+# Before torch is imported, and for the processes that tests start: models this small run no faster on two threads,
+# and two processes of two threads on two cores are several times slower than on one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

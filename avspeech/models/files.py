@@ -1,7 +1,7 @@
 """The model file: safetensors whose header carries the configuration; no Lightning, no pickle, no paths.
 
-What evaluation and users load. The header holds ``kind`` (which class), ``config`` (its sizes) and, for a
-recogniser, the tokenizer, so that the one file turns clips into text.
+What evaluation and users load. The header holds ``kind`` (which class), ``config`` (its sizes; for a recogniser also
+the tokenizer, so that the one file turns clips into text) and ``source`` (where imported weights came from).
 """
 
 import dataclasses
@@ -23,6 +23,8 @@ from avspeech.models.recognizer import Recognizer, RecognizerConfig
 FORMAT = "2"
 _FORMER_NAMES = {"unit_embedding": "unit_head.embedding", "unit_project.": "unit_head.project."}
 """What weights were called in format 1."""
+HEADER = "avspeech"
+"""Name of the header's one entry."""
 CARRIED = "carried."
 """Prefix of tensors that came with an imported model and that ours does not use."""
 
@@ -52,11 +54,12 @@ def save_model(path: str | Path, model: Recognizer | ClusterPredictor) -> None:
     else:
         kind, config = "cluster_predictor", {"encoder": dataclasses.asdict(model.encoder.config)}
         config |= {name: getattr(model, name) for name in _PREDICTOR_FIELDS}
-    header = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "source": json.dumps(model.source)}
+    header = {"format": FORMAT, "kind": kind, "config": config, "source": model.source}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights |= {CARRIED + name: tensor.contiguous() for name, tensor in model.carried.items()}
     unfinished = path.with_name(path.name + ".part")
-    save_file(weights, unfinished, metadata=header)
+    # One entry: safetensors writes several in random order, and equal models should be equal files.
+    save_file(weights, unfinished, metadata={HEADER: json.dumps(header, sort_keys=True)})
     unfinished.rename(path)
 
 
@@ -67,7 +70,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recogniz
         ModelFileError: the file is missing, broken, no model file, or of a later format.
     """
     header, weights = _read(path, device)
-    config = json.loads(header["config"])
+    config = header["config"]
     carried = {name: weights.pop(name).cpu() for name in list(weights) if name.startswith(CARRIED)}
     model: Recognizer | ClusterPredictor
     if header["kind"] == "recognizer":
@@ -81,7 +84,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recogniz
     model.to(device)
     model.load_state_dict(weights)
     model.carried = {name.removeprefix(CARRIED): tensor for name, tensor in carried.items()}
-    model.source = json.loads(header.get("source", "null"))
+    model.source = header.get("source")
     return model.eval()
 
 
@@ -121,14 +124,18 @@ def load_encoder(path: str | Path, encoder: nn.Module) -> None:
     encoder.load_state_dict(given)
 
 
-def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(str(path), framework="pt", device=str(device)) as file:
-            header = file.metadata() or {}
+            metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
-    if "kind" not in header or "config" not in header:
+    if HEADER in metadata:
+        header = json.loads(metadata[HEADER])
+    elif "kind" in metadata and "config" in metadata:
+        header = metadata | {"config": json.loads(metadata["config"])}
+    else:
         raise ModelFileError(f"{path} is a safetensors file without our header; wanted one written by save_model")
     if header.get("format") == "1":
         for former, name in _FORMER_NAMES.items():

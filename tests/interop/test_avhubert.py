@@ -136,7 +136,7 @@ def test_the_model_file_names_no_path_of_the_author(tmp_path):
     save_model(tmp_path / "ours.safetensors", load_official(tmp_path / "official.pt"))
     assert b"author" not in (tmp_path / "ours.safetensors").read_bytes()
     with safe_open(str(tmp_path / "ours.safetensors"), framework="pt") as file:
-        assert "adam_betas" in file.metadata()["source"]
+        assert "adam_betas" in file.metadata()["avspeech"]
     assert load_model(tmp_path / "ours.safetensors").source["updates"] == 400000
 
 
