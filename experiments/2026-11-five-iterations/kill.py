@@ -65,13 +65,11 @@ def main(recipe: Path, run: Path, train: Path, val: Path, kills: int = 3, seed: 
     kills_at = []
     for _ in range(kills):
         process = start(recipe, run / "killed", manifests)
-        alive_s = moments.uniform(5, 0.6 * whole_s)
-        try:
-            process.wait(alive_s)
-            sys.exit("the run ended before it could be killed; give fewer kills")
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        alive_s = moments.uniform(0.2, 1) * whole_s / (kills + 1)  # so that the run cannot end before its last kill
+        time.sleep(alive_s)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() != -signal.SIGKILL:
+            sys.exit("the run ended before it could be killed; give another seed or fewer kills")
         kills_at.append({"after_s": round(alive_s, 1), "last_touched": newest(run / "killed")})
         print(kills_at[-1], flush=True)
     if start(recipe, run / "killed", manifests).wait():
