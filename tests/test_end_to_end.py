@@ -60,8 +60,8 @@ def test_from_faces_to_a_report(tmp_path):
     model = [f"--model.init_args.recognizer.encoder={ENCODER}", f"--model.init_args.tokenizer={tmp_path}/tokens.json"]
     model += [f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors", "--model.init_args.p_drop=0"]
     model += ["--model.init_args.optimizer.lr=3e-3", "--model.init_args.schedule.warmup_steps=20"]
-    plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 100}"]
-    train("finetune", "fine", 250, *model, *plain)
+    plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 150}"]
+    train("finetune", "fine", 400, *model, *plain)
 
     report = tmp_path / "report"
     voices = f"{{babble: {tmp_path}/corpus/babble_test.jsonl}}"
