@@ -105,7 +105,9 @@ def read_checkpoint(path: str | Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
         except Exception as error:  # torch raises half a dozen kinds on a broken file
-            detail = re.search(r"(GLOBAL \S+|Unsupported [^.]*|Can only [^.]*|Trying to [^.]*)", str(error))
+            detail = re.search(
+                r"(Unsupported global: GLOBAL \S+|Unsupported [^.]*|Can only [^.]*|Trying to [^.]*)", str(error)
+            )
             raise CheckpointError(
                 f"{path} is refused: its pickle does what no checkpoint needs ({detail[1]})"
                 if detail and is_zip
