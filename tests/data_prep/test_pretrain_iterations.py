@@ -4,11 +4,9 @@ import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -28,8 +26,9 @@ from avspeech.units.kmeans import Codebook
 from data_prep import dump_features, pretrain_iterations
 from data_prep.clip_vectors import checksum
 from data_prep.iterations import Recipe, RecipeError
-from data_prep.restartable_training import callbacks, last_sure_checkpoint, on_leash, read_curve, write_curve
-from data_prep.steps import Step, StepError, claim, run_step
+from data_prep.restartable_training import read_curve
+from data_prep.steps import StepError
+from tests.data_prep.killing import kill, wait_until
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "data_prep/pretrain_iterations.py"
@@ -105,6 +104,16 @@ def test_the_papers_recipe_is_the_papers(monkeypatch):
     assert column("seed_everything") == 5 * [1337]
     assert [one.percent for one in recipe.iterations] == 5 * [0.1]
     assert {one.init_from for one in recipe.iterations} == {None}
+
+
+def test_the_vox_recipe_drops_streams_from_its_second_iteration_on(monkeypatch):
+    monkeypatch.chdir(RECIPES.parents[1])
+    recipe = Recipe.read(RECIPES / "vox_base.yaml")
+    settings = [recipe.settings(number) for number in range(5)]
+    assert [one["model.init_args.p_drop"] for one in settings] == [0.0, 0.5, 0.5, 0.5, 0.5]
+    assert [one["model.init_args.masking.on"] for one in settings] == ["features"] * 4 + ["input"]
+    assert {one["data.init_args.batches.crop"] for one in settings} == {True}
+    assert {one["trainer.max_steps"] for one in settings} == {800_000}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -208,95 +217,6 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 
 @pytest.fixture
-def step(tmp_path):
-    """Return a step that copies the words of its recipe into a file, and the list of what it wrote."""
-    wrote = []
-
-    def make(**made_from):
-        def act():
-            wrote.append(made_from)
-            (tmp_path / "out.txt").write_text(str(made_from))
-
-        return Step("copy", tmp_path / "copy.json", made_from, (tmp_path / "out.txt",), act, tmp_path / "partial")
-
-    return make, wrote
-
-
-def test_a_step_is_done_once_and_refuses_what_differs(step, tmp_path):
-    make, wrote = step
-    run_step(make(lr=0.1, deep={"units": 5}))
-    run_step(make(lr=0.1, deep={"units": 5}))
-    assert wrote == [{"lr": 0.1, "deep": {"units": 5}}]
-    with pytest.raises(StepError, match=r"copy in .* deep\.units was 5, is now 6; more was null, is now 1\. Take the"):
-        run_step(make(lr=0.1, deep={"units": 6}, more=1))
-    (tmp_path / "out.txt").unlink()
-    run_step(make(lr=0.2))  # nothing is there to be mixed with
-    assert wrote[1:] == [{"lr": 0.2}]
-
-
-def test_a_step_that_was_stopped_is_done_again_and_one_that_goes_on_refuses_what_differs(step, tmp_path):
-    make, wrote = step
-
-    def killed():
-        (tmp_path / "out.txt").write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_step(replace(make(lr=0.1), act=killed))
-    (tmp_path / "partial").mkdir()
-    run_step(make(lr=0.3))
-    assert wrote == [{"lr": 0.3}]
-    with pytest.raises(KeyboardInterrupt):
-        run_step(replace(make(lr=0.3), makes=(tmp_path / "other",), act=killed))
-    (tmp_path / "partial" / "checkpoint").touch()
-    with pytest.raises(StepError, match=r"lr was 0\.3, is now 0\.4"):
-        run_step(make(lr=0.4))
-    run_step(make(lr=0.3))
-    assert wrote[1:] == [{"lr": 0.3}]
-
-
-def test_a_folder_has_one_run_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.steps.PATIENCE_S", 0.1)
-    with claim(tmp_path), pytest.raises(SystemExit, match="another run works in"), claim(tmp_path):
-        pass
-    with claim(tmp_path):
-        pass
-
-
-def test_training_goes_on_from_a_checkpoint_that_something_later_was_reported_after(tmp_path):
-    def report(*updates):
-        with (tmp_path / "curve.jsonl").open("a") as file:
-            file.writelines(json.dumps({"update": update, "loss": update / 10}) + "\n" for update in updates)
-
-    assert last_sure_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoints").mkdir()
-    for update in (8, 12, 100):
-        (tmp_path / f"checkpoints/step={update}.ckpt").touch()
-    report(3, 6)
-    assert last_sure_checkpoint(tmp_path) is None
-    report(9, 12)
-    assert last_sure_checkpoint(tmp_path).name == "step=8.ckpt"
-    report(15)
-    assert last_sure_checkpoint(tmp_path).name == "step=12.ckpt"
-
-
-def test_a_curve_is_joined_over_restarts(tmp_path):
-    lines = [{"update": 2, "a": 1.0}, {"update": 4, "a": 2.0}, {"update": 2, "b": 5.0}, {"update": 4, "a": 3.0}]
-    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"update": 6, "a')
-    assert read_curve(tmp_path) == {2: {"a": 1.0, "b": 5.0}, 4: {"a": 3.0}}
-    write_curve(tmp_path)
-    assert (tmp_path / "curve.csv").read_text().split() == ["update,a,b", "2,1.0,5.0", "4,3.0,"]
-
-
-def test_checkpoints_of_the_configurations_give_way_to_ours(tmp_path):
-    theirs = [{"class_path": "ModelCheckpoint"}, {"class_path": "LearningRateMonitor"}]
-    kept, ours = callbacks(tmp_path, {"trainer.callbacks": theirs}, 7)
-    assert kept == theirs[1]
-    assert ours["init_args"]["every_n_train_steps"] == 7
-    assert len(callbacks(tmp_path, {}, 7)) == 1
-
-
-@pytest.fixture
 def in_process(monkeypatch):
     """Let the commands of a run be calls: no process has to import everything anew."""
     from avspeech.train import main as train
@@ -395,37 +315,6 @@ def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, unt
 # Killing it
 
 
-PARENT = """
-import sys
-from pathlib import Path
-from data_prep.restartable_training import on_leash
-child = "import os, subprocess, sys, time; print(os.getpid(), flush=True);" \
-    "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True); time.sleep(60)"
-with open(sys.argv[1], "w") as log, open(sys.argv[1] + ".lock", "w") as lock:
-    with on_leash([sys.executable, "-c", child], log, lock) as process:
-        process.wait()
-"""
-
-
-def test_whatever_is_on_a_leash_dies_with_its_starter(tmp_path):
-    log = tmp_path / "log.txt"
-    process = subprocess.Popen([sys.executable, "-c", PARENT, log], cwd=ROOT)
-    wait_until(lambda: log.exists() and log.read_text().count("\n") == 3, process)
-    child, grandchild = map(int, log.read_text().split("\n")[1:3])
-    assert {child, grandchild} <= set(kill(process))
-
-
-@pytest.mark.parametrize(("code", "status"), [("print('done')", 0), ("raise SystemExit(3)", 3)])
-def test_a_command_on_a_leash_ends_with_its_own_status(tmp_path, code, status):
-    with (tmp_path / "log.txt").open("w") as log, (tmp_path / "lock").open("w") as lock:
-        with on_leash([sys.executable, "-c", code], log, lock) as process:
-            assert process.wait() == status
-        with on_leash([sys.executable, "-c", "import time; time.sleep(60)"], log, lock) as process:
-            pass
-        assert process.returncode == -signal.SIGKILL
-    assert ("done" in (tmp_path / "log.txt").read_text().split("\n")) == (status == 0)
-
-
 @pytest.fixture
 def quick(tmp_path_factory, monkeypatch):
     """Let child processes share bytecode where none is kept: each of them would spend ten seconds compiling."""
@@ -437,50 +326,6 @@ def quick(tmp_path_factory, monkeypatch):
 def start(recipe, run):
     log = (run.parent / f"{run.name}.log").open("a")
     return subprocess.Popen([sys.executable, SCRIPT, recipe, f"--run={run}"], cwd=ROOT, stdout=log, stderr=log)
-
-
-def wait_until(true, process, limit_s=120):
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert process.poll() is None, "the run has ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def children_of(process):
-    """Return the ids of all descendants of a process."""
-    children = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(path.parent.name))
-    found, waiting = [], [process.pid]
-    while waiting:
-        new = children.get(waiting.pop(), [])
-        found += new
-        waiting += new
-    return found
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def kill(process):
-    """Kill a run as nobody can prevent, and see its children go by themselves."""
-    children = children_of(process)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 10
-    while any(is_running(pid) for pid in children):
-        assert time.monotonic() < deadline, "a child outlived its parent"
-        time.sleep(0.01)
-    return children
 
 
 def assert_same(killed, whole, count):
@@ -544,13 +389,3 @@ def test_five_iterations_killed_three_times_end_as_if_they_had_not_been(corpus, 
             kill(process)
     assert start(recipe, killed).wait() == 0
     assert_same(killed, whole, 5)
-
-
-def test_the_vox_recipe_drops_streams_from_its_second_iteration_on(monkeypatch):
-    monkeypatch.chdir(RECIPES.parents[1])
-    recipe = Recipe.read(RECIPES / "vox_base.yaml")
-    settings = [recipe.settings(number) for number in range(5)]
-    assert [one["model.init_args.p_drop"] for one in settings] == [0.0, 0.5, 0.5, 0.5, 0.5]
-    assert [one["model.init_args.masking.on"] for one in settings] == ["features"] * 4 + ["input"]
-    assert {one["data.init_args.batches.crop"] for one in settings} == {True}
-    assert {one["trainer.max_steps"] for one in settings} == {800_000}
