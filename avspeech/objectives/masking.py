@@ -138,6 +138,8 @@ def official_span_masks(
         draws: a uniform for the batch, then for each row a uniform and its starts, then for each row with too
             many frames the ones that stay.
     """
+    if fraction == 0:
+        return torch.zeros(len(lengths), frames, dtype=torch.bool)
     draws.uniform()  # the batch's own count, which rows of known length do not use
     hidden: list[list[int]] = []
     for length in lengths:

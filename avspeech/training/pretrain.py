@@ -100,6 +100,11 @@ class PretrainModule(LightningModule):
                 f"shortcuts.score_hidden_only came with unmasked_weight={unmasked_weight}: frames that are not "
                 "computed cannot carry weight; set one of the two to 0 or false"
             )
+        if shortcuts.skip_hidden_lips and encoder.official_padding:
+            raise ValueError(
+                "shortcuts.skip_hidden_lips came with encoder.official_padding, which runs the ResNet on every frame; "
+                "set one of the two to false"
+            )
         self.model = ClusterPredictor(
             encoder,
             num_units,

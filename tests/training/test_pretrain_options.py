@@ -89,6 +89,11 @@ def test_hidden_lips_are_not_computed_and_change_nothing_but_statistics_and_pena
     assert counted[0] < int(given.valid_BT.sum())
 
 
+def test_hidden_lips_cannot_be_skipped_and_computed():
+    with pytest.raises(ValueError, match=r"skip_hidden_lips came with encoder\.official_padding"):
+        module(replace(TINY, official_padding=True), shortcuts=ShortcutConfig(skip_hidden_lips=True))
+
+
 def test_dropped_video_needs_no_resnet():
     made = module()
     counted = []
@@ -200,6 +205,7 @@ def test_the_official_sampler_is_chosen_by_config():
     valid_BT = batch().valid_BT
     masks = draw_masks(valid_BT, config, torch.Generator().manual_seed(0))
     assert masks.audio_BT.sum(dim=1).unique().numel() == 1
+    assert not draw_masks(valid_BT, replace(config, video_fraction=0.0)).video_BT.any()
     lone = draw_masks(valid_BT[:1], config, torch.Generator().manual_seed(0))
     assert lone.zero_audio
     assert (lone.video_source_BT[lone.video_BT] == -1).all()
