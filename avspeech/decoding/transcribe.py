@@ -91,7 +91,7 @@ def transcribe_nbest(
         official_limit: allow as many tokens as AV-HuBERT's published decoder does (see ``official_length_limit``).
 
     Raises:
-        ValueError: the model lacks a head that ``method`` needs, or options do not go together.
+        ValueError: the model lacks a head that ``method`` needs, options do not go together, or the encoder gives NaN.
     """
     check_heads(model, method)
     if official_limit:
@@ -99,6 +99,8 @@ def transcribe_nbest(
             raise ValueError(f"max_length={max_length} came with official_limit, which sets it; give one of them")
         max_length = official_length_limit(batch.valid_BT.shape[1], batch.audio_BTF is not None)
     memory_BTD = model(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2)
+    if not memory_BTD[batch.valid_BT].isfinite().all():  # a search over NaN would end with silence
+        raise ValueError("the encoder gave values that are not finite: its training diverged, or its file is damaged")
     if method == "ctc":
         if lm is not None:
             raise ValueError("a language model came with method 'ctc', which is greedy; decode with 'joint'")

@@ -131,3 +131,9 @@ def test_a_missing_head_is_named_before_anything_runs(tokenizer, batch):
 def test_greedy_ctc_takes_no_language_model(model, tokenizer, batch):
     with pytest.raises(ValueError, match="a language model came with method 'ctc'"):
         transcribe_batch(model, tokenizer, batch, None, "ctc", lm=TokenModel(torch.nn.Identity()))
+
+
+def test_an_encoder_that_gives_nan_is_an_error_and_no_silence(model, tokenizer, batch):
+    model.encoder.norm.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        transcribe_batch(model, tokenizer, batch, None, "attention", 3)
