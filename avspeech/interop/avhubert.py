@@ -86,7 +86,11 @@ def import_checkpoint(
         found = f"keys {sorted(map(str, file))[:6]}" if isinstance(file, dict) else f"a {type(file).__name__}"
         raise CheckpointError(f"{path} holds {found}; wanted fairseq's 'cfg' and 'model'")
     cfg = to_plain(file["cfg"])
-    kind = cfg.get("model", {}).get("_name")
+    if not isinstance(cfg, dict) or not isinstance(cfg.get("model"), dict):
+        raise CheckpointError(f"{path} has no 'model' in its 'cfg'; the sizes of the model should stand there")
+    if odd := [str(key) for key, value in file["model"].items() if not isinstance(value, Tensor)]:
+        raise CheckpointError(f"{path} has something else than tensors in its state dict: {', '.join(odd)}")
+    kind = cfg["model"].get("_name")
     try:
         if kind == PRETRAINED:
             model = _import_pretrained(cfg, file, path)
@@ -97,6 +101,8 @@ def import_checkpoint(
     except ValueError as error:
         text = str(error)
         raise CheckpointError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    except TypeError as error:  # sizes that are no numbers
+        raise CheckpointError(f"{path} has a value of a wrong type in its 'cfg': {error}") from error
     history = file.get("optimizer_history") or [{}]
     model.source = {"model": kind, "updates": history[-1].get("num_updates"), "training": training_settings(cfg)}
     return Imported(model.eval(), _dropped(file, model))
@@ -330,6 +336,8 @@ def main(checkpoint: Path, out: Path, dictionary: Path | None = None, sentencepi
             unfinished.rename(out)
             print(f"{len(exported['model'])} tensors in the official layout in {out}")
             return
+        if out.suffix != ".safetensors":
+            sys.exit(f"{out} came for the model file; give it the ending .safetensors, by which it is known")
         imported = import_checkpoint(checkpoint, dictionary, sentencepiece)
         save_model(out, imported.model)
     except (ValueError, OSError) as error:

@@ -177,6 +177,18 @@ def tied_heads(official):
     del official["cfg"]["model"]["untie_final_proj"]
 
 
+def a_text_for_a_tensor(official):
+    official["model"]["mask_emb"] = "x"
+
+
+def a_text_for_a_size(official):
+    official["cfg"]["model"]["encoder_embed_dim"] = "768"
+
+
+def no_sizes(official):
+    official["cfg"]["model"] = None
+
+
 def no_config(official):
     del official["cfg"]
 
@@ -191,6 +203,9 @@ def no_config(official):
         (another_activation, "its activation_fn is 'relu'; this import knows 'gelu'"),
         (sub_encoder, "its sub_encoder_layers is 2"),
         (tied_heads, "its untie_final_proj is False"),
+        (a_text_for_a_tensor, "something else than tensors in its state dict: mask_emb"),
+        (a_text_for_a_size, "a value of a wrong type in its 'cfg'"),
+        (no_sizes, "has no 'model' in its 'cfg'"),
         (no_config, "wanted fairseq's 'cfg' and 'model'"),
     ],
 )
@@ -230,6 +245,8 @@ def test_the_command_goes_both_ways(tmp_path):
     assert "official layout" in run(tmp_path / "ours.safetensors", tmp_path / "back.pt").stdout
     same_state(torch.load(tmp_path / "back.pt", weights_only=True)["model"], official["model"])
     (tmp_path / "cut.pt").write_bytes((tmp_path / "official.pt").read_bytes()[:5000])
+    assert ".safetensors" in run(tmp_path / "official.pt", tmp_path / "ours.pt").stderr
+    assert not (tmp_path / "ours.pt").exists()
     failed = run(tmp_path / "cut.pt", tmp_path / "never.safetensors")
     assert failed.returncode != 0
     assert len(failed.stderr.strip().splitlines()) == 1
@@ -244,7 +261,7 @@ def test_an_imported_encoder_starts_a_training_of_ones_own(tmp_path):
     save_model(tmp_path / "ours.safetensors", load_official(tmp_path / "official.pt"))
     encoder = AVEncoder(SMALL)
     load_encoder(tmp_path / "ours.safetensors", encoder)
-    same_state(encoder.state_dict(), model.encoder.state_dict())
+    assert all(torch.equal(tensor, model.encoder.state_dict()[name]) for name, tensor in encoder.state_dict().items())
 
 
 FULL_SIZES = {
