@@ -26,9 +26,9 @@ from jsonargparse import auto_cli
 
 from data_prep import assign_units, fit_units
 from data_prep.clip_vectors import checksum, describe
-from data_prep.iterations import Recipe
+from data_prep.iterations import Recipe, RecipeError
 from data_prep.restartable_training import on_leash, read_curve, run_training
-from data_prep.steps import Step, claim, run_step, write_json
+from data_prep.steps import Step, StepError, claim, run_step, write_json
 
 
 class Run:
@@ -209,6 +209,9 @@ def main(recipe: Path, run: Path = Path("runs/iterations"), train: Path | None =
     """
     whole = Recipe.read(recipe)
     whole = replace(whole, train=(train or whole.train).resolve(), val=(val or whole.val).resolve())
+    for split in ("train", "val"):
+        if not (manifest := getattr(whole, split)).is_file():
+            raise RecipeError(f"{split}: the manifest {manifest} does not exist; name another in {recipe} or --{split}")
     count = len(whole.iterations)
     for number in range(count):
         whole.settings(number)  # a configuration that is not there is better missed now than in a week
@@ -223,4 +226,7 @@ def main(recipe: Path, run: Path = Path("runs/iterations"), train: Path | None =
 
 
 if __name__ == "__main__":
-    auto_cli(main)
+    try:
+        auto_cli(main)
+    except (RecipeError, StepError) as error:  # what a user can get wrong ends with its message alone
+        sys.exit(str(error))

@@ -95,7 +95,7 @@ def read_checkpoint(path: str | Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
+        raise CheckpointError(f"{path} does not exist or is no file")
     is_zip = zipfile.is_zipfile(path)
     if refused := sorted(name for name in _names(path, is_zip) if not _is_known(name)):
         raise CheckpointError(

@@ -202,6 +202,16 @@ def test_a_wrong_key_is_named(tmp_path, path, value, message):
         Recipe.read(written(tmp_path, changed(tiny("nowhere"), *path, value=value)))
 
 
+def test_a_manifest_that_is_not_there_ends_the_command_with_one_line(corpus, tmp_path):
+    recipe = written(tmp_path, tiny(corpus))
+    command = [sys.executable, SCRIPT, recipe, f"--run={tmp_path}/run", f"--train={tmp_path}/none.jsonl"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "none.jsonl does not exist" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(RecipeError, match=r"missing\.yaml cannot be read"):
         Recipe.read(tmp_path / "missing.yaml")
