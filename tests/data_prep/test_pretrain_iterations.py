@@ -223,7 +223,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         recipe.settings(0)
 
 
-# Steps and their marks
+# What the steps make
 
 
 @pytest.fixture
