@@ -40,13 +40,23 @@ class KeyValueCache:
 
 
 class Attention(nn.Module):
-    """Multi-head attention with separate query, key, value and output projections, all with bias."""
+    """Multi-head attention with separate query, key, value and output projections.
 
-    def __init__(self, width: int, num_heads: int, dropout: float = 0.0, memory_width: int | None = None) -> None:
+    All have a bias, but Whisper's keys have none (``key_bias=False``).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        memory_width: int | None = None,
+        key_bias: bool = True,
+    ) -> None:
         super().__init__()
         self.num_heads, self.dropout = num_heads, dropout
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(memory_width or width, width)
+        self.key = nn.Linear(memory_width or width, width, bias=key_bias)
         self.value = nn.Linear(memory_width or width, width)
         self.out = nn.Linear(width, width)
         for layer in (self.query, self.key, self.value):

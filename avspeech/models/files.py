@@ -18,7 +18,9 @@ from torch import nn
 
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.encoder import EncoderConfig
+from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
+from avspeech.models.whisper import Whisper, WhisperConfig
 
 FORMAT = "2"
 _FORMER_NAMES = {"unit_embedding": "unit_head.embedding", "unit_project.": "unit_head.project."}
@@ -40,17 +42,24 @@ _PREDICTOR_FIELDS = (
 )
 
 
+Model = Recognizer | ClusterPredictor | Whisper | Flamingo
+
+
 class ModelFileError(ValueError):
     """A file is no model file of ours, or does not fit what it is wanted for."""
 
 
-def save_model(path: str | Path, model: Recognizer | ClusterPredictor) -> None:
+def save_model(path: str | Path, model: Model) -> None:
     """Write a model file; it appears only when whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(model, Recognizer):
         kind, config = "recognizer", {"recognizer": dataclasses.asdict(model.config), "vocab_size": model.vocab_size}
         config["tokenizer"] = model.tokenizer_config
+    elif isinstance(model, Flamingo):
+        kind, config = "flamingo", {"flamingo": dataclasses.asdict(model.config)}
+    elif isinstance(model, Whisper):
+        kind, config = "whisper", {"whisper": dataclasses.asdict(model.sizes)}
     else:
         kind, config = "cluster_predictor", {"encoder": dataclasses.asdict(model.encoder.config)}
         config |= {name: getattr(model, name) for name in _PREDICTOR_FIELDS}
@@ -63,7 +72,7 @@ def save_model(path: str | Path, model: Recognizer | ClusterPredictor) -> None:
     unfinished.rename(path)
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recognizer | ClusterPredictor:
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     """Load a model file, in evaluation mode.
 
     Raises:
@@ -72,15 +81,20 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Recogniz
     header, weights = _read(path, device)
     config = header["config"]
     carried = {name: weights.pop(name).cpu() for name in list(weights) if name.startswith(CARRIED)}
-    model: Recognizer | ClusterPredictor
+    model: Model
     if header["kind"] == "recognizer":
         sizes = build_config(RecognizerConfig, config["recognizer"])
         model = Recognizer(sizes, config["vocab_size"], config["tokenizer"])
     elif header["kind"] == "cluster_predictor":
         encoder = build_config(EncoderConfig, config.pop("encoder"))
         model = ClusterPredictor(encoder, **config)
+    elif header["kind"] == "flamingo":
+        model = Flamingo(build_config(FlamingoConfig, config["flamingo"]))
+    elif header["kind"] == "whisper":
+        model = Whisper(build_config(WhisperConfig, config["whisper"]))
     else:
-        raise ModelFileError(f"{path} holds a {header['kind']!r}, this version knows recognizer and cluster_predictor")
+        known = "recognizer, cluster_predictor, whisper and flamingo"
+        raise ModelFileError(f"{path} holds a {header['kind']!r}, this version knows {known}; update avspeech")
     model.to(device)
     model.load_state_dict(weights)
     model.carried = {name.removeprefix(CARRIED): tensor for name, tensor in carried.items()}
@@ -96,7 +110,9 @@ def load_recognizer(path: str | Path, device: torch.device | str = "cpu") -> Rec
     """
     model = load_model(path, device)
     if not isinstance(model, Recognizer):
-        raise ModelFileError(f"{path} is a pre-trained model without a text head; fine-tune it first")
+        raise ModelFileError(
+            f"{path} holds a {type(model).__name__}, wanted a Recognizer; fine-tune an encoder for one"
+        )
     return model
 
 
@@ -165,5 +181,5 @@ def _build(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return build_config(typing.cast(type, hint), value)
     if isinstance(value, list) and typing.get_origin(hint) is tuple:
-        return tuple(value)
+        return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value)
     return value

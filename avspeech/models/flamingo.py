@@ -1,0 +1,126 @@
+"""Whisper that reads lips: its decoder looks at the features of an AV-HuBERT encoder through gated cross-attention.
+
+Whisper-Flamingo (Rouditchenko et al. 2024, arXiv:2406.10082, section 2.2) and mWhisper-Flamingo (Rouditchenko et al.
+2025, arXiv:2502.01547, section 2). Video stays at 25 Hz: lip features -> linear -> one learned scalar -> keys and
+values of every gated layer. Where we differ: padded frames are not attended; an utterance whose video is dropped skips
+the gated layers, so that audio alone is exactly the audio model; the lip features may be normalised (``video_norm``).
+``WhisperConfig.official_padding`` and ``zero_dropped_video`` bring the official behaviour back.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.fusion import AUDIO, VIDEO
+from avspeech.models.whisper import Memory, Whisper, WhisperConfig
+
+
+@dataclass(frozen=True)
+class FlamingoConfig:
+    """Sizes of an audio-visual Whisper."""
+
+    whisper: WhisperConfig = WhisperConfig()
+    """The audio model."""
+    video: EncoderConfig = EncoderConfig(width=1024, depth=24, num_heads=16, ffn_width=4096)
+    """The AV-HuBERT encoder that reads the lips, its audio stream left empty; Large is the official one."""
+    video_norm: bool = False
+    """Normalise the projected lip features."""
+    zero_dropped_video: bool = False
+    """Show the gated layers zeros where video is dropped, as the official training does, instead of skipping them."""
+
+
+class Flamingo(Whisper):
+    """Audio and lips -> text. Decoding is that of ``Whisper``; only ``encode`` differs."""
+
+    has_video = True
+
+    def __init__(self, config: FlamingoConfig) -> None:
+        super().__init__(config.whisper)
+        self.config = config
+        self.video_encoder = AVEncoder(config.video)
+        self.video_project = nn.Linear(config.video.width, config.whisper.text_width)
+        self.video_scale = nn.Parameter(torch.ones(()))
+        self.video_norm = nn.LayerNorm(config.whisper.text_width) if config.video_norm else nn.Identity()
+
+    def encode(
+        self,
+        logmel_BAF: Tensor | None,
+        valid_BA: Tensor | None = None,
+        video_BTHW: Tensor | None = None,
+        valid_BT: Tensor | None = None,
+        keep_B2: Tensor | None = None,
+    ) -> Memory:
+        """Return what the decoder looks at. A dropped stream is not even encoded.
+
+        Args:
+            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no audio at all.
+            valid_BA: bool, True where an acoustic frame is real; None: all of them.
+            video_BTHW: grey lip clips at 25 Hz, uint8, or float already normalised; None: no video at all.
+            valid_BT: bool, True where a video frame is real; None: all of them.
+            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
+
+        Raises:
+            ValueError: neither stream came, or an utterance loses both, or loses one and the other did not come.
+        """
+        if logmel_BAF is None and video_BTHW is None:
+            raise ValueError("audio and video are both None; the model needs at least one stream")
+        if keep_B2 is not None and not bool(keep_B2.any(dim=1).all()):
+            raise ValueError("keep_B2 drops both streams of an utterance; keep at least one")
+        for column, name, stream in ((AUDIO, "audio", logmel_BAF), (VIDEO, "video", video_BTHW)):
+            if keep_B2 is not None and stream is None and not bool(keep_B2[:, 1 - column].all()):
+                raise ValueError(f"keep_B2 leaves an utterance {name} alone, and the batch came without {name}")
+        if logmel_BAF is None:
+            assert video_BTHW is not None
+            empty = self.video_project.weight.new_zeros(len(video_BTHW), 1, self.sizes.audio_width)
+            memory = Memory(empty)  # attention over zeros is the same however many there are
+        elif keep_B2 is None or bool(keep_B2[:, AUDIO].all()):
+            memory = self.audio_memory(logmel_BAF, valid_BA)
+        else:
+            memory = self._some_audio(logmel_BAF, valid_BA, keep_B2[:, AUDIO])
+        if video_BTHW is None or (keep_B2 is not None and not bool(keep_B2[:, VIDEO].any())):
+            if not self.config.zero_dropped_video:
+                return memory
+            zeros_BTD = memory.audio_BPD.new_zeros(len(memory.audio_BPD), 1, self.sizes.text_width)
+            return Memory(memory.audio_BPD, memory.valid_BP, zeros_BTD)
+        if valid_BT is None:
+            valid_BT = torch.ones(video_BTHW.shape[:2], dtype=torch.bool, device=video_BTHW.device)
+        keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
+        video_BTD = self.video_features(video_BTHW, valid_BT, keep_B)
+        return Memory(
+            memory.audio_BPD,
+            memory.valid_BP,
+            video_BTD,
+            None if self.sizes.official_padding else valid_BT,
+            None if self.config.zero_dropped_video else keep_B,
+        )
+
+    def video_features(self, video_BTHW: Tensor, valid_BT: Tensor, keep_B: Tensor | None = None) -> Tensor:
+        """Return the lip features that the gated layers attend to, (B, T, D); zero where ``keep_B`` is False."""
+        if keep_B is not None and not bool(keep_B.all()):
+            some_BTD = self.video_features(video_BTHW[keep_B], valid_BT[keep_B])
+            zeros_BTD = some_BTD.new_zeros(len(keep_B), *some_BTD.shape[1:])
+            return zeros_BTD.index_copy(0, keep_B.nonzero()[:, 0], some_BTD)
+        lips_BTD = self.video_encoder(None, video_BTHW, valid_BT)
+        return self.video_norm(self.video_project(lips_BTD)) * self.video_scale
+
+    def _some_audio(self, logmel_BAF: Tensor, valid_BA: Tensor | None, keep_B: Tensor) -> Memory:
+        """Return the memory of the audio, zero where ``keep_B`` is False."""
+        num_positions = (logmel_BAF.shape[1] + 1) // 2
+        if not bool(keep_B.any()):
+            return Memory(logmel_BAF.new_zeros(len(keep_B), 1, self.sizes.audio_width))
+        some = self.audio_memory(logmel_BAF[keep_B], None if valid_BA is None else valid_BA[keep_B])
+        zeros_BPD = some.audio_BPD.new_zeros(len(keep_B), num_positions, self.sizes.audio_width)
+        rows_B = keep_B.nonzero()[:, 0]
+        audio_BPD = zeros_BPD.index_copy(0, rows_B, some.audio_BPD)
+        if some.valid_BP is None:
+            return Memory(audio_BPD)
+        all_BP = torch.ones(len(keep_B), num_positions, dtype=torch.bool, device=keep_B.device)
+        return Memory(audio_BPD, all_BP.index_copy(0, rows_B, some.valid_BP))
+
+    @property
+    def new_weights(self) -> list[nn.Parameter]:
+        """What Whisper does not have: gates, gated layers and projection."""
+        added = [self.video_project, self.video_norm, *(block.video for block in self.decoder.blocks)]
+        return [self.video_scale, *(weight for part in added for weight in part.parameters())]  # type: ignore[union-attr]

@@ -1,0 +1,466 @@
+"""OpenAI's Whisper: log-mel -> memory at 50 Hz -> logits over text tokens; with a place for video in every block.
+
+Radford et al. 2023 (arXiv:2212.04356, section 2.2): two convolutions, sinusoidal positions, pre-norm blocks with GELU;
+a decoder with learned positions and tied embeddings. The gated layers are those of Whisper-Flamingo (Rouditchenko et
+al. 2024, arXiv:2406.10082, section 2.2). Where we differ: positions are cut to the audio's length instead of padding
+the audio to 30 s, and padding of a batch is left out of the convolutions and of attention, so that a clip's neighbours
+cannot change its text. ``official_padding`` brings the official behaviour back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from avspeech.models.blocks import Attention, FeedForward, KeyValueCache, sinusoid_positions
+
+POSITIONS_PER_SECOND = 50
+"""Rate of the audio memory (axis P)."""
+POSITIONS_AT_ONCE = 1500
+"""Positions that a CPU encodes at once outside of training. More are no faster: activations leave the cache, and are so
+large that the allocator takes fresh pages for each (measured on two cores: 17 % slower with eight clips of 30 s)."""
+
+
+@dataclass(frozen=True)
+class WhisperConfig:
+    """Sizes of a Whisper model. Defaults are Whisper small's."""
+
+    mel_bins: int = 80
+    """Log-mel channels of the input; large-v3 and turbo have 128."""
+    audio_positions: int = 1500
+    """Longest audio memory, at 50 Hz."""
+    audio_width: int = 768
+    """Channels of the audio encoder."""
+    audio_heads: int = 12
+    """Attention heads of the audio encoder."""
+    audio_depth: int = 12
+    """Blocks of the audio encoder."""
+    vocab_size: int = 51865
+    """Text, language, task and time tokens; it also says which languages there are."""
+    text_positions: int = 448
+    """Longest text in tokens, prompt included."""
+    text_width: int = 768
+    """Channels of the decoder; the same as the encoder's."""
+    text_heads: int = 12
+    """Attention heads of the decoder."""
+    text_depth: int = 12
+    """Blocks of the decoder."""
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+    """(block, head) whose attention follows the words in time; none given: all heads of the later half."""
+    official_padding: bool = False
+    """Let padding of a batch be heard and attended, as the official code does."""
+
+    def __post_init__(self) -> None:
+        for side in ("audio", "text"):
+            width, heads = getattr(self, f"{side}_width"), getattr(self, f"{side}_heads")
+            if width % heads:
+                raise ValueError(f"whisper.{side}_width={width} is not a multiple of whisper.{side}_heads={heads}")
+        if self.audio_width != self.text_width:
+            raise ValueError(
+                f"whisper.audio_width={self.audio_width} and whisper.text_width={self.text_width} must be the same"
+            )
+        for block, head in self.alignment_heads:
+            if not (0 <= block < self.text_depth and 0 <= head < self.text_heads):
+                raise ValueError(
+                    f"whisper.alignment_heads has ({block}, {head}); there are {self.text_depth} blocks of "
+                    f"{self.text_heads} heads"
+                )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder looks at: the audio at 50 Hz and, where there is any, the video at 25 Hz."""
+
+    audio_BPD: Tensor
+    """Encoder output; zero where an utterance has no audio."""
+    valid_BP: Tensor | None = None
+    """bool, True where it is real; None: all of it is attended."""
+    video_BTD: Tensor | None = None
+    """Projected lip features; None: the gated layers are left out."""
+    video_valid_BT: Tensor | None = None
+    """bool, True where a frame is real; None: all of them are attended."""
+    has_video_B: Tensor | None = None
+    """bool, False leaves the gated layers out for that utterance; None: every one has video."""
+
+    def select(self, rows_B: Tensor) -> "Memory":
+        """Return the memory of some utterances, in the order of ``rows_B`` (indices, or a bool for each)."""
+        return Memory(*(None if part is None else part[rows_B] for part in self.parts))  # type: ignore[arg-type]
+
+    def repeat(self, times: int) -> "Memory":
+        """Return every utterance ``times`` times, one after the other."""
+        if times == 1:
+            return self
+        return Memory(*(None if part is None else part.repeat_interleave(times, dim=0) for part in self.parts))  # type: ignore[arg-type]
+
+    @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """The fields in order."""
+        return self.audio_BPD, self.valid_BP, self.video_BTD, self.video_valid_BT, self.has_video_B
+
+
+class WhisperEncoderBlock(nn.Module):
+    """Self-attention and feed-forward, pre-norm."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, num_heads, key_bias=False)
+        self.attention_norm = nn.LayerNorm(width)
+        self.ffn = FeedForward(width, 4 * width, nn.GELU())
+        self.ffn_norm = nn.LayerNorm(width)
+
+    def forward(self, x_BPD: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return (B, P, D)."""
+        x_BPD = x_BPD + self.attention(self.attention_norm(x_BPD), allowed)
+        return x_BPD + self.ffn(self.ffn_norm(x_BPD))
+
+
+class WhisperEncoder(nn.Module):
+    """Log-mel at 100 Hz -> memory at 50 Hz."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.audio_width
+        self.conv1 = nn.Conv1d(config.mel_bins, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        self.positions_PD: Tensor
+        self.register_buffer("positions_PD", sinusoid_positions(config.audio_positions, width))
+        self.blocks = nn.ModuleList(WhisperEncoderBlock(width, config.audio_heads) for _ in range(config.audio_depth))
+        self.norm = nn.LayerNorm(width)
+        self.saves_memory = False
+        """Compute activations again in the backward pass instead of keeping them."""
+
+    def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None) -> Tensor:
+        """Return the memory, (B, P, D) with P = ceil(A / 2); what stands in padded positions means nothing.
+
+        Args:
+            logmel_BAF: Whisper's log-mel at 100 Hz (``features/logmel.py``), zero where padded.
+            valid_BA: bool, True where a frame is real. None: all of them; not read with ``official_padding``.
+
+        Raises:
+            ValueError: the audio is longer than the positions, or has other mel channels.
+        """
+        if logmel_BAF.shape[2] != self.config.mel_bins:
+            raise ValueError(
+                f"log-mel {tuple(logmel_BAF.shape)} must be (B, A, {self.config.mel_bins}) for this model; "
+                "make it with logmel_AF(..., mel_bins=model.sizes.mel_bins)"
+            )
+        num_positions = (logmel_BAF.shape[1] + 1) // 2
+        if num_positions > self.config.audio_positions:
+            limit = self.config.audio_positions / POSITIONS_PER_SECOND
+            raise ValueError(
+                f"{logmel_BAF.shape[1] / 100:g} s of audio came, this model hears at most {limit:g} s; cut the clip, "
+                "or leave out long ones (data.batches.longest)"
+            )
+        if self.config.official_padding:
+            valid_BA = None
+        x_BDA = logmel_BAF.transpose(1, 2)
+        if valid_BA is None:
+            x_BDP, allowed = F.gelu(self.conv2(F.gelu(self.conv1(x_BDA)))), None
+        else:
+            real_B1A = valid_BA[:, None]
+            x_BDA = torch.where(real_B1A, F.gelu(self.conv1(torch.where(real_B1A, x_BDA, 0))), 0)
+            x_BDP, allowed = F.gelu(self.conv2(x_BDA)), positions_valid(valid_BA)[:, None, None]
+        x_BPD = x_BDP.transpose(
+            1, 2
+        ).contiguous()  # or every sum and norm of the blocks walks through memory in strides
+        x_BPD = x_BPD + self.positions_PD[:num_positions].to(x_BDP)
+        for block in self.blocks:
+            x_BPD = run_block(block, self.saves_memory, x_BPD, allowed)
+        return self.norm(x_BPD)
+
+
+def positions_valid(valid_BA: Tensor) -> Tensor:
+    """Return ``valid_BP``: a position at 50 Hz is real where the first of its two acoustic frames is."""
+    return valid_BA[:, ::2]
+
+
+def run_block(block: nn.Module, saves_memory: bool, *args: Any) -> Tensor:
+    """Return ``block(*args)``, checkpointed where a gradient flows and ``saves_memory`` is set."""
+    if saves_memory and torch.is_grad_enabled():
+        return checkpoint(block, *args, use_reentrant=False)  # type: ignore[return-value]
+    return block(*args)
+
+
+class GatedVideo(nn.Module):
+    """Attention to the lips and a feed-forward layer, each behind a tanh gate that starts at zero.
+
+    Whisper-Flamingo (arXiv:2406.10082, section 2.2) puts it before self-attention in every decoder block.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, num_heads, key_bias=False)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_gate = nn.Parameter(torch.zeros(1))
+        self.ffn = FeedForward(width, 4 * width, nn.GELU())
+        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_gate = nn.Parameter(torch.zeros(1))
+
+    def forward(
+        self, x_BLD: Tensor, keys: tuple[Tensor, Tensor], allowed: Tensor | None, present_B11: Tensor | None
+    ) -> Tensor:
+        """Return (B, L, D), which is ``x_BLD`` itself where ``present_B11`` is False."""
+        attended_BLD = self.attention.attend(self.attention_norm(x_BLD), *keys, allowed)
+        y_BLD = x_BLD + self.attention_gate.tanh() * attended_BLD
+        y_BLD = y_BLD + self.ffn_gate.tanh() * self.ffn(self.ffn_norm(y_BLD))
+        return y_BLD if present_B11 is None else torch.where(present_B11, y_BLD, x_BLD)
+
+
+@dataclass
+class BlockMemory:
+    """Keys and values that one decoder block attends to, made once per utterance."""
+
+    audio: tuple[Tensor, Tensor]
+    audio_allowed: Tensor | None
+    video: tuple[Tensor, Tensor] | None
+    video_allowed: Tensor | None
+    present_B11: Tensor | None
+
+
+class WhisperDecoderBlock(nn.Module):
+    """Video behind gates (optional), causal self-attention, attention to the audio, feed-forward; all pre-norm."""
+
+    def __init__(self, width: int, num_heads: int, has_video: bool) -> None:
+        super().__init__()
+        self.video = GatedVideo(width, num_heads) if has_video else None
+        self.self_attention = Attention(width, num_heads, key_bias=False)
+        self.self_attention_norm = nn.LayerNorm(width)
+        self.memory_attention = Attention(width, num_heads, key_bias=False)
+        self.memory_attention_norm = nn.LayerNorm(width)
+        self.ffn = FeedForward(width, 4 * width, nn.GELU())
+        self.ffn_norm = nn.LayerNorm(width)
+
+    def project(self, memory: Memory) -> BlockMemory:
+        """Return this block's keys and values of the memory."""
+        video = None
+        if self.video is not None and memory.video_BTD is not None:
+            video = self.video.attention.project_memory(memory.video_BTD)
+        return BlockMemory(
+            self.memory_attention.project_memory(memory.audio_BPD),
+            None if memory.valid_BP is None else memory.valid_BP[:, None, None],
+            video,
+            None if memory.video_valid_BT is None else memory.video_valid_BT[:, None, None],
+            None if memory.has_video_B is None else memory.has_video_B[:, None, None],
+        )
+
+    def forward(
+        self, x_BLD: Tensor, memory: BlockMemory, causal: Tensor | None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Return (B, L, D).
+
+        ``x_BLD`` may have several rows an utterance, one after the other: hypotheses of a beam. They share the
+        utterance's keys, because a copy for each would be most of what decoding reads and holds.
+        """
+        shape, utterances = x_BLD.shape, (len(memory.audio[0]), -1, x_BLD.shape[2])
+        if self.video is not None and memory.video is not None:
+            x_BLD = self.video(x_BLD.reshape(utterances), memory.video, memory.video_allowed, memory.present_B11)
+            x_BLD = x_BLD.reshape(shape)
+        normed_BLD = self.self_attention_norm(x_BLD)
+        key_BNLE, value_BNLE = self.self_attention.project_memory(normed_BLD)
+        if cache is not None:
+            key_BNLE, value_BNLE = cache.append(key_BNLE, value_BNLE)
+        x_BLD = x_BLD + self.self_attention.attend(normed_BLD, key_BNLE, value_BNLE, causal)
+        normed_BLD = self.memory_attention_norm(x_BLD).reshape(utterances)
+        x_BLD = x_BLD + self.memory_attention.attend(normed_BLD, *memory.audio, memory.audio_allowed).reshape(shape)
+        return x_BLD + self.ffn(self.ffn_norm(x_BLD))
+
+
+class WhisperState:
+    """What decoding carries from token to token: keys of the memory and of the tokens so far."""
+
+    def __init__(self, memories: list[BlockMemory], caches: list[KeyValueCache]) -> None:
+        self.memories, self.caches = memories, caches
+        self.utterances = len(memories[0].audio[0])
+
+    @property
+    def length(self) -> int:
+        """Tokens decoded so far, the prompt included."""
+        return self.caches[0].length
+
+    def reorder(self, rows_B: Tensor) -> None:
+        """Make hypothesis i continue the former hypothesis ``rows_B[i]`` of the same utterance."""
+        for cache in self.caches:
+            cache.reorder(rows_B)
+
+    def repeat(self, times: int) -> None:
+        """Let every row become ``times`` rows, one after the other: hypotheses that share what was decoded so far."""
+        if times == 1:
+            return
+        for cache in self.caches:
+            cache.key_BNLE = cache.key_BNLE.repeat_interleave(times, dim=0)
+            cache.value_BNLE = cache.value_BNLE.repeat_interleave(times, dim=0)
+
+    def keep(self, utterances_B: list[int]) -> None:
+        """Forget all but these utterances; in place, since keys of the memory are most of what decoding holds.
+
+        Args:
+            utterances_B: which utterance comes to each place; one that moves must come from behind the new end.
+        """
+        count = len(utterances_B)
+        moves = [(place, source) for place, source in enumerate(utterances_B) if place != source]
+        assert all(source >= count for _, source in moves), "a row would be overwritten before it is moved"
+        device = self.caches[0].key_BNLE.device
+        indices = torch.tensor(utterances_B, device=device)
+        to, source = torch.tensor(moves, device=device, dtype=torch.long).reshape(-1, 2).unbind(1)
+
+        def move(part: Tensor) -> Tensor:
+            if moves:
+                part[to] = part[source]
+            return part[:count]
+
+        def pick(part: Tensor | None) -> Tensor | None:  # small, and the caller's own
+            return None if part is None else part[indices]
+
+        for memory in self.memories:
+            memory.audio = move(memory.audio[0]), move(memory.audio[1])
+            memory.video = None if memory.video is None else (move(memory.video[0]), move(memory.video[1]))
+            memory.audio_allowed, memory.video_allowed = pick(memory.audio_allowed), pick(memory.video_allowed)
+            memory.present_B11 = pick(memory.present_B11)
+        for cache in self.caches:
+            for name in ("key_BNLE", "value_BNLE"):
+                rows = getattr(cache, name).unflatten(0, (self.utterances, -1))
+                setattr(cache, name, move(rows).flatten(0, 1))
+        self.utterances = count
+
+
+class WhisperDecoder(nn.Module):
+    """Tokens and memory -> logits over the vocabulary.
+
+    Args:
+        config: sizes.
+        has_video: whether the blocks have gated layers for video.
+    """
+
+    def __init__(self, config: WhisperConfig, has_video: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        width = config.text_width
+        self.embedding = nn.Embedding(config.vocab_size, width)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.positions_LD = nn.Parameter(torch.zeros(config.text_positions, width))
+        self.blocks = nn.ModuleList(
+            WhisperDecoderBlock(width, config.text_heads, has_video) for _ in range(config.text_depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.saves_memory = False
+        """Compute activations again in the backward pass instead of keeping them."""
+
+    def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
+        """Return the logits that follow every token, (B, L, V); all at once, for training.
+
+        Args:
+            tokens_BL: int64, prompt and text; padding at the right end may be any token.
+            memory: of the same utterances.
+
+        Raises:
+            ValueError: the text is longer than the model's positions.
+        """
+        x_BLD = self._embed(tokens_BL, 0)
+        causal = _causal(tokens_BL.shape[1], 0, tokens_BL.device)
+        for block in self.blocks:
+            x_BLD = run_block(block, self.saves_memory, x_BLD, block.project(memory), causal)  # type: ignore[operator]
+        return self._logits(x_BLD)
+
+    def start(self, memory: Memory, max_length: int, beam_size: int = 1) -> WhisperState:
+        """Prepare cached decoding of ``beam_size`` hypotheses an utterance, each up to ``max_length`` tokens in all."""
+        max_length = min(max_length, self.config.text_positions)
+        rows, heads = len(memory.audio_BPD) * beam_size, self.config.text_heads
+        shape = (rows, heads, max_length, self.config.text_width // heads)
+        memories = [block.project(memory) for block in self.blocks]  # type: ignore[operator]
+        new = memory.audio_BPD.new_empty
+        return WhisperState(memories, [KeyValueCache(new(shape), new(shape)) for _ in self.blocks])
+
+    def step(self, tokens_BL: Tensor, state: WhisperState, last_only: bool = True) -> Tensor:
+        """Feed tokens, remember them in ``state``, and return the logits after the last one, (B, V).
+
+        Args:
+            tokens_BL: int64; the whole prompt at first, one token a row after that.
+            state: of ``start``.
+            last_only: False returns the logits after every token fed, (B, L, V).
+        """
+        before, length = state.length, tokens_BL.shape[1]
+        x_BLD = self._embed(tokens_BL, before)
+        causal = None if length == 1 else _causal(length, before, tokens_BL.device)
+        for block, memory, cache in zip(self.blocks, state.memories, state.caches, strict=True):
+            x_BLD = block(x_BLD, memory, causal, cache)
+        return self._logits(x_BLD[:, -1]) if last_only else self._logits(x_BLD)
+
+    def _embed(self, tokens_BL: Tensor, first: int) -> Tensor:
+        end = first + tokens_BL.shape[1]
+        if end > self.config.text_positions:
+            raise ValueError(
+                f"{end} tokens came, this model knows {self.config.text_positions} positions; shorten the text, or "
+                "leave long ones out"
+            )
+        return self.embedding(tokens_BL) + self.positions_LD[first:end]
+
+    def _logits(self, x_BLD: Tensor) -> Tensor:
+        return F.linear(self.norm(x_BLD), self.embedding.weight)
+
+
+def _causal(length: int, before: int, device: torch.device) -> Tensor:
+    """Return bool (L, before + L), True where a token may look."""
+    return torch.ones(length, before + length, dtype=torch.bool, device=device).tril(before)
+
+
+class Whisper(nn.Module):
+    """Audio -> text."""
+
+    carried: dict[str, Tensor]
+    source: dict[str, Any] | None
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.sizes = config
+        self.encoder = WhisperEncoder(config)
+        self.decoder = WhisperDecoder(config, self.has_video)
+        self.carried, self.source = {}, None
+
+    has_video = False
+    """Whether the model reads lips."""
+
+    def encode(
+        self,
+        logmel_BAF: Tensor | None,
+        valid_BA: Tensor | None = None,
+        video_BTHW: Tensor | None = None,
+        valid_BT: Tensor | None = None,
+        keep_B2: Tensor | None = None,
+    ) -> Memory:
+        """Return what the decoder looks at.
+
+        Args:
+            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded.
+            valid_BA: bool, True where an acoustic frame is real; None: all of them.
+            video_BTHW, valid_BT, keep_B2: as in ``Flamingo.encode``; a plain Whisper sees no video.
+
+        Raises:
+            ValueError: no audio came, or ``keep_B2`` drops it; a plain Whisper has nothing else.
+        """
+        if logmel_BAF is None or (keep_B2 is not None and not bool(keep_B2[:, 0].all())):
+            raise ValueError("a plain Whisper came without audio; reading lips needs a Flamingo model")
+        return self.audio_memory(logmel_BAF, valid_BA)
+
+    def audio_memory(self, logmel_BAF: Tensor, valid_BA: Tensor | None) -> Memory:
+        """Return the memory of the audio alone."""
+        masked = valid_BA is not None and not self.sizes.official_padding
+        valid_BP = positions_valid(valid_BA) if masked and valid_BA is not None else None
+        rows = max(1, POSITIONS_AT_ONCE * 2 // max(1, logmel_BAF.shape[1]))
+        if torch.is_grad_enabled() or logmel_BAF.device.type != "cpu" or rows >= len(logmel_BAF):
+            return Memory(self.encoder(logmel_BAF, valid_BA), valid_BP)
+        parts = zip(logmel_BAF.split(rows), repeat(None) if valid_BA is None else valid_BA.split(rows), strict=False)
+        return Memory(torch.cat([self.encoder(*part) for part in parts]), valid_BP)
+
+    def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
+        """Return the logits that follow every token, (B, L, V)."""
+        return self.decoder(tokens_BL, memory)
+
+    def save_memory(self, on: Sequence[str] = ("encoder", "decoder")) -> None:
+        """Keep no activations inside the blocks of ``on``: they are computed again in the backward pass."""
+        self.encoder.saves_memory, self.decoder.saves_memory = "encoder" in on, "decoder" in on

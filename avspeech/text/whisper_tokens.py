@@ -1,0 +1,109 @@
+"""Whisper's tokens: text <-> numbers, and the prompt that says language and task (arXiv:2212.04356, section 2.3).
+
+A thin cover over the tokenizer of the openai-whisper package. Which tokens there are follows from the vocabulary's size:
+51,865 (99 languages), 51,866 (100, large-v3 and turbo) or 51,864 (English only, no language and no task).
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Literal
+
+Task = Literal["transcribe", "translate"]
+ENGLISH_ONLY, MULTILINGUAL = 51_864, 51_865
+
+
+class WhisperTokenizer:
+    """Text <-> Whisper's token numbers.
+
+    ``encode`` and ``decode`` are those of ``Tokenizer``: the text's own tokens, without prompt and end.
+
+    Args:
+        vocab_size: of the model.
+
+    Raises:
+        ValueError: no Whisper has so many tokens.
+    """
+
+    kind = "whisper"
+
+    def __init__(self, vocab_size: int = MULTILINGUAL) -> None:
+        if vocab_size < ENGLISH_ONLY or vocab_size > MULTILINGUAL + 1:
+            raise ValueError(
+                f"vocab_size={vocab_size} came; Whisper's vocabularies have {ENGLISH_ONLY} (English only), {MULTILINGUAL} "
+                f"or {MULTILINGUAL + 1} tokens"
+            )
+        self.vocab_size = vocab_size
+        self.is_multilingual = vocab_size >= MULTILINGUAL
+
+    @cached_property
+    def library(self) -> Any:
+        """The tokenizer of openai-whisper; importing it takes seconds, so it comes with the first use."""
+        from whisper.tokenizer import get_tokenizer
+
+        num_languages = self.vocab_size - 51_765 - int(self.is_multilingual)
+        return get_tokenizer(self.is_multilingual, num_languages=num_languages)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's tokens; a blank comes first, as in the text that Whisper was trained on."""
+        text = " ".join(text.split())
+        return self.library.encode(" " + text) if text else []
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text; prompt, end and time tokens are left out."""
+        return self.library.decode([int(token) for token in tokens if int(token) < self.end]).strip()
+
+    def prompt(self, language: str | None = None, task: Task = "transcribe", timestamps: bool = False) -> list[int]:
+        """Return what decoding starts with: start, language, task, and the token that asks for no times.
+
+        Args:
+            language: of the text, ISO 639-1 as Whisper writes it (``en``, ``yue``).
+            task: ``transcribe``, or ``translate`` into English. The En-X models of Whisper-Flamingo translate with
+                ``transcribe`` and the language of the text wanted.
+            timestamps: leave the token away that asks for no times.
+
+        Raises:
+            ValueError: the model does not know the language, or none came for a multilingual one.
+        """
+        tokens = [self.start]
+        if self.is_multilingual:
+            if language is None:
+                raise ValueError("no language came for a multilingual Whisper; give one, or detect it")
+            if task not in ("transcribe", "translate"):
+                raise ValueError(f"task {task!r} must be transcribe or translate")
+            tokens += [self.language_token(language), getattr(self.library, task)]
+        return tokens if timestamps else [*tokens, self.library.no_timestamps]
+
+    def language_token(self, language: str) -> int:
+        """Return the token of a language.
+
+        Raises:
+            ValueError: the model does not know it.
+        """
+        if language not in self.languages:
+            raise ValueError(f"language {language!r} is not among this Whisper's: {', '.join(self.languages)}")
+        return self.language_tokens[self.languages.index(language)]
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model knows; ``en`` alone where it is English only."""
+        return self.library.all_language_codes if self.is_multilingual else ("en",)
+
+    @cached_property
+    def language_tokens(self) -> tuple[int, ...]:
+        """One token a language, in the order of ``languages``; empty where the model is English only."""
+        return self.library.all_language_tokens if self.is_multilingual else ()
+
+    @property
+    def start(self) -> int:
+        """Start of the transcript, the first token of the prompt."""
+        return self.library.sot
+
+    @property
+    def end(self) -> int:
+        """End of the text; every number below it is text."""
+        return self.library.eot
+
+    @property
+    def first_time(self) -> int:
+        """The token of time 0.00 s; those after it count on in steps of 20 ms."""
+        return self.library.timestamp_begin

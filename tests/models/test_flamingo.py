@@ -1,0 +1,204 @@
+"""Properties of Whisper with lips at any size; none needs trained weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from avspeech.models.flamingo import Flamingo, FlamingoConfig
+from avspeech.models.fusion import fixed_keep
+from avspeech.models.whisper import Memory, Whisper
+from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
+
+CONFIG = FlamingoConfig(SIZES, LIPS)
+KEPT = torch.tensor([[True, False], [False, True], [True, True]])
+"""Audio alone, video alone, both."""
+
+
+def plain_of(model: Flamingo) -> Whisper:
+    """Return the Whisper inside: the same weights without what reads lips."""
+    whisper = Whisper(model.sizes)
+    state = model.state_dict()
+    whisper.load_state_dict({name: state[name] for name in whisper.state_dict()})
+    return whisper.eval()
+
+
+@torch.no_grad()
+def test_a_fresh_model_is_its_whisper_exactly():
+    whisper = make_whisper()
+    fresh = Flamingo(CONFIG).eval()
+    missing, unknown = fresh.load_state_dict(whisper.state_dict(), strict=False)
+    assert not unknown
+    assert {name.split(".")[0] for name in missing} == {"decoder", "video_encoder", "video_project", "video_scale"}
+    logmel_BAF, video_BTHW, tokens_BL = make_inputs()
+    valid_BA, valid_BT = valid_until([48, 20, 31], 48), valid_until([12, 5, 8], 12)
+    memory = fresh.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT)
+    assert memory.video_BTD is not None
+    assert memory.video_BTD.abs().max() > 0
+    assert torch.equal(fresh(tokens_BL, memory), whisper(tokens_BL, whisper.encode(logmel_BAF, valid_BA)))
+
+
+@torch.no_grad()
+def test_audio_alone_is_the_model_without_gates_though_the_gates_are_open():
+    model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
+    whisper = plain_of(model)
+    expected_BLV = whisper(tokens_BL, whisper.encode(logmel_BAF))
+    for keep_B2, video in ((fixed_keep(3, "audio"), video_BTHW), (None, None), (fixed_keep(3, "audio"), None)):
+        memory = model.encode(logmel_BAF, None, video, None, keep_B2)
+        assert torch.equal(model(tokens_BL, memory), expected_BLV)
+    both = model(tokens_BL, model.encode(logmel_BAF, None, video_BTHW))
+    assert (both - expected_BLV).abs().max() > 0.1  # the gates are open
+    mixed = model(tokens_BL, model.encode(logmel_BAF, None, video_BTHW, None, KEPT))
+    torch.testing.assert_close(mixed[0], expected_BLV[0])
+
+
+@pytest.mark.parametrize("zero_dropped_video", [False, True])
+@torch.no_grad()
+def test_utterances_with_other_streams_equal_each_alone(zero_dropped_video):
+    model = make_flamingo(replace(CONFIG, zero_dropped_video=zero_dropped_video))
+    logmel_BAF, video_BTHW, tokens_BL = make_inputs()
+    valid_BA, valid_BT = valid_until([48, 20, 32], 48), valid_until([12, 5, 8], 12)
+    together = model(tokens_BL, model.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT))
+    for row, (frames, modality) in enumerate(((12, "audio"), (5, "video"), (8, "audio+video"))):
+        cut = slice(row, row + 1)
+        alone = model.encode(
+            logmel_BAF[cut, : 4 * frames], None, video_BTHW[cut, :frames], None, fixed_keep(1, modality)
+        )
+        torch.testing.assert_close(together[cut], model(tokens_BL[cut], alone))
+
+
+@torch.no_grad()
+def test_a_dropped_stream_cannot_be_seen():
+    model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
+    clips_BTHW = video_BTHW.float() / 255
+    before = model(tokens_BL, model.encode(logmel_BAF, None, clips_BTHW, None, KEPT))
+    logmel_BAF[1], clips_BTHW[0] = torch.nan, torch.nan
+    after = model(tokens_BL, model.encode(logmel_BAF, None, clips_BTHW, None, KEPT))
+    assert torch.equal(after, before)
+    assert before.isfinite().all()
+
+
+@torch.no_grad()
+def test_lips_alone_are_read():
+    model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
+    alone = model(tokens_BL, model.encode(None, None, video_BTHW))
+    dropped = model(tokens_BL, model.encode(logmel_BAF, None, video_BTHW, None, fixed_keep(3, "video")))
+    torch.testing.assert_close(alone, dropped)
+    assert alone.isfinite().all()
+    other = model(tokens_BL, model.encode(None, None, 255 - video_BTHW))
+    assert (other - alone).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("filler", [200.0, torch.nan])
+@torch.no_grad()
+def test_padded_video_changes_nothing(filler):
+    model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
+    valid_BA, valid_BT = valid_until([32, 48, 20], 48), valid_until([8, 12, 5], 12)
+    alone = model(tokens_BL[:1], model.encode(logmel_BAF[:1, :32], None, video_BTHW[:1, :8].float() / 255))
+    clips_BTHW = torch.where(valid_BT[..., None, None], video_BTHW.float() / 255, filler)
+    padded = model(tokens_BL, model.encode(logmel_BAF, valid_BA, clips_BTHW, valid_BT))
+    torch.testing.assert_close(padded[:1], alone)
+
+
+@torch.no_grad()
+def test_official_options_show_padding_and_zeros_to_the_gated_layers():
+    """What the official code does, computed again from the parts."""
+    official = make_flamingo(FlamingoConfig(replace(SIZES, official_padding=True), LIPS, zero_dropped_video=True))
+    logmel_BAF, video_BTHW, tokens_BL = make_inputs()
+    valid_BA, valid_BT = valid_until([32, 48, 20], 48), valid_until([8, 12, 5], 12)
+    memory = official.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT)
+    lips_BTD = official.video_encoder(None, video_BTHW, valid_BT)
+    expected = Memory(official.encoder(logmel_BAF), None, official.video_scale * official.video_project(lips_BTD))
+    assert torch.equal(official(tokens_BL, memory), official(tokens_BL, expected))
+
+    dropped = official.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "audio"))
+    zeros = Memory(expected.audio_BPD, None, torch.zeros(3, 12, 32))
+    torch.testing.assert_close(official(tokens_BL, dropped), official(tokens_BL, zeros))
+    plain = plain_of(official)
+    assert (official(tokens_BL, dropped) - plain(tokens_BL, expected)).abs().max() > 1e-2  # zeros are not nothing
+
+    silent = official.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "video"))
+    zeros = Memory(torch.zeros(3, 24, 32), None, memory.video_BTD)
+    torch.testing.assert_close(official(tokens_BL, silent), official(tokens_BL, zeros))
+
+
+@torch.no_grad()
+def test_cached_steps_of_beams_equal_the_whole():
+    model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
+    valid_BA, valid_BT = valid_until([48, 20, 32], 48), valid_until([12, 5, 8], 12)
+    memory = model.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT)
+    tokens_RL, rows_R = torch.randint(0, 50, (6, 7)), torch.tensor([0, 0, 3, 2, 5, 5])
+    state = model.decoder.start(memory, 7, beam_size=2)
+    model.decoder.step(tokens_RL[:, :4], state)
+    state.reorder(rows_R)
+    tokens_RL = torch.cat([tokens_RL[rows_R, :4], tokens_RL[:, 4:]], dim=1)
+    whole_RLV = model(tokens_RL, memory.repeat(2))
+    for place in (4, 5):
+        torch.testing.assert_close(model.decoder.step(tokens_RL[:, place, None], state), whole_RLV[:, place])
+    state.keep([2, 1])
+    left_R = torch.tensor([4, 5, 2, 3])
+    torch.testing.assert_close(model.decoder.step(tokens_RL[left_R, 6:], state), whole_RLV[left_R, 6])
+
+
+@torch.no_grad()
+def test_a_selected_memory_gives_the_same_logits():
+    model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
+    memory = model.encode(logmel_BAF, None, video_BTHW, None, KEPT)
+    rows_B = torch.tensor([2, 0])
+    torch.testing.assert_close(model(tokens_BL[rows_B], memory.select(rows_B)), model(tokens_BL, memory)[rows_B])
+
+
+def test_computing_activations_again_changes_neither_loss_nor_gradients():
+    steady = replace(CONFIG, video=replace(LIPS, dropout=0.0, attention_dropout=0.0, input_dropout=0.0, layer_drop=0.0))
+    plain, saving = make_flamingo(steady), make_flamingo(steady)
+    saving.save_memory()
+    logmel_BAF, video_BTHW, tokens_BL = make_inputs()
+    losses = []
+    for model in (plain, saving):
+        logits_BLV = model.train()(tokens_BL, model.encode(logmel_BAF, None, video_BTHW, None, KEPT))
+        loss = logits_BLV.log_softmax(dim=-1)[..., 3].mean()
+        loss.backward()
+        losses.append(loss)
+    assert torch.equal(*losses)
+    for (name, one), other in zip(plain.named_parameters(), saving.named_parameters(), strict=True):
+        if not name.startswith("video_encoder.audio_project"):  # its audio stream is empty
+            assert one.grad is not None and other[1].grad is not None, name
+            torch.testing.assert_close(other[1].grad, one.grad, msg=name)
+
+
+def test_new_weights_are_those_that_whisper_does_not_have():
+    model = make_flamingo(replace(CONFIG, video_norm=True))
+    known = plain_of(model).state_dict()
+    expected = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if name not in known and not name.startswith("video_encoder.")
+    ]
+    assert {id(weight) for weight in model.new_weights} == {id(weight) for weight in expected}
+
+
+@torch.no_grad()
+def test_normalised_lip_features_have_one_size():
+    model = Flamingo(replace(CONFIG, video_norm=True)).eval()
+    _, video_BTHW, _ = make_inputs()
+    video_BTD = model.video_features(video_BTHW, torch.ones(3, 12, dtype=torch.bool))
+    torch.testing.assert_close(video_BTD.square().mean(dim=-1), torch.ones(3, 12), rtol=1e-3, atol=1e-3)
+
+
+def test_what_cannot_be_read_has_a_reason():
+    model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
+    with pytest.raises(ValueError, match="audio and video are both None"):
+        model.encode(None)
+    with pytest.raises(ValueError, match="keep_B2 drops both streams"):
+        model.encode(logmel_BAF, None, video_BTHW, None, torch.tensor([[True, True], [False, False], [True, True]]))
+    with pytest.raises(ValueError, match="wants 24x24"):
+        model.encode(logmel_BAF, None, video_BTHW[..., :20])
+
+
+@pytest.mark.parametrize(("streams", "modality"), [("audio", "video"), ("video", "audio")])
+def test_a_stream_that_is_kept_but_did_not_come_is_an_error(streams, modality):
+    """``keep_B2`` that leaves an utterance with nothing to hear or see must not give text out of nothing."""
+    model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
+    audio, video = (logmel_BAF, None) if streams == "audio" else (None, video_BTHW)
+    with pytest.raises(ValueError, match="came without"):
+        model.encode(audio, None, video, None, fixed_keep(3, modality))
