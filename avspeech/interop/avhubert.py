@@ -29,6 +29,7 @@ from avspeech.interop.avhubert_sizes import (
     official_encoder,
 )
 from avspeech.interop.restricted import CheckpointError, find_inert, read_checkpoint, to_plain
+from avspeech.interop.state_dicts import check_keys, fill
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor
 from avspeech.models.files import load_model, save_model
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
@@ -113,7 +114,7 @@ def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) ->
     check_settings(sizes)
     encoder = encoder_config(sizes)
     keys = predictor_keys(encoder)
-    _check_keys(state, keys, (), path)
+    check_keys(state, keys, (), path)
     width = sizes["final_dim"] or encoder.width
     with torch.device("meta"):
         model = ClusterPredictor(
@@ -125,7 +126,7 @@ def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) ->
             similarity=sizes["sim_type"],
             temperature=sizes["logit_temp"],
         )
-    _fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
+    fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
     return model
 
 
@@ -155,43 +156,15 @@ def _import_finetuned(
     check_settings(tuned)
     encoder, decoder = encoder_config(sizes, tuned), decoder_config(tuned)
     keys = recognizer_keys(encoder, decoder)
-    carried = _check_keys(state, keys, UNUSED_BY_RECOGNIZERS, path)
+    carried = check_keys(state, keys, UNUSED_BY_RECOGNIZERS, path)
     vocab_size = len(state["decoder.embed_tokens.weight"])
     tokenizer = recover_tokenizer(file.get("task_state"), path, vocab_size, dictionary, sentencepiece)
     with torch.device("meta"):
         config = RecognizerConfig(encoder, decoder)
         model = Recognizer(config, vocab_size, None if tokenizer is None else tokenizer.to_config())
-    _fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
+    fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
     model.carried = {key: state[key].clone() for key in carried}
     return model
-
-
-def _check_keys(state: dict[str, Any], keys: dict[str, str], may_carry: tuple[str, ...], path: Path) -> list[str]:
-    """Return the keys that are carried along; refuse a state dict that lacks keys or has others."""
-    missing, unknown = [key for key in keys if key not in state], [key for key in state if key not in keys]
-    carried = [key for key in unknown if key in may_carry]
-    unknown = [key for key in unknown if key not in may_carry]
-    if missing or unknown:
-        parts = [f"missing: {', '.join(missing)}"] if missing else []
-        parts += [f"unknown: {', '.join(unknown)}"] if unknown else []
-        raise CheckpointError(f"{path} has other keys than a model of its sizes; {'; '.join(parts)}")
-    return carried
-
-
-def _fill(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Give a model on the meta device its weights, floats as fp32."""
-    wrong = [
-        f"{name} has {tuple(weights[name].shape)}, its configuration says {tuple(tensor.shape)}"
-        for name, tensor in model.state_dict().items()
-        if weights[name].shape != tensor.shape
-    ]
-    if wrong:
-        raise CheckpointError(f"{path} has weights of another shape: {'; '.join(wrong[:5])}")
-    # clone: the file is mapped into memory and must not be held open, or be written to by training
-    weights = {k: v.float().clone() if v.is_floating_point() else v.clone() for k, v in weights.items()}
-    model.load_state_dict(weights, assign=True)
-    for name, tensor in model.named_parameters():
-        assert not tensor.is_meta, name
 
 
 def recover_tokenizer(
@@ -329,7 +302,10 @@ def main(checkpoint: Path, out: Path, dictionary: Path | None = None, sentencepi
     """
     try:
         if checkpoint.suffix == ".safetensors":
-            exported = export_checkpoint(load_model(checkpoint))
+            model = load_model(checkpoint)
+            if not isinstance(model, ClusterPredictor | Recognizer):
+                sys.exit(f"{checkpoint} holds a {type(model).__name__}; wanted a model of units or a recogniser")
+            exported = export_checkpoint(model)
             out.parent.mkdir(parents=True, exist_ok=True)
             unfinished = out.with_name(out.name + ".part")
             torch.save(exported, unfinished)

@@ -99,7 +99,7 @@ def read_checkpoint(path: str | Path) -> Any:
     is_zip = zipfile.is_zipfile(path)
     if refused := sorted(name for name in _names(path, is_zip) if not _is_known(name)):
         raise CheckpointError(
-            f"{path} is refused: it names {', '.join(refused)}, which no AV-HuBERT file needs and which could run code"
+            f"{path} is refused: it names {', '.join(refused)}, which no checkpoint needs and which could run code"
         )
     with safe_globals([(stand_in, name) for name, stand_in in _STAND_INS.items()]):
         try:

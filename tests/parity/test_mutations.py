@@ -1,4 +1,6 @@
-"""Parity notices when one constant of the encoder is another: the comparison can fail, and does."""
+"""Parity notices when one constant of a model is another: the comparison can fail, and does."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +8,10 @@ from torch import nn
 
 from avspeech.interop.avhubert import load_official
 from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.fusion import fixed_keep
+from avspeech.models.whisper import WhisperConfig, WhisperDecoder, WhisperEncoder
 from tests.parity.compare_encoder import import_model, spied
+from tests.parity.compare_flamingo import import_flamingo_model, streams
 from tests.parity.comparison import TOLERANCE, relative_error
 
 
@@ -104,4 +109,111 @@ def test_every_norm_has_the_official_epsilon():
     assert {module.eps for module in norms} == {1e-5}
 
 
+def gate_without_tanh(model):
+    gate = model.decoder.blocks[0].video.attention_gate
+    gate.data = gate.data.atanh()
+
+
+def gates_swapped(model):
+    video = model.decoder.blocks[-1].video
+    video.attention_gate, video.ffn_gate = video.ffn_gate, video.attention_gate
+
+
+def projection_not_scaled(model):
+    model.video_scale.data.fill_(1)
+
+
+def projection_normalised(model):
+    model.video_norm = nn.LayerNorm(model.sizes.text_width)
+
+
+def no_query_bias(model):
+    """A bias of the keys would not be noticed: it moves all scores of a query alike."""
+    model.decoder.blocks[0].video.attention.query.bias.data.zero_()
+
+
+def other_heads(model):
+    for block in model.decoder.blocks:
+        block.video.attention.num_heads *= 2
+
+
+def audio_positions_shifted(model):
+    model.encoder.positions_PD = model.encoder.positions_PD.roll(1, dims=0)
+
+
+def text_positions_shifted(model):
+    model.decoder.positions_LD.data = model.decoder.positions_LD.data.roll(1, dims=0)
+
+
+def audio_gelu_approximate(model):
+    model.encoder.blocks[0].ffn.activation = nn.GELU(approximate="tanh")
+
+
+def gated_gelu_approximate(model):
+    model.decoder.blocks[0].video.ffn.activation = nn.GELU(approximate="tanh")
+
+
+def padded_video_masked(model):
+    model.sizes = replace(model.sizes, official_padding=False)
+
+
+def dropped_video_skipped(model):
+    model.config = replace(model.config, zero_dropped_video=False)
+
+
+FLAMINGO_MUTATIONS = [
+    gate_without_tanh,
+    gates_swapped,
+    projection_not_scaled,
+    projection_normalised,
+    no_query_bias,
+    other_heads,
+    audio_positions_shifted,
+    text_positions_shifted,
+    audio_gelu_approximate,
+    gated_gelu_approximate,
+    padded_video_masked,
+    dropped_video_skipped,
+]
+
+
+@torch.no_grad()
+def flamingo_error(fixture, model):
+    """Return the largest error of the audio memory and of the logits with both streams and with audio alone."""
+    logmel_BAF, video_BTHW, valid_BT = streams(fixture)
+    both = model.encode(logmel_BAF, None, video_BTHW, valid_BT)
+    audio = model.encode(logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), "audio"))
+    errors = [relative_error(both.audio_BPD, fixture.tensors["enc.audio"])]
+    for tag, memory in (("av", both), ("a", audio)):
+        logits_BLV = model(fixture.tensors["in.dec_input_ids"], memory)[..., fixture.tensors["vocab_columns"]]
+        errors.append(relative_error(logits_BLV, fixture.tensors[f"{tag}.logits"]))
+    return max(errors)
+
+
+@pytest.mark.parametrize(
+    "mutate", [None, *FLAMINGO_MUTATIONS], ids=lambda mutation: getattr(mutation, "__name__", "none")
+)
+def test_a_changed_constant_of_whisper_with_lips_is_noticed(fixture, mutate):
+    model = import_flamingo_model(fixture)
+    if mutate is None:
+        assert flamingo_error(fixture, model) <= TOLERANCE
+    else:
+        mutate(model)
+        assert flamingo_error(fixture, model) > 3 * TOLERANCE
+
+
+def test_every_norm_of_whisper_has_the_official_epsilon():
+    """Like AV-HuBERT's: it moves the logits by less than the tolerance."""
+    config = WhisperConfig(audio_width=32, audio_heads=2, audio_depth=1, text_width=32, text_heads=2, text_depth=1)
+    norms = [
+        module
+        for part in (WhisperEncoder(config), WhisperDecoder(config, has_video=True))
+        for module in part.modules()
+        if isinstance(module, nn.LayerNorm)
+    ]
+    assert len(norms) == 3 + 6
+    assert {module.eps for module in norms} == {1e-5}
+
+
+test_a_changed_constant_of_whisper_with_lips_is_noticed.kinds = ("flamingo",)
 test_a_changed_constant_is_noticed.kinds = test_the_default_model_gives_the_same_memory.kinds = ("encoder",)

@@ -1,0 +1,98 @@
+"""The key map between Whisper-Flamingo state dicts and ``Flamingo``, and the sizes that shapes show.
+
+The lips' encoder is AV-HuBERT's under a prefix: ``encoder.video_model.`` where it is self-supervised, as
+mWhisper-Flamingo's, ``encoder.video_model.w2v_model.`` where it was fine-tuned for recognition, as Whisper-Flamingo's.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from avspeech.interop.avhubert_keys import encoder_keys
+from avspeech.interop.whisper_keys import audio_encoder_keys, count_blocks, heads_of, shape_of, text_decoder_keys
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.flamingo import FlamingoConfig
+from avspeech.models.frontends import VideoConfig
+
+Variant = Literal["self_supervised", "finetuned"]
+VIDEO_PREFIX: dict[Variant, str] = {
+    "self_supervised": "encoder.video_model.",
+    "finetuned": "encoder.video_model.w2v_model.",
+}
+"""What stands before AV-HuBERT's own keys; ``model.`` before everything is left out here."""
+UNUSED = ("mask_emb", "label_embs_concat", "final_proj.weight", "final_proj.bias")
+"""What pre-training leaves in AV-HuBERT and reading lips does not need. A fine-tuned one has lost the last two."""
+VIDEO_HEADS = {768: 12, 1024: 16}
+"""Attention heads of AV-HuBERT Base and Large."""
+
+_ORDER = (
+    "mask_emb", "label_embs_concat", "feature_extractor_audio", "feature_extractor_video", "resnet", "proj",
+    "post_extract_proj", "encoder", "pos_conv", "layers", "layer_norm", "final_proj",
+    "frontend3D", "trunk", "layer1", "layer2", "layer3", "layer4",
+    "conv1", "bn1", "relu1", "relu2", "conv2", "bn2", "downsample",
+    "self_attn", "k_proj", "v_proj", "q_proj", "out_proj", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm",
+    "weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_g", "weight_v",
+)  # fmt: skip
+"""Parts of AV-HuBERT's names in the order of the official files, each before what follows it at its level."""
+
+
+def flamingo_keys(config: FlamingoConfig, variant: Variant, unused: Iterable[str] = ()) -> dict[str, str]:
+    """Return official key -> our key, in the order of the official files; ``model.`` is left out.
+
+    Args:
+        config: sizes.
+        variant: where AV-HuBERT's keys are.
+        unused: those of ``UNUSED`` that the file has; they map to themselves.
+    """
+    audio = audio_encoder_keys(config.whisper)
+    keys = {"encoder.video_projection_scalar": "video_scale"}
+    keys |= {f"encoder.{theirs}": f"encoder.{ours}" for theirs, ours in audio.items()}
+    keys |= {f"encoder.video_projection.{name}": f"video_project.{name}" for name in ("weight", "bias")}
+    video, prefix = encoder_keys(config.video), VIDEO_PREFIX[variant]
+    for theirs in sorted([*video, *unused], key=_rank):
+        keys[prefix + theirs] = f"video_encoder.{video[theirs]}" if theirs in video else theirs
+    decoder = text_decoder_keys(config.whisper, has_video=True)
+    return keys | {f"decoder.{theirs}": f"decoder.{ours}" for theirs, ours in decoder.items()}
+
+
+def _rank(key: str) -> list[int]:
+    return [int(part) if part.isdigit() else _ORDER.index(part) for part in key.split(".")]
+
+
+def find_variant(state: Mapping[str, Tensor]) -> Variant:
+    """Return where the AV-HuBERT of a state dict is."""
+    wrapped = any(key.startswith(VIDEO_PREFIX["finetuned"]) for key in state)
+    return "finetuned" if wrapped else "self_supervised"
+
+
+def video_sizes(
+    state: Mapping[str, Tensor], prefix: str, heads: int | None = None, pre_norm: bool = True
+) -> EncoderConfig:
+    """Return the sizes of the AV-HuBERT in a state dict.
+
+    Args:
+        state: official keys.
+        prefix: before AV-HuBERT's own.
+        heads: None: those of the released model of this width.
+        pre_norm: every released model is.
+
+    Raises:
+        ValueError: a tensor that shows a size is missing or has other axes, or no released AV-HuBERT has this width.
+    """
+    width, audio_features = shape_of(state, f"{prefix}feature_extractor_audio.proj.weight", 2)
+    ffn_width, _ = shape_of(state, f"{prefix}encoder.layers.0.fc1.weight", 2)
+    _, group_width, kernel = shape_of(state, f"{prefix}encoder.pos_conv.0.weight_v", 3)
+    stem_act = f"{prefix}feature_extractor_video.resnet.frontend3D.2.weight"
+    return EncoderConfig(
+        width=width,
+        depth=count_blocks(state, f"{prefix}encoder.layers."),
+        num_heads=heads_of(width, heads, "video_heads", VIDEO_HEADS),
+        ffn_width=ffn_width,
+        pre_norm=pre_norm,
+        audio_features=audio_features,
+        video=VideoConfig(activation="prelu" if stem_act in state else "relu"),
+        fusion="concat" if f"{prefix}post_extract_proj.weight" in state else "add",
+        position_kernel=kernel,
+        position_groups=max(1, width // group_width),
+    )

@@ -1,0 +1,365 @@
+"""Whisper-Flamingo files in and out: every key has its place and its order, and what does not fit is named."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from avspeech.interop.restricted import CheckpointError
+from avspeech.interop.whisper import export_openai, load_openai
+from avspeech.interop.whisper_flamingo import describe_model, export_flamingo, import_flamingo, load_flamingo, main
+from avspeech.interop.whisper_flamingo_keys import flamingo_keys
+from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.files import load_model, save_model
+from avspeech.models.flamingo import Flamingo, FlamingoConfig
+from avspeech.models.frontends import VideoConfig
+from avspeech.models.whisper import Whisper, WhisperConfig
+from tests.interop.official import randomize
+from tests.interop.test_restricted import Hostile
+from tests.models.tiny_whisper import SIZES
+
+LIPS = EncoderConfig(width=24, depth=2, num_heads=3, ffn_width=40, position_groups=4)
+CONFIG = FlamingoConfig(SIZES, LIPS)
+HEADS = {"audio_heads": 4, "text_heads": 4, "video_heads": 3}
+UNREAD = ("mask_emb", "label_embs_concat", "final_proj.weight", "final_proj.bias")
+
+
+def make(config=CONFIG, variant="self_supervised"):
+    """Return a model of ours and its official file, whose unread weights are random too."""
+    torch.manual_seed(5)
+    model = randomize(Flamingo(config))
+    official = export_flamingo(model, variant=variant)
+    for key, value in official["state_dict"].items():
+        if key.endswith(UNREAD):
+            value.normal_()
+    return model, official
+
+
+@pytest.fixture(scope="module")
+def light():
+    """Return the state dict of an official file whose large tensors are one number, for tests that look at names."""
+    state = make()[1]["state_dict"]
+    return {
+        key: value if value.numel() < 10_000 else value[:1].sum().expand(value.shape) for key, value in state.items()
+    }
+
+
+def same_file(one, other):
+    assert list(one["state_dict"]) == list(other["state_dict"])
+    for key, value in one["state_dict"].items():
+        assert value.dtype == other["state_dict"][key].dtype, key
+        assert torch.equal(value, other["state_dict"][key]), key
+
+
+@pytest.mark.parametrize("variant", ["self_supervised", "finetuned"])
+def test_a_model_goes_out_and_comes_back(variant, tmp_path):
+    model, official = make(variant=variant)
+    torch.save(official, tmp_path / "official.pt")
+    imported = import_flamingo(tmp_path / "official.pt", **HEADS)
+    assert isinstance(imported.model, Flamingo)
+    assert imported.model.config == CONFIG
+    state = model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in imported.model.state_dict().items())
+    assert len(imported.model.carried) == (4 if variant == "self_supervised" else 2)
+    assert set(imported.dropped) == set(imported.model.carried)
+    same_file(export_flamingo(imported.model), official)
+
+    save_model(tmp_path / "ours.safetensors", imported.model)  # through a model file nothing is lost either
+    ours = load_model(tmp_path / "ours.safetensors")
+    assert isinstance(ours, Flamingo)
+    same_file(export_flamingo(ours), official)
+
+
+@pytest.mark.parametrize(
+    "lips",
+    [
+        replace(LIPS, fusion="add", video=VideoConfig(activation="relu")),
+        replace(LIPS, depth=1, width=32, num_heads=4, position_kernel=16, position_groups=2, audio_features=52),
+    ],
+    ids=["added streams, ReLU", "other positions"],
+)
+def test_shapes_show_every_size_but_heads(lips, tmp_path):
+    sizes = replace(SIZES, audio_depth=1, text_depth=3, vocab_size=70, text_positions=9, audio_positions=11, mel_bins=5)
+    _, official = make(FlamingoConfig(sizes, lips))
+    torch.save(official, tmp_path / "official.pt")
+    model = load_flamingo(tmp_path / "official.pt", audio_heads=4, text_heads=4, video_heads=lips.num_heads)
+    assert isinstance(model, Flamingo)
+    assert model.config == FlamingoConfig(sizes, lips)
+
+
+def test_heads_of_released_widths_need_not_be_given(tmp_path):
+    """Whisper tiny's width and AV-HuBERT Base's, with fewer blocks."""
+    sizes = WhisperConfig(
+        audio_width=384, audio_heads=6, audio_depth=1, text_width=384, text_heads=6, text_depth=1, vocab_size=60
+    )
+    config = FlamingoConfig(sizes, EncoderConfig(depth=1))
+    _, official = make(config, "finetuned")
+    torch.save(official, tmp_path / "official.pt")
+    imported = load_flamingo(tmp_path / "official.pt")
+    assert isinstance(imported, Flamingo)
+    assert imported.config == config
+    same_file(export_flamingo(imported), official)
+    assert "video encoder (finetuned): 1 blocks, width 768, 12 heads, ffn 3072" in describe_model(imported)
+
+
+def listed_keys() -> dict[str, list[int]]:
+    if not (shared := os.environ.get("AVSPEECH_SHARED")):
+        pytest.skip("AVSPEECH_SHARED is not set: the list of a published file's keys is no part of the project")
+    return json.loads((Path(shared) / "spec" / "whisper_flamingo_ft_keys.json").read_text())
+
+
+@pytest.mark.parametrize("variant", ["finetuned", "self_supervised"])
+def test_the_key_list_of_a_published_file_goes_round(variant, tmp_path):
+    keys = listed_keys()
+    if variant == "self_supervised":
+        keys = {key.replace("w2v_model.", ""): shape for key, shape in keys.items()}
+    generator = torch.Generator().manual_seed(2)
+    state = {
+        key: torch.tensor(3) if key.endswith("num_batches_tracked") else torch.rand(shape, generator=generator).half()
+        for key, shape in keys.items()
+    }
+    torch.save({"state_dict": state}, tmp_path / "official.pt")
+    model = load_flamingo(tmp_path / "official.pt", audio_heads=2, text_heads=2, video_heads=4)
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    same_file(export_flamingo(model, torch.float16), {"state_dict": state})
+
+
+def test_a_model_that_was_not_imported_has_the_published_keys():
+    keys = listed_keys()
+    video = EncoderConfig(width=48, depth=2, num_heads=4, ffn_width=64)
+    sizes = replace(SIZES, mel_bins=80, audio_positions=1500, vocab_size=51865, text_positions=64)
+    with torch.device("meta"):
+        model = Flamingo(FlamingoConfig(sizes, video))
+    given = {key: list(value.shape) for key, value in meta_export(model, "finetuned").items()}
+    units = "model.encoder.video_model.w2v_model.label_embs_concat"
+    assert list(given) == list(keys)
+    assert given | {units: None} == keys | {units: None}  # how many units there were is lost
+    ours = list(meta_export(model, "self_supervised"))
+    assert [key for key in ours if "final_proj" not in key] == [key.replace("w2v_model.", "") for key in keys]
+    assert ours.index("model.encoder.video_model.final_proj.bias") + 1 == ours.index(
+        "model.decoder.positional_embedding"
+    )
+
+
+def test_a_published_small_model_has_as_many_entries():
+    """Whisper small with AV-HuBERT Large, the default sizes: 1,222 tensors in the released file."""
+    assert len(flamingo_keys(FlamingoConfig(), "finetuned", ("mask_emb", "label_embs_concat"))) == 1222
+
+
+def meta_export(model, variant):
+    return export_flamingo(model.to_empty(device="cpu"), variant=variant)["state_dict"]
+
+
+def test_the_other_variant_can_be_asked_for(tmp_path, light):
+    torch.save({"state_dict": light}, tmp_path / "official.pt")
+    model = load_flamingo(tmp_path / "official.pt", **HEADS)
+    tuned = export_flamingo(model, variant="finetuned")["state_dict"]
+    wrapped = {
+        key.replace("video_model.", "video_model.w2v_model."): value
+        for key, value in light.items()
+        if "final_proj" not in key
+    }
+    same_file({"state_dict": tuned}, {"state_dict": wrapped})
+
+
+def test_what_a_trainer_leaves_beside_the_weights_is_not_read(tmp_path):
+    model, official = make()
+    moments = {0: {"step": torch.tensor(5.0), "exp_avg": torch.ones(3)}}
+    extras = {
+        "epoch": 3,
+        "global_step": 120000,
+        "pytorch-lightning_version": "1.9.0",
+        "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4, "params": [0]}]}],
+        "lr_schedulers": [{"last_epoch": 3}],
+        "callbacks": {"ModelCheckpoint": {"dirpath": "/home/author/runs", "best_model_score": torch.tensor(0.3)}},
+    }
+    torch.save(extras | official, tmp_path / "last.ckpt")
+    imported = import_flamingo(tmp_path / "last.ckpt", **HEADS)
+    assert set(extras) <= set(imported.dropped)
+    state = model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in imported.model.state_dict().items())
+    save_model(tmp_path / "ours.safetensors", imported.model)
+    assert b"author" not in (tmp_path / "ours.safetensors").read_bytes()
+
+
+def test_a_file_without_video_is_a_plain_whisper(tmp_path):
+    model = randomize(Whisper(SIZES))
+    official = export_flamingo(model)
+    torch.save(official, tmp_path / "audio.pt")
+    imported = load_flamingo(tmp_path / "audio.pt", audio_heads=4, text_heads=4)
+    assert type(imported) is Whisper
+    same_file(export_flamingo(imported), official)
+
+
+def test_official_treatment_is_a_choice(tmp_path, light):
+    torch.save({"state_dict": light}, tmp_path / "official.pt")
+    ours, theirs = (load_flamingo(tmp_path / "official.pt", **HEADS, official=choice) for choice in (False, True))
+    assert isinstance(ours, Flamingo) and isinstance(theirs, Flamingo)
+    for model, choice in ((ours, False), (theirs, True)):
+        config = model.config
+        assert (config.whisper.official_padding, config.video.official_padding) == (choice, choice)
+        assert (config.zero_dropped_video, config.video.video.channels_last) == (choice, not choice)
+    same_file(export_flamingo(theirs), {"state_dict": light})
+
+
+def test_the_way_through_openais_layout_gives_the_whisper_inside(tmp_path):
+    model, _ = make()
+    export_openai(model, tmp_path / "whisper.pt", torch.float32)
+    whisper, state = load_openai(tmp_path / "whisper.pt"), model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whisper.state_dict().items())
+
+
+def rename(state):
+    state["model.decoder.blocks.1.gated_attn_ln.bias"] = state.pop("model.decoder.blocks.1.gated_x_attn_ln.bias")
+
+
+def lose(state):
+    del state["model.encoder.video_model.encoder.layers.1.fc1.bias"]
+
+
+def lose_a_size(state):
+    del state["model.encoder.conv1.weight"]
+
+
+def key_bias(state):
+    state["model.decoder.blocks.0.attn.key.bias"] = torch.zeros(32)
+
+
+def another_shape(state):
+    state["model.encoder.blocks.0.mlp.0.bias"] = torch.zeros(31)
+
+
+def another_width(state):
+    state["model.encoder.video_projection.weight"] = torch.zeros(32, 25)
+
+
+def two_axes(state):
+    state["model.encoder.conv1.weight"] = torch.zeros(32, 8)
+
+
+def an_empty_tensor(state):
+    state["model.encoder.video_model.encoder.pos_conv.0.weight_v"] = torch.zeros(24, 0, 128)
+
+
+def text_and_audio_differ(state):
+    state["model.decoder.positional_embedding"] = torch.zeros(20, 64)
+
+
+def without_prefix(state):
+    state["decoder.ln.bias"] = state.pop("model.decoder.ln.bias")
+
+
+def no_tensor(state):
+    state["model.decoder.ln.bias"] = "x"
+
+
+def ungated(state):
+    for key in [key for key in state if "gated_x_attn" in key]:
+        del state[key]
+
+
+def a_block_too_far(state):
+    state["model.encoder.blocks.999999999.mlp.0.bias"] = torch.zeros(128)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (rename, r"missing: decoder\.blocks\.1\.gated_x_attn_ln\.bias; unknown: decoder\.blocks\.1\.gated_attn_ln"),
+        (lose, r"missing: encoder\.video_model\.encoder\.layers\.1\.fc1\.bias$"),
+        (lose_a_size, r"lacks encoder\.conv1\.weight, which shows a size"),
+        (key_bias, r"unknown: decoder\.blocks\.0\.attn\.key\.bias$"),
+        (another_shape, r"encoder\.blocks\.0\.ffn\.inner\.bias has \(31,\), its configuration says \(128,\)"),
+        (another_width, r"video_project\.weight has \(32, 25\), its configuration says \(32, 24\)"),
+        (two_axes, r"its encoder\.conv1\.weight is \(32, 8\); wanted 3 axes"),
+        (an_empty_tensor, r"weight_v is \(24, 0, 128\); wanted 3 axes, none of them empty"),
+        (text_and_audio_differ, r"audio_width=32 and whisper\.text_width=64 must be the same"),
+        (without_prefix, r"keys that do not begin with 'model\.', unknown: decoder\.ln\.bias"),
+        (no_tensor, r"something else than tensors in its state dict: model\.decoder\.ln\.bias"),
+        (ungated, r"a video encoder but no gated layers"),
+        (a_block_too_far, r"missing: encoder\.blocks\.2\.attn\.query\.weight.*unknown: encoder\.blocks\.999999999"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_has_a_one_line_reason(tmp_path, light, spoil, reason):
+    state = dict(light)
+    spoil(state)
+    torch.save({"state_dict": state}, tmp_path / "official.pt")
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        load_flamingo(tmp_path / "official.pt", **HEADS)
+    assert str(caught.value).startswith(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, r"its width 32 is none of the released models' \(384, 512, 768, 1024, 1280\).*give audio_heads$"),
+        ({"audio_heads": 4, "text_heads": 4}, r"its width 24 is none of .*\(768, 1024\).*give video_heads$"),
+        (HEADS | {"audio_heads": 5}, "audio_width=32 is not a multiple of whisper.audio_heads=5"),
+        (HEADS | {"video_heads": 0}, "video_heads=0 came; it must be at least 1"),
+    ],
+)
+def test_heads_that_cannot_be_known_are_asked_for(tmp_path, light, options, reason):
+    torch.save({"state_dict": light}, tmp_path / "official.pt")
+    with pytest.raises(CheckpointError, match=reason):
+        load_flamingo(tmp_path / "official.pt", **options)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"dims": {"n_mels": 80}, "model_state_dict": {}}, r"OpenAI's layout: .*python -m avspeech\.interop\.whisper;"),
+        ({"cfg": {}, "model": {}}, r"fairseq's layout: .*python -m avspeech\.interop\.avhubert;"),
+        ({"weights": {}}, r"holds keys \['weights'\]; wanted Whisper-Flamingo's 'state_dict'"),
+        ([1, 2], "holds a list; wanted"),
+        ({"state_dict": {"model.decoder.positions_LD": torch.zeros(2, 2)}}, "a training checkpoint of ours"),
+        ({"state_dict": {}}, r"lacks encoder\.conv1\.weight"),
+        ({"state_dict": Hostile("echo")}, "system"),
+    ],
+)
+def test_a_foreign_file_is_named_as_what_it_is(tmp_path, content, reason):
+    torch.save(content, tmp_path / "file.pt")
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        load_flamingo(tmp_path / "file.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path, light):
+    torch.save({"state_dict": light}, tmp_path / "official.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "official.pt").read_bytes()[:50_000])
+    with pytest.raises(CheckpointError, match="no whole PyTorch checkpoint"):
+        load_flamingo(tmp_path / "cut.pt", **HEADS)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_flamingo(tmp_path / "none.pt", **HEADS)
+
+
+def test_what_the_official_code_does_not_know_is_not_exported():
+    with pytest.raises(ValueError, match="video_norm=True came"):
+        export_flamingo(Flamingo(replace(CONFIG, video_norm=True)))
+    small = replace(LIPS, video=VideoConfig(widths=(8, 16), blocks=(1, 1)))
+    with pytest.raises(ValueError, match="the official front end is"):
+        export_flamingo(Flamingo(replace(CONFIG, video=small)))
+
+
+def test_the_command_goes_both_ways(tmp_path, capsys):
+    _, official = make()
+    state = official["state_dict"]
+    official["state_dict"] = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    torch.save(official, tmp_path / "official.pt")
+    main(tmp_path / "official.pt", tmp_path / "ours.safetensors", **HEADS)
+    said = capsys.readouterr().out
+    assert "video encoder (self_supervised): 2 blocks, width 24, 3 heads" in said
+    assert "encoder.video_model.mask_emb: kept in the model file" in said
+    main(tmp_path / "ours.safetensors", tmp_path / "back.pt", half=True)
+    same_file(torch.load(tmp_path / "back.pt", weights_only=True), official)
+    with pytest.raises(SystemExit, match=r"give audio_heads$"):
+        main(tmp_path / "official.pt", tmp_path / "ours.safetensors")
+    with pytest.raises(SystemExit, match=r"give it the ending \.safetensors"):
+        main(tmp_path / "official.pt", tmp_path / "ours.pt", **HEADS)
+    save_model(tmp_path / "units.safetensors", ClusterPredictor(LIPS, 9))
+    with pytest.raises(SystemExit, match="holds a ClusterPredictor; wanted a Flamingo or Whisper model file"):
+        main(tmp_path / "units.safetensors", tmp_path / "back.pt")
