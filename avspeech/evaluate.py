@@ -2,7 +2,8 @@
 
     python -m avspeech.evaluate MODEL MANIFEST CONDITIONS.yaml OUT_DIR --noise_manifests '{babble: voices.jsonl}'
 
-Reads   a model file of a recogniser, a manifest with text and mouth clips, a conditions YAML (configs/evaluate).
+Reads   a model file of a recogniser or of a Whisper with or without lips, a manifest with text and mouth clips, a
+        conditions YAML (configs/evaluate).
 Writes  OUT_DIR/results.json, hypotheses.jsonl, failures.jsonl, report.md, report.html, images/, decoded/.
 Stop it and start it again: conditions that are decoded already are not decoded again.
 """
@@ -12,7 +13,7 @@ import logging
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,48 +23,98 @@ import torch
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
-from avspeech.data.batching import collate, plan_batches
+from avspeech.data.batching import AVBatch, collate, plan_batches
 from avspeech.data.dataset import Sample
 from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.decoding.transcribe import check_heads, transcribe_batch
+from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.conditions import Condition, EvaluationConfig, read_conditions
 from avspeech.evaluation.grid import Unreadable, evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader, check_streams, make_sources
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import write_results
+from avspeech.features.clip import CLIP_SIZE
 from avspeech.media.errors import MediaError
-from avspeech.models.files import load_recognizer
+from avspeech.models.encoder import AVEncoder
+from avspeech.models.files import Model, load_model
+from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
+from avspeech.models.whisper import Whisper
 from avspeech.text.tokenizer import Tokenizer
+from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import samples_to_frames
 
-PACKAGES = ("avspeech", "torch", "numpy", "av", "jiwer")
+PACKAGES = ("avspeech", "torch", "numpy", "av", "jiwer", "openai-whisper")
+Transcriber = Callable[[AVBatch, torch.Tensor], list[str]]
+"""A batch and ``keep_B2`` -> a text for each utterance."""
+
+
+def make_transcriber(model: Model, config: EvaluationConfig, name: str) -> Transcriber:
+    """Return what turns batches into texts.
+
+    Args:
+        model: in evaluation mode, on its device.
+        config: how to decode.
+        name: of the model's file, for the messages.
+
+    Raises:
+        ValueError: the model gives no text, or not by this method, or it has no eyes for a grid with video.
+    """
+    if isinstance(model, Whisper):
+        if not isinstance(model, Flamingo) and any("video" in modality for modality in config.modalities):
+            raise ValueError(f"{name} holds a Whisper that reads no lips; evaluate it with --modalities '[audio]'")
+        whisper_tokens = WhisperTokenizer(model.sizes.vocab_size)
+        options = WhisperOptions(**config.whisper_decoding)
+
+        def transcribe(batch: AVBatch, keep_B2: torch.Tensor) -> list[str]:
+            nbest = transcribe_whisper(model, whisper_tokens, batch, keep_B2, options)
+            return [hypotheses[0].text for hypotheses in nbest]
+
+        return transcribe
+    if not isinstance(model, Recognizer):
+        raise ValueError(f"{name} is a pre-trained model that gives no text; fine-tune it with avspeech.train")
+    check_heads(model, config.method)
+    if model.tokenizer_config is None:
+        raise ValueError(f"{name} carries no tokenizer, so it cannot give text; fine-tune it with avspeech.train")
+    tokenizer = Tokenizer.from_config(model.tokenizer_config)
+    return lambda batch, keep_B2: [
+        hypothesis.text for hypothesis in transcribe_batch(model, tokenizer, batch, keep_B2, **config.decoding)
+    ]
+
+
+def make_loader(
+    model: Model, config: EvaluationConfig, sources: dict, utterances: Sequence[Utterance]
+) -> ConditionLoader:
+    """Return what loads the samples as the model wants them."""
+    encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
+    clip_size = encoder.config.video.input_size if isinstance(encoder, AVEncoder) else CLIP_SIZE
+    mel_bins = model.sizes.mel_bins if isinstance(model, Whisper) else None
+    return ConditionLoader(
+        sources, config.seed, clip_size, mel_bins=mel_bins, pad_to_30s=config.pad_to_30s, utterances=utterances
+    )
 
 
 def transcribe_all(
-    model: Recognizer,
-    tokenizer: Tokenizer,
+    transcribe: Transcriber,
+    device: torch.device | str,
     utterances: Sequence[Utterance],
     condition: Condition,
     loader: ConditionLoader,
-    config: EvaluationConfig,
     max_frames: int = 3000,
     max_clips: int = 64,
 ) -> list[str | Unreadable]:
     """Return a transcript of each utterance in order, or why its files could not be read.
 
     Args:
-        model: in evaluation mode, on its device.
-        tokenizer: the model's.
+        transcribe: see ``make_transcriber``.
+        device: of the model.
         utterances: loaded batch by batch, those of like length together.
         condition: which streams the model gets, and the noise.
         loader: of the samples.
-        config: how to decode.
         max_frames: budget of a batch in frames at 25 Hz, padding included.
         max_clips: most utterances in a batch.
     """
     texts: dict[int, str | Unreadable] = {}
-    device = next(model.parameters()).device
     lengths = [_num_frames(utterance) or max_frames for utterance in utterances]  # of unknown length: goes alone
     for batch_of in tqdm(plan_batches(lengths, max_frames, max_clips), desc=condition.label, unit="batch", leave=False):
         samples: dict[int, Sample] = {}
@@ -76,8 +127,7 @@ def transcribe_all(
             batch = collate(list(samples.values())).to(device)
             keep_2 = torch.tensor([condition.keeps_audio, condition.keeps_video], device=device)
             keep_B2 = keep_2.repeat(len(samples), 1)
-            hypotheses = transcribe_batch(model, tokenizer, batch, keep_B2, **config.decoding)
-            texts.update((index, hypothesis.text) for index, hypothesis in zip(samples, hypotheses, strict=True))
+            texts.update(zip(samples, transcribe(batch, keep_B2), strict=True))
     return [texts[index] for index in range(len(utterances))]
 
 
@@ -131,7 +181,7 @@ def main(
     """Evaluate a model and write a report.
 
     Args:
-        model: model file of a recogniser.
+        model: model file of a recogniser, a Whisper or a Flamingo.
         manifest: JSON lines with text, and with mouth clips where the grid has video.
         conditions: YAML of the grid.
         out_dir: folder of the results.
@@ -154,20 +204,18 @@ def main(
         utterances = read_manifest(manifest, require=("text",))
         check_streams(utterances, config, manifest)
         sources = make_sources(config)
-        recognizer = load_recognizer(model, device)
-        check_heads(recognizer, config.method)
+        network = load_model(model, device)
+        transcriber = make_transcriber(network, config, str(model))
         identity = identify(model, manifest, config)
-        if recognizer.tokenizer_config is None:
-            raise ValueError(f"{model} carries no tokenizer, so it cannot give text; fine-tune it with avspeech.train")
-        tokenizer = Tokenizer.from_config(recognizer.tokenizer_config)
     except ValueError as error:
         sys.exit(str(error))
-    loader = ConditionLoader(sources, config.seed, recognizer.config.encoder.video.input_size)
+    loader = make_loader(network, config, sources, utterances)
 
     def transcribe(missing: Sequence[Utterance], condition: Condition) -> list[str | Unreadable]:
-        return transcribe_all(recognizer, tokenizer, missing, condition, loader, config, max_frames, max_clips)
+        return transcribe_all(transcriber, device, missing, condition, loader, max_frames, max_clips)
 
-    results = evaluate_grid(utterances, config, transcribe, out_dir, name or model.stem, identity)
+    decoding = config.whisper_settings if isinstance(network, Whisper) else None
+    results = evaluate_grid(utterances, config, transcribe, out_dir, name or model.stem, identity, decoding)
     write_results(out_dir, results)
     print(write_report(out_dir, out_dir))
 

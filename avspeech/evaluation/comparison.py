@@ -1,13 +1,16 @@
-"""What a report says about results: the grid as a table, differences between modalities, marked transcripts."""
+"""What a report says about results: the grid as a table, differences between modalities, marked transcripts.
+
+Everything is about models that see their own video, but for ``contribution_tables``, which is about the others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from avspeech.evaluation.bootstrap import Difference, paired_difference
-from avspeech.evaluation.conditions import MODALITIES, Condition
+from avspeech.evaluation.conditions import MODALITIES, OWN, VIDEO_STREAMS, Condition
 from avspeech.evaluation.error_rate import Edit, ErrorCounts, align_words
-from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.grid import count_normalized, text_language
 from avspeech.evaluation.results import ALL_LANGUAGES, ConditionResult, Results, ScoredHypothesis
 from avspeech.text.normalize import normalize_for_scoring
 
@@ -26,6 +29,22 @@ class GridTable:
     rows: list[tuple[System, list[ConditionResult | None]]]
     best: list[float]
     """Lowest rate of each column."""
+    best_bleu: list[float | None]
+    """Highest BLEU of each column, None where there is none."""
+
+    @property
+    def has_bleu(self) -> bool:
+        return any(bleu is not None for bleu in self.best_bleu)
+
+
+@dataclass(frozen=True)
+class ContributionTable:
+    """Word error rates of one model by what it sees: streams down, noises across; None where not evaluated."""
+
+    model: str
+    language: str
+    columns: list[Noise]
+    rows: list[tuple[str, list[ConditionResult | None]]]
 
 
 @dataclass(frozen=True)
@@ -75,17 +94,41 @@ def languages_of(results: Results) -> list[str]:
 
 def grid_tables(results: Results) -> list[GridTable]:
     """Return one table a language."""
-    cells = {(row.language, row.modality, row.model, row.noise, row.snr_db): row for row in results.conditions}
+    cells = {
+        (row.language, row.modality, row.model, row.noise, row.snr_db): row
+        for row in results.conditions
+        if row.video_stream == OWN
+    }
     columns, tables = noises_of(results), []
     for language in languages_of(results):
         rows = [
             (system, [cells.get((language, *system, *noise)) for noise in columns]) for system in systems_of(results)
         ]
-        best = [
-            min((cell.wer for _, line in rows if (cell := line[number]) is not None), default=0.0)
-            for number in range(len(columns))
+        down = [[cell for _, line in rows if (cell := line[number]) is not None] for number in range(len(columns))]
+        best = [min((cell.wer for cell in cells), default=0.0) for cells in down]
+        best_bleu = [max((cell.bleu for cell in cells if cell.bleu is not None), default=None) for cells in down]
+        tables.append(GridTable(language, columns, rows, best, best_bleu))
+    return tables
+
+
+def contribution_tables(results: Results) -> list[ContributionTable]:
+    """Return one table for each model and language whose ``audio+video`` was also decoded with another video.
+
+    Audio alone stands last, this model's and then others': what a model with a useless video should fall back on.
+    """
+    cells = {(row.model, row.language, row.condition): row for row in results.conditions}
+    models = dict.fromkeys(row.model for row in results.conditions if row.video_stream != OWN)
+    hearing = [model for modality, model in systems_of(results) if modality == "audio"]
+    columns, tables = noises_of(results), []
+    for model, language in product(models, languages_of(results)):
+        lines = [(f"audio+video, {stream} video", model, "audio+video", stream) for stream in VIDEO_STREAMS]
+        lines += [("audio alone", model, "audio", OWN)]
+        lines += [(f"audio alone ({other})", other, "audio", OWN) for other in hearing if other != model]
+        rows = [
+            (label, [cells.get((owner, language, Condition(modality, *noise, stream))) for noise in columns])
+            for label, owner, modality, stream in lines
         ]
-        tables.append(GridTable(language, columns, rows, best))
+        tables.append(ContributionTable(model, language, columns, [row for row in rows if any(row[1])]))
     return tables
 
 
@@ -95,7 +138,7 @@ def paired_rows(results: Results) -> list[PairedRow]:
     ``video`` transcripts are those of clean speech in every noise. The seed and the normalisation are the run's.
     """
     by_cell = _transcripts(results)
-    seed, rule = results.runs[0]["seed"], results.runs[0]["normalization"]
+    seed = results.runs[0]["seed"]
     systems = systems_of(results)
     pairs = [(a, b) for one, other in COMPARISONS for a, b in product(systems, systems) if (a[0], b[0]) == (one, other)]
     counted: dict[tuple[System, Noise], dict[str, ErrorCounts]] = {}
@@ -104,7 +147,7 @@ def paired_rows(results: Results) -> list[PairedRow]:
         if (system, noise) not in counted:
             lines = by_cell.get((system, noise), {})
             counted[system, noise] = {
-                name: count_normalized(line.reference, line.hypothesis, line.language, rule)
+                name: count_normalized(line.reference, line.hypothesis, *_scoring(results, line))
                 for name, line in lines.items()
             }
         return counted[system, noise]
@@ -127,7 +170,7 @@ def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[S
         noise: the column that the transcripts are from.
         count: utterances.
     """
-    by_cell, rule = _transcripts(results), results.runs[0]["normalization"]
+    by_cell = _transcripts(results)
     columns = [(system, by_cell.get((system, _as_decoded(system, noise)), {})) for system in systems_of(results)]
     columns = [(system, lines) for system, lines in columns if lines]
     names = sorted(set.intersection(*(set(lines) for _, lines in columns))) if columns else []
@@ -135,9 +178,10 @@ def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[S
     samples = []
     for name in chosen:
         line = columns[0][1][name]
-        reference = normalize_for_scoring(line.reference, line.language, rule)
+        scoring = _scoring(results, line)
+        reference = normalize_for_scoring(line.reference, *scoring)
         heard = [
-            (system, align_words(reference, normalize_for_scoring(lines[name].hypothesis, line.language, rule)))
+            (system, align_words(reference, normalize_for_scoring(lines[name].hypothesis, *scoring)))
             for system, lines in columns
         ]
         samples.append(SampleTranscript(name, line.language, reference, heard))
@@ -158,16 +202,27 @@ def headline(results: Results) -> str:
     language = languages_of(results)[0]
     words = {"audio": "from sound alone", "video": "from lips alone", "audio+video": "from sound and lips"}
     several = len({row.model for row in results.conditions}) > 1
-    rates = {
-        (row.modality, row.model): row.wer for row in rows_of(results, language) if (row.noise, row.snr_db) == noise
-    }
+    cells = {(row.modality, row.model): row for row in rows_of(results, language) if (row.noise, row.snr_db) == noise}
+    translated = any(row.bleu is not None for row in cells.values())
     parts = [
-        f"{100 * rates[system]:.1f} % {words[system[0]]}{f' ({system[1]})' if several else ''}"
+        f"{_figure(cells[system], translated)} {words[system[0]]}{f' ({system[1]})' if several else ''}"
         for system in systems_of(results)
-        if system in rates
+        if system in cells
     ]
     where = "In clean speech" if noise[1] is None else f"In {noise[0]} at {noise[1]:g} dB"
-    return f"{where}, the word error rate is {', '.join(parts)}."
+    return f"{where}, {'BLEU' if translated else 'the word error rate'} is {', '.join(parts)}."
+
+
+def _figure(row: ConditionResult, translated: bool) -> str:
+    if translated:
+        return "unknown" if row.bleu is None else f"{row.bleu:.1f}"
+    return f"{100 * row.wer:.1f} %"
+
+
+def _scoring(results: Results, line: ScoredHypothesis) -> tuple[str, str]:
+    """Language and rule by which a line's texts are normalised."""
+    run = results.runs[0]
+    return text_language(line.language, run.get("task")), run["normalization"]
 
 
 def _as_decoded(system: System, noise: Noise) -> Noise:
@@ -178,6 +233,8 @@ def _as_decoded(system: System, noise: Noise) -> Noise:
 def _transcripts(results: Results) -> dict[tuple[System, Noise], dict[str, ScoredHypothesis]]:
     cells: dict[tuple[System, Noise], dict[str, ScoredHypothesis]] = {}
     for line in results.hypotheses:
+        if line.video_stream != OWN:
+            continue
         cells.setdefault(((line.modality, line.model), (line.noise, line.snr_db)), {})[line.id] = line
     return cells
 
@@ -189,5 +246,5 @@ def system_label(system: System, results: Results) -> str:
 
 
 def rows_of(results: Results, language: str) -> Sequence[ConditionResult]:
-    """Return the rows of one language."""
-    return [row for row in results.conditions if row.language == language]
+    """Return the rows of one language, of models that see their own video."""
+    return [row for row in results.conditions if row.language == language and row.video_stream == OWN]

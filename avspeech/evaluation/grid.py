@@ -11,7 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,10 +19,12 @@ from typing import Any
 from tqdm import tqdm
 
 from avspeech.data.manifest import Utterance
-from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.bleu import BleuCounts, bleu_signature, count_ngrams
+from avspeech.evaluation.conditions import SHUFFLED, Condition, EvaluationConfig
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.evaluation.results import (
     UNKNOWN_LANGUAGE,
+    ConditionResult,
     Failure,
     Results,
     ScoredHypothesis,
@@ -30,6 +32,7 @@ from avspeech.evaluation.results import (
     summarise,
     write_lines,
 )
+from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.text.normalize import normalize_for_scoring
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ def evaluate_grid(
     out_dir: str | Path,
     model: str,
     identity: Mapping[str, Any],
+    decoding: Mapping[str, Any] | None = None,
 ) -> Results:
     """Transcribe and score every condition of ``config.grid()``.
 
@@ -63,29 +67,40 @@ def evaluate_grid(
         model: name of the model in the results.
         identity: what decides the transcripts and is not in ``config``: hashes of the model, the manifest and, under
             ``noises``, of each noise. It goes into ``runs`` as it is.
+        decoding: what of ``config`` the decoder was told; goes into ``runs`` and decides whether kept transcripts
+            still count. None is what a recogniser is told, ``config.decoding``; a Whisper's is
+            ``config.whisper_settings``.
 
     Raises:
-        ValueError: an utterance has no text, or in some condition not one utterance could be read.
+        ValueError: an utterance has no text, in some condition not one utterance could be read, or a lone
+            utterance was to see another's clip.
     """
+    decoding = config.decoding if decoding is None else decoding
     for utterance in utterances:
         if utterance.text is None:
             raise ValueError(f"utterance {utterance.id!r} has no text to score against; add it to the manifest")
     _check_rule(config.normalization)
+    others = shuffle_clips(utterances, config.seed) if config.shuffles_video else {}
     transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
     seconds: dict[str, float] = {}
     wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
     for condition in tqdm(wanted, desc=model, unit="condition"):
         name = condition.label.replace(", ", "_").replace(" ", "_")
-        store = DecodedFile(Path(out_dir) / "decoded" / f"{name}.jsonl", _fingerprint(condition, config, identity))
+        fingerprint = _fingerprint(condition, config.seed, decoding, identity)
+        store = DecodedFile(Path(out_dir) / "decoded" / f"{name}.jsonl", fingerprint)
         transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
     run = {
         "model": model,
         **identity,
-        **_settings(config),
+        "seed": config.seed,
+        **decoding,
+        "normalization": config.normalization,
+        "metric": config.metric,
+        **({"bleu_signature": bleu_signature()} if config.metric == "bleu" else {}),
         "n_utterances_given": len(utterances),
         "decoding_seconds": seconds,
     }
-    return _score(utterances, config, transcripts, model, run)
+    return _score(utterances, config, transcripts, {name: other.id for name, other in others.items()}, run)
 
 
 def _complete(
@@ -109,9 +124,10 @@ def _score(
     utterances: Sequence[Utterance],
     config: EvaluationConfig,
     transcripts: Mapping[Condition, Sequence[str | Unreadable]],
-    model: str,
+    video_of: Mapping[str, str],
     run: dict[str, Any],
 ) -> Results:
+    model, task = run["model"], run.get("task")
     scored: dict[Condition, list[tuple[ScoredHypothesis, ErrorCounts]]] = {}
     broken: Counter[tuple[str, str]] = Counter()
     for condition, texts in transcripts.items():
@@ -120,15 +136,23 @@ def _score(
             if isinstance(text, Unreadable):
                 broken[utterance.id, text.why] += 1
             else:
-                scored[condition].append(_score_one(utterance, text, condition, model, config.normalization))
+                line = _hypothesis(utterance, text, condition, model, video_of)
+                counts = count_normalized(
+                    line.reference, text, text_language(line.language, task), config.normalization
+                )
+                scored[condition].append((replace(line, errors=counts.word_errors), counts))
         if not scored[condition]:
             why = next(iter(broken))[1] if broken else "the manifest is empty"
             raise ValueError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
-    rows = []
+    ngrams: dict[Condition, list[BleuCounts]] = {}
+    if config.metric == "bleu":
+        for condition, lines in scored.items():
+            ngrams[condition] = [count_ngrams(line.reference, line.hypothesis) for line, _ in lines]
+    rows: list[ConditionResult] = []
     for condition in config.grid():
         lines = scored[condition.decoded_as]
         languages, counts = [line.language for line, _ in lines], [entry for _, entry in lines]
-        rows += summarise(model, condition, languages, counts, config.seed)
+        rows += summarise(model, condition, languages, counts, config.seed, ngrams.get(condition.decoded_as))
     hypotheses = [line for lines in scored.values() for line, _ in lines]
     failures = [Failure(name, why, model, times) for (name, why), times in broken.items()]
     if failures:
@@ -136,23 +160,28 @@ def _score(
     return Results(rows, [run], hypotheses, failures)
 
 
-def _score_one(
-    utterance: Utterance, text: str, condition: Condition, model: str, rule: str
-) -> tuple[ScoredHypothesis, ErrorCounts]:
-    language, reference = utterance.language or UNKNOWN_LANGUAGE, utterance.text or ""
-    counts = count_normalized(reference, text, language, rule)
-    line = ScoredHypothesis(
+def _hypothesis(
+    utterance: Utterance, text: str, condition: Condition, model: str, video_of: Mapping[str, str]
+) -> ScoredHypothesis:
+    """The line of ``hypotheses.jsonl``, not yet scored."""
+    return ScoredHypothesis(
         id=utterance.id,
         model=model,
         modality=condition.modality,
         noise=condition.noise,
         snr_db=condition.snr_db,
-        language=language,
-        reference=reference,
+        language=utterance.language or UNKNOWN_LANGUAGE,
+        reference=utterance.text or "",
         hypothesis=text,
-        errors=counts.word_errors,
+        errors=0,
+        video_stream=condition.video_stream,
+        video_of=video_of[utterance.id] if condition.video_stream == SHUFFLED else None,
     )
-    return line, counts
+
+
+def text_language(language: str, task: str | None) -> str:
+    """Return the language that the texts are in, by which they are normalised: Whisper translates into English only."""
+    return "en" if task == "translate" else language
 
 
 def count_normalized(reference: str, hypothesis: str, language: str, rule: str) -> ErrorCounts:
@@ -169,19 +198,14 @@ def _check_rule(rule: str) -> None:
         raise ValueError(f"normalization={rule!r}: {error}") from error
 
 
-def _settings(config: EvaluationConfig) -> dict[str, Any]:
-    """What of ``config`` decides transcripts or scores and is no axis of the grid."""
-    return {"seed": config.seed, **config.decoding, "normalization": config.normalization}
-
-
-def _fingerprint(condition: Condition, config: EvaluationConfig, identity: Mapping[str, Any]) -> str:
+def _fingerprint(condition: Condition, seed: int, decoding: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     """A hash of what decides the transcripts of one condition; other noises of the grid do not."""
     facts = {
         **{key: value for key, value in identity.items() if key.endswith("sha256")},
         "condition": condition.label,
         "noise": identity.get("noises", {}).get(condition.noise),
-        "seed": config.seed if condition.snr_db is not None else None,
-        **config.decoding,
+        "seed": seed if condition.snr_db is not None or condition.video_stream == SHUFFLED else None,
+        **decoding,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

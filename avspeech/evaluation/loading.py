@@ -2,7 +2,8 @@
 
 The noise of an utterance depends on the seed, its id, the noise's name and the SNR, never on the model, the batch
 or what was loaded before; audio and audio+video hear the same mix. Streams are brought to one length as in training
-(``avspeech.data.dataset``): the video's length wins. Nothing is augmented.
+(``avspeech.data.dataset``): the video's length wins. Nothing is augmented. A Whisper gets log-mel features instead of
+stacked filterbanks, of the same noisy audio.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from avspeech.data.dataset import Sample
 from avspeech.data.manifest import ManifestError, Utterance, read_manifest
 from avspeech.degrade.noise import mix_at_snr, utterance_rng
 from avspeech.degrade.sources import NoiseSource, Voice, make_source
-from avspeech.evaluation.conditions import Condition, EvaluationConfig, NoiseSpec
+from avspeech.evaluation.conditions import BLANK, SHUFFLED, Condition, EvaluationConfig, NoiseSpec
+from avspeech.evaluation.stand_ins import blank_clip, fit_length, shuffle_clips
 from avspeech.features.clip import CLIP_SIZE, crop_clips
 from avspeech.features.logfbank import fbank_TF
+from avspeech.features.logmel import logmel_AF
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
-from avspeech.timebase import samples_to_frames
+from avspeech.timebase import SAMPLES_PER_FRAME, samples_to_frames
 
 
 def make_sources(config: EvaluationConfig) -> dict[str, NoiseSource]:
@@ -59,10 +63,13 @@ class ConditionLoader:
 
     Args:
         sources: noise by name.
-        seed: of the noise.
+        seed: of the noise and of the shuffled videos.
         clip_size: pixels on a side of the centre crop that the model sees.
         cache_bytes: memory for decoded streams, which every condition needs again; once it is full, the rest of
             the clips are decoded every time (clips come in the same order, so dropping old ones would never help).
+        mel_bins: gives log-mel features with so many bins, for a Whisper. None gives filterbanks.
+        pad_to_30s: of the log-mel features, see ``logmel_AF``.
+        utterances: the whole test set, from which ``shuffled`` videos come; may be empty if there are none.
     """
 
     def __init__(
@@ -71,8 +78,13 @@ class ConditionLoader:
         seed: int = 0,
         clip_size: int = CLIP_SIZE,
         cache_bytes: int = 1 << 30,
+        mel_bins: int | None = None,
+        pad_to_30s: bool = False,
+        utterances: Sequence[Utterance] = (),
     ) -> None:
         self.sources, self.seed, self.clip_size = sources, seed, clip_size
+        self.mel_bins, self.pad_to_30s = mel_bins, pad_to_30s
+        self._others = shuffle_clips(utterances, seed) if len(utterances) > 1 else {}
         self._free_bytes = cache_bytes
         self._kept: dict[tuple[Path, str], np.ndarray] = {}
 
@@ -82,26 +94,53 @@ class ConditionLoader:
         Raises:
             MediaError: a file is missing or broken, or the clip is smaller than the crop.
         """
-        audio_TF = video_THW = num_frames = None
+        audio_TF = mel_AF = video_THW = num_frames = None
         if condition.keeps_video:
-            assert utterance.mouth is not None
-            mouth_THW = self._decoded(utterance.mouth, read_grey_clip)
-            if min(mouth_THW.shape[1:]) < self.clip_size:
-                size = f"{mouth_THW.shape[1]}x{mouth_THW.shape[2]}"
-                raise MediaError(utterance.mouth, f"is {size}, wanted {self.clip_size} pixels a side; extract it anew")
-            video_THW = crop_clips(torch.from_numpy(mouth_THW)[None], self.clip_size)[
-                0
-            ].clone()  # what is kept stays as it is
+            video_THW = self._video(utterance, condition)
             num_frames = len(video_THW)
         if condition.keeps_audio:
             assert utterance.audio is not None
             audio_S = self._decoded(utterance.audio, read_audio)
             if not len(audio_S):
                 raise MediaError(utterance.audio, "has no audio samples")
+            noisy_S = torch.from_numpy(self._with_noise(audio_S, utterance, condition))
+            if self.mel_bins is not None:
+                if num_frames is not None:
+                    size = num_frames * SAMPLES_PER_FRAME
+                    noisy_S = torch.nn.functional.pad(noisy_S[:size], (0, max(0, size - len(noisy_S))))
+                mel_AF = logmel_AF(noisy_S, self.mel_bins, self.pad_to_30s)
             num_frames = num_frames or utterance.num_frames or samples_to_frames(len(audio_S))
-            audio_TF = fbank_TF(torch.from_numpy(self._with_noise(audio_S, utterance, condition)), num_frames)
+            if self.mel_bins is None:
+                audio_TF = fbank_TF(noisy_S, num_frames)
         assert num_frames is not None
-        return Sample(utterance.id, num_frames, audio_TF, video_THW, text=utterance.text)
+        return Sample(
+            utterance.id,
+            num_frames,
+            audio_TF,
+            video_THW,
+            text=utterance.text,
+            logmel_AF=mel_AF,
+            language=utterance.language,
+        )
+
+    def _video(self, utterance: Utterance, condition: Condition) -> Tensor:
+        """Return the centre crop of what the condition shows: the own clip, or one as long that stands in for it."""
+        mouth_THW = self._mouth(utterance)
+        if condition.video_stream == BLANK:
+            mouth_THW = blank_clip(mouth_THW)
+        elif condition.video_stream == SHUFFLED:
+            assert utterance.id in self._others, "ConditionLoader needs ``utterances`` for shuffled videos"
+            mouth_THW = fit_length(self._mouth(self._others[utterance.id]), len(mouth_THW))
+        crop_1THW = crop_clips(torch.from_numpy(mouth_THW)[None], self.clip_size)
+        return crop_1THW[0].clone()  # what is kept stays as it is
+
+    def _mouth(self, utterance: Utterance) -> np.ndarray:
+        assert utterance.mouth is not None
+        mouth_THW = self._decoded(utterance.mouth, read_grey_clip)
+        if min(mouth_THW.shape[1:]) < self.clip_size:
+            size = f"{mouth_THW.shape[1]}x{mouth_THW.shape[2]}"
+            raise MediaError(utterance.mouth, f"is {size}, wanted {self.clip_size} pixels a side; extract it anew")
+        return mouth_THW
 
     def _decoded(self, path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
         key = path, read.__name__  # one file may hold both streams
@@ -126,8 +165,13 @@ def check_streams(utterances: Sequence[Utterance], config: EvaluationConfig, man
     """Check that every utterance names the files that the grid needs.
 
     Raises:
-        ManifestError: names the first that does not.
+        ManifestError: names the first that does not, or a lone utterance is to see another's clip.
     """
+    if config.shuffles_video and len(utterances) < 2:
+        raise ManifestError(
+            f"{manifest} has one utterance, and video_streams names 'shuffled', which shows another's clip; "
+            "add utterances or leave it out"
+        )
     needed = {
         "mouth": any("video" in modality for modality in config.modalities),
         "audio": any("audio" in modality for modality in config.modalities),

@@ -89,6 +89,9 @@ def write_report(
         "headline": comparison.headline(results),
         "plots": plots,
         "tables": comparison.grid_tables(results),
+        "contributions": comparison.contribution_tables(results),
+        "rule": results.runs[0]["normalization"],
+        "bleu_signature": next((run["bleu_signature"] for run in results.runs if "bleu_signature" in run), None),
         "paired": comparison.paired_rows(results),
         "telling": comparison.telling_noise(results),
         "samples": comparison.sample_transcripts(results, comparison.telling_noise(results)),
@@ -112,6 +115,7 @@ def _environment(results: Results, name: str) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
+    environment.filters["score"] = lambda score: f"{score:.1f}"
     environment.filters["points"] = lambda fraction: f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["noise"] = lambda noise: noise_label(*noise)
     environment.filters["system"] = lambda system: comparison.system_label(system, results)

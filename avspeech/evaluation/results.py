@@ -1,11 +1,14 @@
 """What an evaluation leaves behind: results, transcripts, failures; reading, writing and merging them.
 
 ``results.json`` is ``{"conditions": [...], "runs": [...]}``. A condition is one row: one model, one modality, one
-noise, one SNR, one language; with several languages each has its row and ``all`` stands for them together. Rates are
-fractions. ``wer_95`` is the 95 % bootstrap interval over utterances, ``[low, high]``. ``snr_db`` is null when clean.
-``video`` rows in noise repeat the clean one (see ``conditions``). ``runs`` says for each evaluated model what
-made its rows: file hashes, seed, settings, versions, command. ``hypotheses.jsonl`` has every transcript once (no
-repeats for ``video`` in noise), ``failures.jsonl`` the utterances that could not be read.
+noise, one SNR, one video stream, one language; with several languages each has its row and ``all`` stands for them
+together. Rates are fractions. ``wer_95`` is the 95 % bootstrap interval over utterances, ``[low, high]``. ``snr_db``
+is null when clean. ``video_stream`` is ``own`` unless the video was replaced (see ``stand_ins``). ``bleu``, 0 to 100,
+and ``bleu_95`` are null where they were not asked for. ``video`` rows in noise repeat the clean one (see
+``conditions``). ``runs`` says for each evaluated model what made its rows: file hashes, seed, settings, versions,
+command. ``hypotheses.jsonl`` has every transcript once (no repeats for ``video`` in noise), with the utterance whose
+clip was shown where it is another's, ``failures.jsonl`` the utterances that could not be read.
+Files that know neither video streams nor BLEU are read as having none.
 """
 
 import json
@@ -14,8 +17,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avspeech.evaluation.bleu import BleuCounts, bleu_interval, corpus_bleu
 from avspeech.evaluation.bootstrap import wer_interval
-from avspeech.evaluation.conditions import Condition
+from avspeech.evaluation.conditions import OWN, Condition
 from avspeech.evaluation.error_rate import ErrorCounts, total
 
 ALL_LANGUAGES = "all"
@@ -40,15 +44,18 @@ class ConditionResult:
     deletions: int
     insertions: int
     wer_95: tuple[float, float]
+    video_stream: str = OWN
+    bleu: float | None = None
+    bleu_95: tuple[float, float] | None = None
 
     @property
     def condition(self) -> Condition:
-        return Condition(self.modality, self.noise, self.snr_db)
+        return Condition(self.modality, self.noise, self.snr_db, self.video_stream)
 
     @property
     def key(self) -> tuple:
         """What no other row of the same results may share."""
-        return (self.model, self.modality, self.noise, self.snr_db, self.language)
+        return (self.model, self.modality, self.noise, self.snr_db, self.video_stream, self.language)
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,13 @@ class ScoredHypothesis:
     reference: str
     hypothesis: str
     errors: int
+    video_stream: str = OWN
+    video_of: str | None = None
+    """Id of the utterance whose clip stood in for this one's; None for all but ``shuffled``."""
 
     @property
     def condition(self) -> Condition:
-        return Condition(self.modality, self.noise, self.snr_db)
+        return Condition(self.modality, self.noise, self.snr_db, self.video_stream)
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,12 @@ class Results:
 
 
 def summarise(
-    model: str, condition: Condition, languages: Sequence[str], counts: Sequence[ErrorCounts], seed: int
+    model: str,
+    condition: Condition,
+    languages: Sequence[str],
+    counts: Sequence[ErrorCounts],
+    seed: int,
+    ngrams: Sequence[BleuCounts] | None = None,
 ) -> list[ConditionResult]:
     """Return the rows of one condition: one for each language, and ``all`` where there are several.
 
@@ -101,11 +116,14 @@ def summarise(
         languages: one an utterance.
         counts: one an utterance, same order.
         seed: of the bootstrap.
+        ngrams: one an utterance, same order; None leaves BLEU out.
     """
     names = sorted(set(languages))
     rows = []
     for language in [*names, ALL_LANGUAGES] if len(names) > 1 else names:
-        chosen = [entry for entry, spoken in zip(counts, languages, strict=True) if language in (spoken, ALL_LANGUAGES)]
+        places = [place for place, spoken in enumerate(languages) if language in (spoken, ALL_LANGUAGES)]
+        chosen = [counts[place] for place in places]
+        translated = None if ngrams is None else [ngrams[place] for place in places]
         errors = total(chosen)
         rows.append(
             ConditionResult(
@@ -122,6 +140,9 @@ def summarise(
                 deletions=errors.deletions,
                 insertions=errors.insertions,
                 wer_95=wer_interval(chosen, seed),
+                video_stream=condition.video_stream,
+                bleu=None if translated is None else corpus_bleu(translated),
+                bleu_95=None if translated is None else bleu_interval(translated, seed),
             )
         )
     return rows
@@ -149,7 +170,7 @@ def read_results(results_dir: str | Path) -> Results:
         raise ValueError(f"{results_dir} holds no results.json; make it with python -m avspeech.evaluate")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        rows = [ConditionResult(**{**row, "wer_95": tuple(row["wer_95"])}) for row in document["conditions"]]
+        rows = [_read_row(row) for row in document["conditions"]]
         hypotheses = [ScoredHypothesis(**line) for line in read_lines(results_dir / "hypotheses.jsonl")]
         failures = [Failure(**line) for line in read_lines(results_dir / "failures.jsonl")]
         return Results(rows, document["runs"], hypotheses, failures)
@@ -158,6 +179,12 @@ def read_results(results_dir: str | Path) -> Results:
             f"{path} and the files beside it cannot be read ({type(error).__name__}: {error}); "
             "make them again with python -m avspeech.evaluate"
         ) from error
+
+
+def _read_row(row: Mapping[str, Any]) -> ConditionResult:
+    bleu_95 = row.get("bleu_95")
+    intervals = {"wer_95": tuple(row["wer_95"]), "bleu_95": None if bleu_95 is None else tuple(bleu_95)}
+    return ConditionResult(**{**row, **intervals})
 
 
 def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = None) -> Results:

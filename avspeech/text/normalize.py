@@ -2,13 +2,16 @@
 
 A rule has a name, because an error rate means nothing without the rule it was counted with. ``basic`` is ours:
 what is said counts, not how it is spelled out with case, punctuation or Arabic vowel marks. ``none`` compares words
-as they stand. Both work word by word and in every language alike, apart from the Arabic marks.
+as they stand. Both work word by word and in every language alike, apart from the Arabic marks. ``fairseq``, ``whisper``
+and ``muavic`` are those of published results, for figures to stand beside theirs; see ``field_rules``.
 """
 
 import re
 import unicodedata
 
-RULES = ("basic", "none")
+from avspeech.text import field_rules
+
+RULES = ("basic", "none", "fairseq", "whisper", "muavic")
 
 # Vowel and reading marks of Arabic script. U+0653 to U+0655 (madda, hamza) spell a letter and stay.
 _ARABIC_MARKS = re.compile(
@@ -22,10 +25,11 @@ def normalize_for_scoring(text: str, language: str | None = None, rule: str = "b
 
     Args:
         text: reference or hypothesis.
-        language: ISO 639-1 code; ``ar`` loses its vowel marks. None is treated as any other language.
+        language: of the text, ISO 639-1 code. ``basic`` takes the vowel marks from ``ar``, ``whisper`` has an own rule
+            for ``en``. None is treated as any other language.
         rule: ``basic``: Unicode NFC, lower case, every punctuation mark and symbol becomes a blank except an
             apostrophe between letters (don't, l'homme) and a point or comma between digits (3.5).
-            ``none``: only white space is tidied.
+            ``none``: only white space is tidied. ``fairseq``, ``whisper``, ``muavic``: see ``field_rules``.
 
     Raises:
         ValueError: no such rule.
@@ -36,6 +40,10 @@ def normalize_for_scoring(text: str, language: str | None = None, rule: str = "b
         )
     if rule == "none":
         return " ".join(text.split())
+    if rule == "whisper":
+        return field_rules.whisper(text, language)
+    if rule in ("fairseq", "muavic"):
+        return field_rules.fairseq(text) if rule == "fairseq" else field_rules.muavic(text)
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
     if language == "ar":
         text = strip_arabic_marks(text)

@@ -16,7 +16,7 @@ IDENTITY = {
 
 
 class FakeTranscriber:
-    """Gets some words wrong, more of them in noise and without sound; remembers what it was asked."""
+    """Gets some words wrong, more in noise, without sound and with another video; remembers what it was asked."""
 
     def __init__(self, broken: Sequence[str] = ()) -> None:
         self.broken, self.asked = set(broken), []
@@ -26,6 +26,7 @@ class FakeTranscriber:
         share = {"audio": 0.1, "video": 0.4, "audio+video": 0.1}[condition.modality]
         if condition.snr_db is not None:
             share += (0.03 if condition.keeps_video else 0.06) * (12 - condition.snr_db)
+        share += {"own": 0.0, "blank": 0.2, "shuffled": 0.3}[condition.video_stream]
         return [self._hear(one, condition, share) for one in utterances]
 
     def _hear(self, utterance: Utterance, condition: Condition, share: float) -> str | Unreadable:

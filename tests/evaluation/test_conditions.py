@@ -1,5 +1,6 @@
 """The grid and its YAML."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,55 @@ def test_the_decoder_is_told_what_its_method_reads(tmp_path):
     assert replace(joint, method="ctc", beam_size=1).decoding == {"method": "ctc", "beam_size": 1}
 
 
+def test_a_whisper_is_told_what_it_has_options_for(tmp_path):
+    text = "{beam_size: 5, language: detected, task: translate, temperatures: [0, 0.5], max_tokens: 40, seed: 3}"
+    config = read_conditions(written(tmp_path, text))
+    assert config.whisper_decoding == {
+        "task": "translate",
+        "beam_size": 5,
+        "length_penalty": None,
+        "temperatures": (0.0, 0.5),
+        "suppress": "default",
+        "max_tokens": 40,
+        "detect_language": True,
+        "seed": 3,
+    }
+    greedy = EvaluationConfig(length_penalty=0.6, pad_to_30s=True, suppress="none")
+    assert "seed" not in greedy.whisper_decoding  # nothing is drawn
+    assert greedy.whisper_decoding["length_penalty"] == 0.6
+    assert greedy.whisper_decoding["detect_language"] is False
+    assert greedy.whisper_settings["pad_to_30s"] is True
+    json.dumps(greedy.whisper_settings)
+    with pytest.raises(ValueError, match="method='ctc' came for a Whisper, which has no CTC head"):
+        EvaluationConfig(method="ctc").whisper_decoding  # noqa: B018
+
+
+def test_what_a_whisper_is_told_are_its_options():
+    search = pytest.importorskip("avspeech.decoding.whisper_transcribe")
+    options = search.WhisperOptions(**EvaluationConfig(temperatures=(0.0, 0.2)).whisper_decoding)
+    assert options.temperatures == (0.0, 0.2)
+
+
+def test_null_is_the_default_length_penalty(tmp_path):
+    assert read_conditions(written(tmp_path, "length_penalty: null")).decoding["length_penalty"] == 1.0
+    assert EvaluationConfig().decoding["length_penalty"] == 1.0
+
+
+def test_other_videos_are_shown_with_audio_only():
+    babble = {"babble": NoiseSpec("babble")}
+    config = EvaluationConfig(noises=babble, snrs_db=(0.0,), video_streams=("own", "blank", "shuffled"))
+    assert [one.label for one in config.grid()] == [
+        "audio, clean", "audio, babble 0 dB", "video, clean", "video, babble 0 dB",
+        "audio+video, clean", "audio+video, babble 0 dB",
+        "audio+video, clean, blank video", "audio+video, babble 0 dB, blank video",
+        "audio+video, clean, shuffled video", "audio+video, babble 0 dB, shuffled video",
+    ]  # fmt: skip
+    assert all(one.decoded_as == one for one in config.grid() if one.video_stream != "own")
+    assert config.shuffles_video
+    assert not replace(config, modalities=("audio", "video")).shuffles_video
+    assert not replace(config, video_streams=("own", "blank")).shuffles_video
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -104,6 +154,20 @@ def test_the_decoder_is_told_what_its_method_reads(tmp_path):
         ("min_length: -1", "min_length=-1 must not be negative"),
         ("min_length: 0.5", "min_length=0.5 must be a whole number"),
         ("official_limit: 104", "official_limit=104 must be true or false"),
+        ("video_streams: [own, none]", "video_streams: 'none' must be one of own, blank, shuffled"),
+        ("video_streams: [blank]", r"video_streams=\['blank'\] lacks 'own'"),
+        ("video_streams: [own, own]", "video_streams=.* names something twice"),
+        ("video_streams: own", "video_streams='own' must be a list"),
+        ("language: en", "language='en' must be one of given, detected"),
+        ("task: dictate", "task='dictate' must be one of transcribe, translate"),
+        ("metric: wer", "metric='wer' must be one of error_rate, bleu"),
+        ("suppress: all", "suppress='all' must be one of default, none"),
+        ("pad_to_30s: 30", "pad_to_30s=30 must be true or false"),
+        ("temperatures: 0", "temperatures=0 must be a list of numbers"),
+        ("temperatures: []", r"temperatures=\[\] must be numbers from 0 up, at least one"),
+        ("temperatures: [0, -1]", r"temperatures=\[0.0, -1.0\] must be numbers from 0 up"),
+        ("max_tokens: 0", "max_tokens=0 must be at least 1"),
+        ("max_tokens: some", "max_tokens='some' must be a whole number or null"),
         ("- audio", r"the file=\['audio'\] must be keys with values"),
         ("a: [", "conditions.yaml: while parsing"),
     ],
@@ -132,6 +196,10 @@ def test_condition_without_meaning_is_refused():
         Condition("audio", "babble", None)
     with pytest.raises(ValueError, match="only 'none' has no SNR"):
         Condition("audio", "none", 5.0)
+    with pytest.raises(ValueError, match="video stream 'blank' does not go with 'video'"):
+        Condition("video", video_stream="blank")
+    with pytest.raises(ValueError, match="video stream 'black' must be one of own, blank, shuffled"):
+        Condition("audio+video", video_stream="black")
 
 
 def written(folder: Path, text: str) -> Path:

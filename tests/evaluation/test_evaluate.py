@@ -9,7 +9,7 @@ import torch
 
 from avspeech import evaluate
 from avspeech.data.manifest import read_manifest, write_manifest
-from avspeech.evaluate import main, transcribe_all
+from avspeech.evaluate import main, make_transcriber, transcribe_all
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader
@@ -132,13 +132,14 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
         evaluated(folder)
 
 
-def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model, tokenizer):
+def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
     clips = read_manifest(corpus / "test.jsonl")
     loader, config = ConditionLoader({}, clip_size=24), EvaluationConfig(method="ctc")
 
     def transcribed(utterances, max_frames):
         condition = Condition("audio+video")
-        return transcribe_all(model, tokenizer, utterances, condition, loader, config, max_frames)
+        transcribe = make_transcriber(model, config, "tiny")
+        return transcribe_all(transcribe, "cpu", utterances, condition, loader, max_frames)
 
     together = transcribed(clips, 1000)
     assert len(set(together)) > 1, "the model must hear a difference, or this tests nothing"
@@ -147,7 +148,7 @@ def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model, t
     assert [transcribed([clip], 1000)[0] for clip in clips] == together
 
 
-def test_the_condition_decides_what_the_model_gets(corpus, model, tokenizer, monkeypatch):
+def test_the_condition_decides_what_the_model_gets(corpus, model, monkeypatch):
     seen = []
 
     def spy(model, tokenizer, batch, keep_B2, **decoding):
@@ -156,18 +157,21 @@ def test_the_condition_decides_what_the_model_gets(corpus, model, tokenizer, mon
         return [type("H", (), {"text": ""})() for _ in batch.ids]
 
     monkeypatch.setattr(evaluate, "transcribe_batch", spy)
+    monkeypatch.setattr(evaluate, "check_heads", lambda model, method: None)
     clips = read_manifest(corpus / "test.jsonl")[:1]
     loader, config = ConditionLoader({}, clip_size=24), EvaluationConfig(method="joint", ctc_weight=0.4)
     for modality in ("audio", "video", "audio+video"):
-        transcribe_all(model, tokenizer, clips, Condition(modality), loader, config)
+        transcribe_all(make_transcriber(model, config, "tiny"), "cpu", clips, Condition(modality), loader)
     assert seen == [(True, False, [[True, False]]), (False, True, [[False, True]]), (True, True, [[True, True]])]
 
 
-def test_a_batch_of_broken_files_reaches_no_model(tmp_path, corpus, model, tokenizer):
+def test_a_batch_of_broken_files_reaches_no_model(tmp_path, corpus):
     (clip, *_) = read_manifest(corpus / "test.jsonl")
     broken = type(clip)(clip.id, audio=tmp_path / "absent.wav", mouth=clip.mouth, num_frames=12, text="a")
-    (text,) = transcribe_all(
-        model, tokenizer, [broken], Condition("audio"), ConditionLoader({}), EvaluationConfig(method="ctc")
-    )
+
+    def transcribe(batch, keep_B2):
+        raise AssertionError("nothing to decode")
+
+    (text,) = transcribe_all(transcribe, "cpu", [broken], Condition("audio"), ConditionLoader({}))
     assert isinstance(text, Unreadable)
     assert "absent.wav" in text.why

@@ -6,6 +6,7 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.data.manifest import Utterance
+from avspeech.evaluation.bleu import corpus_bleu, count_ngrams
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
 
@@ -114,6 +115,103 @@ def test_a_seed_that_moves_only_noise_keeps_clean_transcripts(tmp_path, utteranc
     again = FakeTranscriber()
     evaluate_grid(utterances, replace(config, seed=7), again, tmp_path, "m", IDENTITY)
     assert all(condition.snr_db is not None for condition, _ in again.asked)
+
+
+def test_a_whisper_decodes_afresh_for_its_own_options_and_no_others(tmp_path, utterances, config, fake):
+    def decoded(**changed):
+        asked, changed = FakeTranscriber(), replace(config, **changed)
+        evaluate_grid(utterances[:4], changed, asked, tmp_path, "m", IDENTITY, changed.whisper_settings)
+        return len(asked.asked)
+
+    assert decoded() == 9
+    assert decoded(official_limit=True, min_length=1, ctc_weight=0.1) == 0
+    for changed in (
+        {"pad_to_30s": True},
+        {"language": "detected"},
+        {"task": "translate"},
+        {"temperatures": (0.0, 0.2)},
+        {"suppress": "none"},
+        {"max_tokens": 9},
+        {"length_penalty": 1.0},
+        {"beam_size": 2},
+    ):
+        assert decoded(**changed) == 9, changed
+    results = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY, config.whisper_settings)
+    assert {"task", "detect_language", "pad_to_30s", "temperatures"} <= set(results.runs[0])
+    assert "official_limit" not in results.runs[0]
+
+
+def test_what_a_sampling_whisper_draws_makes_clean_transcripts_depend_on_the_seed(tmp_path, utterances, config):
+    config = replace(config, temperatures=(0.0, 1.0))
+    evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "m", IDENTITY, config.whisper_settings)
+    config, again = replace(config, seed=1), FakeTranscriber()
+    evaluate_grid(utterances, config, again, tmp_path, "m", IDENTITY, config.whisper_settings)
+    assert len(again.asked) == 9
+
+
+def test_translations_into_english_are_normalised_as_english(tmp_path):
+    utterances = [Utterance("a", text="It's colour 21", language="fr")]
+    config = EvaluationConfig(modalities=("audio",), task="translate", normalization="whisper")
+
+    def wer(config, decoding):
+        results = evaluate_grid(utterances, config, lambda *_: ["it is color twenty one"], tmp_path, "m", {}, decoding)
+        assert (results.conditions[0].language, results.runs[0]["normalization"]) == ("fr", "whisper")
+        return results.conditions[0].wer
+
+    assert wer(config, config.whisper_settings) == 0
+    assert wer(config, None) > 0  # a recogniser knows no task
+
+
+def test_every_video_stream_has_rows_transcripts_and_a_file(tmp_path, utterances, config, fake):
+    config = replace(config, video_streams=("own", "blank", "shuffled"))
+    results = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+    assert len(fake.asked) == 4 + 1 + 3 * 4
+    assert len(list((tmp_path / "decoded").iterdir())) == 17
+    assert (tmp_path / "decoded" / "audio+video_babble_-5_dB_shuffled_video.jsonl").is_file()
+    assert len(results.conditions) == (4 + 4 + 3 * 4) * 3  # noises; languages
+    assert len({row.key for row in results.conditions}) == len(results.conditions)
+    cells = {(row.modality, row.video_stream) for row in results.conditions}
+    seen = {("audio+video", stream) for stream in ("own", "blank", "shuffled")}
+    assert cells == {("audio", "own"), ("video", "own"), *seen}
+    for line in results.hypotheses:
+        assert (line.video_of is not None) == (line.video_stream == "shuffled")
+        assert line.video_of != line.id
+    shown = {(line.id, line.video_of) for line in results.hypotheses if line.video_of}
+    assert len(shown) == len(utterances), "the same stand-in in every noise"
+
+
+def test_the_seed_moves_shuffled_videos_and_the_new_axis_leaves_the_others_decoded(tmp_path, utterances, config, fake):
+    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+    added, moved = FakeTranscriber(), FakeTranscriber()
+    config = replace(config, video_streams=("own", "blank", "shuffled"))
+    evaluate_grid(utterances, config, added, tmp_path, "m", IDENTITY)
+    assert {condition.video_stream for condition, _ in added.asked} == {"blank", "shuffled"}
+    evaluate_grid(utterances, replace(config, seed=1), moved, tmp_path, "m", IDENTITY)
+    assert Condition("audio+video", video_stream="shuffled") in [condition for condition, _ in moved.asked]
+    assert Condition("audio+video", video_stream="blank") not in [condition for condition, _ in moved.asked]
+
+
+def test_a_lone_utterance_cannot_be_shuffled_and_nothing_is_decoded(tmp_path, utterances, config, fake):
+    config = replace(config, video_streams=("own", "shuffled"))
+    with pytest.raises(ValueError, match="1 utterances came for shuffled videos"):
+        evaluate_grid(utterances[:1], config, fake, tmp_path, "m", IDENTITY)
+    assert fake.asked == []
+
+
+def test_bleu_is_counted_per_language_where_asked_for(tmp_path, utterances, config, fake):
+    without = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+    assert all(row.bleu is None and row.bleu_95 is None for row in without.conditions)
+    again = FakeTranscriber()
+    results = evaluate_grid(utterances, replace(config, metric="bleu"), again, tmp_path, "m", IDENTITY)
+    assert again.asked == []
+    assert results.runs[0]["bleu_signature"].startswith("nrefs:1|case:mixed|")
+    assert [replace(row, bleu=None, bleu_95=None) for row in results.conditions] == without.conditions
+    for row in (row for row in results.conditions if row.modality != "video"):
+        lines = [line for line in results.hypotheses if line.condition == row.condition]
+        lines = [line for line in lines if row.language in (line.language, "all")]
+        expected = corpus_bleu([count_ngrams(line.reference, line.hypothesis) for line in lines])
+        assert row.bleu == pytest.approx(expected)
+        assert row.bleu_95[0] <= row.bleu <= row.bleu_95[1]
 
 
 def test_broken_files_are_listed_and_the_rest_is_scored(tmp_path, utterances, config):

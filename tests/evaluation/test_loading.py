@@ -13,7 +13,9 @@ from avspeech.degrade.noise import rms
 from avspeech.evaluation import loading
 from avspeech.evaluation.conditions import Condition, EvaluationConfig, NoiseSpec
 from avspeech.evaluation.loading import ConditionLoader, check_streams, make_sources
-from avspeech.media.audio import read_audio
+from avspeech.evaluation.stand_ins import shuffle_clips
+from avspeech.features.logmel import logmel_AF
+from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 
 NOISY = Condition("audio", "babble", 0.0)
@@ -125,6 +127,64 @@ def test_a_clip_smaller_than_the_crop_is_a_broken_file(config, clips):
         ConditionLoader({}).load(clips[0], Condition("video"))
 
 
+def test_a_blank_video_has_no_information_and_the_own_length(loader, clips):
+    own, blank = (loader.load(clips[2], Condition("audio+video", "babble", 0.0, stream)) for stream in ("own", "blank"))
+    assert blank.video_THW.shape == own.video_THW.shape
+    assert blank.video_THW.unique().tolist() == [107]
+    assert torch.equal(blank.audio_TF, own.audio_TF)
+    assert loader.load(clips[2], Condition("audio+video")).video_THW.unique().numel() > 1, "the kept clip was changed"
+
+
+def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
+    loader = ConditionLoader({}, seed=1, clip_size=24, utterances=clips)
+    others = shuffle_clips(clips, seed=1)
+    for clip in clips:
+        sample = loader.load(clip, Condition("audio+video", video_stream="shuffled"))
+        own, other = (loader.load(one, Condition("audio+video")) for one in (clip, others[clip.id]))
+        shared = min(own.num_frames, other.num_frames)
+        assert sample.num_frames == len(sample.video_THW) == own.num_frames
+        assert torch.equal(sample.video_THW[:shared], other.video_THW[:shared])
+        assert torch.equal(sample.audio_TF, own.audio_TF)
+        assert sample.text == clip.text
+
+
+def test_a_broken_clip_spoils_the_utterance_that_it_stands_in_for(clips, tmp_path):
+    others = shuffle_clips(clips, seed=1)
+    gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]
+    loader = ConditionLoader({}, seed=1, clip_size=24, utterances=gone)
+    with pytest.raises(MediaError, match=r"gone\.mp4"):
+        loader.load(gone[0], Condition("audio+video", video_stream="shuffled"))
+
+
+def test_log_mel_is_of_the_noisy_audio(config, clips):
+    loader = ConditionLoader(make_sources(config), seed=1, mel_bins=80)
+    sample = loader.load(clips[1], NOISY)
+    noisy_S = torch.from_numpy(loader._with_noise(read_audio(clips[1].audio), clips[1], NOISY))
+    assert torch.equal(sample.logmel_AF, logmel_AF(noisy_S))
+    assert sample.logmel_AF.shape == (4 * sample.num_frames, 80)
+    assert sample.audio_TF is None
+    assert sample.language == "en"
+    padded = ConditionLoader(make_sources(config), seed=1, mel_bins=128, pad_to_30s=True).load(clips[1], NOISY)
+    assert padded.logmel_AF.shape == (3000, 128)
+    assert padded.num_frames == sample.num_frames
+
+
+@pytest.mark.parametrize("samples", [4000, 12 * 640 - 1, 12 * 640, 20_000])
+def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp_path, samples):
+    audio_S = 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
+    write_wav(tmp_path / "a.wav", audio_S)
+    clip = replace(clips[0], audio=tmp_path / "a.wav")  # of 12 frames
+    loader = ConditionLoader({}, clip_size=24, mel_bins=80)
+    both = loader.load(clip, Condition("audio+video"))
+    assert both.logmel_AF.shape == (48, 80)
+    heard_S = torch.from_numpy(read_audio(clip.audio))[: 12 * 640]
+    torch.testing.assert_close(
+        both.logmel_AF, logmel_AF(torch.cat([heard_S, torch.zeros(12 * 640 - len(heard_S))])), atol=0, rtol=0
+    )
+    assert loader.load(clip, Condition("audio")).logmel_AF.shape == (samples // 160, 80)
+    assert loader.load(clip, Condition("video")).logmel_AF is None
+
+
 def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     manifest = Path("test.jsonl")
     check_streams(clips, config, manifest)
@@ -133,3 +193,5 @@ def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     check_streams([replace(clips[1], mouth=None)], replace(config, modalities=("audio",)), manifest)
     with pytest.raises(ManifestError, match="utterance 'c1' has no 'audio'"):
         check_streams([replace(clips[1], audio=None)], config, manifest)
+    with pytest.raises(ManifestError, match=r"test\.jsonl has one utterance, and video_streams names 'shuffled'"):
+        check_streams(clips[:1], replace(config, video_streams=("own", "shuffled")), manifest)

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.comparison import headline, paired_rows, sample_transcripts, telling_noise
+from avspeech.evaluation.comparison import (
+    contribution_tables,
+    headline,
+    paired_rows,
+    sample_transcripts,
+    telling_noise,
+)
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import curves_figure, series_of, spread_apart, to_png, to_svg, wer_figure
@@ -115,6 +121,74 @@ def test_clean_only_and_one_language_make_a_report(tmp_path, utterances):
     assert html.count("<svg") == 1
     assert "In clean speech" in html
     assert "What lips add" not in html
+
+
+def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, utterances, config):
+    pages = {}
+    for streams in (("own",), ("own", "blank", "shuffled")):
+        folder = tmp_path / str(len(streams))
+        chosen = replace(config, video_streams=streams)
+        results = evaluate_grid(utterances, chosen, FakeTranscriber(), folder, "av", IDENTITY)
+        write_results(folder, results)
+        pages[len(streams)] = write_report(folder, folder).read_text(), (folder / "report.md").read_text()
+    assert balanced(pages[3][0])
+    section = re.compile(r"(<section>\s*<h2>|## )Modality contribution.*?(?=<section>|## What lips)", re.DOTALL)
+    for plain, with_others in zip(pages[1], pages[3], strict=True):
+        assert not section.search(plain)
+        before, after = (text.split("How it was measured")[0].split() for text in (plain, section.sub("", with_others)))
+        assert before == after
+    tables = contribution_tables(results)
+    assert [(table.model, table.language) for table in tables] == [("av", "all"), ("av", "en"), ("av", "es")]
+    labels = ["audio+video, own video", "audio+video, blank video", "audio+video, shuffled video", "audio alone"]
+    for table in tables:
+        assert [label for label, _ in table.rows] == labels
+        for label, cells in table.rows:
+            assert [(cell.noise, cell.snr_db) for cell in cells] == table.columns
+            assert {(cell.language, cell.modality) for cell in cells} == {
+                (table.language, label.split(", ")[0].split()[0])
+            }
+    own, blank, shuffled, _ = (cells[-1].wer for _, cells in tables[0].rows)
+    assert own < blank < shuffled
+    for cell in tables[0].rows[1][1]:
+        assert f"{100 * cell.wer:.1f} ({100 * cell.wer_95[0]:.1f} to" in pages[3][1]
+
+
+def test_contributions_stand_beside_the_picked_models_audio(tmp_path, utterances, config, folders):
+    folder = tmp_path / "streams"
+    chosen = replace(config, modalities=("audio+video",), video_streams=("own", "blank"))
+    write_results(folder, evaluate_grid(utterances, chosen, FakeTranscriber(), folder, "both", IDENTITY))
+    write_report([folder, folders[1]], tmp_path / "report")
+    (table, *_) = contribution_tables(read_results(tmp_path / "report"))
+    assert [label for label, _ in table.rows] == [
+        "audio+video, own video", "audio+video, blank video", "audio alone (audio_only)",
+    ]  # fmt: skip
+
+
+def test_bleu_is_reported_with_its_signature(tmp_path, utterances, config):
+    results = evaluate_grid(utterances, replace(config, metric="bleu"), FakeTranscriber(), tmp_path, "av", IDENTITY)
+    write_results(tmp_path, results)
+    html = write_report(tmp_path, tmp_path).read_text()
+    markdown = (tmp_path / "report.md").read_text()
+    assert balanced(html)
+    for text in (html, markdown):
+        assert "nrefs:1|case:mixed|eff:no|tok:13a" in text.replace("\\|", "|")
+        for row in results.conditions:
+            assert f"{row.bleu:.1f}" in text
+            assert f"{row.bleu_95[0]:.1f} to {row.bleu_95[1]:.1f}" in text
+    assert re.match(r"In babble at 0 dB, BLEU is \d+\.\d from sound alone, ", headline(results))
+    tables = re.findall(r"(?:^\|.*\|\n)+", markdown, flags=re.MULTILINE)
+    assert len(tables) == 3 + 3 + 1 + 1 + 1  # error rates, BLEU, differences, counts, run
+    for table in tables:
+        assert len({line.count("|") - line.count("\\|") for line in table.splitlines()}) == 1, table
+
+
+def test_the_rule_of_normalisation_is_named(tmp_path, utterances, config):
+    results = evaluate_grid(
+        utterances, replace(config, normalization="muavic"), FakeTranscriber(), tmp_path, "av", IDENTITY
+    )
+    write_results(tmp_path, results)
+    assert "after the rule <i>muavic</i>" in write_report(tmp_path, tmp_path).read_text()
+    assert "after the rule `muavic`" in (tmp_path / "report.md").read_text()
 
 
 def test_differences_pair_the_utterances_that_both_have(folders):

@@ -13,9 +13,12 @@ from avspeech.evaluation.results import Results, merge_results, read_results, wr
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",
-    "deletions", "insertions", "wer_95",
+    "deletions", "insertions", "wer_95", "video_stream", "bleu", "bleu_95",
 ]  # fmt: skip
-LINE_KEYS = ["id", "model", "modality", "noise", "snr_db", "language", "reference", "hypothesis", "errors"]
+LINE_KEYS = [
+    "id", "model", "modality", "noise", "snr_db", "language", "reference", "hypothesis", "errors", "video_stream",
+    "video_of",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -51,6 +54,42 @@ def test_files_have_exactly_the_documented_keys(tmp_path, results):
 def test_what_is_written_is_read(tmp_path, results):
     write_results(tmp_path, results)
     assert read_results(tmp_path) == results
+
+
+def test_streams_and_bleu_are_written_and_read(tmp_path, utterances, config):
+    config = replace(config, video_streams=("own", "blank", "shuffled"), metric="bleu")
+    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY, config.whisper_settings)
+    write_results(tmp_path, results)
+    assert read_results(tmp_path) == results
+    rows = json.loads((tmp_path / "results.json").read_text())["conditions"]
+    assert all(0 <= row["bleu_95"][0] <= row["bleu"] <= row["bleu_95"][1] <= 100 for row in rows)
+
+
+def test_files_from_before_streams_and_bleu_are_read(tmp_path, results):
+    write_results(tmp_path, results)
+    document = json.loads((tmp_path / "results.json").read_text())
+    for row in document["conditions"]:
+        for name in ("video_stream", "bleu", "bleu_95"):
+            del row[name]
+    del document["runs"][0]["metric"]
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    lines = [json.loads(line) for line in (tmp_path / "hypotheses.jsonl").read_text().splitlines()]
+    old = [{name: value for name, value in line.items() if not name.startswith("video_")} for line in lines]
+    (tmp_path / "hypotheses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    read = read_results(tmp_path)
+    assert (read.conditions, read.hypotheses) == (results.conditions, results.hypotheses)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("experiments/*/results.json")), ids=lambda path: path.parent.name
+)
+def test_results_of_experiments_are_read_still(path):
+    document = json.loads(path.read_text())
+    if "conditions" not in document or "runs" not in document:
+        pytest.skip("is no evaluation's file")
+    results = read_results(path.parent)
+    assert results.conditions
+    assert {row.video_stream for row in results.conditions} == {"own"}
 
 
 def test_a_transcript_with_a_line_separator_is_one_line(tmp_path, results):

@@ -1,0 +1,94 @@
+"""BLEU of translations, as sacrebleu counts it, with a bootstrap interval (Post 2018, arXiv:1804.08771).
+
+BLEU is a figure of a corpus, not a mean over sentences: n-grams are counted sentence by sentence, added up, and only
+then made into a score from 0 to 100. Texts go in as they are, with case and punctuation: sacrebleu's ``13a`` tokens
+belong to the score and its signature says so. ``13a`` splits at blanks, so it says nothing about Chinese or Japanese.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+
+from avspeech.evaluation.bootstrap import NUM_RESAMPLES
+
+MAX_ORDER = 4
+_DRAWS_AT_ONCE = 400_000  # rows of counts held in memory together: 32 MB
+
+
+class BleuCounts(NamedTuple):
+    """What one sentence adds to the score of its corpus."""
+
+    num_tokens: int
+    """Tokens of the hypothesis."""
+    num_reference_tokens: int
+    matches: tuple[int, ...]
+    """n-grams that the reference has, too, for n = 1 to 4."""
+    ngrams: tuple[int, ...]
+    """n-grams of the hypothesis."""
+
+
+def count_ngrams(reference: str, hypothesis: str) -> BleuCounts:
+    """Return the counts of one sentence; texts come as they are."""
+    score = BLEU(effective_order=True).sentence_score(hypothesis, [reference])  # only its counts are wanted
+    return BleuCounts(score.sys_len, score.ref_len, tuple(score.counts), tuple(score.totals))
+
+
+def corpus_bleu(counts: Sequence[BleuCounts]) -> float:
+    """Return the BLEU of many sentences together, 0 to 100; 0 where no word is right."""
+    return float(_scores(_as_rows(counts).sum(axis=0)))
+
+
+def bleu_interval(
+    counts: Sequence[BleuCounts], seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> tuple[float, float]:
+    """Return the 95 % interval of ``corpus_bleu`` over sentences drawn with replacement (Koehn 2004, W04-3250).
+
+    Args:
+        counts: one entry a sentence.
+        seed: of the draws.
+        num_resamples: draws.
+
+    Raises:
+        ValueError: there is no sentence.
+    """
+    if not counts:
+        raise ValueError("an interval was asked for of no sentence; score at least one")
+    rows, size = _as_rows(counts), len(counts)
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _DRAWS_AT_ONCE // size)
+    scores = []
+    for start in range(0, num_resamples, chunk):
+        drawn = rng.integers(size, size=(min(chunk, num_resamples - start), size))
+        scores.append(_scores(rows[drawn].sum(axis=1)))
+    low, high = np.percentile(np.concatenate(scores), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bleu_signature() -> str:
+    """Return how the score was counted, in sacrebleu's words."""
+    metric = BLEU()
+    metric.corpus_score(["a"], [["a"]])  # the number of references is known only after a score
+    return str(metric.get_signature())
+
+
+def _as_rows(counts: Sequence[BleuCounts]) -> np.ndarray:
+    rows = [[one.num_tokens, one.num_reference_tokens, *one.matches, *one.ngrams] for one in counts]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), 2 + 2 * MAX_ORDER)
+
+
+def _scores(totals: np.ndarray) -> np.ndarray:
+    """BLEU of rows of added counts with sacrebleu's default smoothing (``exp``), all rows at once.
+
+    Where an order has no match, its precision is 1 / (2 ** k * n-grams), k = 1 for the first such order.
+    """
+    length, reference_length = totals[..., 0], totals[..., 1]
+    matches, ngrams = totals[..., 2 : 2 + MAX_ORDER], totals[..., 2 + MAX_ORDER :]
+    missed = (matches == 0) & (ngrams > 0)
+    smoothed = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
+    defined = (matches[..., 0] > 0) & (ngrams > 0).all(axis=-1)  # as published: no 4-gram, no score
+    precisions = smoothed / np.maximum(ngrams, 1)
+    logs = np.log(np.where(defined[..., None], precisions, 1.0)).mean(axis=-1)
+    brevity = np.minimum(0.0, 1 - reference_length / np.maximum(length, 1))
+    return np.where(defined, 100 * np.exp(logs + brevity), 0.0)
