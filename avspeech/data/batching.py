@@ -114,6 +114,12 @@ class AVBatch:
     tokens_BL: Tensor | None
     """int64 tokens of the text, without begin and end, -100 where padded."""
     texts: tuple[str | None, ...]
+    logmel_BAF: Tensor | None = None
+    """float32 log-mel of Whisper at 100 Hz, zero where padded; in place of ``audio_BTF``."""
+    valid_BA: Tensor | None = None
+    """bool, True where a frame of ``logmel_BAF`` is real."""
+    languages: tuple[str | None, ...] = ()
+    """Of the texts."""
 
     @property
     def token_lengths_B(self) -> Tensor:
@@ -134,7 +140,7 @@ class AVBatch:
     def _map(self, change: Callable[[Tensor], Tensor]) -> "AVBatch":
         tensors = {
             name: change(value)
-            for name in ("valid_BT", "audio_BTF", "video_BTHW", "units_BTJ", "tokens_BL")
+            for name in ("valid_BT", "audio_BTF", "video_BTHW", "units_BTJ", "tokens_BL", "logmel_BAF", "valid_BA")
             if (value := getattr(self, name)) is not None
         }
         return replace(self, **tensors)
@@ -155,6 +161,9 @@ def collate(loaded: Sequence[Sample | None]) -> AVBatch:
         rows = [getattr(sample, name) for sample in samples]
         return None if any(row is None for row in rows) else pad_stack(rows, value)
 
+    logmel_BAF, valid_BA = stack("logmel_AF"), None
+    if logmel_BAF is not None:
+        valid_BA = lengths_to_valid(torch.tensor([len(sample.logmel_AF) for sample in samples]))  # type: ignore[arg-type]
     return AVBatch(
         ids=tuple(sample.id for sample in samples),
         valid_BT=lengths_to_valid(lengths_B),
@@ -163,4 +172,7 @@ def collate(loaded: Sequence[Sample | None]) -> AVBatch:
         units_BTJ=stack("units_TJ", IGNORE_UNIT),
         tokens_BL=stack("tokens_L", IGNORE_UNIT),
         texts=tuple(sample.text for sample in samples),
+        logmel_BAF=logmel_BAF,
+        valid_BA=valid_BA,
+        languages=tuple(sample.language for sample in samples),
     )

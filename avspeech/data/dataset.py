@@ -8,7 +8,7 @@ loaded before. A clip that cannot be read is named in the log with its reason; t
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.sources import TrainingNoise
 from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
 from avspeech.features.logfbank import fbank_TF
+from avspeech.features.logmel import logmel_AF as logmel_AF_of
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
-from avspeech.text.tokenizer import Tokenizer
-from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME, samples_to_frames
+from avspeech.timebase import ACOUSTIC_PER_FRAME, FRAME_RATE, SAMPLES_PER_FRAME, frames_to_samples, samples_to_frames
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,13 @@ class AugmentConfig:
     """Longest such stretch in frames at 25 Hz."""
     max_frames: int | None = None
     """Longer clips are cut to this many frames at a random place; null keeps them whole."""
+    mel_masks: int = 0
+    """Bands, and as many stretches of time, of Whisper's log-mel that are set to 0 (SpecAugment; Whisper-Flamingo's
+    ``ls-basic`` has 1). The streams of ``time_masks`` are other ones."""
+    mel_mask_bins: int = 27
+    """A band is narrower than this, in mel bins."""
+    mel_mask_frames: int = 100
+    """A stretch is shorter than this, in frames at 100 Hz."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +117,17 @@ class Sample:
     """int64, J unit sets, -100 where a frame has no unit."""
     tokens_L: Tensor | None = None
     text: str | None = None
+    logmel_AF: Tensor | None = None
+    """Whisper's log-mel at 100 Hz, in place of ``audio_TF``."""
+    language: str | None = None
+    """Of the text."""
 
     def cut(self, start: int, end: int) -> "Sample":
         """Return frames ``start`` to ``end`` of every stream; the text stays whole."""
         streams = {name: getattr(self, name) for name in ("audio_TF", "video_THW", "units_TJ")}
         kept = {name: None if stream is None else stream[start:end] for name, stream in streams.items()}
+        if self.logmel_AF is not None:
+            kept["logmel_AF"] = self.logmel_AF[start * ACOUSTIC_PER_FRAME : end * ACOUSTIC_PER_FRAME]
         return replace(self, num_frames=end - start, **kept)
 
 
@@ -139,6 +152,14 @@ class _Streams:
         self.num_frames = end - start
 
 
+class TextEncoder(Protocol):
+    """What turns a text into token numbers: ``Tokenizer``, or ``WhisperTokenizer``."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's own tokens, without begin and end."""
+        ...
+
+
 class AVDataset(Dataset[Sample | None]):
     """Utterances of a manifest as samples.
 
@@ -151,6 +172,8 @@ class AVDataset(Dataset[Sample | None]):
         noise: added to the audio; without ``augment`` the same in every epoch.
         spans: word spans when augmenting.
         clip_size: pixels on a side of the crop.
+        mel_bins: give Whisper's log-mel with so many bins instead of the stacked filterbanks; None for the latter.
+        pad_to_30s: of the log-mel, as OpenAI's pipeline does.
         seed: of augmentation.
         cache_bytes: memory for decoded streams, in each process; beyond it clips are decoded every time.
 
@@ -162,7 +185,7 @@ class AVDataset(Dataset[Sample | None]):
         self,
         utterances: Sequence[Utterance],
         modality: Modality = "audio+video",
-        tokenizer: Tokenizer | None = None,
+        tokenizer: TextEncoder | None = None,
         units: Sequence[UnitSet] = (),
         augment: AugmentConfig | None = None,
         noise: TrainingNoise | None = None,
@@ -170,7 +193,10 @@ class AVDataset(Dataset[Sample | None]):
         clip_size: int = CLIP_SIZE,
         seed: int = 0,
         cache_bytes: int = 0,
+        mel_bins: int | None = None,
+        pad_to_30s: bool = False,
     ) -> None:
+        self.mel_bins, self.pad_to_30s = mel_bins, pad_to_30s
         self.utterances, self.modality, self.tokenizer = list(utterances), modality, tokenizer
         self.augment, self.noise, self.spans = augment, noise, spans
         self.clip_size, self.seed, self.cache_bytes = clip_size, seed, cache_bytes
@@ -288,9 +314,15 @@ class AVDataset(Dataset[Sample | None]):
                 streams.text = " ".join(word.text for word in chosen)
 
     def _sample(self, utterance: Utterance, streams: _Streams, rng: np.random.Generator) -> Sample:
-        audio_TF = video_THW = tokens_L = None
-        if streams.audio_S is not None:
-            audio_S = streams.audio_S if len(streams.audio_S) else np.zeros(1, dtype=np.float32)
+        audio_TF = logmel_AF = video_THW = tokens_L = None
+        audio_S = streams.audio_S
+        if audio_S is not None and not len(audio_S):
+            audio_S = np.zeros(1, dtype=np.float32)
+        if audio_S is not None and self.mel_bins is not None:
+            if streams.mouth_THW is not None:
+                audio_S = fit_length(audio_S, frames_to_samples(streams.num_frames))
+            logmel_AF = self._mel_masked(logmel_AF_of(torch.from_numpy(audio_S), self.mel_bins, self.pad_to_30s), rng)
+        elif audio_S is not None:
             audio_TF = self._masked(fbank_TF(torch.from_numpy(audio_S), streams.num_frames), 0, rng)
         if streams.mouth_THW is not None:
             video_THW = self._masked(self._crop(utterance, streams.mouth_THW, rng), round(MEAN * 255), rng)
@@ -298,7 +330,17 @@ class AVDataset(Dataset[Sample | None]):
             assert streams.text is not None
             tokens_L = torch.tensor(self.tokenizer.encode(streams.text), dtype=torch.int64)
         units_TJ = None if streams.units_TJ is None else torch.from_numpy(streams.units_TJ)
-        return Sample(utterance.id, streams.num_frames, audio_TF, video_THW, units_TJ, tokens_L, streams.text)
+        return Sample(
+            utterance.id,
+            streams.num_frames,
+            audio_TF,
+            video_THW,
+            units_TJ,
+            tokens_L,
+            streams.text,
+            logmel_AF,
+            utterance.language,
+        )
 
     def _crop(self, utterance: Utterance, mouth_THW: np.ndarray, rng: np.random.Generator) -> Tensor:
         height, width = mouth_THW.shape[1:]
@@ -324,6 +366,22 @@ class AVDataset(Dataset[Sample | None]):
             start = int(rng.integers(len(stream) - span + 1))
             stream[start : start + span] = blank
         return stream
+
+    def _mel_masked(self, logmel_AF: Tensor, rng: np.random.Generator) -> Tensor:
+        """Blank bands and stretches out, as SpecAugment does (arXiv:1904.08779, section 2)."""
+        for _ in range(self.augment.mel_masks if self.augment else 0):
+            assert self.augment is not None
+            for axis, widest in ((1, self.augment.mel_mask_bins), (0, self.augment.mel_mask_frames)):
+                width = int(rng.integers(min(widest, logmel_AF.shape[axis])))
+                start = int(rng.integers(logmel_AF.shape[axis] - width + 1))
+                logmel_AF.narrow(axis, start, width).zero_()
+        return logmel_AF
+
+
+def fit_length(audio_S: np.ndarray, num_samples: int) -> np.ndarray:
+    """Return the audio cut or filled with silence: the video's length wins."""
+    audio_S = audio_S[:num_samples]
+    return np.pad(audio_S, (0, num_samples - len(audio_S)))
 
 
 def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:

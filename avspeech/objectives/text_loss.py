@@ -1,4 +1,4 @@
-"""Losses of recognition: label-smoothed next token, and CTC."""
+"""Losses of recognition: next token, label-smoothed per sentence or per token, and CTC."""
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,20 @@ def next_token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0
     others = smoothing / (log_BLV.shape[-1] - 1)
     loss_BL = -(1 - smoothing - others) * right_BL - others * log_BLV.sum(dim=-1)
     return torch.where(scored_BL, loss_BL, 0).sum() / len(logits_BLV)
+
+
+def token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0.0, ignore: int = -100) -> Tensor:
+    """Return the cross-entropy per scored token, in nats, with torch's label smoothing: the loss of Whisper-Flamingo.
+
+    Args:
+        logits_BLV: logits of the next token.
+        targets_BL: int64, ``ignore`` where there is none.
+        smoothing: mass spread over all tokens.
+        ignore: target that is not scored.
+    """
+    return F.cross_entropy(
+        logits_BLV.flatten(0, 1).float(), targets_BL.flatten(), ignore_index=ignore, label_smoothing=smoothing
+    )
 
 
 def token_accuracy(logits_BLV: Tensor, targets_BL: Tensor, ignore: int = -100) -> Tensor:

@@ -15,6 +15,7 @@ from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.clip import CLIP_SIZE
+from avspeech.models.whisper import Whisper
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class BatchConfig:
     """Shorter training clips, in frames, are left out."""
     longest: int | None = None
     """Longer training clips, in frames, are left out; see augment.max_frames for cutting them instead."""
+    longest_text: int | None = None
+    """Training clips with a longer text, in characters, are left out."""
     crop: bool = False
     """Cut the clips of a training batch to the shortest of them, each at a random place, as AV-HuBERT does for
     VoxCeleb2 and its large models; false pads them to the longest."""
@@ -55,6 +58,7 @@ class AVDataModule(LightningDataModule):
         noise_manifest: clips that babble is made of; null takes the training manifest.
         val_noise: noise in validation, the same every time; null validates on clean audio.
         spans: train on a few words at a time.
+        pad_to_30s: fill Whisper's audio up with silence to 30 s, as OpenAI does.
         num_workers: processes that load, for training.
         cache_gb: memory for decoded streams, in each process.
         seed: of order, augmentation and noise.
@@ -74,6 +78,7 @@ class AVDataModule(LightningDataModule):
         noise_manifest: str | None = None,
         val_noise: NoiseConfig | None = None,
         spans: SpanConfig = SpanConfig(),
+        pad_to_30s: bool = False,
         num_workers: int = 0,
         cache_gb: float = 0.0,
         seed: int = 0,
@@ -82,7 +87,7 @@ class AVDataModule(LightningDataModule):
         self.train_path, self.val_path, self.modality = train, val, modality
         self.train_units, self.val_units, self.units_rate = train_units, val_units, units_rate
         self.batches, self.augment, self.noise, self.spans = batches, augment, noise, spans
-        self.noise_manifest, self.val_noise = noise_manifest, val_noise
+        self.noise_manifest, self.val_noise, self.pad_to_30s = noise_manifest, val_noise, pad_to_30s
         self.num_workers, self.cache_bytes, self.seed = num_workers, int(cache_gb * 2**30), seed
         self._batches_done = 0
         self._train: AVDataset | None = None
@@ -116,6 +121,8 @@ class AVDataModule(LightningDataModule):
                 "data_prep/extract_rois.py writes it"
             )
         longest = self.batches.longest or utterance.num_frames
+        if self.batches.longest_text is not None and len(utterance.text or "") > self.batches.longest_text:
+            return False
         return self.batches.shortest <= utterance.num_frames <= longest
 
     def _voices(self, utterances: list[Utterance]) -> list[Voice]:
@@ -140,7 +147,9 @@ class AVDataModule(LightningDataModule):
         self, utterances: list[Utterance], units: list[UnitSet], noise: TrainingNoise | None, training: bool
     ) -> AVDataset:
         module = self.trainer.lightning_module if self.trainer is not None else None
-        encoder = getattr(getattr(module, "model", None), "encoder", None)
+        model = getattr(module, "model", None)
+        mel_bins = model.sizes.mel_bins if isinstance(model, Whisper) else None
+        encoder = getattr(model, "encoder" if mel_bins is None else "video_encoder", None)
         return AVDataset(
             utterances,
             cast(Modality, self.modality),
@@ -152,6 +161,8 @@ class AVDataModule(LightningDataModule):
             clip_size=encoder.config.video.input_size if encoder is not None else CLIP_SIZE,
             seed=self.seed,
             cache_bytes=self.cache_bytes,
+            mel_bins=mel_bins,
+            pad_to_30s=self.pad_to_30s,
         )
 
     def train_dataloader(self) -> DataLoader:

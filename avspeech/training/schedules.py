@@ -1,6 +1,7 @@
 """Learning-rate curves, and the optimiser that they belong to."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,10 +74,17 @@ class OptimizerConfig:
     """Added to the denominator."""
     weight_decay: float = 0.01
     """Decoupled weight decay, on every weight."""
+    decay_bias: bool = True
+    """Decay biases too; Whisper-Flamingo's first stage does not."""
 
 
 def make_optimizer(
-    model: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, max_steps: int, precision: str = ""
+    model: nn.Module,
+    optimizer: OptimizerConfig,
+    schedule: ScheduleConfig,
+    max_steps: int,
+    precision: str = "",
+    rates: Mapping[str, float] | None = None,
 ) -> Any:
     """Return what ``configure_optimizers`` returns.
 
@@ -86,6 +94,8 @@ def make_optimizer(
         schedule: the learning-rate curve.
         max_steps: the trainer's, for a schedule that does not say how long the run is.
         precision: the trainer's; plain fp32 gets the fused implementation.
+        rates: factor on the learning rate of the weights whose name contains a key, such as ``video_encoder``; where
+            several do, the longest key counts.
 
     Raises:
         ValueError: the length of the run is known neither from the schedule nor from the trainer.
@@ -94,9 +104,8 @@ def make_optimizer(
     needs_total = schedule.decay in ("linear", "cosine") and schedule.decay_steps is None
     if needs_total and total_steps <= 0:
         raise ValueError(f"schedule.decay={schedule.decay} needs the run's length: set trainer.max_steps")
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adam = AdamW(
-        trained,
+        group_weights(model, optimizer, rates or {}),
         lr=optimizer.lr,
         betas=optimizer.betas,
         eps=optimizer.eps,
@@ -106,3 +115,29 @@ def make_optimizer(
     )
     curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
     return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
+
+
+def group_weights(model: nn.Module, optimizer: OptimizerConfig, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return the weights that are trained as AdamW's groups: one for each rate, and for what is not decayed.
+
+    Args:
+        model: frozen weights are left out.
+        optimizer: the rate, the decay and whether biases are decayed.
+        rates: factor on the learning rate by a part of the name.
+
+    Raises:
+        ValueError: nothing is trained, or a key of ``rates`` is in no name of a weight that is.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    used = set()
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            part = max((key for key in rates if key in name), key=len, default="")
+            used.add(part)
+            decay = 0.0 if name.endswith("bias") and not optimizer.decay_bias else optimizer.weight_decay
+            groups.setdefault((optimizer.lr * rates.get(part, 1.0), decay), []).append(weight)
+    if unknown := sorted(set(rates) - used):
+        raise ValueError(f"learning rates are given for {', '.join(unknown)}, but no weight of that name is trained")
+    if not groups:
+        raise ValueError("every weight is frozen, so there is nothing to train")
+    return [{"params": weights, "lr": lr, "weight_decay": decay} for (lr, decay), weights in groups.items()]

@@ -1,0 +1,246 @@
+"""Training of Whisper on noisy speech, and then of the layers through which it reads lips.
+
+Stage 1 trains all of Whisper on noisy audio; stage 2 freezes it and trains gates, gated layers and projection, and the
+lip encoder if wanted (Whisper-Flamingo, arXiv:2406.10082, section 2.2). In stage 2 an utterance keeps both streams, or
+loses one (decoder modality dropout of mWhisper-Flamingo, arXiv:2502.01547, section 2).
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lightning import LightningModule
+from torch import Generator, Tensor, nn
+
+from avspeech.data.batching import IGNORE_UNIT, AVBatch
+from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
+from avspeech.evaluation.error_rate import count_errors
+from avspeech.interop.avhubert import load_official
+from avspeech.interop.whisper import load_whisper
+from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.files import load_model
+from avspeech.models.flamingo import Flamingo, FlamingoConfig
+from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.objectives.text_loss import token_accuracy, token_loss
+from avspeech.text.normalize import normalize_for_scoring
+from avspeech.text.whisper_tokens import Task, WhisperTokenizer
+from avspeech.training.randomness import step_generator
+from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+
+
+class FlamingoModule(LightningModule):
+    """Train a ``Whisper`` (no ``video``) or a ``Flamingo``.
+
+    Logs ``loss`` (nats per token) and ``token_accuracy``; in validation also the greedy word error rate ``wer`` with
+    all streams, and, with video, ``loss_audio`` and ``loss_video`` of each stream alone.
+
+    Args:
+        whisper: what training starts from: OpenAI's name (``small``), a file in OpenAI's layout, or a model file, which
+            for stage 2 is that of stage 1. Null draws weights for ``sizes``.
+        sizes: of a Whisper without weights.
+        video: sizes of a lip encoder with new weights; null with ``video_pretrained``, and in stage 1.
+        video_pretrained: model file, or official AV-HuBERT file, whose encoder reads the lips.
+        video_norm: normalise the projected lip features.
+        freeze_whisper: train the new layers only; null freezes where there is video.
+        freeze_video: do not train the lip encoder.
+        freeze_batch_norm: keep the lip encoder's BatchNorm statistics. A frozen encoder then runs as in evaluation;
+            with false its dropout is active and its statistics move, frozen or not, as in the official code.
+        p_av: chance that an utterance keeps both streams; the official models have 1.0 and, multilingual, 0.5.
+        p_audio: chance that it keeps the audio alone; what is left is the chance of the video alone.
+        drop_per_batch: draw once for all utterances of a batch, as the official code does.
+        zero_dropped_video: show the gated layers zeros where the video is dropped, as the official code does; false
+            skips them.
+        official_padding: let padding be heard and attended, as the official code does.
+        task: ``transcribe``; Whisper-Flamingo uses it for En-X translation too, with the language of the text.
+        smoothing: label smoothing.
+        save_memory: compute activations again in the backward pass instead of keeping them.
+        optimizer: AdamW's settings.
+        schedule: the learning-rate curve.
+        video_rate: factor on the learning rate of the lip encoder.
+        gate_rate: factor on that of the gates, which start at 0; short runs need more than 1.
+        normalization: rule of ``avspeech.text.normalize`` that ``wer`` is counted with.
+        seed: of modality dropout and dropout.
+    """
+
+    def __init__(
+        self,
+        whisper: str | None = None,
+        sizes: WhisperConfig = WhisperConfig(),
+        video: EncoderConfig | None = None,
+        video_pretrained: str | None = None,
+        video_norm: bool = False,
+        freeze_whisper: bool | None = None,
+        freeze_video: bool = True,
+        freeze_batch_norm: bool = True,
+        p_av: float = 1.0,
+        p_audio: float = 0.0,
+        drop_per_batch: bool = False,
+        zero_dropped_video: bool = False,
+        official_padding: bool = False,
+        task: Task = "transcribe",
+        smoothing: float = 0.0,
+        save_memory: bool = False,
+        optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01),
+        schedule: ScheduleConfig = ScheduleConfig(),
+        video_rate: float = 1.0,
+        gate_rate: float = 1.0,
+        normalization: str = "basic",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not (p_av >= 0 and p_audio >= 0 and p_av + p_audio <= 1 + 1e-9):
+            raise ValueError(f"p_av={p_av} and p_audio={p_audio} must be chances that add up to at most 1")
+        lips = start_lips(video, video_pretrained)
+        audio = Whisper(sizes) if whisper is None else load_whisper(whisper)
+        self.model = build(audio, lips, video_norm, zero_dropped_video, official_padding)
+        self.model.save_memory(("encoder", "decoder") if save_memory else ())
+        self.tokenizer = WhisperTokenizer(self.model.sizes.vocab_size)
+        self.freeze_video, self.freeze_batch_norm = freeze_video, freeze_batch_norm
+        if self.model.has_video if freeze_whisper is None else freeze_whisper:
+            self.model.requires_grad_(False)
+        if isinstance(self.model, Flamingo):
+            for weight in self.model.new_weights:
+                weight.requires_grad_(True)
+            self.model.video_encoder.requires_grad_(not freeze_video)
+        self.p_av, self.p_audio, self.drop_per_batch = p_av, p_audio, drop_per_batch
+        self.task: Task = task
+        self.smoothing, self.seed, self.normalization = smoothing, seed, normalization
+        self.optimizer_config, self.schedule = optimizer, schedule
+        self.rates = {"video_encoder": video_rate, "_gate": gate_rate}
+        self._errors = self._words = 0
+        self.train()  # what was loaded is in evaluation mode
+
+    def train(self, mode: bool = True) -> "FlamingoModule":
+        """Set the mode, but leave frozen parts of the lip encoder in evaluation mode."""
+        super().train(mode)
+        if mode and isinstance(self.model, Flamingo) and self.freeze_batch_norm:
+            if self.freeze_video:
+                self.model.video_encoder.eval()
+            for part in self.model.video_encoder.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+        return self
+
+    def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
+        number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
+        generator = step_generator(self.seed, number)
+        keep_B2 = None
+        if self.model.has_video and self.p_av < 1:
+            keep_B2 = draw_streams(len(batch.ids), self.p_av, self.p_audio, self.drop_per_batch, generator)
+        loss = self._loss(batch, keep_B2, "train", "")
+        if not loss.requires_grad:  # audio alone skips the gated layers, and nothing else is trained
+            loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._errors = self._words = 0
+
+    def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
+        self._loss(batch, None, "val", "")
+        if self.model.has_video and batch.logmel_BAF is not None:
+            for name, streams in (("_audio", [True, False]), ("_video", [False, True])):
+                keep_B2 = torch.tensor(streams, device=self.device).repeat(len(batch.ids), 1)
+                self._loss(batch, keep_B2, "val", name)
+        hypotheses = transcribe_whisper(self.model, self.tokenizer, batch, None, WhisperOptions(task=self.task))
+        for text, language, best in zip(batch.texts, batch.languages, hypotheses, strict=True):
+            pair = (normalize_for_scoring(one, language, self.normalization) for one in (text or "", best[0].text))
+            counts = count_errors(*pair)
+            self._errors += counts.word_errors
+            self._words += counts.num_words
+
+    def on_validation_epoch_end(self) -> None:
+        totals = torch.tensor([self._errors, self._words], dtype=torch.float32, device=self.device)
+        totals = self.all_gather(totals).reshape(-1, 2).sum(dim=0)  # type: ignore[union-attr]
+        self.log("val/wer", totals[0] / totals[1].clamp(min=1), prog_bar=True)
+
+    def _loss(self, batch: AVBatch, keep_B2: Tensor | None, stage: str, name: str) -> Tensor:
+        if batch.tokens_BL is None:
+            raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
+        prompts = [self.tokenizer.prompt(language, self.task) for language in batch.languages]
+        prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
+        inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end)
+        keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
+        memory = self.model.encode(batch.logmel_BAF, batch.valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
+        logits_BLV = self.model(inputs_BL, memory)
+        loss = token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE_UNIT)
+        values = {f"{stage}/loss{name}": loss}
+        if not name:
+            values[f"{stage}/token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE_UNIT)
+        self.log_dict(values, batch_size=len(batch.ids), sync_dist=stage == "val")
+        return loss
+
+    def configure_optimizers(self):
+        rates = {name: rate for name, rate in self.rates.items() if rate != 1}
+        trainer = self.trainer
+        return make_optimizer(
+            self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision, rates
+        )
+
+
+def start_lips(video: EncoderConfig | None, pretrained: str | None) -> AVEncoder | None:
+    """Return the lip encoder that training starts from; None: there is none.
+
+    Raises:
+        ValueError: both are given, or the file has no AV-HuBERT encoder.
+    """
+    if pretrained is None:
+        return None if video is None else AVEncoder(video)
+    if video is not None:
+        raise ValueError("video and video_pretrained both came; the file says the sizes, so leave video out")
+    model = load_official(pretrained) if Path(pretrained).suffix == ".pt" else load_model(pretrained)
+    encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
+    if not isinstance(encoder, AVEncoder):
+        raise ValueError(f"{pretrained} holds a {type(model).__name__} without an encoder that reads lips")
+    return encoder
+
+
+def build(
+    audio: Whisper, lips: AVEncoder | None, video_norm: bool, zero_dropped_video: bool, official_padding: bool
+) -> Whisper:
+    """Return the model that is trained: ``audio`` itself, or a ``Flamingo`` around it whose gates are closed."""
+    sizes = replace(audio.sizes, official_padding=official_padding)
+    if lips is None:
+        if sizes != audio.sizes:
+            audio.sizes = audio.encoder.config = audio.decoder.config = sizes
+        return audio
+    if audio.has_video:
+        raise ValueError("this Whisper reads lips already; leave video and video_pretrained out")
+    model = Flamingo(FlamingoConfig(sizes, lips.config, video_norm, zero_dropped_video))
+    model.video_encoder = lips
+    model.encoder.load_state_dict(audio.encoder.state_dict())
+    missing, unknown = model.decoder.load_state_dict(audio.decoder.state_dict(), strict=False)
+    assert not unknown and all(".video." in name for name in missing)
+    return model
+
+
+def draw_streams(
+    batch_size: int, p_av: float, p_audio: float, per_batch: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """Return ``keep_B2`` of decoder modality dropout: both streams, audio alone, or else video alone.
+
+    Args:
+        batch_size: B.
+        p_av: chance of both.
+        p_audio: chance of audio alone.
+        per_batch: one draw for all utterances.
+        generator: of the draws.
+    """
+    drawn_B = torch.rand(1 if per_batch else batch_size, generator=generator).expand(batch_size)
+    return torch.stack([drawn_B < p_av + p_audio, (drawn_B < p_av) | (drawn_B >= p_av + p_audio)], dim=1)
+
+
+def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int) -> tuple[Tensor, Tensor]:
+    """Return the decoder's inputs and targets: prompt + text, and the same one step on, with the end.
+
+    The prompt's own tokens are targets too, apart from the first, so that the model goes on knowing languages.
+
+    Args:
+        prompt_BL: int64, the prompts, all of one length.
+        tokens_BL: int64 tokens of the text, ``IGNORE_UNIT`` where padded.
+        end: token of the text's end; it also pads the inputs.
+    """
+    padded_BL = tokens_BL == IGNORE_UNIT
+    inputs_BL = torch.cat([prompt_BL, tokens_BL.masked_fill(padded_BL, end)], dim=1)
+    after_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE_UNIT)], dim=1)
+    after_BL = after_BL.scatter(1, (~padded_BL).sum(dim=1, keepdim=True), end)
+    return inputs_BL, torch.cat([prompt_BL[:, 1:], after_BL], dim=1)

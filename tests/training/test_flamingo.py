@@ -1,0 +1,210 @@
+"""Both stages at toy sizes: what is trained, what stays as it was, what is drawn, resuming, and evaluation."""
+
+import json
+
+import pytest
+import torch
+
+from avspeech.evaluate import main as evaluate
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.files import load_model, save_model
+from avspeech.models.flamingo import Flamingo
+from avspeech.models.frontends import VideoConfig
+from avspeech.models.recognizer import Recognizer, RecognizerConfig
+from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.text.whisper_tokens import WhisperTokenizer
+from avspeech.train import main
+from avspeech.training.flamingo import FlamingoModule, draw_streams, teacher_tokens
+from avspeech.training.schedules import OptimizerConfig, group_weights
+
+pytest.importorskip("whisper", reason="openai-whisper is not installed")
+SIZES = WhisperConfig(audio_width=16, audio_heads=2, audio_depth=1, text_width=16, text_heads=2, text_depth=1)
+LIPS = EncoderConfig(
+    width=16,
+    depth=1,
+    num_heads=2,
+    ffn_width=32,
+    position_kernel=8,
+    position_groups=4,
+    video=VideoConfig(input_size=24, stem_width=4, widths=(4, 8), blocks=(1, 1)),
+)
+
+
+@pytest.fixture(scope="module")
+def lips_file(tmp_path_factory):
+    """A recogniser whose encoder reads lips."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("lips") / "lips.safetensors"
+    save_model(path, Recognizer(RecognizerConfig(LIPS, None, True), 7))
+    return path
+
+
+def arguments(corpus, folder, *more, steps=2, modality="audio"):
+    return [
+        "fit",
+        "--model=avspeech.training.flamingo.FlamingoModule",
+        *(f"--model.init_args.sizes.{side}_width=16" for side in ("audio", "text")),
+        *(f"--model.init_args.sizes.{side}_heads=2" for side in ("audio", "text")),
+        *(f"--model.init_args.sizes.{side}_depth=1" for side in ("audio", "text")),
+        "--model.init_args.optimizer.lr=0.01",
+        "--data=avspeech.training.data.AVDataModule",
+        f"--data.init_args.train={corpus}/train.jsonl",
+        f"--data.init_args.val={corpus}/val.jsonl",
+        f"--data.init_args.modality={modality}",
+        "--data.init_args.batches.max_clips=4",
+        "--data.init_args.noise.probability=0",
+        f"--trainer.max_steps={steps}",
+        "--trainer.accelerator=cpu",
+        "--trainer.logger=false",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.limit_val_batches=0",
+        f"--trainer.default_root_dir={folder}",
+        "--trainer.enable_checkpointing=false",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def stages(corpus, lips_file, tmp_path_factory):
+    """Run stage 1 and stage 2 with the lip encoder trained; return their modules and folder."""
+    folder = tmp_path_factory.mktemp("stages")
+    first = main(arguments(corpus, folder / "one", "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"))
+    start = [f"--model.init_args.whisper={folder}/one/model.safetensors"]
+    start += [f"--model.init_args.video_pretrained={lips_file}", "--model.init_args.freeze_video=false"]
+    start += [
+        "--model.init_args.freeze_batch_norm=false",
+        "--model.init_args.p_av=0.5",
+        "--model.init_args.gate_rate=9",
+    ]
+    start += ["--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]
+    second = main(arguments(corpus, folder / "two", *start, modality="audio+video"))
+    return first, second, folder
+
+
+def test_stage_2_leaves_every_weight_of_whisper_as_it_was_and_trains_all_others(stages, lips_file):
+    _, second, folder = stages
+    one, two = load_model(folder / "one/model.safetensors"), load_model(folder / "two/model.safetensors")
+    assert type(one) is Whisper and isinstance(two, Flamingo)
+    before, after = one.state_dict(), two.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    lips = {f"video_encoder.{k}": v for k, v in load_model(lips_file).encoder.state_dict().items()}
+    unread = ("audio_project", "video_encoder.norm")  # no audio reaches the lip encoder; see below for the norm
+    for name, tensor in lips.items():
+        if not any(part in name for part in unread) and tensor.is_floating_point():
+            assert not torch.equal(after[name], tensor), name
+    gates = [tensor for name, tensor in after.items() if name.endswith("_gate")]
+    assert len(gates) == 2 and all(bool(gate.abs() > 0) for gate in gates)
+    metrics = second.trainer.callback_metrics
+    assert {"val/loss", "val/loss_audio", "val/loss_video", "val/wer"} <= set(metrics)
+
+
+def test_a_fresh_second_stage_is_the_first_one(stages, corpus):
+    one = load_model(stages[2] / "one/model.safetensors")
+    fresh = FlamingoModule(str(stages[2] / "one/model.safetensors"), video=LIPS).model.eval()
+    generator = torch.Generator().manual_seed(0)
+    logmel_BAF, tokens_BL = (
+        torch.randn(2, 40, 80, generator=generator),
+        torch.tensor([[50258, 11, 12], [50258, 13, 14]]),
+    )
+    video_BTHW = torch.randint(0, 256, (2, 10, 24, 24), dtype=torch.uint8, generator=generator)
+    with torch.no_grad():
+        expected = one(tokens_BL, one.encode(logmel_BAF))
+        assert torch.equal(fresh(tokens_BL, fresh.encode(logmel_BAF, None, video_BTHW)), expected)
+
+
+def modes(**settings):
+    module = FlamingoModule(sizes=SIZES, video=LIPS, **settings).train()
+    encoder = module.model.video_encoder
+    norms = [part for part in encoder.modules() if isinstance(part, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d)]
+    assert norms
+    return encoder.dropout.training, {norm.training for norm in norms}
+
+
+def test_the_lip_encoder_is_frozen_as_asked():
+    assert modes() == (False, {False})
+    assert modes(freeze_video=False) == (True, {False})
+    assert modes(freeze_video=False, freeze_batch_norm=False) == (True, {True})
+    assert modes(freeze_video=True, freeze_batch_norm=False) == (True, {True})  # the official code's way
+    trained = {
+        n.split(".")[0] for n, w in FlamingoModule(sizes=SIZES, video=LIPS).model.named_parameters() if w.requires_grad
+    }
+    assert trained == {"decoder", "video_project", "video_scale"}
+
+
+def test_streams_are_drawn_with_their_chances():
+    generator = torch.Generator().manual_seed(0)
+    keep_B2 = draw_streams(20_000, 0.5, 0.2, generator=generator)
+    both, audio = keep_B2.all(dim=1).float().mean(), (keep_B2[:, 0] & ~keep_B2[:, 1]).float().mean()
+    assert (both - 0.5).abs() < 0.015 and (audio - 0.2).abs() < 0.015
+    assert bool(keep_B2.any(dim=1).all())
+    assert bool(draw_streams(50, 1.0, 0.0, generator=generator).all())
+    drawn = torch.stack([draw_streams(4, 0.5, 0.0, True, generator) for _ in range(200)])
+    assert bool((drawn == drawn[:, :1]).all()) and 60 < int(drawn[:, 0, 0].sum()) < 140
+
+
+def test_teacher_tokens_are_prompt_text_and_end():
+    prompt_BL = torch.tensor([[90, 91], [90, 92]])
+    inputs_BL, targets_BL = teacher_tokens(prompt_BL, torch.tensor([[1, 2, 3], [4, -100, -100]]), end=7)
+    assert inputs_BL.tolist() == [[90, 91, 1, 2, 3], [90, 92, 4, 7, 7]]
+    assert targets_BL.tolist() == [[91, 1, 2, 3, 7], [92, 4, 7, -100, -100]]
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(corpus, lips_file, stages, tmp_path):
+    start = [f"--model.init_args.whisper={stages[2]}/one/model.safetensors", "--model.init_args.p_av=0.4"]
+    start += [f"--model.init_args.video_pretrained={lips_file}", "--model.init_args.p_audio=0.3"]
+    start += ["--trainer.enable_checkpointing=true", "--data.init_args.noise.probability=1"]
+    start += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"]
+    start += ["--trainer.callbacks.init_args.every_n_train_steps=2", "--trainer.callbacks.init_args.save_top_k=-1"]
+    start += [f"--trainer.callbacks.init_args.dirpath={tmp_path}/ckpt", "--trainer.callbacks.init_args.filename={step}"]
+    main(arguments(corpus, tmp_path / "whole", *start, steps=4, modality="audio+video"))
+    resumed = [*start, f"--ckpt_path={tmp_path}/ckpt/step=2.ckpt"]
+    main(arguments(corpus, tmp_path / "again", *resumed, steps=4, modality="audio+video"))
+    whole, again = (load_model(tmp_path / run / "model.safetensors").state_dict() for run in ("whole", "again"))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_both_models_are_evaluated_and_say_what_they_cannot_do(corpus, stages, tmp_path):
+    conditions = tmp_path / "conditions.yaml"
+    conditions.write_text("modalities: [audio, audio+video, video]\nvideo_streams: [own, blank]\nmax_tokens: 5\n")
+    evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "two")
+    rows = json.loads((tmp_path / "two/results.json").read_text())["conditions"]
+    assert {(row["modality"], row["video_stream"]) for row in rows} == {
+        ("audio", "own"),
+        ("audio+video", "own"),
+        ("audio+video", "blank"),
+        ("video", "own"),
+    }
+    with pytest.raises(SystemExit, match="reads no lips; evaluate it with --modalities"):
+        evaluate(stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one")
+    evaluate(
+        stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one", modalities=["audio"]
+    )
+    assert (tmp_path / "one/report.html").exists()
+    with pytest.raises(SystemExit, match="which has no CTC head"):
+        evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "x", method="ctc")
+
+
+def test_learning_rates_and_decay_go_by_name():
+    model = FlamingoModule(sizes=SIZES, video=LIPS, freeze_video=False).model
+    groups = group_weights(
+        model, OptimizerConfig(lr=0.1, weight_decay=0.5, decay_bias=False), {"_gate": 10.0, "video_encoder": 0.1}
+    )
+    by_weight = {id(w): (round(g["lr"], 6), g["weight_decay"]) for g in groups for w in g["params"]}
+    of = {name: by_weight.get(id(weight)) for name, weight in model.named_parameters()}
+    assert of["decoder.blocks.0.video.attention_gate"] == (1.0, 0.5)
+    assert of["video_encoder.norm.bias"] == (0.01, 0.0)
+    assert of["video_project.weight"] == (0.1, 0.5)
+    assert of["encoder.conv1.weight"] is None
+    with pytest.raises(ValueError, match="learning rates are given for nobody"):
+        group_weights(model, OptimizerConfig(), {"nobody": 2.0})
+
+
+def test_wrong_settings_are_named(lips_file, corpus):
+    with pytest.raises(ValueError, match=r"p_av=0\.8 and p_audio=0\.4"):
+        FlamingoModule(sizes=SIZES, p_av=0.8, p_audio=0.4)
+    with pytest.raises(ValueError, match="video and video_pretrained both came"):
+        FlamingoModule(sizes=SIZES, video=LIPS, video_pretrained=str(lips_file))
+    with pytest.raises(ValueError, match=r"is no file and no name of OpenAI's; the names are tiny\.en"):
+        FlamingoModule("whisper-tiny")
+    with pytest.raises(ValueError, match="no language came for a multilingual Whisper"):
+        WhisperTokenizer().prompt(None)
