@@ -19,7 +19,8 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     train, evaluate      the verbs: ``python -m avspeech.train``, ``python -m avspeech.evaluate``
 
 Tensors carry their axes as a suffix: B utterance, S sample at 16 kHz, A acoustic frame at 100 Hz, T frame at 25 Hz,
-F feature, H W pixels, D width, N head, L text token, V vocabulary, K unit, J unit set, M selected positions.
+F feature, H W pixels, P Whisper position at 50 Hz, D width, N head, L text token, V vocabulary, K unit, J unit set,
+M selected positions.
 """
 
 from importlib import import_module
@@ -39,6 +40,10 @@ _HOME = {
     "load_model": "avspeech.models.files",
     "save_model": "avspeech.models.files",
     "load_official": "avspeech.interop.avhubert",
+    "load_whisper": "avspeech.interop.whisper",
+    "load_flamingo": "avspeech.interop.whisper_flamingo",
+    "transcribe_whisper": "avspeech.decoding.whisper_transcribe",
+    "word_times": "avspeech.decoding.word_times",
 }
 
 

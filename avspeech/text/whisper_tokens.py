@@ -1,6 +1,6 @@
 """Whisper's tokens: text <-> numbers, and the prompt that says language and task (arXiv:2212.04356, section 2.3).
 
-A thin cover over the tokenizer of the openai-whisper package. Which tokens there are follows from the vocabulary's size:
+A thin cover over the tokenizer of the openai-whisper package. The vocabulary's size says which tokens there are:
 51,865 (99 languages), 51,866 (100, large-v3 and turbo) or 51,864 (English only, no language and no task).
 """
 
@@ -29,8 +29,8 @@ class WhisperTokenizer:
     def __init__(self, vocab_size: int = MULTILINGUAL) -> None:
         if vocab_size < ENGLISH_ONLY or vocab_size > MULTILINGUAL + 1:
             raise ValueError(
-                f"vocab_size={vocab_size} came; Whisper's vocabularies have {ENGLISH_ONLY} (English only), {MULTILINGUAL} "
-                f"or {MULTILINGUAL + 1} tokens"
+                f"vocab_size={vocab_size} came; Whisper's vocabularies have {ENGLISH_ONLY} (English only), "
+                f"{MULTILINGUAL} or {MULTILINGUAL + 1} tokens"
             )
         self.vocab_size = vocab_size
         self.is_multilingual = vocab_size >= MULTILINGUAL
