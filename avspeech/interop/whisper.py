@@ -47,8 +47,19 @@ SHA256 = {
 }
 """OpenAI's files by name; the hash is part of the address."""
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
-_BY_SIZE = {(4, 4): "tiny", (6, 6): "base", (12, 12): "small", (24, 24): "medium", (32, 4): "large-v3-turbo"}
-"""Name by (encoder blocks, decoder blocks); the large ones look alike."""
+_BY_SIZE = {
+    (4, 4, 384, 51_865): "tiny",
+    (4, 4, 384, 51_864): "tiny.en",
+    (6, 6, 512, 51_865): "base",
+    (6, 6, 512, 51_864): "base.en",
+    (12, 12, 768, 51_865): "small",
+    (12, 12, 768, 51_864): "small.en",
+    (24, 24, 1024, 51_865): "medium",
+    (24, 24, 1024, 51_864): "medium.en",
+    (32, 32, 1280, 51_866): "large-v3",
+    (32, 4, 1280, 51_866): "large-v3-turbo",
+}
+"""Name by (encoder blocks, decoder blocks, width, vocabulary); large-v1 and large-v2 look alike."""
 
 
 def load_whisper(name_or_path: str | Path, official_padding: bool = False, address: str = ADDRESS) -> Whisper:
@@ -69,7 +80,9 @@ def load_whisper(name_or_path: str | Path, official_padding: bool = False, addre
         return model
     path = Path(name_or_path)
     if not path.is_file():
-        raise CheckpointError(f"{path} is no file and no name of OpenAI's; the names are {', '.join(SHA256)}")
+        raise CheckpointError(
+            f"{path} is no file and no name of OpenAI's; the names are {', '.join([*SHA256, *ALIASES])}"
+        )
     if path.suffix == ".safetensors":
         model = load_model(path)
         if not isinstance(model, Whisper):
@@ -92,8 +105,8 @@ def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0)
         fetch(url, path, sha256, timeout_s)
     except (OSError, DownloadError) as error:
         raise CheckpointError(
-            f"Whisper {name} is not in the cache and its download from {url} failed ({error}); fetch that address on "
-            f"another machine and save it as {path}, or give a path in place of the name"
+            f"Whisper {name} is not whole in the cache and its download from {url} failed ({error}); fetch that "
+            f"address on another machine and save it as {path}, or give a path in place of the name"
         ) from error
     return path
 
@@ -104,7 +117,8 @@ def load_openai(path: str | Path, official_padding: bool = False, name: str | No
     Args:
         path: ``{"dims": ..., "model_state_dict": ...}``.
         official_padding: see ``WhisperConfig``.
-        name: OpenAI's name, for the heads that word times come from; None guesses it by the sizes.
+        name: OpenAI's name, for the heads that word times come from; None guesses it by the sizes, and by the file's
+            own name where they leave it open.
 
     Raises:
         CheckpointError: the file is broken, could run code, or holds something else.
@@ -120,6 +134,8 @@ def load_openai(path: str | Path, official_padding: bool = False, name: str | No
         raise CheckpointError(f"{path} has something else than tensors in its state dict: {', '.join(odd[:5])}")
     try:
         sizes = whisper_sizes(state, dims["n_audio_head"], dims["n_text_head"], official_padding=official_padding)
+        if name is None and (name := name_of(sizes)) is None and sizes.audio_depth == sizes.text_depth == 32:
+            name = path.stem if path.stem in ("large-v1", "large-v2") else None
         sizes = replace(sizes, alignment_heads=alignment_heads(sizes, name))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
@@ -128,16 +144,13 @@ def load_openai(path: str | Path, official_padding: bool = False, name: str | No
     with torch.device("meta"):
         model = Whisper(sizes)
     fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
-    model.source = {"model": "whisper", "name": name or name_of(sizes)}
+    model.source = {"model": "whisper", "name": name}
     return model.eval()
 
 
 def name_of(sizes: WhisperConfig) -> str | None:
     """Return OpenAI's name of a model of these sizes; None where there is none, or several."""
-    name = _BY_SIZE.get((sizes.audio_depth, sizes.text_depth))
-    if name is not None and sizes.vocab_size == 51_864:
-        name = f"{name}.en"
-    return name if name in SHA256 else None
+    return _BY_SIZE.get((sizes.audio_depth, sizes.text_depth, sizes.text_width, sizes.vocab_size))
 
 
 def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, int], ...]:
@@ -201,12 +214,16 @@ def main(source: str, target: Path, official_padding: bool = False) -> None:
     try:
         if target.suffix not in (".safetensors", ".pt"):
             raise ValueError(f"{target} must end in .safetensors (our model file) or .pt (OpenAI's layout)")
+        if official_padding and (target.suffix == ".pt" or Path(source).suffix == ".safetensors"):
+            raise ValueError(
+                "official_padding is written into a model file made from OpenAI's layout; leave it out here"
+            )
         model = load_whisper(source, official_padding)
         if target.suffix == ".pt":
             export_openai(model, target)
         else:
             save_model(target, model)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     print(f"{target}: {sum(weight.numel() for weight in model.parameters()):,} weights")
 

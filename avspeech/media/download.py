@@ -1,6 +1,7 @@
 """Fetch a file whose SHA-256 is known, once, into the user's cache."""
 
 import hashlib
+import http.client
 import logging
 import os
 import shutil
@@ -30,7 +31,7 @@ def fetch(address: str, target: Path, sha256: str, timeout_s: float = 30.0) -> N
         timeout_s: how long the network may stay silent.
 
     Raises:
-        DownloadError: what came has another SHA-256.
+        DownloadError: what came has another SHA-256, or is no answer of a web server.
         OSError: no network, no such address, no space.
     """
     log.info("downloading %s to %s", address, target)
@@ -45,6 +46,8 @@ def fetch(address: str, target: Path, sha256: str, timeout_s: float = 30.0) -> N
         if got != sha256:
             raise DownloadError(f"{address} gave a file with SHA-256 {got}, expected {sha256}; it was thrown away")
         unfinished.replace(target)
+    except http.client.HTTPException as error:  # the only kind that is no OSError
+        raise DownloadError(f"{address} gave no proper answer: {type(error).__name__} {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -1,0 +1,222 @@
+"""When each word is said: the path of least cost through the decoder's attention to the audio, or to the lips.
+
+As in OpenAI's package (openai-whisper, MIT), which gives the dynamic time warping, the median filter and the rule for
+punctuation. Where we differ: audio need not be padded to 30 s; an utterance without audio is timed by its gated
+attention to the video; words at the ends of sentences are not shortened afterwards.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avspeech.data.manifest import Word
+from avspeech.decoding.whisper_transcribe import WhisperHypothesis
+from avspeech.models.blocks import Attention
+from avspeech.models.whisper import POSITIONS_PER_SECOND, Memory, Whisper
+from avspeech.text.whisper_tokens import WhisperTokenizer
+from avspeech.timebase import FRAME_RATE
+
+FILTER_WIDTH = 7
+"""Of the median filter, in positions."""
+TOKENS_AT_ONCE = 1024
+"""Rows times tokens whose logits are in memory at once; a token's logits take 200 kB."""
+WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")
+"""Languages whose words are not set apart by blanks: every token that ends a character is a word."""
+PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
+"""Punctuation that belongs to the word after it, and to the word before it."""
+
+
+@dataclass(frozen=True)
+class TimedWord(Word):
+    """A word, when it is spoken, and how sure the model is of it."""
+
+    probability: float = 0.0
+    """Mean probability of its tokens, given those before."""
+
+
+@torch.no_grad()
+def word_times(
+    model: Whisper,
+    tokenizer: WhisperTokenizer,
+    hypotheses: Sequence[WhisperHypothesis],
+    memory: Memory,
+    durations_s: Sequence[float] | None = None,
+) -> list[list[TimedWord]]:
+    """Return the words of each hypothesis with their times in seconds from the clip's start.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: the model's.
+        hypotheses: one for each utterance of ``memory``.
+        memory: of ``encode_batch``.
+        durations_s: how long each clip lasts where the audio was padded to 30 s, or the silence takes part in the
+            alignment; None: as long as the memory is real.
+
+    Raises:
+        ValueError: there are not as many hypotheses as utterances, or an utterance has neither audio nor video.
+    """
+    if len(hypotheses) != len(memory.audio_BPD):
+        raise ValueError(
+            f"{len(hypotheses)} hypotheses came for a memory of {len(memory.audio_BPD)} utterances; give the best one "
+            "of each"
+        )
+    silent = _without_audio(memory)
+    texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
+    words: list[list[TimedWord]] = [[] for _ in hypotheses]
+    for from_video in (False, True):  # attention to audio and to video is recorded in different layers
+        group = [i for i, text in enumerate(texts) if text and silent[i] == from_video]
+        for rows in _chunks(group, [len(text) for text in texts]):
+            part = memory.select(torch.tensor(rows, device=memory.audio_BPD.device))
+            lasts = None if durations_s is None else [durations_s[i] for i in rows]
+            timed = _align(model, tokenizer, [hypotheses[i] for i in rows], part, from_video, lasts)
+            for i, one in zip(rows, timed, strict=True):
+                words[i] = one
+    return words
+
+
+def _without_audio(memory: Memory) -> list[bool]:
+    """Return for each utterance whether it is timed by its video: its audio was dropped, which leaves zeros."""
+    silent_B = (memory.audio_BPD == 0).flatten(1).all(dim=1)
+    has_video_B = torch.full_like(silent_B, memory.video_BTD is not None)
+    if memory.has_video_B is not None:
+        has_video_B &= memory.has_video_B
+    if bool((silent_B & ~has_video_B).any()):
+        raise ValueError("an utterance has neither audio nor video to time its words by; keep one of them in keep_B2")
+    return silent_B.tolist()
+
+
+def _chunks(rows: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    for row in sorted(rows, key=lambda i: lengths[i]):
+        if chunk and (len(chunk) + 1) * (lengths[row] + 5) > TOKENS_AT_ONCE:
+            yield chunk
+            chunk = []
+        chunk.append(row)
+    if chunk:
+        yield chunk
+
+
+def _align(
+    model: Whisper,
+    tokenizer: WhisperTokenizer,
+    hypotheses: list[WhisperHypothesis],
+    memory: Memory,
+    from_video: bool,
+    durations_s: list[float] | None,
+) -> list[list[TimedWord]]:
+    """Return the words of utterances that all are timed by the same stream."""
+    texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
+    prompts = [tokenizer.prompt(one.language, one.task) for one in hypotheses]
+    rows = [[*prompt, *text, tokenizer.end] for prompt, text in zip(prompts, texts, strict=True)]
+    longest = max(map(len, rows))
+    tokens_BL = torch.tensor([row + [tokenizer.end] * (longest - len(row)) for row in rows])
+    with record_attention(model, from_video) as recorded:
+        logits_BLV = model.decoder(tokens_BL.to(memory.audio_BPD.device), memory)
+    rate, valid = (FRAME_RATE, memory.video_valid_BT) if from_video else (POSITIONS_PER_SECOND, memory.valid_BP)
+    result = []
+    for i, (one, prompt, text) in enumerate(zip(hypotheses, prompts, texts, strict=True)):
+        num_positions = recorded.num_positions if valid is None else int(valid[i].sum())
+        if durations_s is not None:
+            num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
+        first = len(prompt) - 1  # the token before a text token is the one that looks for it
+        weights_NLP = recorded.weights(i, len(rows[i]), num_positions)
+        times_s = [position / rate for position in _token_positions(weights_NLP, first)]
+        probs_LV = logits_BLV[i, first : first + len(text), : tokenizer.end].float().softmax(dim=1)
+        probs = probs_LV.gather(1, torch.tensor(text, device=probs_LV.device)[:, None])[:, 0].tolist()
+        result.append(_words(tokenizer, one.language, text, times_s, probs))
+    return result
+
+
+class RecordedAttention:
+    """Queries and keys of some heads, as they were in one pass of the decoder."""
+
+    def __init__(self, heads: Sequence[tuple[int, int]]) -> None:
+        self.heads = heads
+        self.queries: dict[int, Tensor] = {}
+        self.keys: dict[int, Tensor] = {}
+
+    @property
+    def num_positions(self) -> int:
+        """Of the memory, padding included."""
+        return next(iter(self.keys.values())).shape[2]
+
+    def weights(self, row: int, length: int, num_positions: int) -> Tensor:
+        """Return the attention of a row's first tokens to its first positions, (heads, L, P)."""
+        weights = []
+        for block, head in self.heads:
+            query_LE = self.queries[block][row, head, :length].float()
+            key_PE = self.keys[block][row, head, :num_positions].float()
+            weights.append((query_LE @ key_PE.T / query_LE.shape[1] ** 0.5).softmax(dim=1))
+        return torch.stack(weights)
+
+
+@contextmanager
+def record_attention(model: Whisper, from_video: bool = False) -> Iterator[RecordedAttention]:
+    """Record attention to the memory inside the ``with``; ``scaled_dot_product_attention`` does not give its weights.
+
+    Args:
+        model: its heads in ``sizes.alignment_heads`` are recorded, or all of the later half of the blocks.
+        from_video: record the gated attention to the video instead, all heads of the later half.
+    """
+    sizes = model.sizes
+    heads = () if from_video else sizes.alignment_heads
+    later = range(sizes.text_depth // 2, sizes.text_depth)
+    recorded = RecordedAttention(heads or [(block, head) for block in later for head in range(sizes.text_heads)])
+
+    def record(into: dict[int, Tensor], number: int, attention: Attention, *call: Any) -> None:
+        into[number] = attention.split(call[-1])  # module, inputs, output
+
+    hooks = []
+    for number in {block for block, _ in recorded.heads}:
+        block: Any = model.decoder.blocks[number]
+        attention = block.video.attention if from_video else block.memory_attention
+        for layer, into in ((attention.query, recorded.queries), (attention.key, recorded.keys)):
+            hooks.append(layer.register_forward_hook(partial(record, into, number, attention)))
+    try:
+        yield recorded
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _token_positions(weights_NLP: Tensor, first: int) -> list[int]:
+    """Return the position at which each text token starts, and the end's.
+
+    Args:
+        weights_NLP: attention of all tokens, prompt and end among them.
+        first: the token after which the text comes.
+    """
+    from whisper.timing import dtw, median_filter
+
+    std_NLP, mean_NLP = torch.std_mean(weights_NLP, dim=1, keepdim=True, unbiased=False)
+    weights_NLP = (weights_NLP - mean_NLP) / std_NLP.clamp(min=1e-20)  # 0 where all tokens look the same way
+    match_LP = median_filter(weights_NLP, FILTER_WIDTH).mean(dim=0)[first:-1]
+    tokens, positions = dtw(-match_LP.cpu())
+    starts: dict[int, int] = {}
+    for token, position in zip(tokens.tolist(), positions.tolist(), strict=True):
+        starts.setdefault(token, position)
+    return [starts[token] for token in range(len(match_LP))]
+
+
+def _words(
+    tokenizer: WhisperTokenizer, language: str, text: list[int], times_s: list[float], probs: list[float]
+) -> list[TimedWord]:
+    """Return words from the start of each token (``times_s`` has one more, the end's), punctuation joined to them."""
+    from whisper.timing import WordTiming, merge_punctuations
+
+    blanks = language not in WITHOUT_BLANKS
+    split = tokenizer.library.split_tokens_on_spaces if blanks else tokenizer.library.split_tokens_on_unicode
+    timings, at = [], 0
+    for word, tokens in zip(*split([*text, tokenizer.end]), strict=True):
+        end = at + len(tokens)
+        if at < len(text):  # the last word is the end itself
+            probability = sum(probs[at:end]) / len(tokens)
+            timings.append(WordTiming(word, tokens, times_s[at], times_s[end], probability))
+        at = end
+    merge_punctuations(timings, PREPENDED, APPENDED)
+    return [TimedWord(one.word.strip(), one.start, one.end, one.probability) for one in timings if one.word.strip()]

@@ -1,0 +1,122 @@
+"""Word times are those of openai-whisper, for clips of any length, and for lips where there is no audio."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from reference_whisper import POSITIONS, TOKENIZER, mels, tiny_pair
+
+from avspeech.decoding.whisper_transcribe import WhisperHypothesis
+from avspeech.decoding.word_times import record_attention, word_times
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.flamingo import Flamingo, FlamingoConfig
+from avspeech.models.frontends import VideoConfig
+from avspeech.models.whisper import Memory
+
+TEXTS = {"en": "Well, the cat (it sleeps) is here.", "de": "Schöne Grüße!", "zh": "今天天气很好。", "es": "¿Qué tal?"}
+
+
+def hypothesis(text, language="en", times=()):
+    tokens = [*times, *TOKENIZER.encode(text)]
+    return WhisperHypothesis(text, tokens, -0.5, language, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_words_and_times_are_those_of_openai(language):
+    from whisper.timing import find_alignment, merge_punctuations
+    from whisper.tokenizer import get_tokenizer
+
+    theirs, ours = tiny_pair()
+    tokenizer = get_tokenizer(True, num_languages=99, language=language, task="transcribe")
+    (mel_AF,) = mels(1)
+    one = hypothesis(TEXTS[language], language)
+    wanted = find_alignment(theirs, tokenizer, one.tokens, mel_AF.T, num_frames=80)
+    merge_punctuations(wanted, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
+    wanted = [word for word in wanted if word.word]
+    (found,) = word_times(ours, TOKENIZER, [one], ours.encode(mel_AF[None]), durations_s=[0.8])
+    assert [word.text for word in found] == [word.word.strip() for word in wanted]
+    np.testing.assert_allclose([word.start_s for word in found], [word.start for word in wanted], atol=0.021)
+    np.testing.assert_allclose([word.end_s for word in found], [word.end for word in wanted], atol=0.021)
+    np.testing.assert_allclose([w.probability for w in found], [w.probability for w in wanted], rtol=1e-3, atol=1e-12)
+
+
+def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
+    _, ours = tiny_pair()
+    memory = ours.encode(mels(4))
+    lengths = [60, 17, 44, 30]
+    valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
+    hypotheses = [hypothesis(text, language) for language, text in TEXTS.items()]
+    together = word_times(ours, TOKENIZER, hypotheses, Memory(memory.audio_BPD, valid_BP))
+    for i, length in enumerate(lengths):
+        (alone,) = word_times(ours, TOKENIZER, hypotheses[i : i + 1], Memory(memory.audio_BPD[i : i + 1, :length]))
+        assert [(w.text, w.start_s, w.end_s) for w in together[i]] == [(w.text, w.start_s, w.end_s) for w in alone]
+        assert all(0 <= word.start_s <= word.end_s <= length / 50 for word in alone)
+        assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(alone))
+
+
+def test_recorded_weights_are_those_of_attention():
+    _, ours = tiny_pair()
+    memory = ours.encode(mels(2))
+    tokens_BL = torch.randint(0, 1000, (2, 5))
+    with torch.no_grad(), record_attention(ours) as recorded:
+        ours.decoder(tokens_BL, memory)
+    block = ours.decoder.blocks[1].memory_attention
+    assert recorded.heads == [(1, 0), (1, 1)]  # the later half of two blocks
+    weights_NLP = recorded.weights(1, 5, POSITIONS)
+    torch.testing.assert_close(weights_NLP.sum(dim=2), torch.ones(2, 5))
+    _, value_BNPE = block.project_memory(memory.audio_BPD)
+    heads = []
+    hook = block.out.register_forward_pre_hook(lambda _, inputs: heads.append(inputs[0]))
+    with torch.no_grad():
+        ours.decoder(tokens_BL, memory)
+    hook.remove()
+    torch.testing.assert_close((weights_NLP @ value_BNPE[1]).transpose(0, 1).flatten(1), heads[0][1])
+    with torch.no_grad():
+        ours.decoder(tokens_BL[:, :2], memory)  # nothing is recorded outside
+    assert recorded.queries[1].shape[2] == 5
+
+
+def test_time_tokens_and_empty_texts_are_no_words():
+    _, ours = tiny_pair()
+    memory = ours.encode(mels(2))
+    first = TOKENIZER.first_time
+    plain, empty = word_times(ours, TOKENIZER, [hypothesis("hello there"), hypothesis("", times=(first,))], memory)
+    timed, _ = word_times(ours, TOKENIZER, [hypothesis("hello there", times=(first,)), hypothesis("")], memory)
+    assert plain == timed
+    assert empty == []
+
+
+@pytest.fixture
+def flamingo():
+    _, plain = tiny_pair()
+    video = EncoderConfig(
+        width=16, depth=1, num_heads=2, ffn_width=16, position_kernel=4, position_groups=2,
+        video=VideoConfig(shrink=4, stem_width=4, widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1)),
+    )  # fmt: skip
+    return Flamingo(FlamingoConfig(plain.sizes, video)).eval()
+
+
+def test_lips_alone_time_the_words_too(flamingo):
+    video_BTHW = torch.randint(0, 255, (3, 20, 88, 88), dtype=torch.uint8)
+    keep_B2 = torch.tensor([[True, True], [False, True], [True, False]])
+    valid_BT = torch.arange(20)[None] < torch.tensor([20, 14, 20])[:, None]
+    with torch.no_grad():
+        memory = flamingo.encode(mels(3)[:, :80], None, video_BTHW, valid_BT, keep_B2)
+        alone = flamingo.encode(None, None, video_BTHW[1:2, :14], None)
+    hypotheses = [hypothesis("pa mo fi")] * 3
+    words = word_times(flamingo, TOKENIZER, hypotheses, memory)
+    assert [[word.text for word in one] for one in words] == [["pa", "mo", "fi"]] * 3
+    assert all(0 <= word.start_s <= word.end_s <= 14 / 25 for word in words[1])
+    assert any(round(word.end_s * 50) % 2 for one in (words[0], words[2]) for word in one) or words[0] != words[1]
+    (lips,) = word_times(flamingo, TOKENIZER, hypotheses[:1], alone)
+    assert [(w.text, w.start_s, w.end_s) for w in lips] == [(w.text, w.start_s, w.end_s) for w in words[1]]
+
+
+def test_what_cannot_be_timed_is_named():
+    _, ours = tiny_pair()
+    memory = ours.encode(mels(2))
+    with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
+        word_times(ours, TOKENIZER, [hypothesis("a")], memory)
+    with pytest.raises(ValueError, match="neither audio nor video"):
+        word_times(ours, TOKENIZER, [hypothesis("a")], Memory(torch.zeros(1, 1, 32)))
