@@ -26,10 +26,11 @@ from tqdm import tqdm
 from avspeech.data.batching import AVBatch, collate, plan_batches
 from avspeech.data.dataset import Sample
 from avspeech.data.manifest import Utterance, read_manifest
+from avspeech.data.whisper_limits import check_languages
 from avspeech.decoding.transcribe import check_heads, transcribe_batch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.conditions import Condition, EvaluationConfig, read_conditions
-from avspeech.evaluation.grid import Unreadable, evaluate_grid
+from avspeech.evaluation.grid import Unreadable, check_rule, evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader, check_streams, make_sources
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import write_results
@@ -39,7 +40,7 @@ from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model, load_model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
-from avspeech.models.whisper import Whisper
+from avspeech.models.whisper import POSITIONS_PER_SECOND, Whisper
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import samples_to_frames
@@ -88,9 +89,15 @@ def make_loader(
     """Return what loads the samples as the model wants them."""
     encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
     clip_size = encoder.config.video.input_size if isinstance(encoder, AVEncoder) else CLIP_SIZE
-    mel_bins = model.sizes.mel_bins if isinstance(model, Whisper) else None
+    whisper = model.sizes if isinstance(model, Whisper) else None
     return ConditionLoader(
-        sources, config.seed, clip_size, mel_bins=mel_bins, pad_to_30s=config.pad_to_30s, utterances=utterances
+        sources,
+        config.seed,
+        clip_size,
+        mel_bins=whisper and whisper.mel_bins,
+        pad_to_30s=config.pad_to_30s,
+        longest_s=whisper and whisper.audio_positions / POSITIONS_PER_SECOND,
+        utterances=utterances,
     )
 
 
@@ -201,11 +208,14 @@ def main(
         given |= {"beam_size": beam_size, "ctc_weight": ctc_weight}
         config = read_conditions(conditions).with_noise_manifests(noise_manifests or {})
         config = replace(config, **{key: value for key, value in given.items() if value is not None})
+        check_rule(config.normalization)
         utterances = read_manifest(manifest, require=("text",))
         check_streams(utterances, config, manifest)
         sources = make_sources(config)
         network = load_model(model, device)
         transcriber = make_transcriber(network, config, str(model))
+        if isinstance(network, Whisper) and config.language == "given":
+            check_languages(utterances, WhisperTokenizer(network.sizes.vocab_size), manifest)
         identity = identify(model, manifest, config)
     except ValueError as error:
         sys.exit(str(error))

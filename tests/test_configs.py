@@ -1,5 +1,6 @@
 """Every configuration is parsed and instantiated, large ones without memory; each trains one step at small sizes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,200 @@ def test_official_rules_and_shortcuts_go_behind_any_task():
 
 def test_every_variant_is_in_the_list():
     assert not [path.stem for path in CONFIGS.glob("pretrain/variants/*.yaml") if f"variants/{path.stem}" not in LISTED]
+
+
+# Whisper-Flamingo's and mWhisper-Flamingo's own configurations: rate, warm-up, updates (both in thousands), longest
+# clip in seconds, longest text, clips of that length in a batch, SpecAugment
+FLAMINGO = {
+    "audio_en_large": (5e-6, 1, 90, 10, 350, 8, True),
+    "audio_en_medium": (6.25e-6, 1, 40, 24, 400, 4, False),
+    "audio_enx_small": (1.25e-5, 1, 225, 10, 300, 4, False),
+    "audio_enx_medium": (6.25e-6, 1, 225, 10, 300, 3, False),
+    "audio_enx_large": (5e-6, 1, 225, 10, 300, 4, True),
+    "audio_multi_small": (1.25e-5, 1, 90, 20, 350, 2, False),
+    "audio_multi_medium": (6.25e-6, 1, 110, 20, 350, 1.6, False),
+    "av_en_large": (1e-4, 5, 20, 15, 350, 16, True),
+    "av_en_medium": (1e-4, 5, 20, 24, 400, 4, False),
+    "av_enx_small": (1e-4, 5, 40, 15, 250, 6, False),
+    "av_enx_medium": (1e-4, 5, 40, 15, 250, 6, False),
+    "av_enx_large": (1e-4, 5, 40, 15, 250, 3, True),
+    "av_multi_small": (1e-4, 5, 120, 20, 350, 2, False),
+    "av_multi_medium": (1e-4, 5, 120, 20, 350, 0.6, False),
+}
+FEW_CLIPS = ("few_clips_audio", "few_clips_av")
+WHISPERS = {
+    "small": (768, 12, 12, 244),
+    "medium": (1024, 16, 24, 769),
+    "large": (1280, 20, 32, 1550),
+}
+"""Width, heads, blocks of encoder and decoder, and OpenAI's number of weights in millions."""
+LARGE_LIPS = {"width": 1024, "depth": 24, "num_heads": 16, "ffn_width": 4096}
+TINY_LIPS = {
+    "width": 16,
+    "depth": 1,
+    "num_heads": 2,
+    "ffn_width": 32,
+    "position_kernel": 8,
+    "position_groups": 4,
+    "video": {"input_size": 24, "stem_width": 4, "widths": [4, 8], "blocks": [1, 1]},
+}
+VARIANTS = sorted(CONFIGS.glob("flamingo/variants/*.yaml"))
+FLAMINGO_TABLE = (CONFIGS / "flamingo/README.md").read_text()
+
+
+def flamingo_arguments(task, lips, whisper, variants=()):
+    """Return the arguments of a task: sizes stand where its weights are read from files."""
+    paths = [f"flamingo/{task}", *(f"flamingo/variants/{variant}" for variant in variants), "data/lrs3"]
+    arguments = [f"--config={CONFIGS}/{path}.yaml" for path in paths]
+    arguments += ["--trainer.accelerator=cpu", "--trainer.precision=null", "--model.init_args.whisper=null"]
+    arguments += ["--model.init_args.sizes=" + json.dumps(whisper)]
+    if "av" in task.split("_"):
+        arguments += ["--model.init_args.video_pretrained=null", f"--model.init_args.video={json.dumps(lips)}"]
+    return arguments
+
+
+def whisper_sizes(width, heads, depth):
+    return {
+        f"{side}_{key}": value
+        for side in ("audio", "text")
+        for key, value in (("width", width), ("heads", heads), ("depth", depth))
+    }
+
+
+def compose_flamingo(task, *variants, size=None):
+    """Return trainer, model and data of a task of Whisper-Flamingo, without memory.
+
+    Args:
+        task: file in configs/flamingo.
+        variants: files of variants/ behind it.
+        size: key of ``WHISPERS``, which the lip encoder is large with; None builds tiny models.
+    """
+    lips, whisper = (TINY_LIPS, (16, 2, 1)) if size is None else (LARGE_LIPS, WHISPERS[size][:3])
+    with torch.device("meta"):
+        return main(flamingo_arguments(task, lips, whisper_sizes(*whisper), variants), run=False)
+
+
+def settings_of(task):
+    return yaml.safe_load((CONFIGS / f"flamingo/{task}.yaml").read_text())
+
+
+@pytest.mark.parametrize("task", FLAMINGO)
+def test_the_official_values_of_whisper_flamingo(task):
+    rate, warmup, updates, seconds, text, clips, masked = FLAMINGO[task]
+    stage, languages, size = task.split("_")
+    cli, settings = compose_flamingo(task, size=size), settings_of(task)
+    model, data, trainer = cli.model, cli.datamodule, cli.trainer
+    adam = model.optimizer_config
+    assert (adam.lr, adam.betas, adam.eps, adam.weight_decay) == (rate, (0.9, 0.999), 1e-8, 0.01)
+    assert adam.decay_bias == (stage == "av")
+    assert (model.schedule.decay, model.schedule.warmup_steps, trainer.max_steps) == (
+        "linear",
+        1000 * warmup,
+        1000 * updates,
+    )
+    assert (data.batches.longest, data.batches.longest_text) == (25 * seconds, text)
+    assert data.batches.max_frames == round(25 * seconds * clips)
+    assert (data.augment.mel_masks, data.augment.mel_mask_bins, data.augment.mel_mask_frames) == (int(masked), 27, 100)
+    assert (data.noise.probability, data.noise.snr_db) == (1.0, (0, 0))
+    assert (trainer.gradient_clip_val, settings["trainer"]["precision"], settings["seed_everything"]) == (
+        None,
+        "16-mixed",
+        3407,
+    )
+    assert trainer.accumulate_grad_batches == (2 if task == "av_multi_medium" else 1)
+    assert settings["trainer"].get("sync_batchnorm", False) == (stage == "av")
+    assert (model.smoothing, model.task, model.rates) == (0.0, "transcribe", {"video_encoder": 1.0, "_gate": 1.0})
+    assert data.modality == ("audio" if stage == "audio" else "audio+video")
+
+    given, millions = settings["model"]["init_args"], WHISPERS[size][3]
+    parts = {"audio": model.model} if stage == "audio" else dict(model.model.named_children())
+    counts = {name: sum(weight.numel() for weight in part.parameters()) / 1e6 for name, part in parts.items()}
+    if stage == "audio":
+        assert given["whisper"] == {"large": "large-v2"}.get(size, size)
+        assert counts["audio"] == pytest.approx(millions, rel=0.02)
+        assert not model.model.has_video and all(weight.requires_grad for weight in model.model.parameters())
+        return
+    assert given["whisper"] == f"runs/audio_{languages}_{size}/model.safetensors"
+    assert counts["video_encoder"] == pytest.approx(325, rel=0.01)
+    assert (model.p_av, model.p_audio) == ((0.5, 0.0) if languages == "multi" else (1.0, 0.0))
+    assert (model.freeze_video, model.freeze_batch_norm) == (languages != "multi", False)
+    trained = {name for name, weight in model.model.named_parameters() if weight.requires_grad}
+    new = {name for name, _ in model.model.named_parameters() if ".video." in name or name.startswith("video_project")}
+    lips = {name for name, _ in model.model.named_parameters() if name.startswith("video_encoder.")}
+    assert trained == new | {"video_scale"} | (lips if languages == "multi" else set())
+
+
+def test_every_flamingo_configuration_is_checked_and_listed():
+    tasks = {path.stem for path in CONFIGS.glob("flamingo/*.yaml")}
+    assert tasks == {*FLAMINGO, *FEW_CLIPS}
+    assert not [task for task in tasks if f"| {task} |" not in FLAMINGO_TABLE]
+    assert not [path.stem for path in VARIANTS if f"| variants/{path.stem} |" not in FLAMINGO_TABLE]
+
+
+@pytest.mark.parametrize("task", FEW_CLIPS)
+def test_training_on_few_clips_is_instantiated(task):
+    cli = compose_flamingo(task)
+    assert cli.trainer.max_steps == settings_of(task)["trainer"]["max_steps"]
+    assert cli.trainer.gradient_clip_val == 1.0
+    assert cli.model.model.has_video == (task == "few_clips_av")
+
+
+def by_path(config, path=()):
+    """Yield (keys, value) of every value of a configuration."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from by_path(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("task", ["av_en_large", "few_clips_av"])
+def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
+    cli = compose_flamingo(task, variant.stem)
+    model, trainer = cli.model, cli.trainer
+    have = {
+        "p_av": model.p_av,
+        "p_audio": model.p_audio,
+        "drop_per_batch": model.drop_per_batch,
+        "zero_dropped_video": model.model.config.zero_dropped_video,
+        "official_padding": model.model.sizes.official_padding,
+        "save_memory": model.model.encoder.saves_memory and model.model.decoder.saves_memory,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "sync_batchnorm": cli.config.trainer.sync_batchnorm,
+    }
+    for keys, value in by_path(yaml.safe_load(variant.read_text())):
+        if keys[-1] != "precision":  # replaced here, since a CPU trainer has no fp16
+            assert have[keys[-1]] == value, keys
+    if variant.stem != "one_gpu":
+        assert not have["save_memory"]
+        chances = {"drop_none": (1.0, 0.0), "drop_either": (0.5, 0.25)}.get(variant.stem, (0.5, 0.0))
+        assert (model.p_av, model.p_audio) == chances
+    official = variant.stem == "drop_official"
+    assert (have["drop_per_batch"], have["zero_dropped_video"], have["official_padding"]) == (official,) * 3
+
+
+def test_one_gpu_goes_behind_an_audio_task_too():
+    cli = compose_flamingo("audio_multi_medium", "one_gpu")
+    assert cli.model.model.encoder.saves_memory and cli.trainer.accumulate_grad_batches == 4
+
+
+TRAINED = [*FLAMINGO, *FEW_CLIPS]
+QUICK = ("audio_multi_medium", "av_multi_medium")
+
+
+@pytest.mark.parametrize(
+    "task", [task if task in QUICK else pytest.param(task, marks=pytest.mark.slow) for task in TRAINED]
+)
+def test_a_flamingo_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tmp_path):
+    arguments = ["fit", *flamingo_arguments(task, TINY_LIPS, whisper_sizes(16, 2, 1))]
+    arguments += [f"--data.init_args.train={corpus}/train.jsonl", f"--data.init_args.val={corpus}/val.jsonl"]
+    arguments += ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", "--trainer.devices=1"]
+    arguments += ["--data.init_args.num_workers=0", "--trainer.logger=false", "--trainer.enable_checkpointing=false"]
+    arguments += ["--trainer.sync_batchnorm=false", f"--trainer.default_root_dir={tmp_path}"]
+    cli = main(arguments)
+    assert cli.trainer.global_step == 1
+    assert (tmp_path / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")) + sorted(CONFIGS.glob("trainer/*.yaml")), ids=name)

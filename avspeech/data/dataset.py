@@ -372,7 +372,7 @@ class AVDataset(Dataset[Sample | None]):
         for _ in range(self.augment.mel_masks if self.augment else 0):
             assert self.augment is not None
             for axis, widest in ((1, self.augment.mel_mask_bins), (0, self.augment.mel_mask_frames)):
-                width = int(rng.integers(min(widest, logmel_AF.shape[axis])))
+                width = int(rng.integers(max(1, min(widest, logmel_AF.shape[axis]))))
                 start = int(rng.integers(logmel_AF.shape[axis] - width + 1))
                 logmel_AF.narrow(axis, start, width).zero_()
         return logmel_AF

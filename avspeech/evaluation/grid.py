@@ -79,7 +79,7 @@ def evaluate_grid(
     for utterance in utterances:
         if utterance.text is None:
             raise ValueError(f"utterance {utterance.id!r} has no text to score against; add it to the manifest")
-    _check_rule(config.normalization)
+    check_rule(config.normalization)
     others = shuffle_clips(utterances, config.seed) if config.shuffles_video else {}
     transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
     seconds: dict[str, float] = {}
@@ -191,7 +191,12 @@ def count_normalized(reference: str, hypothesis: str, language: str, rule: str) 
     )
 
 
-def _check_rule(rule: str) -> None:
+def check_rule(rule: str) -> None:
+    """Check that there is such a rule of normalisation.
+
+    Raises:
+        ValueError: there is none.
+    """
     try:
         normalize_for_scoring("", UNKNOWN_LANGUAGE, rule)
     except ValueError as error:

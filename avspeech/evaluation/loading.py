@@ -69,6 +69,7 @@ class ConditionLoader:
             the clips are decoded every time (clips come in the same order, so dropping old ones would never help).
         mel_bins: gives log-mel features with so many bins, for a Whisper. None gives filterbanks.
         pad_to_30s: of the log-mel features, see ``logmel_AF``.
+        longest_s: longer log-mel features, in seconds, are more than the model hears. None takes any length.
         utterances: the whole test set, from which ``shuffled`` videos come; may be empty if there are none.
     """
 
@@ -81,7 +82,9 @@ class ConditionLoader:
         mel_bins: int | None = None,
         pad_to_30s: bool = False,
         utterances: Sequence[Utterance] = (),
+        longest_s: float | None = None,
     ) -> None:
+        self.longest_s = longest_s
         self.sources, self.seed, self.clip_size = sources, seed, clip_size
         self.mel_bins, self.pad_to_30s = mel_bins, pad_to_30s
         self._others = shuffle_clips(utterances, seed) if len(utterances) > 1 else {}
@@ -92,7 +95,7 @@ class ConditionLoader:
         """Return the sample with the streams that the condition keeps, without units and tokens.
 
         Raises:
-            MediaError: a file is missing or broken, or the clip is smaller than the crop.
+            MediaError: a file is missing or broken, the clip is smaller than the crop, or the audio too long.
         """
         audio_TF = mel_AF = video_THW = num_frames = None
         if condition.keeps_video:
@@ -109,6 +112,11 @@ class ConditionLoader:
                     size = num_frames * SAMPLES_PER_FRAME
                     noisy_S = torch.nn.functional.pad(noisy_S[:size], (0, max(0, size - len(noisy_S))))
                 mel_AF = logmel_AF(noisy_S, self.mel_bins, self.pad_to_30s)
+                if self.longest_s is not None and len(mel_AF) > self.longest_s * 100:
+                    raise MediaError(
+                        utterance.audio,
+                        f"lasts {len(mel_AF) / 100:g} s, the model hears at most {self.longest_s:g} s; cut the clip",
+                    )
             num_frames = num_frames or utterance.num_frames or samples_to_frames(len(audio_S))
             if self.mel_bins is None:
                 audio_TF = fbank_TF(noisy_S, num_frames)

@@ -21,7 +21,7 @@ PAD_S = 30
 
 
 def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> Tensor:
-    """Return log-mel features, (A, mel_bins) float32 at 100 Hz, A = S // 160 but at least 1.
+    """Return log-mel features, (A, mel_bins) float32 at 100 Hz, A = S // 160, or 2 where S is less than a window.
 
     Values are log10 of power, held within 8 below the clip's loudest and scaled to about [-1, 1].
 

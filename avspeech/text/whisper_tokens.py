@@ -86,12 +86,15 @@ class WhisperTokenizer:
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages that the model knows; ``en`` alone where it is English only."""
-        return self.library.all_language_codes if self.is_multilingual else ("en",)
+        if not self.is_multilingual:
+            return ("en",)
+        return tuple(self.library.decode([token]).strip("<|>") for token in self.language_tokens)
 
     @cached_property
     def language_tokens(self) -> tuple[int, ...]:
         """One token a language, in the order of ``languages``; empty where the model is English only."""
-        return self.library.all_language_tokens if self.is_multilingual else ()
+        # The library's order is that of a set: another one in every process.
+        return tuple(sorted(self.library.all_language_tokens)) if self.is_multilingual else ()
 
     @property
     def start(self) -> int:

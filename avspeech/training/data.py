@@ -12,10 +12,11 @@ from avspeech.data.batching import SampleKey, TrainingBatches, collate, plan_bat
 from avspeech.data.dataset import AugmentConfig, AVDataset, Modality, SpanConfig
 from avspeech.data.manifest import ManifestError, Utterance, read_manifest, read_units
 from avspeech.data.unit_sets import UnitSet
+from avspeech.data.whisper_limits import check_languages, check_lengths
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.clip import CLIP_SIZE
-from avspeech.models.whisper import Whisper
+from avspeech.models.whisper import POSITIONS_PER_SECOND, Whisper
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +109,11 @@ class AVDataModule(LightningDataModule):
             )
         noise = TrainingNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
         units = [UnitSet([unit_set.rows[i] for i in kept], unit_set.rate) for unit_set in units]
+        self._check_whisper([utterances[i] for i in kept], self.train_path, cut=self.augment.max_frames is not None)
         self._train = self._dataset([utterances[i] for i in kept], units, noise, training=True)
         if self.val_path is not None:
             val = read_manifest(self.val_path)
+            self._check_whisper(val, self.val_path)
             val_noise = None if self.val_noise is None else TrainingNoise(self.val_noise, voices)
             self._val = self._dataset(val, self._units(self.val_units, self.val_path, val), val_noise, training=False)
 
@@ -124,6 +127,16 @@ class AVDataModule(LightningDataModule):
         if self.batches.longest_text is not None and len(utterance.text or "") > self.batches.longest_text:
             return False
         return self.batches.shortest <= utterance.num_frames <= longest
+
+    def _check_whisper(self, utterances: list[Utterance], manifest: str, cut: bool = False) -> None:
+        """Check what a Whisper cannot take; clips that will be ``cut``, or are padded to 30 s, may be longer."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        model = getattr(module, "model", None)
+        if isinstance(model, Whisper):
+            tokenizer, sizes = module.tokenizer, model.sizes  # type: ignore[union-attr]
+            longest_s = float("inf") if cut or self.pad_to_30s else sizes.audio_positions / POSITIONS_PER_SECOND
+            check_languages(utterances, tokenizer, manifest)  # type: ignore[arg-type]
+            check_lengths(utterances, tokenizer, longest_s, sizes.text_positions, manifest)  # type: ignore[arg-type]
 
     def _voices(self, utterances: list[Utterance]) -> list[Voice]:
         if self.noise_manifest is not None:

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from avspeech.data.batching import IGNORE_UNIT, AVBatch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.error_rate import count_errors
+from avspeech.evaluation.grid import text_language
 from avspeech.interop.avhubert import load_official
 from avspeech.interop.whisper import load_whisper
 from avspeech.models.encoder import AVEncoder, EncoderConfig
@@ -121,6 +122,9 @@ class FlamingoModule(LightningModule):
                     part.eval()
         return self
 
+    def on_train_start(self) -> None:
+        check_synchronised(self.model, self.p_audio, self.trainer.world_size)
+
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
         number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
         generator = step_generator(self.seed, number)
@@ -143,7 +147,8 @@ class FlamingoModule(LightningModule):
                 self._loss(batch, keep_B2, "val", name)
         hypotheses = transcribe_whisper(self.model, self.tokenizer, batch, None, WhisperOptions(task=self.task))
         for text, language, best in zip(batch.texts, batch.languages, hypotheses, strict=True):
-            pair = (normalize_for_scoring(one, language, self.normalization) for one in (text or "", best[0].text))
+            written = language and text_language(language, self.task)
+            pair = (normalize_for_scoring(one, written, self.normalization) for one in (text or "", best[0].text))
             counts = count_errors(*pair)
             self._errors += counts.word_errors
             self._words += counts.num_words
@@ -156,6 +161,8 @@ class FlamingoModule(LightningModule):
     def _loss(self, batch: AVBatch, keep_B2: Tensor | None, stage: str, name: str) -> Tensor:
         if batch.tokens_BL is None:
             raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
+        if self.model.has_video and batch.video_BTHW is None:  # nothing new would be trained
+            raise ValueError("a model that reads lips got no video; set data.init_args.modality: audio+video")
         prompts = [self.tokenizer.prompt(language, self.task) for language in batch.languages]
         prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
         inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end)
@@ -200,8 +207,11 @@ def build(
     """Return the model that is trained: ``audio`` itself, or a ``Flamingo`` around it whose gates are closed."""
     sizes = replace(audio.sizes, official_padding=official_padding)
     if lips is None:
-        if sizes != audio.sizes:
-            audio.sizes = audio.encoder.config = audio.decoder.config = sizes
+        audio.sizes = audio.encoder.config = audio.decoder.config = sizes
+        if isinstance(audio, Flamingo):
+            if video_norm and not audio.config.video_norm:
+                raise ValueError("video_norm=True came for a Flamingo trained without; leave video_norm out")
+            audio.config = replace(audio.config, whisper=sizes, zero_dropped_video=zero_dropped_video)
         return audio
     if audio.has_video:
         raise ValueError("this Whisper reads lips already; leave video and video_pretrained out")
@@ -211,6 +221,23 @@ def build(
     missing, unknown = model.decoder.load_state_dict(audio.decoder.state_dict(), strict=False)
     assert not unknown and all(".video." in name for name in missing)
     return model
+
+
+def check_synchronised(model: nn.Module, p_audio: float, world_size: int) -> None:
+    """Refuse a run in which processes would wait for each other for ever.
+
+    A batch whose utterances all lose the video does not run the lip encoder, and its synchronised BatchNorms would
+    wait for this process.
+
+    Raises:
+        ValueError: the video may be dropped, and BatchNorm statistics are synchronised.
+    """
+    synchronised = any(isinstance(part, nn.SyncBatchNorm) and part.training for part in model.modules())
+    if world_size > 1 and p_audio > 0 and synchronised:
+        raise ValueError(
+            f"p_audio={p_audio} with trainer.sync_batchnorm=true on {world_size} processes would hang where one of "
+            "them drops the video of a whole batch; set sync_batchnorm: false, or freeze_batch_norm: true"
+        )
 
 
 def draw_streams(

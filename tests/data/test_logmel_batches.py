@@ -66,3 +66,5 @@ def test_spec_augment_blanks_a_band_and_a_stretch_and_draws_by_epoch(clips):
         assert torch.equal(mel_AF[~blank_AF], plain[~blank_AF])
         widths.add((bins, frames))
     assert len(widths) > 10
+    none = dataset(clips, "audio", augment=AugmentConfig(mel_masks=1, mel_mask_bins=0, mel_mask_frames=1, flip=0))
+    assert torch.equal(none[SampleKey(0, 0)].logmel_AF, plain)

@@ -72,10 +72,11 @@ def test_the_detected_language_is_that_of_openai_and_shares_the_pass():
     [
         WhisperOptions(),
         WhisperOptions(beam_size=4, patience=1.5, num_best=4),
+        WhisperOptions(beam_size=4, patience=0.5, num_best=4),
         WhisperOptions(timestamps=True, context="before"),
         WhisperOptions(temperatures=(0.8,), best_of=3, num_best=3, logprob_threshold=None),
     ],
-    ids=["greedy", "beam", "times and context", "drawn"],
+    ids=["greedy", "beam", "impatient beam", "times and context", "drawn"],
 )
 def test_neighbours_do_not_matter(options):
     _, ours = tiny_pair()

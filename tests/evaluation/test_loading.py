@@ -185,6 +185,14 @@ def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp
     assert loader.load(clip, Condition("video")).logmel_AF is None
 
 
+def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
+    (length,) = {len(ConditionLoader({}, mel_bins=80).load(clips[0], Condition("audio")).logmel_AF)}
+    assert ConditionLoader({}, mel_bins=80, longest_s=length / 100).load(clips[0], Condition("audio")).num_frames
+    loader = ConditionLoader({}, mel_bins=80, longest_s=0.2)
+    with pytest.raises(MediaError, match=rf"lasts {length / 100:g} s, the model hears at most 0\.2 s; cut the clip"):
+        loader.load(clips[0], Condition("audio"))
+
+
 def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     manifest = Path("test.jsonl")
     check_streams(clips, config, manifest)

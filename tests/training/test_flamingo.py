@@ -1,10 +1,12 @@
 """Both stages at toy sizes: what is trained, what stays as it was, what is drawn, resuming, and evaluation."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from avspeech.data.manifest import ManifestError, read_manifest, write_manifest
 from avspeech.evaluate import main as evaluate
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_model, save_model
@@ -14,7 +16,7 @@ from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.models.whisper import Whisper, WhisperConfig
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
-from avspeech.training.flamingo import FlamingoModule, draw_streams, teacher_tokens
+from avspeech.training.flamingo import FlamingoModule, build, check_synchronised, draw_streams, teacher_tokens
 from avspeech.training.schedules import OptimizerConfig, group_weights
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
@@ -208,3 +210,58 @@ def test_wrong_settings_are_named(lips_file, corpus):
         FlamingoModule("whisper-tiny")
     with pytest.raises(ValueError, match="no language came for a multilingual Whisper"):
         WhisperTokenizer().prompt(None)
+
+
+def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_file, stages, tmp_path):
+    def manifest(**changes):
+        write_manifest(tmp_path / "bad.jsonl", [replace(one, **changes) for one in read_manifest(corpus / "val.jsonl")])
+        return tmp_path / "bad.jsonl"
+
+    def fit(*more, modality="audio"):
+        main(arguments(corpus, tmp_path / "run", *more, modality=modality))
+
+    for split in ("train", "val"):
+        for changes, message in (
+            ({"language": None}, "has no 'language'"),
+            ({"language": "english"}, "has language 'english'; this Whisper knows en, zh"),
+            ({"num_frames": 760}, r"lasts 30\.4 s, this Whisper hears at most 30 s"),
+            ({"text": "never " * 445}, "has 445 tokens, this Whisper has room for 444"),
+        ):
+            with pytest.raises(ManifestError, match=rf"bad\.jsonl.*{message}"):
+                fit(f"--data.init_args.{split}={manifest(**changes)}")
+    lips = [f"--model.init_args.whisper={stages[2]}/one/model.safetensors"]
+    with pytest.raises(ValueError, match=r"got no video; set data\.init_args\.modality"):
+        fit(*lips, f"--model.init_args.video_pretrained={lips_file}")
+    conditions = tmp_path / "conditions.yaml"
+    conditions.write_text("modalities: [audio]\nmax_tokens: 3\n")
+    model = stages[2] / "one/model.safetensors"
+    for changes, message in (({"language": None}, "has no 'language'"), ({"language": "eng"}, "has language 'eng'")):
+        with pytest.raises(SystemExit, match=message):
+            evaluate(model, manifest(**changes), conditions, tmp_path / "out")
+    conditions.write_text("modalities: [audio]\nmax_tokens: 3\nlanguage: detected\n")
+    evaluate(model, manifest(language=None), conditions, tmp_path / "out")
+    conditions.write_text("modalities: [audio]\nnormalization: shout\n")
+    with pytest.raises(SystemExit, match="normalization='shout'"):
+        evaluate(model, corpus / "val.jsonl", conditions, tmp_path / "out")
+
+
+def test_training_goes_on_from_a_model_that_reads_lips_with_the_settings_given(tmp_path):
+    model = FlamingoModule(sizes=SIZES, video=LIPS).model
+    again = build(model, None, False, zero_dropped_video=True, official_padding=True)
+    assert again is model
+    save_model(tmp_path / "m.safetensors", again)
+    config = load_model(tmp_path / "m.safetensors").config
+    assert config.zero_dropped_video and config.whisper.official_padding and again.encoder.config.official_padding
+    with pytest.raises(ValueError, match="video_norm=True came for a Flamingo trained without"):
+        build(model, None, True, False, False)
+
+
+def test_processes_that_would_wait_for_each_other_are_refused():
+    model = FlamingoModule(sizes=SIZES, video=LIPS, freeze_batch_norm=False).model
+    check_synchronised(model, 0.25, 2)
+    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    check_synchronised(model, 0.25, 1)
+    check_synchronised(model, 0.0, 2)
+    with pytest.raises(ValueError, match=r"p_audio=0\.25 with trainer\.sync_batchnorm=true"):
+        check_synchronised(model, 0.25, 2)
+    check_synchronised(model.eval(), 0.25, 2)

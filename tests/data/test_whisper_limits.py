@@ -1,0 +1,33 @@
+"""What a Whisper cannot take is named by utterance and manifest before anything is loaded."""
+
+import pytest
+
+from avspeech.data.manifest import ManifestError, Utterance
+from avspeech.data.whisper_limits import check_languages, check_lengths
+from avspeech.text.whisper_tokens import ENGLISH_ONLY, MULTILINGUAL, WhisperTokenizer
+
+pytest.importorskip("whisper", reason="openai-whisper is not installed")
+
+
+def spoken(language):
+    return [Utterance("a", language="el", text="x"), Utterance("b", language=language, text="x")]
+
+
+def test_every_language_must_be_the_models():
+    many, newest = WhisperTokenizer(MULTILINGUAL), WhisperTokenizer(MULTILINGUAL + 1)
+    check_languages(spoken("ar"), many, "m.jsonl")
+    check_languages(spoken("yue"), newest, "m.jsonl")  # Cantonese came with large-v3
+    with pytest.raises(ManifestError, match=r"m\.jsonl: utterance 'b' has language 'yue'; this Whisper knows en, zh"):
+        check_languages(spoken("yue"), many, "m.jsonl")
+    with pytest.raises(ManifestError, match=r"m\.jsonl: utterance 'b' has no 'language'.*language: detected"):
+        check_languages(spoken(None), many, "m.jsonl")
+    check_languages(spoken(None), WhisperTokenizer(ENGLISH_ONLY), "m.jsonl")
+
+
+def test_a_clip_and_a_text_must_fit_the_positions():
+    tokenizer = WhisperTokenizer()
+    check_lengths([Utterance("a", num_frames=750, text="word " * 16)], tokenizer, 30.0, 20, "m.jsonl")
+    with pytest.raises(ManifestError, match=r"utterance 'a' lasts 30\.04 s.*at most 30 s; .*batches\.longest "):
+        check_lengths([Utterance("a", num_frames=751, text="x")], tokenizer, 30.0, 20, "m.jsonl")
+    with pytest.raises(ManifestError, match=r"text of utterance 'a' has 17 tokens.*room for 16; .*longest_text"):
+        check_lengths([Utterance("a", num_frames=750, text="word " * 17)], tokenizer, 30.0, 20, "m.jsonl")
