@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Whisper base that reads lips in nine languages, on synthetic talking faces: every step in order, 2 CPU cores.
 #
-#     experiments/2026-11-flamingo-nine/run.sh runs/nine runs/whisper_base.safetensors
+#     experiments/2026-11-flamingo-nine/run.sh runs/nine runs/whisper_base.safetensors runs/demo/av/model.safetensors
 #
 # Reads  a model file of Whisper base: python -m avspeech.interop.whisper base runs/whisper_base.safetensors
+#        and the audio-visual recogniser of make demo, whose lip encoder has seen synthetic faces speak commands
 # Writes everything into the first folder. Test speakers, sentences and babble voices are in no other set.
 set -euo pipefail
-run=$1 whisper=$2 here=$(dirname "$0") python=${PYTHON:-python}
+run=$1 whisper=$2 demo=$3 here=$(dirname "$0") python=${PYTHON:-python}
 export OMP_NUM_THREADS=1
 if [ ! -f "$run/test.jsonl" ]; then
     "$python" -m data_prep.corpora.synthetic "$run/corpus" --num_train 720 --num_valid 36 --num_test 180 --num_babble 36 \
@@ -33,17 +34,21 @@ evaluate() { # name of the model, its file, conditions, arguments
 }
 noisy='{probability: 1.0, snr_db: [0, 0], kinds: [babble], num_voices: [6, 6]}'
 
-# A lip encoder that has learned to recognise the same clips: CTC over word pieces, both streams or one.
-"$python" data_prep/train_tokenizer.py "$run/train.jsonl" "$run/tokenizer.json" --kind sentencepiece --vocab_size 600
+# A lip encoder that has learned to recognise the same clips: CTC over characters, both streams or one.
+"$python" data_prep/train_tokenizer.py "$run/train.jsonl" "$run/tokenizer.json" --kind characters
 train lips --config=configs/finetune/small.yaml --model.init_args.tokenizer="$run/tokenizer.json" --trainer.max_steps=2000 \
     --data.init_args.spans.steps=2000 --model.init_args.recognizer.ctc_upsample=2
 # Stage 1 and stage 2.
 train audio --config=configs/flamingo/few_clips_audio.yaml --model.init_args.whisper="$whisper" --trainer.max_steps=600 \
     --trainer.precision=bf16-mixed --trainer.val_check_interval=150 --data.init_args.val_noise="$noisy"
-train av --config=configs/flamingo/few_clips_av.yaml --model.init_args.whisper="$run/audio/model.safetensors" \
-    --model.init_args.video_pretrained="$run/lips/model.safetensors" --trainer.max_steps=300 \
-    --trainer.precision=bf16-mixed --trainer.val_check_interval=150 --data.init_args.val_noise="$noisy"
+for lips in "$run/lips" "$(dirname "$demo")"; do
+    name=$([ "$lips" = "$run/lips" ] && echo av || echo av_demo)
+    train "$name" --config=configs/flamingo/few_clips_av.yaml --model.init_args.whisper="$run/audio/model.safetensors" \
+        --model.init_args.video_pretrained="$lips/model.safetensors" --trainer.max_steps=300 \
+        --trainer.precision=bf16-mixed --trainer.val_check_interval=150 --data.init_args.val_noise="$noisy"
+done
 
 evaluate zero_shot "$whisper" zero_shot --modalities '[audio]'
 evaluate audio "$run/audio/model.safetensors" conditions --modalities '[audio]'
 evaluate av "$run/av/model.safetensors" conditions
+evaluate av_demo "$run/av_demo/model.safetensors" conditions --modalities '[video,audio+video]'
