@@ -87,7 +87,7 @@ def curve(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def draw_curves(curves: dict[str, dict[str, list]]) -> Figure:
-    """Return the validation curves: word error rate in babble at 0 dB, and the loss of video alone (audio alone stays as it was)."""
+    """Return the validation curves: word error rate in babble at 0 dB, and the loss of video alone."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained", facecolor="white")
     titles = {
         "val/wer": "validation WER, babble 0 dB, all streams",
