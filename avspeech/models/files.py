@@ -110,9 +110,7 @@ def load_recognizer(path: str | Path, device: torch.device | str = "cpu") -> Rec
     """
     model = load_model(path, device)
     if not isinstance(model, Recognizer):
-        raise ModelFileError(
-            f"{path} holds a {type(model).__name__}, wanted a Recognizer; fine-tune an encoder for one"
-        )
+        raise ModelFileError(f"{path} holds a {type(model).__name__}, wanted a Recognizer; fine-tune it first")
     return model
 
 
