@@ -40,7 +40,8 @@ from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model, load_model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
-from avspeech.models.whisper import POSITIONS_PER_SECOND, Whisper
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import samples_to_frames

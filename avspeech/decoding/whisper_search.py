@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from avspeech.decoding.whisper_rules import TokenRules
-from avspeech.models.whisper import WhisperDecoder, WhisperState
+from avspeech.models.whisper_decoder import WhisperDecoder, WhisperState
 
 GPU_INTERVAL = 8
 """Steps between two looks at what is finished, where a look stops the device."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from avspeech.data.batching import AVBatch
 from avspeech.decoding.whisper_rules import Suppress, token_rules
 from avspeech.decoding.whisper_search import WhisperTokens, beam_tokens, rank, sample_tokens
-from avspeech.models.whisper import Memory, Whisper, WhisperState
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_decoder import Memory, WhisperState
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
 
 

@@ -17,7 +17,9 @@ from torch import Tensor
 from avspeech.data.manifest import Word
 from avspeech.decoding.whisper_transcribe import WhisperHypothesis
 from avspeech.models.blocks import Attention
-from avspeech.models.whisper import POSITIONS_PER_SECOND, Memory, Whisper
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_decoder import Memory
+from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE
 

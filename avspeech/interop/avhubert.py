@@ -29,7 +29,7 @@ from avspeech.interop.avhubert_sizes import (
     official_encoder,
 )
 from avspeech.interop.restricted import CheckpointError, find_inert, read_checkpoint, to_plain
-from avspeech.interop.state_dicts import check_keys, fill
+from avspeech.interop.state_dicts import check_keys, fill, write_checkpoint
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor
 from avspeech.models.files import load_model, save_model
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
@@ -306,10 +306,7 @@ def main(checkpoint: Path, out: Path, dictionary: Path | None = None, sentencepi
             if not isinstance(model, ClusterPredictor | Recognizer):
                 sys.exit(f"{checkpoint} holds a {type(model).__name__}; wanted a model of units or a recogniser")
             exported = export_checkpoint(model)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = out.with_name(out.name + ".part")
-            torch.save(exported, unfinished)
-            unfinished.rename(out)
+            write_checkpoint(out, exported)
             print(f"{len(exported['model'])} tensors in the official layout in {out}")
             return
         if out.suffix != ".safetensors":

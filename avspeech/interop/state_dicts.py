@@ -1,8 +1,10 @@
-"""Give a model the weights of a foreign state dict, and say in one line what does not fit."""
+"""Give a model the weights of a foreign state dict, say in one line what does not fit; write such files whole."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from avspeech.interop.restricted import CheckpointError
@@ -52,3 +54,12 @@ def fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(weights, assign=True)
     for name, tensor in model.named_parameters():
         assert not tensor.is_meta, name
+
+
+def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a pickled checkpoint; it appears only when whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    torch.save(content, unfinished)
+    unfinished.rename(path)

@@ -16,7 +16,6 @@ import gzip
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +23,12 @@ from jsonargparse import auto_cli
 from torch import Tensor
 
 from avspeech.interop.restricted import CheckpointError, read_checkpoint
-from avspeech.interop.state_dicts import check_keys, fill
+from avspeech.interop.state_dicts import check_keys, fill, write_checkpoint
 from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
 from avspeech.media.download import DownloadError, cache_folder, fetch, hash_of
 from avspeech.models.files import load_model, save_model
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 
 ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{file}.pt"
 SHA256 = {
@@ -192,15 +192,6 @@ def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = 
         "n_text_layer": sizes.text_depth,
     }
     write_checkpoint(path, {"dims": dims, "model_state_dict": state})
-
-
-def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a pickled checkpoint; it appears only when whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    torch.save(content, unfinished)
-    unfinished.rename(path)
 
 
 def main(source: str, target: Path, official_padding: bool = False) -> None:

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from avspeech.interop.restricted import CheckpointError, read_checkpoint
-from avspeech.interop.state_dicts import check_keys, fill
-from avspeech.interop.whisper import alignment_heads, name_of, write_checkpoint
+from avspeech.interop.state_dicts import check_keys, fill, write_checkpoint
+from avspeech.interop.whisper import alignment_heads, name_of
 from avspeech.interop.whisper_flamingo_keys import (
     UNUSED,
     VIDEO_PREFIX,
@@ -36,7 +36,8 @@ from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS
 from avspeech.models.files import load_model, save_model
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import MULTILINGUAL
 
 PREFIX = "model."

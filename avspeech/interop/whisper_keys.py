@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from avspeech.models.whisper import WhisperConfig
+from avspeech.models.whisper_encoder import WhisperConfig
 
 _LINEAR = ("weight", "bias")
 HEADS = {384: 6, 512: 8, 768: 12, 1024: 16, 1280: 20}

@@ -20,7 +20,8 @@ from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 
 FORMAT = "2"
 _FORMER_NAMES = {"unit_embedding": "unit_head.embedding", "unit_project.": "unit_head.project."}

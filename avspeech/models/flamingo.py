@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import AUDIO, VIDEO
-from avspeech.models.whisper import Memory, Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_decoder import Memory
+from avspeech.models.whisper_encoder import WhisperConfig
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from avspeech.data.whisper_limits import check_languages, check_lengths
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.clip import CLIP_SIZE
-from avspeech.models.whisper import POSITIONS_PER_SECOND, Whisper
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 
 logger = logging.getLogger(__name__)
 

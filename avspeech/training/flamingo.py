@@ -21,7 +21,8 @@ from avspeech.interop.whisper import load_whisper
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.files import load_model
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.objectives.text_loss import token_accuracy, token_loss
 from avspeech.text.normalize import normalize_for_scoring
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer

@@ -31,7 +31,8 @@ from avspeech.models import whisper
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoFrontend
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.objectives.text_loss import token_loss
 
 GIB = 2**30

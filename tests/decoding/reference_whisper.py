@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from avspeech.interop.whisper_keys import whisper_keys
-from avspeech.models.whisper import Memory, Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_decoder import Memory
+from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
 POSITIONS, TEXT_POSITIONS = 60, 48

@@ -9,7 +9,7 @@ from reference_whisper import POSITIONS, TOKENIZER, mels, memory_of, tiny_pair
 from avspeech.decoding.whisper_rules import token_rules
 from avspeech.decoding.whisper_search import WhisperTokens, _closed_up, _draw, rank
 from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory, detect_languages
-from avspeech.models.whisper import Memory
+from avspeech.models.whisper_decoder import Memory
 
 CASES = {
     "greedy": ({}, WhisperOptions()),

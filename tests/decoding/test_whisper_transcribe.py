@@ -17,7 +17,9 @@ from avspeech.decoding.whisper_transcribe import (
     failed,
     transcribe_whisper,
 )
-from avspeech.models.whisper import Memory, Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_decoder import Memory
+from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import ENGLISH_ONLY, WhisperTokenizer
 
 

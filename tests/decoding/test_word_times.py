@@ -12,7 +12,7 @@ from avspeech.decoding.word_times import record_attention, word_times
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
-from avspeech.models.whisper import Memory
+from avspeech.models.whisper_decoder import Memory
 
 TEXTS = {"en": "Well, the cat (it sleeps) is here.", "de": "Schöne Grüße!", "zh": "今天天气很好。", "es": "¿Qué tal?"}
 

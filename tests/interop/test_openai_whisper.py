@@ -25,7 +25,8 @@ from avspeech.interop.whisper import (
 from avspeech.media.download import DownloadError, fetch
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.files import load_model, save_model
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 from tests.interop.official import randomize
 from tests.interop.test_restricted import Hostile
 from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo

@@ -17,7 +17,8 @@ from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 from tests.interop.official import randomize
 from tests.interop.test_restricted import Hostile
 from tests.models.tiny_whisper import SIZES

@@ -7,7 +7,8 @@ import torch
 
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper import Memory, Whisper
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_decoder import Memory
 from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
 
 CONFIG = FlamingoConfig(SIZES, LIPS)

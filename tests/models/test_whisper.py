@@ -7,7 +7,8 @@ import torch
 
 from avspeech.interop.whisper import load_openai
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper import Memory, WhisperConfig, positions_valid
+from avspeech.models.whisper_decoder import Memory
+from avspeech.models.whisper_encoder import WhisperConfig, positions_valid
 from tests.models.tiny_whisper import SIZES, make_inputs, make_whisper, valid_until
 
 

@@ -6,7 +6,8 @@ from torch import nn
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 
 SIZES = WhisperConfig(
     mel_bins=8,

@@ -11,7 +11,7 @@ from avspeech.interop.avhubert_sizes import complete
 from avspeech.interop.whisper_flamingo import load_flamingo
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper import Memory
+from avspeech.models.whisper_decoder import Memory
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from tests.parity.compare_encoder import spied
 from tests.parity.comparison import Comparison

@@ -9,7 +9,8 @@ from torch import nn
 from avspeech.interop.avhubert import load_official
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper import WhisperConfig, WhisperDecoder, WhisperEncoder
+from avspeech.models.whisper_decoder import WhisperDecoder
+from avspeech.models.whisper_encoder import WhisperConfig, WhisperEncoder
 from tests.parity.compare_encoder import import_model, spied
 from tests.parity.compare_flamingo import import_flamingo_model, streams
 from tests.parity.comparison import TOLERANCE, relative_error

@@ -13,7 +13,8 @@ from avspeech.models.files import load_model, save_model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
-from avspeech.models.whisper import Whisper, WhisperConfig
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
 from avspeech.training.flamingo import FlamingoModule, build, check_synchronised, draw_streams, teacher_tokens

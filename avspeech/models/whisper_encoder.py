@@ -1,0 +1,147 @@
+"""Whisper's sizes, and its encoder: log-mel at 100 Hz -> memory at 50 Hz.
+
+Radford et al. 2023 (arXiv:2212.04356, section 2.2): two convolutions, sinusoidal positions, pre-norm blocks with GELU.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from avspeech.models.blocks import Attention, FeedForward, sinusoid_positions
+
+POSITIONS_PER_SECOND = 50
+"""Rate of the audio memory (axis P)."""
+
+
+@dataclass(frozen=True)
+class WhisperConfig:
+    """Sizes of a Whisper model. Defaults are Whisper small's."""
+
+    mel_bins: int = 80
+    """Log-mel channels of the input; large-v3 and turbo have 128."""
+    audio_positions: int = 1500
+    """Longest audio memory, at 50 Hz."""
+    audio_width: int = 768
+    """Channels of the audio encoder."""
+    audio_heads: int = 12
+    """Attention heads of the audio encoder."""
+    audio_depth: int = 12
+    """Blocks of the audio encoder."""
+    vocab_size: int = 51865
+    """Text, language, task and time tokens; it also says which languages there are."""
+    text_positions: int = 448
+    """Longest text in tokens, prompt included."""
+    text_width: int = 768
+    """Channels of the decoder; the same as the encoder's."""
+    text_heads: int = 12
+    """Attention heads of the decoder."""
+    text_depth: int = 12
+    """Blocks of the decoder."""
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+    """(block, head) whose attention follows the words in time; none given: all heads of the later half."""
+    official_padding: bool = False
+    """Let padding of a batch be heard and attended, as the official code does."""
+
+    def __post_init__(self) -> None:
+        for side in ("audio", "text"):
+            width, heads = getattr(self, f"{side}_width"), getattr(self, f"{side}_heads")
+            if width % heads:
+                raise ValueError(f"whisper.{side}_width={width} is not a multiple of whisper.{side}_heads={heads}")
+        if self.audio_width != self.text_width:
+            raise ValueError(
+                f"whisper.audio_width={self.audio_width} and whisper.text_width={self.text_width} must be the same"
+            )
+        for block, head in self.alignment_heads:
+            if not (0 <= block < self.text_depth and 0 <= head < self.text_heads):
+                raise ValueError(
+                    f"whisper.alignment_heads has ({block}, {head}); there are {self.text_depth} blocks of "
+                    f"{self.text_heads} heads"
+                )
+
+
+class WhisperEncoderBlock(nn.Module):
+    """Self-attention and feed-forward, pre-norm."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, num_heads, key_bias=False)
+        self.attention_norm = nn.LayerNorm(width)
+        self.ffn = FeedForward(width, 4 * width, nn.GELU())
+        self.ffn_norm = nn.LayerNorm(width)
+
+    def forward(self, x_BPD: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return (B, P, D)."""
+        x_BPD = x_BPD + self.attention(self.attention_norm(x_BPD), allowed)
+        return x_BPD + self.ffn(self.ffn_norm(x_BPD))
+
+
+class WhisperEncoder(nn.Module):
+    """Log-mel at 100 Hz -> memory at 50 Hz."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.audio_width
+        self.conv1 = nn.Conv1d(config.mel_bins, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        self.positions_PD: Tensor
+        self.register_buffer("positions_PD", sinusoid_positions(config.audio_positions, width))
+        self.blocks = nn.ModuleList(WhisperEncoderBlock(width, config.audio_heads) for _ in range(config.audio_depth))
+        self.norm = nn.LayerNorm(width)
+        self.saves_memory = False
+        """Compute activations again in the backward pass instead of keeping them."""
+
+    def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None) -> Tensor:
+        """Return the memory, (B, P, D) with P = ceil(A / 2); what stands in padded positions means nothing.
+
+        Args:
+            logmel_BAF: Whisper's log-mel at 100 Hz (``features/logmel.py``), zero where padded.
+            valid_BA: bool, True where a frame is real. None: all of them; not read with ``official_padding``.
+
+        Raises:
+            ValueError: the audio is longer than the positions, or has other mel channels.
+        """
+        if logmel_BAF.shape[2] != self.config.mel_bins:
+            raise ValueError(
+                f"log-mel {tuple(logmel_BAF.shape)} must be (B, A, {self.config.mel_bins}) for this model; "
+                "make it with logmel_AF(..., mel_bins=model.sizes.mel_bins)"
+            )
+        num_positions = (logmel_BAF.shape[1] + 1) // 2
+        if num_positions > self.config.audio_positions:
+            limit = self.config.audio_positions / POSITIONS_PER_SECOND
+            raise ValueError(
+                f"{logmel_BAF.shape[1] / 100:g} s of audio came, this model hears at most {limit:g} s; cut the clip, "
+                "or leave out long ones (data.batches.longest)"
+            )
+        if self.config.official_padding:
+            valid_BA = None
+        x_BDA = logmel_BAF.transpose(1, 2)
+        if valid_BA is None:
+            x_BDP, allowed = F.gelu(self.conv2(F.gelu(self.conv1(x_BDA)))), None
+        else:
+            real_B1A = valid_BA[:, None]
+            x_BDA = torch.where(real_B1A, F.gelu(self.conv1(torch.where(real_B1A, x_BDA, 0))), 0)
+            x_BDP, allowed = F.gelu(self.conv2(x_BDA)), positions_valid(valid_BA)[:, None, None]
+        x_BPD = x_BDP.transpose(
+            1, 2
+        ).contiguous()  # or every sum and norm of the blocks walks through memory in strides
+        x_BPD = x_BPD + self.positions_PD[:num_positions].to(x_BDP)
+        for block in self.blocks:
+            x_BPD = run_block(block, self.saves_memory, x_BPD, allowed)
+        return self.norm(x_BPD)
+
+
+def positions_valid(valid_BA: Tensor) -> Tensor:
+    """Return ``valid_BP``: a position at 50 Hz is real where the first of its two acoustic frames is."""
+    return valid_BA[:, ::2]
+
+
+def run_block(block: nn.Module, saves_memory: bool, *args: Any) -> Tensor:
+    """Return ``block(*args)``, checkpointed where a gradient flows and ``saves_memory`` is set."""
+    if saves_memory and torch.is_grad_enabled():
+        return checkpoint(block, *args, use_reentrant=False)  # type: ignore[return-value]
+    return block(*args)
