@@ -84,6 +84,19 @@ def make_transcriber(model: Model, config: EvaluationConfig, name: str) -> Trans
     ]
 
 
+def check_device(device: str) -> None:
+    """Check that there is such a device.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        torch.zeros((), device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used ({reason}); the default is cpu") from error
+
+
 def make_loader(
     model: Model, config: EvaluationConfig, sources: dict, utterances: Sequence[Utterance]
 ) -> ConditionLoader:
@@ -213,6 +226,7 @@ def main(
         utterances = read_manifest(manifest, require=("text",))
         check_streams(utterances, config, manifest)
         sources = make_sources(config)
+        check_device(device)
         network = load_model(model, device)
         transcriber = make_transcriber(network, config, str(model))
         if isinstance(network, Whisper) and config.language == "given":

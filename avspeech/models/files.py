@@ -145,7 +145,11 @@ def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, Any],
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
-        raise ModelFileError(f"{path} cannot be read as a model file: {error}") from error
+        hint = ""
+        if Path(path).suffix in (".pt", ".ckpt"):
+            hint = "; an official checkpoint is imported first: python -m avspeech.interop."
+            hint += "{avhubert,whisper,whisper_flamingo}"
+        raise ModelFileError(f"{path} cannot be read as a model file: {error}{hint}") from error
     if HEADER in metadata:
         header = json.loads(metadata[HEADER])
     elif "kind" in metadata and "config" in metadata:

@@ -116,6 +116,8 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
         main(*(folder / name for name in ("tiny.safetensors", "test.jsonl", "conditions.yaml", "out")))
     with pytest.raises(SystemExit, match=r"method='viterbi' must be one of ctc, attention"):
         evaluated(folder, method="viterbi")
+    with pytest.raises(SystemExit, match=r"device='moon' cannot be used \(.*\); the default is cpu"):
+        evaluated(folder, device="moon")
     with pytest.raises(SystemExit, match=r"method 'joint' came for a model that has no text decoder"):
         evaluated(folder, method="joint")
     shutil.copy(folder / "tiny.safetensors", folder / "whole.safetensors")

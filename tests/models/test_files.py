@@ -111,3 +111,9 @@ def test_equal_models_are_equal_files(tiny, tmp_path):
     for number in range(4):
         save_model(tmp_path / f"{number}.safetensors", model)
     assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(4)}) == 1
+
+
+def test_an_official_checkpoint_is_sent_to_its_import(tmp_path):
+    (tmp_path / "base.pt").write_bytes(b"PK no model file")
+    with pytest.raises(ModelFileError, match=r"an official checkpoint is imported first: python -m avspeech\.interop"):
+        load_model(tmp_path / "base.pt")
