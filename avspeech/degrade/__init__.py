@@ -1,1 +1,1 @@
-"""Eats clean audio and a condition; gives the same audio with noise at a signal-to-noise ratio."""
+"""Eats clean streams and a condition; gives the same with noise at a signal-to-noise ratio, or a faulty picture."""

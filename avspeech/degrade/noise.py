@@ -130,9 +130,10 @@ def repeat_to_length(audio_S: np.ndarray, num_samples: int, offset: int = 0) -> 
     """Return ``num_samples`` samples from ``offset`` on, starting over at the end of the audio as often as needed."""
     if not len(audio_S):
         raise ValueError("audio of length 0 came, wanted at least one sample to repeat; check the noise files")
-    if offset == 0 and len(audio_S) >= num_samples:
-        return audio_S[:num_samples]
-    return np.resize(np.roll(audio_S, -offset), num_samples)
+    first_S = audio_S[offset : offset + num_samples]  # most often that is all, and a long file is not copied
+    if len(first_S) == num_samples:
+        return first_S
+    return np.concatenate([first_S, np.resize(audio_S, num_samples - len(first_S))])
 
 
 def babble(voices: Sequence[np.ndarray], num_samples: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""Noise and choices that are the same to the bit on any machine: a SHAKE-256 stream, and whole numbers only.
+
+numpy's generators may change their streams between versions, and a logarithm may differ in its last bit between
+processors. A stream is named by a text key, so a plan can store the key in place of the noise.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import numpy as np
+
+_TERMS = 12  # uniform 16-bit numbers in a sample: nearly Gaussian (excess kurtosis -0.1), never beyond 6 sigma
+_ROWS = 7  # of pink noise; row k holds its value for 2^(k+1) samples, the last for 8 ms
+
+
+def stream_key(seed: int, utterance_id: str, noise: str, snr_db: float | None) -> str:
+    """Return the key that everything in one mix is drawn from. 5 and 5.0, 0.0 and -0.0 are the same SNR.
+
+    Args:
+        seed: of the plan.
+        utterance_id: as in the manifest.
+        noise: name of the condition's noise.
+        snr_db: of the condition, None where nothing is added at an SNR.
+    """
+    level = None if snr_db is None else float(snr_db) + 0.0
+    return json.dumps(["avspeech noise", int(seed), utterance_id, noise, level], separators=(",", ":"))
+
+
+class ExactDraws:
+    """Choices drawn from a key's stream, each without bias."""
+
+    def __init__(self, key: str) -> None:
+        self._hash = hashlib.shake_256(key.encode())
+        self._bytes, self._next = b"", 0
+
+    def below(self, bound: int) -> int:
+        """Return a whole number from 0 to ``bound`` - 1; the numbers of 64 bits that would favour some are dropped."""
+        if not 1 <= bound <= 1 << 32:
+            raise ValueError(f"bound={bound} came, wanted 1 to 2^32 possibilities")
+        limit = (1 << 64) - (1 << 64) % bound
+        while (number := self._word()) >= limit:
+            pass
+        return number % bound
+
+    def between(self, low: int, high: int) -> int:
+        """Return a whole number from ``low`` to ``high``, both included."""
+        return low + self.below(high - low + 1)
+
+    def shuffled(self, count: int) -> Iterator[int]:
+        """Yield 0 to ``count`` - 1 in a drawn order, drawing only as far as it is read (Fisher and Yates)."""
+        moved: dict[int, int] = {}
+        for place in range(count):
+            other = self.between(place, count - 1)
+            yield moved.get(other, other)
+            moved[other] = moved.get(place, place)
+
+    def _word(self) -> int:
+        if self._next + 8 > len(self._bytes):
+            self._bytes = self._hash.digest(max(256, 2 * len(self._bytes)))  # always from the start of the stream
+        word = int.from_bytes(self._bytes[self._next : self._next + 8], "little")
+        self._next += 8
+        return word
+
+
+def exact_noise(generator: str, key: str, num_samples: int) -> np.ndarray:
+    """Return noise of rms about 1/32 of full scale, int16 (num_samples,).
+
+    Args:
+        generator: ``white``, or ``pink`` (-3 dB an octave from 60 Hz up; flat below, where it would hardly be heard).
+        key: names the stream.
+        num_samples: length; a longer noise of the same key begins differently.
+
+    Raises:
+        ValueError: the generator is unknown.
+    """
+    if generator == "white":
+        return _white(f"{key} white", num_samples, 6)
+    if generator == "pink":
+        return _pink(f"{key} pink", num_samples)
+    raise ValueError(f"generator {generator!r} came, wanted white or pink")
+
+
+def _white(key: str, num_samples: int, shift: int) -> np.ndarray:
+    """Return near-Gaussian whole numbers of standard deviation 2^(16 - shift), int16."""
+    drawn = np.frombuffer(hashlib.shake_256(key.encode()).digest(2 * _TERMS * num_samples), dtype="<u2")
+    sums = drawn.reshape(_TERMS, num_samples).sum(axis=0, dtype=np.int64) - _TERMS * 65535 // 2
+    return (sums >> shift).astype(np.int16)
+
+
+def _pink(key: str, num_samples: int) -> np.ndarray:
+    """Return a sum of held white noises, each held twice as long as the one before (Voss and McCartney).
+
+    Every row starts in the middle of its first value, so that no two change at the same sample.
+    """
+    total = _white(f"{key} 0", num_samples, 8).astype(np.int64)
+    for row in range(_ROWS):
+        hold = 2 ** (row + 1)
+        values = _white(f"{key} {row + 1}", num_samples // hold + 2, 8)
+        total += np.repeat(values, hold)[hold // 2 : hold // 2 + num_samples]
+    return total.astype(np.int16)

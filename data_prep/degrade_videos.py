@@ -1,0 +1,279 @@
+"""Put faults of the picture into every video of a manifest, before the mouth is cut out: a bench for whole systems.
+
+    python data_prep/degrade_videos.py data/lrs3/test.jsonl data/lrs3/faults --faults '[blur-3, drop-50, hand-4]'
+    python data_prep/extract_rois.py data/lrs3/faults/manifest.blur-3.jsonl data/lrs3/faults/roi/blur-3
+
+Reads   Utterance lines (avspeech/data/manifest.py) with a video; faults by their names (avspeech/degrade/visual.py).
+Writes  <out_dir>/<fault>/<id>.mp4, RGB at 25 fps, and beside it <id>.json: its length and with what settings;
+        <out_dir>/manifest.<fault>.jsonl for each fault: the utterances that succeeded, with the new video and without
+        a mouth clip, their audio where it was; <out_dir>/manifest.failures.jsonl: the others, and why.
+        With --out_manifest x/test.jsonl these are x/test.<fault>.jsonl and x/test.failures.jsonl.
+Stop it and start it again: a video gets its final name only once it is whole, and videos made with the same settings
+are kept. Failures are tried again. A worker that crashes costs the utterance that it was on.
+
+``object``, ``hand`` and ``no_face`` look for the face first, and so do ``blur``, ``pixel_noise`` and
+``low_resolution``, which grow with the mouth, unless --mouth_side says how large it is. An utterance without a face
+fails in these alone. A face that cannot be seen is what some faults are for: after ``drop-100`` or ``no_face``,
+extract_rois.py lists every utterance as a failure. ``offset+0`` changes nothing and shows what writing anew costs.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jsonargparse import auto_cli
+from tqdm import tqdm
+
+from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.degrade.visual import Box, Fault, degrade_frames, fault_key, parse_fault
+from avspeech.media.audio import read_audio
+from avspeech.media.errors import MediaError
+from avspeech.media.video import read_frames, write_video
+from avspeech.roi.landmarks import FaceFinder, find_landmarks
+from avspeech.roi.mouth import MOUTH_SIZE, placements
+from avspeech.roi.track import NoFace, follow_face
+from data_prep.extract_rois import face_finder, one_thread, write_lines
+from data_prep.run_each import Crash, run_each
+
+Job = tuple[Utterance, Utterance | None, tuple[Fault, ...]]
+"""An utterance, whose video stands in for it with a wrong speaker, and the faults that it is still to get."""
+
+
+def main(
+    manifest: Path,
+    out_dir: Path,
+    faults: list[str] | None = None,
+    out_manifest: Path | None = None,
+    seed: int = 0,
+    mouth_side: float | None = None,
+    sound: bool = False,
+    crf: int = 14,
+    workers: int = 2,
+    max_failed: float = 0.02,
+    face_model: Path | None = None,
+    timeout_s: float | None = None,
+) -> None:
+    """Degrade videos.
+
+    Args:
+        manifest: JSON lines, one Utterance each.
+        out_dir: where the videos go.
+        faults: their names, such as [blur-3, drop-50, offset-80, no_face]; at least one.
+        out_manifest: the manifests are named after this one; None is <out_dir>/manifest.jsonl.
+        seed: of everything that is random.
+        mouth_side: pixels that the side of a mouth crop covers in these videos; None measures each video.
+        sound: also put the utterance's sound into the video (AAC), for systems that read one file.
+        crf: x264's quality.
+        workers: processes.
+        max_failed: share of the videos that may fail; beyond it the exit status is 1.
+        face_model: mediapipe's face_landmarker.task; None searches for it.
+        timeout_s: seconds after which an utterance is given up; None waits for ever.
+    """
+    if not faults:
+        raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
+    wanted = tuple(dict.fromkeys(parse_fault(label) for label in faults))
+    utterances = read_manifest(manifest)
+    others: dict[str, Utterance] = {}
+    if Fault("wrong_speaker") in wanted:
+        from avspeech.evaluation.stand_ins import other_speakers  # it brings torch, which no worker needs
+
+        others = other_speakers(utterances, seed)
+    if alone := [u.id for u in utterances if u.id in others and others[u.id].speaker == u.speaker]:
+        print(f"wrong_speaker: {len(alone)} utterances have no other speaker and get another utterance's video")
+    settings = {"seed": seed, "mouth_side": mouth_side, "sound": sound, "crf": crf}
+    pending: list[Job] = []
+    for utterance in utterances:
+        missing = [f for f in wanted if read_record(utterance, f, others.get(utterance.id), out_dir, settings) is None]
+        if missing:
+            pending.append((utterance, others.get(utterance.id), tuple(missing)))
+    degrade = partial(degrade_one, out_dir=out_dir, settings=settings, face_model=face_model)
+    why: dict[tuple[str, str], str] = {}
+    stem = (out_manifest or out_dir / "manifest.jsonl").with_suffix("")
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    listing = Path(f"{stem}.failures.jsonl")
+    progress = tqdm(total=len(utterances), initial=len(utterances) - len(pending), unit="clip", smoothing=0.05)
+    with progress, listing.open("w") as log:
+        for (utterance, _, missing), result in run_each(degrade, pending, workers, one_thread, timeout_s):
+            failed = {fault.label: result.why for fault in missing} if isinstance(result, Crash) else result
+            for label, reason in failed.items():
+                why[utterance.id, label] = reason
+                print(json.dumps({"id": utterance.id, "fault": label, "why": reason}), file=log, flush=True)
+            progress.set_postfix(failed=len(why), refresh=False)
+            progress.update()
+    # In the order of manifest and faults, whatever order the workers finished in.
+    places = [(utterance, fault) for fault in wanted for utterance in utterances]
+    write_lines(
+        listing,
+        [{"id": u.id, "fault": f.label, "why": why[u.id, f.label]} for u, f in places if (u.id, f.label) in why],
+    )
+    for fault in wanted:
+        done = [filled_in(u, fault, out_dir) for u in utterances if (u.id, fault.label) not in why]
+        write_manifest(Path(f"{stem}.{fault.label}.jsonl"), done)
+        print(f"{fault.label}: {len(done)} of {len(utterances)} videos, listed in {stem}.{fault.label}.jsonl")
+    if len(why) > max_failed * len(places):
+        sys.exit(f"{len(why)} of {len(places)} failed, more than {max_failed:.0%}: see {listing}")
+
+
+def degrade_one(job: Job, out_dir: Path, settings: dict[str, Any], face_model: Path | None) -> dict[str, str]:
+    """Write an utterance's videos and their records; return why there is none, by the label of the fault."""
+    utterance, other, faults = job
+    if utterance.video is None:
+        return {fault.label: "the manifest names no video; fill in the field 'video'" for fault in faults}
+    failed: dict[str, str] = {}
+    boxes: list[Box] | None = None
+    try:
+        num_frames = sum(1 for _ in read_frames(utterance.video, grey=True))
+        audio_S = sound_of(utterance) if settings["sound"] else None
+    except MediaError as error:  # a bad file is data; a bug still raises
+        return {fault.label: f"{type(error).__name__}: {error}" for fault in faults}
+    no_boxes: str | None = None
+    for fault in faults:
+        grows = fault.kind in ("blur", "pixel_noise", "low_resolution") and settings["mouth_side"] is None
+        if (fault.kind in ("object", "hand", "no_face") or grows) and boxes is None:  # once for all that need it
+            if no_boxes is None:
+                try:
+                    boxes = find_mouth_boxes(utterance.video, face_finder(face_model))
+                except (MediaError, NoFace) as error:
+                    no_boxes = f"{type(error).__name__}: {error}"
+            if no_boxes is not None:
+                failed[fault.label] = no_boxes
+                continue
+        try:
+            frames = faulty_frames(utterance, other, fault, num_frames, boxes, settings)
+            write_one(utterance, other, fault, frames, audio_S, out_dir, settings)
+        except MediaError as error:
+            failed[fault.label] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def faulty_frames(
+    utterance: Utterance,
+    other: Utterance | None,
+    fault: Fault,
+    num_frames: int,
+    boxes: list[Box] | None,
+    settings: dict[str, Any],
+) -> Iterator[np.ndarray]:
+    """Yield ``num_frames`` frames with the fault, of even height and width.
+
+    Raises:
+        MediaError: a file cannot be read, or gives another number of frames than before.
+    """
+    if fault.kind == "wrong_speaker":
+        assert other is not None, "main chooses the others"
+        if other.video is None:
+            raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
+        frames = _fitted(read_frames(other.video), num_frames)
+    else:
+        assert utterance.video is not None, "degrade_one asks for it"
+        own = _unchanged(utterance.video, num_frames)
+        key = fault_key(settings["seed"], utterance.id, fault)
+        frames = degrade_frames(own, fault, key, num_frames, boxes, settings["mouth_side"])
+    for frame in frames:
+        yield frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 has no odd sizes
+
+
+def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
+    count = 0
+    for count, frame in enumerate(read_frames(video), start=1):
+        if count <= num_frames:
+            yield frame
+    if count != num_frames:
+        raise MediaError(video, f"gave {num_frames} frames, then {count}: is it still being written?")
+
+
+def _fitted(frames: Iterator[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
+    """Yield exactly ``num_frames``: the rest is cut, or the last one held."""
+    count, frame = 0, np.empty(0)
+    for count, frame in enumerate(frames, start=1):
+        yield frame
+        if count == num_frames:
+            return
+    for _ in range(num_frames - count):
+        yield frame
+
+
+def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
+    """Return for each frame what a mouth crop of the speaker shows, upright, (x0, y0, x1, y1) in pixels.
+
+    Raises:
+        MediaError: the file cannot be used.
+        NoFace: the face is in too few frames.
+    """
+    track = follow_face(find_landmarks(read_frames(video), finder))
+    matrices_T23 = placements(track.landmarks_TJ2)
+    halves_T = MOUTH_SIZE / 2 / np.hypot(matrices_T23[:, 0, 0], matrices_T23[:, 1, 0])
+    middle_T2 = np.linalg.solve(matrices_T23[:, :, :2], MOUTH_SIZE / 2 - matrices_T23[:, :, 2:])[..., 0]
+    return [(x - half, y - half, x + half, y + half) for (x, y), half in zip(middle_T2.tolist(), halves_T, strict=True)]
+
+
+def sound_of(utterance: Utterance) -> np.ndarray:
+    """Return the utterance's sound.
+
+    Raises:
+        MediaError: there is none.
+    """
+    if utterance.audio is None:
+        raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
+    return read_audio(utterance.audio)
+
+
+def write_one(
+    utterance: Utterance,
+    other: Utterance | None,
+    fault: Fault,
+    frames: Iterator[np.ndarray],
+    audio_S: np.ndarray | None,
+    out_dir: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Write a video, then its record, then give the video its name."""
+    target = video_path(utterance, fault, out_dir)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.stem}.part.mp4")
+    num_frames = write_video(unfinished, frames, audio_S, crf=settings["crf"])
+    target.unlink(missing_ok=True)  # one of other settings, before its record changes
+    told = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
+    write_lines(record_path(utterance, fault, out_dir), [told])
+    unfinished.rename(target)
+
+
+def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record must say for its video to be kept."""
+    stand_in = other.id if other is not None and fault.kind == "wrong_speaker" else None
+    return {"fault": fault.label, "video_of": stand_in, **settings}
+
+
+def read_record(
+    utterance: Utterance, fault: Fault, other: Utterance | None, out_dir: Path, settings: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return what an earlier run recorded of a video; None if there is none or it was made with other settings."""
+    sidecar = record_path(utterance, fault, out_dir)
+    if not video_path(utterance, fault, out_dir).exists() or not sidecar.exists():
+        return None
+    record = json.loads(sidecar.read_text())
+    return record if record["settings"] == expected(fault, other, settings) else None
+
+
+def filled_in(utterance: Utterance, fault: Fault, out_dir: Path) -> Utterance:
+    """Return the utterance with its new video; a mouth clip of the old one does not belong to it."""
+    record = json.loads(record_path(utterance, fault, out_dir).read_text())
+    video = video_path(utterance, fault, out_dir)
+    return replace(utterance, video=video, mouth=None, num_frames=record["num_frames"])
+
+
+def video_path(utterance: Utterance, fault: Fault, out_dir: Path) -> Path:
+    return out_dir / fault.label / f"{utterance.id}.mp4"
+
+
+def record_path(utterance: Utterance, fault: Fault, out_dir: Path) -> Path:
+    return out_dir / fault.label / f"{utterance.id}.json"
+
+
+if __name__ == "__main__":
+    auto_cli(main)

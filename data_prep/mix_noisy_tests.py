@@ -1,0 +1,219 @@
+"""Freeze the noise of a test set as a plan, and write the noisy test sets as wav files for any system to be tested.
+
+    python data_prep/mix_noisy_tests.py data/test.jsonl test.plan.jsonl --conditions configs/evaluate/full.yaml \\
+        --noise_manifests '{babble: data/voices.jsonl}' --noise_paths '{music: /data/musan}' --wav_dir data/noisy
+    python data_prep/mix_noisy_tests.py data/test.jsonl published.plan.jsonl --wav_dir data/noisy
+
+Reads   Utterance lines (avspeech/data/manifest.py), the noise, and ``noises``, ``snrs_db``, ``seed``, ``rule`` and
+        ``level`` of a conditions YAML; without --conditions the plan itself, made here or elsewhere.
+Writes  the plan (avspeech/degrade/noise_plan.py says what stands in it) and beside it <plan>.failures.jsonl, the
+        utterances that cannot be read, and why. With --wav_dir a folder for each condition, such as babble_-5dB, with
+        <id>.wav and manifest.jsonl: the test set with these wavs as its audio, 16 kHz, 16 bits, or 32-bit float where
+        the rule leaves [-1, 1] (auto_avsr).
+An existing plan is never replaced by another: it is made again and compared, and a difference is an error.
+Stop it and start it again: wavs that exist and hold what the plan says are kept; the others are mixed.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import auto_cli
+from scipy.io import wavfile
+from tqdm import tqdm
+
+from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.degrade.mixing_rules import mix_sha256
+from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
+from avspeech.degrade.noise_spec import NoiseSpec
+from avspeech.evaluation.conditions import read_conditions
+from avspeech.evaluation.identity import hash_test_set
+from avspeech.evaluation.noise_plans import make_plan, roots_of
+from avspeech.media.audio import read_audio, write_wav
+from avspeech.media.errors import MediaError
+from avspeech.timebase import SAMPLE_RATE
+from data_prep.run_each import Crash, run_each
+
+
+def main(
+    manifest: Path,
+    plan: Path,
+    conditions: Path | None = None,
+    seed: int | None = None,
+    noise_manifests: dict[str, Path] | None = None,
+    noise_paths: dict[str, Path] | None = None,
+    wav_dir: Path | None = None,
+    num_workers: int = 2,
+    max_failed: float = 0.02,
+) -> None:
+    """Make or read a noise plan, and mix from it.
+
+    Args:
+        manifest: JSON lines, one Utterance each: the whole test set.
+        plan: the noise plan, written if there are conditions.
+        conditions: YAML with noises and SNRs; null takes the plan as it is.
+        seed: replaces the seed of the conditions.
+        noise_manifests: replaces noises.<name>.manifest, by name; with a finished plan, where the noise lies here.
+        noise_paths: replaces noises.<name>.path, by name, or <name>.impulse_responses; likewise.
+        wav_dir: where the mixed wavs go; null writes the plan only.
+        num_workers: processes; the result does not depend on it.
+        max_failed: share of utterances that cannot be read beyond which the exit status is 1.
+    """
+    try:
+        utterances = read_manifest(manifest)
+        if conditions is None:
+            frozen, roots = _read_plan(plan, seed, noise_manifests or {}, noise_paths or {})
+        else:
+            config = read_conditions(conditions).with_noise_files(noise_manifests, noise_paths)
+            config = config if seed is None else replace(config, seed=seed)
+            if not config.noises:
+                raise ValueError(f"{conditions} names no noises, wanted 'noises' and 'snrs_db'")
+            frozen = make_plan(
+                utterances,
+                config.noises,
+                config.snrs_db,
+                config.seed,
+                config.rule,
+                config.level,
+                hash_test_set(utterances),
+                num_workers,
+            )
+            roots = roots_of(config.noises)
+            _write_plan(plan, frozen)
+        mixed = [one for one in utterances if one.id in frozen.speech]
+        if wav_dir is not None:
+            _write_wavs(plan, frozen, roots, mixed, wav_dir, num_workers)
+    except ValueError as error:
+        sys.exit(str(error))
+    print(f"{len(mixed)} of {len(utterances)} utterances in {len(frozen.conditions)} conditions, plan {frozen.sha256}")
+    if len(utterances) - len(mixed) > max_failed * len(utterances):
+        sys.exit(f"{len(utterances) - len(mixed)} of {len(utterances)} are not in {plan}, more than {max_failed:.0%}")
+
+
+def _read_plan(
+    path: Path, seed: int | None, manifests: dict[str, Path], paths: dict[str, Path]
+) -> tuple[NoisePlan, dict[str, Path]]:
+    """Return a finished plan and where its noise lies here."""
+    plan = NoisePlan.read(path)
+    if seed is not None and seed != plan.seed:
+        raise ValueError(f"--seed {seed} came, {path} was drawn with {plan.seed}; leave it out or give --conditions")
+    known = {*plan.noises, *plan.roots()}
+    if unknown := sorted({*manifests, *paths} - known):
+        raise ValueError(f"{path} has no noise {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    folders = {name: path.parent if path.is_file() else path for name, path in paths.items()}
+    voices = roots_of({name: NoiseSpec("file", manifest=manifest) for name, manifest in manifests.items()})
+    return plan, plan.roots() | folders | voices
+
+
+def _write_plan(path: Path, plan: NoisePlan) -> None:
+    if path.exists():
+        there = NoisePlan.read(path)
+        if there.sha256 != plan.sha256:
+            raise PlanError(
+                f"{path} is another plan: {_difference(there, plan)}; give this one another name, or mix from that one "
+                "without --conditions"
+            )
+    plan.write(path)
+    listing = path.with_name(f"{path.stem}.failures.jsonl")
+    unfinished = listing.with_name(listing.name + ".part")
+    lines = [json.dumps({"id": name, "why": why}, ensure_ascii=False) + "\n" for name, why in plan.failures]
+    unfinished.write_text("".join(lines), encoding="utf-8")
+    unfinished.rename(listing)
+
+
+def _difference(there: NoisePlan, now: NoisePlan) -> str:
+    """Return the first thing in which two plans differ."""
+    for key in ("seed", "rule", "level", "conditions", "manifest_sha256"):
+        if getattr(there, key) != getattr(now, key):
+            return f"it has {key}={getattr(there, key)}, now {key}={getattr(now, key)}"
+    if there.speech.keys() != now.speech.keys():
+        return f"it lacks or has beyond this test set {', '.join(sorted(there.speech.keys() ^ now.speech.keys())[:5])}"
+    for name, speech in there.speech.items():
+        if speech != now.speech[name]:
+            return f"the speech of {name!r} was altered"
+    for key, mix in there.mixes.items():
+        for old, new in zip(mix.pieces, now.mixes[key].pieces, strict=False):
+            if old.file == new.file and old.sha256 != new.sha256:
+                return f"{old.file} of noise {mix.noise!r} was altered"
+        if mix != now.mixes[key]:
+            files = {piece.file for piece in mix.pieces} - {piece.file for piece in now.mixes[key].pieces}
+            return (
+                f"{mix.id!r} with {mix.noise} was mixed from {', '.join(sorted(map(str, files))) or 'the same files'}"
+            )
+    return "it was drawn from other files of " + ", ".join(n for n in now.noises if there.noises[n] != now.noises[n])
+
+
+def _write_wavs(
+    path: Path, plan: NoisePlan, roots: dict[str, Path], utterances: Sequence[Utterance], wav_dir: Path, workers: int
+) -> None:
+    """Write every wav that is not there yet, then the manifest of each condition."""
+    for name in plan.conditions:
+        _folder(wav_dir, *name).mkdir(parents=True, exist_ok=True)
+    mix = partial(mix_one, plan=path, roots=tuple(roots.items()), wav_dir=wav_dir)
+    for _, why in tqdm(run_each(mix, utterances, workers), total=len(utterances), unit="utterance"):
+        if why is not None:  # nothing is left out: a noisy test set is the whole test set
+            raise PlanError(why.why if isinstance(why, Crash) else why)
+    for noise, snr_db in plan.conditions:
+        folder = _folder(wav_dir, noise, snr_db)
+        noisy = [
+            replace(one, audio=folder / f"{one.id}.wav", num_samples=plan.speech[one.id].num_samples)
+            for one in utterances
+        ]
+        write_manifest(folder / "manifest.jsonl", noisy)
+
+
+def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...], wav_dir: Path) -> str | None:
+    """Write an utterance's wavs under all conditions; return why that is impossible, or None."""
+    mixer = open_mixer(plan, roots)
+    rule, audio_S = mixer.plan.rule, None
+    for noise, snr_db in mixer.plan.conditions:
+        wav = _folder(wav_dir, noise, snr_db) / f"{utterance.id}.wav"
+        if _holds(wav, rule, mixer.plan.lookup(utterance.id, noise, snr_db).sha256):
+            continue
+        try:
+            assert utterance.audio is not None
+            audio_S = read_audio(utterance.audio) if audio_S is None else audio_S
+            heard_S = mixer.mix(audio_S, utterance.id, noise, snr_db)
+        except (MediaError, PlanError) as error:
+            return str(error)
+        wav.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = wav.with_name(f"{wav.stem}.part.wav")
+        if rule == "auto_avsr":
+            wavfile.write(unfinished, SAMPLE_RATE, heard_S)
+        else:
+            write_wav(unfinished, heard_S)
+        unfinished.rename(wav)
+    return None
+
+
+def _holds(wav: Path, rule: str, sha256: str) -> bool:
+    """Whether a wav is there, and holds the samples of that hash."""
+    if not wav.exists():
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # cut short: the hash will tell
+            _, samples_S = wavfile.read(wav)
+    except (ValueError, OSError):
+        return False
+    scale = np.float32(1 if samples_S.dtype == np.float32 else 1 / 32768)
+    return mix_sha256(rule, samples_S.astype(np.float32) * scale) == sha256
+
+
+def _folder(wav_dir: Path, noise: str, snr_db: float | None) -> Path:
+    return wav_dir / (noise if snr_db is None else f"{noise}_{snr_db:g}dB")
+
+
+@cache
+def open_mixer(plan: Path, roots: tuple[tuple[str, Path], ...]) -> PlanMixer:
+    """Return this process's mixer."""
+    return PlanMixer(NoisePlan.read(plan), dict(roots))
+
+
+if __name__ == "__main__":
+    auto_cli(main)

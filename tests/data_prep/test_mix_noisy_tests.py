@@ -1,0 +1,118 @@
+"""The script around noise plans: plans, wavs and manifests, restarts, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from avspeech.data.manifest import read_manifest
+from avspeech.degrade.mixing_rules import mix_sha256
+from avspeech.degrade.noise_plan import NoisePlan
+from avspeech.media.audio import read_audio
+from data_prep import mix_noisy_tests
+from tests.degrade.plan_corpus import write_plan_corpus
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Return a corpus with conditions.yaml: babble, and a file that the command line names."""
+    write_plan_corpus(tmp_path / "c")
+    (tmp_path / "c" / "conditions.yaml").write_text(
+        "noises:\n  babble: {kind: babble, num_voices: 3}\n  rain: {kind: file}\nsnrs_db: [0, -2.5]\nseed: 3\n"
+    )
+    return tmp_path / "c"
+
+
+def mix(folder: Path, **options) -> NoisePlan:
+    given = {
+        "conditions": folder / "conditions.yaml",
+        "noise_manifests": {"babble": folder / "voices.jsonl"},
+        "noise_paths": {"rain": folder / "noise" / "rain.wav"},
+        "num_workers": 0,
+    }
+    mix_noisy_tests.main(folder / "test.jsonl", folder / "plan.jsonl", **(given | options))
+    return NoisePlan.read(folder / "plan.jsonl")
+
+
+def test_wavs_hold_what_the_plan_says(folder, capsys):
+    plan = mix(folder, wav_dir=folder / "noisy")
+    assert (plan.seed, plan.conditions) == (3, tuple((n, s) for n in ("babble", "rain") for s in (0.0, -2.5)))
+    assert sorted(path.name for path in (folder / "noisy").iterdir()) == [
+        "babble_-2.5dB", "babble_0dB", "rain_-2.5dB", "rain_0dB",
+    ]  # fmt: skip
+    noisy = read_manifest(folder / "noisy" / "rain_-2.5dB" / "manifest.jsonl", require=("audio",), check_files=True)
+    assert [one.id for one in noisy] == ["t0", "t1", "t2", "t3"] and {one.text for one in noisy} == {"pa"}
+    for one in noisy:
+        assert mix_sha256("avspeech", read_audio(one.audio)) == plan.lookup(one.id, "rain", -2.5).sha256
+    assert f"4 of 4 utterances in 4 conditions, plan {plan.sha256}" in capsys.readouterr().out
+    assert (folder / "plan.failures.jsonl").read_text() == ""
+
+
+def test_a_restart_mixes_what_is_missing_or_wrong(folder):
+    mix(folder, wav_dir=folder / "noisy")
+    whole, wrong, cut = (folder / "noisy" / "babble_0dB" / f"t{n}.wav" for n in range(3))
+    before = {wav: (wav.read_bytes(), wav.stat().st_mtime_ns) for wav in (whole, wrong, cut)}
+    wrong.write_bytes(before[whole][0])
+    cut.write_bytes(before[cut][0][:100])
+    mix(folder, conditions=None, noise_manifests={}, noise_paths={}, wav_dir=folder / "noisy")
+    assert all(wav.read_bytes() == content for wav, (content, _) in before.items())
+    assert whole.stat().st_mtime_ns == before[whole][1]
+    assert not list((folder / "noisy").rglob("*.part*"))
+
+
+@pytest.mark.slow
+def test_workers_write_the_same_bytes(folder):
+    mix(folder, wav_dir=folder / "none")
+    mix(folder, wav_dir=folder / "three", num_workers=3)
+    wavs = sorted(path.relative_to(folder / "none") for path in (folder / "none").rglob("*.wav"))
+    assert len(wavs) == 16
+    assert all((folder / "none" / wav).read_bytes() == (folder / "three" / wav).read_bytes() for wav in wavs)
+
+
+def test_what_leaves_the_range_is_kept_in_float(folder):
+    with (folder / "conditions.yaml").open("a") as file:
+        print("rule: auto_avsr", file=file)
+    plan = mix(folder, wav_dir=folder / "noisy")
+    _, mixed_S = wavfile.read(folder / "noisy" / "rain_0dB" / "t0.wav")
+    assert mixed_S.dtype == np.float32 and mix_sha256("auto_avsr", mixed_S) == plan.lookup("t0", "rain", 0).sha256
+
+
+def test_another_plan_of_that_name_is_refused(folder):
+    mix(folder)
+    with pytest.raises(SystemExit, match=r"plan\.jsonl is another plan: it has seed=3, now seed=4; give"):
+        mix(folder, seed=4)
+    with pytest.raises(SystemExit, match=r"--seed 4 came, .*plan\.jsonl was drawn with 3"):
+        mix(folder, seed=4, conditions=None)
+    sound = bytearray((folder / "noise" / "rain.wav").read_bytes())
+    sound[3000] ^= 1
+    (folder / "noise" / "rain.wav").write_bytes(bytes(sound))
+    with pytest.raises(SystemExit, match=r"plan\.jsonl is another plan: rain\.wav of noise 'rain' was altered"):
+        mix(folder)
+    with pytest.raises(SystemExit, match=r"rain\.wav of noise 'rain' was altered: it has sha256"):
+        mix(folder, conditions=None, wav_dir=folder / "noisy")
+
+
+def test_noise_may_lie_elsewhere(folder, tmp_path):
+    mix(folder)
+    (folder / "noise").rename(tmp_path / "moved")
+    finished = {"conditions": None, "noise_manifests": {}, "wav_dir": folder / "noisy"}
+    with pytest.raises(SystemExit, match=r"noise/rain\.wav of noise 'rain' is missing"):
+        mix(folder, **finished, noise_paths={})
+    mix(folder, **finished, noise_paths={"rain": tmp_path / "moved"})
+    with pytest.raises(SystemExit, match="has no noise snow; it has babble, rain"):
+        mix(folder, **finished, noise_paths={"snow": tmp_path / "moved"})
+
+
+def test_clips_that_cannot_be_read_are_listed_and_too_many_are_an_error(folder):
+    (folder / "speech" / "t2.wav").write_text("this is no sound")
+    with pytest.raises(SystemExit, match=r"1 of 4 are not in .*plan\.jsonl, more than 2%"):
+        mix(folder, wav_dir=folder / "noisy")
+    assert '"t2"' in (folder / "plan.failures.jsonl").read_text()
+    assert len(read_manifest(folder / "noisy" / "rain_0dB" / "manifest.jsonl")) == 3
+
+
+def test_conditions_without_noise_are_refused(folder):
+    (folder / "conditions.yaml").write_text("seed: 0\n")
+    with pytest.raises(SystemExit, match=r"conditions\.yaml names no noises"):
+        mix(folder, noise_manifests=None, noise_paths=None)
