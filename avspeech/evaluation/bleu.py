@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from avspeech.evaluation.bootstrap import NUM_RESAMPLES
+from avspeech.evaluation.bootstrap import checked_units, resampled_sums
 
 MAX_ORDER = 4
-_DRAWS_AT_ONCE = 400_000  # rows of counts held in memory together: 32 MB
 
 
 class BleuCounts(NamedTuple):
@@ -41,28 +40,28 @@ def corpus_bleu(counts: Sequence[BleuCounts]) -> float:
 
 
 def bleu_interval(
-    counts: Sequence[BleuCounts], seed: int = 0, num_resamples: int = NUM_RESAMPLES
+    counts: Sequence[BleuCounts],
+    seed: int = 0,
+    speakers: Sequence[str | None] | None = None,
+    num_resamples: int | None = None,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of ``corpus_bleu`` over sentences drawn with replacement (Koehn 2004, W04-3250).
+    """Return the 95 % interval of ``corpus_bleu`` over what is drawn with replacement (Koehn 2004, W04-3250).
+
+    Speakers are drawn where two or more are known, otherwise sentences (``bootstrap.units_of``). BLEU is no ratio of
+    two sums, so these are percentiles: with fewer than 20 units the interval is too narrow.
 
     Args:
         counts: one entry a sentence.
         seed: of the draws.
-        num_resamples: draws.
+        speakers: of each sentence; None means that nobody knows.
+        num_resamples: draws; None as in ``bootstrap.wer_interval``.
 
     Raises:
-        ValueError: there is no sentence.
+        ValueError: there is no sentence, or not one speaker for each.
     """
-    if not counts:
-        raise ValueError("an interval was asked for of no sentence; score at least one")
-    rows, size = _as_rows(counts), len(counts)
-    rng = np.random.default_rng(seed)
-    chunk = max(1, _DRAWS_AT_ONCE // size)
-    scores = []
-    for start in range(0, num_resamples, chunk):
-        drawn = rng.integers(size, size=(min(chunk, num_resamples - start), size))
-        scores.append(_scores(rows[drawn].sum(axis=1)))
-    low, high = np.percentile(np.concatenate(scores), [2.5, 97.5])
+    units = checked_units(len(counts), speakers)
+    scores_R = _scores(resampled_sums(units.sums(_as_rows(counts)), seed, num_resamples))
+    low, high = np.percentile(scores_R, [2.5, 97.5])
     return float(low), float(high)
 
 

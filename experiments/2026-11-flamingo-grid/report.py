@@ -13,9 +13,9 @@ from jsonargparse import auto_cli
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from avspeech.evaluation.bootstrap import paired_difference
 from avspeech.evaluation.error_rate import ErrorCounts
 from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.paired_tests import paired_difference
 from avspeech.evaluation.results import Results, read_results
 
 HERE = Path(__file__).resolve().parent

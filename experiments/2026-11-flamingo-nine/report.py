@@ -35,7 +35,7 @@ def rates_of(lines: list[ScoredHypothesis], rule: str) -> dict[str, dict]:
         counts["all"].append(errors)
     rates = {}
     for language, entries in counts.items():
-        low, high = wer_interval(entries)
+        low, high = wer_interval(entries)[:2]
         summed = total(entries)
         rates[language] = {
             "wer": round(100 * summed.wer, 1),

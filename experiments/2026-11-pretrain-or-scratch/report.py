@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from avspeech.evaluation.bootstrap import paired_difference, wer_interval
+from avspeech.evaluation.bootstrap import wer_interval
 from avspeech.evaluation.error_rate import ErrorCounts, total
 from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.paired_tests import paired_difference
 from avspeech.evaluation.results import Results, read_results
 from experiments.demo.report import curve
 
@@ -57,7 +58,7 @@ def compare(cells: list[Cell], noise: str, counts: dict[str, list[Counts]]) -> d
     ids = names * len(cells) * num_seeds
     row: dict = {"modality": cells[0][0], "noise": noise, "n_utterances": len(names)}
     for arm in ARMS:
-        low, high = wer_interval(pooled[arm], speakers=ids)
+        low, high = wer_interval(pooled[arm], speakers=ids)[:2]
         row[arm] = {
             "wer": percent(total(pooled[arm]).wer),  # the mean over seeds: every seed has the same words
             "wer_95_clips": [percent(low), percent(high)],

@@ -27,8 +27,9 @@ from jsonargparse import auto_cli
 from avspeech.data.batching import AVBatch
 from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
-from avspeech.evaluation.bootstrap import paired_difference, wer_interval
+from avspeech.evaluation.bootstrap import wer_interval
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors, total
+from avspeech.evaluation.paired_tests import paired_difference
 from avspeech.features.logmel import logmel_AF
 from avspeech.interop.whisper import export_openai, load_whisper
 from avspeech.media.audio import read_audio
@@ -98,7 +99,7 @@ def arms_of(
 
 def summary(counts: list[ErrorCounts]) -> dict[str, Any]:
     """Return the word error rate with its 95 % interval, in percent."""
-    low, high = wer_interval(counts)
+    low, high = wer_interval(counts)[:2]
     return {"wer": round(100 * total(counts).wer, 2), "interval": [round(100 * low, 2), round(100 * high, 2)]}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 
-from avspeech.evaluation import bleu
+from avspeech.evaluation import bootstrap
 from avspeech.evaluation.bleu import bleu_interval, bleu_signature, corpus_bleu, count_ngrams
 
 
@@ -48,12 +48,30 @@ def test_the_interval_is_that_of_resampled_corpora(monkeypatch):
     scores = [BLEU().corpus_score([hypotheses[i] for i in row], [[references[i] for i in row]]).score for row in drawn]
     expected = np.percentile(scores, [2.5, 97.5])
     assert bleu_interval(counts, seed=3, num_resamples=400) == pytest.approx(expected, abs=1e-9)
-    monkeypatch.setattr(bleu, "_DRAWS_AT_ONCE", 90)  # drawn in parts, nothing changes
+    monkeypatch.setattr(bootstrap, "_ENTRIES_AT_ONCE", 90)  # drawn in parts, nothing changes
+    bootstrap._times_drawn.cache_clear()
     assert bleu_interval(counts, seed=3, num_resamples=400) == pytest.approx(expected, abs=1e-9)
     low, high = bleu_interval(counts)
     assert low < corpus_bleu(counts) < high
-    with pytest.raises(ValueError, match="of no sentence"):
+    with pytest.raises(ValueError, match="of no utterance"):
         bleu_interval([])
+
+
+def test_whole_speakers_are_drawn_where_two_are_known():
+    rng = random.Random(2)
+    references, hypotheses, speakers = [], [], []
+    for speaker in range(12):
+        right = rng.random()
+        for _ in range(10):
+            words = [rng.choice("abcdefgh") for _ in range(12)]
+            references.append(" ".join(words))
+            hypotheses.append(" ".join(word if rng.random() < right else "x" for word in words))
+            speakers.append(f"s{speaker}")
+    counts = counted(references, hypotheses)
+    low, high = bleu_interval(counts)
+    low_by_speaker, high_by_speaker = bleu_interval(counts, speakers=speakers)
+    assert high_by_speaker - low_by_speaker > 1.5 * (high - low)
+    assert bleu_interval(counts, speakers=["x"] * len(counts)) == (low, high)
 
 
 def test_the_signature_says_how_it_was_counted():

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
+from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
@@ -13,11 +15,12 @@ from avspeech.evaluation.results import Results, merge_results, read_results, wr
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",
-    "deletions", "insertions", "wer_95", "video_stream", "bleu", "bleu_95",
+    "deletions", "insertions", "wer_95", "wer_95_method", "wer_95_units", "wer_95_unit", "video_stream", "bleu",
+    "bleu_95", "cer_95",
 ]  # fmt: skip
 LINE_KEYS = [
     "id", "model", "modality", "noise", "snr_db", "language", "reference", "hypothesis", "errors", "video_stream",
-    "video_of",
+    "video_of", "speaker", "n_words",
 ]  # fmt: skip
 
 
@@ -36,16 +39,23 @@ def audio_only(tmp_path, utterances, config) -> Results:
 def test_files_have_exactly_the_documented_keys(tmp_path, results):
     write_results(tmp_path, results)
     document = json.loads((tmp_path / "results.json").read_text())
-    assert list(document) == ["conditions", "runs"]
+    assert list(document) == ["format", "version", "conditions", "runs"]
+    assert (document["format"], document["version"]) == ("avspeech results", 2)
     assert all(list(row) == ROW_KEYS for row in document["conditions"])
     clean = [row for row in document["conditions"] if row["noise"] == "none"]
     assert clean
     assert all(row["snr_db"] is None for row in clean)
-    assert all(0 <= row["wer_95"][0] <= row["wer"] <= row["wer_95"][1] <= 1 for row in document["conditions"])
+    assert all(0 <= row["wer_95"][0] <= row["wer"] <= row["wer_95"][1] for row in document["conditions"])
+    assert all(0 <= row["cer_95"][0] <= row["cer"] <= row["cer_95"][1] for row in document["conditions"])
+    assert {(row["wer_95_unit"], row["wer_95_units"]) for row in document["conditions"]} == {
+        ("speaker", 5),
+        ("speaker", 10),
+    }
     (run,) = document["runs"]
     assert {"model", "model_sha256", "manifest", "manifest_sha256", "noises", "seed", "normalization"} <= set(run)
     lines = [json.loads(line) for line in (tmp_path / "hypotheses.jsonl").read_text().splitlines()]
     assert all(list(line) == LINE_KEYS for line in lines)
+    assert all(line["speaker"] and line["n_words"] == len(line["reference"].split()) for line in lines)
     assert len(lines) == 40 * 9 - 8  # nine decoded conditions, one clip broken in eight of them
     assert [json.loads(line)["id"] for line in (tmp_path / "failures.jsonl").read_text().splitlines()] == ["es/2"]
     assert not list(tmp_path.glob("*.part*"))
@@ -65,28 +75,39 @@ def test_streams_and_bleu_are_written_and_read(tmp_path, utterances, config):
     assert all(0 <= row["bleu_95"][0] <= row["bleu"] <= row["bleu_95"][1] <= 100 for row in rows)
 
 
-def test_files_from_before_streams_and_bleu_are_read(tmp_path, results):
+def test_files_of_version_1_from_before_streams_and_bleu_are_read(tmp_path, results):
     write_results(tmp_path, results)
     document = json.loads((tmp_path / "results.json").read_text())
     for row in document["conditions"]:
-        for name in ("video_stream", "bleu", "bleu_95"):
+        for name in ("video_stream", "bleu", "bleu_95", "wer_95_method", "wer_95_units", "wer_95_unit", "cer_95"):
             del row[name]
-    del document["runs"][0]["metric"]
+    for name in ("format", "version"):
+        del document[name]
+    for name in ("metric", "noise_plan_sha256"):
+        del document["runs"][0][name]
     (tmp_path / "results.json").write_text(json.dumps(document))
     lines = [json.loads(line) for line in (tmp_path / "hypotheses.jsonl").read_text().splitlines()]
-    old = [{name: value for name, value in line.items() if not name.startswith("video_")} for line in lines]
+    new = ("video_stream", "video_of", "speaker", "n_words")
+    old = [{name: value for name, value in line.items() if name not in new} for line in lines]
     (tmp_path / "hypotheses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
     read = read_results(tmp_path)
-    assert (read.conditions, read.hypotheses) == (results.conditions, results.hypotheses)
+    lacking = {"wer_95_method": "percentile", "wer_95_unit": "utterance", "cer_95": None}
+    assert read.conditions == [replace(row, **lacking, wer_95_units=row.n_utterances) for row in results.conditions]
+    assert read.hypotheses == [replace(line, speaker=None, n_words=None) for line in results.hypotheses]
+    assert read.runs[0]["noise_plan_sha256"] is None
+    write_results(tmp_path / "again", read)  # what is read can be written
+    assert read_results(tmp_path / "again") == read
 
 
-@pytest.mark.parametrize(
-    "path", sorted(Path(__file__).parents[2].glob("experiments/*/results.json")), ids=lambda path: path.parent.name
-)
+EVALUATIONS = [  # some experiments have a results.json of their own kind
+    path
+    for path in sorted(Path(__file__).parents[2].glob("experiments/*/results.json"))
+    if {"conditions", "runs"} <= json.loads(path.read_text()).keys()
+]
+
+
+@pytest.mark.parametrize("path", EVALUATIONS, ids=lambda path: path.parent.name)
 def test_results_of_experiments_are_read_still(path):
-    document = json.loads(path.read_text())
-    if "conditions" not in document or "runs" not in document:
-        pytest.skip("is no evaluation's file")
     results = read_results(path.parent)
     assert results.conditions
     assert {row.video_stream for row in results.conditions} == {"own"}
@@ -120,9 +141,68 @@ def test_a_file_has_its_name_only_once_it_is_whole(tmp_path, monkeypatch):
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"holds no results\.json; make it with python -m avspeech\.evaluate"):
         read_results(tmp_path)
-    (tmp_path / "results.json").write_text('{"conditions": [{"model": "m"}]}')
-    with pytest.raises(ValueError, match="KeyError: 'wer_95'"):
+    (tmp_path / "results.json").write_text('{"conditions": [')
+    with pytest.raises(ValueError, match=r"results\.json and the files beside it cannot be read \(JSONDecodeError"):
         read_results(tmp_path)
+
+
+def _with(document, place, value):
+    """A copy of the document with another value, or without it where the value is ``...``."""
+    document = json.loads(json.dumps(document))
+    inner = document
+    for step in place[:-1]:
+        inner = inner[step]
+    if value is ...:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (["conditions", 3, "wer"], "much", r"results\.json: conditions\[3\]\.wer: 'much' is not of type 'number'"),
+        (["conditions", 0, "wer"], -0.1, r"conditions\[0\]\.wer: -0\.1 is less than the minimum of 0"),
+        (["conditions", 2, "wer_95"], [0.1], r"conditions\[2\]\.wer_95: \[0\.1\] is too short"),
+        (["conditions", 1, "wer_95_unit"], "talk", r"conditions\[1\]\.wer_95_unit: 'talk' is not one of"),
+        (["conditions", 1, "n_words"], ..., r"conditions\[1\]: .*'n_words' is a required property"),
+        (["conditions", 0, "wre"], 0.1, r"conditions\[0\]: .*\('wre' was unexpected\)"),
+        (["runs", 0, "seed"], None, r"runs\[0\]\.seed: None is not of type 'integer'"),
+        (["runs", 0, "noise_plan_sha256"], ..., r"runs\[0\]: .*'noise_plan_sha256' is a required property"),
+        (["runs"], ..., r"the document: .*'runs' is a required property"),
+        (["format"], "other results", r"format: 'avspeech results' was expected"),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_named_by_its_place(tmp_path, results, place, value, said):
+    write_results(tmp_path, results)
+    document = json.loads((tmp_path / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(_with(document, place, value)))
+    with pytest.raises(ValueError, match=said) as error:
+        read_results(tmp_path)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_a_newer_version_is_refused(tmp_path, results):
+    write_results(tmp_path, results)
+    document = json.loads((tmp_path / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(document | {"version": 3}))
+    with pytest.raises(ValueError, match="is version 3 of results and this avspeech knows up to 2"):
+        read_results(tmp_path)
+
+
+def test_what_does_not_fit_the_schema_is_not_written(tmp_path, results):
+    runs = [{key: value for key, value in results.runs[0].items() if key != "manifest_sha256"}]
+    with pytest.raises(ValueError, match=r"runs\[0\]: .*'manifest_sha256' is a required property"):
+        write_results(tmp_path / "new", replace(results, runs=runs))
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_schema_is_itself_a_schema():
+    schema = json.loads(files("avspeech.evaluation").joinpath("results.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    assert set(schema["$defs"]["row"]["properties"]) == set(ROW_KEYS) == set(schema["$defs"]["row"]["required"])
 
 
 def test_picked_rows_come_from_the_picked_model(results, audio_only):
@@ -157,6 +237,24 @@ def test_rows_of_other_samples_are_not_merged(tmp_path, utterances, results):
         merge_results([results, other(noises={"babble": {"kind": "white"}})])
     with pytest.raises(ValueError, match="seed=0, model other with 4"):
         merge_results([results, other(seed=4)])
+    with pytest.raises(ValueError, match=r"noise_plan_sha256=None, model other with p.*the same noise plan"):
+        merge_results([results, other(noise_plan_sha256="p")])
+
+
+def test_rows_of_the_same_plan_and_test_set_are_merged_wherever_the_manifest_lies(tmp_path, utterances, config):
+    def made(name, seed=0, **identity) -> Results:
+        folder = tmp_path / name
+        chosen = replace(config, seed=seed)
+        return evaluate_grid(utterances, chosen, FakeTranscriber(), folder, name, IDENTITY | identity)
+
+    plan = {"noise_plan_sha256": "p", "test_set_sha256": "t"}
+    one = made("one", **plan)
+    merge_results([one, made("two", seed=3, manifest_sha256="elsewhere", **plan)])
+    with pytest.raises(ValueError, match="test_set_sha256=t, model three with u"):
+        merge_results([one, made("three", **plan | {"test_set_sha256": "u"})])
+    with pytest.raises(ValueError, match="noise_plan_sha256=p, model four with q"):
+        merge_results([one, made("four", **plan | {"noise_plan_sha256": "q"})])
+    merge_results([one, made("clean", **plan | {"noise_plan_sha256": None, "noises": {}})])
 
 
 def test_the_same_row_twice_and_a_pick_without_rows_are_errors(results, audio_only):
