@@ -1,0 +1,137 @@
+"""trn files: what is written is read, what sclite would take otherwise does not get through."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from fake_transcriber import IDENTITY, FakeTranscriber
+from sclite import needs_sclite, run_sclite
+
+from avspeech.evaluation.error_rate import count_errors, total
+from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.text_lines import FileFault
+from avspeech.evaluation.trn import TrnLine, export_trn, main, read_trn, write_trn
+
+ODD_NAMES = ["a b", "a(b)", "x/y.mp4", "ü-1", "50%20", "-", "a_b-c", "%28", "語", ";;x"]
+ODD_TEXTS = [
+    "",
+    "{ a / b }",
+    "@",
+    "(uh) (x-y)",
+    ";; no comment",
+    "** neither",
+    "50% %20 %7B",
+    "a\u200bb é\u0301",
+    "A / b",
+]
+
+
+def test_what_is_written_is_read(tmp_path):
+    lines = [TrnLine(text, name, name) for name in ODD_NAMES for text in ODD_TEXTS[:1]]
+    lines += [TrnLine(text, f"u{number}", "s-1") for number, text in enumerate(ODD_TEXTS)]
+    write_trn(tmp_path / "a.trn", lines)
+    read = read_trn(tmp_path / "a.trn")
+    assert [(line.text, line.id, line.speaker) for line in read] == [(one.text, one.id, one.speaker) for one in lines]
+    assert [line.number for line in read] == list(range(2, 2 + len(lines)))
+    assert all(line.possible_ids == (line.id,) for line in read)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_white_space_becomes_one_blank_and_no_speaker_has_a_name(tmp_path):
+    write_trn(tmp_path / "a.trn", [TrnLine(" one\u00a0two\n three\u2028", "u", None)])
+    (line,) = read_trn(tmp_path / "a.trn")
+    assert (line.text, line.speaker) == ("one two three", "unknown")
+
+
+def test_an_id_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.trn: id 'u' came twice"):
+        write_trn(tmp_path / "a.trn", [TrnLine("a", "u"), TrnLine("b", "u", "other")])
+    assert not (tmp_path / "a.trn").exists()
+
+
+def test_a_foreign_file_is_read_as_it_stands(tmp_path):
+    (tmp_path / "a.trn").write_text(
+        ";; a comment (x)\none 50%20 @ (uh) (s1-u-1)\n\n ( s1_u2 )\n** (y)\nthree (-u3)\r\n"
+    )
+    lines = read_trn(tmp_path / "a.trn")
+    assert [(line.text, line.possible_ids, line.number) for line in lines] == [
+        ("one 50%20 (uh)", ("u-1", "s1-u-1"), 2),
+        ("", ("s1_u2",), 4),
+        ("three", ("-u3",), 6),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("one (s-u)\ntwo\n", r"a\.trn, line 2: ends without an id"),
+        ("one ()\n", r"a\.trn, line 1: ends without an id"),
+        ("one (s-u(1))\n", r"a\.trn, line 1: ends without an id"),
+        ("one { two / @ } (s-u)\n", r"a\.trn, line 1: has alternatives"),
+        ("one (s-u)\ncaf\udce9 (s-v)\n", r"a\.trn, line 2: byte 0xe9 is no UTF-8"),
+    ],
+)
+def test_a_faulty_line_is_named(tmp_path, text, message):
+    (tmp_path / "a.trn").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(FileFault, match=message):
+        read_trn(tmp_path / "a.trn")
+
+
+@pytest.fixture
+def folder(tmp_path, utterances, config):
+    results = evaluate_grid(utterances, config, FakeTranscriber(broken=["es/2"]), tmp_path / "av", "av", IDENTITY)
+    write_results(tmp_path / "av", results)
+    return tmp_path / "av"
+
+
+def test_each_condition_is_exported(folder, tmp_path):
+    reference, *hypotheses = export_trn(folder, tmp_path / "trn")
+    assert reference.name == "ref.trn"
+    assert len(hypotheses) == 9
+    assert "hyp.audio+video_babble_-5_dB.trn" in [path.name for path in hypotheses]
+    assert "pon el gato rojo aquí (s3-es%2F3)\n" in reference.read_text()
+    results = read_results(folder)
+    (row,) = [row for row in results.conditions if row.condition.label == "audio, clean" and row.language == "all"]
+    heard = {line.id: line.text for line in read_trn(tmp_path / "trn" / "hyp.audio_clean.trn")}
+    spoken = {line.id: line.text for line in read_trn(reference)}
+    assert set(spoken) - set(heard) == {"es/2"}
+    assert total(count_errors(spoken[name], text) for name, text in heard.items()).wer == row.wer
+
+
+@needs_sclite
+def test_sclite_finds_our_rate_for_each_condition(folder, tmp_path, capsys):
+    main(folder, tmp_path / "trn", normalized=True)
+    commands = capsys.readouterr().out.splitlines()
+    rows = {row.condition.label: row for row in read_results(folder).conditions if row.language == "all"}
+    assert len(commands) == 9
+    for command in commands:
+        tool, *arguments = shlex.split(command)
+        assert tool == "sclite"
+        hypotheses = Path(arguments[arguments.index("-h") + 1])
+        sums = run_sclite(arguments, hypotheses)
+        name = hypotheses.name.removeprefix("hyp.").removesuffix(".trn")
+        row = next(row for label, row in rows.items() if label.replace(", ", "_").replace(" ", "_") == name)
+        assert (sums.num_texts, sums.num_words) == (row.n_utterances, row.n_words)
+        assert sums.errors == row.substitutions + row.deletions + row.insertions
+        assert len(sums.speakers) == 10
+
+
+def test_normalised_texts_are_those_that_were_compared(folder, tmp_path):
+    lines = (folder / "hypotheses.jsonl").read_text().replace("bin blue at f two now", "Bin blue, at F two now!")
+    (folder / "hypotheses.jsonl").write_text(lines)
+    raw, *_ = export_trn(folder, tmp_path / "raw")
+    compared, *_ = export_trn(folder, tmp_path / "compared", normalized=True)
+    assert read_trn(raw)[0].text == "Bin blue, at F two now!"
+    assert read_trn(compared)[0].text == "bin blue at f two now"
+
+
+def test_the_model_has_to_be_one(folder, tmp_path):
+    with pytest.raises(ValueError, match="holds no transcripts of 'other', only of av"):
+        export_trn(folder, tmp_path / "trn", model="other")
+    line = (folder / "hypotheses.jsonl").read_text().splitlines()[0]
+    with (folder / "hypotheses.jsonl").open("a") as file:
+        print(line.replace('"av"', '"audio_only"'), file=file)
+    with pytest.raises(SystemExit, match="holds transcripts of audio_only, av; name one with --model"):
+        main(folder, tmp_path / "trn")
+    assert not (tmp_path / "trn").exists()
