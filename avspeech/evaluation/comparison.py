@@ -4,13 +4,13 @@ Everything is about models that see their own video, but for ``contribution_tabl
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
-from avspeech.evaluation.bootstrap import Difference, paired_difference
-from avspeech.evaluation.conditions import MODALITIES, OWN, VIDEO_STREAMS, Condition
+from avspeech.evaluation.conditions import BLANK, CLEAN, MODALITIES, OWN, SHUFFLED, VIDEO_STREAMS, Condition
 from avspeech.evaluation.error_rate import Edit, ErrorCounts, align_words
 from avspeech.evaluation.grid import count_normalized, text_language
+from avspeech.evaluation.paired_tests import Difference, holm, paired_difference, verdict
 from avspeech.evaluation.results import ALL_LANGUAGES, ConditionResult, Results, ScoredHypothesis
 from avspeech.text.normalize import normalize_for_scoring
 
@@ -45,6 +45,9 @@ class ContributionTable:
     language: str
     columns: list[Noise]
     rows: list[tuple[str, list[ConditionResult | None]]]
+    removed: list[tuple[str, list[float | None]]]
+    """Share of the errors of audio alone that each video removes, below zero where it adds some; None where audio
+    alone makes none, or a row is missing."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,13 @@ class PairedRow:
     b: System
     n_utterances: int
     difference: Difference
+    p_holm: float
+    """The difference's p-value corrected over all rows of the table."""
 
     @property
     def verdict(self) -> str:
-        """What the interval allows to say about a."""
-        if self.difference.high < 0:
-            return "better"
-        return "worse" if self.difference.low > 0 else "no clear difference"
+        """What can be said about a at 5 %, all rows of the table together."""
+        return verdict(self.difference.diff, self.p_holm)
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ def systems_of(results: Results) -> list[System]:
 
 
 def noises_of(results: Results) -> list[Noise]:
-    """Return every (noise, SNR) in the order of the rows, clean first."""
+    """Return every (noise, SNR) in the order of the rows, clean first; a noise without an SNR has None."""
     seen = dict.fromkeys((row.noise, row.snr_db) for row in results.conditions)
-    return sorted(seen, key=lambda noise: noise[1] is not None)
+    return sorted(seen, key=lambda noise: noise[0] != CLEAN)
 
 
 def languages_of(results: Results) -> list[str]:
@@ -112,15 +115,18 @@ def grid_tables(results: Results) -> list[GridTable]:
 
 
 def contribution_tables(results: Results) -> list[ContributionTable]:
-    """Return one table for each model and language whose ``audio+video`` was also decoded with another video.
+    """Return one table for each model and language whose ``audio+video`` was also decoded with a stand-in video.
 
     Audio alone stands last, this model's and then others': what a model with a useless video should fall back on.
+    Columns are the noises in which there was a stand-in. Errors are removed from this model's audio alone, or, where
+    it has none, from the first other's.
     """
     cells = {(row.model, row.language, row.condition): row for row in results.conditions}
-    models = dict.fromkeys(row.model for row in results.conditions if row.video_stream != OWN)
+    replaced = [row for row in results.conditions if row.video_stream in (BLANK, SHUFFLED)]
+    tried = {(row.noise, row.snr_db) for row in replaced}
     hearing = [model for modality, model in systems_of(results) if modality == "audio"]
-    columns, tables = noises_of(results), []
-    for model, language in product(models, languages_of(results)):
+    columns, tables = [noise for noise in noises_of(results) if noise in tried], []
+    for model, language in product(dict.fromkeys(row.model for row in replaced), languages_of(results)):
         lines = [(f"audio+video, {stream} video", model, "audio+video", stream) for stream in VIDEO_STREAMS]
         lines += [("audio alone", model, "audio", OWN)]
         lines += [(f"audio alone ({other})", other, "audio", OWN) for other in hearing if other != model]
@@ -128,8 +134,19 @@ def contribution_tables(results: Results) -> list[ContributionTable]:
             (label, [cells.get((owner, language, Condition(modality, *noise, stream))) for noise in columns])
             for label, owner, modality, stream in lines
         ]
-        tables.append(ContributionTable(model, language, columns, [row for row in rows if any(row[1])]))
+        rows = [row for row in rows if any(row[1])]
+        sound = next((found for label, found in rows if label.startswith("audio alone")), [None] * len(columns))
+        removed = [
+            (label.removeprefix("audio+video, "), [_removed(a, b) for a, b in zip(found, sound, strict=True)])
+            for label, found in rows
+            if label.startswith("audio+video")
+        ]
+        tables.append(ContributionTable(model, language, columns, rows, removed))
     return tables
+
+
+def _removed(seen: ConditionResult | None, sound: ConditionResult | None) -> float | None:
+    return None if seen is None or sound is None or not sound.wer else 1 - seen.wer / sound.wer
 
 
 def paired_rows(results: Results) -> list[PairedRow]:
@@ -146,10 +163,7 @@ def paired_rows(results: Results) -> list[PairedRow]:
     def counts(system: System, noise: Noise) -> dict[str, ErrorCounts]:
         if (system, noise) not in counted:
             lines = by_cell.get((system, noise), {})
-            counted[system, noise] = {
-                name: count_normalized(line.reference, line.hypothesis, *_scoring(results, line))
-                for name, line in lines.items()
-            }
+            counted[system, noise] = {name: line_counts(line, *_scoring(results, line)) for name, line in lines.items()}
         return counted[system, noise]
 
     rows = []
@@ -157,9 +171,26 @@ def paired_rows(results: Results) -> list[PairedRow]:
         counts_a, counts_b = counts(a, _as_decoded(a, noise)), counts(b, _as_decoded(b, noise))
         names = [name for name in counts_a if name in counts_b]
         if names:
-            difference = paired_difference([counts_a[n] for n in names], [counts_b[n] for n in names], seed)
-            rows.append(PairedRow(noise, a, b, len(names), difference))
-    return rows
+            lines = by_cell[a, _as_decoded(a, noise)]
+            difference = paired_difference(
+                [counts_a[n] for n in names], [counts_b[n] for n in names], seed, [lines[n].speaker for n in names]
+            )
+            rows.append(PairedRow(noise, a, b, len(names), difference, difference.p_value))
+    corrected = holm([row.p_holm for row in rows])
+    return [replace(row, p_holm=p_value) for row, p_value in zip(rows, corrected, strict=True)]
+
+
+def line_counts(line: ScoredHypothesis, language: str, rule: str) -> ErrorCounts:
+    """Return words and errors of a line, as they were counted when it was written where it says so.
+
+    Args:
+        line: of ``hypotheses.jsonl``.
+        language: that its texts are in.
+        rule: of normalisation, the run's.
+    """
+    if line.n_words is not None:
+        return ErrorCounts(num_words=line.n_words, substitutions=line.errors)  # the kinds of error do not matter here
+    return count_normalized(line.reference, line.hypothesis, language, rule)
 
 
 def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[SampleTranscript]:
@@ -170,30 +201,56 @@ def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[S
         noise: the column that the transcripts are from.
         count: utterances.
     """
-    by_cell = _transcripts(results)
-    columns = [(system, by_cell.get((system, _as_decoded(system, noise)), {})) for system in systems_of(results)]
-    columns = [(system, lines) for system, lines in columns if lines]
+    columns = _columns(results, noise)
     names = sorted(set.intersection(*(set(lines) for _, lines in columns))) if columns else []
     chosen = [names[number * len(names) // count] for number in range(count)] if len(names) > count else names
-    samples = []
-    for name in chosen:
-        line = columns[0][1][name]
-        scoring = _scoring(results, line)
-        reference = normalize_for_scoring(line.reference, *scoring)
-        heard = [
-            (system, align_words(reference, normalize_for_scoring(lines[name].hypothesis, *scoring)))
-            for system, lines in columns
-        ]
-        samples.append(SampleTranscript(name, line.language, reference, heard))
-    return samples
+    return [_sample(results, columns, name) for name in chosen]
+
+
+def transcript_of(results: Results, noise: Noise, name: str) -> SampleTranscript | None:
+    """Return what every system made of one utterance in one noise; None where nobody has it."""
+    columns = [(system, lines) for system, lines in _columns(results, noise) if name in lines]
+    return _sample(results, columns, name) if columns else None
+
+
+def _columns(results: Results, noise: Noise) -> list[tuple[System, dict[str, ScoredHypothesis]]]:
+    """Transcripts by utterance of every system that has some in that noise."""
+    by_cell = _transcripts(results)
+    columns = [(system, by_cell.get((system, _as_decoded(system, noise)), {})) for system in systems_of(results)]
+    return [(system, lines) for system, lines in columns if lines]
+
+
+def _sample(
+    results: Results, columns: Sequence[tuple[System, dict[str, ScoredHypothesis]]], name: str
+) -> SampleTranscript:
+    line = columns[0][1][name]
+    scoring = _scoring(results, line)
+    reference = normalize_for_scoring(line.reference, *scoring)
+    heard = [
+        (system, align_words(reference, normalize_for_scoring(lines[name].hypothesis, *scoring)))
+        for system, lines in columns
+    ]
+    return SampleTranscript(name, line.language, reference, heard)
 
 
 def telling_noise(results: Results) -> Noise:
     """Return the column that says most in one line: the first noise's SNR nearest to 0 dB, or clean."""
-    noisy = [noise for noise in noises_of(results) if noise[1] is not None]
+    noisy = [noise for noise in noises_of(results) if noise[0] != CLEAN]
     if not noisy:
         return noises_of(results)[0]
     return min((noise for noise in noisy if noise[0] == noisy[0][0]), key=lambda noise: abs(noise[1] or 0.0))
+
+
+def headline_rows(results: Results) -> list[tuple[System, ConditionResult, ConditionResult | None]]:
+    """Return every system with its row in the telling column, and its clean row where that is another one."""
+    telling, language = telling_noise(results), languages_of(results)[0]
+    rows = {(row.modality, row.model, row.noise, row.snr_db): row for row in rows_of(results, language)}
+    clean = (CLEAN, None)
+    return [
+        (system, rows[*system, *telling], None if telling == clean else rows.get((*system, *clean)))
+        for system in systems_of(results)
+        if (*system, *telling) in rows
+    ]
 
 
 def headline(results: Results) -> str:
@@ -209,7 +266,8 @@ def headline(results: Results) -> str:
         for system in systems_of(results)
         if system in cells
     ]
-    where = "In clean speech" if noise[1] is None else f"In {noise[0]} at {noise[1]:g} dB"
+    where = f"In {noise[0]}" if noise[1] is None else f"In {noise[0]} at {noise[1]:g} dB"
+    where = "In clean speech" if noise[0] == CLEAN else where
     return f"{where}, {'BLEU' if translated else 'the word error rate'} is {', '.join(parts)}."
 
 

@@ -4,10 +4,13 @@ matplotlib without pyplot: no window, no global state. Colours are Okabe and Ito
 each modality keeps its colour in every plot, and lines are labelled where they end instead of in a legend.
 """
 
+import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -77,32 +80,38 @@ def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
 
 
 def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None:
+    """SNRs from left to right, then a noise that has none, then clean."""
     snrs_db = sorted({row.snr_db for row in rows if row.noise == noise and row.snr_db is not None})
     step = min((b - a for a, b in pairwise(snrs_db)), default=5.0)
     left, right = (snrs_db[0], snrs_db[-1]) if snrs_db else (0.0, 0.0)
-    clean_x = right + 1.25 * step if snrs_db else 0.0
+    has_clean = any(row.noise == CLEAN for row in rows)
+    has_noise = any(row.noise == noise for row in rows) and noise != CLEAN
+    clean_x = right + 1.25 * step if has_noise else 0.0
     labels = []
     all_series = series_of(rows, noise)
     for number, series in enumerate(all_series):
         apart = 0.07 * step * (number - (len(all_series) - 1) / 2)  # so that error bars do not hide each other
-        xs = [clean_x + apart if row.snr_db is None else row.snr_db for row in series.rows]
-        points = sorted(zip(xs, series.rows, strict=True), key=lambda point: point[0])
+        points = []
+        for row in series.rows:
+            alone = clean_x if row.noise == CLEAN else 0.0
+            points.append((alone + apart if row.snr_db is None else row.snr_db, row))
+        points.sort(key=lambda point: point[0])
         _draw_series(axis, series, points)
         labels.append((100 * points[-1][1].wer, series))
-    has_clean = any(row.noise == CLEAN for row in rows)
-    ticks = [(snr_db, f"{snr_db:g}") for snr_db in snrs_db] + [(clean_x, "clean")] * has_clean
+    ticks = [(snr_db, f"{snr_db:g}") for snr_db in snrs_db] or [(0.0, noise)] * has_noise
+    ticks += [(clean_x, "clean")] * has_clean
     axis.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
-    if snrs_db and has_clean:
+    if has_noise and has_clean:
         axis.axvline((right + clean_x) / 2, color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
     axis.set_xlim(left - 0.25 * step, (clean_x if has_clean else right) + 0.25 * step)
     axis.set_xlabel(f"{noise}: signal-to-noise ratio, dB" if snrs_db else "", color=INK)
-    _style(axis)
+    style_axis(axis)
     several = len({series.model for series in all_series}) > 1
-    _label_ends(axis, [(y, _label(series, several), COLOURS[series.modality]) for y, series in labels])
+    label_ends(axis, [(y, _label(series, several), COLOURS[series.modality]) for y, series in labels])
 
 
 def _draw_series(axis: Axes, series: Series, points: list[tuple[float, ConditionResult]]) -> None:
-    """Line and band over the noisy points; the clean point stands alone at the right, with an error bar."""
+    """Line and band over the SNRs; a point without an SNR stands alone, with an error bar."""
     colour, marker = COLOURS[series.modality], MARKERS[series.modality]
     noisy = [(x, row) for x, row in points if row.snr_db is not None]
     xs, ys = [x for x, _ in noisy], [100 * row.wer for _, row in noisy]
@@ -111,15 +120,22 @@ def _draw_series(axis: Axes, series: Series, points: list[tuple[float, Condition
     fill = colour if series.rank == 0 else "white"
     axis.fill_between(xs, lows, highs, color=colour, alpha=0.14, linewidth=0)
     axis.plot(xs, ys, marker=marker, markersize=6, markerfacecolor=fill, zorder=3, **look)
-    for clean_x, row in points:
+    joint = (xs[-1], ys[-1]) if noisy else None
+    for x, row in points:
         if row.snr_db is None:
-            spread = [[100 * (row.wer - row.wer_95[0])], [100 * (row.wer_95[1] - row.wer)]]
             y = 100 * row.wer
             axis.errorbar(
-                [clean_x], [y], yerr=spread, fmt=marker, markersize=6, color=colour, markerfacecolor=fill, capsize=3
+                [x], [y], yerr=spread_of([row]), fmt=marker, markersize=6, color=colour, markerfacecolor=fill, capsize=3
             )
-            if noisy:
-                axis.plot([xs[-1], clean_x], [ys[-1], y], color=colour, linewidth=1.0, alpha=0.35, zorder=2)
+            if joint is not None:
+                axis.plot([joint[0], x], [joint[1], y], color=colour, linewidth=1.0, alpha=0.35, zorder=2)
+            joint = x, y
+
+
+def spread_of(rows: Sequence[ConditionResult]) -> list[list[float]]:
+    """Return how far the intervals reach below and above the rates, in points, as ``errorbar`` wants it."""
+    below = [max(0.0, 100 * (row.wer - row.wer_95[0])) for row in rows]
+    return [below, [max(0.0, 100 * (row.wer_95[1] - row.wer)) for row in rows]]
 
 
 def _label(series: Series, several_models: bool) -> str:
@@ -156,13 +172,14 @@ def curves_figure(
     axis.margins(x=0.01)
     axis.set_xlabel(x_label, color=INK)
     axis.set_ylabel(y_label, color=INK)
-    _style(axis)
-    _label_ends(axis, labels)
+    style_axis(axis)
+    label_ends(axis, labels)
     return figure
 
 
-def _style(axis: Axes) -> None:
-    axis.grid(axis="y", color=FAINT, linewidth=0.8)
+def style_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """Leave the axis a bottom line and faint grid lines across the values."""
+    axis.grid(axis=grid, color=FAINT, linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
@@ -170,7 +187,7 @@ def _style(axis: Axes) -> None:
     axis.tick_params(colors=INK, length=0, labelsize=9.5)
 
 
-def _label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+def label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     """Write each name to the right of the plot near its line's end, moved apart where they would overlap.
 
     Args:
@@ -215,13 +232,20 @@ def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -
     return [first(group) + gap * place for group in groups for place in range(len(group))]
 
 
-def to_svg(figure: Figure) -> str:
-    """Return the figure as an ``<svg>`` element to put into HTML; the same figure gives the same text."""
+def to_svg(figure: Figure, name: str = "figure", label: str = "") -> str:
+    """Return the figure as an ``<svg>`` element to put into HTML; the same figure gives the same text.
+
+    Args:
+        figure: to draw.
+        name: stands before every id inside, which no other figure of the page may share.
+        label: what a screen reader says.
+    """
     with matplotlib.rc_context({"svg.hashsalt": "avspeech", "svg.fonttype": "path"}):
         stream = io.StringIO()
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     text = stream.getvalue()
-    return text[text.index("<svg") :]
+    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)
 
 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:

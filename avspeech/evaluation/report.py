@@ -3,11 +3,14 @@
     python -m avspeech.evaluation.report runs/av/test runs/audio/test --out runs/report --pick '{audio: audio_only}'
 
 Reads   results.json, hypotheses.jsonl and failures.jsonl of each folder, as ``avspeech.evaluate`` writes them.
-Writes  the same three files with the rows of all, report.html (one file, everything inside), report.md and images/.
+Writes  the same three files with the rows of all, report.html (one file, everything inside), report.md, images/ and
+        the exhibits/ of all (see ``avspeech.evaluation.exhibits``), as many as fit.
 Nothing is decoded; run it again whenever the look or the choice of models is to change.
 """
 
 import base64
+import html
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +21,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from avspeech.evaluation import comparison
+from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
+from avspeech.evaluation.comparison import transcript_of
 from avspeech.evaluation.conditions import CLEAN, noise_label
+from avspeech.evaluation.exhibits import FOLDER, Exhibit, merge_exhibits
+from avspeech.evaluation.faults import fault_panels
+from avspeech.evaluation.heat_map import column_label, group_label, heat_maps, legend, scale_top
 from avspeech.evaluation.plots import COLOURS, curves_figure, to_png, to_svg, wer_figure
+from avspeech.evaluation.provenance import describe_intervals, describe_run, warnings_of
 from avspeech.evaluation.results import ALL_LANGUAGES, Results, merge_results, read_results, write_results, write_text
 
-_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_IMAGES = (".png", ".jpg", ".jpeg")
+_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp3": "audio/mpeg", ".mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
@@ -82,20 +92,28 @@ def write_report(
     write_results(out_dir, results)
     images = out_dir / "images"
     images.mkdir(parents=True, exist_ok=True)
-    plots = [_keep_figure(images, name, figure, caption) for name, figure, caption in _wer_figures(results)]
+    plots = {kind: [_keep_figure(images, *one) for one in figures] for kind, figures in _figures(results).items()}
     sections = [_section(images, number, section) for number, section in enumerate(extra_sections)]
+    telling, top = comparison.telling_noise(results), scale_top(results)
     facts = {
         "title": title,
         "headline": comparison.headline(results),
+        "tiles": comparison.headline_rows(results),
         "plots": plots,
+        "maps": heat_maps(results),
+        "legend": legend(top),
         "tables": comparison.grid_tables(results),
         "contributions": comparison.contribution_tables(results),
         "rule": results.runs[0]["normalization"],
         "bleu_signature": next((run["bleu_signature"] for run in results.runs if "bleu_signature" in run), None),
         "paired": comparison.paired_rows(results),
-        "telling": comparison.telling_noise(results),
-        "samples": comparison.sample_transcripts(results, comparison.telling_noise(results)),
+        "telling": telling,
+        "samples": comparison.sample_transcripts(results, telling),
+        "exhibits": [_exhibit(out_dir, results, one) for one in merge_exhibits(folders, out_dir, results)],
         "results": results,
+        "measured": [describe_run(run) for run in results.runs],
+        "intervals": describe_intervals(results),
+        "warnings": warnings_of(results),
         "before": [section for section in sections if section["first"]],
         "after": [section for section in sections if not section["first"]],
         "colours": COLOURS,
@@ -117,42 +135,88 @@ def _environment(results: Results, name: str) -> Environment:
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
     environment.filters["score"] = lambda score: f"{score:.1f}"
     environment.filters["points"] = lambda fraction: f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
+    environment.filters["column"] = column_label
+    environment.filters["group"] = group_label
     environment.filters["noise"] = lambda noise: noise_label(*noise)
+    environment.filters["p_value"] = lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}"
+    environment.filters["share"] = lambda share: f"{100 * share:.0f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["system"] = lambda system: comparison.system_label(system, results)
     environment.filters["paragraphs"] = lambda text: [part for part in text.split("\n\n") if part.strip()]
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     return environment
 
 
-def _wer_figures(results: Results) -> list[tuple[str, Figure, str]]:
-    """Name, figure and caption of each plot: one a noise, and with several languages one more, a panel each."""
+def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
+    """Name, figure and caption of each plot, by the section that it stands in."""
     languages = comparison.languages_of(results)
-    noises = list(dict.fromkeys(row.noise for row in results.conditions if row.noise != CLEAN)) or [CLEAN]
-    bars = "Bands and bars: 95 % bootstrap intervals over utterances."
-    figures = []
-    for noise in noises:
-        what = "without noise" if noise == CLEAN else f"over the level of {noise}"
+    bars = "Bands and bars: 95 % intervals."
+    found: dict[str, list[tuple[str, Figure, str]]] = {"wer": [], "by_language": [], "languages": [], "faults": []}
+    for noise in list(dict.fromkeys(row.noise for row in results.conditions if row.noise != CLEAN)) or [CLEAN]:
+        what = _over(results, noise)
         rows = comparison.rows_of(results, languages[0])
-        figures.append((f"wer_{noise}", wer_figure({"": rows}, noise), f"Word error rate {what}. {bars}"))
-        if languages[0] == ALL_LANGUAGES:
-            panels = {language: comparison.rows_of(results, language) for language in languages[1:]}
-            figures.append(
-                (f"wer_{noise}_by_language", wer_figure(panels, noise), f"The same for each language. {bars}")
-            )
-    return figures
+        found["wer"].append((f"wer_{noise}", wer_figure({"": rows}, noise), f"Word error rate {what}. {bars}"))
+    if languages[0] == ALL_LANGUAGES:
+        telling = comparison.telling_noise(results)
+        panels = {language: comparison.rows_of(results, language) for language in languages[1:]}
+        name = f"wer_{telling[0]}_by_language"
+        caption = f"Word error rate {_over(results, telling[0])}, by language. {bars}"
+        found["by_language"].append((name, wer_figure(panels, telling[0]), caption))
+        own = [row for rows in panels.values() for row in rows]
+        noises = [noise for noise in comparison.noises_of(results) if noise in ((CLEAN, None), telling)]
+        several = len({row.model for row in results.conditions}) > 1
+        figure = language_figure([(n, [row for row in own if (row.noise, row.snr_db) == n]) for n in noises], several)
+        found["languages"].append(("languages", figure, f"Word error rate of each language. {bars}"))
+    panels_of = fault_panels(results)
+    for model in dict.fromkeys(panel.model for panel in panels_of):
+        mine = [panel for panel in panels_of if panel.model == model]
+        caption = f"Word error rate of {model} by what is wrong with the picture; of faults with a curve the severest."
+        found["faults"].append((f"faults_{_plain(model)}", fault_figure(mine), f"{caption} {bars}"))
+        curves = fault_curves(mine)
+        if curves is not None:
+            caption = f"Word error rate of {model} over how bad a fault is. Dashed: audio alone. {bars}"
+            found["faults"].append((f"fault_curves_{_plain(model)}", curves, caption))
+    return found
+
+
+def _over(results: Results, noise: str) -> str:
+    """Return what a plot of one noise shows: its levels, the noise alone, or clean speech."""
+    has_snr = any(row.noise == noise and row.snr_db is not None for row in results.conditions)
+    return f"over the level of {noise}" if has_snr else "without noise" if noise == CLEAN else f"in {noise}"
+
+
+def _plain(name: str) -> str:
+    """Return a name for files and ids."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+
+
+def _exhibit(out_dir: Path, results: Results, exhibit: Exhibit) -> dict[str, Any]:
+    """What the templates need of an exhibit: its facts, its files inside the page, and what everybody understood."""
+    files = {kind: getattr(exhibit, kind) for kind in ("clean", "heard", "seen")}
+    inside = {kind: name and _data_uri(out_dir / FOLDER / name) for kind, name in files.items()}
+    noise = (exhibit.noise, exhibit.snr_db)
+    return {
+        "facts": exhibit,
+        "noise": noise,
+        "inside": inside,
+        "links": {kind: f"{FOLDER}/{name}" for kind, name in files.items() if name},
+        "words": transcript_of(results, noise, exhibit.id),
+    }
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:{_MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _section(images: Path, number: int, section: ReportSection) -> dict[str, Any]:
     pictures = []
     for place, (path, caption) in enumerate(section.images):
-        mime = _MIME.get(Path(path).suffix.lower())
-        if mime is None or not Path(path).is_file():
+        if Path(path).suffix.lower() not in _IMAGES or not Path(path).is_file():
             raise ValueError(f"section {section.title!r}: image {path} must be a PNG or JPEG file that exists")
         kept = images / f"section{number}_{place}{Path(path).suffix.lower()}"
         if kept.resolve() != Path(path).resolve():
             shutil.copyfile(path, kept)
-        data = base64.b64encode(kept.read_bytes()).decode()
-        pictures.append(Picture(f'<img alt="" src="data:{mime};base64,{data}">', f"images/{kept.name}", caption))
+        alt = html.escape(caption or section.title)
+        pictures.append(Picture(f'<img alt="{alt}" src="{_data_uri(kept)}">', f"images/{kept.name}", caption))
     if section.curves:
         figure = curves_figure(section.curves, section.x_label, section.y_label, section.levels)
         pictures.append(_keep_figure(images, f"section{number}_curves", figure, ""))
@@ -167,7 +231,8 @@ def _section(images: Path, number: int, section: ReportSection) -> dict[str, Any
 
 def _keep_figure(images: Path, name: str, figure: Figure, caption: str) -> Picture:
     unfinished = images / f"{name}.part.png"
-    svg = to_svg(figure)
+    svg = to_svg(figure, name, caption)
+    figure.set_layout_engine("none")  # it is laid out now, which takes a third of the time of drawing
     unfinished.write_bytes(to_png(figure))
     unfinished.rename(images / f"{name}.png")
     return Picture(svg, f"images/{name}.png", caption)

@@ -26,7 +26,7 @@ class FakeTranscriber:
         share = {"audio": 0.1, "video": 0.4, "audio+video": 0.1}[condition.modality]
         if condition.snr_db is not None:
             share += (0.03 if condition.keeps_video else 0.06) * (12 - condition.snr_db)
-        share += {"own": 0.0, "blank": 0.2, "shuffled": 0.3}[condition.video_stream]
+        share += {"own": 0.0, "blank": 0.2, "shuffled": 0.3}.get(condition.video_stream, 0.1)
         return [self._hear(one, condition, share) for one in utterances]
 
     def _hear(self, utterance: Utterance, condition: Condition, share: float) -> str | Unreadable:

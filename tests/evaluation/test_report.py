@@ -14,7 +14,9 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 from avspeech.evaluation.comparison import (
     contribution_tables,
     headline,
+    noises_of,
     paired_rows,
+    rows_of,
     sample_transcripts,
     telling_noise,
 )
@@ -49,7 +51,7 @@ def test_report_shows_every_condition_in_one_file(tmp_path, folders):
             assert row.condition.label in text
             assert f"{100 * row.wer:.1f}" in text
             assert f"{100 * row.wer_95[0]:.1f} to {100 * row.wer_95[1]:.1f}" in text
-    assert html.count("<svg") == 2  # all languages, and one with a panel each
+    assert html.count("<svg") == 3  # all languages, one with a panel each, and bars by language
     assert balanced(html)
     assert not re.search(r'(src|href)="(?!data:|#)', html), "the page must need nothing but itself"
     assert "MediaError: x.wav: is &lt;b&gt;empty" in html
@@ -102,7 +104,7 @@ def test_extra_sections_are_shown(tmp_path, folders):
     assert "All &lt;grey&gt;." in html
     assert "data:image/png;base64," in html
     assert "<p id='own'>own</p>" in html
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
     assert balanced(html)
     assert "![Eight](images/section0_0.png)" in markdown
     assert "![Pre-training](images/section1_curves.png)" in markdown
@@ -132,11 +134,12 @@ def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, ut
         write_results(folder, results)
         pages[len(streams)] = write_report(folder, folder).read_text(), (folder / "report.md").read_text()
     assert balanced(pages[3][0])
-    section = re.compile(r"(<section>\s*<h2>|## )Modality contribution.*?(?=<section>|## What lips)", re.DOTALL)
-    for plain, with_others in zip(pages[1], pages[3], strict=True):
-        assert not section.search(plain)
-        before, after = (text.split("How it was measured")[0].split() for text in (plain, section.sub("", with_others)))
-        assert before == after
+    sections = [[parts(text) for text in pages[number]] for number in (1, 3)]
+    for plain, with_others in zip(*sections, strict=True):
+        assert set(with_others) - set(plain) == {"Modality contribution"}
+        same = set(plain) - {"The whole grid", "How it was measured", ""}  # the head has a link more
+        assert len(same) >= 4
+        assert all(plain[title] == with_others[title] for title in same)
     tables = contribution_tables(results)
     assert [(table.model, table.language) for table in tables] == [("av", "all"), ("av", "en"), ("av", "es")]
     labels = ["audio+video, own video", "audio+video, blank video", "audio+video, shuffled video", "audio alone"]
@@ -147,7 +150,9 @@ def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, ut
             assert {(cell.language, cell.modality) for cell in cells} == {
                 (table.language, label.split(", ")[0].split()[0])
             }
-    own, blank, shuffled, _ = (cells[-1].wer for _, cells in tables[0].rows)
+    own, blank, shuffled, sound = (cells[-1].wer for _, cells in tables[0].rows)
+    assert [label for label, _ in tables[0].removed] == ["own video", "blank video", "shuffled video"]
+    assert [shares[-1] for _, shares in tables[0].removed] == [1 - wer / sound for wer in (own, blank, shuffled)]
     assert own < blank < shuffled
     for cell in tables[0].rows[1][1]:
         assert f"{100 * cell.wer:.1f} ({100 * cell.wer_95[0]:.1f} to" in pages[3][1]
@@ -250,6 +255,25 @@ def test_plots_are_drawn(folders):
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_noise_without_an_snr_is_not_clean(tmp_path, folders):
+    results = read_results(folders[0])
+    rooms = [
+        replace(row, noise="hall", snr_db=None, video_stream="own") for row in results.conditions if row.snr_db == 10
+    ]
+    lines = [replace(line, noise="hall", snr_db=None) for line in results.hypotheses if line.snr_db == 10]
+    both = replace(results, conditions=[*rooms, *results.conditions], hypotheses=[*lines, *results.hypotheses])
+    assert noises_of(both) == [("none", None), ("hall", None), ("babble", 10.0), ("babble", 0.0), ("babble", -5.0)]
+    assert telling_noise(both) == ("hall", None)
+    assert headline(both).startswith("In hall, the word error rate is ")
+    (axis,) = wer_figure({"": rows_of(both, "all")}, "hall").axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["hall", "clean"]
+    assert axis.get_xticks()[0] < axis.get_xticks()[1]
+    write_results(tmp_path, both)
+    assert write_report(tmp_path, tmp_path).read_text().count("<svg") == 4  # a plot more
+    assert "Word error rate over the level of" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_rate_far_above_one_leaves_the_plot_and_not_the_page(folders):
     rows = [replace(row, wer=6.0, wer_95=(5.5, 6.5)) for row in read_results(folders[0]).conditions]
     figure = wer_figure({"": rows}, "babble")
@@ -278,6 +302,15 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([*args, "{audio: nobody}"])
     assert capsys.readouterr().err.startswith("pick: model 'nobody' has no 'audio' rows")
+
+
+def parts(text: str) -> dict[str, str]:
+    """Sections by their titles, what stands before the first by ""."""
+    titles = re.split(r"<h2>(.*?)</h2>|^## (.*)$", text, flags=re.MULTILINE)
+    found = {"": titles[0]}
+    for place in range(1, len(titles), 3):
+        found[titles[place] or titles[place + 1]] = re.sub(r"</section>.*", "", titles[place + 2], flags=re.DOTALL)
+    return found
 
 
 class _Tags(HTMLParser):

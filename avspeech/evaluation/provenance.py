@@ -1,0 +1,130 @@
+"""How results were measured, in words: what made them, what their intervals mean, and what to be wary of."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avspeech.evaluation.bootstrap import MANY_UNITS
+from avspeech.evaluation.results import Results
+
+SHORT = 12
+"""Digits of a hash that are shown; the rest is where the pointer rests."""
+METHODS = {
+    "bootstrap-t": "studentised bootstrap",
+    "jackknife-t": "studentised bootstrap, not narrower than the jackknife with Student's t",
+    "too-few-units": "from two or three of them, which hardly show a spread",
+    "few-errors": "where errors are few, not narrower than the exact Poisson interval",
+    "no-spread": "where all have the same rate, as wide as for no error",
+    "one-unit": "from one alone, the exact Poisson interval",
+    "percentile": "percentile bootstrap",
+}
+"""Methods of ``avspeech.evaluation.bootstrap`` in words."""
+_FILES = (
+    ("model", "model_file", "model_sha256"),
+    ("manifest", "manifest", "manifest_sha256"),
+    ("test set", None, "test_set_sha256"),
+    ("noise plan", None, "noise_plan_sha256"),
+)
+_SETTINGS = {
+    "n_utterances_given": "{} utterances",
+    "seed": "seed {}",
+    "noise_rule": "noise mixed by the rule {}",
+    "normalization": "words compared after the rule {}",
+    "method": "decoded by {}",
+    "beam_size": "beam of {}",
+    "task": "task {}",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something about a run."""
+
+    name: str
+    value: str
+    hash: str | None = None
+    """SHA-256 in full."""
+
+    @property
+    def short_hash(self) -> str:
+        return (self.hash or "")[:SHORT]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run: what most readers ask for, and all that was recorded."""
+
+    model: str
+    facts: tuple[Fact, ...]
+    command: str | None
+    everything: tuple[Fact, ...]
+
+
+def describe_run(run: Mapping[str, Any]) -> Measured:
+    """Return what made the rows of a model, from its entry in ``runs``; what an entry lacks is left out."""
+    facts = []
+    for name, file_key, hash_key in _FILES:
+        if run.get(hash_key) or (file_key and run.get(file_key)):
+            facts.append(Fact(name, str(run.get(file_key) or "") if file_key else "", run.get(hash_key)))
+    settings = [words.format(run[key]) for key, words in _SETTINGS.items() if run.get(key) is not None]
+    facts.append(Fact("settings", ", ".join(settings)))
+    if versions := run.get("versions"):
+        facts.append(Fact("environment", ", ".join(f"{name} {value}" for name, value in versions.items())))
+    if seconds := run.get("decoding_seconds"):
+        facts.append(Fact("time to decode", f"{sum(seconds.values()):.0f} s, {len(seconds)} conditions"))
+    return Measured(run["model"], tuple(facts), run.get("command"), tuple(_flat("", run)))
+
+
+def _flat(prefix: str, value: Any) -> list[Fact]:
+    """Return every leaf with the path to it; a hash is one in its own place."""
+    if isinstance(value, Mapping):
+        return [fact for key, inner in value.items() for fact in _flat(f"{prefix}.{key}" if prefix else key, inner)]
+    is_hash = prefix.endswith("sha256") and isinstance(value, str)
+    return [Fact(prefix, "" if is_hash else str(value), value if is_hash else None)]
+
+
+def describe_intervals(results: Results) -> str:
+    """Return one sentence: what the 95 % intervals were drawn over, and how."""
+    units: dict[str, list[int]] = {}
+    for row in results.conditions:
+        units.setdefault(row.wer_95_unit, []).append(row.wer_95_units)
+    over = " or ".join(f"{_span(counts)} {unit}{'s' * (max(counts) > 1)}" for unit, counts in units.items())
+    methods = Counter(row.wer_95_method for row in results.conditions)
+    how = "; ".join(METHODS.get(method, method) for method, _ in methods.most_common())
+    return f"95 % intervals are over {over}: {how}."
+
+
+def _span(counts: list[int]) -> str:
+    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+
+
+def warnings_of(results: Results) -> list[str]:
+    """Return what a reader should be wary of, a sentence each."""
+    found = []
+    speakers = [row.wer_95_units for row in results.conditions if row.wer_95_unit == "speaker"]
+    if speakers and min(speakers) < MANY_UNITS:
+        found.append(
+            f"Few speakers: intervals rest on {_span(speakers)}. Below {MANY_UNITS} an interval is itself uncertain; "
+            "read it as a hint."
+        )
+    by_utterance = [row.wer_95_unit == "utterance" for row in results.conditions]
+    if any(by_utterance):
+        found.append(
+            f"{'Intervals' if all(by_utterance) else 'Some intervals'} are over utterances, because fewer than two "
+            "speakers are known: they say how figures would move with other sentences, not with other speakers."
+        )
+    shared = sorted(
+        {
+            name
+            for run in results.runs
+            for name, noise in run.get("noises", {}).items()
+            if name in run.get("shares_test_speakers", ()) or noise.get("shares_test_speakers")
+        }
+    )
+    if shared:
+        found.append(
+            f"Speakers of the test set may be heard in {', '.join(shared)}: figures are harder to compare with those "
+            "of noise made from strangers."
+        )
+    return found

@@ -1,0 +1,96 @@
+"""The map of the grid: every row has its cell, its colour, and nothing stands where nothing was evaluated."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from fake_transcriber import IDENTITY, FakeTranscriber
+
+from avspeech.evaluation.conditions import EvaluationConfig, NoiseSpec
+from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.heat_map import TOPS, colour, heat_maps, legend, scale_top
+from avspeech.evaluation.report import write_report
+from avspeech.evaluation.results import Results, write_results
+
+
+@pytest.fixture
+def results(tmp_path, utterances) -> Results:
+    config = EvaluationConfig(
+        noises={"babble": NoiseSpec("babble"), "white": NoiseSpec("white")},
+        snrs_db=(5.0, -5.0),
+        video_streams=("own", "blank", "blur-3", "offset+80"),
+        video_streams_at=("clean", "babble -5"),
+    )
+    return evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
+
+
+def test_every_row_of_the_results_is_one_cell(results):
+    maps = heat_maps(results)
+    assert [(one.model, one.language) for one in maps] == [("av", "all"), ("av", "en"), ("av", "es")]
+    cells = [cell.row for one in maps for line in one.rows for cell in line.cells if cell is not None]
+    assert sorted(row.key for row in cells) == sorted(row.key for row in results.conditions)
+    for one in maps:
+        assert one.groups == (("none", 1), ("babble", 2), ("white", 2))
+        for line in one.rows:
+            for cell, noise in zip(line.cells, one.columns, strict=True):
+                assert cell is None or (cell.row.noise, cell.row.snr_db) == noise
+
+
+def test_lines_stand_by_modality_and_own_video_first(results):
+    first = heat_maps(results)[0]
+    assert [line.label for line in first.rows] == [
+        "audio", "video", "video, blur 3",
+        "audio+video", "audio+video, blank video", "audio+video, blur 3", "audio+video, offset +80 ms",
+    ]  # fmt: skip
+    spoilt = first.rows[-1]
+    assert [cell is not None for cell in spoilt.cells] == [True, False, True, False, False]
+
+
+def test_colours_darken_evenly_and_can_be_read():
+    def lightness(hex_colour: str) -> float:  # CIE L*
+        parts = [int(hex_colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+    def luminance(hex_colour: str) -> float:
+        value = (lightness(hex_colour) + 16) / 116
+        return value**3
+
+    steps = [lightness(colour(step / 20)[0]) for step in range(21)]
+    falls = [a - b for a, b in pairwise(steps)]
+    assert min(falls) > 0
+    assert max(falls) < 2.5 * min(falls)
+    for step in range(101):
+        background, ink = colour(step / 100)
+        darker, lighter = sorted((luminance(background), 1.0 if ink == "#ffffff" else 0.0))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (step, background, ink)  # WCAG 2, AA
+    assert colour(-1) == colour(0)
+    assert colour(7) == colour(1)
+
+
+def test_one_scale_reaches_over_all_rows(results):
+    highest = max(row.wer for row in results.conditions)
+    assert highest <= scale_top(results) in TOPS
+    worse = replace(results, conditions=[replace(row, wer=3.0) for row in results.conditions])
+    assert scale_top(worse) == 1.0
+    assert legend(1.0)[1] == ["0", "25", "50", "75", "100+"]
+    assert legend(0.2)[1] == ["0", "5", "10", "15", "20"]
+    assert legend(0.2)[0][0] == colour(0)[0]
+
+
+def test_the_map_is_a_table_of_the_page(tmp_path, results):
+    write_results(tmp_path, results)
+    html = write_report(tmp_path, tmp_path).read_text()
+    tables = re.findall(r'<table class="heat">.*?</table>', html, flags=re.DOTALL)
+    assert len(tables) == 3
+    for table, one in zip(tables, heat_maps(results), strict=True):
+        shown = re.findall(r'<td style="background:(#\w{6});color:(#\w{6})" title="([^"]*)">([\d.]+)</td>', table)
+        cells = [cell for line in one.rows for cell in line.cells if cell is not None]
+        assert [(*found[:2], found[3]) for found in shown] == [
+            (cell.background, cell.ink, f"{100 * cell.row.wer:.1f}") for cell in cells
+        ]
+        assert [found[2] for found in shown] == [cell.title for cell in cells]
+        assert table.count('class="absent"') == sum(cell is None for line in one.rows for cell in line.cells)
+        assert table.count('<th scope="row"') == len(one.rows)

@@ -1,0 +1,57 @@
+"""How results were measured: hashes, what intervals rest on, and warnings."""
+
+from dataclasses import replace
+
+import pytest
+from fake_transcriber import IDENTITY, FakeTranscriber
+
+from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.provenance import describe_intervals, describe_run, warnings_of
+from avspeech.evaluation.report import write_report
+from avspeech.evaluation.results import Results, write_results
+
+PLAN = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def results(tmp_path, utterances, config) -> Results:
+    identity = IDENTITY | {"noise_plan_sha256": PLAN, "command": "python -m x --out '<y>'", "versions": {"torch": "2"}}
+    return evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", identity)
+
+
+def test_hashes_are_short_with_the_whole_behind_them(tmp_path, results):
+    write_results(tmp_path, results)
+    html = write_report(tmp_path, tmp_path).read_text()
+    assert f'<code title="{PLAN}">{PLAN[:12]}</code>' in html
+    assert "python -m x --out &#39;&lt;y&gt;&#39;" in html
+    assert PLAN in (tmp_path / "report.md").read_text()
+
+
+def test_everything_recorded_is_shown(results):
+    (run,) = results.runs
+    shown = {fact.name: fact.hash or fact.value for fact in describe_run(run).everything}
+    assert shown["noise_plan_sha256"] == PLAN
+    assert shown["noises.babble.manifest_sha256"] == "b" * 64
+    assert shown["seed"] == "0"
+    assert {name.split(".")[0] for name in shown} == set(run)
+
+
+def test_intervals_say_what_they_rest_on(results):
+    assert describe_intervals(results).startswith("95 % intervals are over 5 to 10 speakers: ")
+    over = replace(results, conditions=[replace(results.conditions[0], wer_95_method="one-unit", wer_95_units=1)])
+    assert describe_intervals(over) == "95 % intervals are over 1 speaker: from one alone, the exact Poisson interval."
+
+
+def test_warnings_name_what_makes_figures_doubtful(results):
+    assert [text.split(":")[0] for text in warnings_of(results)] == ["Few speakers"]
+    many = replace(results, conditions=[replace(row, wer_95_units=20) for row in results.conditions])
+    assert warnings_of(many) == []
+    nobody = [replace(row, wer_95_unit="utterance", wer_95_units=40) for row in results.conditions]
+    assert warnings_of(replace(results, conditions=nobody))[0].startswith("Intervals are over utterances")
+    mixed = replace(many, conditions=[*many.conditions, nobody[0]])
+    assert warnings_of(mixed)[0].startswith("Some intervals are over utterances")
+    (run,) = results.runs
+    shared = replace(many, runs=[{**run, "shares_test_speakers": ["babble"]}])
+    assert warnings_of(shared)[0].startswith("Speakers of the test set may be heard in babble:")
+    noises = {"babble": {**run["noises"]["babble"], "shares_test_speakers": True}}
+    assert warnings_of(replace(many, runs=[{**run, "noises": noises}])) == warnings_of(shared)
