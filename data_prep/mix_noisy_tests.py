@@ -31,7 +31,7 @@ from avspeech.data.manifest import Utterance, read_manifest, write_manifest
 from avspeech.degrade.mixing_rules import mix_sha256
 from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
-from avspeech.evaluation.conditions import read_conditions
+from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.noise_plans import make_plan, roots_of
 from avspeech.media.audio import read_audio, write_wav

@@ -66,7 +66,10 @@ def test_from_faces_to_a_report(tmp_path):
     report = tmp_path / "report"
     voices = f"{{babble: {tmp_path}/corpus/babble_test.jsonl}}"
     fine, grid = tmp_path / "fine/model.safetensors", "configs/evaluate/noise_grid.yaml"
-    command("-m", "avspeech.evaluate", fine, tmp_path / "train.jsonl", grid, report, "--noise_manifests", voices)
+    command(
+        *("-m", "avspeech.evaluate", "--model", fine, "--manifest", tmp_path / "train.jsonl", "--conditions", grid),
+        *("--out_dir", report, "--noise_manifests", voices),
+    )
     rows = json.loads((report / "results.json").read_text())["conditions"]
     wer = {(row["modality"], row["snr_db"]): row["wer"] for row in rows}
     assert len(wer) == 15

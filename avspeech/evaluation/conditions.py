@@ -1,22 +1,22 @@
-"""The grid that a model is evaluated on: modality x noise x SNR, read from a conditions YAML.
+"""The grid that a model is evaluated on: modality x noise x SNR x what is seen.
 
 Noise is acoustic, so it cannot touch a model that only sees lips: ``video`` is decoded once, clean, and its rows
-in noise repeat that result (``decoded_as``). ``audio+video`` may also be decoded with the video taken away in two
-ways (``video_streams``), because a model with gates can lean on the audio alone and nothing else shows it.
-An error names the key as it is written in the YAML.
+in noise repeat that result (``decoded_as``); a model whose video is missing (``no_face``) is one that only hears.
+``audio+video`` and ``video`` may also see a picture with a fault (``video_streams``; ``avspeech.degrade.visual``), and
+``audio+video`` no picture or another utterance's, because a model with gates can lean on the audio alone and nothing
+else shows it. An error names the key as it is written in a conditions YAML (``conditions_file``).
 """
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, get_args
 
-import yaml
-
-from avspeech.degrade.noise import KINDS
+from avspeech.degrade.mixing_rules import LEVELS, RULES
+from avspeech.degrade.noise_spec import NoiseSpec
+from avspeech.degrade.visual import Fault, parse_fault
 from avspeech.text.whisper_tokens import Task
 
 MODALITIES = ("audio", "video", "audio+video")
@@ -29,31 +29,38 @@ METRICS: tuple[str, ...] = get_args(Metric)
 LANGUAGES = ("given", "detected")
 SUPPRESSIONS = ("default", "none")
 OWN, BLANK, SHUFFLED = VIDEO_STREAMS = ("own", "blank", "shuffled")
+WRONG_SPEAKER, NO_FACE = "wrong_speaker", "no_face"
+NEEDS_SOUND = ("offset", WRONG_SPEAKER, NO_FACE)
+"""Kinds of fault that say nothing of a model that only sees: there is no sound to be out of step with."""
 CLEAN = "none"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One cell of the grid: which streams the model gets, and what is mixed into the audio."""
+    """One cell of the grid: which streams the model gets, what is mixed into the audio, what it sees."""
 
     modality: str
     """``audio``, ``video`` or ``audio+video``."""
     noise: str = CLEAN
     """Name of the noise in ``noises``; ``none`` is clean."""
     snr_db: float | None = None
-    """Signal-to-noise ratio over the whole clip; None when clean."""
+    """Signal-to-noise ratio; None when clean, and for a noise that has none, such as reverberation."""
     video_stream: str = OWN
-    """What ``audio+video`` sees: its ``own`` clip, ``blank`` (mean grey) or ``shuffled`` (another utterance's clip)."""
+    """What is seen: the ``own`` clip, ``blank`` (mean grey), ``shuffled`` (another utterance's clip), or the own clip
+    with a fault, such as ``blur-3`` (``avspeech.degrade.visual``)."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality {self.modality!r} must be one of {', '.join(MODALITIES)}")
-        if (self.noise == CLEAN) != (self.snr_db is None):
-            raise ValueError(f"noise {self.noise!r} does not go with snr_db={self.snr_db}: only {CLEAN!r} has no SNR")
-        if self.video_stream not in VIDEO_STREAMS:
-            raise ValueError(f"video stream {self.video_stream!r} must be one of {', '.join(VIDEO_STREAMS)}")
-        if self.video_stream != OWN and self.modality != "audio+video":
-            raise ValueError(f"video stream {self.video_stream!r} does not go with {self.modality!r}: audio+video only")
+        if self.noise == CLEAN and self.snr_db is not None:
+            raise ValueError(f"noise {self.noise!r} does not go with snr_db={self.snr_db}: clean speech has no SNR")
+        if not goes_with(self.video_stream, self.modality):
+            raise ValueError(f"video stream {self.video_stream!r} says nothing of modality {self.modality!r}")
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the speech is heard as it was recorded."""
+        return self.noise == CLEAN
 
     @property
     def keeps_audio(self) -> bool:
@@ -64,41 +71,48 @@ class Condition:
         return "video" in self.modality
 
     @property
+    def fault(self) -> Fault | None:
+        """What is wrong with the picture; None for ``own``, ``blank`` and ``shuffled``."""
+        return None if self.video_stream in VIDEO_STREAMS else parse_fault(self.video_stream)
+
+    @property
     def label(self) -> str:
-        """For people and file names: ``audio+video, babble -5 dB``, and ``, blank video`` where it is not its own."""
-        seen = "" if self.video_stream == OWN else f", {self.video_stream} video"
-        return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{seen}"
+        """For people and file names: ``audio+video, babble -5 dB``, and ``, blur-3`` where it does not see its own."""
+        return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{_seen(self.video_stream)}"
 
     @property
     def decoded_as(self) -> "Condition":
-        """The condition whose transcripts are the same: clean for ``video``, itself for the others."""
-        return self if self.keeps_audio else Condition(self.modality)
+        """The condition whose transcripts are the same: clean for ``video``, ``audio`` for a missing video."""
+        if not self.keeps_audio:
+            return Condition(self.modality, video_stream=self.video_stream)
+        if self.video_stream == NO_FACE:
+            return Condition("audio", self.noise, self.snr_db)
+        return self
+
+
+def goes_with(video_stream: str, modality: str) -> bool:
+    """Return whether it makes sense to evaluate ``modality`` with what ``video_stream`` shows.
+
+    Raises:
+        ValueError: there is no such stream.
+    """
+    if video_stream in VIDEO_STREAMS:
+        return video_stream == OWN or modality == "audio+video"
+    fault = parse_fault(video_stream)
+    return modality == "audio+video" or (modality == "video" and fault.kind not in NEEDS_SOUND)
 
 
 def noise_label(noise: str, snr_db: float | None) -> str:
-    """``clean``, or ``babble -5 dB``."""
-    return "clean" if snr_db is None else f"{noise} {snr_db:g} dB"
+    """``clean``, ``babble -5 dB``, or ``reverb`` where there is no SNR."""
+    if snr_db is None:
+        return "clean" if noise == CLEAN else noise
+    return f"{noise} {snr_db:g} dB"
 
 
-@dataclass(frozen=True)
-class NoiseSpec:
-    """Where one kind of noise comes from."""
-
-    kind: str
-    """``babble`` (sum of voices from a manifest), ``white``, or ``file`` (recordings of noise)."""
-    manifest: Path | None = None
-    """Manifest of the voices (babble) or recordings (file); relative to the working directory."""
-    num_voices: tuple[int, int] = (6, 6)
-    """Fewest and most voices of babble; one whole number in YAML means exactly that many."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind={self.kind!r} must be one of {', '.join(KINDS)}")
-        if self.kind == "white" and self.manifest is not None:
-            raise ValueError(f"manifest={str(self.manifest)!r} has no use with kind=white; remove it")
-        low, high = self.num_voices
-        if not 1 <= low <= high:
-            raise ValueError(f"num_voices={[low, high]} must be [fewest, most] with 1 <= fewest <= most")
+def _seen(video_stream: str) -> str:
+    if video_stream == OWN:
+        return ""
+    return f", {video_stream} video" if video_stream in VIDEO_STREAMS else f", {video_stream}"
 
 
 @dataclass(frozen=True)
@@ -110,15 +124,22 @@ class EvaluationConfig:
     noises: Mapping[str, NoiseSpec] = field(default_factory=dict)
     """Noises by the name that stands in the results."""
     snrs_db: tuple[float, ...] = ()
-    """Signal-to-noise ratios; every noise is mixed in at every one."""
+    """Signal-to-noise ratios; every noise that has one is mixed in at every one."""
+    rule: str = "avspeech"
+    """How noise is mixed in: ``avspeech``, ``avhubert`` or ``auto_avsr`` (see ``avspeech.degrade.mixing_rules``)."""
+    level: str = "clip"
+    """What the SNR compares the noise with: the whole ``clip``, or its ``active`` speech (ITU-T P.56)."""
     include_clean: bool = True
     """Also evaluate without noise."""
     video_streams: tuple[str, ...] = (OWN,)
-    """What ``audio+video`` sees, each in turn; ``blank`` and ``shuffled`` let the report say what the lips give.
+    """What is seen, each in turn: ``own``; ``blank`` and ``shuffled``, which let the report say what the lips give; and
+    faults of the picture by name and severity, such as ``blur-3``, ``drop-50`` or ``offset+80``.
 
-    The other modalities have no use for it: without sound a wrong video only measures how well the model guesses."""
+    ``video`` alone sees only faults of the picture itself; a wrong video there measures how well the model guesses."""
+    video_streams_at: tuple[str, ...] | None = None
+    """Noises in which streams other than ``own`` are seen, such as ``clean`` and ``babble 0``; null: in all of them."""
     seed: int = 0
-    """Of the noise (which pieces, which offset, per utterance), of the shuffled videos and of the bootstrap."""
+    """Of the noise (which pieces, which offset, per utterance), of the faults and shuffled videos, of the bootstrap."""
     method: Method = "attention"
     """``attention`` (the text decoder), ``ctc`` (greedy), or ``joint`` (a beam scored by both)."""
     beam_size: int = 1
@@ -164,11 +185,18 @@ class EvaluationConfig:
                 raise ValueError(f"noises.{name}: a noise needs a name of letters, digits, - and _, other than {CLEAN}")
         for stream in self.video_streams:
             if stream not in VIDEO_STREAMS:
-                raise ValueError(f"video_streams: {stream!r} must be one of {', '.join(VIDEO_STREAMS)}")
+                try:
+                    parse_fault(stream)
+                except ValueError as error:
+                    raise ValueError(f"video_streams: {error}; or one of {', '.join(VIDEO_STREAMS)}") from error
         if OWN not in self.video_streams:
             raise ValueError(f"video_streams={list(self.video_streams)} lacks {OWN!r}, which the others stand beside")
-        if bool(self.noises) != bool(self.snrs_db):
+        if any(spec.has_snr for spec in self.noises.values()) != bool(self.snrs_db):
             raise ValueError(f"noises={list(self.noises)} with snrs_db={list(self.snrs_db)}: give both, or neither")
+        labels = [noise_label(*noise) for noise in self.noise_columns()]
+        for place in self.video_streams_at or ():
+            if _with_unit(place) not in labels:
+                raise ValueError(f"video_streams_at: {place!r} must be one of {', '.join(labels)}")
         if not self.noises and not self.include_clean:
             raise ValueError("include_clean=false without noises leaves nothing to evaluate; add noises and snrs_db")
         for index, snr_db in enumerate(self.snrs_db):
@@ -182,6 +210,8 @@ class EvaluationConfig:
             ("language", LANGUAGES),
             ("task", TASKS),
             ("suppress", SUPPRESSIONS),
+            ("rule", RULES),
+            ("level", LEVELS),
         ):
             if getattr(self, key) not in known:
                 raise ValueError(f"{key}={getattr(self, key)!r} must be one of {', '.join(known)}")
@@ -235,114 +265,59 @@ class EvaluationConfig:
     @property
     def shuffles_video(self) -> bool:
         """Whether some condition shows a model another utterance's clip."""
-        return SHUFFLED in self.video_streams and "audio+video" in self.modalities
+        return "audio+video" in self.modalities and bool({SHUFFLED, WRONG_SPEAKER} & set(self.video_streams))
+
+    def noise_columns(self) -> list[tuple[str, float | None]]:
+        """Every noise and SNR, clean first."""
+        columns: list[tuple[str, float | None]] = [(CLEAN, None)] if self.include_clean else []
+        for name, spec in self.noises.items():
+            columns += [(name, snr_db) for snr_db in self.snrs_db] if spec.has_snr else [(name, None)]
+        return columns
 
     def grid(self) -> list[Condition]:
         """Every condition, in the order of the report: by modality, then what is seen, then noise, clean first."""
-        noisy = [(name, snr_db) for name in self.noises for snr_db in self.snrs_db]
-        clean: list[tuple[str, float | None]] = [(CLEAN, None)] if self.include_clean else []
+        places = None if self.video_streams_at is None else {_with_unit(place) for place in self.video_streams_at}
         return [
-            Condition(modality, name, snr_db, video_stream)
+            Condition(modality, name, snr_db, stream)
             for modality in self.modalities
-            for video_stream in (self.video_streams if modality == "audio+video" else (OWN,))
-            for name, snr_db in [*clean, *noisy]
+            for stream in self.video_streams
+            for name, snr_db in self.noise_columns()
+            if goes_with(stream, modality) and (stream == OWN or places is None or noise_label(name, snr_db) in places)
         ]
 
-    def with_noise_manifests(self, manifests: Mapping[str, Path]) -> "EvaluationConfig":
-        """Return a copy whose named noises draw from ``manifests``; a name that is no noise is an error."""
-        if unknown := sorted(set(manifests) - set(self.noises)):
-            raise ValueError(f"noise_manifests names {', '.join(unknown)}, but noises has {', '.join(self.noises)}")
-        noises = {
-            name: replace(spec, manifest=manifests.get(name, spec.manifest)) for name, spec in self.noises.items()
-        }
-        return replace(self, noises=noises)
+    def with_noise_files(
+        self,
+        manifests: Mapping[str, Path] | None = None,
+        paths: Mapping[str, Path] | None = None,
+        only: Sequence[str] | None = None,
+    ) -> "EvaluationConfig":
+        """Return a copy whose named noises draw from ``manifests`` and ``paths``, and with no noises but ``only``.
+
+        Raises:
+            ValueError: a name is no noise, or its kind has no manifest or path.
+        """
+        noises = dict(self.noises)
+        given = (("noise_manifests", "manifest", manifests), ("noise_paths", "path", paths))
+        for option, names in (("noises", only), *((option, files) for option, _, files in given)):
+            if unknown := sorted(set(names or ()) - set(noises)):
+                raise ValueError(f"{option} names {', '.join(unknown)}, but noises has {', '.join(noises) or 'none'}")
+        for option, key, files in given:
+            for name, file in (files or {}).items():
+                try:
+                    noises[name] = replace(noises[name], **{key: Path(file)})
+                except ValueError as error:
+                    raise ValueError(f"{option}: noises.{name}.{error}") from error
+        if only is not None:
+            noises = {name: spec for name, spec in noises.items() if name in only}
+        snrs_db = self.snrs_db if any(spec.has_snr for spec in noises.values()) else ()
+        return replace(self, noises=noises, snrs_db=snrs_db)
+
+
+def _with_unit(place: str) -> str:
+    """``babble 0`` and ``babble 0 dB`` are one noise."""
+    return place if place == "clean" or " " not in place or place.endswith(" dB") else f"{place} dB"
 
 
 def _need_unique(key: str, values: tuple) -> None:
     if len(set(values)) < len(values):
         raise ValueError(f"{key}={list(values)} names something twice")
-
-
-def read_conditions(path: str | Path) -> EvaluationConfig:
-    """Read a conditions YAML.
-
-    Raises:
-        ValueError: names the file, the key as typed there, what came and what was wanted.
-    """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _parse_config({} if values is None else values)
-    except OSError as error:
-        raise ValueError(f"conditions file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _parse_config(values: Any) -> EvaluationConfig:
-    values = dict(_typed("the file", values, dict, "keys with values"))
-    _refuse_unknown("", values, EvaluationConfig)
-    for key, kind, wanted in (
-        ("include_clean", bool, "true or false"),
-        ("seed", int, "a whole number"),
-        ("beam_size", int, "a whole number"),
-        ("ctc_weight", (int, float), "a number"),
-        ("length_penalty", (int, float, NoneType), "a number or null"),
-        ("min_length", int, "a whole number"),
-        ("official_limit", bool, "true or false"),
-        ("pad_to_30s", bool, "true or false"),
-        ("max_tokens", (int, NoneType), "a whole number or null"),
-        ("method", str, "a word"),
-        ("language", str, "a word"),
-        ("task", str, "a word"),
-        ("suppress", str, "a word"),
-        ("normalization", str, "a word"),
-        ("metric", str, "a word"),
-    ):
-        if key in values:
-            _typed(key, values[key], kind, wanted)
-    for key in ("modalities", "video_streams"):
-        if key in values:
-            words = _typed(key, values[key], list, "a list")
-            values[key] = tuple(_typed(f"{key}[{index}]", word, str, "a word") for index, word in enumerate(words))
-    for key in ("snrs_db", "temperatures"):
-        if key in values:
-            numbers = enumerate(_typed(key, values[key], list, "a list of numbers"))
-            values[key] = tuple(float(_typed(f"{key}[{i}]", one, (int, float), "a number")) for i, one in numbers)
-    if "noises" in values:
-        noises = _typed("noises", values["noises"], dict, "names with noises")
-        values["noises"] = {str(name): _parse_noise(f"noises.{name}", spec) for name, spec in noises.items()}
-    return EvaluationConfig(**values)
-
-
-def _parse_noise(key: str, values: Any) -> NoiseSpec:
-    values = dict(_typed(key, values, dict, "keys with values, such as {kind: white}"))
-    _refuse_unknown(f"{key}.", values, NoiseSpec)
-    if "kind" not in values:
-        raise ValueError(f"{key}.kind is missing; it must be one of {', '.join(KINDS)}")
-    if values.get("manifest") is not None:
-        values["manifest"] = Path(_typed(f"{key}.manifest", values["manifest"], str, "a path"))
-    if "num_voices" in values:
-        voices = values["num_voices"] if isinstance(values["num_voices"], list) else [values["num_voices"]] * 2
-        wanted = "one whole number, or a list of two"
-        if len(voices) != 2:
-            raise ValueError(f"{key}.num_voices={voices!r} must be {wanted}")
-        values["num_voices"] = tuple(_typed(f"{key}.num_voices", voice, int, wanted) for voice in voices)
-    try:
-        return NoiseSpec(**values)
-    except ValueError as error:
-        raise ValueError(f"{key}.{error}") from error
-
-
-def _typed(key: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
-    """Return ``value`` if it has the type; a bool is no number."""
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{key}={value!r} must be {wanted}")
-    return value
-
-
-def _refuse_unknown(prefix: str, values: dict, config: type) -> None:
-    known = [entry.name for entry in fields(config)]
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{prefix}{name} is no known key; known are {', '.join(known)}")

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from avspeech.data.manifest import Utterance
 from avspeech.evaluation.bleu import BleuCounts, bleu_signature, count_ngrams
-from avspeech.evaluation.conditions import SHUFFLED, Condition, EvaluationConfig
+from avspeech.evaluation.conditions import BLANK, OWN, Condition, EvaluationConfig
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors
+from avspeech.evaluation.loading import videos_of
 from avspeech.evaluation.results import (
     UNKNOWN_LANGUAGE,
     ConditionResult,
@@ -32,7 +33,6 @@ from avspeech.evaluation.results import (
     summarise,
     write_lines,
 )
-from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.text.normalize import normalize_for_scoring
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def evaluate_grid(
     model: str,
     identity: Mapping[str, Any],
     decoding: Mapping[str, Any] | None = None,
+    noise_of: Callable[[str, float | None], str] | None = None,
 ) -> Results:
     """Transcribe and score every condition of ``config.grid()``.
 
@@ -70,6 +71,7 @@ def evaluate_grid(
         decoding: what of ``config`` the decoder was told; goes into ``runs`` and decides whether kept transcripts
             still count. None is what a recogniser is told, ``config.decoding``; a Whisper's is
             ``config.whisper_settings``.
+        noise_of: a hash of everything that is mixed in under a noise and SNR; None takes what ``identity`` says.
 
     Raises:
         ValueError: an utterance has no text, in some condition not one utterance could be read, or a lone
@@ -80,13 +82,16 @@ def evaluate_grid(
         if utterance.text is None:
             raise ValueError(f"utterance {utterance.id!r} has no text to score against; add it to the manifest")
     check_rule(config.normalization)
-    others = shuffle_clips(utterances, config.seed) if config.shuffles_video else {}
+    others = videos_of(utterances, config)
     transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
     seconds: dict[str, float] = {}
     wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
     for condition in tqdm(wanted, desc=model, unit="condition"):
         name = condition.label.replace(", ", "_").replace(" ", "_")
-        fingerprint = _fingerprint(condition, config.seed, decoding, identity)
+        heard = identity.get("noises", {}).get(condition.noise)
+        if noise_of is not None and not condition.is_clean:
+            heard = noise_of(condition.noise, condition.snr_db)
+        fingerprint = _fingerprint(condition, heard, config.seed, decoding, identity)
         store = DecodedFile(Path(out_dir) / "decoded" / f"{name}.jsonl", fingerprint)
         transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
     run = {
@@ -100,7 +105,8 @@ def evaluate_grid(
         "n_utterances_given": len(utterances),
         "decoding_seconds": seconds,
     }
-    return _score(utterances, config, transcripts, {name: other.id for name, other in others.items()}, run)
+    video_of = {stream: {name: other.id for name, other in chosen.items()} for stream, chosen in others.items()}
+    return _score(utterances, config, transcripts, video_of, run)
 
 
 def _complete(
@@ -124,7 +130,7 @@ def _score(
     utterances: Sequence[Utterance],
     config: EvaluationConfig,
     transcripts: Mapping[Condition, Sequence[str | Unreadable]],
-    video_of: Mapping[str, str],
+    video_of: Mapping[str, Mapping[str, str]],
     run: dict[str, Any],
 ) -> Results:
     model, task = run["model"], run.get("task")
@@ -140,7 +146,7 @@ def _score(
                 counts = count_normalized(
                     line.reference, text, text_language(line.language, task), config.normalization
                 )
-                scored[condition].append((replace(line, errors=counts.word_errors), counts))
+                scored[condition].append((replace(line, errors=counts.word_errors, n_words=counts.num_words), counts))
         if not scored[condition]:
             why = next(iter(broken))[1] if broken else "the manifest is empty"
             raise ValueError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
@@ -152,16 +158,17 @@ def _score(
     for condition in config.grid():
         lines = scored[condition.decoded_as]
         languages, counts = [line.language for line, _ in lines], [entry for _, entry in lines]
-        rows += summarise(model, condition, languages, counts, config.seed, ngrams.get(condition.decoded_as))
+        speakers = [line.speaker for line, _ in lines]
+        rows += summarise(model, condition, languages, counts, config.seed, ngrams.get(condition.decoded_as), speakers)
     hypotheses = [line for lines in scored.values() for line, _ in lines]
     failures = [Failure(name, why, model, times) for (name, why), times in broken.items()]
     if failures:
         log.warning("%d utterances could not be read and are not scored; see failures.jsonl", len(failures))
-    return Results(rows, [run], hypotheses, failures)
+    return Results(rows, [{"noise_plan_sha256": None, **run}], hypotheses, failures)
 
 
 def _hypothesis(
-    utterance: Utterance, text: str, condition: Condition, model: str, video_of: Mapping[str, str]
+    utterance: Utterance, text: str, condition: Condition, model: str, video_of: Mapping[str, Mapping[str, str]]
 ) -> ScoredHypothesis:
     """The line of ``hypotheses.jsonl``, not yet scored."""
     return ScoredHypothesis(
@@ -175,7 +182,8 @@ def _hypothesis(
         hypothesis=text,
         errors=0,
         video_stream=condition.video_stream,
-        video_of=video_of[utterance.id] if condition.video_stream == SHUFFLED else None,
+        video_of=video_of.get(condition.video_stream, {}).get(utterance.id),
+        speaker=utterance.speaker,
     )
 
 
@@ -203,13 +211,17 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"normalization={rule!r}: {error}") from error
 
 
-def _fingerprint(condition: Condition, seed: int, decoding: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+def _fingerprint(
+    condition: Condition, heard: Any, seed: int, decoding: Mapping[str, Any], identity: Mapping[str, Any]
+) -> str:
     """A hash of what decides the transcripts of one condition; other noises of the grid do not."""
+    hashes = {key: value for key, value in identity.items() if key.endswith("sha256") and key != "noise_plan_sha256"}
+    seeded = not condition.is_clean or condition.video_stream not in (OWN, BLANK)
     facts = {
-        **{key: value for key, value in identity.items() if key.endswith("sha256")},
+        **hashes,
         "condition": condition.label,
-        "noise": identity.get("noises", {}).get(condition.noise),
-        "seed": seed if condition.snr_db is not None or condition.video_stream == SHUFFLED else None,
+        "noise": heard,
+        "seed": seed if seeded else None,
         **decoding,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

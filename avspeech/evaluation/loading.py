@@ -1,24 +1,25 @@
 """An utterance under a condition -> ``Sample``: the same samples for every model that is evaluated.
 
-The noise of an utterance depends on the seed, its id, the noise's name and the SNR, never on the model, the batch
-or what was loaded before; audio and audio+video hear the same mix. Streams are brought to one length as in training
+Noise comes from a frozen plan (``avspeech.degrade.noise_plan``), so it depends on neither the model, the batch nor the
+machine; audio and audio+video hear the same mix. Faults of the picture depend on the seed, the utterance and the fault,
+so the same picture stands beside every noise. Streams are brought to one length as in training
 (``avspeech.data.dataset``): the video's length wins. Nothing is augmented. A Whisper gets log-mel features instead of
 stacked filterbanks, of the same noisy audio.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from avspeech.data.dataset import Sample
-from avspeech.data.manifest import ManifestError, Utterance, read_manifest
-from avspeech.degrade.noise import mix_at_snr, utterance_rng
-from avspeech.degrade.sources import NoiseSource, Voice, make_source
-from avspeech.evaluation.conditions import BLANK, SHUFFLED, Condition, EvaluationConfig, NoiseSpec
-from avspeech.evaluation.stand_ins import blank_clip, fit_length, shuffle_clips
+from avspeech.data.manifest import ManifestError, Utterance
+from avspeech.degrade.visual import degrade_clip, fault_key
+from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition, EvaluationConfig
+from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.features.clip import CLIP_SIZE, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF
@@ -28,66 +29,58 @@ from avspeech.media.video import read_grey_clip
 from avspeech.timebase import SAMPLES_PER_FRAME, samples_to_frames
 
 
-def make_sources(config: EvaluationConfig) -> dict[str, NoiseSource]:
-    """Return the source of every noise of ``config``, by name.
+class Mixer(Protocol):
+    """Anything that puts noise to speech, such as ``avspeech.degrade.noise_plan.PlanMixer``."""
+
+    def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
+        """Return the speech in that noise, (S,) float32."""
+        ...
+
+
+def videos_of(utterances: Sequence[Utterance], config: EvaluationConfig) -> dict[str, dict[str, Utterance]]:
+    """Return, for each stream of ``config`` that shows another utterance's clip, whose clip stands in, by id.
 
     Raises:
-        ValueError: a noise lacks its manifest, or the manifest cannot be used; names the key.
+        ValueError: a lone utterance is to see another's clip.
     """
-    return {name: _make_source(f"noises.{name}", spec) for name, spec in config.noises.items()}
-
-
-def _make_source(key: str, spec: NoiseSpec) -> NoiseSource:
-    if spec.kind == "white":
-        return make_source("white")
-    if spec.manifest is None:
-        raise ValueError(
-            f"{key}.manifest is not set and kind={spec.kind} needs one; write it into the conditions file or give "
-            f"--noise_manifests '{{{key.removeprefix('noises.')}: <manifest>}}'"
-        )
-    try:
-        utterances = read_manifest(spec.manifest, require=("audio",))
-    except ManifestError as error:
-        raise ValueError(f"{key}.manifest: {error}") from error
-    voices = [Voice(one.id, one.audio, one.speaker) for one in utterances if one.audio is not None]
-    if spec.kind == "babble" and len(voices) <= spec.num_voices[1]:
-        raise ValueError(
-            f"{key}.num_voices={list(spec.num_voices)} is not less than the {len(voices)} clips of {spec.manifest}; "
-            "lower it or add clips, one more than the most voices, since nobody babbles behind himself"
-        )
-    return make_source(spec.kind, voices, [one.audio for one in utterances if one.audio is not None], spec.num_voices)
+    found: dict[str, dict[str, Utterance]] = {}
+    if config.shuffles_video and SHUFFLED in config.video_streams:
+        found[SHUFFLED] = shuffle_clips(utterances, config.seed)
+    if config.shuffles_video and WRONG_SPEAKER in config.video_streams:
+        found[WRONG_SPEAKER] = other_speakers(utterances, config.seed)
+    return found
 
 
 class ConditionLoader:
     """Loads utterances under any condition of a grid.
 
     Args:
-        sources: noise by name.
-        seed: of the noise and of the shuffled videos.
+        mixer: adds the noise; None hears only clean speech.
+        seed: of the faults of the picture.
         clip_size: pixels on a side of the centre crop that the model sees.
         cache_bytes: memory for decoded streams, which every condition needs again; once it is full, the rest of
             the clips are decoded every time (clips come in the same order, so dropping old ones would never help).
         mel_bins: gives log-mel features with so many bins, for a Whisper. None gives filterbanks.
         pad_to_30s: of the log-mel features, see ``logmel_AF``.
         longest_s: longer log-mel features, in seconds, are more than the model hears. None takes any length.
-        utterances: the whole test set, from which ``shuffled`` videos come; may be empty if there are none.
+        others: whose clip stands in, by stream and id, see ``videos_of``; may be empty if none does.
     """
 
     def __init__(
         self,
-        sources: Mapping[str, NoiseSource],
+        mixer: Mixer | None = None,
         seed: int = 0,
         clip_size: int = CLIP_SIZE,
         cache_bytes: int = 1 << 30,
         mel_bins: int | None = None,
         pad_to_30s: bool = False,
-        utterances: Sequence[Utterance] = (),
+        others: Mapping[str, Mapping[str, Utterance]] | None = None,
         longest_s: float | None = None,
     ) -> None:
         self.longest_s = longest_s
-        self.sources, self.seed, self.clip_size = sources, seed, clip_size
+        self.mixer, self.seed, self.clip_size = mixer, seed, clip_size
         self.mel_bins, self.pad_to_30s = mel_bins, pad_to_30s
-        self._others = shuffle_clips(utterances, seed) if len(utterances) > 1 else {}
+        self._others = others or {}
         self._free_bytes = cache_bytes
         self._kept: dict[tuple[Path, str], np.ndarray] = {}
 
@@ -102,22 +95,20 @@ class ConditionLoader:
             video_THW = self._video(utterance, condition)
             num_frames = len(video_THW)
         if condition.keeps_audio:
-            assert utterance.audio is not None
-            audio_S = self._decoded(utterance.audio, read_audio)
-            if not len(audio_S):
-                raise MediaError(utterance.audio, "has no audio samples")
-            noisy_S = torch.from_numpy(self._with_noise(audio_S, utterance, condition))
+            noisy_S = torch.from_numpy(self.heard(utterance, condition))
+            num_samples = len(noisy_S)
             if self.mel_bins is not None:
                 if num_frames is not None:
                     size = num_frames * SAMPLES_PER_FRAME
                     noisy_S = torch.nn.functional.pad(noisy_S[:size], (0, max(0, size - len(noisy_S))))
                 mel_AF = logmel_AF(noisy_S, self.mel_bins, self.pad_to_30s)
                 if self.longest_s is not None and len(mel_AF) > self.longest_s * 100:
+                    assert utterance.audio is not None
                     raise MediaError(
                         utterance.audio,
                         f"lasts {len(mel_AF) / 100:g} s, the model hears at most {self.longest_s:g} s; cut the clip",
                     )
-            num_frames = num_frames or utterance.num_frames or samples_to_frames(len(audio_S))
+            num_frames = num_frames or utterance.num_frames or samples_to_frames(num_samples)
             if self.mel_bins is None:
                 audio_TF = fbank_TF(noisy_S, num_frames)
         assert num_frames is not None
@@ -131,16 +122,47 @@ class ConditionLoader:
             language=utterance.language,
         )
 
+    def heard(self, utterance: Utterance, condition: Condition) -> np.ndarray:
+        """Return the sound as the condition has it, (S,) float32.
+
+        Raises:
+            MediaError: the file is missing or broken.
+            PlanError: the speech or the noise is not what the plan says.
+        """
+        assert utterance.audio is not None
+        audio_S = self._decoded(utterance.audio, read_audio)
+        if not len(audio_S):
+            raise MediaError(utterance.audio, "has no audio samples")
+        if condition.is_clean:
+            return audio_S
+        assert self.mixer is not None, "ConditionLoader needs a mixer for noise"
+        return self.mixer.mix(audio_S, utterance.id, condition.noise, condition.snr_db)
+
     def _video(self, utterance: Utterance, condition: Condition) -> Tensor:
-        """Return the centre crop of what the condition shows: the own clip, or one as long that stands in for it."""
-        mouth_THW = self._mouth(utterance)
-        if condition.video_stream == BLANK:
-            mouth_THW = blank_clip(mouth_THW)
-        elif condition.video_stream == SHUFFLED:
-            assert utterance.id in self._others, "ConditionLoader needs ``utterances`` for shuffled videos"
-            mouth_THW = fit_length(self._mouth(self._others[utterance.id]), len(mouth_THW))
-        crop_1THW = crop_clips(torch.from_numpy(mouth_THW)[None], self.clip_size)
+        """Return the centre crop of what the condition shows."""
+        crop_1THW = crop_clips(torch.from_numpy(self.shown(utterance, condition))[None], self.clip_size)
         return crop_1THW[0].clone()  # what is kept stays as it is
+
+    def shown(self, utterance: Utterance, condition: Condition) -> np.ndarray:
+        """Return the own clip, with a fault where the condition has one, or one as long that stands in for it.
+
+        (T, H, W) uint8, before the crop; not to be written to.
+
+        Raises:
+            MediaError: a file is missing or broken, or smaller than the crop.
+        """
+        stream, mouth_THW = condition.video_stream, self._mouth(utterance)
+        if stream == OWN:
+            return mouth_THW
+        if stream == BLANK:
+            return blank_clip(mouth_THW)
+        if stream in (SHUFFLED, WRONG_SPEAKER):
+            assert utterance.id in self._others.get(stream, {}), f"ConditionLoader needs ``others`` for {stream}"
+            return fit_length(self._mouth(self._others[stream][utterance.id]), len(mouth_THW))
+        fault = condition.fault
+        assert fault is not None and utterance.mouth is not None
+        key = fault_key(self.seed, utterance.id, fault)
+        return self._once((utterance.mouth, fault.label), lambda: degrade_clip(mouth_THW, fault, key))
 
     def _mouth(self, utterance: Utterance) -> np.ndarray:
         assert utterance.mouth is not None
@@ -151,22 +173,17 @@ class ConditionLoader:
         return mouth_THW
 
     def _decoded(self, path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-        key = path, read.__name__  # one file may hold both streams
+        return self._once((path, read.__name__), lambda: read(path))  # one file may hold both streams
+
+    def _once(self, key: tuple[Path, str], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what is kept under ``key``, or make it, and keep it while there is room."""
         if key not in self._kept:
-            stream = read(path)
+            stream = make()
             if stream.nbytes > self._free_bytes:
                 return stream
             self._free_bytes -= stream.nbytes
             self._kept[key] = stream
         return self._kept[key]
-
-    def _with_noise(self, audio_S: np.ndarray, utterance: Utterance, condition: Condition) -> np.ndarray:
-        if condition.snr_db is None:
-            return audio_S
-        rng = utterance_rng(self.seed, utterance.id, condition.noise, condition.snr_db)
-        source = self.sources[condition.noise]
-        noise_S = source.draw(len(audio_S), rng, exclude_speaker=utterance.speaker, exclude_id=utterance.id)
-        return mix_at_snr(audio_S, noise_S, condition.snr_db)
 
 
 def check_streams(utterances: Sequence[Utterance], config: EvaluationConfig, manifest: Path) -> None:
@@ -177,7 +194,7 @@ def check_streams(utterances: Sequence[Utterance], config: EvaluationConfig, man
     """
     if config.shuffles_video and len(utterances) < 2:
         raise ManifestError(
-            f"{manifest} has one utterance, and video_streams names 'shuffled', which shows another's clip; "
+            f"{manifest} has one utterance, and video_streams names one that shows another's clip; "
             "add utterances or leave it out"
         )
     needed = {

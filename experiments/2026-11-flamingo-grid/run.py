@@ -59,8 +59,9 @@ def training(config: str, lips: Path, run: Path, name: str, steps: int, *more: s
 def evaluation(lips: Path, run: Path, name: str, conditions: str, model: Path, *more: str) -> list[str]:
     """Return the command of one evaluation."""
     return [
-        *(sys.executable, "-m", "avspeech.evaluate", str(model), str(lips / "test.jsonl"), conditions),
-        *(str(run / name / "evaluate"), f"--name={name}", f"--noise_manifests={{babble: {run}/voices_test.jsonl}}"),
+        *(sys.executable, "-m", "avspeech.evaluate", f"--model={model}", f"--manifest={lips}/test.jsonl"),
+        *(f"--conditions={conditions}", f"--out_dir={run}/{name}/evaluate", f"--name={name}"),
+        f"--noise_manifests={{babble: {run}/voices_test.jsonl}}",
         *more,
     ]
 

@@ -29,7 +29,8 @@ train() { # name, configurations and arguments
 evaluate() { # name of the model, its file, conditions, arguments
     local name=$1 model=$2 conditions=$3
     shift 3
-    "$python" -m avspeech.evaluate "$model" "$run/test.jsonl" "$here/$conditions.yaml" "$run/$name/evaluate" --name "$name" \
+    "$python" -m avspeech.evaluate --model "$model" --manifest "$run/test.jsonl" --conditions "$here/$conditions.yaml" \
+        --out_dir "$run/$name/evaluate" --name "$name" \
         --noise_manifests "{babble: $run/corpus/babble_test.jsonl}" "$@"
 }
 noisy='{probability: 1.0, snr_db: [0, 0], kinds: [babble], num_voices: [6, 6]}'

@@ -88,8 +88,8 @@ def plan(recipe: Recipe, run: Path, data: Path | None) -> list[Step]:
     steps.append(Step("train both recognisers", trainings, models, recipe.finetune_steps))
     evaluations = {
         f"evaluate_{name}": [
-            *[python, "-m", "avspeech.evaluate", str(model), f"{run}/test.jsonl", "configs/evaluate/noise_grid.yaml"],
-            *[f"{run}/evaluate_{name}", f"--name={name}"],
+            *[python, "-m", "avspeech.evaluate", "--model", str(model), "--manifest", f"{run}/test.jsonl"],
+            *["--conditions=configs/evaluate/noise_grid.yaml", f"--out_dir={run}/evaluate_{name}", f"--name={name}"],
             *["--noise_manifests", f"{{babble: {run}/{recipe.test_voices}}}"],
             *(["--modalities=[audio]"] if name == "audio" else []),
         ]

@@ -7,7 +7,8 @@ import pytest
 from fake_transcriber import FakeTranscriber
 
 from avspeech.data.manifest import Utterance, write_manifest
-from avspeech.evaluation.conditions import EvaluationConfig, NoiseSpec
+from avspeech.degrade.noise_spec import NoiseSpec
+from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video
 from avspeech.timebase import SAMPLES_PER_FRAME

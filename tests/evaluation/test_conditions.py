@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.evaluation.conditions import Condition, EvaluationConfig, NoiseSpec, read_conditions
+from avspeech.degrade.noise_spec import NoiseSpec
+from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.conditions_file import read_conditions
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "evaluate"
 
@@ -132,7 +134,7 @@ def test_other_videos_are_shown_with_audio_only():
         ("{noises: {babble: {kind: babble}}}", r"noises=\['babble'\] with snrs_db=\[\]"),
         ("{noises: {babble: babble}, snrs_db: [0]}", "noises.babble='babble' must be keys with values"),
         ("{noises: {babble: {}}, snrs_db: [0]}", "noises.babble.kind is missing"),
-        ("{noises: {babble: {kind: rain}}, snrs_db: [0]}", "noises.babble.kind='rain' must be one of babble"),
+        ("{noises: {babble: {kind: rain}}, snrs_db: [0]}", "noises.babble.kind='rain' must be one of .*babble"),
         ("{noises: {babble: {kind: babble, voices: 3}}, snrs_db: [0]}", "noises.babble.voices is no known key"),
         ("{noises: {b: {kind: babble, num_voices: [3, 2]}}, snrs_db: [0]}", r"noises.b.num_voices=\[3, 2\] must be"),
         ("{noises: {b: {kind: babble, num_voices: x}}, snrs_db: [0]}", "noises.b.num_voices='x' must be one whole"),
@@ -154,10 +156,14 @@ def test_other_videos_are_shown_with_audio_only():
         ("min_length: -1", "min_length=-1 must not be negative"),
         ("min_length: 0.5", "min_length=0.5 must be a whole number"),
         ("official_limit: 104", "official_limit=104 must be true or false"),
-        ("video_streams: [own, none]", "video_streams: 'none' must be one of own, blank, shuffled"),
+        ("video_streams: [own, none]", "video_streams: .*none.*; or one of own, blank, shuffled"),
         ("video_streams: [blank]", r"video_streams=\['blank'\] lacks 'own'"),
         ("video_streams: [own, own]", "video_streams=.* names something twice"),
         ("video_streams: own", "video_streams='own' must be a list"),
+        ("video_streams: [own, blur-9]", "video_streams: .*blur-9"),
+        ("video_streams_at: [rain]", "video_streams_at: 'rain' must be one of clean"),
+        ("rule: loud", "rule='loud' must be one of avspeech, avhubert, auto_avsr"),
+        ("level: 3", "level=3 must be a word"),
         ("language: en", "language='en' must be one of given, detected"),
         ("task: dictate", "task='dictate' must be one of transcribe, translate"),
         ("metric: wer", "metric='wer' must be one of error_rate, bleu"),
@@ -183,22 +189,71 @@ def test_missing_file_is_named(tmp_path):
         read_conditions(tmp_path / "absent.yaml")
 
 
-def test_noise_manifests_come_from_the_command_line_too(config):
-    changed = config.with_noise_manifests({"babble": Path("voices.jsonl")})
+def test_noise_files_come_from_the_command_line_too(config):
+    changed = config.with_noise_files({"babble": Path("voices.jsonl")})
     assert changed.noises["babble"].manifest == Path("voices.jsonl")
     assert config.noises["babble"].manifest is None
     with pytest.raises(ValueError, match="noise_manifests names bable, but noises has babble"):
-        config.with_noise_manifests({"bable": Path("voices.jsonl")})
+        config.with_noise_files({"bable": Path("voices.jsonl")})
+    with pytest.raises(ValueError, match="noise_paths names bable, but noises has babble"):
+        config.with_noise_files(paths={"bable": Path("noise.wav")})
+    with pytest.raises(ValueError, match=r"noise_paths: noises\.babble\.path='noise.wav' has no use with kind=babble"):
+        config.with_noise_files(paths={"babble": Path("noise.wav")})
+
+
+def test_noises_can_be_left_out(config):
+    several = replace(config, noises={**config.noises, "hiss": NoiseSpec("white")})
+    assert {one.noise for one in several.with_noise_files(only=["hiss"]).grid()} == {"none", "hiss"}
+    assert {one.label for one in several.with_noise_files(only=[]).grid()} == {
+        f"{one}, clean" for one in several.modalities
+    }
+    with pytest.raises(ValueError, match="noises names rain, but noises has babble, hiss"):
+        several.with_noise_files(only=["rain"])
+
+
+def test_a_room_without_noise_has_no_level(tmp_path):
+    noises = "{room: {kind: reverb, impulse_responses: rooms}, w: {kind: white}}"
+    text = f"{{modalities: [audio], noises: {noises}, snrs_db: [0, 5]}}"
+    labels = [one.label for one in read_conditions(written(tmp_path, text)).grid()]
+    assert labels == ["audio, clean", "audio, room", "audio, w 0 dB", "audio, w 5 dB"]
+    assert [Condition("audio", *noise).is_clean for noise in (("none", None), ("room", None))] == [True, False]
+
+
+def test_faults_of_the_picture_cross_with_noise():
+    streams = ("own", "blur-3", "offset+80", "no_face", "wrong_speaker", "blank")
+    config = EvaluationConfig(noises={"w": NoiseSpec("white")}, snrs_db=(0.0, 5.0), video_streams=streams)
+    labels = {one.label for one in config.grid()}
+    assert {one for one in labels if one.startswith("audio, ")} == {"audio, clean", "audio, w 0 dB", "audio, w 5 dB"}
+    assert {one for one in labels if one.startswith("video, clean")} == {"video, clean", "video, clean, blur-3"}
+    assert len([one for one in labels if one.startswith("audio+video")]) == 3 * len(streams)
+    at_one = replace(config, video_streams_at=("w 0",))
+    assert {one.label for one in at_one.grid() if one.video_stream != "own"} == {
+        "video, w 0 dB, blur-3", "audio+video, w 0 dB, blur-3", "audio+video, w 0 dB, offset+80",
+        "audio+video, w 0 dB, no_face", "audio+video, w 0 dB, wrong_speaker", "audio+video, w 0 dB, blank video",
+    }  # fmt: skip
+    assert config.shuffles_video, "a wrong speaker is another utterance's clip"
+
+
+def test_what_cannot_differ_is_decoded_once():
+    streams = ("own", "blur-3", "no_face")
+    config = EvaluationConfig(noises={"w": NoiseSpec("white")}, snrs_db=(0.0, 5.0), video_streams=streams)
+    decoded = {one.decoded_as for one in config.grid()}
+    assert Condition("audio+video", "w", 5.0, "no_face").decoded_as == Condition("audio", "w", 5.0)
+    assert Condition("video", "w", 5.0, "blur-3").decoded_as == Condition("video", video_stream="blur-3")
+    assert len(config.grid()) == 3 + 2 * 3 + 3 * 3
+    assert len(decoded) == 3 + 2 + 2 * 3
 
 
 def test_condition_without_meaning_is_refused():
-    with pytest.raises(ValueError, match="only 'none' has no SNR"):
-        Condition("audio", "babble", None)
-    with pytest.raises(ValueError, match="only 'none' has no SNR"):
+    with pytest.raises(ValueError, match="clean speech has no SNR"):
         Condition("audio", "none", 5.0)
-    with pytest.raises(ValueError, match="video stream 'blank' does not go with 'video'"):
+    with pytest.raises(ValueError, match="video stream 'blank' says nothing of modality 'video'"):
         Condition("video", video_stream="blank")
-    with pytest.raises(ValueError, match="video stream 'black' must be one of own, blank, shuffled"):
+    with pytest.raises(ValueError, match="video stream 'offset\\+80' says nothing of modality 'video'"):
+        Condition("video", video_stream="offset+80")
+    with pytest.raises(ValueError, match="video stream 'blur-3' says nothing of modality 'audio'"):
+        Condition("audio", video_stream="blur-3")
+    with pytest.raises(ValueError, match="black"):
         Condition("audio+video", video_stream="black")
 
 

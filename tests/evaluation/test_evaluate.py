@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from avspeech import evaluate
 from avspeech.data.manifest import read_manifest, write_manifest
-from avspeech.evaluate import main, make_transcriber, transcribe_all
+from avspeech.evaluate import main
+from avspeech.evaluation import systems
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
+from avspeech.evaluation.identity import sha256
 from avspeech.evaluation.loading import ConditionLoader
+from avspeech.evaluation.systems import make_transcriber, transcribe_all
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
@@ -78,8 +80,8 @@ def test_files_in_report_out(folder):
     ]
     assert all(row["n_utterances"] == 4 and row["n_words"] == 12 for row in document["conditions"])
     (run,) = document["runs"]
-    assert run["model_sha256"] == evaluate.sha256(folder / "tiny.safetensors")
-    assert run["noises"]["babble"]["manifest_sha256"] == evaluate.sha256(folder / "voices.jsonl")
+    assert run["model_sha256"] == sha256(folder / "tiny.safetensors")
+    assert run["noises"]["babble"]["manifest_sha256"] == sha256(folder / "voices.jsonl")
     assert "<svg" in (folder / "out" / "report.html").read_text()
     assert (folder / "out" / "report.md").is_file()
 
@@ -136,7 +138,7 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
 
 def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
     clips = read_manifest(corpus / "test.jsonl")
-    loader, config = ConditionLoader({}, clip_size=24), EvaluationConfig(method="ctc")
+    loader, config = ConditionLoader(None, clip_size=24), EvaluationConfig(method="ctc")
 
     def transcribed(utterances, max_frames):
         condition = Condition("audio+video")
@@ -158,10 +160,10 @@ def test_the_condition_decides_what_the_model_gets(corpus, model, monkeypatch):
         seen.append((batch.audio_BTF is not None, batch.video_BTHW is not None, keep_B2.tolist()))
         return [type("H", (), {"text": ""})() for _ in batch.ids]
 
-    monkeypatch.setattr(evaluate, "transcribe_batch", spy)
-    monkeypatch.setattr(evaluate, "check_heads", lambda model, method: None)
+    monkeypatch.setattr(systems, "transcribe_batch", spy)
+    monkeypatch.setattr(systems, "check_heads", lambda model, method: None)
     clips = read_manifest(corpus / "test.jsonl")[:1]
-    loader, config = ConditionLoader({}, clip_size=24), EvaluationConfig(method="joint", ctc_weight=0.4)
+    loader, config = ConditionLoader(None, clip_size=24), EvaluationConfig(method="joint", ctc_weight=0.4)
     for modality in ("audio", "video", "audio+video"):
         transcribe_all(make_transcriber(model, config, "tiny"), "cpu", clips, Condition(modality), loader)
     assert seen == [(True, False, [[True, False]]), (False, True, [[False, True]]), (True, True, [[True, True]])]
@@ -174,6 +176,6 @@ def test_a_batch_of_broken_files_reaches_no_model(tmp_path, corpus):
     def transcribe(batch, keep_B2):
         raise AssertionError("nothing to decode")
 
-    (text,) = transcribe_all(transcribe, "cpu", [broken], Condition("audio"), ConditionLoader({}))
+    (text,) = transcribe_all(transcribe, "cpu", [broken], Condition("audio"), ConditionLoader(None))
     assert isinstance(text, Unreadable)
     assert "absent.wav" in text.why

@@ -10,15 +10,19 @@ import torch
 from avspeech.data.dataset import AVDataset
 from avspeech.data.manifest import ManifestError, Utterance, read_manifest
 from avspeech.degrade.noise import rms
+from avspeech.degrade.noise_plan import PlanError, PlanMixer
+from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation import loading
-from avspeech.evaluation.conditions import Condition, EvaluationConfig, NoiseSpec
-from avspeech.evaluation.loading import ConditionLoader, check_streams, make_sources
+from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
+from avspeech.evaluation.noise_plans import make_plan, roots_of
 from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.features.logmel import logmel_AF
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 
 NOISY = Condition("audio", "babble", 0.0)
+SHUFFLED = EvaluationConfig(video_streams=("own", "shuffled", "wrong_speaker"), seed=1)
 
 
 @pytest.fixture
@@ -29,9 +33,18 @@ def config(corpus) -> EvaluationConfig:
     )
 
 
+def mixer_of(clips, config, seed=1) -> PlanMixer:
+    return PlanMixer(make_plan(clips, config.noises, config.snrs_db, seed), roots_of(config.noises))
+
+
 @pytest.fixture
-def loader(config) -> ConditionLoader:
-    return ConditionLoader(make_sources(config), seed=1, clip_size=24)
+def mixer(config, clips) -> PlanMixer:
+    return mixer_of(clips, config)
+
+
+@pytest.fixture
+def loader(mixer) -> ConditionLoader:
+    return ConditionLoader(mixer, seed=1, clip_size=24)
 
 
 @pytest.fixture
@@ -59,15 +72,16 @@ def test_audio_alone_hears_what_audio_with_video_hears(loader, clips):
     torch.testing.assert_close(loader.load(clips[1], NOISY).audio_TF, loader.load(clips[1], both).audio_TF)
 
 
-def test_noise_depends_on_seed_and_utterance_and_on_nothing_else(config, loader, clips):
+def test_noise_depends_on_seed_and_utterance_and_on_nothing_else(config, mixer, loader, clips):
     expected = loader.load(clips[2], NOISY).audio_TF
-    afresh = ConditionLoader(make_sources(config), seed=1, clip_size=24)
+    afresh = ConditionLoader(mixer, seed=5, clip_size=24)
     afresh.load(clips[0], NOISY)
     afresh.load(clips[2], replace(NOISY, snr_db=-5.0))
     torch.testing.assert_close(afresh.load(clips[2], NOISY).audio_TF, expected)
+    another = replace(clips[2], id="another")
     others = [
-        ConditionLoader(make_sources(config), seed=2).load(clips[2], NOISY),
-        loader.load(replace(clips[2], id="another"), NOISY),
+        ConditionLoader(mixer_of(clips, config, seed=2)).load(clips[2], NOISY),
+        ConditionLoader(mixer_of([another], config)).load(another, NOISY),
         loader.load(clips[2], replace(NOISY, snr_db=-5.0)),
         loader.load(clips[2], Condition("audio", "hiss", 0.0)),
         loader.load(clips[2], Condition("audio")),
@@ -77,38 +91,24 @@ def test_noise_depends_on_seed_and_utterance_and_on_nothing_else(config, loader,
 
 @pytest.mark.parametrize(("noise", "snr_db"), [("babble", 0.0), ("babble", -5.0), ("hiss", 0.0)])
 def test_noise_has_the_level_that_the_condition_says(loader, clips, noise, snr_db):
-    clean_S = read_audio(clips[0].audio)
-    mixed_S = loader._with_noise(clean_S, clips[0], Condition("audio", noise, snr_db))
-    noise_S = mixed_S - clean_S  # these clips are quiet: nothing was scaled down
+    clean_S = loader.heard(clips[0], Condition("audio"))
+    noise_S = loader.heard(clips[0], Condition("audio", noise, snr_db)) - clean_S  # quiet: nothing was scaled down
     assert 20 * np.log10(rms(clean_S) / rms(noise_S)) == pytest.approx(snr_db, abs=0.01)
 
 
-def test_recordings_are_a_noise_too(corpus, clips):
-    config = EvaluationConfig(noises={"room": NoiseSpec("file", corpus / "voices.jsonl")}, snrs_db=(0.0,))
-    loader = ConditionLoader(make_sources(config))
-    noisy = loader.load(clips[0], Condition("audio", "room", 0.0))
-    assert not torch.allclose(noisy.audio_TF, loader.load(clips[0], Condition("audio")).audio_TF)
-
-
-def test_a_noise_without_a_usable_manifest_names_its_key(tmp_path, corpus):
-    def sources(**spec):
-        return make_sources(EvaluationConfig(noises={"crowd": NoiseSpec("babble", **spec)}, snrs_db=(0.0,)))
-
-    with pytest.raises(ValueError, match=r"noises\.crowd\.manifest is not set .* --noise_manifests '\{crowd: <man"):
-        sources()
-    with pytest.raises(ValueError, match=r"noises\.crowd\.manifest: .*absent\.jsonl: cannot be read"):
-        sources(manifest=tmp_path / "absent.jsonl")
-    with pytest.raises(ValueError, match=r"noises\.crowd\.num_voices=\[8, 8\] is not less than the 8 clips"):
-        sources(manifest=corpus / "voices.jsonl", num_voices=(8, 8))
+def test_speech_that_is_not_the_plans_is_no_broken_file(loader, clips, tmp_path):
+    write_wav(tmp_path / "other.wav", read_audio(clips[0].audio)[::-1].copy())
+    with pytest.raises(PlanError, match="speech of 'c0'"):
+        loader.load(replace(clips[0], audio=tmp_path / "other.wav"), NOISY)
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 60_000, 1 << 20])
 @pytest.mark.filterwarnings("error")
-def test_the_cache_changes_nothing_but_the_number_of_decodings(config, clips, monkeypatch, cache_bytes):
+def test_the_cache_changes_nothing_but_the_number_of_decodings(mixer, clips, monkeypatch, cache_bytes):
     decoded = []
     monkeypatch.setattr(loading, "read_audio", lambda path: decoded.append(path) or read_audio(path))
-    loader = ConditionLoader(make_sources(config), seed=1, clip_size=24, cache_bytes=cache_bytes)
-    afresh = ConditionLoader(make_sources(config), seed=1, clip_size=24, cache_bytes=0)
+    loader = ConditionLoader(mixer, seed=1, clip_size=24, cache_bytes=cache_bytes)
+    afresh = ConditionLoader(mixer, seed=1, clip_size=24, cache_bytes=0)
     both = replace(NOISY, modality="audio+video")
     for condition in (Condition("audio+video"), both, NOISY):
         for utterance in clips:
@@ -124,7 +124,7 @@ def test_the_cache_changes_nothing_but_the_number_of_decodings(config, clips, mo
 
 def test_a_clip_smaller_than_the_crop_is_a_broken_file(config, clips):
     with pytest.raises(MediaError, match=r"mouth0\.mp4: is 32x32, wanted 88 pixels a side"):
-        ConditionLoader({}).load(clips[0], Condition("video"))
+        ConditionLoader(None).load(clips[0], Condition("video"))
 
 
 def test_a_blank_video_has_no_information_and_the_own_length(loader, clips):
@@ -136,7 +136,7 @@ def test_a_blank_video_has_no_information_and_the_own_length(loader, clips):
 
 
 def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
-    loader = ConditionLoader({}, seed=1, clip_size=24, utterances=clips)
+    loader = ConditionLoader(None, seed=1, clip_size=24, others=videos_of(clips, SHUFFLED))
     others = shuffle_clips(clips, seed=1)
     for clip in clips:
         sample = loader.load(clip, Condition("audio+video", video_stream="shuffled"))
@@ -148,23 +148,51 @@ def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
         assert sample.text == clip.text
 
 
+def test_a_wrong_speaker_is_another_speaker_where_there_is_one(clips):
+    cast = [replace(one, speaker="xy"[number // 2]) for number, one in enumerate(clips)]
+    others = videos_of(cast, SHUFFLED)["wrong_speaker"]
+    loader = ConditionLoader(None, seed=1, clip_size=24, others={"wrong_speaker": others})
+    for clip in cast:
+        assert others[clip.id].speaker != clip.speaker
+        shown = loader.shown(clip, Condition("audio+video", video_stream="wrong_speaker"))
+        assert len(shown) == clip.num_frames
+        assert not np.array_equal(shown, loader.shown(clip, Condition("audio+video")))
+
+
+def test_a_fault_of_the_picture_is_the_same_in_every_noise_and_leaves_the_sound(loader, clips):
+    own = loader.load(clips[1], Condition("audio+video", "babble", 0.0))
+    seen = [
+        loader.load(clips[1], Condition(modality, *noise, "drop-50"))
+        for modality in ("video", "audio+video")
+        for noise in (("none", None), ("babble", 0.0))
+    ]
+    assert all(torch.equal(one.video_THW, seen[0].video_THW) for one in seen)
+    assert not torch.equal(seen[0].video_THW, own.video_THW)
+    assert torch.equal(seen[3].audio_TF, own.audio_TF)
+    again = ConditionLoader(loader.mixer, seed=1, clip_size=24, cache_bytes=0)
+    other_seed = ConditionLoader(loader.mixer, seed=2, clip_size=24)
+    drop = Condition("video", video_stream="drop-50")
+    assert np.array_equal(again.shown(clips[1], drop), loader.shown(clips[1], drop))
+    assert not np.array_equal(other_seed.shown(clips[1], drop), loader.shown(clips[1], drop))
+
+
 def test_a_broken_clip_spoils_the_utterance_that_it_stands_in_for(clips, tmp_path):
     others = shuffle_clips(clips, seed=1)
     gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]
-    loader = ConditionLoader({}, seed=1, clip_size=24, utterances=gone)
+    loader = ConditionLoader(None, seed=1, clip_size=24, others=videos_of(gone, SHUFFLED))
     with pytest.raises(MediaError, match=r"gone\.mp4"):
         loader.load(gone[0], Condition("audio+video", video_stream="shuffled"))
 
 
-def test_log_mel_is_of_the_noisy_audio(config, clips):
-    loader = ConditionLoader(make_sources(config), seed=1, mel_bins=80)
+def test_log_mel_is_of_the_noisy_audio(mixer, clips):
+    loader = ConditionLoader(mixer, seed=1, mel_bins=80)
     sample = loader.load(clips[1], NOISY)
-    noisy_S = torch.from_numpy(loader._with_noise(read_audio(clips[1].audio), clips[1], NOISY))
+    noisy_S = torch.from_numpy(loader.heard(clips[1], NOISY))
     assert torch.equal(sample.logmel_AF, logmel_AF(noisy_S))
     assert sample.logmel_AF.shape == (4 * sample.num_frames, 80)
     assert sample.audio_TF is None
     assert sample.language == "en"
-    padded = ConditionLoader(make_sources(config), seed=1, mel_bins=128, pad_to_30s=True).load(clips[1], NOISY)
+    padded = ConditionLoader(mixer, seed=1, mel_bins=128, pad_to_30s=True).load(clips[1], NOISY)
     assert padded.logmel_AF.shape == (3000, 128)
     assert padded.num_frames == sample.num_frames
 
@@ -174,7 +202,7 @@ def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp
     audio_S = 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
     write_wav(tmp_path / "a.wav", audio_S)
     clip = replace(clips[0], audio=tmp_path / "a.wav")  # of 12 frames
-    loader = ConditionLoader({}, clip_size=24, mel_bins=80)
+    loader = ConditionLoader(None, clip_size=24, mel_bins=80)
     both = loader.load(clip, Condition("audio+video"))
     assert both.logmel_AF.shape == (48, 80)
     heard_S = torch.from_numpy(read_audio(clip.audio))[: 12 * 640]
@@ -186,9 +214,9 @@ def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp
 
 
 def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
-    (length,) = {len(ConditionLoader({}, mel_bins=80).load(clips[0], Condition("audio")).logmel_AF)}
-    assert ConditionLoader({}, mel_bins=80, longest_s=length / 100).load(clips[0], Condition("audio")).num_frames
-    loader = ConditionLoader({}, mel_bins=80, longest_s=0.2)
+    (length,) = {len(ConditionLoader(None, mel_bins=80).load(clips[0], Condition("audio")).logmel_AF)}
+    assert ConditionLoader(None, mel_bins=80, longest_s=length / 100).load(clips[0], Condition("audio")).num_frames
+    loader = ConditionLoader(None, mel_bins=80, longest_s=0.2)
     with pytest.raises(MediaError, match=rf"lasts {length / 100:g} s, the model hears at most 0\.2 s; cut the clip"):
         loader.load(clips[0], Condition("audio"))
 
@@ -201,5 +229,5 @@ def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     check_streams([replace(clips[1], mouth=None)], replace(config, modalities=("audio",)), manifest)
     with pytest.raises(ManifestError, match="utterance 'c1' has no 'audio'"):
         check_streams([replace(clips[1], audio=None)], config, manifest)
-    with pytest.raises(ManifestError, match=r"test\.jsonl has one utterance, and video_streams names 'shuffled'"):
+    with pytest.raises(ManifestError, match=r"test\.jsonl has one utterance, and video_streams names one that"):
         check_streams(clips[:1], replace(config, video_streams=("own", "shuffled")), manifest)
