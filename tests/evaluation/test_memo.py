@@ -4,7 +4,34 @@ import pytest
 import torch
 from torch import nn
 
-from avspeech.evaluation.memo import Remembered
+from avspeech.evaluation.memo import Remembered, remember_streams
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.flamingo import Flamingo, FlamingoConfig
+from avspeech.models.frontends import VideoConfig
+from avspeech.models.recognizer import Recognizer, RecognizerConfig
+from avspeech.models.whisper_encoder import WhisperConfig
+
+LIPS = EncoderConfig(
+    width=16,
+    depth=1,
+    num_heads=2,
+    ffn_width=32,
+    position_kernel=8,
+    position_groups=4,
+    video=VideoConfig(input_size=24, stem_width=4, widths=(4, 8), blocks=(1, 1)),
+)
+WHISPER = WhisperConfig(
+    mel_bins=8,
+    audio_positions=30,
+    audio_width=16,
+    audio_heads=2,
+    audio_depth=1,
+    vocab_size=20,
+    text_positions=10,
+    text_width=16,
+    text_heads=2,
+    text_depth=1,
+)
 
 
 class Counting(nn.Module):
@@ -58,3 +85,26 @@ def test_a_full_memory_computes_anew_and_keeps_what_it_has():
 def test_gradients_are_refused():
     with pytest.raises(AssertionError, match="no gradient"):
         Remembered(Counting(), 100)(torch.zeros(1))
+
+
+@torch.no_grad()
+def test_models_that_remember_give_the_same_and_encode_once():
+    flamingo = Flamingo(FlamingoConfig(WHISPER, LIPS)).eval()
+    recognizer = Recognizer(RecognizerConfig(LIPS, decoder=None, ctc=True), vocab_size=9).eval()
+    generator = torch.Generator().manual_seed(0)
+    logmel_BAF = torch.randn(2, 48, 8, generator=generator)
+    fbank_BTF = torch.randn(2, 12, 104, generator=generator)
+    video_BTHW = torch.randint(0, 256, (2, 12, 24, 24), generator=generator, dtype=torch.uint8)
+    valid_BT = torch.tensor([[True] * 12, [True] * 9 + [False] * 3])
+
+    def asked(audio_scale):
+        memory = flamingo.encode(audio_scale * logmel_BAF, None, video_BTHW, valid_BT)
+        return memory.audio_BPD, memory.video_BTD, recognizer(audio_scale * fbank_BTF, video_BTHW, valid_BT)
+
+    expected = [asked(scale) for scale in (1.0, 2.0, 1.0)]
+    remembered = [*remember_streams(flamingo), *remember_streams(recognizer)]
+    for before, after in zip(expected, [asked(scale) for scale in (1.0, 2.0, 1.0)], strict=True):
+        for one, other in zip(before, after, strict=True):
+            assert torch.equal(one, other)
+    # Whisper's audio encoder heard two sounds; lip encoder and lip front end saw one clip
+    assert [one.num_runs for one in remembered] == [2, 1, 1]
