@@ -6,7 +6,7 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     media/               a path                   -> frames at 25 fps, ``audio_S`` at 16 kHz in [-1, 1]
     roi/                 frames                   -> ``mouth_THW``, 96x96 grey lips
     features/            ``audio_S``, lips        -> ``fbank_TF`` (104 at 25 Hz), ``mfcc_AF``, 88x88 clips
-    degrade/             clean streams            -> the same with noise at an SNR
+    degrade/             clean streams            -> the same in noise from a frozen plan, or with a faulty picture
     text/                a transcript             -> tokens, and text back
     units/               vectors                  -> a k-means codebook, ``units_T``
     data/                a manifest               -> ``AVBatch``
@@ -14,7 +14,7 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     interop/             an official checkpoint   -> our model with those weights, and back
     objectives/          logits, targets, masks   -> loss and accuracy
     decoding/            model, memory            -> hypotheses
-    evaluation/          references, hypotheses   -> error rates, intervals, report
+    evaluation/          references, hypotheses   -> error rates, intervals, report, comparison, invariants
     training/            everything above         -> a model file
     train, evaluate      the verbs: ``python -m avspeech.train``, ``python -m avspeech.evaluate``
 
@@ -34,6 +34,10 @@ _HOME = {
     "extract_mouth": "avspeech.roi.mouth",
     "fbank_TF": "avspeech.features.logfbank",
     "mix_at_snr": "avspeech.degrade.noise",
+    "NoisePlan": "avspeech.degrade.noise_plan",
+    "PlanMixer": "avspeech.degrade.noise_plan",
+    "degrade_clip": "avspeech.degrade.visual",
+    "parse_fault": "avspeech.degrade.visual",
     "Utterance": "avspeech.data.manifest",
     "read_manifest": "avspeech.data.manifest",
     "write_manifest": "avspeech.data.manifest",

@@ -86,7 +86,8 @@ def main(
         name: of the model in the results; by default the model file's name without its ending.
         device: where the model runs.
         noises: of those in the YAML, the ones to take; by default all.
-        noise_plan: frozen noise to mix in; by default one is made in ``out_dir``.
+        noise_plan: frozen noise to mix in; by default one is made in ``out_dir``. Its files are looked for where they
+            lay when it was made, or where ``noise_manifests`` and ``noise_paths`` say.
         noise_manifests: replaces ``noises.<name>.manifest`` of the YAML, by name.
         noise_paths: replaces ``noises.<name>.path`` of the YAML, by name.
         modalities: replaces ``modalities`` of the YAML.
@@ -111,7 +112,7 @@ def main(
         if isinstance(network, Whisper) and config.language == "given":
             check_languages(utterances, WhisperTokenizer(network.sizes.vocab_size), manifest)
         plan = _noise_plan(noise_plan, out_dir, utterances, config)
-        mixer = plan and PlanMixer(plan, roots_of(config.noises))
+        mixer = plan and PlanMixer(plan, plan.roots() | roots_of(config.noises))
         loader = make_loader(network, config, mixer, utterances)
         remember_streams(network)
         identity = identify(model, manifest, utterances, plan, device)

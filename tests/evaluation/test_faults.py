@@ -5,9 +5,10 @@ import struct
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
+from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
 from avspeech.evaluation.comparison import noises_of, rows_of
-from avspeech.evaluation.conditions import EvaluationConfig, NoiseSpec
+from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.faults import bar_faults, fault_panels, kinds_with_curves, seen_label
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import to_png, to_svg

@@ -11,7 +11,8 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.data.manifest import Utterance, read_manifest
-from avspeech.evaluation.conditions import EvaluationConfig, NoiseSpec
+from avspeech.degrade.noise_spec import NoiseSpec
+from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.exhibits import write_exhibits
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader
@@ -21,6 +22,7 @@ from avspeech.evaluation.results import write_results
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install one (Debian: apt install chromium)")
 WIDTHS = (390, 1280)
+KEPT = sorted((Path(__file__).parents[2] / "experiments" / "2026-11-noise-bench").glob("*/report.html"))
 FAULTS = ("blur-1", "blur-3", "blur-5", "drop-50", "offset-80", "offset+80", "wrong_speaker", "no_face")
 
 
@@ -93,7 +95,8 @@ def opened(request, browser, page_file) -> Iterator[Opened]:
     opened.context.close()
 
 
-def test_plots_sounds_and_clips_load_from_the_one_file(opened, page_file):
+def check_everything_loads(opened: Opened) -> tuple[list[dict], list[dict]]:
+    """Check that every sound, clip and plot loads and nothing is asked of a network; return media and pictures."""
     page = opened.page
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.wait_for_function(
@@ -103,25 +106,40 @@ def test_plots_sounds_and_clips_load_from_the_one_file(opened, page_file):
         "[...document.querySelectorAll('audio, video')].map(one => ({tag: one.tagName, ready: one.readyState,"
         " seconds: one.duration, error: one.error && one.error.message, width: one.videoWidth}))"
     )
-    assert [one["tag"] for one in media].count("AUDIO") == 6  # clean and noisy of three
-    assert [one["tag"] for one in media].count("VIDEO") == 3
     for one in media:
         assert one["error"] is None and one["ready"] >= 2 and one["seconds"] > 0.3, one
-        assert one["tag"] == "AUDIO" or one["width"] == 32
+        assert one["tag"] == "AUDIO" or one["width"] > 0, one
     pictures = page.evaluate(
         "[...document.querySelectorAll('svg, img')].map(one => ({tag: one.tagName, box: one.getBoundingClientRect(),"
         " complete: one.tagName !== 'IMG' || (one.complete && one.naturalWidth > 0)}))"
     )
-    assert len(pictures) == 7  # two noises, by language twice, faults, their curves, the section's
     for one in pictures:
         assert one["complete"] and one["box"]["width"] > 100 and one["box"]["height"] > 50, one
-    assert page.evaluate(
+    assert opened.asked == []
+    assert opened.complaints == []
+    return media, pictures
+
+
+def test_plots_sounds_and_clips_load_from_the_one_file(opened, page_file):
+    media, pictures = check_everything_loads(opened)
+    assert [one["tag"] for one in media].count("AUDIO") == 6  # clean and noisy of three
+    assert [one["width"] for one in media if one["tag"] == "VIDEO"] == [32] * 3
+    assert len(pictures) == 7  # two noises, by language twice, faults, their curves, the section's
+    assert opened.page.evaluate(
         "(() => { const ids = [...document.querySelectorAll('[id]')].map(one => one.id);"
         " return ids.length === new Set(ids).size; })()"
     ), "two elements have the same id"
-    assert opened.asked == []
-    assert opened.complaints == []
     assert page_file.stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("report", KEPT, ids=lambda path: path.parent.name)
+def test_reports_of_the_bench_load_from_their_one_file(browser, report):
+    opened = Opened(browser, report, WIDTHS[1])
+    media, pictures = check_everything_loads(opened)
+    opened.context.close()
+    assert {one["tag"] for one in media} == {"AUDIO", "VIDEO"}
+    assert len(pictures) >= 6
+    assert report.stat().st_size < 3_000_000
 
 
 def test_nothing_is_wider_than_the_screen(opened):
