@@ -23,16 +23,17 @@ from jsonargparse import auto_cli
 from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.data.whisper_limits import check_languages
 from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
+from avspeech.degrade.plan_records import without_hints
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.exhibits import write_exhibits
-from avspeech.evaluation.grid import Unreadable, check_rule, evaluate_grid
+from avspeech.evaluation.grid import GridError, Unreadable, check_rule, evaluate_grid
 from avspeech.evaluation.identity import describe_environment, hash_test_set, sha256
 from avspeech.evaluation.loading import check_streams
 from avspeech.evaluation.memo import remember_streams
 from avspeech.evaluation.noise_plans import check_plan, plan_of, roots_of
 from avspeech.evaluation.report import write_report
-from avspeech.evaluation.results import write_results
+from avspeech.evaluation.results import make_folder, write_results
 from avspeech.evaluation.systems import check_device, make_loader, make_transcriber, transcribe_all
 from avspeech.models.files import load_model
 from avspeech.models.whisper import Whisper
@@ -51,7 +52,7 @@ def identify(
         "test_set_sha256": hash_test_set(utterances),
         "noise_plan_sha256": plan and plan.sha256,
         "noise_rule": plan and plan.rule,
-        "noises": plan.noises if plan else {},
+        "noises": without_hints(plan.noises) if plan else {},
         "shares_test_speakers": list(plan.shares_test_speakers) if plan else [],
         "versions": describe_environment(device),
         "command": shlex.join(["python", "-m", "avspeech.evaluate", *sys.argv[1:]]),
@@ -104,6 +105,8 @@ def main(
         config = read_conditions(conditions).with_noise_files(noise_manifests, noise_paths, only=noises)
         config = replace(config, **{key: value for key, value in given.items() if value is not None})
         check_rule(config.normalization)
+        if max_frames < 1 or max_clips < 1:
+            raise ValueError(f"max_frames={max_frames} and max_clips={max_clips} must be at least 1")
         utterances = read_manifest(manifest, require=("text",))
         check_streams(utterances, config, manifest)
         check_device(device)
@@ -111,6 +114,7 @@ def main(
         transcriber = make_transcriber(network, config, str(model))
         if isinstance(network, Whisper) and config.language == "given":
             check_languages(utterances, WhisperTokenizer(network.sizes.vocab_size), manifest)
+        make_folder(out_dir, "--out_dir")
         plan = _noise_plan(noise_plan, out_dir, utterances, config)
         mixer = plan and PlanMixer(plan, plan.roots() | roots_of(config.noises))
         loader = make_loader(network, config, mixer, utterances)
@@ -128,7 +132,7 @@ def main(
         results = evaluate_grid(
             utterances, config, transcribe, out_dir, name or model.stem, identity, decoding, noise_of
         )
-    except PlanError as error:  # speech or noise that is not what the plan says
+    except (PlanError, GridError) as error:  # sound is not what the plan says, or there is nothing to score
         sys.exit(str(error))
     write_results(out_dir, results)
     write_exhibits(out_dir, results, utterances, loader)

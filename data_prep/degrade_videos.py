@@ -34,12 +34,15 @@ from avspeech.degrade.visual import Box, Fault, degrade_frames, fault_key, parse
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_frames, write_video
+from avspeech.roi.face_model import FaceModelError, find_face_model
 from avspeech.roi.landmarks import FaceFinder, find_landmarks
 from avspeech.roi.mouth import MOUTH_SIZE, placements
 from avspeech.roi.track import NoFace, follow_face
 from data_prep.extract_rois import face_finder, one_thread, write_lines
 from data_prep.run_each import Crash, run_each
 
+MAX_MOUTH_SIDE = 8192
+"""More than any video has: a blur as wide as a slip of the pen asks for would take hours."""
 Job = tuple[Utterance, Utterance | None, tuple[Fault, ...]]
 """An utterance, whose video stands in for it with a wrong speaker, and the faults that it is still to get."""
 
@@ -74,15 +77,22 @@ def main(
         face_model: mediapipe's face_landmarker.task; None searches for it.
         timeout_s: seconds after which an utterance is given up; None waits for ever.
     """
-    if not faults:
-        raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
-    wanted = tuple(dict.fromkeys(parse_fault(label) for label in faults))
-    utterances = read_manifest(manifest)
-    others: dict[str, Utterance] = {}
-    if Fault("wrong_speaker") in wanted:
-        from avspeech.evaluation.stand_ins import other_speakers  # it brings torch, which no worker needs
+    stem = (out_manifest or out_dir / "manifest.jsonl").with_suffix("")
+    try:  # what a user can get wrong ends with its message alone
+        _check(faults, mouth_side, crf)
+        wanted = tuple(dict.fromkeys(parse_fault(label) for label in faults or ()))
+        utterances = read_manifest(manifest)
+        others: dict[str, Utterance] = {}
+        if Fault("wrong_speaker") in wanted:
+            from avspeech.evaluation.stand_ins import other_speakers  # it brings torch, which no worker needs
 
-        others = other_speakers(utterances, seed)
+            others = other_speakers(utterances, seed)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename} cannot be made a folder: {error.strerror}; name another")
     if alone := [u.id for u in utterances if u.id in others and others[u.id].speaker == u.speaker]:
         print(f"wrong_speaker: {len(alone)} utterances have no other speaker and get another utterance's video")
     settings = {"seed": seed, "mouth_side": mouth_side, "sound": sound, "crf": crf}
@@ -91,10 +101,13 @@ def main(
         missing = [f for f in wanted if read_record(utterance, f, others.get(utterance.id), out_dir, settings) is None]
         if missing:
             pending.append((utterance, others.get(utterance.id), tuple(missing)))
+    if pending and any(_needs_face(fault, mouth_side) for fault in wanted):
+        try:
+            find_face_model(face_model)
+        except FaceModelError as error:  # before it happens to every worker
+            sys.exit(str(error))
     degrade = partial(degrade_one, out_dir=out_dir, settings=settings, face_model=face_model)
     why: dict[tuple[str, str], str] = {}
-    stem = (out_manifest or out_dir / "manifest.jsonl").with_suffix("")
-    stem.parent.mkdir(parents=True, exist_ok=True)
     listing = Path(f"{stem}.failures.jsonl")
     progress = tqdm(total=len(utterances), initial=len(utterances) - len(pending), unit="clip", smoothing=0.05)
     with progress, listing.open("w") as log:
@@ -119,6 +132,22 @@ def main(
         sys.exit(f"{len(why)} of {len(places)} failed, more than {max_failed:.0%}: see {listing}")
 
 
+def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None:
+    """Refuse values that no video could be made with."""
+    if not faults:
+        raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
+    if mouth_side is not None and not 1 <= mouth_side <= MAX_MOUTH_SIDE:
+        raise ValueError(f"mouth_side={mouth_side:g} must be pixels of the videos, from 1 to {MAX_MOUTH_SIDE}")
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf={crf} must be from 0, the best, to 51")
+
+
+def _needs_face(fault: Fault, mouth_side: float | None) -> bool:
+    """Whether the fault lies on the mouth, or is as large as the mouth is and nobody said how large."""
+    grows = fault.kind in ("blur", "pixel_noise", "low_resolution") and mouth_side is None
+    return grows or fault.kind in ("object", "hand", "no_face")
+
+
 def degrade_one(job: Job, out_dir: Path, settings: dict[str, Any], face_model: Path | None) -> dict[str, str]:
     """Write an utterance's videos and their records; return why there is none, by the label of the fault."""
     utterance, other, faults = job
@@ -133,8 +162,7 @@ def degrade_one(job: Job, out_dir: Path, settings: dict[str, Any], face_model: P
         return {fault.label: f"{type(error).__name__}: {error}" for fault in faults}
     no_boxes: str | None = None
     for fault in faults:
-        grows = fault.kind in ("blur", "pixel_noise", "low_resolution") and settings["mouth_side"] is None
-        if (fault.kind in ("object", "hand", "no_face") or grows) and boxes is None:  # once for all that need it
+        if _needs_face(fault, settings["mouth_side"]) and boxes is None:  # once for all that need it
             if no_boxes is None:
                 try:
                     boxes = find_mouth_boxes(utterance.video, face_finder(face_model))

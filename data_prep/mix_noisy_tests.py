@@ -34,6 +34,7 @@ from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.noise_plans import make_plan, roots_of
+from avspeech.evaluation.results import make_folder, make_place
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.timebase import SAMPLE_RATE
@@ -65,7 +66,11 @@ def main(
         max_failed: share of utterances that cannot be read beyond which the exit status is 1.
     """
     try:
+        if num_workers < 0:
+            raise ValueError(f"num_workers={num_workers} must be 0, which works in this process, or more")
         utterances = read_manifest(manifest)
+        if wav_dir is not None:
+            make_folder(wav_dir, "--wav_dir")
         if conditions is None:
             frozen, roots = _read_plan(plan, seed, noise_manifests or {}, noise_paths or {})
         else:
@@ -73,6 +78,7 @@ def main(
             config = config if seed is None else replace(config, seed=seed)
             if not config.noises:
                 raise ValueError(f"{conditions} names no noises, wanted 'noises' and 'snrs_db'")
+            make_place(plan, "plan")
             frozen = make_plan(
                 utterances,
                 config.noises,
@@ -173,21 +179,23 @@ def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...
     rule, audio_S = mixer.plan.rule, None
     for noise, snr_db in mixer.plan.conditions:
         wav = _folder(wav_dir, noise, snr_db) / f"{utterance.id}.wav"
-        if _holds(wav, rule, mixer.plan.lookup(utterance.id, noise, snr_db).sha256):
-            continue
         try:
+            if _holds(wav, rule, mixer.plan.lookup(utterance.id, noise, snr_db).sha256):
+                continue
             assert utterance.audio is not None
             audio_S = read_audio(utterance.audio) if audio_S is None else audio_S
             heard_S = mixer.mix(audio_S, utterance.id, noise, snr_db)
+            wav.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = wav.with_name(f"{wav.stem}.part.wav")
+            if rule == "auto_avsr":
+                wavfile.write(unfinished, SAMPLE_RATE, heard_S)
+            else:
+                write_wav(unfinished, heard_S)
+            unfinished.rename(wav)
         except (MediaError, PlanError) as error:
             return str(error)
-        wav.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = wav.with_name(f"{wav.stem}.part.wav")
-        if rule == "auto_avsr":
-            wavfile.write(unfinished, SAMPLE_RATE, heard_S)
-        else:
-            write_wav(unfinished, heard_S)
-        unfinished.rename(wav)
+        except OSError as error:  # an id that is no file name here, or a full disk
+            return f"{wav} cannot be written: {error.strerror}"
     return None
 
 

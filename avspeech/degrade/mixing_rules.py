@@ -26,6 +26,8 @@ from avspeech.degrade.speech_level import active_level
 
 RULES = ("avspeech", "avhubert", "auto_avsr")
 LEVELS = ("clip", "active")
+FURTHEST_SNR_DB = 100.0
+"""Beyond, float32 no longer holds speech and noise at once, and int16 has not for long."""
 _LOWEST, _HIGHEST = -1.0, 32767 / 32768  # what int16 can hold
 
 
@@ -41,6 +43,20 @@ def check_rule(rule: str, level: str) -> None:
         raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
     if level != "clip" and rule != "avspeech":
         raise ValueError(f"level={level!r} does not go with rule={rule!r}, which measures the clip; set level: clip")
+
+
+def check_snrs(snrs_db: Sequence[float]) -> None:
+    """Check that there are such signal-to-noise ratios.
+
+    Raises:
+        ValueError: names the first that is not, as ``snrs_db[0]``.
+    """
+    for index, snr_db in enumerate(snrs_db):
+        if not -FURTHEST_SNR_DB <= snr_db <= FURTHEST_SNR_DB:  # nor is nan
+            raise ValueError(
+                f"snrs_db[{index}]={snr_db} must be a number from {-FURTHEST_SNR_DB:g} to {FURTHEST_SNR_DB:g}; clean "
+                "speech is include_clean: true"
+            )
 
 
 def lay_over(rule: str, pieces: Sequence[tuple[np.ndarray, int, float]], num_samples: int) -> np.ndarray:

@@ -28,8 +28,11 @@ A mix::
 - ``reverb``, where speech is in a room: ``file`` relative to the root ``<noise>.impulse_responses``, its hashes and
   ``gain`` (``avspeech.degrade.room``). It is applied first; SNRs are against the reverberated speech.
 - ``sha256``: of the mix in int16 steps; in float32 for rule ``auto_avsr``, which may leave [-1, 1].
-- ``note``: only where nothing could be added. Silent speech has no SNR and stays silent; where noise was silent eight
-  times in a row (at each, other pieces are drawn) the speech stays as it was. Both have no pieces and no measured SNR.
+- ``manifest_sha256`` of the header: of ids, texts, languages and speakers of the test set, wherever its files lie
+  (``avspeech.evaluation.identity.hash_test_set``).
+- ``note``: only where nothing could be added. Silent speech has no SNR and stays silent; a clip in which level
+  ``active`` finds no speech (clicks, or clicks that drown it) stays as it was, and so does speech where noise was
+  silent eight times in a row (at each, other pieces are drawn). All have no pieces and no measured SNR.
 
 Noise shorter than the speech is repeated. ``snr_db`` 0 is 0 dB; null belongs to noises without an SNR (reverberation).
 Clean speech is in no plan. Everything is drawn from seed, utterance, noise and SNR, so another utterance or condition
@@ -46,7 +49,7 @@ travel is best made of 16 kHz wav files, speech and noise.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,7 @@ class NoisePlan:
     level: str
     """One of ``avspeech.degrade.mixing_rules.LEVELS``."""
     manifest_sha256: str
+    """Of the test set, see above."""
     noises: Mapping[str, Mapping[str, Any]]
     """Facts of each noise: kind, voices, number of files and hash of their names; ``root`` is a hint where they lay."""
     conditions: tuple[tuple[str, float | None], ...]
@@ -197,6 +201,12 @@ class NoisePlan:
         if plan.sha256 != header.get("sha256") or header.get("num_utterances") != len(speech):
             raise PlanError(f"{path}: its lines have the sha256 {plan.sha256}, its header says {header.get('sha256')}; "
                             "the file was altered, get it anew")  # fmt: skip
+        for utterance_id, noise, snr_db in mixes:  # what the hash is not over would be mixed from all the same
+            if utterance_id not in speech or (noise, snr_db) not in plan.conditions:
+                raise PlanError(
+                    f"{path}: has a mix of {utterance_id!r} with {label(noise, snr_db)}, which its header or its lines "
+                    "of speech do not name; the file was altered, get it anew"
+                )
         return plan
 
     def _header(self) -> dict[str, Any]:
@@ -205,7 +215,7 @@ class NoisePlan:
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for utterance_id, speech in self.speech.items():
-            yield asdict(speech)
+            yield vars(speech)
             for noise, snr_db in self.conditions:
                 if mix := self.mixes.get((utterance_id, noise, snr_db)):
                     yield mix_to_json(mix)

@@ -21,7 +21,8 @@ _THRESHOLDS = 2.0 ** np.arange(-21, 0)
 def active_level(audio_S: np.ndarray) -> tuple[float, float]:
     """Return the rms of the speech while it is active, and the share of the clip in which it is (activity factor).
 
-    Both are 0 where there is no speech: silence, or single samples of one step in a silent clip.
+    Both are 0 where there is no speech: silence, or single samples in a silent clip. Clicks so loud that they drown
+    the speech beside them (full scale beside speech at -70 dB) count as such a clip, too.
 
     Args:
         audio_S: speech in [-1, 1] at 16 kHz, any float dtype.

@@ -29,6 +29,7 @@ VIDEO_BLANK = 0
 MOUTH_PER_PICTURE = 0.4
 """Side of a mouth crop over the shorter side of a picture, in face-cropped corpora such as LRS3 (224x224)."""
 _SEVERITIES = (1, 2, 3, 4, 5)
+_DRAWN = ("object", "hand", "pixel_noise", "drop", "freeze")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Fault:
     def changes_pictures(self) -> bool:
         """Whether ``degrade_clip`` makes it; ``wrong_speaker`` and ``no_face`` are other clips, or none."""
         return self.kind not in ("wrong_speaker", "no_face")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the key decides what ``degrade_clip`` makes of a clip: another seed, another picture."""
+        return self.kind in _DRAWN and (self.kind, self.level) != ("drop", 100)
 
 
 def _known() -> str:

@@ -13,6 +13,7 @@ from avspeech.evaluation.plots import (
     COLOURS,
     HIGHEST,
     INK,
+    plain,
     spread_of,
     style_axis,
 )
@@ -20,7 +21,6 @@ from avspeech.evaluation.results import ConditionResult
 
 _WHISKER = {"ecolor": "#444444", "elinewidth": 1.0, "capsize": 2.0}
 _HATCHES = ("", "////", "....")  # first, second and third model with the same modality
-_LEVELS = {"drop": "% of the frames lost", "offset": "ms that the picture comes late"}
 _LEVELS = {"drop": "% of the frames lost", "offset": "ms that the picture comes late"}
 _NOISE_LOOKS = (("#333333", "o"), ("#CC79A7", "s"), ("#8A6D00", "D"), ("#56B4E9", "^"))  # not the modalities' colours
 
@@ -48,7 +48,7 @@ def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], s
             axis.bar(
                 xs, [100 * row.wer for row in mine], 0.92 * thick, yerr=spread_of(mine), color=COLOURS[system[0]],
                 hatch=_HATCHES[min(ranks[system], len(_HATCHES) - 1)], edgecolor="white", linewidth=0,
-                error_kw=_WHISKER, label=f"{system[0]} ({system[1]})" if several_models else system[0],
+                error_kw=_WHISKER, label=plain(f"{system[0]} ({system[1]})") if several_models else system[0],
             )  # fmt: skip
         axis.set_xticks(range(len(languages)), languages)
         axis.set_title(noise_label(*noise), loc="left", fontsize=11, color=INK, fontweight="bold")

@@ -8,7 +8,7 @@ Writes  a table to the terminal; the same as JSON (--out) and as Markdown (--mar
 
 Every condition and language that both have is compared over the utterances that both scored. Refused, with exit
 status 2, is what was not measured on the same thing: other noise plans, test sets, texts, normalisation, task, or
-another stand-in for the same video. p-values are corrected over all rows (Holm), the verdict follows from that.
+another stand-in or fault of the same video. p-values are corrected over all rows (Holm), the verdict follows from that.
 """
 
 import json
@@ -26,6 +26,7 @@ from avspeech.evaluation.results import (
     ALL_LANGUAGES,
     Results,
     ScoredHypothesis,
+    make_place,
     need_same_samples,
     read_results,
     write_text,
@@ -174,6 +175,7 @@ def compare(a: Side, b: Side) -> Comparison:
         heard_b = _of_language(lines_b.get(condition_b.decoded_as, {}), language)
         if common := [name for name in heard_a if name in heard_b]:
             _need_same_texts([(heard_a[name], heard_b[name]) for name in common], condition_a, condition_b)
+            _need_same_pictures(a, b, condition_a, condition_b)
             rows.append(_row(a, b, condition_a, condition_b, language, heard_a, heard_b, common, seed))
     if not rows:
         raise ValueError(
@@ -281,6 +283,17 @@ def _need_same_texts(
             )
 
 
+def _need_same_pictures(a: Side, b: Side, condition_a: Condition, condition_b: Condition) -> None:
+    """A noise plan freezes what is heard; what is wrong with the picture comes from the seed of either run."""
+    fault, seeds = condition_a.fault, (a.run["seed"], b.run["seed"])
+    if fault is None or not fault.is_drawn or condition_b.fault != fault or seeds[0] == seeds[1]:
+        return
+    raise ValueError(
+        f"{condition_a.label} was drawn with seed={seeds[0]} in A and {seeds[1]} in B, so other pictures were seen; "
+        "evaluate both with the same seed in the conditions YAML"
+    )
+
+
 def _listed(side: Side, most: int = 6) -> str:
     names = list(dict.fromkeys(f"{condition.label} ({language})" for condition, language in _cells(side)))
     return "; ".join(names[:most]) + (f"; {len(names) - most} more" if len(names) > most else "")
@@ -330,6 +343,9 @@ def main(args: Sequence[str] | None = None) -> None:
             read_side("B", options.b, options.model_b, options.modality_b),
         )
         comparison = compare(*sides)
+        for option in ("out", "markdown"):
+            if getattr(options, option) is not None:
+                make_place(getattr(options, option), f"--{option}")
     except ValueError as error:
         parser.exit(REFUSED, f"not compared: {error}\n")
     if options.out is not None:

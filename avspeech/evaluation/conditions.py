@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from avspeech.degrade.mixing_rules import LEVELS, RULES
+from avspeech.degrade.mixing_rules import LEVELS, RULES, check_snrs
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.degrade.visual import Fault, parse_fault
 from avspeech.text.whisper_tokens import Task
@@ -52,6 +52,8 @@ class Condition:
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality {self.modality!r} must be one of {', '.join(MODALITIES)}")
+        if self.noise == "clean":
+            raise ValueError(f"noise 'clean' came; clean speech is the noise {CLEAN!r}")
         if self.noise == CLEAN and self.snr_db is not None:
             raise ValueError(f"noise {self.noise!r} does not go with snr_db={self.snr_db}: clean speech has no SNR")
         if not goes_with(self.video_stream, self.modality):
@@ -76,13 +78,24 @@ class Condition:
         return None if self.video_stream in VIDEO_STREAMS else parse_fault(self.video_stream)
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether the seed decides what is seen."""
+        if self.video_stream in VIDEO_STREAMS:
+            return self.video_stream == SHUFFLED
+        fault = parse_fault(self.video_stream)
+        return fault.kind == WRONG_SPEAKER or fault.is_drawn
+
+    @property
     def label(self) -> str:
         """For people and file names: ``audio+video, babble -5 dB``, and ``, blur-3`` where it does not see its own."""
         return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{_seen(self.video_stream)}"
 
     @property
     def decoded_as(self) -> "Condition":
-        """The condition whose transcripts are the same: clean for ``video``, ``audio`` for a missing video."""
+        """The condition whose transcripts are the same: clean for ``video``, ``audio`` for a missing video.
+
+        The sound is cut to its video's length (see ``loading``); where there is no video, there is no such length.
+        """
         if not self.keeps_audio:
             return Condition(self.modality, video_stream=self.video_stream)
         if self.video_stream == NO_FACE:
@@ -181,8 +194,10 @@ class EvaluationConfig:
         if not self.modalities:
             raise ValueError(f"modalities is empty; name at least one of {', '.join(MODALITIES)}")
         for name in self.noises:
-            if name == CLEAN or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise ValueError(f"noises.{name}: a noise needs a name of letters, digits, - and _, other than {CLEAN}")
+            if name in (CLEAN, "clean") or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(
+                    f"noises.{name}: a noise needs a name of letters, digits, - and _, other than {CLEAN} and clean"
+                )
         for stream in self.video_streams:
             if stream not in VIDEO_STREAMS:
                 try:
@@ -199,9 +214,7 @@ class EvaluationConfig:
                 raise ValueError(f"video_streams_at: {place!r} must be one of {', '.join(labels)}")
         if not self.noises and not self.include_clean:
             raise ValueError("include_clean=false without noises leaves nothing to evaluate; add noises and snrs_db")
-        for index, snr_db in enumerate(self.snrs_db):
-            if not math.isfinite(snr_db):
-                raise ValueError(f"snrs_db[{index}]={snr_db} must be a number; clean speech is include_clean: true")
+        check_snrs(self.snrs_db)
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must not be negative")
         for key, known in (
@@ -310,7 +323,9 @@ class EvaluationConfig:
         if only is not None:
             noises = {name: spec for name, spec in noises.items() if name in only}
         snrs_db = self.snrs_db if any(spec.has_snr for spec in noises.values()) else ()
-        return replace(self, noises=noises, snrs_db=snrs_db)
+        places, gone = self.video_streams_at, self.noises.keys() - noises.keys()
+        places = None if places is None else tuple(place for place in places if place.split(" ")[0] not in gone)
+        return replace(self, noises=noises, snrs_db=snrs_db, video_streams_at=places)
 
 
 def _with_unit(place: str) -> str:

@@ -29,7 +29,7 @@ def read_conditions(path: str | Path) -> EvaluationConfig:
 
 def _parse_config(values: Any) -> EvaluationConfig:
     values = dict(_typed("the file", values, dict, "keys with values"))
-    _refuse_unknown("", values, EvaluationConfig)
+    _refuse_unknown(values, EvaluationConfig)
     for key, kind, wanted in (
         ("include_clean", bool, "true or false"),
         ("seed", int, "a whole number"),
@@ -52,7 +52,7 @@ def _parse_config(values: Any) -> EvaluationConfig:
         if key in values:
             _typed(key, values[key], kind, wanted)
     for key in ("modalities", "video_streams", "video_streams_at"):
-        if values.get(key) is not None:
+        if key in values and (key != "video_streams_at" or values[key] is not None):  # only there null says something
             words = _typed(key, values[key], list, "a list")
             values[key] = tuple(_typed(f"{key}[{index}]", word, str, "a word") for index, word in enumerate(words))
     for key in ("snrs_db", "temperatures"):
@@ -72,8 +72,8 @@ def _typed(key: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> 
     return value
 
 
-def _refuse_unknown(prefix: str, values: dict, config: type) -> None:
+def _refuse_unknown(values: dict, config: type) -> None:
     known = [entry.name for entry in fields(config)]
     for name in values:
         if name not in known:
-            raise ValueError(f"{prefix}{name} is no known key; known are {', '.join(known)}")
+            raise ValueError(f"{name} is no known key; known are {', '.join(known)}")

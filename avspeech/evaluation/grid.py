@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -45,6 +46,10 @@ class Unreadable:
     why: str
 
 
+class GridError(ValueError):
+    """The grid cannot be scored: the message says why."""
+
+
 Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
 
 
@@ -74,8 +79,8 @@ def evaluate_grid(
         noise_of: a hash of everything that is mixed in under a noise and SNR; None takes what ``identity`` says.
 
     Raises:
-        ValueError: an utterance has no text, in some condition not one utterance could be read, or a lone
-            utterance was to see another's clip.
+        GridError: in some condition not one utterance could be read, or kept transcripts were spoilt.
+        ValueError: an utterance has no text, or a lone utterance was to see another's clip.
     """
     decoding = config.decoding if decoding is None else decoding
     for utterance in utterances:
@@ -86,11 +91,12 @@ def evaluate_grid(
     transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
     seconds: dict[str, float] = {}
     wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
+    noise_hash = None if noise_of is None else cache(noise_of)  # one noise stands beside many pictures
     for condition in tqdm(wanted, desc=model, unit="condition"):
         name = condition.label.replace(", ", "_").replace(" ", "_")
         heard = identity.get("noises", {}).get(condition.noise)
-        if noise_of is not None and not condition.is_clean:
-            heard = noise_of(condition.noise, condition.snr_db)
+        if noise_hash is not None and not condition.is_clean:
+            heard = noise_hash(condition.noise, condition.snr_db)
         fingerprint = _fingerprint(condition, heard, config.seed, decoding, identity)
         store = DecodedFile(Path(out_dir) / "decoded" / f"{name}.jsonl", fingerprint)
         transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
@@ -149,7 +155,7 @@ def _score(
                 scored[condition].append((replace(line, errors=counts.word_errors, n_words=counts.num_words), counts))
         if not scored[condition]:
             why = next(iter(broken))[1] if broken else "the manifest is empty"
-            raise ValueError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
+            raise GridError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
     ngrams: dict[Condition, list[BleuCounts]] = {}
     if config.metric == "bleu":
         for condition, lines in scored.items():
@@ -235,12 +241,19 @@ class DecodedFile:
     fingerprint: str
 
     def read(self) -> tuple[dict[str, str | Unreadable], float]:
-        """Return the transcripts by id and the seconds that they took."""
-        header, *lines = read_lines(self.path) or [{}]
-        if header.get("fingerprint") != self.fingerprint:
-            return {}, 0.0
-        texts = {line["id"]: line["text"] if "text" in line else Unreadable(line["unreadable"]) for line in lines}
-        return texts, header["seconds"]
+        """Return the transcripts by id and the seconds that they took.
+
+        Raises:
+            GridError: the file is none of ours.
+        """
+        try:
+            header, *lines = read_lines(self.path) or [{}]
+            if header.get("fingerprint") != self.fingerprint:
+                return {}, 0.0
+            texts = {line["id"]: line["text"] if "text" in line else Unreadable(line["unreadable"]) for line in lines}
+            return texts, header["seconds"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise GridError(f"{self.path} holds no transcripts of ours ({error}); delete it to decode anew") from error
 
     def write(self, texts: Mapping[str, str | Unreadable], seconds: float) -> None:
         """Keep the transcripts; the file gets its name once it is whole."""

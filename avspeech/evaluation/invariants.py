@@ -11,6 +11,7 @@ needs no recording.
 """
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import auto_cli
+from jsonargparse import auto_cli, set_parsing_settings
 
 from avspeech.data.batching import AVBatch
 from avspeech.data.manifest import Utterance, read_manifest
@@ -32,12 +33,15 @@ from avspeech.evaluation.grid import Unreadable, check_rule, count_normalized, t
 from avspeech.evaluation.loading import ConditionLoader, check_streams
 from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.paired_tests import Difference, paired_difference
-from avspeech.evaluation.results import UNKNOWN_LANGUAGE, write_text
+from avspeech.evaluation.results import UNKNOWN_LANGUAGE, make_place, write_text
 from avspeech.evaluation.systems import Transcriber, check_device, make_loader, make_transcriber, transcribe_all
+from avspeech.media.errors import MediaError
 from avspeech.models.files import load_model
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from avspeech.text.normalize import normalize_for_scoring
+
+log = logging.getLogger(__name__)
 
 SILENCE, QUIET_ROOM, WHITE = "silence", "quiet_room", "white"
 QUIET_ROOM_RMS = 1e-3
@@ -94,7 +98,7 @@ class Subject:
     Args:
         transcribe: the model, see ``make_transcriber``.
         loader: of the samples, with a mixer for noise and silence.
-        utterances: the test set; those that cannot be read are left out of every check.
+        utterances: the test set without what cannot be read (``readable``).
         config: of scoring.
         modalities: that the model has.
         snr_db: of white noise.
@@ -158,6 +162,28 @@ class Subject:
 
     def _language(self, utterance: Utterance) -> str:
         return text_language(utterance.language or UNKNOWN_LANGUAGE, self.task)
+
+
+def readable(utterances: Sequence[Utterance], modalities: Sequence[str], loader: ConditionLoader) -> list[Utterance]:
+    """Return the utterances whose files can be read; the log names the others, and why.
+
+    Nothing heard, twice, would hold nearly every invariant.
+
+    Raises:
+        ValueError: there are none.
+    """
+    kept, reasons = [], []
+    for utterance in utterances:
+        try:
+            for modality in modalities:
+                loader.load(utterance, Condition(modality))
+            kept.append(utterance)
+        except MediaError as error:
+            log.warning("%s is left out: %s", utterance.id, error)
+            reasons.append(str(error))
+    if not kept:
+        raise ValueError(f"none of {len(utterances)} utterances can be read; the first reason: {reasons[0]}")
+    return kept
 
 
 def check_all(subject: Subject, bounds: Bounds = Bounds()) -> list[Check]:
@@ -303,6 +329,7 @@ def main(
     """
     try:
         config = EvaluationConfig() if conditions is None else read_conditions(conditions)
+        check_device(device)
         network = load_model(model, device)
         if modalities is None:
             plain = isinstance(network, Whisper) and not network.has_video
@@ -311,14 +338,18 @@ def main(
         grid = {name: getattr(no_grid, name) for name in GRID_KEYS}
         config = replace(config, **grid, method=method or config.method)
         check_rule(config.normalization)
+        if max_utterances is not None and max_utterances < 1:
+            raise ValueError(f"max_utterances={max_utterances} must be at least 1; leave it out for all")
         utterances = read_manifest(manifest, require=("text",))[:max_utterances]
         check_streams(utterances, config, manifest)
-        check_device(device)
+        if out_file is not None:
+            make_place(out_file, "--out_file")
         transcriber = make_transcriber(network, config, str(model))
         plan = make_plan(utterances, {WHITE: NoiseSpec("white")}, (snr_db,), config.seed)
+        loader = make_loader(network, config, NoisyOrSilent(PlanMixer(plan, {})), utterances)
+        utterances = readable(utterances, modalities, loader)
     except ValueError as error:
         sys.exit(str(error))
-    loader = make_loader(network, config, NoisyOrSilent(PlanMixer(plan, {})), utterances)
     task = None if isinstance(network, Recognizer) else config.task
     checks = check_all(Subject(transcriber, loader, utterances, config, modalities, snr_db, device, task), bounds)
     print(as_table(checks))
@@ -329,4 +360,5 @@ def main(
 
 
 if __name__ == "__main__":
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     auto_cli(main, as_positional=False)

@@ -162,7 +162,8 @@ class ConditionLoader:
         fault = condition.fault
         assert fault is not None and utterance.mouth is not None
         key = fault_key(self.seed, utterance.id, fault)
-        return self._once((utterance.mouth, fault.label), lambda: degrade_clip(mouth_THW, fault, key))
+        kept_as = f"{fault.label} {utterance.id}"  # utterances of one clip have faults of their own
+        return self._once((utterance.mouth, kept_as), lambda: degrade_clip(mouth_THW, fault, key))
 
     def _mouth(self, utterance: Utterance) -> np.ndarray:
         assert utterance.mouth is not None

@@ -124,7 +124,8 @@ class Planner:
         if snr_db is None:
             return dry
         if not loudness:
-            return replace(dry, note="the speech is silent, so nothing is added")
+            found = "no active speech was found" if steps_S.any() else "the speech is silent"
+            return replace(dry, note=f"{found}, so nothing is added")
         for _ in range(_ATTEMPTS):
             pieces = self._pieces(utterance, noise, draws, key, len(steps_S))
             heard = [(self._samples(noise, piece, len(steps_S)), piece.offset, piece.gain) for piece in pieces]

@@ -1,5 +1,6 @@
 """Makes frozen noise plans (``avspeech.degrade.noise_plan``) for a test set, and sees whether one fits."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from avspeech.data.manifest import Utterance
-from avspeech.degrade.mixing_rules import check_rule
+from avspeech.degrade.mixing_rules import check_rule, check_snrs
 from avspeech.degrade.noise_plan import Mix, NoisePlan, Speech
 from avspeech.degrade.noise_spec import NoiseSpec
+from avspeech.degrade.plan_records import label
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.noise_planner import Planner, plan_all, read_speech
-from avspeech.evaluation.noise_pools import Pool, open_pools, roots_of
+from avspeech.evaluation.noise_pools import SETTINGS, Pool, open_pools, roots_of
 
 __all__ = ["check_plan", "make_plan", "plan_of", "roots_of"]
+logger = logging.getLogger(__name__)
 
 
 def make_plan(
@@ -41,9 +44,11 @@ def make_plan(
         num_workers: processes; 0 works in this one. The plan does not depend on it.
 
     Raises:
-        ValueError: a noise cannot be had; names its key.
+        ValueError: a noise cannot be had, or there is no such SNR; names its key.
     """
     check_rule(rule, level)
+    snrs_db = tuple(snrs_db)
+    check_snrs(snrs_db)
     pools = open_pools(noises, utterances)
     empty = _empty_plan(pools, noises, snrs_db, seed, rule, level, manifest_sha256)
     planner = Planner(dict(noises), pools, empty.conditions, seed, rule, level)
@@ -56,6 +61,9 @@ def make_plan(
             continue
         speech[utterance.id] = result[0]
         mixes |= {(mix.id, mix.noise, mix.snr_db): mix for mix in result[1]}
+    if bare := [mix for mix in mixes.values() if mix.note is not None]:
+        what = f"{bare[0].id!r} with {label(bare[0].noise, bare[0].snr_db)}: {bare[0].note}"
+        logger.warning("%d of %d mixes have no noise in them; the first is %s", len(bare), len(mixes), what)
     return replace(empty, speech=speech, mixes=mixes, failures=tuple(failures))
 
 
@@ -101,8 +109,15 @@ def check_plan(plan: NoisePlan, utterances: Sequence[Utterance], config: Evaluat
             raise ValueError(
                 f"{path} has no noise {name!r}, which the conditions name; it has {', '.join(plan.noises)}"
             )
-        for key, value in Pool.settings(spec).items():
-            _need_same(path, f"noises.{name}.{key}", plan.noises[name].get(key), value)
+        planned, settings = plan.noises[name], Pool.settings(spec)
+        for key in SETTINGS:
+            _need_same(path, f"noises.{name}.{key}", planned.get(key), settings.get(key))
+        if ("impulse_responses" in planned) != (spec.impulse_responses is not None):
+            without, within = ("without", "with") if spec.impulse_responses is not None else ("with", "without")
+            raise ValueError(
+                f"{path} was made {without} noises.{name}.impulse_responses, the conditions are {within} them; change "
+                "them or make a plan"
+            )
         for snr_db in config.snrs_db if spec.has_snr else (None,):
             if (name, snr_db) not in plan.conditions:
                 known = ", ".join(

@@ -6,12 +6,16 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from avspeech.data.manifest import ManifestError, Utterance, read_manifest
 from avspeech.degrade.noise_corpora import demand_files, folder_files, musan_files, noisex92_files
 from avspeech.degrade.noise_spec import NoiseSpec
+
+SETTINGS = ("kind", "num_voices", "part", "split", "test_speakers")
+"""Keys of a noise that decide what is drawn, besides the files; see ``Pool.settings``."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,8 @@ def _with_voices(
     own = {voice.id for voice in voices} | {voice.audio for voice in voices}
     # One of each speaker, with and without an own clip in the pool, stands for all.
     for utterance in {(one.speaker, one.id in own or one.audio in own): one for one in utterances}.values():
-        left = sum(full.allows(index, utterance) for index in range(len(voices)))
+        heard = (index for index in range(len(voices)) if full.allows(index, utterance))
+        left = len(list(islice(heard, wanted)))  # not all: a pool may have 100,000 clips, a test set 400 speakers
         if not left and excludes:
             raise ValueError(
                 f"noises.{name}.manifest: no voice is left for utterance {utterance.id!r}: all {len(voices)} clips of "

@@ -61,7 +61,7 @@ class MatchedPairs(NamedTuple):
     statistic: float
     """Mean over its standard error; infinite where all segments differ by the same."""
     p_value: float
-    """Two-sided."""
+    """Two-sided; of a sign test where all segments differ by the same, for two that do so are no proof."""
     num_segments: int
     segment: str
     """``speaker`` or ``utterance``."""
@@ -97,7 +97,7 @@ def paired_difference(
     if draws.standard_error == 0:
         reach = unseen(max(words_U.sum(), 1))
         low, high = draws.ratio - reach, draws.ratio + reach
-        p_value = 1.0 if low <= 0 <= high else 2 * 0.5**units.count  # of a sign test: all units on one side
+        p_value = 1.0 if low <= 0 <= high else _sign_test(units.count)
         if p_value > LEVEL:
             low, high = min(low, 0.0), max(high, 0.0)
         return Difference(float(draws.ratio), low, high, p_value, win_rate, "no-spread", units.count, units.name)
@@ -135,7 +135,9 @@ def matched_pairs(
     if units.count == 1 or mean == 0:
         return MatchedPairs(0.0, 1.0, units.count, units.name)
     error = float(more_U.std(ddof=1)) / np.sqrt(units.count)
-    statistic = float(mean / error) if error else float(np.copysign(np.inf, mean))
+    if not error:
+        return MatchedPairs(float(np.copysign(np.inf, mean)), _sign_test(units.count), units.count, units.name)
+    statistic = float(mean / error)
     return MatchedPairs(statistic, float(2 * stats.t.sf(abs(statistic), units.count - 1)), units.count, units.name)
 
 
@@ -180,6 +182,11 @@ def _one_unit(errors_a: int, errors_b: int, words_U: np.ndarray) -> Difference:
     low, high = min((low_a - high_b) / words, 0.0), max((high_a - low_b) / words, 0.0)
     wins = 0.5 if errors_a == errors_b else float(errors_a < errors_b)
     return Difference((errors_a - errors_b) / words, low, high, 1.0, wins, "one-unit", 1, "utterance")
+
+
+def _sign_test(num_units: int) -> float:
+    """The two-sided p-value where all units are on one side."""
+    return 2 * 0.5**num_units
 
 
 def _normal_tail(tail: float, degrees: int, stretch: float) -> float:

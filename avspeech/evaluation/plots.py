@@ -202,9 +202,14 @@ def label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
         leader = {"color": colour, "linewidth": 0.8, "alpha": 0.6, "clip_on": False}
         axis.plot([1.0, 1.03], [y, middle], transform=to_right, **leader)
         axis.annotate(
-            text, (1.04, middle), xycoords=to_right, va="center", fontsize=9.5, color=colour, fontweight="bold",
+            plain(text), (1.04, middle), xycoords=to_right, va="center", fontsize=9.5, color=colour, fontweight="bold",
             annotation_clip=False,
         )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Return text that matplotlib shows as it is: two dollar signs would begin and end a formula."""
+    return text.replace("$", r"\$")
 
 
 def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avspeech.evaluation.bootstrap import MANY_UNITS
+from avspeech.evaluation.conditions import WRONG_SPEAKER
 from avspeech.evaluation.results import Results
 
 SHORT = 12
@@ -126,5 +127,13 @@ def warnings_of(results: Results) -> list[str]:
         found.append(
             f"Speakers of the test set may be heard in {', '.join(shared)}: figures are harder to compare with those "
             "of noise made from strangers."
+        )
+    speaker_of = {line.id: line.speaker for line in results.hypotheses}
+    wrong = [line for line in results.hypotheses if line.video_stream == WRONG_SPEAKER and line.video_of is not None]
+    same = [line for line in wrong if speaker_of.get(line.video_of or "") == line.speaker]
+    if same:
+        found.append(
+            f"The wrong speaker is none in {len(same)} of {len(wrong)} transcripts: the test set has no other there, "
+            "or names none, so another utterance of the same speaker was seen."
         )
     return found

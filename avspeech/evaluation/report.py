@@ -154,11 +154,11 @@ def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
     for noise in list(dict.fromkeys(row.noise for row in results.conditions if row.noise != CLEAN)) or [CLEAN]:
         what = _over(results, noise)
         rows = comparison.rows_of(results, languages[0])
-        found["wer"].append((f"wer_{noise}", wer_figure({"": rows}, noise), f"Word error rate {what}. {bars}"))
+        found["wer"].append((f"wer_{_plain(noise)}", wer_figure({"": rows}, noise), f"Word error rate {what}. {bars}"))
     if languages[0] == ALL_LANGUAGES:
         telling = comparison.telling_noise(results)
         panels = {language: comparison.rows_of(results, language) for language in languages[1:]}
-        name = f"wer_{telling[0]}_by_language"
+        name = f"wer_{_plain(telling[0])}_by_language"
         caption = f"Word error rate {_over(results, telling[0])}, by language. {bars}"
         found["by_language"].append((name, wer_figure(panels, telling[0]), caption))
         own = [row for rows in panels.values() for row in rows]

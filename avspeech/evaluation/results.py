@@ -13,6 +13,7 @@ clip was shown where it is another's, ``failures.jsonl`` the utterances that cou
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -177,7 +178,7 @@ def write_results(out_dir: str | Path, results: Results) -> None:
     """Write the three files; each appears only when whole, ``results.json`` last.
 
     Raises:
-        ValueError: the results do not fit the schema; nothing is written.
+        ValueError: the results do not fit the schema, or the folder cannot be written to; nothing is written.
     """
     out_dir = Path(out_dir)
     document = {
@@ -188,7 +189,7 @@ def write_results(out_dir: str | Path, results: Results) -> None:
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     check_document(json.loads(text), out_dir / "results.json")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir, "out_dir")
     write_lines(out_dir / "hypotheses.jsonl", (asdict(line) for line in results.hypotheses))
     write_lines(out_dir / "failures.jsonl", (asdict(line) for line in results.failures))
     write_text(out_dir / "results.json", text)
@@ -253,6 +254,7 @@ def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = N
                 "give the models different names (--name) or leave one result out"
             )
         seen.add(row.key)
+    _need_same_pictures(rows, runs)
     models = {row.model for row in rows}
     return Results(rows, [run for run in runs if run["model"] in models], lines, failures)
 
@@ -297,8 +299,51 @@ def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]
             yield f"noises.{name}", one["noises"][name], other["noises"][name]
 
 
+def _need_same_pictures(rows: Sequence[ConditionResult], runs: Sequence[Mapping[str, Any]]) -> None:
+    """Check that a stream that is drawn was drawn from one seed; a noise plan freezes what is heard, not what is seen.
+
+    Raises:
+        ValueError: it was not.
+    """
+    seed_of = {run["model"]: run["seed"] for run in runs}
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.condition.is_drawn:
+            other = first.setdefault(row.video_stream, row.model)
+            if seed_of[other] != seed_of[row.model]:
+                raise ValueError(
+                    f"model {other} was shown {row.video_stream} with seed={seed_of[other]}, {row.model} with "
+                    f"{seed_of[row.model]}, so other pictures; evaluate both with the same seed in the conditions YAML"
+                )
+
+
 def _picked(rows: list, pick: Mapping[str, str]) -> list:
     return [row for row in rows if pick.get(row.modality, row.model) == row.model]
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder for results, so that one that cannot be had is told before the work and not after it.
+
+    Raises:
+        ValueError: it cannot be made or written to; names the option that it came from.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option} {folder} cannot be made a folder: {error.strerror}; name another") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {folder} must not be written to here; name another")
+
+
+def make_place(file: Path, option: str) -> None:
+    """Make the folder of a file that is to be written.
+
+    Raises:
+        ValueError: see ``make_folder``; or there is a folder of that name.
+    """
+    make_folder(file.parent, option)
+    if file.is_dir():
+        raise ValueError(f"{option} {file} is a folder, wanted a file; name another")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.degrade.noise_plan import NoisePlan
+from avspeech.degrade.plan_records import without_hints
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.grid import Unreadable, check_rule, evaluate_grid
@@ -108,7 +109,7 @@ def score_hypotheses(
         "test_set_sha256": hash_test_set(utterances),
         "noise_plan_sha256": noise_plan and noise_plan.sha256,
         "noise_rule": noise_plan and noise_plan.rule,
-        "noises": noise_plan.noises if noise_plan else {name: {"kind": "not stated"} for name in _noises(heard)},
+        "noises": without_hints(noise_plan.noises) if noise_plan else _unstated(heard),
         "missing": missing,
         "n_missing": num_missing,
         "versions": {"python": python_version(), "avspeech": version("avspeech"), "jiwer": version("jiwer")},
@@ -126,6 +127,11 @@ def score_hypotheses(
         )
     runs = [{key: value for key, value in run.items() if key != "decoding_seconds"} for run in results.runs]
     return replace(results, runs=runs)
+
+
+def _unstated(heard: Heard) -> dict[str, Any]:
+    """Return what is known of noises that came without a plan."""
+    return {name: {"kind": "not stated"} for name in _noises(heard)}
 
 
 def _noises(heard: Heard) -> list[str]:

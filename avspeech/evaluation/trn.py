@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote
 from jsonargparse import auto_cli
 
 from avspeech.evaluation.grid import text_language
-from avspeech.evaluation.results import ScoredHypothesis, read_results, write_text
+from avspeech.evaluation.results import ScoredHypothesis, make_folder, read_results, write_text
 from avspeech.evaluation.text_lines import FileFault, read_text_lines
 from avspeech.text.normalize import normalize_for_scoring
 
@@ -118,7 +118,8 @@ def export_trn(
         normalized: write texts as they were compared, by the evaluation's own rule; otherwise as they came.
 
     Raises:
-        ValueError: the folder holds no results, no such model, or several and none was named.
+        ValueError: the folder holds no results, no such model, or several and none was named; or ``out_dir`` cannot be
+            written to.
     """
     results = read_results(results_dir)
     models = sorted({line.model for line in results.hypotheses})
@@ -142,6 +143,7 @@ def export_trn(
             name = line.condition.label.replace(", ", "_").replace(" ", "_")
             heard.setdefault(name, []).append(trn_line(line, line.hypothesis))
     out_dir = Path(out_dir)
+    make_folder(out_dir, "out_dir")
     files = {out_dir / "ref.trn": list(references.values())}
     files |= {out_dir / f"hyp.{name}.trn": lines for name, lines in heard.items()}
     for path, lines in files.items():

@@ -32,7 +32,8 @@ def read_audio(path: str | Path) -> np.ndarray:
         path: any container, codec, sample rate and number of channels that FFmpeg reads.
 
     Raises:
-        MediaError: the file is missing, empty, no media, damaged, or shorter than its container says.
+        MediaError: the file is missing, empty, no media, damaged, shorter than its container says, or holds samples
+            that are not finite.
         NoAudio: it has no audio track.
     """
     path = Path(path)
@@ -59,8 +60,11 @@ def read_audio(path: str | Path) -> np.ndarray:
                 length += max(drift, 0)
             pieces.append(mono_S)
             length += len(mono_S)
+    audio_S = np.concatenate(pieces)
+    if not np.isfinite(audio_S).all():  # a float wav may hold them; one such sample spoils a whole batch
+        raise MediaError(path, "has samples that are infinite or no numbers; make the file again")
     with guard(path, f"its sound cannot be resampled from {rate} Hz"):
-        return np.clip(resample(np.concatenate(pieces), rate), -1, 1)
+        return np.clip(resample(audio_S, rate), -1, 1)
 
 
 def _mono(frame: Any) -> np.ndarray:

@@ -169,13 +169,24 @@ def test_a_real_clip_goes_on_to_mouth_clips(tmp_path, face_model):
 
 
 def test_a_fault_or_a_manifest_that_makes_no_sense_stops_at_once(videos, tmp_path):
-    with pytest.raises(ValueError, match="'blurr-3' is no known one"):
+    with pytest.raises(SystemExit, match="'blurr-3' is no known one"):
         main(videos, tmp_path, ["blurr-3"])
-    with pytest.raises(ValueError, match="no fault came"):
+    with pytest.raises(SystemExit, match="no fault came"):
         main(videos, tmp_path)
     write_manifest(tmp_path / "one.jsonl", read_manifest(videos)[:1])
-    with pytest.raises(ValueError, match="wrong speaker, wanted two or more"):
+    with pytest.raises(SystemExit, match="wrong speaker, wanted two or more"):
         main(tmp_path / "one.jsonl", tmp_path, ["wrong_speaker"])
+    with pytest.raises(SystemExit, match=r"none\.jsonl: cannot be read as a manifest"):
+        main(tmp_path / "none.jsonl", tmp_path, ["blur-3"])
+    for side in (0, 1e6):
+        with pytest.raises(SystemExit, match=r"mouth_side=.* from 1 to 8192"):
+            main(videos, tmp_path, ["blur-3"], mouth_side=side)
+    with pytest.raises(SystemExit, match=r"nowhere\.task, which is no file; point it to face_landmarker\.task"):
+        main(videos, tmp_path, ["object-3"], face_model=tmp_path / "nowhere.task")
+    with pytest.raises(SystemExit, match=r"crf=99 must be from 0"):
+        main(videos, tmp_path, ["blur-3"], crf=99)
+    with pytest.raises(SystemExit, match=r"one\.jsonl.* cannot be made a folder: .*; name another"):
+        main(videos, tmp_path / "one.jsonl" / "x", ["blur-3"])
 
 
 def test_the_command_runs_in_workers(videos, tmp_path):

@@ -116,3 +116,22 @@ def test_conditions_without_noise_are_refused(folder):
     (folder / "conditions.yaml").write_text("seed: 0\n")
     with pytest.raises(SystemExit, match=r"conditions\.yaml names no noises"):
         mix(folder, noise_manifests=None, noise_paths=None)
+
+
+def test_places_that_cannot_be_written_to_are_named(folder):
+    (folder / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"--wav_dir .*file cannot be made a folder: File exists; name another"):
+        mix(folder, wav_dir=folder / "file")
+    with pytest.raises(SystemExit, match=r"plan .*file cannot be made a folder"):
+        mix_noisy_tests.main(folder / "test.jsonl", folder / "file" / "p.jsonl", folder / "conditions.yaml",
+            noise_manifests={"babble": folder / "voices.jsonl"}, noise_paths={"rain": folder / "noise" / "rain.wav"},
+        )  # fmt: skip
+    with pytest.raises(SystemExit, match=r"num_workers=-1 must be 0"):
+        mix(folder, num_workers=-1)
+
+
+def test_an_id_that_is_no_file_name_is_named(folder):
+    lines = (folder / "test.jsonl").read_text()
+    (folder / "test.jsonl").write_text(lines.replace('"t0"', f'"{"t" * 300}"'))
+    with pytest.raises(SystemExit, match=r"tttt\.wav cannot be written: File name too long"):
+        mix(folder, wav_dir=folder / "noisy")

@@ -170,6 +170,15 @@ def test_a_lost_line_is_noticed_and_a_root_hint_is_free(frozen, tmp_path):
     assert NoisePlan.read(tmp_path / "moved.jsonl").roots()["any"] == Path("/elsewhere")
 
 
+@pytest.mark.parametrize(("old", "new"), [('"t0"', '"t9"'), ('"snr_db": 0.0', '"snr_db": 7.0')])
+def test_a_line_that_the_hash_is_not_over_is_noticed(frozen, tmp_path, old, new):
+    text = (frozen[0] / "plan.jsonl").read_text()
+    line = next(line for line in text.splitlines() if '"t0", "noise"' in line and '"snr_db": 0.0' in line)
+    (tmp_path / "longer.jsonl").write_text(f"{text}{line.replace(old, new)}\n")
+    with pytest.raises(PlanError, match=r"longer\.jsonl: has a mix of 't\d' with babble \d dB, which its header or"):
+        NoisePlan.read(tmp_path / "longer.jsonl")
+
+
 def test_a_file_that_is_no_plan_is_named(tmp_path):
     with pytest.raises(PlanError, match=r"absent\.jsonl: cannot be read as a noise plan"):
         NoisePlan.read(tmp_path / "absent.jsonl")

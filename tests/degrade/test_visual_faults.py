@@ -221,6 +221,13 @@ def test_a_video_passes_with_few_frames_in_memory(label):
     assert max(ahead) <= (4 if label == "offset-160" else 0)
 
 
+@pytest.mark.parametrize("fault", MADE, ids=lambda fault: fault.label)
+def test_the_key_decides_where_a_fault_says_that_it_is_drawn(fault):
+    clip_THW = lips(40, 48)
+    made = {degrade_clip(clip_THW, fault, key).tobytes() for key in ("a", "b", "c")}
+    assert (len(made) > 1) == fault.is_drawn
+
+
 def test_sizes_in_pixels_grow_with_the_mouth():
     """A blur of a video twice as large, shrunk again, is that of the small one."""
     small, large = lips(3, 96), lips(3, 192)

@@ -188,6 +188,22 @@ def test_other_stand_ins_for_the_same_video_are_refused(evaluated):
         compare(read_side("A", one), read_side("B", other))
 
 
+def test_pictures_of_other_seeds_are_refused_where_the_seed_draws_them(evaluated):
+    def sides(stream):
+        return [
+            evaluated(f"{stream}{seed}", ("audio+video",), video_streams=("own", stream), seed=seed) for seed in (0, 1)
+        ]
+
+    same = sides("blur-3")
+    assert compare(read_side("A", same[0]), read_side("B", same[1])).rows
+    assert merge_results([read_results(one) for one in same]).conditions
+    other = sides("drop-50")
+    with pytest.raises(ValueError, match=r"audio\+video, clean, drop-50 was drawn with seed=0 in A and 1 in B"):
+        compare(read_side("A", other[0]), read_side("B", other[1]))
+    with pytest.raises(ValueError, match=r"model drop-500 was shown drop-50 with seed=0, drop-501 with 1"):
+        merge_results([read_results(one) for one in other])
+
+
 def test_nothing_in_common_and_the_same_transcripts_are_refused(evaluated, capsys):
     one, other = evaluated("ears", modalities=("audio",)), evaluated("eyes", modalities=("video",))
     code, _, err = run(capsys, one, other)
@@ -207,6 +223,8 @@ def test_what_cannot_be_read_is_named(tmp_path, evaluated, capsys):
         ((one, one, "--model_a", "x"), "--model_a x is not in .*it has one"),
         ((one, one, "--modality_b", "lips", "--modality_a", "audio"), "--modality_b lips was not evaluated"),
         ((one, one, "--modality_b", "video"), "only one of --modality_a and --modality_b was given"),
+        ((one, evaluated("two"), "--out", one), "--out .*one is a folder, wanted a file; name another"),
+        ((one, evaluated("two"), "--markdown", one / "results.json" / "a.md"), "--markdown .* cannot be made a folder"),
     ):
         code, _, err = run(capsys, *args)
         assert code == 2

@@ -123,6 +123,8 @@ def test_other_videos_are_shown_with_audio_only():
         ("snrs: [0]", "snrs is no known key; known are modalities"),
         ("modalities: [sound]", "modalities: 'sound' must be one of audio, video"),
         ("modalities: audio", "modalities='audio' must be a list"),
+        ("modalities: null", "modalities=None must be a list"),
+        ("video_streams: null", "video_streams=None must be a list"),
         ("modalities: []", "modalities is empty"),
         ("modalities: [audio, audio]", "modalities=.* names something twice"),
         ("modalities: [[audio]]", r"modalities\[0\]=\['audio'\] must be a word"),
@@ -142,6 +144,8 @@ def test_other_videos_are_shown_with_audio_only():
         ("{noises: {w: {kind: white, manifest: a}}, snrs_db: [0]}", "noises.w.manifest='a' has no use"),
         ("{noises: {b: {kind: babble, manifest: 3}}, snrs_db: [0]}", "noises.b.manifest=3 must be a path"),
         ("{noises: {none: {kind: white}}, snrs_db: [0]}", "noises.none: a noise needs a name"),
+        ("{noises: {clean: {kind: white}}, snrs_db: [0]}", "noises.clean: a noise needs a name"),
+        ("{noises: {w: {kind: white}}, snrs_db: [1000]}", r"snrs_db\[0\]=1000.0 must be a number from -100 to 100"),
         ("{noises: {a/b: {kind: white}}, snrs_db: [0]}", "noises.a/b: a noise needs a name"),
         ("include_clean: false", "include_clean=false without noises"),
         ("include_clean: 1", "include_clean=1 must be true or false"),
@@ -207,6 +211,9 @@ def test_noises_can_be_left_out(config):
     assert {one.label for one in several.with_noise_files(only=[]).grid()} == {
         f"{one}, clean" for one in several.modalities
     }
+    placed = replace(several, video_streams=("own", "blank"), video_streams_at=("clean", "babble 0", "hiss -5"))
+    assert placed.with_noise_files(only=["hiss"]).video_streams_at == ("clean", "hiss -5")
+    assert placed.with_noise_files(only=[]).video_streams_at == ("clean",)
     with pytest.raises(ValueError, match="noises names rain, but noises has babble, hiss"):
         several.with_noise_files(only=["rain"])
 
@@ -247,6 +254,8 @@ def test_what_cannot_differ_is_decoded_once():
 def test_condition_without_meaning_is_refused():
     with pytest.raises(ValueError, match="clean speech has no SNR"):
         Condition("audio", "none", 5.0)
+    with pytest.raises(ValueError, match="noise 'clean' came; clean speech is the noise 'none'"):
+        Condition("audio", "clean")
     with pytest.raises(ValueError, match="video stream 'blank' says nothing of modality 'video'"):
         Condition("video", video_stream="blank")
     with pytest.raises(ValueError, match="video stream 'offset\\+80' says nothing of modality 'video'"):

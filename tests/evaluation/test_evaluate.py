@@ -81,7 +81,8 @@ def test_files_in_report_out(folder):
     assert all(row["n_utterances"] == 4 and row["n_words"] == 12 for row in document["conditions"])
     (run,) = document["runs"]
     assert run["model_sha256"] == sha256(folder / "tiny.safetensors")
-    assert run["noises"]["babble"]["manifest_sha256"] == sha256(folder / "voices.jsonl")
+    assert run["noises"]["babble"]["num_voices"] == [3, 3]
+    assert str(folder) not in json.dumps(run["noises"]), "where noise lies is nobody else's business"
     assert "<svg" in (folder / "out" / "report.html").read_text()
     assert (folder / "out" / "report.md").is_file()
 
@@ -99,6 +100,14 @@ def test_broken_and_missing_files_are_listed_and_the_run_goes_on(folder):
     assert "clip1.wav" in reasons["c1"]
     assert "mouth2.mp4" in reasons["c2"]
     assert "2 utterances could not be read" in (folder / "out" / "report.html").read_text()
+
+
+def test_nothing_that_can_be_read_ends_with_one_message(folder):
+    for utterance in read_manifest(folder / "test.jsonl"):
+        assert utterance.mouth is not None
+        utterance.mouth.write_text("no clip")
+    with pytest.raises(SystemExit, match=r"no utterance could be scored in video, clean; the first reason: MediaError"):
+        evaluated(folder)
 
 
 def test_options_replace_values_of_the_yaml(folder):
@@ -120,6 +129,13 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
         evaluated(folder, method="viterbi")
     with pytest.raises(SystemExit, match=r"device='moon' cannot be used \(.*\); the default is cpu"):
         evaluated(folder, device="moon")
+    with pytest.raises(SystemExit, match=r"max_frames=3000 and max_clips=0 must be at least 1"):
+        evaluated(folder, max_clips=0)
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    (folder / "out").write_text("no folder")
+    with pytest.raises(SystemExit, match=r"--out_dir .*out cannot be made a folder: File exists; name another"):
+        evaluated(folder)
+    (folder / "out").unlink()
     with pytest.raises(SystemExit, match=r"method 'joint' came for a model that has no text decoder"):
         evaluated(folder, method="joint")
     shutil.copy(folder / "tiny.safetensors", folder / "whole.safetensors")

@@ -1,5 +1,6 @@
 """Running the grid with a transcriber that needs no model: scoring, broken files, stopping and starting again."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 from avspeech.data.manifest import Utterance
 from avspeech.evaluation.bleu import corpus_bleu, count_ngrams
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
-from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.grid import GridError, evaluate_grid
 
 
 def test_rows_follow_from_the_transcripts(tmp_path):
@@ -214,6 +215,13 @@ def test_bleu_is_counted_per_language_where_asked_for(tmp_path, utterances, conf
         assert row.bleu_95[0] <= row.bleu <= row.bleu_95[1]
 
 
+def test_a_noise_is_hashed_once_however_many_pictures_stand_beside_it(tmp_path, utterances, config, fake):
+    asked = []
+    seen = replace(config, video_streams=("own", "blank", "blur-3"))
+    evaluate_grid(utterances, seen, fake, tmp_path, "av", IDENTITY, noise_of=lambda *noise: asked.append(noise) or "x")
+    assert asked == [("babble", 10.0), ("babble", 0.0), ("babble", -5.0)]
+
+
 def test_broken_files_are_listed_and_the_rest_is_scored(tmp_path, utterances, config):
     results = evaluate_grid(utterances, config, FakeTranscriber(broken=["en/3"]), tmp_path, "m", IDENTITY)
     (failure,) = results.failures
@@ -234,8 +242,18 @@ def test_a_mended_file_is_scored_when_started_again(tmp_path, utterances, config
 
 def test_nothing_readable_is_an_error(tmp_path, utterances, config):
     everything = FakeTranscriber(broken=[one.id for one in utterances])
-    with pytest.raises(ValueError, match="no utterance could be scored in audio, clean; the first reason: MediaError"):
+    with pytest.raises(GridError, match="no utterance could be scored in audio, clean; the first reason: MediaError"):
         evaluate_grid(utterances, config, everything, tmp_path, "m", IDENTITY)
+
+
+@pytest.mark.parametrize("spoilt", ["garbage", "[1]", '{"fingerprint": "$"}', '{"fingerprint": "$", "seconds": 1}\n{}'])
+def test_spoilt_transcripts_are_named(tmp_path, utterances, config, fake, spoilt):
+    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+    kept = tmp_path / "decoded" / "audio_clean.jsonl"
+    fingerprint = json.loads(kept.read_text().splitlines()[0])["fingerprint"]
+    kept.write_text(spoilt.replace("$", fingerprint))
+    with pytest.raises(GridError, match=r"audio_clean\.jsonl holds no transcripts of ours .*; delete it"):
+        evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
 
 
 def test_an_utterance_without_text_is_named(tmp_path, config, fake):

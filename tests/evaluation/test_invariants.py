@@ -12,7 +12,7 @@ from avspeech.data.manifest import read_manifest
 from avspeech.degrade.noise_plan import PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import EvaluationConfig
-from avspeech.evaluation.invariants import Bounds, NoisyOrSilent, Subject, as_table, check_all, main
+from avspeech.evaluation.invariants import Bounds, NoisyOrSilent, Subject, as_table, check_all, main, readable
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.noise_plans import make_plan
 from avspeech.models.encoder import EncoderConfig
@@ -137,5 +137,30 @@ def test_a_real_model_from_the_command_line(tmp_path, corpus, capsys):
     for name in ("order in the batch", "padding", "video dropped, clean"):
         assert checks[name]["passed"], checks[name]
     assert "order in the batch" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"--out_file .*run is a folder, wanted a file"):
+        main(
+            tmp_path / "run" / "tiny.safetensors",
+            tmp_path / "run" / "test.jsonl",
+            out_file=tmp_path / "run",
+            method="ctc",
+        )
+    for options, said in (
+        ({"device": "moon"}, "device='moon' cannot be used"),
+        ({"max_utterances": 0}, "max_utterances=0 must be at least 1"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            main(tmp_path / "run" / "tiny.safetensors", tmp_path / "run" / "test.jsonl", method="ctc", **options)
     with pytest.raises(SystemExit, match=r"absent\.jsonl: cannot be read"):
         main(tmp_path / "run" / "tiny.safetensors", tmp_path / "absent.jsonl", method="ctc")
+
+
+def test_what_cannot_be_read_holds_no_invariant(tmp_path, corpus, caplog):
+    shutil.copytree(corpus, tmp_path / "run")
+    utterances = read_manifest(tmp_path / "run" / "test.jsonl")
+    (tmp_path / "run" / "clip1.wav").write_text("no sound")
+    (tmp_path / "run" / "mouth2.mp4").unlink()
+    loader = ConditionLoader(None, clip_size=24)
+    assert [one.id for one in readable(utterances, ["audio+video"], loader)] == ["c0", "c3"]
+    assert "c1 is left out" in caplog.text and "mouth2.mp4" in caplog.text
+    with pytest.raises(ValueError, match=r"none of 1 utterances can be read; the first reason: .*clip1\.wav"):
+        readable(utterances[1:2], ["audio"], loader)

@@ -176,6 +176,15 @@ def test_a_fault_of_the_picture_is_the_same_in_every_noise_and_leaves_the_sound(
     assert not np.array_equal(other_seed.shown(clips[1], drop), loader.shown(clips[1], drop))
 
 
+def test_utterances_of_one_clip_have_faults_of_their_own(clips):
+    one, other = clips[3], replace(clips[3], id="other")
+    drop = Condition("video", video_stream="drop-50")
+    loader, afresh = (ConditionLoader(None, seed=1, clip_size=24, cache_bytes=size) for size in (1 << 20, 0))
+    assert not np.array_equal(afresh.shown(one, drop), afresh.shown(other, drop))
+    for clip in (one, other, one):
+        assert np.array_equal(loader.shown(clip, drop), afresh.shown(clip, drop))
+
+
 def test_a_broken_clip_spoils_the_utterance_that_it_stands_in_for(clips, tmp_path):
     others = shuffle_clips(clips, seed=1)
     gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]

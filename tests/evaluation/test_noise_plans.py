@@ -15,6 +15,7 @@ from avspeech.degrade.pcm_files import to_steps
 from avspeech.degrade.speech_level import active_level
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.noise_plans import check_plan, make_plan, plan_of, roots_of
+from avspeech.evaluation.noise_pools import Pool, open_pools
 from avspeech.media.audio import read_audio, write_wav
 from tests.degrade.plan_corpus import noises_of, sound, utterances_of, write_plan_corpus
 
@@ -80,6 +81,14 @@ def test_in_a_corpus_of_one_speaker_everybody_is_heard_but_the_clip_itself(folde
         make_plan(alone, {"babble": replace(noises["babble"], num_voices=(10, 10))}, [0], seed=0)
 
 
+def test_a_large_pool_is_not_gone_through_for_every_speaker(folder, monkeypatch):
+    asked, allows = [], Pool.allows
+    monkeypatch.setattr(Pool, "allows", lambda pool, index, one: asked.append(index) or allows(pool, index, one))
+    cast = [replace(one, speaker=f"t{n}") for n, one in enumerate(many(folder, 40))]
+    open_pools(babble(folder, num_voices=(2, 3)), cast)
+    assert len(asked) == 40 * 3
+
+
 def test_allowed_speakers_are_still_kept_from_their_own_utterances(folder):
     plan = make_plan(many(folder, 40), babble(folder, num_voices=(3, 3), test_speakers="allow"), [0], seed=0)
     heard = {"a": set(), "b": set()}
@@ -126,6 +135,17 @@ def test_silent_speech_stays_silent_and_says_so(folder, tmp_path):
         assert mix.note == (None if mix.noise == "hall" else "the speech is silent, so nothing is added")
         heard_S = PlanMixer(plan, roots_of(noises)).mix(np.zeros(8000, np.float32), *(mix.id, mix.noise, mix.snr_db))
         assert not heard_S.any()
+
+
+def test_speech_that_is_not_found_is_not_called_silent_and_is_told(folder, tmp_path, caplog):
+    audio_S = sound(0, 32_000, level=3e-4)
+    audio_S[16_000] = 0.9  # a click 60 dB above the speech
+    write_wav(tmp_path / "click.wav", audio_S)
+    click = Utterance("click", audio=tmp_path / "click.wav", speaker="a")
+    plan = make_plan([click], {"white": NoiseSpec("white")}, [0], seed=0, level="active")
+    assert plan.lookup("click", "white", 0).note == "no active speech was found, so nothing is added"
+    assert "1 of 1 mixes have no noise in them; the first is 'click' with white 0 dB: no active" in caplog.text
+    assert make_plan([click], {"white": NoiseSpec("white")}, [0], seed=0).lookup("click", "white", 0).pieces
 
 
 def test_silent_noise_adds_nothing_and_says_so(folder, tmp_path):
@@ -232,6 +252,34 @@ def test_a_plan_for_something_else_is_refused(folder, change, message):
         check_plan(plan, utterances, replace(config, **change), Path("given.jsonl"))
     with pytest.raises(ValueError, match=r"given\.jsonl lacks 1 of 5 utterances, the first is 'more'"):
         check_plan(plan, [*utterances, replace(utterances[0], id="more")], config, Path("given.jsonl"))
+
+
+def test_a_part_and_a_room_that_only_one_of_plan_and_conditions_has_are_refused(folder, tmp_path):
+    for name in ("DKITCHEN", "TBUS"):
+        (tmp_path / name).mkdir()
+        write_wav(tmp_path / name / "ch01.wav", sound(1, 3000))
+    utterances, everywhere = utterances_of(folder), NoiseSpec("demand", path=tmp_path)
+    kitchen, hall = replace(everywhere, part="DKITCHEN"), replace(everywhere, impulse_responses=folder / "rooms")
+    for made, wanted, message in (
+        (kitchen, everywhere, r"made with noises\.n\.part=DKITCHEN, the conditions say None"),
+        (everywhere, kitchen, r"made with noises\.n\.part=None, the conditions say DKITCHEN"),
+        (hall, everywhere, r"made with noises\.n\.impulse_responses, the conditions are without them"),
+        (everywhere, hall, r"made without noises\.n\.impulse_responses, the conditions are with them"),
+    ):
+        plan = make_plan(utterances, {"n": made}, [0], seed=0)
+        check_plan(plan, utterances, EvaluationConfig(noises={"n": made}, snrs_db=(0.0,)), Path("given.jsonl"))
+        with pytest.raises(ValueError, match=message):
+            check_plan(plan, utterances, EvaluationConfig(noises={"n": wanted}, snrs_db=(0.0,)), Path("given.jsonl"))
+
+
+@pytest.mark.parametrize("rule", ["avspeech", "avhubert", "auto_avsr"])
+def test_snrs_that_no_sound_can_have_are_refused(folder, rule):
+    utterances, noises = utterances_of(folder)[:1], {"white": NoiseSpec("white")}
+    for snr_db in (1000.0, -1000.0, float("nan")):
+        with pytest.raises(ValueError, match=r"snrs_db\[1\]=\S+ must be a number from -100 to 100"):
+            make_plan(utterances, noises, [0, snr_db], seed=0, rule=rule)
+    plan = make_plan(utterances, noises, [100, -100], seed=0, rule=rule)
+    assert all(mix.measured_snr_db == pytest.approx(mix.snr_db, abs=1) for mix in plan.mixes.values())
 
 
 def grid_utterances(count: int) -> list[Utterance]:

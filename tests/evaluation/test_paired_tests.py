@@ -127,9 +127,11 @@ def test_systems_that_differ_by_the_same_everywhere():
     assert found.method == "no-spread"
     assert found.p_value < 0.01
     assert found.high < 0
-    assert matched_pairs(counts_of([1] * 40), counts_of([4] * 40)).p_value == 0
+    pairs = matched_pairs(counts_of([1] * 40), counts_of([4] * 40))
+    assert (pairs.statistic, pairs.p_value) == (-np.inf, 2 * 0.5**40)
     few = paired_difference(counts_of([1] * 4), counts_of([9] * 4))
     assert (few.p_value, few.high) == (0.125, 0), "four of four is no proof"
+    assert matched_pairs(counts_of([1] * 2), counts_of([9] * 2)).p_value == 0.5, "nor two of two"
 
 
 def test_matched_pairs_by_hand():

@@ -55,3 +55,12 @@ def test_warnings_name_what_makes_figures_doubtful(results):
     assert warnings_of(shared)[0].startswith("Speakers of the test set may be heard in babble:")
     noises = {"babble": {**run["noises"]["babble"], "shares_test_speakers": True}}
     assert warnings_of(replace(many, runs=[{**run, "noises": noises}])) == warnings_of(shared)
+
+
+def test_a_wrong_speaker_who_is_none_is_told(tmp_path, utterances, config):
+    seen = replace(config, modalities=("audio+video",), video_streams=("own", "wrong_speaker"), noises={}, snrs_db=())
+    one_speaker = [replace(one, speaker="s1") for one in utterances]
+    first, *_ = warnings_of(evaluate_grid(utterances, seen, FakeTranscriber(), tmp_path / "many", "av", IDENTITY))
+    assert first.startswith("Few speakers")
+    alone = evaluate_grid(one_speaker, seen, FakeTranscriber(), tmp_path / "one", "av", IDENTITY)
+    assert warnings_of(alone)[-1].startswith("The wrong speaker is none in 40 of 40 transcripts: ")

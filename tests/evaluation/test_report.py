@@ -254,6 +254,17 @@ def test_plots_are_drawn(folders):
     assert to_svg(curves_figure({}, "update", "loss")).startswith("<svg")
 
 
+def test_a_model_with_dollars_in_its_name_is_drawn(tmp_path, utterances, config):
+    names = ("1$ model \\frac$", "other")
+    folders = []
+    for name in names:
+        results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path / "run", name, IDENTITY)
+        folders.append(tmp_path / f"run{len(folders)}")
+        write_results(folders[-1], results)
+    page = write_report(folders, tmp_path / "report").read_text()
+    assert page.count("<svg") >= 2
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_noise_without_an_snr_is_not_clean(tmp_path, folders):
     results = read_results(folders[0])
@@ -302,6 +313,9 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([*args, "{audio: nobody}"])
     assert capsys.readouterr().err.startswith("pick: model 'nobody' has no 'audio' rows")
+    with pytest.raises(SystemExit, match="1"):
+        main([str(folders[0]), "--out", str(tmp_path / "r" / "report.md")])
+    assert re.fullmatch(r"out_dir .*report\.md cannot be made a folder: .*; name another\n", capsys.readouterr().err)
 
 
 def parts(text: str) -> dict[str, str]:
@@ -341,3 +355,13 @@ def one_pixel_png() -> bytes:
     import cv2
 
     return cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
+
+
+def test_a_noise_of_somebody_elses_results_names_no_file_elsewhere(tmp_path, utterances, config):
+    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
+    strange = [replace(row, noise="../../rain" if row.snr_db is not None else "none") for row in results.conditions]
+    write_results(tmp_path / "in", replace(results, conditions=strange, hypotheses=[]))
+    write_report(tmp_path / "in", tmp_path / "deep" / "out")
+    assert {path.name for path in (tmp_path / "deep" / "out" / "images").iterdir()} == {
+        "wer__rain.png", "wer__rain_by_language.png", "languages.png",
+    }  # fmt: skip

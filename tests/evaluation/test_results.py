@@ -11,7 +11,15 @@ from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.results import Results, merge_results, read_results, write_results, write_text
+from avspeech.evaluation.results import (
+    Results,
+    make_folder,
+    make_place,
+    merge_results,
+    read_results,
+    write_results,
+    write_text,
+)
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",
@@ -264,3 +272,20 @@ def test_the_same_row_twice_and_a_pick_without_rows_are_errors(results, audio_on
         merge_results([results, audio_only], pick={"audio": "audio"})
     with pytest.raises(ValueError, match="models that have are: none"):
         merge_results([audio_only], pick={"video": "av"})
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    make_place(tmp_path / "new" / "deep" / "a.json", "--out")
+    make_folder(tmp_path / "new" / "deep", "--out")  # that it is there already is no fault
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(ValueError, match=r"--out .*file.* cannot be made a folder: .*; name another"):
+            make_folder(folder, "--out")
+    with pytest.raises(ValueError, match=r"--out .*deep is a folder, wanted a file; name another"):
+        make_place(tmp_path / "new" / "deep", "--out")
+
+
+def test_a_folder_without_the_right_to_write_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(ValueError, match=r"--out .* must not be written to here; name another"):
+        make_folder(tmp_path, "--out")

@@ -284,6 +284,14 @@ def test_the_folder_of_the_hypotheses_is_not_overwritten(tmp_path, manifest, our
     assert (tmp_path / "ours" / "hypotheses.jsonl").read_bytes() == before
 
 
+def test_a_folder_that_cannot_be_had_is_named(tmp_path, manifest, ours, capsys):
+    (path, _), *_ = export(ours, tmp_path, "txt")
+    with pytest.raises(SystemExit):
+        main([str(path), f"--manifest={manifest}", f"--out_dir={path}", "--name=a", "--condition=audio, clean"])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"out_dir .*0\.txt cannot be made a folder: File exists; name another", message)
+
+
 def test_help_lists_the_rules(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

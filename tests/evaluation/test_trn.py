@@ -129,6 +129,8 @@ def test_normalised_texts_are_those_that_were_compared(folder, tmp_path):
 def test_the_model_has_to_be_one(folder, tmp_path):
     with pytest.raises(ValueError, match="holds no transcripts of 'other', only of av"):
         export_trn(folder, tmp_path / "trn", model="other")
+    with pytest.raises(SystemExit, match=r"out_dir .*hypotheses\.jsonl cannot be made a folder: File exists"):
+        main(folder, folder / "hypotheses.jsonl")
     line = (folder / "hypotheses.jsonl").read_text().splitlines()[0]
     with (folder / "hypotheses.jsonl").open("a") as file:
         print(line.replace('"av"', '"audio_only"'), file=file)

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.container import guard, probe
@@ -184,3 +185,13 @@ def test_errors_survive_the_way_between_processes():
     error = pickle.loads(pickle.dumps(NoAudio("x.mp4", "has no audio track")))
     assert isinstance(error, NoAudio)
     assert str(error) == "x.mp4: has no audio track"
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_an_error(rate, value, tmp_path):
+    sound_S = np.zeros(rate, np.float32)
+    sound_S[rate // 2] = value
+    wavfile.write(tmp_path / "a.wav", rate, sound_S)
+    with pytest.raises(MediaError, match=r"a\.wav: has samples that are infinite or no numbers"):
+        read_audio(tmp_path / "a.wav")
