@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -23,6 +24,7 @@ def train(corpus, out, steps, *more):
     return {name: [line.split(" ") for line in rows] for name, rows in lines.items()}
 
 
+@pytest.mark.slow  # 50 s, most of it processes that start
 def test_two_gloo_processes_give_the_losses_of_accumulation(corpus, tmp_path):
     steps = 4
     strategy = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
