@@ -28,13 +28,15 @@ from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.exhibits import write_exhibits
 from avspeech.evaluation.grid import GridError, Unreadable, check_rule, evaluate_grid
-from avspeech.evaluation.identity import describe_environment, hash_test_set, sha256
+from avspeech.evaluation.identity import describe_environment, hash_test_set
 from avspeech.evaluation.loading import check_streams
 from avspeech.evaluation.memo import remember_streams
-from avspeech.evaluation.noise_plans import check_plan, plan_of, roots_of
+from avspeech.evaluation.noise_plans import check_plan, plan_of
+from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import make_folder, write_results
 from avspeech.evaluation.systems import check_device, make_loader, make_transcriber, transcribe_all
+from avspeech.media.download import hash_of
 from avspeech.models.files import load_model
 from avspeech.models.whisper import Whisper
 from avspeech.text.whisper_tokens import WhisperTokenizer
@@ -46,9 +48,9 @@ def identify(
     """Return what decides the transcripts, for ``runs`` in results.json: hashes, noises, versions, the command."""
     return {
         "model_file": model.name,
-        "model_sha256": sha256(model),
+        "model_sha256": hash_of(model),
         "manifest": manifest.name,
-        "manifest_sha256": sha256(manifest),
+        "manifest_sha256": hash_of(manifest),
         "test_set_sha256": hash_test_set(utterances),
         "noise_plan_sha256": plan and plan.sha256,
         "noise_rule": plan and plan.rule,

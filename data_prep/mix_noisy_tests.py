@@ -33,7 +33,8 @@ from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.identity import hash_test_set
-from avspeech.evaluation.noise_plans import make_plan, roots_of
+from avspeech.evaluation.noise_plans import make_plan
+from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.results import make_folder, make_place
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError

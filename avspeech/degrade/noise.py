@@ -1,15 +1,14 @@
-"""Noise at a signal-to-noise ratio: one definition for training and for test.
+"""Noise at a signal-to-noise ratio, as training mixes it in; tests mix the same way, from a plan (``mixing_rules``).
 
 The mixing rule is AV-HuBERT's (noise-robust variant: Shi et al. 2022, arXiv:2201.01763; the rule from their code):
 rms over the whole clip, noise repeated to cover the clip, and the whole mix scaled down where it would leave the
-int16 range. We differ in one point: where the noise starts is drawn for each utterance (``utterance_rng``), not
-always its first sample, so that a recogniser cannot learn one stretch of noise by heart. ``rule: official`` starts
+int16 range. We differ in one point: where the noise starts is drawn for each utterance, not always
+its first sample, so that a recogniser cannot learn one stretch of noise by heart. ``rule: official`` starts
 at the first sample and also rounds as the official code does.
 
 All audio here is a numpy array, float32 mono at 16 kHz in [-1, 1]. Where noise comes from: ``sources.py``.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -154,20 +153,3 @@ def babble(voices: Sequence[np.ndarray], num_samples: int, rng: np.random.Genera
 def white_noise(num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Return Gaussian white noise of rms 0.05, (num_samples,) float32."""
     return rng.standard_normal(num_samples, dtype=np.float32) * np.float32(0.05)
-
-
-def utterance_rng(
-    seed: int, utterance_id: str, noise: str, snr_db: float | None, epoch: int = 0
-) -> np.random.Generator:
-    """Return the random numbers that an utterance's noise is drawn from: the same on every machine and in any order.
-
-    Args:
-        seed: of the experiment.
-        utterance_id: as in the manifest.
-        noise: name of the condition, such as ``babble``.
-        snr_db: of the condition; None is clean. 5 and 5.0 are the same condition.
-        epoch: pass over the training data; 0 in tests.
-    """
-    level = "clean" if snr_db is None else repr(float(snr_db) + 0.0)  # + 0.0 makes -0.0 the same as 0.0
-    key = "\x1f".join([str(int(seed)), utterance_id, noise, level, str(int(epoch))])
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little"))

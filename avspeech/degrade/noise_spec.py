@@ -100,7 +100,7 @@ def parse_noise(key: str, values: Any) -> NoiseSpec:
     Raises:
         ValueError: names the key as typed, what came and what was wanted.
     """
-    values = dict(_typed(key, values, dict, "keys with values, such as {kind: white}"))
+    values = dict(typed(key, values, dict, "keys with values, such as {kind: white}"))
     known = [entry.name for entry in fields(NoiseSpec)]
     for name in values:
         if name not in known:
@@ -109,24 +109,24 @@ def parse_noise(key: str, values: Any) -> NoiseSpec:
         raise ValueError(f"{key}.kind is missing; it must be one of {', '.join(NOISE_KINDS)}")
     for name in ("kind", "split", "test_speakers", "part"):
         if name in values and not (name == "part" and values[name] is None):
-            _typed(f"{key}.{name}", values[name], str, "a word")
+            typed(f"{key}.{name}", values[name], str, "a word")
     for name in ("manifest", "path", "impulse_responses"):
         if values.get(name) is not None:
-            values[name] = Path(_typed(f"{key}.{name}", values[name], str, "a path"))
+            values[name] = Path(typed(f"{key}.{name}", values[name], str, "a path"))
     if "num_voices" in values:
         voices = values["num_voices"] if isinstance(values["num_voices"], list) else [values["num_voices"]] * 2
         wanted = "one whole number, or a list of two"
         if len(voices) != 2:
             raise ValueError(f"{key}.num_voices={voices!r} must be {wanted}")
-        values["num_voices"] = tuple(_typed(f"{key}.num_voices", voice, int, wanted) for voice in voices)
+        values["num_voices"] = tuple(typed(f"{key}.num_voices", voice, int, wanted) for voice in voices)
     try:
         return NoiseSpec(**values)
     except ValueError as error:
         raise ValueError(f"{key}.{error}") from error
 
 
-def _typed(key: str, value: Any, kind: type, wanted: str) -> Any:
+def typed(key: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
     """Return ``value`` if it has the type; a bool is no number."""
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{key}={value!r} must be {wanted}")
     return value

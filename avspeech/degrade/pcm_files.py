@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from avspeech.degrade.noise import rms
+from avspeech.media.download import hash_of
+from avspeech.media.errors import MediaError
 
 FULL_SCALE = 32768
 
@@ -84,10 +86,7 @@ def file_sha256(path: Path) -> str:
     Raises:
         MediaError: it cannot be read.
     """
-    from avspeech.media.errors import MediaError
-
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_of(path)
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror}") from error

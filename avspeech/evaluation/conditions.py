@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from avspeech.degrade.mixing_rules import LEVELS, RULES, check_snrs
+from avspeech.degrade.noise_plan import CLEAN
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.degrade.visual import Fault, parse_fault
 from avspeech.text.whisper_tokens import Task
@@ -32,7 +33,6 @@ OWN, BLANK, SHUFFLED = VIDEO_STREAMS = ("own", "blank", "shuffled")
 WRONG_SPEAKER, NO_FACE = "wrong_speaker", "no_face"
 NEEDS_SOUND = ("offset", WRONG_SPEAKER, NO_FACE)
 """Kinds of fault that say nothing of a model that only sees: there is no sound to be out of step with."""
-CLEAN = "none"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from avspeech.degrade.noise_spec import parse_noise
+from avspeech.degrade.noise_spec import parse_noise, typed
 from avspeech.evaluation.conditions import EvaluationConfig
 
 
@@ -28,7 +28,7 @@ def read_conditions(path: str | Path) -> EvaluationConfig:
 
 
 def _parse_config(values: Any) -> EvaluationConfig:
-    values = dict(_typed("the file", values, dict, "keys with values"))
+    values = dict(typed("the file", values, dict, "keys with values"))
     _refuse_unknown(values, EvaluationConfig)
     for key, kind, wanted in (
         ("include_clean", bool, "true or false"),
@@ -50,26 +50,19 @@ def _parse_config(values: Any) -> EvaluationConfig:
         ("metric", str, "a word"),
     ):
         if key in values:
-            _typed(key, values[key], kind, wanted)
+            typed(key, values[key], kind, wanted)
     for key in ("modalities", "video_streams", "video_streams_at"):
         if key in values and (key != "video_streams_at" or values[key] is not None):  # only there null says something
-            words = _typed(key, values[key], list, "a list")
-            values[key] = tuple(_typed(f"{key}[{index}]", word, str, "a word") for index, word in enumerate(words))
+            words = typed(key, values[key], list, "a list")
+            values[key] = tuple(typed(f"{key}[{index}]", word, str, "a word") for index, word in enumerate(words))
     for key in ("snrs_db", "temperatures"):
         if key in values:
-            numbers = enumerate(_typed(key, values[key], list, "a list of numbers"))
-            values[key] = tuple(float(_typed(f"{key}[{i}]", one, (int, float), "a number")) for i, one in numbers)
+            numbers = enumerate(typed(key, values[key], list, "a list of numbers"))
+            values[key] = tuple(float(typed(f"{key}[{i}]", one, (int, float), "a number")) for i, one in numbers)
     if "noises" in values:
-        noises = _typed("noises", values["noises"], dict, "names with noises")
+        noises = typed("noises", values["noises"], dict, "names with noises")
         values["noises"] = {str(name): parse_noise(f"noises.{name}", spec) for name, spec in noises.items()}
     return EvaluationConfig(**values)
-
-
-def _typed(key: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
-    """Return ``value`` if it has the type; a bool is no number."""
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{key}={value!r} must be {wanted}")
-    return value
 
 
 def _refuse_unknown(values: dict, config: type) -> None:

@@ -6,19 +6,12 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 from avspeech.data.manifest import Utterance
 
 PACKAGES = ("avspeech", "torch", "numpy", "scipy", "av", "opencv-python", "jiwer", "openai-whisper")
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_test_set(utterances: Sequence[Utterance]) -> str:

@@ -15,9 +15,8 @@ from avspeech.degrade.plan_records import label
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.noise_planner import Planner, plan_all, read_speech
-from avspeech.evaluation.noise_pools import SETTINGS, Pool, open_pools, roots_of
+from avspeech.evaluation.noise_pools import SETTINGS, Pool, open_pools
 
-__all__ = ["check_plan", "make_plan", "plan_of", "roots_of"]
 logger = logging.getLogger(__name__)
 
 

@@ -12,7 +12,8 @@ import pytest
 from avspeech.degrade import pcm_files
 from avspeech.degrade.mixing_rules import mix_sha256
 from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
-from avspeech.evaluation.noise_plans import make_plan, roots_of
+from avspeech.evaluation.noise_plans import make_plan
+from avspeech.evaluation.noise_pools import roots_of
 from avspeech.media.audio import read_audio, write_wav
 from tests.degrade.plan_corpus import digest_of, mix_all, noises_of, sound, utterances_of, write_plan_corpus
 

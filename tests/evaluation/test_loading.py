@@ -15,7 +15,8 @@ from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation import loading
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
-from avspeech.evaluation.noise_plans import make_plan, roots_of
+from avspeech.evaluation.noise_plans import make_plan
+from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.features.logmel import logmel_AF
 from avspeech.media.audio import read_audio, write_wav

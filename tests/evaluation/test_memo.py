@@ -5,33 +5,8 @@ import torch
 from torch import nn
 
 from avspeech.evaluation.memo import Remembered, remember_streams
-from avspeech.models.encoder import EncoderConfig
-from avspeech.models.flamingo import Flamingo, FlamingoConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
-from avspeech.models.whisper_encoder import WhisperConfig
-
-LIPS = EncoderConfig(
-    width=16,
-    depth=1,
-    num_heads=2,
-    ffn_width=32,
-    position_kernel=8,
-    position_groups=4,
-    video=VideoConfig(input_size=24, stem_width=4, widths=(4, 8), blocks=(1, 1)),
-)
-WHISPER = WhisperConfig(
-    mel_bins=8,
-    audio_positions=30,
-    audio_width=16,
-    audio_heads=2,
-    audio_depth=1,
-    vocab_size=20,
-    text_positions=10,
-    text_width=16,
-    text_heads=2,
-    text_depth=1,
-)
+from tests.models.tiny_whisper import LIPS, make_flamingo, make_inputs
 
 
 class Counting(nn.Module):
@@ -89,12 +64,10 @@ def test_gradients_are_refused():
 
 @torch.no_grad()
 def test_models_that_remember_give_the_same_and_encode_once():
-    flamingo = Flamingo(FlamingoConfig(WHISPER, LIPS)).eval()
+    flamingo = make_flamingo()
     recognizer = Recognizer(RecognizerConfig(LIPS, decoder=None, ctc=True), vocab_size=9).eval()
-    generator = torch.Generator().manual_seed(0)
-    logmel_BAF = torch.randn(2, 48, 8, generator=generator)
-    fbank_BTF = torch.randn(2, 12, 104, generator=generator)
-    video_BTHW = torch.randint(0, 256, (2, 12, 24, 24), generator=generator, dtype=torch.uint8)
+    logmel_BAF, video_BTHW, _ = make_inputs(batch=2)
+    fbank_BTF = torch.randn(2, 12, 104, generator=torch.Generator().manual_seed(0))
     valid_BT = torch.tensor([[True] * 12, [True] * 9 + [False] * 3])
 
     def asked(audio_scale):

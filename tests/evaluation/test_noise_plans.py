@@ -14,8 +14,8 @@ from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.degrade.pcm_files import to_steps
 from avspeech.degrade.speech_level import active_level
 from avspeech.evaluation.conditions import EvaluationConfig
-from avspeech.evaluation.noise_plans import check_plan, make_plan, plan_of, roots_of
-from avspeech.evaluation.noise_pools import Pool, open_pools
+from avspeech.evaluation.noise_plans import check_plan, make_plan, plan_of
+from avspeech.evaluation.noise_pools import Pool, open_pools, roots_of
 from avspeech.media.audio import read_audio, write_wav
 from tests.degrade.plan_corpus import noises_of, sound, utterances_of, write_plan_corpus
 

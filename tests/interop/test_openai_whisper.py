@@ -1,6 +1,5 @@
 """OpenAI's Whisper files, by name and by path, in and out: nothing is lost, and what does not fit is named."""
 
-import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,59 +8,24 @@ import pytest
 import torch
 from jsonargparse import auto_cli
 
-from avspeech.interop import whisper as interop
 from avspeech.interop.restricted import CheckpointError
 from avspeech.interop.whisper import (
     ADDRESS,
     ALIASES,
     SHA256,
-    download_whisper,
     export_openai,
     load_openai,
     load_whisper,
     main,
     name_of,
 )
-from avspeech.media.download import DownloadError, fetch
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.files import load_model, save_model
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
-from tests.interop.official import randomize
 from tests.interop.test_restricted import Hostile
+from tests.interop.whisper_files import TINY, half_file, same_file
 from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo
-
-# as many decoder heads as OpenAI's tiny, so that its list of heads that follow the words fits
-TINY = replace(SIZES, audio_width=24, audio_heads=6, text_width=24, text_heads=6, text_depth=4)
-
-
-def half_file(path, sizes=TINY, seed=5):
-    """Write a file in OpenAI's layout, fp16 and random, and return its content."""
-    torch.manual_seed(seed)
-    export_openai(randomize(Whisper(sizes)), path)
-    return torch.load(path, weights_only=True)
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """Return the file that the name ``tiny`` stands for, and its address; the cache is empty."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = tmp_path / "server" / "tiny.pt"
-    half_file(path)
-    monkeypatch.setitem(SHA256, "tiny", hashlib.sha256(path.read_bytes()).hexdigest())
-    return path, f"{path.parent.as_uri()}/{{file}}.pt"
-
-
-def cached(tmp_path):
-    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
-
-
-def same_file(one, other):
-    assert one["dims"] == other["dims"]
-    assert one["model_state_dict"].keys() == other["model_state_dict"].keys()
-    for key, value in one["model_state_dict"].items():
-        assert value.dtype == other["model_state_dict"][key].dtype, key
-        assert torch.equal(value, other["model_state_dict"][key]), key
 
 
 def test_names_and_addresses_are_openais():
@@ -176,81 +140,6 @@ def test_official_padding_is_a_choice_that_the_model_file_keeps(tmp_path):
     for choice in (False, True):
         save_model(tmp_path / "ours.safetensors", load_whisper(tmp_path / "official.pt", official_padding=choice))
         assert load_whisper(tmp_path / "ours.safetensors").sizes.official_padding == choice
-
-
-def test_a_name_is_downloaded_once(server, tmp_path):
-    path, address = server
-    model = load_whisper("tiny", address=address)
-    assert model.sizes == replace(TINY, alignment_heads=model.sizes.alignment_heads)
-    assert model.source == {"model": "whisper", "name": "tiny"} and len(model.sizes.alignment_heads) == 6
-    assert cached(tmp_path) == ["tiny.pt"]
-    path.unlink()
-    again = load_whisper("tiny", address=address)
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize("alias", ALIASES)
-def test_an_alias_is_the_model_it_stands_for(alias, server, tmp_path, monkeypatch):
-    path, address = server
-    path.rename(path.with_name(f"{ALIASES[alias]}.pt"))
-    monkeypatch.setitem(SHA256, ALIASES[alias], SHA256["tiny"])
-    assert load_whisper(alias, address=address).source == {"model": "whisper", "name": ALIASES[alias]}
-    assert cached(tmp_path) == [f"{ALIASES[alias]}.pt"]
-
-
-def test_a_damaged_file_in_the_cache_is_fetched_again(server, tmp_path):
-    path, address = server
-    held = download_whisper("tiny", address)
-    assert held == tmp_path / "cache/avspeech/whisper/tiny.pt"
-    held.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert download_whisper("tiny", address).read_bytes() == path.read_bytes()
-    held.write_bytes(b"")
-    path.unlink()
-    with pytest.raises(CheckpointError, match="tiny is not whole in the cache"):
-        download_whisper("tiny", address)
-
-
-def test_another_file_at_the_address_is_thrown_away(server, tmp_path):
-    path, address = server
-    path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(CheckpointError, match=r"gave a file with SHA-256 \w{64}, expected \w{64}; it was thrown away"):
-        load_whisper("tiny", address=address)
-    assert cached(tmp_path) == []
-
-
-def test_a_download_that_fails_leaves_the_old_file_and_no_part(server, tmp_path):
-    target = tmp_path / "cache" / "held.pt"
-    target.parent.mkdir()
-    target.write_bytes(b"old")
-    with pytest.raises(DownloadError):
-        fetch(server[0].as_uri(), target, "0" * 64)
-    with pytest.raises(OSError, match="nowhere"):
-        fetch((tmp_path / "nowhere.pt").as_uri(), target, "0" * 64)
-    assert target.read_bytes() == b"old" and cached(tmp_path) == ["held.pt"]
-
-
-def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(server, tmp_path):
-    path, _ = server
-    closed = "http://127.0.0.1:9/{sha256}/{file}.pt"  # the discard port: nothing listens
-    with pytest.raises(CheckpointError) as caught:
-        load_whisper("tiny", address=closed)
-    said, held = str(caught.value), tmp_path / "cache/avspeech/whisper/tiny.pt"
-    assert closed.format(sha256=SHA256["tiny"], file="tiny") in said
-    assert f"save it as {held}" in said and "\n" not in said
-    assert cached(tmp_path) == []
-    held.write_bytes(path.read_bytes())  # what the message asks for
-    assert load_whisper("tiny", address=closed).source
-
-
-def test_a_server_that_is_none_has_the_same_error(server, monkeypatch):
-    import http.client
-
-    def speaks_nonsense(*_, **__):
-        raise http.client.BadStatusLine("nonsense")
-
-    monkeypatch.setattr("urllib.request.urlopen", speaks_nonsense)
-    with pytest.raises(CheckpointError, match="gave no proper answer: BadStatusLine nonsense"):
-        load_whisper("tiny")
 
 
 def rename(file):
@@ -370,12 +259,6 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
     same_file(torch.load(back, weights_only=True), file)
     auto_cli(main, args=[official, ours, "--official_padding=true"])
     assert load_whisper(ours).sizes.official_padding
-
-
-def test_the_command_takes_a_name(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(interop.load_whisper, "__defaults__", (False, server[1]))
-    main("tiny", tmp_path / "tiny.safetensors")
-    assert load_whisper(tmp_path / "tiny.safetensors").source == {"model": "whisper", "name": "tiny"}
 
 
 def test_the_command_refuses_what_it_cannot_write(tmp_path):
