@@ -207,11 +207,12 @@ def draw_ratio(over_U: np.ndarray, under_U: np.ndarray, seed: int, num_resamples
     sums = resampled_sums(columns, seed, num_resamples)
     drawn_under_R = np.maximum(sums[:, 1], 1)
     ratios_R = sums[:, 0] / drawn_under_R
-    if error < 1e-12:  # equal up to rounding
+    one_unit = ((over_U - ratio * under_U) ** 2).mean()
+    # Equal up to rounding. Without the unit that has all the words, the jackknife alone would see a spread.
+    if error < 1e-12 or one_unit < 1e-20:
         return RatioDraws(ratio, 0.0, ratios_R, np.zeros_like(ratios_R))
     # Sum over the drawn units of (over - drawn ratio * under) ** 2, multiplied out: sums of squares are all it takes.
     spread_R = sums[:, 2] - 2 * ratios_R * sums[:, 3] + ratios_R**2 * sums[:, 4]
-    one_unit = ((over_U - ratio * under_U) ** 2).mean()
     variance_R = (np.maximum(spread_R, 0) + one_unit) * size / (size + 1) * size / (size - 1)
     return RatioDraws(ratio, error, ratios_R, (ratios_R - ratio) * drawn_under_R / np.sqrt(variance_R))
 

@@ -11,6 +11,16 @@ from avspeech.degrade.noise_spec import parse_noise, typed
 from avspeech.evaluation.conditions import EvaluationConfig
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+            raise ValueError(f"line {node.start_mark.line + 1}: {twice[0]} stands twice; remove one")
+        return super().construct_mapping(node, deep)
+
+
 def read_conditions(path: str | Path) -> EvaluationConfig:
     """Read a conditions YAML.
 
@@ -19,7 +29,7 @@ def read_conditions(path: str | Path) -> EvaluationConfig:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
         return _parse_config({} if values is None else values)
     except OSError as error:
         raise ValueError(f"conditions file {path} cannot be read: {error.strerror}") from error

@@ -9,7 +9,7 @@ from simulated_counts import simulate
 
 from avspeech.evaluation import bootstrap
 from avspeech.evaluation.bootstrap import cer_interval, draw_ratio, resampled_sums, units_of, wer_interval
-from avspeech.evaluation.error_rate import ErrorCounts
+from avspeech.evaluation.error_rate import ErrorCounts, total
 
 
 def binomial_counts(rng: np.random.Generator, utterances: int, p: float, words: int = 6) -> list[ErrorCounts]:
@@ -201,3 +201,17 @@ def test_the_intervals_of_a_large_grid_are_quick():
     for _ in range(5):
         wer_interval(counts)
     assert process_time() - start < 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_references_without_words_have_a_finite_interval():
+    rng = np.random.default_rng(0)
+    silent = ErrorCounts()  # nothing said, nothing heard
+    sets = [[silent, ErrorCounts(4, 3, 1)], [silent, silent], [ErrorCounts(0, insertions=2), silent, ErrorCounts(3)]]
+    for _ in range(300):
+        size = int(rng.integers(1, 6))
+        sets.append([ErrorCounts(int(rng.integers(3)), insertions=int(rng.integers(4))) for _ in range(size)])
+    for counts in sets:
+        for speakers in (None, ["a", "b", "c", "a", "b"][: len(counts)]):
+            found = wer_interval(counts, speakers=speakers, num_resamples=200)
+            assert 0 <= found.low <= total(counts).wer <= found.high < np.inf, (counts, found)

@@ -180,6 +180,8 @@ def test_other_videos_are_shown_with_audio_only():
         ("max_tokens: some", "max_tokens='some' must be a whole number or null"),
         ("- audio", r"the file=\['audio'\] must be keys with values"),
         ("a: [", "conditions.yaml: while parsing"),
+        ("seed: 1\nmethod: ctc\nseed: 2", "line 1: seed stands twice; remove one"),
+        ("snrs_db: [0]\nnoises:\n  w: {kind: white}\n  w: {kind: pink}", "line 3: w stands twice; remove one"),
     ],
 )
 def test_error_names_the_key_as_typed(tmp_path, text, message):

@@ -168,3 +168,11 @@ def test_pairs_of_other_references_are_refused():
         matched_pairs([ErrorCounts(3)], [ErrorCounts(3), ErrorCounts(3)])
     with pytest.raises(ValueError, match="no utterance"):
         paired_difference([], [])
+
+
+@pytest.mark.filterwarnings("error")
+def test_references_without_words_can_be_compared():
+    silent, wrong, right = ErrorCounts(), ErrorCounts(4, 3, 1), ErrorCounts(4)
+    found = paired_difference([silent, wrong], [silent, right], speakers=["a", "b"], num_resamples=200)
+    assert found.diff == 1 and found.low <= 0 < found.high < np.inf and found.p_value > 0.05
+    assert paired_difference([silent, silent], [silent, silent], num_resamples=200).p_value == 1
