@@ -12,10 +12,9 @@ has a word, the rate is their number (errors over one word), and 0 where nothing
 White space of any kind parts words (``str.split``). jiwer given the same texts agrees to the digit, except that it
 takes a lone no-break space, tab or other such blank for a letter. NIST's sclite costs substitutions 4, deletions and
 insertions 3, so where two alignments cost jiwer the same it takes fewer substitutions, and in rare cases it takes more
-errors, never fewer; at most a third more, since errors at 3 to 4 each must not cost it more than ours do. Measured with
-sclite 2.10: the same number of errors in 10,500 real transcripts (GRID and nine languages, 18 to 149 % WER); at most
-0.003 points more in 24,000 random texts with 10 % each of substitutions, deletions and insertions; up to 0.41 points
-more in random texts of ten words that have nothing to do with each other.
+errors, never fewer; at most a third more, since errors at 3 to 4 each must not cost it more than ours do. The tests
+hold for sclite 2.10: the same number of errors in 584 wrong transcripts of real models; within 0.1 point on 5,000
+random texts with errors; up to 0.6 points more where ten-word texts have nothing to do with each other.
 """
 
 from collections.abc import Iterable
