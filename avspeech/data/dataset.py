@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from avspeech.data.manifest import ManifestError, Utterance
+from avspeech.data.stored_otherwise import at_other_rate, shifted
 from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.sources import TrainingNoise
 from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
@@ -90,6 +91,10 @@ class AugmentConfig:
     """Chance that the clip is mirrored."""
     contrast: float = 0.0
     """Light and contrast of a clip change by up to this share, for corpora with few faces; 0 leaves them alone."""
+    frame_rates: float = 0.0
+    """Chance that a clip looks as if it had been stored with another frame rate, see ``stored_otherwise``."""
+    shift_ms: float = 0.0
+    """The sound comes up to so much earlier or later than the picture."""
     time_masks: int = 0
     """Stretches of each stream that are blanked out."""
     time_mask_frames: int = 5
@@ -253,6 +258,10 @@ class AVDataset(Dataset[Sample | None]):
         if self.noise is not None and streams.audio_S is not None:
             streams.audio_S = self.noise(streams.audio_S, rng, utterance.speaker, utterance.id)
         if self.augment is not None:
+            if self.augment.shift_ms > 0 and streams.audio_S is not None:
+                streams.audio_S = shifted(streams.audio_S, self.augment.shift_ms, rng)
+            if streams.mouth_THW is not None and 0 < self.augment.frame_rates > rng.random():
+                streams.mouth_THW = at_other_rate(streams.mouth_THW, rng)
             self._cut_words(streams, utterance, key.step, rng)
         return self._shorten(self._sample(utterance, streams, rng), key, rng)
 
