@@ -7,8 +7,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "avspeech"
 ORDER = [
-    "timebase", "sequence", "media", "roi", "features", "degrade", "text", "units", "data", "models", "interop",
-    "objectives", "decoding", "evaluation", "training", "train", "evaluate",
+    "timebase", "sequence", "media", "roi", "features", "degrade", "text", "units", "data", "models", "interop", "hub",
+    "objectives", "decoding", "transcription", "evaluation", "training", "export", "page", "train", "evaluate",
+    "transcribe", "app", "cli",
 ]  # fmt: skip
 
 

@@ -67,7 +67,10 @@ def load_official(path: str | Path) -> ClusterPredictor | Recognizer:
 
 
 def import_checkpoint(
-    path: str | Path, dictionary: str | Path | None = None, sentencepiece: str | Path | None = None
+    path: str | Path,
+    dictionary: str | Path | None = None,
+    sentencepiece: str | Path | None = None,
+    content: Any = None,
 ) -> Imported:
     """Read an official checkpoint.
 
@@ -77,12 +80,13 @@ def import_checkpoint(
             the one beside the checkpoint, if there is any.
         sentencepiece: ``.model`` file that cuts text into these pieces; without it the model transcribes, but cannot
             be trained on new texts.
+        content: what ``read_checkpoint`` gave for this file; None reads it.
 
     Raises:
         CheckpointError: the file is broken, could run code, holds another model, or has keys or sizes that do not fit.
     """
     path = Path(path)
-    file = read_checkpoint(path)
+    file = read_checkpoint(path) if content is None else content
     if not isinstance(file, dict) or not isinstance(file.get("model"), dict) or not file.get("cfg"):
         found = f"keys {sorted(map(str, file))[:6]}" if isinstance(file, dict) else f"a {type(file).__name__}"
         raise CheckpointError(f"{path} holds {found}; wanted fairseq's 'cfg' and 'model'")
@@ -265,25 +269,34 @@ def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
     return {**rest, "cfg": cfg, "model": state, "optimizer_history": [], "task_state": {}, "extra_state": {}}
 
 
-def describe_model(model: ClusterPredictor | Recognizer) -> list[str]:
-    """Return lines about a model: sizes, parameters, training configuration."""
+def describe_sizes(model: ClusterPredictor | Recognizer) -> list[str]:
+    """Return lines about a model: sizes and parameters."""
     encoder = model.encoder.config
     lines = [
         f"encoder: {encoder.depth} blocks, width {encoder.width}, {encoder.num_heads} heads, "
         f"ffn {encoder.ffn_width}, {'pre' if encoder.pre_norm else 'post'}-norm"
     ]
     if isinstance(model, Recognizer):
-        assert model.decoder is not None
-        decoder, kind = model.decoder.config, (model.tokenizer_config or {}).get("kind")
-        lines.append(
-            f"decoder: {decoder.depth} blocks, width {decoder.width}, {decoder.num_heads} heads, {model.vocab_size} "
-            f"tokens, tokenizer: {kind or 'none found; give --dictionary dict.wrd.txt, or it cannot give text'}"
-        )
+        kind = (model.tokenizer_config or {}).get("kind")
+        tokens = f"{model.vocab_size} tokens, tokenizer: "
+        tokens += kind or "none found; give --dictionary dict.wrd.txt, or it cannot give text"
+        if model.decoder is not None:
+            sizes = model.decoder.config
+            lines.append(
+                f"decoder: {sizes.depth} blocks, width {sizes.width}, {sizes.num_heads} heads, ffn {sizes.ffn_width}"
+            )
+        if model.ctc_head is not None:
+            lines.append(f"CTC head: {25 * model.config.ctc_upsample} steps a second")
+        lines.append(tokens)
     else:
         where = "features" if model.mask_features else "input"
         lines.append(f"units: {', '.join(map(str, model.num_units))}; masks its {where}")
-    lines.append(f"parameters: {sum(parameter.numel() for parameter in model.parameters()):,}")
-    source = model.source or {}
+    return [*lines, f"parameters: {sum(parameter.numel() for parameter in model.parameters()):,}"]
+
+
+def describe_model(model: ClusterPredictor | Recognizer) -> list[str]:
+    """Return lines about a model: sizes, parameters, training configuration."""
+    lines, source = describe_sizes(model), model.source or {}
     if source:
         lines.append(f"trained for {source.get('updates')} updates")
     for section, values in source.get("training", {}).items():

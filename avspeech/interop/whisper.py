@@ -16,6 +16,7 @@ import gzip
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,9 @@ def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0)
     return path
 
 
-def load_openai(path: str | Path, official_padding: bool = False, name: str | None = None) -> Whisper:
+def load_openai(
+    path: str | Path, official_padding: bool = False, name: str | None = None, content: Any = None
+) -> Whisper:
     """Return the Whisper of a file in OpenAI's layout, in evaluation mode, as fp32.
 
     Args:
@@ -119,12 +122,13 @@ def load_openai(path: str | Path, official_padding: bool = False, name: str | No
         official_padding: see ``WhisperConfig``.
         name: OpenAI's name, for the heads that word times come from; None guesses it by the sizes, and by the file's
             own name where they leave it open.
+        content: what ``read_checkpoint`` gave for this file; None reads it.
 
     Raises:
         CheckpointError: the file is broken, could run code, or holds something else.
     """
     path = Path(path)
-    file = read_checkpoint(path)
+    file = read_checkpoint(path) if content is None else content
     if not isinstance(file, dict) or not isinstance(file.get("model_state_dict"), dict) or "dims" not in file:
         found = f"keys {sorted(map(str, file))[:6]}" if isinstance(file, dict) else f"a {type(file).__name__}"
         hint = "; see python -m avspeech.interop.whisper_flamingo" if "state_dict" in found else ""

@@ -68,6 +68,7 @@ def import_flamingo(
     video_heads: int | None = None,
     video_pre_norm: bool = True,
     official: bool = False,
+    content: Any = None,
 ) -> ImportedWhisper:
     """Read an official file.
 
@@ -78,12 +79,13 @@ def import_flamingo(
         video_heads: of the AV-HuBERT encoder; None: likewise.
         video_pre_norm: whether that encoder normalises before its sub-layers; every released one does.
         official: treat padding and dropped video as the official code does; False: as ``models/flamingo.py`` says.
+        content: what ``read_checkpoint`` gave for this file; None reads it.
 
     Raises:
         CheckpointError: the file is broken, could run code, holds another model, or has keys or sizes that do not fit.
     """
     path = Path(path)
-    file = read_checkpoint(path)
+    file = read_checkpoint(path) if content is None else content
     state = _state_dict(file, path)
     try:
         sizes = whisper_sizes(state, audio_heads, text_heads, official_padding=official)

@@ -257,6 +257,29 @@ def _seconds(time: Fraction) -> str:
     return f"{float(time):.2f} s"
 
 
+@dataclass(frozen=True)
+class Tracks:
+    """Which tracks a file has, by its headers alone."""
+
+    has_video: bool
+    """A cover picture is none."""
+    has_audio: bool
+    duration_s: float | None
+    """As the container says; None where it does not."""
+
+
+def find_tracks(path: str | Path) -> Tracks:
+    """Return which tracks a file has; nothing is decoded, so a damaged track is one too.
+
+    Raises:
+        MediaError: it is no media file.
+    """
+    path = Path(path)
+    with open_media(path) as container, guard(path, "its headers cannot be read"):
+        duration_s = None if container.duration is None else container.duration / av.time_base
+        return Tracks(video_stream(container) is not None, audio_stream(container) is not None, duration_s)
+
+
 def probe(path: str | Path) -> MediaInfo:
     """Return what a file holds, by its headers and its first frame.
 

@@ -43,6 +43,39 @@ def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
         MediaError: the file is missing, empty, no media, damaged, or shorter than its container says.
         NoVideo: it has no video track.
     """
+    shown, image = None, np.empty(0)
+    for picture in read_pictures(path):
+        if picture is not shown:  # a repeated picture is not converted again
+            image = picture.grey() if grey else picture.colour()
+            shown = picture
+        yield image
+
+
+class Picture:
+    """A decoded frame that is converted when somebody asks for it, since frames nobody looks at cost nothing then."""
+
+    def __init__(self, path: Path, frame: Any, size: tuple[int, int]) -> None:
+        self._path, self._frame, self._size = path, frame, size
+
+    def colour(self) -> np.ndarray:
+        """Return RGB uint8, (H, W, 3), upright and with square pixels."""
+        return self._converted(grey=False)
+
+    def grey(self) -> np.ndarray:
+        """Return luma in full range, uint8 (H, W), upright and with square pixels."""
+        return self._converted(grey=True)
+
+    def _converted(self, grey: bool) -> np.ndarray:
+        with guard(self._path, "a frame cannot be converted"):
+            return _upright(_to_array(self._frame, grey, self._size), self._frame.rotation)
+
+
+def read_pictures(path: str | Path) -> Iterator[Picture]:
+    """Yield what ``read_frames`` yields, not converted yet; a repeated frame is the same object again.
+
+    Raises:
+        MediaError, NoVideo: as ``read_frames``.
+    """
     path = Path(path)
     with open_media(path) as container:
         stream = require_stream(path, container, "video")
@@ -50,14 +83,13 @@ def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
         with guard(path, "its video track cannot be read"):
             stream.codec_context.thread_count = 1  # clips are read in parallel; frame threads would only wait
             aspect = stream.sample_aspect_ratio
-        size, shown, image = None, None, np.empty(0)
+        size, shown, picture = None, None, None
         for frame in _at_25_fps(decode(path, container, stream, start), start):
-            if frame is not shown:  # frames that are never shown cost no conversion
+            if picture is None or frame is not shown:
                 with guard(path, "a frame cannot be converted"):
                     size = size or _target_size(frame, aspect)
-                    image = _upright(_to_array(frame, grey, size), frame.rotation)
-                shown = frame
-            yield image
+                picture, shown = Picture(path, frame, size), frame
+            yield picture
 
 
 def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
@@ -105,7 +137,7 @@ def _luma(frame: Any) -> np.ndarray:
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
     if frame.format.name == "gray":
         full = frame.color_range != ColorRange.MPEG
-    return luma_HW.copy() if full else _EXPAND[luma_HW]
+    return luma_HW.copy() if full else cv2.LUT(luma_HW, _EXPAND)  # type: ignore[return-value]
 
 
 def _upright(image: np.ndarray, rotation: int) -> np.ndarray:

@@ -1,0 +1,17 @@
+"""List the names that models have: ``python -m avspeech.hub``."""
+
+from avspeech.hub.demo import DEMO_MODELS
+from avspeech.hub.official import listing
+
+
+def main() -> None:
+    """Print one line for each name."""
+    rows = [(name, f"the model that make demo makes ({file})") for name, file in DEMO_MODELS.items()] + listing()
+    rows += [("owner/name[@revision]", "a model of the Hugging Face hub in our layout")]
+    rows += [("path/to/a/file or folder", "ours, AV-HuBERT's, OpenAI's Whisper or Whisper-Flamingo's")]
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:{width}}  {what}" for name, what in rows))
+
+
+if __name__ == "__main__":
+    main()

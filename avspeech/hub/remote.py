@@ -1,0 +1,185 @@
+"""Fetch a model from the Hugging Face hub and put one there, in our own layout (``avspeech.hub.folder``).
+
+Caching, tokens and retries are huggingface_hub's: ``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``
+work as everywhere.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avspeech import __version__
+from avspeech.hub.any_file import load_any
+from avspeech.hub.errors import ModelNameError
+from avspeech.hub.folder import CONFIG, FILES, WEIGHTS, check_folder, read_config
+from avspeech.models.files import Model
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 10.0
+"""How long the hub may take to say whether it has a model."""
+_LIBRARY = {"library_name": "avspeech", "library_version": __version__}
+
+
+def from_pretrained(
+    name_or_folder: str | Path,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    *,
+    device: torch.device | str = "cpu",
+    endpoint: str | None = None,
+) -> Model:
+    """Return a model that ``save_pretrained`` wrote, in evaluation mode.
+
+    Args:
+        name_or_folder: a folder, or ``owner/name`` or ``owner/name@revision`` of the hub.
+        revision: branch, tag or commit; None: the main branch.
+        cache_dir: None: huggingface_hub's own.
+        local_files_only: ask nobody; take what is in the cache.
+        device: where the weights go.
+        endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
+
+    Raises:
+        ModelNameError: there is no such model, it cannot be fetched, or it is broken or another library's.
+    """
+    folder = Path(name_or_folder).expanduser()
+    if not folder.is_dir():
+        folder = download(str(name_or_folder), revision, cache_dir, local_files_only, endpoint)
+    return load_any(check_folder(folder), device)
+
+
+def download(
+    repository: str,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    endpoint: str | None = None,
+) -> Path:
+    """Return the folder in the cache that holds a model of the hub, fetched unless it is there.
+
+    The configuration comes first, so that another library's gigabytes are not fetched before it is found out.
+
+    Raises:
+        ModelNameError: as ``from_pretrained``.
+    """
+    from huggingface_hub import HfApi, hf_hub_download  # most of a second, which a local file should not cost
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    options: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, **_LIBRARY}
+    if revision is None:
+        repository, _, revision = repository.partition("@")
+    revision = revision or None
+    at = f"{repository}@{revision}" if revision else repository
+    try:
+        if not local_files_only:
+            try:
+                # Without a network this fails at once, where the download's own retries take half a minute.
+                api = HfApi(endpoint=endpoint, library_name="avspeech", library_version=__version__)
+                api.model_info(repository, revision=revision, timeout=_PATIENCE_S)
+            except Exception as error:
+                if not (_is_silence(error) or isinstance(error, OfflineModeIsEnabled)):
+                    raise
+                log.info("%s is looked for in the cache only: %s", at, error)
+                local_files_only = True
+        options["local_files_only"] = local_files_only
+        config = Path(hf_hub_download(repository, CONFIG, revision=revision, **options))
+        read_config(config.parent)
+        # By the commit of the first file, as the branch may move between the two.
+        return Path(hf_hub_download(repository, WEIGHTS, revision=config.parent.name, **options)).parent
+    except ModelNameError as error:
+        raise ModelNameError(f"{at} on the Hugging Face hub is no model of ours: {error}") from error
+    except Exception as error:
+        fetch = f"hf download {repository}" + (f" --revision {revision}" if revision else "") + " --local-dir FOLDER"
+        advice = (
+            f"and is not in the cache: run `{fetch}` where there is a network, bring that folder here and give it in "
+            "place of the name"
+        )
+        raise _explained(error, at, advice) from error
+
+
+def push_to_hub(
+    repository: str,
+    folder: str | Path,
+    *,
+    private: bool | None = None,
+    message: str | None = None,
+    endpoint: str | None = None,
+) -> str:
+    """Put a folder of ``save_pretrained`` on the hub and return the address of the commit.
+
+    The repository is made unless it exists. The token is the one of ``hf auth login`` or ``HF_TOKEN``.
+
+    Args:
+        repository: ``owner/name``.
+        folder: of ``save_pretrained``.
+        private: whether a new repository is; None: as the owner's account says.
+        message: of the commit.
+        endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
+
+    Raises:
+        ModelNameError: the folder is not whole, or the hub refuses it or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    folder = Path(folder)
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise ModelNameError(f"{folder} lacks {', '.join(missing)}; write it with save_pretrained first")
+    check_folder(folder)
+    api = HfApi(endpoint=endpoint, library_name="avspeech", library_version=__version__)
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=list(FILES),
+            commit_message=message or f"Model of avspeech {__version__}",
+        )
+    except Exception as error:
+        raise _explained(error, repository, f"now; {folder} is whole and can be pushed later") from error
+    return str(commit.commit_url)
+
+
+def _explained(error: Exception, at: str, advice: str) -> Exception:
+    """Return what to raise for an error of huggingface_hub; an error that is none of the hub's, as it is.
+
+    Args:
+        error: what was caught.
+        at: the repository.
+        advice: how a message goes on that begins with ``cannot be reached``.
+    """
+    from huggingface_hub import errors
+
+    where = f"{at} on the Hugging Face hub"
+    if isinstance(error, errors.HFValidationError):
+        return ModelNameError(f"{at!r} is no name of the Hugging Face hub: {error}")
+    if isinstance(error, errors.GatedRepoError):
+        return ModelNameError(f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelNameError(f"{where} has no such revision; see its branches, tags and commits there")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelNameError(
+            f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one: check the "
+            "spelling, or `hf auth login`"
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error):
+        return ModelNameError(f"{where} cannot be reached {advice}")
+    if isinstance(error, errors.EntryNotFoundError):
+        return ModelNameError(f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}")
+    if isinstance(error, errors.HfHubHTTPError | OSError):
+        return ModelNameError(f"{where}: {type(error).__name__}: {error}")
+    return error
+
+
+def _is_silence(error: Exception) -> bool:
+    """Return whether the hub gave no answer at all, or only that it is out of order."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - its web client's, which changes with its version
+    )
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code >= 500
+    return isinstance(error, HTTPError)

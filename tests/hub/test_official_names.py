@@ -1,0 +1,152 @@
+"""Published checkpoints by name: fetched once, checked as far as that goes, pinned; and what is said where not."""
+
+import hashlib
+import io
+import logging
+from email.message import Message
+
+import pytest
+import torch
+
+from avspeech.hub import official
+from avspeech.hub.__main__ import main
+from avspeech.hub.errors import ModelNameError
+from avspeech.hub.names import resolve
+from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, Release, fetch_official
+from avspeech.interop import whisper
+from avspeech.media.download import DownloadError, fetch
+from avspeech.models.recognizer import Recognizer
+from avspeech.models.whisper import Whisper
+from tests.interop.official import finetuned
+from tests.interop.whisper_files import half_file
+
+NAME = "avhubert/base_vox_433h"
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Return the file that ``NAME`` stands for, on a server that is a folder."""
+    path = tmp_path / "server" / "base.pt"
+    path.parent.mkdir()
+    torch.save(finetuned()[1], path)
+    monkeypatch.setitem(RELEASES, NAME, Release(path.as_uri(), "tiny", official.AVHUBERT_NOTICE))
+    return path
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Return a function: the names of the files in the cache."""
+    return lambda: sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
+
+
+def test_a_name_is_downloaded_once_and_pinned(served, cached, tmp_path):
+    found = resolve(NAME)
+    assert isinstance(found.network, Recognizer) and (found.origin, found.name) == ("official", NAME)
+    assert found.path == tmp_path / "cache/avspeech/official" / f"{NAME}.pt"
+    assert found.sha256 == hashlib.sha256(served.read_bytes()).hexdigest()
+    assert cached() == ["base_vox_433h.pt", "base_vox_433h.pt.sha256"]
+    served.unlink()
+    assert resolve(NAME).sha256 == found.sha256
+
+
+def test_the_licence_is_said_when_it_is_downloaded_and_not_again(served, caplog):
+    with caplog.at_level(logging.WARNING):
+        fetch_official(NAME)
+    assert "non-commercial" in caplog.text and "Copyright (c) Meta Platforms" in caplog.text
+    caplog.clear()
+    fetch_official(NAME)
+    assert not caplog.text
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(served):
+    path = fetch_official(NAME)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert fetch_official(NAME).read_bytes() == served.read_bytes()
+
+
+def test_another_file_than_the_first_time_is_refused(served, cached):
+    path = fetch_official(NAME)
+    path.unlink()
+    served.write_bytes(served.read_bytes() + b"\0" * 8)
+    with pytest.raises(
+        ModelNameError, match=r"expected \w{64}; it was thrown away; if its authors replaced it, delete"
+    ):
+        fetch_official(NAME)
+    assert cached() == ["base_vox_433h.pt.sha256"]
+
+
+def test_a_file_put_into_the_cache_by_hand_is_taken_and_pinned(served, cached, tmp_path, monkeypatch):
+    path = tmp_path / "cache/avspeech/official" / f"{NAME}.pt"
+    path.parent.mkdir(parents=True)
+    served.rename(path)
+    assert fetch_official(NAME) == path and len(cached()) == 2
+    path.with_name(path.name + ".sha256").unlink()
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ModelNameError, match=r"gave no checkpoint: the file is no whole PyTorch checkpoint"):
+        fetch_official(NAME)
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Log in</title>", b""])
+def test_what_is_no_checkpoint_never_gets_the_name(content, served, cached):
+    served.write_bytes(content)
+    with pytest.raises(ModelNameError, match=r"base\.pt gave no checkpoint"):
+        fetch_official(NAME)
+    assert cached() == []
+
+
+def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(served, cached, monkeypatch):
+    closed = "http://127.0.0.1:9/base.pt"
+    monkeypatch.setitem(RELEASES, NAME, Release(closed, "tiny", "its licence"))
+    with pytest.raises(ModelNameError) as caught:
+        resolve(NAME)
+    said = str(caught.value)
+    assert closed in said and "save it as" in said and f"{NAME}.pt" in said and "\n" not in said
+    assert cached() == []
+
+
+def test_a_download_that_breaks_off_is_thrown_away(tmp_path, monkeypatch):
+    class Broken(io.BytesIO):
+        headers = Message()
+
+    Broken.headers["Content-Length"] = "100"
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Broken(bytes(60)))
+    with pytest.raises(DownloadError, match="broke off after 60 of 100 bytes"):
+        fetch("http://somewhere/model.pt", tmp_path / "model.pt", None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_name_gets_the_near_ones_and_never_the_hub(hub):
+    with pytest.raises(ModelNameError, match=r"near it are avhubert/large_vox_433h, .*lists all"):
+        resolve("avhubert/large_433h")
+    with pytest.raises(ModelNameError, match=r"near it are whisper-flamingo/"):
+        resolve("whisper-flamingo/nothing-like-it-at-all")
+    assert not hub.asked
+
+
+def test_openai_names_go_to_their_own_table(tmp_path, monkeypatch):
+    path = tmp_path / "server" / "tiny.pt"
+    half_file(path)
+    monkeypatch.setitem(whisper.SHA256, "tiny", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(whisper.download_whisper, "__defaults__", (f"{path.parent.as_uri()}/{{file}}.pt", 30.0))
+    found = resolve("tiny")
+    assert type(found.network) is Whisper and found.origin == "official"
+    monkeypatch.setattr(whisper.download_whisper, "__defaults__", ("http://127.0.0.1:9/{sha256}/{file}", 30.0))
+    with pytest.raises(ModelNameError, match="Whisper large-v3 is not whole in the cache"):
+        resolve("large")
+
+
+def test_the_table_is_sound():
+    assert {len(RELEASES), len({release.address for release in RELEASES.values()})} == {42}
+    assert all(name.split("/")[0] in FAMILIES and name.count("/") == 1 for name in RELEASES)
+    assert all(
+        release.address.startswith("https://") and release.address.endswith(".pt") for release in RELEASES.values()
+    )
+    assert all("AV-HuBERT" in RELEASES[name].notice for name in RELEASES if name.startswith("avhubert/"))
+    assert not set(RELEASES) & set(OPENAI)
+
+
+def test_the_command_lists_every_name(capsys):
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines]
+    assert {"demo", "turbo", *RELEASES} <= set(names) and max(map(len, lines)) <= 130
