@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from avspeech.roi.face_model import find_face_model
+from avspeech.roi.face_model import FaceModelError, find_face_model
 
 NUM_LANDMARKS = 478
 
@@ -30,7 +30,7 @@ class FaceFinder:
         min_confidence: of the face detector and of the landmark network, 0 to 1.
 
     Raises:
-        FaceModelError: there is no model file.
+        FaceModelError: there is no model file, or it is none.
     """
 
     def __init__(self, model: str | Path | None = None, max_faces: int = 4, min_confidence: float = 0.5) -> None:
@@ -39,8 +39,9 @@ class FaceFinder:
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
             raise ImportError("finding lips needs mediapipe: `uv sync`, or `pip install mediapipe`") from error
+        file = find_face_model(model)
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(find_face_model(model))),
+            base_options=BaseOptions(model_asset_path=str(file)),
             running_mode=vision.RunningMode.IMAGE,
             num_faces=max_faces,
             min_face_detection_confidence=min_confidence,
@@ -48,7 +49,10 @@ class FaceFinder:
         )
         self._mediapipe: Any = mediapipe
         with _quiet_stderr():
-            self._landmarker = vision.FaceLandmarker.create_from_options(options)
+            try:
+                self._landmarker = vision.FaceLandmarker.create_from_options(options)
+            except (RuntimeError, ValueError) as error:
+                raise FaceModelError(f"{file} is no face model that mediapipe can load ({error})") from error
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call chatters too
 
     def detect(self, frame: np.ndarray) -> list[np.ndarray]:

@@ -97,8 +97,18 @@ def placements(landmarks_TJ2: np.ndarray) -> np.ndarray:
     Args:
         landmarks_TJ2: smoothed landmarks in pixels of the frame.
     """
-    rotate_T22, shift_T2 = fit_similarity(landmarks_TJ2[:, STABLE].astype(np.float64), MEAN_FACE)
-    lips_T2 = landmarks_TJ2[:, LIPS].mean(axis=1, dtype=np.float64)
+    return place(landmarks_TJ2[:, STABLE], landmarks_TJ2[:, LIPS])
+
+
+def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray) -> np.ndarray:
+    """Return ``matrices_T23`` of ``placements`` from the only landmarks that it needs.
+
+    Args:
+        stable_TN2: the landmarks ``STABLE``, smoothed, in pixels of the frame.
+        lips_TN2: the landmarks ``LIPS``, likewise.
+    """
+    rotate_T22, shift_T2 = fit_similarity(stable_TN2.astype(np.float64), MEAN_FACE)
+    lips_T2 = lips_TN2.mean(axis=1, dtype=np.float64)
     centre_T2 = np.einsum("tij,tj->ti", rotate_T22, lips_T2) + shift_T2
     return np.concatenate([rotate_T22, (shift_T2 - centre_T2 + MOUTH_SIZE / 2)[:, :, None]], axis=2)
 

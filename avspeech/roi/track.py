@@ -77,7 +77,7 @@ def follow_face(
     if smooth < 1 or smooth % 2 == 0 or max_gap < 0:
         raise ValueError(f"smooth={smooth}, max_gap={max_gap} came; wanted an odd number from 1, and 0 or more")
     num_looked = sum(faces is not None for faces in detections)
-    track = max(link_faces(detections), key=_weight, default={})
+    track = max(link_faces(detections), key=weight, default={})
     if not track or len(track) < min_found * num_looked:
         raise NoFace(len(track), num_looked, min_found)
     landmarks_TJ2, status_T = fill_gaps(track, len(detections), max_gap)
@@ -88,28 +88,27 @@ def link_faces(detections: Sequence[list[np.ndarray] | None]) -> list[dict[int, 
     """Return every face's track, {frame index: landmarks_J2}, each detection in exactly one."""
     tracks: list[dict[int, np.ndarray]] = []
     last: list[tuple[int, np.ndarray]] = []  # per track, its last frame and the box there
+    live: list[int] = []  # tracks that are not given up; an hour of cuts has thousands that are
     for index, faces in enumerate(detections):
-        boxes = [_box(face) for face in faces or []]
-        pairs = [
-            (_overlap(last[track][1], box), track, face)
-            for face, box in enumerate(boxes)
-            for track in range(len(tracks))
-            if index - last[track][0] <= MAX_ABSENCE
-        ]
-        open_tracks, open_faces = set(range(len(tracks))), set(range(len(boxes)))
-        for overlap, track, face in sorted(pairs, reverse=True):  # best match first, each side once
-            if overlap >= MIN_OVERLAP and track in open_tracks and face in open_faces:
+        boxes = [box_of(face) for face in faces or []]
+        live = [track for track in live if index - last[track][0] <= MAX_ABSENCE]
+        pairs = [(overlap(last[track][1], box), track, face) for face, box in enumerate(boxes) for track in live]
+        open_tracks, open_faces = set(live), set(range(len(boxes)))
+        for shared, track, face in sorted(pairs, reverse=True):  # best match first, each side once
+            if shared >= MIN_OVERLAP and track in open_tracks and face in open_faces:
                 open_tracks.remove(track)
                 open_faces.remove(face)
                 tracks[track][index] = (faces or [])[face]
                 last[track] = (index, boxes[face])
         for face in sorted(open_faces):
+            live.append(len(tracks))
             tracks.append({index: (faces or [])[face]})
             last.append((index, boxes[face]))
     return tracks
 
 
-def _box(landmarks_J2: np.ndarray) -> np.ndarray:
+def box_of(landmarks_J2: np.ndarray) -> np.ndarray:
+    """Return (left, top, right, bottom) of a face, in the pixels of its landmarks."""
     return np.concatenate([landmarks_J2.min(axis=0), landmarks_J2.max(axis=0)])
 
 
@@ -117,13 +116,15 @@ def _area(box: np.ndarray) -> float:
     return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the intersection over union of two boxes."""
     shared = _area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
     return shared / max(_area(one) + _area(other) - shared, 1e-9)
 
 
-def _weight(track: dict[int, np.ndarray]) -> float:
-    return sum(_area(_box(landmarks_J2)) ** 0.5 for landmarks_J2 in track.values())
+def weight(track: dict[int, np.ndarray]) -> float:
+    """Return the sum of a track's face sizes over its frames: large and there for long."""
+    return sum(_area(box_of(landmarks_J2)) ** 0.5 for landmarks_J2 in track.values())
 
 
 def fill_gaps(track: dict[int, np.ndarray], num_frames: int, max_gap: int) -> tuple[np.ndarray, np.ndarray]:

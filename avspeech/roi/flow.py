@@ -1,0 +1,154 @@
+"""Carry a face from one frame to another by the movement of its rigid parts, and say how far that can be trusted.
+
+Between two frames a few ticks apart the landmark network's own scatter (about half a pixel of the crop) is larger than
+what flow could add about the lips. So flow measures only how the head moved, a similarity of the plane per frame,
+from points that have texture and do not move in speech; in the head's own coordinates everything else is a straight
+line between the two frames that the network saw. Pyramidal Lucas-Kanade on a grey picture of the face, scaled so that
+every face has one size there; forwards from the earlier frame and backwards from the later one. Where the two ways
+differ, one of them lost the face, or the lips did not move along a line.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from avspeech.roi.mouth import LIPS, MEAN_FACE, STABLE, fit_similarity
+
+RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
+"""Landmarks that flow follows: the stable ones, tip, wings and bridge of the nose, brows."""
+NEEDED = (*STABLE, *LIPS)
+"""Landmarks that are carried, and that alone are kept of a face."""
+SCALE = 0.57
+"""Pixels of the flow's picture per crop pixel: eye corners are 50 px apart. Finer is slower and no more exact."""
+MARGIN = 0.3 * 88
+"""Crop pixels around the rigid points that the flow's picture shows."""
+MAX_SIDE = 400
+"""Longest side of the flow's picture; a face seen from the side has eye corners that nearly coincide."""
+MIN_SIDE = 16
+WINDOW = (11, 11)
+LEVELS = 2
+STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
+TRUSTED = 0.75
+"""Share of the rigid points that a movement is fitted to; those it fits worst are left out."""
+MIN_POINTS = 5
+
+
+def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
+    """Return what is kept of a face, float32 (47, 2): landmarks ``NEEDED``, then two corners of the face's box."""
+    corners_22 = np.stack([landmarks_J2.min(axis=0), landmarks_J2.max(axis=0)])
+    return np.concatenate([landmarks_J2[list(NEEDED)], corners_22])
+
+
+def carry_between(
+    greys: Sequence[np.ndarray], before_J2: np.ndarray, after_J2: np.ndarray
+) -> tuple[np.ndarray, float] | None:
+    """Return a face's points in the frames between two in which it was found, and how far the two ways differ.
+
+    Args:
+        greys: the frames, uint8 (H, W), both ends included.
+        before_J2: all landmarks of the face in the first one, in its pixels.
+        after_J2: in the last one.
+
+    Returns:
+        ``points_TN2`` as ``needed_points`` gives them, without the ends, and the difference in crop pixels: between
+        the points carried forwards and backwards, mean over the stable points or the lips, whichever is larger, in the
+        worst frame. None where too little of the face is in the picture to follow it.
+    """
+    steps = len(greys) - 1
+    ends = np.stack([before_J2, after_J2]).astype(np.float64)
+    rotate_T22, _ = fit_similarity(ends[:, STABLE], MEAN_FACE)
+    crop_scale = float(np.hypot(rotate_T22[:, 0, 0], rotate_T22[:, 1, 0]).mean())
+    rigid = list(RIGID)
+    window = _Window.around(ends[:, rigid].reshape(-1, 2), crop_scale, greys[0].shape)
+    if window is None:
+        return None
+    pictures = [window.cut(grey) for grey in greys]
+    forwards = _follow(pictures, window.into(before_J2[rigid]))
+    backwards = _follow(pictures[::-1], window.into(after_J2[rigid]))
+    if forwards is None or backwards is None:
+        return None
+    there_T = _carried(window.out_of(forwards[0]), ends[0, rigid], forwards[1], needed_points(before_J2))
+    back_T = _carried(window.out_of(backwards[0]), ends[1, rigid], backwards[1], needed_points(after_J2))[::-1]
+    apart_TN = np.hypot(*np.moveaxis(there_T - back_T, -1, 0)) * crop_scale
+    stable = len(STABLE)
+    worst = max(apart_TN[:, :stable].mean(axis=1).max(), apart_TN[:, stable : len(NEEDED)].mean(axis=1).max())
+    share_T = np.arange(1, steps)[:, None, None] / steps
+    points_TN2 = (1 - share_T) * there_T[1:-1] + share_T * back_T[1:-1]
+    return points_TN2.astype(np.float32), float(worst)
+
+
+class _Window:
+    """An upright part of the frame, and the picture of it in which every face has one size."""
+
+    def __init__(self, left: int, top: int, right: int, bottom: int, width: int, height: int) -> None:
+        self.rows, self.columns = slice(top, bottom), slice(left, right)
+        self.size = (width, height)
+        self.corner = np.array([left, top])
+        self.scale = np.array([width / (right - left), height / (bottom - top)])
+
+    @staticmethod
+    def around(points_N2: np.ndarray, crop_scale: float, shape: tuple[int, ...]) -> "_Window | None":
+        """Return the window around points of a frame of this shape; None where hardly any of it is in the frame."""
+        margin = MARGIN / max(crop_scale, 1e-6)
+        left, top = np.maximum(np.floor(points_N2.min(axis=0) - margin), 0).astype(int)
+        right, bottom = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape[1::-1]).astype(int)
+        longest = max(right - left, bottom - top)
+        scale = min(SCALE * crop_scale, MAX_SIDE / max(longest, 1))
+        width, height = round((right - left) * scale), round((bottom - top) * scale)
+        if min(width, height) < MIN_SIDE:
+            return None
+        return _Window(left, top, right, bottom, width, height)
+
+    def cut(self, grey_HW: np.ndarray) -> np.ndarray:
+        shrinks = self.scale[0] < 1
+        return cv2.resize(
+            grey_HW[self.rows, self.columns], self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+
+    def into(self, points_N2: np.ndarray) -> np.ndarray:
+        """From the frame's pixels, counted from the corner, to the picture's, which OpenCV counts from a centre."""
+        return ((points_N2 - self.corner) * self.scale - 0.5).astype(np.float32)
+
+    def out_of(self, points_TN2: np.ndarray) -> np.ndarray:
+        return (points_TN2 + 0.5) / self.scale + self.corner
+
+
+def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the points in every picture, (T, N, 2), and which of them were never lost; None where too few are left."""
+    path, kept_N = [points_N2], np.ones(len(points_N2), bool)
+    for picture, following in pairwise(pictures):
+        points_N2, found_N1, _ = cv2.calcOpticalFlowPyrLK(
+            picture, following, points_N2, points_N2.copy(), winSize=WINDOW, maxLevel=LEVELS, criteria=STEPS
+        )
+        kept_N &= found_N1[:, 0] > 0
+        path.append(points_N2)
+    return (np.stack(path), kept_N) if kept_N.sum() >= MIN_POINTS else None
+
+
+def _carried(moved_TN2: np.ndarray, start_N2: np.ndarray, kept_N: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
+    """Return ``points_P2`` after the movement in each frame, (T, P, 2).
+
+    The movement is the similarity that takes ``start_N2`` to ``moved_TN2``, fitted to the points that are kept and
+    then once more without those that it fits worst.
+    """
+    z_N, z_TN = _complex(start_N2[kept_N]), _complex(moved_TN2[:, kept_N])
+    weight_TN = np.ones(z_TN.shape)
+    for trim in (True, False):
+        total_T1 = weight_TN.sum(axis=1, keepdims=True)
+        from_TN = z_N - (weight_TN * z_N).sum(axis=1, keepdims=True) / total_T1
+        to_TN = z_TN - (weight_TN * z_TN).sum(axis=1, keepdims=True) / total_T1
+        power_T = np.maximum((weight_TN * np.abs(from_TN) ** 2).sum(axis=1), 1e-12)
+        turn_T = (weight_TN * from_TN.conj() * to_TN).sum(axis=1) / power_T
+        shift_T = (z_TN - to_TN)[:, 0] - turn_T * (z_N - from_TN)[:, 0]
+        if trim:
+            error_TN = np.abs(turn_T[:, None] * z_N + shift_T[:, None] - z_TN)
+            last = int(TRUSTED * (error_TN.shape[1] - 1))  # as np.quantile, without its overhead
+            weight_TN = (error_TN <= np.sort(error_TN, axis=1)[:, last : last + 1]).astype(float)
+    carried_TP = turn_T[:, None] * _complex(points_P2) + shift_T[:, None]
+    return np.stack([carried_TP.real, carried_TP.imag], axis=-1)
+
+
+def _complex(points: np.ndarray) -> np.ndarray:
+    return points[..., 0] + 1j * points[..., 1]

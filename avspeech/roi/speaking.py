@@ -1,0 +1,109 @@
+"""Who speaks: the face whose mouth moves with the sound's loudness.
+
+What tells a speaker from another talking face is the fast part, syllable by syllable: mouths open as the voice gets
+loud, and both are compared after their mean over 7 frames is taken away. (Compared with this, the slow part and the
+mere amount of movement tell little: in a phrase everybody starts and stops once.) The measurements behind the choice
+are in the experiment on ROI speed.
+"""
+
+import numpy as np
+
+from avspeech.roi.faces import FollowedFaces
+from avspeech.roi.track import smooth_over_time
+from avspeech.timebase import SAMPLES_PER_FRAME, frames_to_samples
+
+MAX_LAG = 2
+"""Frames (80 ms) by which sound and picture may be out of step."""
+LAG_FACTOR = (1.0, 1.0, 0.75)
+"""What a match counts at a lag of 0, 1 and 2 frames: with many lags to choose from, chance matches too."""
+SLOW_LENGTH = 7
+"""Frames of the mean that is taken away."""
+SLOW_WEIGHT = 0.3
+"""Weight of the match that is not freed from its slow part; of the fast match 1."""
+LITTLE_MOVEMENT = 0.3
+"""Crop pixels per frame: a mouth that moves no more than landmarks scatter loses half its score."""
+
+
+def energy_envelope(audio_S: np.ndarray, num_frames: int) -> np.ndarray:
+    """Return ``energy_T``, float64: the square root of the root mean square in each frame; silence past the end.
+
+    Args:
+        audio_S: mono at 16 kHz.
+        num_frames: T.
+    """
+    padded_S = np.zeros(frames_to_samples(num_frames))
+    shorter = min(len(audio_S), len(padded_S))
+    padded_S[:shorter] = audio_S[:shorter]
+    return np.sqrt(np.sqrt((padded_S.reshape(num_frames, SAMPLES_PER_FRAME) ** 2).mean(axis=1)))
+
+
+def movement(openness_T: np.ndarray) -> float:
+    """Return the mean change of the mouth's opening in crop pixels per frame."""
+    return float(np.abs(np.diff(openness_T)).mean()) if len(openness_T) > 1 else 0.0
+
+
+def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
+    """Return how well a mouth goes with a sound, -1.3 to 1.3; 0 where either does not change.
+
+    Args:
+        openness_T: opening of the mouth, ``Face.openness_T``.
+        energy_T: loudness in the same frames, ``energy_envelope``.
+    """
+    if len(openness_T) != len(energy_T):
+        raise ValueError(f"openness of {len(openness_T)} and energy of {len(energy_T)} frames came; wanted the same")
+    if len(openness_T) <= 2 * MAX_LAG:
+        return 0.0
+    mouth_T, sound_T = np.asarray(openness_T, np.float64), np.asarray(energy_T, np.float64)
+    fast_mouth_T, fast_sound_T = _fast(mouth_T), _fast(sound_T)
+    scores = []
+    for lag in range(-MAX_LAG, MAX_LAG + 1):
+        match = _correlation(fast_mouth_T, fast_sound_T, lag) + SLOW_WEIGHT * _correlation(mouth_T, sound_T, lag)
+        scores.append(LAG_FACTOR[abs(lag)] * match if match > 0 else match)
+    moved = movement(mouth_T)
+    return max(scores) * moved / (moved + LITTLE_MOVEMENT)
+
+
+def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: int, end: int) -> int | None:
+    """Return the index of the face that speaks from frame ``first`` to before ``end``; None where none is there.
+
+    A face's score counts by the share of those frames in which it is known. Without sound the face whose mouth moves
+    most is taken; of equal ones the larger.
+
+    Args:
+        followed: the faces of a video.
+        audio_S: the whole video's sound, mono at 16 kHz; None: it has none.
+        first: the first frame.
+        end: the frame after the last.
+    """
+    if end <= first:  # sound that outlasts the picture
+        return None
+    energy_T = None if audio_S is None else energy_envelope(audio_S[frames_to_samples(first) :], end - first)
+    best: tuple[float, int] | None = None
+    for index, face in enumerate(followed.faces):
+        share = face.share_found(first, end)
+        if share == 0:
+            continue
+        start, stop = max(first, face.first), min(end, face.end)
+        openness_T = face.openness_T[start - face.first : stop - face.first]
+        if energy_T is None:
+            score = movement(openness_T)
+        else:
+            score = speaking_score(openness_T, energy_T[start - first : stop - first])
+        # A score below zero must not gain by the face's being away.
+        score = score * share if score > 0 else score - 1 + share
+        if best is None or score > best[0]:
+            best = (score, index)
+    return None if best is None else best[1]
+
+
+def _fast(values_T: np.ndarray) -> np.ndarray:
+    return values_T - smooth_over_time(values_T, SLOW_LENGTH)
+
+
+def _correlation(mouth_T: np.ndarray, sound_T: np.ndarray, lag: int) -> float:
+    """Return Pearson's correlation with the mouth ``lag`` frames after the sound; 0 where either is constant."""
+    num = len(mouth_T) - abs(lag)
+    mouth_T, sound_T = mouth_T[max(lag, 0) :][:num], sound_T[max(-lag, 0) :][:num]
+    mouth_T, sound_T = mouth_T - mouth_T.mean(), sound_T - sound_T.mean()
+    power = float(np.sqrt((mouth_T @ mouth_T) * (sound_T @ sound_T)))
+    return float(mouth_T @ sound_T) / power if power > 1e-9 else 0.0
