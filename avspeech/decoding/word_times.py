@@ -2,20 +2,28 @@
 
 As in OpenAI's package (openai-whisper, MIT), which gives the dynamic time warping, the median filter and the rule for
 punctuation. Where we differ: audio need not be padded to 30 s; an utterance without audio is timed by its gated
-attention to the video; words at the ends of sentences are not shortened afterwards.
+attention to the video, by another path (``avspeech.decoding.attention_path``); words at the ends of sentences are not
+shortened by a rule, but where it is known when somebody speaks, words at pauses begin and end with the speech.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from avspeech.data.manifest import Word
+from avspeech.decoding.attention_path import (
+    RecordedAttention,
+    later_heads,
+    positions_between_silence,
+    positions_of_openai,
+    record,
+)
 from avspeech.decoding.whisper_transcribe import WhisperHypothesis
+from avspeech.decoding.word_edges import fit_to_speech, speech_stretches
 from avspeech.models.blocks import Attention
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_decoder import Memory
@@ -23,8 +31,6 @@ from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE
 
-FILTER_WIDTH = 7
-"""Of the median filter, in positions."""
 TOKENS_AT_ONCE = 1024
 """Rows times tokens whose logits are in memory at once; a token's logits take 200 kB."""
 WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")
@@ -48,6 +54,7 @@ def word_times(
     hypotheses: Sequence[WhisperHypothesis],
     memory: Memory,
     durations_s: Sequence[float] | None = None,
+    speech: Sequence[np.ndarray | None] | None = None,
 ) -> list[list[TimedWord]]:
     """Return the words of each hypothesis with their times in seconds from the clip's start.
 
@@ -58,14 +65,21 @@ def word_times(
         memory: of ``encode_batch``.
         durations_s: how long each clip lasts where the audio was padded to 30 s, or the silence takes part in the
             alignment; None: as long as the memory is real.
+        speech: for each clip the probability of speech per frame at 25 Hz, (T,), or None where nobody listened. Without
+            it the first word starts with the silence before it, if the audio times it.
 
     Raises:
-        ValueError: there are not as many hypotheses as utterances, or an utterance has neither audio nor video.
+        ValueError: there are not as many hypotheses, or as many of ``speech``, as utterances, or an utterance has
+            neither audio nor video.
     """
     if len(hypotheses) != len(memory.audio_BPD):
         raise ValueError(
             f"{len(hypotheses)} hypotheses came for a memory of {len(memory.audio_BPD)} utterances; give the best one "
             "of each"
+        )
+    if speech is not None and len(speech) != len(hypotheses):
+        raise ValueError(
+            f"{len(speech)} probabilities of speech came for {len(hypotheses)} hypotheses; give one for each"
         )
     silent = _without_audio(memory)
     texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
@@ -78,7 +92,14 @@ def word_times(
             timed = _align(model, tokenizer, [hypotheses[i] for i in rows], part, from_video, lasts)
             for i, one in zip(rows, timed, strict=True):
                 words[i] = one
+    if speech is not None:
+        words = [one if heard is None else _in_speech(one, heard) for one, heard in zip(words, speech, strict=True)]
     return words
+
+
+def _in_speech(words: list[TimedWord], prob_T: np.ndarray) -> list[TimedWord]:
+    fitted = fit_to_speech([(word.start_s, word.end_s) for word in words], speech_stretches(prob_T))
+    return [replace(word, start_s=start, end_s=end) for word, (start, end) in zip(words, fitted, strict=True)]
 
 
 def _without_audio(memory: Memory) -> list[bool]:
@@ -127,39 +148,17 @@ def _align(
             num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
         first = len(prompt) - 1  # the token before a text token is the one that looks for it
         weights_NLP = recorded.weights(i, len(rows[i]), num_positions)
-        times_s = [position / rate for position in _token_positions(weights_NLP, first)]
+        find = positions_between_silence if from_video else positions_of_openai
+        times_s = [position / rate for position in find(weights_NLP, first, len(text))]
         probs_LV = logits_BLV[i, first : first + len(text), : tokenizer.end].float().softmax(dim=1)
         probs = probs_LV.gather(1, torch.tensor(text, device=probs_LV.device)[:, None])[:, 0].tolist()
         result.append(_words(tokenizer, one.language, text, times_s, probs))
     return result
 
 
-class RecordedAttention:
-    """Queries and keys of some heads, as they were in one pass of the decoder."""
-
-    def __init__(self, heads: Sequence[tuple[int, int]]) -> None:
-        self.heads = heads
-        self.queries: dict[int, Tensor] = {}
-        self.keys: dict[int, Tensor] = {}
-
-    @property
-    def num_positions(self) -> int:
-        """Of the memory, padding included."""
-        return next(iter(self.keys.values())).shape[2]
-
-    def weights(self, row: int, length: int, num_positions: int) -> Tensor:
-        """Return the attention of a row's first tokens to its first positions, (heads, L, P)."""
-        weights = []
-        for block, head in self.heads:
-            query_LE = self.queries[block][row, head, :length].float()
-            key_PE = self.keys[block][row, head, :num_positions].float()
-            weights.append((query_LE @ key_PE.T / query_LE.shape[1] ** 0.5).softmax(dim=1))
-        return torch.stack(weights)
-
-
 @contextmanager
 def record_attention(model: Whisper, from_video: bool = False) -> Iterator[RecordedAttention]:
-    """Record attention to the memory inside the ``with``; ``scaled_dot_product_attention`` does not give its weights.
+    """Record attention to the memory inside the ``with``.
 
     Args:
         model: its heads in ``sizes.alignment_heads`` are recorded, or all of the later half of the blocks.
@@ -167,42 +166,13 @@ def record_attention(model: Whisper, from_video: bool = False) -> Iterator[Recor
     """
     sizes = model.sizes
     heads = () if from_video else sizes.alignment_heads
-    later = range(sizes.text_depth // 2, sizes.text_depth)
-    recorded = RecordedAttention(heads or [(block, head) for block in later for head in range(sizes.text_heads)])
-
-    def record(into: dict[int, Tensor], number: int, attention: Attention, *call: Any) -> None:
-        into[number] = attention.split(call[-1])  # module, inputs, output
-
-    hooks = []
-    for number in {block for block, _ in recorded.heads}:
+    heads = heads or later_heads(sizes.text_depth, sizes.text_heads)
+    layers: dict[int, Attention] = {}
+    for number in {block for block, _ in heads}:
         block: Any = model.decoder.blocks[number]
-        attention = block.video.attention if from_video else block.memory_attention
-        for layer, into in ((attention.query, recorded.queries), (attention.key, recorded.keys)):
-            hooks.append(layer.register_forward_hook(partial(record, into, number, attention)))
-    try:
+        layers[number] = block.video.attention if from_video else block.memory_attention
+    with record(layers, heads) as recorded:
         yield recorded
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _token_positions(weights_NLP: Tensor, first: int) -> list[int]:
-    """Return the position at which each text token starts, and the end's.
-
-    Args:
-        weights_NLP: attention of all tokens, prompt and end among them.
-        first: the token after which the text comes.
-    """
-    from whisper.timing import dtw, median_filter
-
-    std_NLP, mean_NLP = torch.std_mean(weights_NLP, dim=1, keepdim=True, unbiased=False)
-    weights_NLP = (weights_NLP - mean_NLP) / std_NLP.clamp(min=1e-20)  # 0 where all tokens look the same way
-    match_LP = median_filter(weights_NLP, FILTER_WIDTH).mean(dim=0)[first:-1]
-    tokens, positions = dtw(-match_LP.cpu())
-    starts: dict[int, int] = {}
-    for token, position in zip(tokens.tolist(), positions.tolist(), strict=True):
-        starts.setdefault(token, position)
-    return [starts[token] for token in range(len(match_LP))]
 
 
 def _words(

@@ -230,8 +230,6 @@ class EvaluationConfig:
                 raise ValueError(f"{key}={getattr(self, key)!r} must be one of {', '.join(known)}")
         if self.beam_size < 1:
             raise ValueError(f"beam_size={self.beam_size} must be at least 1")
-        if self.method == "ctc" and self.beam_size > 1:
-            raise ValueError(f"beam_size={self.beam_size} has no use with method=ctc, which is greedy; set it to 1")
         if not 0 <= self.ctc_weight <= 1:
             raise ValueError(f"ctc_weight={self.ctc_weight} must be from 0 (decoder only) to 1 (CTC only)")
         if self.length_penalty is not None and not math.isfinite(self.length_penalty):

@@ -125,13 +125,17 @@ class VideoFrontend(nn.Module):
         x_MFHW = self._windows(video_BTHW, compute_BT)
         if len(x_MFHW) == 0:  # every parameter must stay in the graph, or DDP waits for its gradient
             return features_BTD + 0 * sum(parameter.sum() for parameter in self.parameters())
+        features_MD = self.embed_windows(x_MFHW)
+        features_BTD = features_BTD.to(features_MD.dtype)  # under autocast the layer's dtype is not the weights'
+        return features_BTD.masked_scatter(compute_BT[..., None], features_MD)
+
+    def embed_windows(self, x_MFHW: Tensor) -> Tensor:
+        """Return the features of the middle frames of windows (M, stem_frames, H, W), (M, D)."""
         # A one-channel 3-D convolution is a 2-D convolution whose channels are the neighbouring frames.
         x_MCHW = F.conv2d(x_MFHW, self.stem.weight[:, 0], stride=2, padding=self.config.stem_kernel // 2)
         x_MCHW = self.stem_act(self.stem_norm(x_MCHW))
         x_MCHW = self.trunk(F.max_pool2d(x_MCHW, 3, 2, 1))
-        features_MD = self.project(x_MCHW.mean(dim=(2, 3)))
-        features_BTD = features_BTD.to(features_MD.dtype)  # under autocast the layer's dtype is not the weights'
-        return features_BTD.masked_scatter(compute_BT[..., None], features_MD)
+        return self.project(x_MCHW.mean(dim=(2, 3)))
 
     def _windows(self, video_BTHW: Tensor, compute_BT: Tensor) -> Tensor:
         """Return for each frame to compute its neighbours as channels, (M, stem_frames, H, W)."""

@@ -115,7 +115,8 @@ class WhisperDecoderBlock(nn.Module):
         ``x_BLD`` may have several rows an utterance, one after the other: hypotheses of a beam. They share the
         utterance's keys, because a copy for each would be most of what decoding reads and holds.
         """
-        shape, utterances = x_BLD.shape, (len(memory.audio[0]), -1, x_BLD.shape[2])
+        # Not len(): that would be a number in an exported graph, and the batch of the example its only one.
+        shape, utterances = x_BLD.shape, (memory.audio[0].shape[0], -1, x_BLD.shape[2])
         if self.video is not None and memory.video is not None:
             x_BLD = self.video(x_BLD.reshape(utterances), memory.video, memory.video_allowed, memory.present_B11)
             x_BLD = x_BLD.reshape(shape)

@@ -9,7 +9,13 @@ from avspeech.data.batching import AVBatch, collate
 from avspeech.data.dataset import Sample
 from avspeech.decoding.beam import beam_search
 from avspeech.decoding.language_model import TokenModel
-from avspeech.decoding.transcribe import check_heads, transcribe_batch, transcribe_nbest
+from avspeech.decoding.transcribe import (
+    check_heads,
+    recognizer_memory,
+    transcribe_batch,
+    transcribe_memory,
+    transcribe_nbest,
+)
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig
@@ -137,3 +143,22 @@ def test_an_encoder_that_gives_nan_is_an_error_and_no_silence(model, tokenizer, 
     model.encoder.norm.weight.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="not finite"):
         transcribe_batch(model, tokenizer, batch, None, "attention", 3)
+
+
+@torch.no_grad()
+def test_mean_scores_are_per_token_or_per_ctc_step(model, tokenizer, batch):
+    memory_BTD = recognizer_memory(model, batch)
+    log_BTV = model.ctc_logits(memory_BTD).log_softmax(dim=-1)
+    for row, one in enumerate(transcribe_batch(model, tokenizer, batch, None, "ctc")):
+        steps = 2 * int(batch.valid_BT[row].sum())
+        assert one.mean_score == pytest.approx(log_BTV[row, :steps].amax(dim=1).mean().item(), rel=1e-5)
+        assert tokenizer.decode(one.tokens) == one.text
+    lengths = {"min_length": 3, "max_length": 5}
+    greedy = transcribe_batch(model, tokenizer, batch, **lengths)
+    assert all(len(one.tokens) >= 3 for one in greedy)
+    for beam_size, penalty in ((1, 1.0), (2, 0.0), (2, 1.0), (2, 2.0)):
+        for one in transcribe_batch(model, tokenizer, batch, None, "attention", beam_size, penalty, **lengths):
+            total = one.score * (len(one.tokens) + 1) ** (penalty if beam_size > 1 else 0)
+            assert one.mean_score == pytest.approx(total / (len(one.tokens) + 1), rel=1e-5)
+    again = transcribe_memory(model, tokenizer, memory_BTD, batch.valid_BT, **lengths)
+    assert [one for (one,) in again] == greedy

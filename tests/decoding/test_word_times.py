@@ -87,6 +87,21 @@ def test_time_tokens_and_empty_texts_are_no_words():
     assert empty == []
 
 
+def test_the_first_word_starts_with_the_speech_where_somebody_listened():
+    _, ours = tiny_pair()
+    memory = ours.encode(mels(2))
+    hypotheses = [hypothesis("hello there"), hypothesis("well then")]
+    plain = word_times(ours, TOKENIZER, hypotheses, memory)
+    frames = POSITIONS // 2
+    prob_T = np.ones(frames)
+    prob_T[: int(plain[0][0].end_s * 25 / 2)] = 0  # until the middle of the first word
+    heard = word_times(ours, TOKENIZER, hypotheses, memory, None, [prob_T, None])
+    assert plain[0][0].start_s == 0
+    assert heard[0][0].start_s == pytest.approx(int(plain[0][0].end_s * 25 / 2) / 25)
+    assert heard[0][0].end_s == plain[0][0].end_s
+    assert heard[1] == plain[1]
+
+
 @pytest.fixture
 def flamingo():
     _, plain = tiny_pair()
@@ -118,5 +133,7 @@ def test_what_cannot_be_timed_is_named():
     memory = ours.encode(mels(2))
     with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
         word_times(ours, TOKENIZER, [hypothesis("a")], memory)
+    with pytest.raises(ValueError, match="1 probabilities of speech came for 2 hypotheses"):
+        word_times(ours, TOKENIZER, [hypothesis("a")] * 2, memory, None, [None])
     with pytest.raises(ValueError, match="neither audio nor video"):
         word_times(ours, TOKENIZER, [hypothesis("a")], Memory(torch.zeros(1, 1, 32)))
