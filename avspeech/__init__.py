@@ -12,11 +12,16 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     data/                a manifest               -> ``AVBatch``
     models/              a batch                  -> ``memory_BTD``, ``logits_BTK``, ``logits_BLV``
     interop/             an official checkpoint   -> our model with those weights, and back
+    hub/                 a name                   -> a model, wherever it lies; a model -> a folder to share
     objectives/          logits, targets, masks   -> loss and accuracy
     decoding/            model, memory            -> hypotheses
+    transcription/       any video, a model       -> ``Transcript``: segments, words with times, subtitles, preview
     evaluation/          references, hypotheses   -> error rates, intervals, report, comparison, invariants
     training/            everything above         -> a model file
-    train, evaluate      the verbs: ``python -m avspeech.train``, ``python -m avspeech.evaluate``
+    export/              a model                  -> ONNX graphs and what runs them
+    page/                a browser                -> the same as a page
+    train, evaluate, transcribe, app, cli
+                         the verbs: ``python -m avspeech.train`` ..., and ``avspeech VERB``, which is the same
 
 Tensors carry their axes as a suffix: B utterance, S sample at 16 kHz, A acoustic frame at 100 Hz, T frame at 25 Hz,
 F feature, H W pixels, P Whisper position at 50 Hz, D width, N head, L text token, V vocabulary, K unit, J unit set,
@@ -32,6 +37,7 @@ _HOME = {
     "read_frames": "avspeech.media.video",
     "read_audio": "avspeech.media.audio",
     "extract_mouth": "avspeech.roi.mouth",
+    "extract_lips": "avspeech.roi.lips",
     "fbank_TF": "avspeech.features.logfbank",
     "mix_at_snr": "avspeech.degrade.noise",
     "NoisePlan": "avspeech.degrade.noise_plan",
@@ -41,8 +47,11 @@ _HOME = {
     "Utterance": "avspeech.data.manifest",
     "read_manifest": "avspeech.data.manifest",
     "write_manifest": "avspeech.data.manifest",
-    "load_model": "avspeech.models.files",
+    "load_model": "avspeech.transcription.speech_model",
     "save_model": "avspeech.models.files",
+    "SpeechModel": "avspeech.transcription.speech_model",
+    "Transcript": "avspeech.transcription.result",
+    "push_to_hub": "avspeech.hub.remote",
     "load_official": "avspeech.interop.avhubert",
     "load_whisper": "avspeech.interop.whisper",
     "load_flamingo": "avspeech.interop.whisper_flamingo",

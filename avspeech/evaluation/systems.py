@@ -69,7 +69,7 @@ def check_device(device: str) -> None:
         ValueError: there is none.
     """
     try:
-        torch.zeros((), device=device)
+        torch.zeros((), device=device).item()  # "meta" has no values to ask for
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device={device!r} cannot be used ({reason}); the default is cpu") from error

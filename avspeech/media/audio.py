@@ -20,6 +20,9 @@ MAX_DRIFT_S = Fraction(1, 50)
 """Half a video frame: how far counted samples and timestamps may part before the timestamps win. Timestamps of
 some containers are rounded to milliseconds, so following each of them would tear the sound."""
 
+PLANES = 7
+"""Channels that PyAV may be asked for one by one. From eight on it reads pointers past the last one, and crashes."""
+
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
 _DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
 """Weights for more than two channels (ITU-R BS.775); every other channel counts half. They are scaled to sum to 1."""
@@ -70,6 +73,9 @@ def read_audio(path: str | Path) -> np.ndarray:
 def _mono(frame: Any) -> np.ndarray:
     """Return the mean of the channels as float32; more than two are mixed as a living room would."""
     channels = frame.layout.nb_channels
+    if frame.format.is_planar and channels > PLANES:
+        packer = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate)
+        frame = packer.resample(frame)[0]
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, channels).T

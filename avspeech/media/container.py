@@ -266,6 +266,9 @@ class Tracks:
     has_audio: bool
     duration_s: float | None
     """As the container says; None where it does not."""
+    promised_s: float | None = None
+    """``duration_s`` where it is no estimate from the bit rate: it stands in a header or, of MPEG streams, comes from
+    the first and the last timestamp."""
 
 
 def find_tracks(path: str | Path) -> Tracks:
@@ -277,7 +280,9 @@ def find_tracks(path: str | Path) -> Tracks:
     path = Path(path)
     with open_media(path) as container, guard(path, "its headers cannot be read"):
         duration_s = None if container.duration is None else container.duration / av.time_base
-        return Tracks(video_stream(container) is not None, audio_stream(container) is not None, duration_s)
+        estimated = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
+        promised_s = None if estimated else duration_s
+        return Tracks(video_stream(container) is not None, audio_stream(container) is not None, duration_s, promised_s)
 
 
 def probe(path: str | Path) -> MediaInfo:

@@ -95,6 +95,7 @@ class FlamingoModule(LightningModule):
         lips = start_lips(video, video_pretrained)
         audio = Whisper(sizes) if whisper is None else load_whisper(whisper)
         self.model = build(audio, lips, video_norm, zero_dropped_video, official_padding)
+        self.model.source = {**(self.model.source or {}), "fine_tuned": True}  # no longer wants padding to 30 s
         self.model.save_memory(("encoder", "decoder") if save_memory else ())
         self.tokenizer = WhisperTokenizer(self.model.sizes.vocab_size)
         self.freeze_video, self.freeze_batch_norm = freeze_video, freeze_batch_norm

@@ -150,3 +150,26 @@ def test_written_video_plays_its_sound_in_sync(tmp_path):
     energy_S = audio_S.astype(float) ** 2
     assert (energy_S * np.arange(len(energy_S))).sum() / energy_S.sum() == pytest.approx(12_808, abs=16)
     assert 32_000 <= len(audio_S) <= 32_000 + 2048
+
+
+@pytest.mark.parametrize("layout", ["5.1", "7.1", "hexadecagonal"])
+def test_eight_planes_and_more_are_read(layout, tmp_path):
+    """PyAV once read past the last of eight planes: any mp4 with 7.1 sound ended the process."""
+    name = tmp_path / ("s.mp4" if layout != "hexadecagonal" else "s.wv")
+    sound_S = (0.3 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)).astype(np.float32)
+    with av.open(str(name), "w") as container:
+        stream = container.add_stream("aac" if name.suffix == ".mp4" else "wavpack", 48_000, layout=layout)
+        stream.bit_rate = 512_000
+        kind = stream.codec_context.format.name
+        channels = stream.codec_context.layout.nb_channels
+        packed_S = np.ascontiguousarray(np.repeat(sound_S, channels)[None])
+        frame = av.AudioFrame.from_ndarray(packed_S, format="flt", layout=layout)
+        frame.sample_rate = 48_000
+        shape = av.AudioResampler(format=kind, layout=layout, rate=48_000, frame_size=1024)
+        for piece in (*shape.resample(frame), *shape.resample(None)):
+            piece.pts = None
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    audio_S = read_audio(name)
+    assert len(audio_S) == pytest.approx(16_000, abs=400)
+    assert audio_S[4000:12_000].std() == pytest.approx(0.3 / np.sqrt(2), rel=0.05)

@@ -33,6 +33,18 @@ LIPS = EncoderConfig(
 )
 
 
+def test_what_was_trained_no_longer_counts_as_openais(tmp_path):
+    """OpenAI's own weights are given 30 s of sound, those that were trained here are not."""
+    official = Whisper(SIZES)
+    official.source = {"model": "whisper", "name": "toy"}
+    save_model(tmp_path / "official.safetensors", official)
+    module = FlamingoModule(whisper=str(tmp_path / "official.safetensors"))
+    assert module.model.source == {"model": "whisper", "name": "toy", "fine_tuned": True}
+    assert FlamingoModule(sizes=SIZES, video=LIPS).model.source == {"fine_tuned": True}
+    save_model(tmp_path / "tuned.safetensors", module.model)
+    assert load_model(tmp_path / "tuned.safetensors").source["fine_tuned"]
+
+
 @pytest.fixture(scope="module")
 def lips_file(tmp_path_factory):
     """A recogniser whose encoder reads lips."""

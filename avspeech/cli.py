@@ -1,0 +1,37 @@
+"""``avspeech VERB ...``: the same as ``python -m avspeech.VERB ...``."""
+
+import runpy
+import sys
+
+VERBS = {
+    "transcribe": "write down what is said in videos",
+    "app": "the same as a page in the browser",
+    "train": "train or pre-train a model",
+    "evaluate": "measure a model over noises and faults of the picture",
+    "export": "write a model as ONNX",
+    "hub": "list the names of models",
+}
+
+
+def main() -> None:
+    """Run the verb that the command line names."""
+    arguments = sys.argv[1:]
+    if arguments[:1] in ([], ["-h"], ["--help"]):
+        lines = "\n".join(f"  {verb:<12}{meaning}" for verb, meaning in VERBS.items())
+        print(f"usage: avspeech VERB ...\n\n{lines}\n\navspeech VERB --help says more.")
+        sys.exit(0 if arguments else 2)
+    if arguments == ["--version"]:
+        from avspeech import __version__
+
+        print(__version__)
+        return
+    verb = arguments[0]
+    if verb not in VERBS:
+        print(f"avspeech: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"avspeech {verb}", *arguments[1:]]
+    runpy.run_module(f"avspeech.{verb}", run_name="__main__", alter_sys=False)
+
+
+if __name__ == "__main__":
+    main()

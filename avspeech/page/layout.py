@@ -1,0 +1,188 @@
+"""The page itself, in Gradio: what stands where, and what happens on a click."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from avspeech.data.dataset import Modality
+from avspeech.data.manifest import Utterance
+from avspeech.media.errors import MediaError
+from avspeech.page.choices import Shelf
+from avspeech.page.job import Job, run_job
+from avspeech.page.limits import Limits, Refused, check_upload
+from avspeech.page.noises import HIGHEST_SNR_DB, LOWEST_SNR_DB, NONE, Noises
+from avspeech.page.render import render_message, render_outcome
+from avspeech.page.sessions import Sessions
+from avspeech.roi.face_model import FaceModelError
+from avspeech.transcription.speech_model import SpeechModel
+
+log = logging.getLogger(__name__)
+
+DETECT, NO_CHOICE = "detect", "the model's own"
+"""Shown for no language: of a model that can be told one, and of one that cannot."""
+MODALITIES: dict[str, Modality] = {"sound and picture": "audio+video", "sound alone": "audio", "picture alone": "video"}
+MAX_REFERENCE = 10_000
+"""Letters of a reference; aligning takes the square of its length."""
+QUEUE = 20
+"""Jobs that may wait; more are told to come back."""
+CLEAN_EVERY_S, KEEP_S = 600, 3600
+"""How often Gradio looks for files that no visit has taken away, and how old it lets them become."""
+WEBCAM = {"width": {"ideal": 1280}, "height": {"ideal": 720}}
+"""What the camera is asked for: more is no use for lips of 96x96 pixels, and slow machines drop frames of it."""
+EXPLANATION = (
+    "Upload a video of somebody who speaks, or record yourself. Add noise and see what the lips are good for. "
+    "Nothing leaves this server, and your files are deleted when you close the page."
+)
+
+
+def build_page(
+    shelf: Shelf, noises: Noises, limits: Limits, sessions: Sessions, examples: Sequence[Utterance] = ()
+) -> Any:
+    """Return the page, a ``gradio.Blocks`` that is not running yet.
+
+    Args:
+        shelf: the models; the first is loaded now.
+        noises: that can be added.
+        limits: of uploads.
+        sessions: keeps and deletes the files.
+        examples: clips to try.
+
+    Raises:
+        ValueError: the first model cannot be loaded.
+    """
+    import gradio as gr
+
+    first = shelf.take(shelf.names[0])
+    languages, modalities = _languages(first), _modalities(first)
+
+    def take_upload(video: str | None, request: gr.Request) -> Any:
+        """Keep an upload that is within the limits; take any other out of the page at once."""
+        session = str(request.session_hash)
+        if video is None:
+            sessions.hold(session, None)
+            return gr.skip(), gr.skip()
+        sessions.hold(session, Path(video))
+        why = _reason(lambda: check_upload(Path(video), limits), video)
+        if why is None:
+            return gr.skip(), ""
+        return gr.Video(value=None), render_message(why)  # which calls this again with None: then the file goes
+
+    def take_model(name: str) -> Any:
+        loaded: list[SpeechModel] = []
+        why = _reason(lambda: loaded.append(shelf.take(name)))
+        if why is not None:
+            return gr.skip(), gr.skip(), render_message(why)
+        languages, modalities = _languages(loaded[0]), _modalities(loaded[0])
+        return (
+            gr.Dropdown(choices=languages, value=languages[0]),
+            gr.Radio(choices=modalities, value=modalities[0]),
+            "",
+        )
+
+    def transcribe(
+        video: str | None,
+        name: str,
+        language: str,
+        modality: str,
+        noise: str,
+        snr_db: float,
+        reference: str,
+        request: gr.Request,
+        progress: Any = gr.Progress(),
+    ) -> Any:
+        if video is None:
+            return "", render_message("There is no video yet: upload one, record one, or take an example.")
+        html: list[str] = []
+
+        def work() -> None:
+            code = None if language in (DETECT, NO_CHOICE) else language
+            job = Job(Path(video), code, MODALITIES[modality], noise, float(snr_db), reference[:MAX_REFERENCE])
+            with sessions.job(str(request.session_hash)) as folder:
+                tell = lambda share, what: progress(share, desc=what)  # noqa: E731
+                html.append(render_outcome(run_job(job, shelf.take(name), noises, folder, limits, tell)))
+
+        why = _reason(work, video)
+        return ("", render_message(why)) if why is not None else (html[0], "")
+
+    def forget(request: gr.Request) -> None:
+        sessions.forget(str(request.session_hash))
+
+    with gr.Blocks(title="avspeech", analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, KEEP_S)) as page:
+        gr.Markdown(f"# avspeech: from a talking face to words\n{EXPLANATION}")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                video = gr.Video(
+                    label=f"Video, up to {limits.max_seconds:g} s and {limits.max_mb:g} MB",
+                    sources=["upload", "webcam"], include_audio=True, elem_id="video",
+                    webcam_options=gr.WebcamOptions(constraints={"video": WEBCAM}),
+                )  # fmt: skip
+                with gr.Row():
+                    buttons = [gr.Button(_label(one), size="sm", elem_classes="example") for one in examples]
+                model = gr.Dropdown(shelf.names, value=shelf.names[0], label="Model", elem_id="model")
+                with gr.Row():
+                    language = gr.Dropdown(
+                        languages,
+                        value=languages[0],
+                        label="Language",
+                        elem_id="language",
+                        min_width=110,
+                    )
+                    noise = gr.Dropdown(noises.kinds, value=NONE, label="Added noise", elem_id="noise", min_width=110)
+                modality = gr.Radio(modalities, value=modalities[0], label="Transcribe", elem_id="modality")
+                snr_db = gr.Slider(
+                    LOWEST_SNR_DB, HIGHEST_SNR_DB, value=0, step=1, label="Speech over noise (SNR, dB)", elem_id="snr"
+                )
+                reference = gr.Textbox(label="What is really said, for error rates (optional)", elem_id="reference")
+                run = gr.Button("Transcribe", variant="primary", elem_id="run")
+            with gr.Column(scale=3, min_width=320):
+                message = gr.HTML(elem_id="message")
+                result = gr.HTML(elem_id="result", min_height=120)
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        video.change(take_upload, video, [video, message], concurrency_limit=4, **quiet)
+        model.change(take_model, model, [language, modality, message], concurrency_limit=1, api_visibility="private")
+        run.click(
+            transcribe,
+            [video, model, language, modality, noise, snr_db, reference],
+            [result, message],
+            concurrency_limit=1,
+            api_visibility="private",
+            show_progress_on=result,
+        )
+        for button, example in zip(buttons, examples, strict=True):
+            button.click(lambda one=example: (str(one.video), one.text or ""), None, [video, reference], **quiet)
+        page.unload(forget)
+    return page.queue(max_size=QUEUE)
+
+
+def _languages(model: SpeechModel) -> list[str]:
+    return [DETECT, *model.languages] if model.languages else [NO_CHOICE]
+
+
+def _modalities(model: SpeechModel) -> list[str]:
+    return [name for name, streams in MODALITIES.items() if model.decoder.reads_lips or streams == "audio"]
+
+
+def _label(example: Utterance) -> str:
+    return f"Example: {example.language or 'a clip'}, “{example.text or example.id}”"
+
+
+def _reason(work: Callable[[], Any], video: str | None = None) -> str | None:
+    """Do the work; return why it could not be done in words for the visitor, or None.
+
+    The path under which the server keeps an upload is replaced by the file's name.
+    """
+    try:
+        work()
+        return None
+    except Refused as error:
+        why = str(error)
+    except (MediaError, ValueError, FaceModelError, ImportError) as error:
+        why = str(error)
+    except FileNotFoundError:
+        log.exception("a file of a job is gone")
+        why = "The upload is no longer on the server. Send it again."
+    except Exception:  # a bug of ours: the visitor is told that there is one, the log has it all
+        log.exception("a job of the page failed")
+        why = "The server made a mistake that is none of yours; its log says which. Other videos and settings may work."
+    return why if video is None else why.replace(video, Path(video).name)

@@ -1,0 +1,90 @@
+"""Run the page: where Gradio keeps its files, what it may send and to whom, and that nothing is left when it ends."""
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avspeech.data.manifest import Utterance
+from avspeech.page.choices import Shelf
+from avspeech.page.layout import build_page
+from avspeech.page.limits import Limits
+from avspeech.page.noises import Noises
+from avspeech.page.render import STYLE_FILE
+from avspeech.page.sessions import Sessions
+
+FONT, CODE_FONT = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+"""The visitor's own; Gradio's themes would ask a font server."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is served."""
+
+    host: str = "127.0.0.1"
+    """Only this computer reaches the default; 0.0.0.0 opens the page to the network."""
+    port: int = 7860
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port={self.port} must lie in 1..65535")
+
+
+def serve(
+    shelf: Shelf,
+    noises: Noises = Noises(),
+    limits: Limits = Limits(),
+    address: Address = Address(),
+    examples: Sequence[Utterance] = (),
+    on_start: Callable[[str], Any] = print,
+) -> None:
+    """Serve the page until Ctrl-C or SIGTERM.
+
+    Everything that is uploaded or made lies in one temporary folder, which goes with the process.
+
+    Args:
+        shelf, noises, limits, examples: see ``build_page``.
+        address: where.
+        on_start: called with the page's address once it answers.
+
+    Raises:
+        ImportError: Gradio is not installed.
+        ValueError: the first model cannot be loaded.
+        OSError: the port is taken.
+    """
+    with tempfile.TemporaryDirectory(prefix="avspeech-page-") as folder:
+        gr = _import_gradio(Path(folder) / "uploads")
+        sessions = Sessions(Path(folder) / "uploads", Path(folder) / "results")
+        page = build_page(shelf, noises, limits, sessions, examples)
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+        _, local, _ = page.launch(
+            server_name=address.host, server_port=address.port, share=False, inbrowser=False, quiet=True,
+            prevent_thread_lock=True, show_error=False, max_file_size=limits.max_bytes, ssr_mode=False, pwa=False,
+            mcp_server=False, enable_monitoring=False, run_history=False, footer_links=[], css_paths=STYLE_FILE,
+            theme=gr.themes.Default(font=FONT, font_mono=CODE_FONT),
+            allowed_paths=[str(sessions.results), *(str(one.video) for one in examples)],
+        )  # fmt: skip
+        try:
+            on_start(local)
+            stop.wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            page.close(verbose=False)
+
+
+def _import_gradio(uploads: Path) -> Any:
+    """Return Gradio, told before it is imported to keep its files here and to report to nobody."""
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import gradio
+    except ImportError as error:
+        raise ImportError('the page needs Gradio: `pip install "avspeech[app]"`, or `uv sync --extra app`') from error
+    return gradio

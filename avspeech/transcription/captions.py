@@ -1,0 +1,219 @@
+"""Cut what was said into captions: at most two lines, at most 7 s, ended by pauses, sentences and segments.
+
+Sizes are those of the Netflix Timed Text Style Guide for Latin scripts: 42 columns, two lines, 5/6 s to 7 s. A wide
+character (Chinese, Japanese, Korean) counts as two columns, a mark that combines with the letter before it as none.
+Cues of one speaker never overlap; where two faces talk at once, both have their cue, and players stack them.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, zip_longest
+
+from avspeech.decoding.word_times import APPENDED, PREPENDED, WITHOUT_BLANKS
+from avspeech.timebase import FRAME_RATE
+from avspeech.transcription.result import Segment, Transcript
+
+MAX_COLUMNS = 42
+"""Of a line, the speaker's label included."""
+MAX_S = 7.0
+"""How long a cue may stand."""
+MIN_S = 0.8
+"""How long a cue stands at least, where the next one leaves it the time."""
+PAUSE_S = 0.5
+"""A silence between two words after which a new cue starts."""
+SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
+CLAUSE_ENDS = (*SENTENCE_ENDS, *",;:،؛、，；：")
+
+
+@dataclass(frozen=True)
+class CaptionWord:
+    """A word in its place in a line."""
+
+    text: str
+    start_s: float
+    end_s: float
+    joined: bool = False
+    """No blank stands between it and the word before."""
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What is on screen at once, of one speaker."""
+
+    start_s: float
+    """In seconds from the file's start, a whole number of milliseconds."""
+    end_s: float
+    """As ``start_s``, and later."""
+    lines: tuple[tuple[CaptionWord, ...], ...]
+    """One or two."""
+    speaker: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The lines as text, without the speaker's label."""
+        return tuple(join_words(line) for line in self.lines)
+
+
+def captions(transcript: Transcript) -> list[Cue]:
+    """Return the cues of a transcript, by start.
+
+    Words that carry no times of their own get their share of the segment, by their number of columns.
+    """
+    of_speaker: dict[str | None, list[Cue]] = {}
+    for segment in sorted(transcript.segments, key=lambda one: one.start_s):
+        label = 0 if segment.speaker is None else min(columns(f"{segment.speaker}: "), MAX_COLUMNS // 2)
+        words = [part for word in _words(segment) for part in _short(word, MAX_COLUMNS - label)]
+        cues = of_speaker.setdefault(segment.speaker, [])
+        for run in _runs(words):
+            cues += [_cue(part, label, segment.speaker) for part in _parts(run, label)]
+    settled = [cue for cues in of_speaker.values() for cue in _settle(cues, transcript.duration_s)]
+    return sorted(settled, key=lambda cue: (cue.start_s, cue.end_s))
+
+
+def columns(text: str) -> int:
+    """Return how many columns a text takes on a screen whose letters are all alike."""
+    return sum(map(_width, text))
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def join_words(words: Sequence[CaptionWord]) -> str:
+    """Return a line's text."""
+    return "".join(word.text if word.joined or i == 0 else f" {word.text}" for i, word in enumerate(words))
+
+
+def _words(segment: Segment) -> list[CaptionWord]:
+    """Return a segment's words; together they are its text."""
+    text = " ".join(segment.text.split())
+    timed = [(" ".join(word.text.split()), word) for word in segment.words if word.text.strip()]
+    if not timed:
+        return _spread(text, segment)
+    starts, at = [], 0
+    for word, _ in timed:
+        if (at := text.find(word, at)) < 0:  # the text was written otherwise than the words: the words carry times
+            joined = (segment.language or "").split("-")[0] in WITHOUT_BLANKS
+            return [CaptionWord(word, one.start_s, one.end_s, joined and i > 0) for i, (word, one) in enumerate(timed)]
+        starts.append(at)
+        at += len(word)
+    starts[0] = 0  # signs between words belong to the word before them, those at the start to the first
+    return [
+        CaptionWord(text[start:end].strip(), one.start_s, one.end_s, start > 0 and text[start - 1] != " ")
+        for (start, end), (_, one) in zip(pairwise([*starts, len(text)]), timed, strict=True)
+    ]
+
+
+def _spread(text: str, segment: Segment) -> list[CaptionWord]:
+    """Return the words of a text without times, each as long as its share of the columns."""
+    words = [(word, i > 0) for blank in text.split() for i, word in enumerate(_at_wide_characters(blank))]
+    ends = list(accumulate(max(columns(word), 1) for word, _ in words))
+    lasts_s = segment.end_s - segment.start_s
+    times_s = [segment.start_s + lasts_s * end / ends[-1] for end in (0, *ends)] if words else []
+    return [
+        CaptionWord(word, start_s, end_s, joined)
+        for (word, joined), (start_s, end_s) in zip(words, pairwise(times_s), strict=True)
+    ]
+
+
+def _at_wide_characters(word: str) -> list[str]:
+    """Split before and after each wide character, but not from the punctuation that belongs to it."""
+    parts = [word[:1]]
+    for before, character in pairwise(word):
+        wide = _width(before) == 2 or _width(character) == 2
+        if wide and _width(character) and character not in APPENDED and before not in PREPENDED:
+            parts.append("")
+        parts[-1] += character
+    return parts
+
+
+def _short(word: CaptionWord, limit: int) -> list[CaptionWord]:
+    """Split a word that is longer than a line."""
+    parts, filled = [""], 0
+    for character in word.text:
+        if filled and filled + _width(character) > limit:
+            parts.append("")
+            filled = 0
+        parts[-1] += character
+        filled += _width(character)
+    step_s = (word.end_s - word.start_s) / len(parts)
+    return [
+        CaptionWord(part, word.start_s + i * step_s, word.start_s + (i + 1) * step_s, word.joined or i > 0)
+        for i, part in enumerate(parts)
+    ]
+
+
+def _runs(words: Sequence[CaptionWord]) -> Iterator[list[CaptionWord]]:
+    """Yield the words between two places where a new cue must start."""
+    run: list[CaptionWord] = []
+    for word in words:
+        if run:
+            sentence = run[-1].text.rstrip("\"'”’»)]」』").endswith(SENTENCE_ENDS)
+            if word.start_s - run[-1].end_s >= PAUSE_S or (sentence and word.start_s - run[0].start_s >= MIN_S):
+                yield run
+                run = []
+        run.append(word)
+    if run:
+        yield run
+
+
+def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionWord]]:
+    """Yield a run in parts that each fit a cue: as few as possible, alike in length, rather ended by a comma."""
+    ends = list(accumulate((columns(word.text) + (not word.joined) for word in run), initial=0))
+
+    def width(first: int, end: int) -> int:
+        return ends[end] - ends[first] - (not run[first].joined)
+
+    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each word: parts, cost, where the last part starts
+    for end in range(1, len(run) + 1):
+        options, first, second = [], end - 1, end
+        while first >= 0:
+            # The first line takes all it can; what is left must fit the second.
+            while second > first + 1 and label + width(first, second) > MAX_COLUMNS:
+                second -= 1
+            fits = second == end or width(second, end) <= MAX_COLUMNS
+            short = run[end - 1].end_s - run[first].start_s <= MAX_S
+            if not (fits and short) and first < end - 1:
+                break
+            ragged = 0 if end == len(run) or run[end - 1].text.endswith(CLAUSE_ENDS) else MAX_COLUMNS**2 // 2
+            parts, cost, _ = best[first]
+            options.append((parts + 1, cost + ragged + width(first, end) ** 2, first))
+            first -= 1
+        best.append(min(options))
+    cuts = [len(run)]
+    while cuts[-1] > 0:
+        cuts.append(best[cuts[-1]][2])
+    for first, end in pairwise(reversed(cuts)):
+        yield run[first:end]
+
+
+def _cue(words: Sequence[CaptionWord], label: int, speaker: str | None) -> Cue:
+    """Return a cue in one line, or in two that are alike in length and rather parted at a comma."""
+    start_s, end_s = words[0].start_s, words[-1].end_s
+    whole = label + columns(join_words(words))
+    if whole <= MAX_COLUMNS:
+        return Cue(start_s, end_s, (tuple(words),), speaker)
+
+    def cost(cut: int) -> tuple[bool, int]:
+        first, second = label + columns(join_words(words[:cut])), columns(join_words(words[cut:]))
+        at_clause = words[cut - 1].text.endswith(CLAUSE_ENDS)
+        return max(first, second) > MAX_COLUMNS, abs(first - second) - 12 * at_clause
+
+    cut = min(range(1, len(words)), key=cost)
+    return Cue(start_s, end_s, (tuple(words[:cut]), tuple(words[cut:])), speaker)
+
+
+def _settle(cues: Sequence[Cue], duration_s: float) -> Iterator[Cue]:
+    """Yield one speaker's cues with times that do not overlap, long enough to be seen and to the millisecond."""
+    cues = sorted(cues, key=lambda cue: cue.start_s)
+    ended_s = 0.0
+    for cue, following in zip_longest(cues, cues[1:]):
+        start_s = max(cue.start_s, ended_s)
+        free_s = following.start_s if following else max(duration_s, cue.end_s)
+        end_s = min(max(cue.end_s, start_s + MIN_S), start_s + MAX_S, free_s)
+        ended_s = max(end_s, start_s + 1 / FRAME_RATE)  # two words at one moment: each is there for a frame
+        start_s, ended_s = round(start_s, 3), round(ended_s, 3)
+        yield replace(cue, start_s=start_s, end_s=ended_s)

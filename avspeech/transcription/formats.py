@@ -1,0 +1,176 @@
+"""Write a transcript as txt, srt, vtt, json or tsv: UTF-8, newlines as ``\\n``, each file whole or not there."""
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from avspeech import __version__
+from avspeech.transcription.captions import captions
+from avspeech.transcription.result import Transcript
+
+TSV_COLUMNS = ("start_ms", "end_ms", "speaker", "modality", "language", "score", "face_share", "text")
+
+
+def write_transcript(
+    transcript: Transcript, stem: str | Path, formats: Sequence[str], options: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Write ``<stem>.<format>`` for each format and return the paths.
+
+    Args:
+        transcript: may be empty; its files are valid all the same.
+        stem: folder and name without an ending (dots in it are kept); folders are made, files replaced.
+        formats: of ``FORMATS``.
+        options: what the file was transcribed with, for the json; plain values.
+
+    Raises:
+        ValueError: there is no such format.
+        OSError: the files cannot be written.
+    """
+    check_formats(formats)
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    finished = [stem.with_name(f"{stem.name}.{name}") for name in dict.fromkeys(formats)]
+    # A hash, because the finished name may be as long as the file system takes.
+    marks = [hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16] for path in finished]
+    unfinished = [path.with_name(f".{mark}.{os.getpid()}.part") for mark, path in zip(marks, finished, strict=True)]
+    try:
+        for name, path in zip(dict.fromkeys(formats), unfinished, strict=True):
+            text = to_json(transcript, options) if name == "json" else FORMATS[name](transcript)
+            # A source whose name is no UTF-8 holds surrogates; in json this is how they are escaped.
+            path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        for part, path in zip(unfinished, finished, strict=True):
+            part.replace(path)
+    finally:
+        for part in unfinished:
+            part.unlink(missing_ok=True)
+    return finished
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse a format that cannot be written, before the work is done.
+
+    Raises:
+        ValueError: there is no such format, or none is named.
+    """
+    if isinstance(formats, str) or not formats or not set(formats) <= set(FORMATS):
+        came = formats if isinstance(formats, str) else ",".join(formats)
+        raise ValueError(f"format {came!r} came; wanted a list of {', '.join(FORMATS)}; see --format")
+
+
+def to_txt(transcript: Transcript) -> str:
+    """Return the text, with a line and a label for each turn where there are several speakers."""
+    return f"{transcript.text}\n" if transcript.text else ""
+
+
+def to_srt(transcript: Transcript) -> str:
+    """Return SubRip cues; a speaker's label stands before the text."""
+    cues = []
+    for number, cue in enumerate(captions(transcript), start=1):
+        label = "" if cue.speaker is None else f"{_one_line(cue.speaker)}: "
+        times = f"{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}"
+        cues.append(f"{number}\n{times}\n{label}" + "\n".join(cue.texts) + "\n")
+    return "\n".join(cues)
+
+
+def to_vtt(transcript: Transcript) -> str:
+    """Return WebVTT; the speaker is the cue's voice."""
+    cues = ["WEBVTT\n"]
+    for cue in captions(transcript):
+        text = _escape("\n".join(cue.texts))
+        if cue.speaker is not None:
+            text = f"<v {_escape(_one_line(cue.speaker))}>{text}</v>"
+        cues.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
+    return "\n".join(cues)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def to_json(transcript: Transcript, options: Mapping[str, Any] | None = None) -> str:
+    """Return all that is known, the version of avspeech and the options; ``read_transcript`` reads it."""
+    record = {**transcript.to_json(), "version": __version__, "options": dict(options or {})}
+    return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def read_transcript(path: str | Path) -> Transcript:
+    """Return the transcript of a json file that ``write_transcript`` wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        if isinstance(record, dict):
+            record = {name: value for name, value in record.items() if name not in ("version", "options")}
+        return Transcript.from_json(record)
+    except ValueError as error:  # json's and Unicode's errors are of this kind
+        raise ValueError(
+            f"{path}: is no transcript of avspeech ({error}); give a .json of `avspeech transcribe`"
+        ) from None
+
+
+def to_tsv(transcript: Transcript) -> str:
+    """Return a header and one line for each segment; tabs and newlines in texts become blanks."""
+    lines = ["\t".join(TSV_COLUMNS)]
+    for one in transcript.segments:
+        share = "" if one.face_share is None else f"{one.face_share:.3f}"
+        times = (str(round(1000 * one.start_s)), str(round(1000 * one.end_s)))
+        names = (one.speaker or "", one.modality, one.language or "")
+        lines.append("\t".join((*times, *map(_one_line, names), f"{one.score:.4f}", share, _one_line(one.text))))
+    return "\n".join(lines) + "\n"
+
+
+FORMATS: dict[str, Callable[[Transcript], str]] = {
+    "txt": to_txt,
+    "srt": to_srt,
+    "vtt": to_vtt,
+    "json": to_json,
+    "tsv": to_tsv,
+}
+"""Ending of the file -> what is in it."""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _clock(time_s: float, mark: str) -> str:
+    """Return hours:minutes:seconds and milliseconds after ``mark``."""
+    seconds, ms = divmod(round(1000 * time_s), 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}{ms:03}"
+
+
+def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
+    """Return for each input the name, without an ending, that its outputs have in one folder; no two are alike.
+
+    It is the input's own stem where no other input has it; else the ending is added (clip.mp4, clip.mkv), or as many
+    folders as tell the inputs apart (a_clip, b_clip). Names that differ only in case count as alike, because some
+    file systems think so. The order of the inputs does not matter.
+    """
+    whole = {Path(path): Path(os.path.normpath(Path(path).absolute())) for path in paths}
+    names = {file: _names(file) for file in set(whole.values())}
+    level = dict.fromkeys(names, 0)
+    while True:
+        now = {file: names[file][level[file]] for file in names}
+        alike = {file: unicodedata.normalize("NFC", name).casefold() for file, name in now.items()}
+        count = Counter(alike.values())
+        twins = [file for file, name in alike.items() if count[name] > 1]
+        if not twins:
+            return {path: now[file] for path, file in whole.items()}
+        for file in twins:
+            level[file] += 1
+
+
+def _names(file: Path) -> list[str]:
+    """Return what a file's outputs may be called, shortest first; the last name no other file has."""
+    folders = [part for part in file.parent.parts if part != file.anchor]
+    ways = ["_".join([*folders[len(folders) - depth :], ""]) for depth in range(len(folders) + 1)]
+    mark = hashlib.sha256(os.fsencode(file)).hexdigest()
+    return [way + last for way in ways for last in (file.stem, file.name)] + [f"{file.stem}_{mark}"]

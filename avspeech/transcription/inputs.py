@@ -1,0 +1,57 @@
+"""What a user names on the command line -> media files: paths, folders and patterns."""
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ENDINGS = (
+    "3g2 3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg "
+    "ogv opus ts vob wav webm wma wmv"
+)
+"""Of files that are taken from a folder. A file that is named itself may end as it likes."""
+
+
+def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
+    """Return the files that are meant, each once and in order, and why a name gave none.
+
+    Args:
+        names: a file; a folder, whose media files are taken, those of its subfolders too but no hidden ones; or a
+            pattern with ``*``, ``?``, ``[...]`` or ``**``, for where the shell has not filled it in.
+    """
+    found: dict[str, Path] = {}
+    reasons: dict[str, str] = {}
+
+    def take(files: Iterable[Path]) -> None:
+        for file in files:
+            found.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)  # noqa: PTH118
+
+    for name in names:
+        path = Path(name)
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError:  # too long a name, a folder that is closed to us: reported when the file cannot be opened
+            is_folder, exists = False, False
+        if not name:
+            reasons["''"] = "is an empty name; name a file, a folder or a pattern"
+        elif is_folder and not os.access(path, os.R_OK | os.X_OK):
+            reasons[name] = "is a folder that may not be read; change its permissions"
+        elif is_folder:
+            inside = sorted(file for file in path.rglob("*") if _is_media(file, path))
+            if not inside:
+                reasons[name] = "is a folder without media files (none ends in .mp4, .mkv, .wav or the like)"
+            take(inside)
+        elif exists or not glob.has_magic(name):
+            take([path])  # one that does not exist is reported with all others that cannot be read
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - may be absolute
+            matches = [match for match in matches if not os.path.isdir(match)]  # noqa: PTH112 - raises nothing
+            if not matches:
+                reasons[name] = "no file matches this pattern"
+            take(matches)
+    return list(found.values()), reasons
+
+
+def _is_media(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix.lower()[1:] in ENDINGS.split() and not hidden and not os.path.isdir(file)  # noqa: PTH112

@@ -1,0 +1,214 @@
+"""Draw a transcription on its video: the face, the lips as the model sees them, the words as they are said."""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from avspeech.media.errors import MediaError, NoVideo
+from avspeech.media.video import read_frames, write_video
+from avspeech.roi.track import FrameStatus
+from avspeech.timebase import FRAME_RATE
+from avspeech.transcription.captions import captions
+from avspeech.transcription.face_view import FaceView
+from avspeech.transcription.lettering import Lettering, Patch
+from avspeech.transcription.result import Transcript
+
+MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
+"""Of the preview, pixels. Small videos are enlarged, so that captions and lips do not hide the face."""
+COLOURS = {FrameStatus.MEASURED: (80, 220, 120), FrameStatus.INTERPOLATED: (255, 190, 60)}
+"""Of the face's box, by how it was found."""
+MISSING_COLOUR = (150, 150, 150)
+"""Of the border of a lip crop where the face is only supposed."""
+LIP_COLOUR = (255, 110, 130)
+_BITS = 3
+"""OpenCV draws between pixels: coordinates are in eighths."""
+
+
+def write_preview(
+    video: str | Path,
+    out_path: str | Path,
+    transcript: Transcript,
+    faces: Sequence[FaceView] = (),
+    audio_S: np.ndarray | None = None,
+    font: str | Path | None = None,
+) -> int:
+    """Write a video with everything drawn on it, at 25 fps and at most 720 px high, and return its number of frames.
+
+    One frame is in memory at a time. The file appears only when it is whole.
+
+    Args:
+        video: the file that was transcribed.
+        out_path: ends with .mp4; a file of that name is replaced.
+        transcript: of the file; its captions are drawn.
+        faces: those that were transcribed; with none the preview says "no face", unless nobody looked for one.
+        audio_S: its sound, 16 kHz; None writes none.
+        font: a font file; None: see ``Lettering``.
+
+    Raises:
+        ValueError: ``out_path`` does not end with .mp4, or is the video itself.
+        NoVideo: the file is sound only.
+        MediaError: the video cannot be read, or is not the one that the faces were found in.
+        OSError: the preview cannot be written.
+    """
+    video, out_path = Path(video), Path(out_path)
+    if out_path.suffix.lower() != ".mp4":
+        raise ValueError(f"a preview named {out_path} was asked for; wanted a name that ends with .mp4; see --preview")
+    if out_path.exists() and video.exists() and out_path.samefile(video):
+        raise ValueError(f"the preview {out_path} would replace the video itself; give another name; see --preview")
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out_path.with_name(f"{out_path.stem}.part.mp4")
+    try:
+        frames = _drawn(video, transcript, faces, font)
+        count = write_video(unfinished, frames, audio_S, crf=23, preset="superfast")
+        unfinished.replace(out_path)
+    except NoVideo as error:
+        raise NoVideo(video, "has no video track to draw a preview on; leave --preview out for sound files") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _drawn(
+    video: Path, transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
+) -> Iterator[np.ndarray]:
+    painter, shown, scaled = None, None, np.empty(0)
+    num_known = min((len(face.status_T) for face in faces), default=None)  # more, where the sound outlasts the picture
+    for index, frame in enumerate(read_frames(video)):
+        if num_known is not None and index >= num_known:
+            raise MediaError(video, f"has more than the {num_known} frames in which faces were found; did it change?")
+        painter = painter or _Painter(frame.shape[:2], transcript, faces, font)
+        if frame is not shown:  # a repeated frame is the same array
+            scaled, shown = painter.scale(frame), frame
+        yield painter.paint(scaled.copy(), index)
+
+
+class _Painter:
+    """Draws on frames that come one after another."""
+
+    def __init__(
+        self, size: tuple[int, ...], transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
+    ) -> None:
+        height, width = size
+        scale = min(MAX_HEIGHT / height, MAX_WIDTH / width, max(1.0, MIN_HEIGHT / height))
+        self.width, self.height = (max(16, 2 * round(length * scale / 2)) for length in (width, height))
+        self.scale_2 = np.array([self.width / width, self.height / height])
+        self.averages = 2 * self.width <= width  # a smaller step loses nothing without, and is several times faster
+        self.faces, self.thickness = faces, max(1, self.height // 300)
+        self.transcript = transcript
+        self.segments = sorted(transcript.segments, key=lambda one: one.start_s)
+        self.waiting, self.active = deque(captions(transcript)), []
+        labels = {face.speaker or "" for face in faces} | {"no face", "audio only", "video only"}
+        text = "".join(sorted(set("".join([*labels, *(one.text for one in self.segments)]))))
+        letter_size = max(10, min(self.height // 20, self.width // 24))
+        self.captions = Lettering(text, int(0.94 * self.width), letter_size, font)
+        self.labels = Lettering(text, self.width // 2, max(10, letter_size * 2 // 3), self.captions.font)
+        self.caption: tuple[object, Patch] | None = None  # the last one; it changes a few times a second
+        self.label_patches: dict[str, Patch] = {}
+        self.inset, self.inset_right = self._place_insets()
+
+    def _place_insets(self) -> tuple[int, bool]:
+        """Return the lip crops' side, and whether they go to the top right corner: where faces are less often."""
+        crops = [mouths[0][1] for face in self.faces if (mouths := face.mouths)]
+        if not crops:
+            return 0, True
+        room = min(int(0.4 * self.height), int(0.9 * self.width) // (2 * len(crops)))
+        centres_T = np.concatenate([face.box_T4[:, [0, 2]].mean(axis=1) for face in self.faces]) * self.scale_2[0]
+        centres_M = centres_T[np.isfinite(centres_T)]
+        right = not len(centres_M) or float(np.median(centres_M)) <= self.width / 2
+        return max(2, min(2 * crops[0].shape[1], room)), right
+
+    def scale(self, frame_HWC: np.ndarray) -> np.ndarray:
+        if frame_HWC.shape[:2] == (self.height, self.width):
+            return frame_HWC
+        how = cv2.INTER_AREA if self.averages else cv2.INTER_LINEAR
+        return cv2.resize(frame_HWC, (self.width, self.height), interpolation=how)
+
+    def paint(self, frame_HWC: np.ndarray, index: int) -> np.ndarray:
+        time_s = (index + 0.5) / FRAME_RATE
+        for face in self.faces:
+            self._draw_face(frame_HWC, face, index)
+        self._draw_insets(frame_HWC, index)
+        self._draw_status(frame_HWC, index, time_s)
+        self._draw_caption(frame_HWC, time_s)
+        return frame_HWC
+
+    def _points(self, points_K2: np.ndarray) -> np.ndarray:
+        """Return OpenCV's coordinates, which count from the first pixel's centre."""
+        return np.round((points_K2 * self.scale_2 - 0.5) * 2**_BITS).astype(np.int32)
+
+    def _draw_face(self, frame_HWC: np.ndarray, face: FaceView, index: int) -> None:
+        if face.status_T[index] == FrameStatus.MISSING:
+            return
+        colour = COLOURS[FrameStatus(int(face.status_T[index]))]
+        corner_22 = self._points(face.box_T4[index].reshape(2, 2))
+        first, last = corner_22.tolist()
+        cv2.rectangle(frame_HWC, first, last, colour, self.thickness, cv2.LINE_AA, _BITS)
+        outline_K2 = self._points(face.lips_TK2[index])
+        cv2.polylines(frame_HWC, [outline_K2], True, LIP_COLOUR, self.thickness, cv2.LINE_AA, _BITS)
+        if face.speaker is not None:
+            left, top = first[0] >> _BITS, first[1] >> _BITS
+            patch = self._label(face.speaker)
+            patch.lay_over(frame_HWC, left, top - patch.size[1])
+
+    def _draw_insets(self, frame_HWC: np.ndarray, index: int) -> None:
+        """Draw the lip crops side by side in their corner, each framed in the colour of how it was found."""
+        border, side = 2 * self.thickness, self.inset
+        step = side + 2 * border
+        at = self.width - step - border if self.inset_right else border
+        for face in self.faces:
+            if not face.mouths or at < 0 or at + step > self.width:  # more faces than there is room for
+                continue
+            if (seen_HW := _at(face.mouths, index)) is not None:
+                crop_HW = cv2.resize(seen_HW, (side, side), interpolation=cv2.INTER_LINEAR)
+                colour = COLOURS.get(FrameStatus(int(face.status_T[index])), MISSING_COLOUR)
+                frame_HWC[border : border + step, at : at + step] = colour
+                frame_HWC[2 * border : 2 * border + side, at + border : at + border + side] = crop_HW[..., None]
+            at += -step if self.inset_right else step
+
+    def _draw_status(self, frame_HWC: np.ndarray, index: int, time_s: float) -> None:
+        found = [face.status_T[index] != FrameStatus.MISSING for face in self.faces]
+        looked = bool(found) or self.transcript.face_share is not None
+        status = ["no face"] if looked and not any(found) else []
+        used = {one.modality for one in self.segments if one.start_s <= time_s < one.end_s}
+        if used and used <= {"audio"}:
+            status.append("audio only")
+        elif used and used <= {"video"}:
+            status.append("video only")
+        if status:
+            patch = self._label(", ".join(status))
+            left = self.thickness * 4
+            if self.faces and not self.inset_right:
+                left = self.width - patch.size[0] - left
+            patch.lay_over(frame_HWC, left, self.thickness * 4)
+
+    def _draw_caption(self, frame_HWC: np.ndarray, time_s: float) -> None:
+        while self.waiting and self.waiting[0].start_s <= time_s:
+            self.active.append(self.waiting.popleft())
+        self.active = [cue for cue in self.active if time_s < cue.end_s]
+        if not self.active:
+            return
+        words = [word for cue in self.active for line in cue.lines for word in line]
+        looks = tuple(word.start_s <= time_s < word.end_s for word in words)
+        key = ([(cue.start_s, cue.speaker) for cue in self.active], looks)
+        if self.caption is None or self.caption[0] != key:
+            self.caption = (key, self.captions.cues(self.active, time_s))
+        patch = self.caption[1]
+        left = (self.width - patch.size[0]) // 2
+        patch.lay_over(frame_HWC, left, self.height - patch.size[1] - self.height // 24)
+
+    def _label(self, text: str) -> Patch:
+        if text not in self.label_patches:
+            self.label_patches[text] = self.labels.label(text)
+        return self.label_patches[text]
+
+
+def _at(mouths: Sequence[tuple[int, np.ndarray]], index: int) -> np.ndarray | None:
+    """Return the lip crop of a frame; None outside the stretches whose lips are read."""
+    place = bisect_right(mouths, index, key=lambda mouth: mouth[0]) - 1
+    if place < 0 or index - mouths[place][0] >= len(mouths[place][1]):
+        return None
+    return mouths[place][1][index - mouths[place][0]]

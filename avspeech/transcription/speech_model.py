@@ -1,0 +1,414 @@
+"""A model as a user holds it: it transcribes files, gives features of any layer, and is saved as a folder to share.
+
+import avspeech
+
+model = avspeech.load_model("demo")
+transcript = model.transcribe("clip.mp4", language="en")
+print(transcript.text, [(word.text, word.start_s) for word in transcript.words])
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avspeech.data.batching import plan_batches
+from avspeech.data.dataset import Modality
+from avspeech.hub.folder import save_pretrained
+from avspeech.hub.names import resolve
+from avspeech.hub.remote import from_pretrained
+from avspeech.media.download import hash_of
+from avspeech.media.errors import MediaError
+from avspeech.models.files import Model
+from avspeech.timebase import FRAME_RATE
+from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.layers import Features, Part, encoder_part, layer_features, longest_piece_s
+from avspeech.transcription.result import Segment, Transcript
+from avspeech.transcription.segment_decoding import Decoded, DecodingConfig, SegmentDecoder, make_decoder
+from avspeech.transcription.streams import FaceChoice, Streams, Stretch, read_streams
+
+DETECTION_FRAMES = 1500
+"""Speech that the language is detected from, in frames at 25 Hz: one minute, the longest segments first."""
+
+Progress = Callable[[float], None]
+"""Told the share of the work on a file that is done, 0 to 1."""
+FACES_SHARE = 0.8
+"""Part of the work on a file with video that is done when its lips are cut out, for the progress bar."""
+
+
+def load_model(
+    name: str | Path,
+    device: str = "cpu",
+    decoding: DecodingConfig = DecodingConfig(),
+    cutting: CuttingConfig | None = None,
+) -> "SpeechModel":
+    """Return a model that transcribes files.
+
+    Args:
+        name: a path, ``demo``, a name on the Hugging Face hub or one of an official model; see ``avspeech.hub``.
+        device: where it runs.
+        decoding: how segments are turned into text.
+        cutting: how files are cut into segments; None: as long as the model takes them.
+
+    Raises:
+        ValueError: there is no such model, or it cannot be used in this way.
+    """
+    found = resolve(name, device)
+    return SpeechModel(found.network, str(name), found.path, decoding, cutting)
+
+
+class SpeechModel:
+    """A network, how it decodes, and where it came from.
+
+    Args:
+        network: in evaluation mode, on its device.
+        name: as the user gave it.
+        path: of the file that it came from; None: it was made here.
+        decoding: how segments are turned into text.
+        cutting: how files are cut into segments; None: as long as the model takes them.
+    """
+
+    def __init__(
+        self,
+        network: Model,
+        name: str,
+        path: Path | None = None,
+        decoding: DecodingConfig = DecodingConfig(),
+        cutting: CuttingConfig | None = None,
+    ) -> None:
+        self.network, self.name, self.path = network, name, path
+        self.decoding, self._cutting = decoding, cutting
+        self._decoder: SegmentDecoder | None = None
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of the model's file; None where it has none."""
+        return None if self.path is None else hash_of(self.path)
+
+    @property
+    def decoder(self) -> SegmentDecoder:
+        """What turns segments into text.
+
+        Raises:
+            ValueError: the network gives no text.
+        """
+        if self._decoder is None:
+            self._decoder = make_decoder(self.network, self.decoding, self.name)
+        return self._decoder
+
+    @property
+    def cutting(self) -> CuttingConfig:
+        """How files are cut, no longer than the model can take."""
+        longest_s = self.decoder.longest_s
+        if self._cutting is None:
+            return CuttingConfig(longest_s=longest_s)
+        if self._cutting.longest_s > longest_s:
+            raise ValueError(f"longest_s={self._cutting.longest_s} came, {self.name} takes at most {longest_s:g} s")
+        return self._cutting
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model can be told; empty where it knows none."""
+        return self.decoder.languages
+
+    def modality(self, wanted: Modality | None = None) -> Modality:
+        """Return the streams that are used: those that are wanted, or all that the model was trained on.
+
+        Raises:
+            ValueError: the model reads no lips, and they are wanted.
+        """
+        if wanted is not None:
+            check_modality(wanted)
+        if not self.decoder.reads_lips and wanted in ("video", "audio+video"):
+            raise ValueError(f"modality={wanted!r} came for {self.name}, which reads no lips; use modality 'audio'")
+        return wanted or _trained_on(self.network, self.decoder.reads_lips)
+
+    def check_language(self, language: str | None) -> None:
+        """Do nothing if the model can be told this language, or is told none.
+
+        A recogniser writes what it was trained on; the language then only stands in the transcript.
+
+        Raises:
+            ValueError: the model knows languages, but not this one.
+        """
+        if language is not None and self.languages and language not in self.languages:
+            raise ValueError(f"language={language!r} came for {self.name}; it knows {', '.join(self.languages)}")
+
+    def transcribe(
+        self,
+        path: str | Path,
+        *,
+        language: str | None = None,
+        modality: Modality | None = None,
+        face: FaceChoice = "speaking",
+        progress: Progress | None = None,
+        finished: Iterable[Segment] = (),
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> Transcript:
+        """Return what is said in a file.
+
+        Args:
+            path: any video or sound file that FFmpeg reads, of any length.
+            language: of the speech, as a code (``en``); None detects it where the model knows languages.
+            modality: ``audio+video``, ``audio`` or ``video``; None takes all that the model can. A stream that is
+                missing in the file or in a segment is left out, and the transcript says so.
+            face: of several faces, the one that is most visibly ``speaking`` in each segment, the ``largest``, the
+                N-th largest (from 1), or ``all``: one transcript each, with speaker labels.
+            progress: told how far the work is.
+            finished: segments of an earlier, interrupted call with the same arguments; they are not decoded again.
+            on_segment: called with each segment as it is decoded, not in the order of time.
+
+        Raises:
+            MediaError: the file cannot be used: the reason is one line.
+            ValueError: an argument does not fit the model.
+        """
+        modality = self.modality(modality)
+        self.check_language(language)
+        tell = progress or (lambda share: None)
+        share = FACES_SHARE if "video" in modality else 0.1
+        streams = self.prepare(path, modality=modality, face=face, progress=lambda done: tell(done * share))
+        return self.transcribe_streams(
+            streams,
+            language=language,
+            progress=lambda done: tell(share + done * (1 - share)),
+            finished=finished,
+            on_segment=on_segment,
+        )
+
+    def prepare(
+        self,
+        path: str | Path,
+        *,
+        modality: Modality | None = None,
+        face: FaceChoice = "speaking",
+        audio_S: np.ndarray | None = None,
+        progress: Progress | None = None,
+    ) -> Streams:
+        """Return a file's sound and lips, cut into stretches of speech; ``transcribe_streams`` writes them down.
+
+        Args:
+            path, modality, face, progress: as in ``transcribe``.
+            audio_S: sound in place of the file's own, float32 at 16 kHz: the same in noise, for example.
+
+        Raises:
+            MediaError: the file cannot be used.
+        """
+        return read_streams(path, self.modality(modality), self.cutting, face, audio_S, progress)
+
+    def transcribe_streams(
+        self,
+        streams: Streams,
+        *,
+        language: str | None = None,
+        modality: Modality | None = None,
+        progress: Progress | None = None,
+        finished: Iterable[Segment] = (),
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> Transcript:
+        """Return the transcript of a file whose streams are there already; arguments as in ``transcribe``.
+
+        Args:
+            modality: streams to use of those that were prepared; None: all of them.
+
+        Raises:
+            MediaError: nothing is left to decode.
+        """
+        self.check_language(language)
+        modality = self.modality(modality or streams.modality)
+        if not set(modality.split("+")) <= set(streams.modality.split("+")):
+            raise ValueError(f"modality={modality!r} came for streams that were prepared as {streams.modality!r}")
+        stretches = streams.stretches
+        if "video" not in modality:  # who is seen does not matter, and what all are heard to say is one text
+            stretches = {(one.start, one.end): replace(one, speaker=None) for one in stretches}.values()
+        jobs = [job for stretch in stretches if (job := _job(streams, stretch, modality)) is not None]
+        if not jobs and any(stretch.has_speech for stretch in stretches):
+            raise MediaError(streams.source, streams.why_nothing(modality))
+        done = {_key(segment): segment for segment in finished}
+        pending = [job for job in jobs if _key(job.segment) not in done]
+        segments = [done[_key(job.segment)] for job in jobs if _key(job.segment) in done]
+        if language is None and self.languages and jobs:
+            language = segments[0].language if segments else self._detect(streams, pending)
+        for group in _by_streams(pending):
+            batches = plan_batches([job.num_frames for job in group], self.decoding.max_frames, self.decoding.max_clips)
+            for batch in batches:
+                part = [group[place] for place in batch]
+                samples = [self._sample(streams, job) for job in part]
+                heard = [_heard(streams, job) for job in part]
+                for job, decoded in zip(part, self.decoder.decode(samples, language, heard), strict=True):
+                    segments.append(_finish(job.segment, decoded))
+                    if on_segment is not None:
+                        on_segment(segments[-1])
+                if progress is not None:
+                    progress(len(segments) / len(jobs))
+        segments.sort(key=lambda segment: (segment.start_s, segment.speaker or ""))
+        return Transcript(
+            source=str(streams.source),
+            duration_s=streams.duration_s,
+            model=self.name,
+            modality=modality,
+            segments=tuple(segments),
+            language=_main_language(segments) or language,
+            face_share=streams.face_share if "video" in modality else None,
+            notes=streams.notes_of(modality),
+        )
+
+    def features(
+        self,
+        path: str | Path,
+        *,
+        layer: int | None = None,
+        part: Part | None = None,
+        modality: Modality | None = None,
+        face: FaceChoice = "speaking",
+    ) -> Features:
+        """Return what a layer of an encoder makes of a file.
+
+        Args:
+            path: any video or sound file; a long one is encoded in pieces of up to 30 s, cut where nobody speaks.
+            layer: 1 is the first block, 0 its input, None the end of the encoder.
+            part: ``audio`` or ``video`` encoder of a Whisper that reads lips; None: the fused encoder, or Whisper's.
+            modality: streams that the encoder is given; None: all that it takes.
+            face: as in ``transcribe``, but for ``all``.
+
+        Raises:
+            MediaError: the file cannot be used.
+            ValueError: there is no such layer or part, or it is not given what it reads.
+        """
+        part = encoder_part(self.network, part)
+        wanted: Modality = modality or ("audio+video" if part == "fused" else part)
+        check_modality(wanted)
+        if part != "fused" and part not in wanted:
+            raise ValueError(f"modality={wanted!r} came for part={part!r}, which reads {part}; leave modality out")
+        if face == "all":
+            raise ValueError("face='all' came for features, which are of one face; give its number")
+        streams = read_streams(path, wanted, CuttingConfig(longest_s=longest_piece_s(self.network, part)), face)
+        return layer_features(self.network, streams, layer, part)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, revision: str | None = None, **hub: Any) -> "SpeechModel":
+        """Return the model of a repository on the Hugging Face hub, or of a folder of ``save_pretrained``.
+
+        Arguments and errors are those of ``avspeech.hub.remote.from_pretrained``.
+        """
+        return cls(from_pretrained(name_or_folder, revision, **hub), str(name_or_folder))
+
+    def save_pretrained(self, folder: str | Path, **card: Any) -> Path:
+        """Write the model as a folder in the hub's layout; arguments as of ``avspeech.hub.folder.save_pretrained``."""
+        return save_pretrained(folder, self.network, **card)
+
+    def _sample(self, streams: Streams, job: "_Job") -> Any:
+        stretch = job.stretch
+        audio_S = streams.sound(stretch) if "audio" in job.segment.modality else None
+        mouth_THW = stretch.mouth_THW if "video" in job.segment.modality else None
+        name = f"{stretch.start}-{stretch.end} {stretch.speaker or ''}"  # a draw above temperature 0 depends on it
+        return self.decoder.sample(name, job.num_frames, audio_S, mouth_THW)
+
+    def _detect(self, streams: Streams, jobs: Sequence["_Job"]) -> str | None:
+        """Return the language of the longest segments of one kind, up to a minute of them."""
+        group = max(_by_streams(jobs), key=lambda group: sum(job.num_frames for job in group))
+        chosen, frames = [], 0
+        for job in sorted(group, key=lambda job: -job.num_frames):
+            if chosen and frames + job.num_frames > DETECTION_FRAMES:
+                break
+            chosen.append(job)
+            frames += job.num_frames
+        return self.decoder.detect([self._sample(streams, job) for job in chosen])
+
+
+def check_modality(modality: str) -> None:
+    """Do nothing if there are such streams.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if modality not in ("audio", "video", "audio+video"):
+        raise ValueError(f"modality={modality!r} came; wanted audio, video or audio+video")
+
+
+def _trained_on(network: Model, reads_lips: bool) -> Modality:
+    """Return all streams that a model takes; an official recogniser says which ones it was tuned on."""
+    training = (network.source or {}).get("training") or {}
+    streams = (training.get("task") or {}).get("modalities")
+    if not reads_lips or streams == ["audio"]:
+        return "audio"
+    return "video" if streams == ["video"] else "audio+video"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A stretch and the segment that it will become."""
+
+    stretch: Stretch
+    segment: Segment
+
+    @property
+    def num_frames(self) -> int:
+        return self.stretch.end - self.stretch.start
+
+
+def _job(streams: Streams, stretch: Stretch, wanted: Modality) -> _Job | None:
+    """Return what is to be decoded; None where there is nothing to decode, or nobody speaks."""
+    if not stretch.has_speech:
+        return None
+    hears = "audio" in wanted and streams.audio_S is not None
+    sees = "video" in wanted and stretch.mouth_THW is not None
+    if not hears and not sees:
+        return None
+    used: Modality = "audio+video" if hears and sees else "audio" if hears else "video"
+    note = None
+    if "video" in wanted and not sees and streams.has_video:
+        note = "no face: sound alone"
+    return _Job(
+        stretch,
+        Segment(
+            start_s=stretch.start / FRAME_RATE,
+            end_s=min(stretch.end / FRAME_RATE, streams.duration_s),
+            text="",
+            modality=used,
+            face_share=stretch.face_share if "video" in wanted else None,
+            speaker=stretch.speaker,
+            note=note,
+        ),
+    )
+
+
+def _heard(streams: Streams, job: _Job) -> np.ndarray | None:
+    """Return when somebody is heard to speak in a segment; None where its sound is not used."""
+    if streams.speech_T is None or "audio" not in job.segment.modality:
+        return None
+    return streams.speech_T[job.stretch.start : job.stretch.end]
+
+
+def _key(segment: Segment) -> tuple[float, float, str, str | None]:
+    return segment.start_s, segment.end_s, segment.modality, segment.speaker
+
+
+def _by_streams(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    """Return the jobs in groups that have the same streams, which one batch must."""
+    groups: dict[str, list[_Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.segment.modality, []).append(job)
+    return list(groups.values())
+
+
+def _finish(segment: Segment, decoded: Decoded) -> Segment:
+    """Return the segment with its text, its words on the file's clock."""
+    shift, end = segment.start_s, segment.end_s
+    words = tuple(
+        replace(word, start_s=min(shift + word.start_s, end), end_s=min(shift + word.end_s, end))
+        for word in decoded.words
+    )
+    return replace(segment, text=decoded.text, words=words, score=decoded.score, language=decoded.language)
+
+
+def _main_language(segments: Sequence[Segment]) -> str | None:
+    """Return the language of most seconds."""
+    seconds: dict[str, float] = {}
+    for segment in segments:
+        if segment.language is not None:
+            length_s = segment.end_s - segment.start_s
+            seconds[segment.language] = seconds.get(segment.language, 0.0) + length_s
+    return max(seconds, key=seconds.__getitem__) if seconds else None

@@ -1,0 +1,22 @@
+"""Serve the page with a model that needs no weights: ``python serve_talker.py PORT MAX_SECONDS EXAMPLE``."""
+
+import sys
+from pathlib import Path
+
+from talker import TalkerModel
+
+from avspeech.data.manifest import Utterance
+from avspeech.page.choices import Shelf
+from avspeech.page.limits import Limits
+from avspeech.page.serving import Address, serve
+
+if __name__ == "__main__":
+    port, max_seconds, example = sys.argv[1:]
+    model = TalkerModel()
+    serve(
+        Shelf(["talker"], lambda name: model),  # type: ignore[arg-type]
+        limits=Limits(max_mb=2, max_seconds=float(max_seconds)),
+        address=Address(port=int(port)),
+        examples=[Utterance("example", video=Path(example), text="set red now", language="en")],
+        on_start=lambda address: print(f"at {address}", flush=True),
+    )

@@ -1,0 +1,71 @@
+"""A clip that the page's tests upload, and a model that knows what is said in it without listening."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from avspeech.decoding.word_times import TimedWord
+from avspeech.media.container import probe
+from avspeech.media.video import write_video
+from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME
+from avspeech.transcription.result import Segment, Transcript
+from avspeech.transcription.streams import Streams, Stretch
+
+TEXTS = {"audio": "set <b>bed</b> now", "video": "set red now", "audio+video": "set red now"}
+"""What is "heard": with the picture all is right, and one text would be markup if it were not escaped."""
+
+
+def write_clip(path: Path, seconds: float = 2.0, sound: bool = True) -> Path:
+    """Write a small video in which something moves and hums."""
+    rng = np.random.default_rng(0)
+    num_frames = round(seconds * FRAME_RATE)
+    still = rng.integers(60, 200, (48, 64, 3)).astype(np.uint8)
+    frames = (np.roll(still, index % 8, axis=1) for index in range(num_frames))
+    audio_S = 0.1 * np.sin(np.arange(num_frames * SAMPLES_PER_FRAME) / 20).astype(np.float32)
+    write_video(path, frames, audio_S if sound else None, preset="ultrafast", crf=30)
+    return path
+
+
+@dataclass
+class TalkerModel:
+    """Stands in for a ``SpeechModel``: lips are grey noise, and texts are those of ``TEXTS``."""
+
+    languages: tuple[str, ...] = ("en", "es")
+    reads_lips: bool = True
+    finds_face: bool = True
+    heard: list[np.ndarray | None] = field(default_factory=list)
+    """The sound of each ``prepare``."""
+
+    @property
+    def decoder(self) -> SimpleNamespace:
+        return SimpleNamespace(reads_lips=self.reads_lips, languages=self.languages)
+
+    def check_language(self, language: str | None) -> None:
+        if language not in (None, *self.languages):
+            raise ValueError(f"language={language!r} came")
+
+    def prepare(self, path, *, modality=None, face="speaking", audio_S=None, progress=None) -> Streams:
+        self.heard.append(audio_S)
+        info = probe(path)
+        duration_s = info.duration_s or 1.0
+        num_frames = round(duration_s * FRAME_RATE)
+        sees = "video" in modality and self.finds_face
+        mouth_THW = np.random.default_rng(1).integers(0, 256, (num_frames, 96, 96)).astype(np.uint8) if sees else None
+        stretch = Stretch(0, num_frames, has_speech=True, face_share=0.9, mouth_THW=mouth_THW)
+        if progress is not None:
+            progress(1.0)
+        sees = info.has_video and "video" in modality
+        return Streams(
+            source=Path(path), modality=modality, num_frames=num_frames, num_video_frames=num_frames if sees else 0,
+            duration_s=duration_s, has_video=sees, audio_S=audio_S, speech_T=None, faces=(), stretches=(stretch,),
+        )  # fmt: skip
+
+    def transcribe_streams(self, streams, *, language=None, modality=None) -> Transcript:
+        words = tuple(TimedWord(word, 0.2 * i, 0.2 * i + 0.2, 0.9) for i, word in enumerate(TEXTS[modality].split()))
+        segment = Segment(0.0, streams.duration_s, TEXTS[modality], modality, words, -0.25, language or "en", 0.9)
+        notes = () if self.finds_face or modality == "audio" else ("no face was found",)
+        return Transcript(
+            str(streams.source), streams.duration_s, "talker", modality, (segment,), language or "en", 0.9, notes
+        )  # fmt: skip

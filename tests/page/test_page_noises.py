@@ -1,0 +1,38 @@
+"""Noise that a visitor adds is at the level that was asked for, and the same every time."""
+
+import numpy as np
+import pytest
+
+from avspeech.degrade.noise import rms
+from avspeech.degrade.sources import Voice
+from avspeech.page.noises import Noises
+
+SPEECH_S = 0.1 * np.sin(np.arange(16_000) / 7).astype(np.float32)
+
+
+@pytest.fixture
+def noises() -> Noises:
+    rng = np.random.default_rng(0)
+    return Noises([Voice(f"v{i}", 0.1 * rng.standard_normal(9000).astype(np.float32)) for i in range(3)])
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "babble"])
+@pytest.mark.parametrize("snr_db", [-10, 0, 10])
+def test_level_and_repeatability(noises, kind, snr_db):
+    mixed_S = noises.add(SPEECH_S, kind, snr_db)
+    scale = np.dot(mixed_S, SPEECH_S) / np.dot(SPEECH_S, SPEECH_S)
+    assert 20 * np.log10(rms(SPEECH_S) / rms(mixed_S / scale - SPEECH_S)) == pytest.approx(snr_db, abs=0.7)
+    np.testing.assert_array_equal(mixed_S, noises.add(SPEECH_S, kind, snr_db))
+
+
+def test_none_is_the_sound_as_it_came(noises):
+    assert noises.add(SPEECH_S, "none", -300) is SPEECH_S
+
+
+def test_babble_is_offered_only_with_voices(noises):
+    assert noises.kinds == ["none", "white", "pink", "babble"]
+    assert Noises().kinds == ["none", "white", "pink"]
+    with pytest.raises(ValueError, match="noise 'babble' came, wanted one of none, white, pink"):
+        Noises().add(SPEECH_S, "babble", 0)
+    with pytest.raises(ValueError, match="an SNR of 99 dB came"):
+        noises.add(SPEECH_S, "white", 99)

@@ -1,0 +1,71 @@
+"""Small films and sounds in many containers, and seeded damage to them."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from avspeech.media.audio import write_wav
+from tests.media.conftest import write_pictures
+from tests.roi.conftest import picture
+from tests.transcription.test_speech_activity import voice
+
+SECONDS = 2
+RATE = 12
+"""Pictures a second: as few as show speech, for the sake of the test's time."""
+KINDS = {
+    "late.mp4": {"codec": "libx264", "audio_codec": "aac"},  # its index stands at the end
+    "fast.mp4": {"codec": "libx264", "audio_codec": "aac", "options": {"movflags": "faststart"}},
+    "a.mov": {"codec": "mpeg4", "audio_codec": "pcm_s16le", "options": {"movflags": "faststart"}},
+    "a.mkv": {"codec": "libx264", "audio_codec": "aac"},
+    "a.webm": {"codec": "libvpx", "audio_codec": "libopus"},
+    "a.avi": {"codec": "mpeg4", "audio_codec": "mp2"},
+    "a.mpg": {"codec": "mpeg2video", "audio_codec": "mp2"},
+}
+"""Name -> how it is written; a.wav comes with them."""
+
+
+def write_sound_files(folder: Path, size: int = 96) -> list[Path]:
+    """Write a speaking face in every container, and the voice alone; return the files."""
+    pictures = [
+        picture(size, size, (size / 2, size / 2, 0.8 * size, 0.5 - 0.5 * np.cos(1.5 * number)))
+        for number in range(SECONDS * RATE)
+    ]
+    audio_S = voice(SECONDS)
+    times_S = np.arange(SECONDS * 48_000) / 48_000
+    fine_S = np.interp(times_S, np.arange(len(audio_S)) / 16_000, audio_S).astype(np.float32)
+    for name, options in KINDS.items():
+        rate = Fraction(25) if name == "a.mpg" else Fraction(RATE)  # MPEG-2 knows few rates
+        shown = pictures if rate == RATE else [pictures[number * RATE // 25] for number in range(SECONDS * 25)]
+        write_pictures(folder / name, shown, range(len(shown)), 1 / rate, rate, audio_S=fine_S, **options)
+    write_wav(folder / "a.wav", audio_S)
+    return [folder / name for name in [*KINDS, "a.wav"]]
+
+
+def damage(whole: bytes, rng: np.random.Generator) -> bytes:
+    """Return the bytes with some flipped, with a stretch of zeros, or cut off; often in the header, where it hurts."""
+    data = bytearray(whole)
+    end = min(len(data), 1500) if rng.random() < 0.4 else len(data)
+    way = rng.integers(4)
+    if way == 0:
+        return bytes(data[: rng.integers(len(data))])
+    if way == 1:
+        start = int(rng.integers(end))
+        length = min(int(rng.integers(1, 2000)), len(data) - start)
+        data[start : start + length] = bytes(length)
+        return bytes(data)
+    for _ in range(int(rng.choice([1, 3, 20, 200]))):
+        place = int(rng.integers(end))
+        data[place] = data[place] ^ (1 << int(rng.integers(8))) if way == 2 else int(rng.integers(256))
+    return bytes(data)
+
+
+def write_damaged(originals: list[Path], folder: Path, count: int, seed: int = 0) -> Iterator[Path]:
+    """Write so many damaged files, of all kinds in turn, and yield them."""
+    whole = {path: path.read_bytes() for path in originals}
+    for number in range(count):
+        original = originals[number % len(originals)]
+        damaged = folder / f"{number:03}_{original.name}"
+        damaged.write_bytes(damage(whole[original], np.random.default_rng((seed, number))))
+        yield damaged

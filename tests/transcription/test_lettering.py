@@ -1,0 +1,126 @@
+"""Captions of any script: letters that are there, words in the order they are read, one of them marked."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from avspeech.transcription.captions import CaptionWord, Cue
+from avspeech.transcription.lettering import MARKED, Lettering, find_font, in_order_of_sight
+
+NINE = "حفظ الطالب القصيدة، Schlüssel παιδί hello ¿niña? où perché pão ёжик 0-9 …"
+
+
+def cue_of(*lines, speaker=None):
+    """Return a cue whose words last a second each."""
+    words, rows = 0, []
+    for line in lines:
+        row = []
+        for word in line.split():
+            row.append(CaptionWord(word, float(words), words + 1.0))
+            words += 1
+        rows.append(tuple(row))
+    return Cue(0.0, float(words), tuple(rows), speaker)
+
+
+def marked_columns(patch):
+    """Return the columns of a patch in which there are letters of the marked colour."""
+    colour_HWC = patch.colour_HWC.astype(int)
+    near_HW = np.abs(colour_HWC - np.array(MARKED)).sum(axis=2) < 60
+    return np.flatnonzero(near_HW.any(axis=0))
+
+
+def ink(patch):
+    return patch.colour_HWC.astype(int).max(axis=2) > 100
+
+
+@pytest.mark.parametrize("text", ["they moved house", "они переехали сюда", "το παιδί διαβάζει"])
+def test_the_mark_goes_from_left_to_right(text):
+    lettering = Lettering(text, 600, 24)
+    places = [marked_columns(lettering.cues([cue_of(text)], time_s)).mean() for time_s in (0.5, 1.5, 2.5)]
+    assert places == sorted(places)
+
+
+def test_the_mark_goes_from_right_to_left_in_arabic():
+    lettering = Lettering("حفظ الطالب القصيدة", 600, 24)
+    places = [marked_columns(lettering.cues([cue_of("حفظ الطالب القصيدة")], t)).mean() for t in (0.5, 1.5, 2.5)]
+    assert places == sorted(places, reverse=True)
+
+
+def test_nothing_is_marked_between_words():
+    lettering = Lettering("a b", 600, 24)
+    assert not len(marked_columns(lettering.cues([cue_of("a b")], 7.0)))
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("one two three", "one two three"),
+        ("ا ب ج", "ج ب ا"),
+        ("ا one two ب", "ب one two ا"),  # words of the other direction keep theirs
+        ("one ا ب two", "one ب ا two"),
+        ("ا 12 34 ب", "ب 34 12 ا"),
+        ("12 ا", "ا 12"),
+        ("12 34", "12 34"),
+    ],
+)
+def test_words_stand_in_the_order_of_the_line(line, seen):
+    words = [(CaptionWord(word, 0, 0), MARKED) for word in line.split()]
+    assert [word.text for word, _ in in_order_of_sight(words)] == seen.split()
+
+
+def test_arabic_letters_are_joined():
+    lettering = Lettering("كلها", 600, 40)
+    if not lettering.joins:
+        pytest.skip("Pillow finds no FriBidi library here")
+    joined = ink(lettering.label("كلها")).any(axis=0)
+    apart = ink(lettering.label("ك\u200cل\u200cه\u200cا")).any(axis=0)  # zero-width non-joiners keep them apart
+    assert joined.sum() < 0.9 * apart.sum()
+
+
+def test_without_raqm_letters_stand_in_order_and_a_warning_says_so(monkeypatch, caplog):
+    monkeypatch.setattr("PIL.features.check", lambda feature: feature != "raqm")
+    with caplog.at_level(logging.WARNING):
+        lettering = Lettering("كلها abc", 600, 40)
+    assert "FriBidi" in caplog.text
+    # The long stroke of lam-alef's alef, the last letter, stands at the left end.
+    word = ink(lettering.label("ككا"))
+    tall = np.flatnonzero(word.sum(axis=0) > 0.4 * word.shape[0])
+    columns = np.flatnonzero(word.any(axis=0))
+    assert tall.min() < columns.min() + 6
+    assert (ink(lettering.label("abc")) == ink(lettering.label("abc"))).all()
+
+
+def test_the_font_at_hand_has_the_letters_of_nine_languages():
+    assert find_font(NINE).name == "DejaVuSans.ttf"
+
+
+def test_letters_that_no_font_has_are_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert find_font("a\U00012000\U000e0041 𒀀").name == "DejaVuSans.ttf"  # cuneiform
+    assert "\U00012000" in caplog.text and "drawn as boxes" in caplog.text
+
+
+def test_a_long_line_gets_smaller_letters_and_fits():
+    long = "W" * 42
+    patch = Lettering(long, 300, 30).cues([cue_of(long)], 9.0)
+    assert patch.size[0] <= 300
+    assert ink(patch).any(axis=0)[5:-5].any()
+
+
+def test_two_lines_and_a_label_take_their_room():
+    lettering = Lettering("a b c face 1:", 600, 24)
+    one, two = lettering.cues([cue_of("a b c")], 9.0), lettering.cues([cue_of("a b", "c")], 9.0)
+    labelled = lettering.cues([cue_of("a b c", speaker="face 1")], 9.0)
+    assert two.size[1] > 1.5 * one.size[1]
+    assert labelled.size[0] > 2 * one.size[0]
+
+
+@pytest.mark.parametrize(("left", "top"), [(-20, -10), (90, 60), (10, 10), (200, 200), (-500, 0)])
+def test_what_lies_outside_the_frame_is_cut_off(left, top):
+    patch = Lettering("word", 600, 24).label("word")
+    frame_HWC = np.full((80, 120, 3), 200, np.uint8)
+    patch.lay_over(frame_HWC, left, top)
+    wide_HWC = np.full((1080, 1320, 3), 200, np.uint8)
+    patch.lay_over(wide_HWC, left + 600, top + 500)
+    assert (frame_HWC == wide_HWC[500:580, 600:720]).all()

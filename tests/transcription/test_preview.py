@@ -1,0 +1,224 @@
+"""A preview shows the right things at the right time and place, is whole or not there, and refuses sound files."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from avspeech.decoding.word_times import TimedWord
+from avspeech.media.audio import read_audio, write_wav
+from avspeech.media.container import probe
+from avspeech.media.errors import MediaError, NoVideo
+from avspeech.media.video import read_frames, write_video
+from avspeech.roi.faces import Face
+from avspeech.roi.flow import NEEDED
+from avspeech.roi.mouth import LIPS
+from avspeech.roi.track import FrameStatus
+from avspeech.transcription.face_view import FaceView, face_views
+from avspeech.transcription.lettering import MARKED
+from avspeech.transcription.preview import COLOURS, write_preview
+from avspeech.transcription.result import Segment, Transcript
+from avspeech.transcription.streams import Stretch
+
+GREY = 128
+WORDS = (TimedWord("left", 0.2, 0.4), TimedWord("and", 0.4, 0.5), TimedWord("right", 0.5, 0.7))
+SEGMENT = Segment(0.2, 0.7, "left and right", "audio+video", WORDS)
+TRANSCRIPT = Transcript("clip.mp4", 1.0, "m", "audio+video", (SEGMENT,), face_share=1.0)
+
+
+def video(path, num_frames=25, size=(576, 1024), audio_S=None):
+    write_video(path, [np.full((*size, 3), GREY, np.uint8)] * num_frames, audio_S, preset="ultrafast")
+    return path
+
+
+def view(num_frames=25, box=(100, 200, 300, 400), **changes):
+    box_T4 = np.tile(np.float32(box), (num_frames, 1))
+    angle_K = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    outline_K2 = np.stack([200 + 40 * np.cos(angle_K), 350 + 15 * np.sin(angle_K)], axis=1)
+    lips_TK2 = np.tile(outline_K2.astype(np.float32), (num_frames, 1, 1))
+    return FaceView(**{"box_T4": box_T4, "lips_TK2": lips_TK2, "status_T": np.zeros(num_frames, np.uint8)} | changes)
+
+
+def drawn(tmp_path, transcript=TRANSCRIPT, faces=(), **options):
+    source = video(tmp_path / "clip.mp4", **options)
+    count = write_preview(source, tmp_path / "preview.mp4", transcript, faces)
+    frames = list(read_frames(tmp_path / "preview.mp4"))
+    assert len(frames) == count
+    return frames
+
+
+def near(pixels, colour, tolerance=60):
+    return np.abs(pixels.astype(int) - np.array(colour)).max(axis=-1) < tolerance
+
+
+def changed(region):
+    return bool((np.abs(region.astype(int) - GREY) > 40).any())
+
+
+def test_words_are_shown_while_they_are_said_and_the_one_of_the_moment_is_marked(tmp_path):
+    frames = drawn(tmp_path, faces=[view()])
+    bottom = [frame[480:] for frame in frames]
+    assert [changed(region) for region in bottom] == [5 <= index < 25 for index in range(25)]  # at least 0.8 s
+    marks = [near(region, MARKED).any(axis=0).nonzero()[0] for region in bottom]
+    assert not len(marks[2]) and not len(marks[20])
+    assert marks[7].mean() < 512 < marks[14].mean()
+
+
+def test_box_and_lips_are_where_they_were_found_in_the_colour_of_how(tmp_path):
+    status_T = np.zeros(25, np.uint8)
+    status_T[10:] = FrameStatus.INTERPOLATED
+    status_T[20:] = FrameStatus.MISSING
+    # Twice as high as a preview may be, so everything is halved.
+    frames = drawn(tmp_path, faces=[view(box=(400, 600, 800, 1000), status_T=status_T)], size=(1440, 1600))
+    assert frames[0].shape == (720, 800, 3)
+    for index, status in ((0, FrameStatus.MEASURED), (12, FrameStatus.INTERPOLATED)):
+        assert near(frames[index][400, 197:204], COLOURS[status]).any()
+        assert near(frames[index][497:504, 300], COLOURS[status]).any()
+        assert (frames[index][175, 115:125, 0] > frames[index][175, 115:125, 1]).any()  # the lips' outline is red
+    assert not changed(frames[22][200:600])
+
+
+def test_no_face_and_audio_only_are_said(tmp_path):
+    status_T = np.zeros(25, np.uint8)
+    status_T[:10] = FrameStatus.MISSING
+    segments = (replace(SEGMENT, start_s=0.6, end_s=1.0, modality="audio", words=()),)
+    frames = drawn(tmp_path, replace(TRANSCRIPT, segments=segments), [view(status_T=status_T)])
+    corner = [frame[:60, :200] for frame in frames]
+    assert [changed(region) for region in corner] == [index < 10 or index >= 15 for index in range(25)]
+    nobody = drawn(tmp_path)
+    assert changed(nobody[0][:60, :200])
+    not_looked = drawn(tmp_path, replace(TRANSCRIPT, face_share=None))
+    assert not changed(not_looked[0][:60, :200])
+
+
+def test_the_lip_crop_is_shown_twice_as_large_where_the_face_is_not(tmp_path):
+    mouth_THW = np.zeros((10, 96, 96), np.uint8)
+    mouth_THW[:, :, 48:] = 255
+    left = drawn(tmp_path, faces=[view(mouths=((5, mouth_THW),))])
+    right = drawn(tmp_path, faces=[view(box=(700, 200, 900, 400), mouths=((5, mouth_THW),))])
+    for frames, start in ((left, 1024 - 196), (right, 4)):
+        crop_HWC = frames[7][10:190, start : start + 192]
+        assert crop_HWC[:, 10:80].max() < 40 and crop_HWC[:, 110:180].min() > 215
+        assert changed(frames[5][:200, start:]) and changed(frames[14][:200, start:])
+        assert not changed(frames[4][:190, start : start + 192]) and not changed(frames[15][:190, start : start + 192])
+
+
+def test_several_faces_have_their_boxes_labels_and_crops(tmp_path):
+    mouths = ((0, np.zeros((25, 96, 96), np.uint8)),)
+    faces = [
+        view(speaker="speaker 1", mouths=mouths),
+        view(box=(420, 200, 560, 400), speaker="speaker 2", mouths=mouths),
+    ]
+    frame = drawn(tmp_path, faces=faces)[0]
+    assert near(frame[300, 97:104], COLOURS[FrameStatus.MEASURED]).any()
+    assert near(frame[300, 417:424], COLOURS[FrameStatus.MEASURED]).any()
+    assert changed(frame[180:196, 100:160]) and changed(frame[180:196, 420:480])
+    assert frame[50:150, 1024 - 100].max() < 40 and frame[50:150, 1024 - 300].max() < 40
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1080, 1920), (720, 1280)),
+        ((720, 1280), (720, 1280)),
+        ((1920, 1080), (720, 404)),  # 405 would be odd
+        ((288, 360), (576, 720)),
+        ((600, 802), (600, 802)),
+        ((20, 2000), (20, 1920)),
+        ((2000, 16), (720, 16)),
+        ((16, 16), (576, 576)),
+    ],
+)
+def test_sizes_are_even_and_neither_too_large_nor_too_small(size, expected, tmp_path):
+    mouths = ((0, np.zeros((1, 96, 96), np.uint8)),)
+    box = (0, 0, size[1], size[0])
+    (frame,) = drawn(tmp_path, faces=[view(1, box=box, mouths=mouths)], num_frames=1, size=size)
+    assert frame.shape[:2] == expected
+
+
+def test_sound_is_written(tmp_path):
+    rng = np.random.default_rng(0)
+    audio_S = np.repeat(rng.uniform(-0.5, 0.5, 25), 640).astype(np.float32) * np.sin(np.arange(16_000)).astype(
+        np.float32
+    )
+    write_preview(video(tmp_path / "clip.mp4"), tmp_path / "new" / "p.mp4", TRANSCRIPT, audio_S=audio_S)
+    heard_S = read_audio(tmp_path / "new" / "p.mp4")[:16_000]
+    assert np.corrcoef(heard_S, audio_S[: len(heard_S)])[0, 1] > 0.9
+    write_preview(video(tmp_path / "clip.mp4"), tmp_path / "quiet.mp4", TRANSCRIPT)
+    assert not probe(tmp_path / "quiet.mp4").has_audio
+
+
+def test_what_cannot_be_drawn_is_refused_in_one_line_and_leaves_nothing(tmp_path):
+    write_wav(tmp_path / "sound.wav", np.zeros(16_000, np.float32))
+    source = video(tmp_path / "clip.mp4")
+    out = tmp_path / "out" / "p.mp4"
+    with pytest.raises(NoVideo, match="no video track to draw a preview on"):
+        write_preview(tmp_path / "sound.wav", out, TRANSCRIPT)
+    with pytest.raises(MediaError, match="cannot be opened"):
+        write_preview(tmp_path / "none.mp4", out, TRANSCRIPT)
+    with pytest.raises(MediaError, match="more than the 20 frames"):
+        write_preview(source, out, TRANSCRIPT, [view(20)])
+    assert not list(out.parent.iterdir())
+    with pytest.raises(ValueError, match=r"ends with \.mp4"):
+        write_preview(source, tmp_path / "p.avi", TRANSCRIPT)
+    with pytest.raises(ValueError, match="would replace the video itself"):
+        write_preview(source, tmp_path / "out" / ".." / "clip.mp4", TRANSCRIPT)
+    assert len(list(read_frames(source))) == 25
+
+
+def test_an_old_preview_stays_until_the_new_one_is_whole(tmp_path):
+    source, out = video(tmp_path / "clip.mp4"), tmp_path / "p.mp4"
+    write_preview(source, out, TRANSCRIPT)
+    content = out.read_bytes()
+    with pytest.raises(MediaError):
+        write_preview(source, out, TRANSCRIPT, [view(20)])
+    assert out.read_bytes() == content
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "p.mp4"}
+
+
+def face(first, num_frames, at=0.0, missing=()):
+    points_N2 = np.stack([np.arange(47.0) + at, np.arange(47.0)], axis=1).astype(np.float32)
+    status_T = np.zeros(num_frames, np.uint8)
+    status_T[list(missing)] = FrameStatus.MISSING
+    return Face(first, np.tile(points_N2, (num_frames, 1, 1)), status_T)
+
+
+def test_a_view_follows_the_face_of_each_stretch():
+    faces = [face(0, 30), face(20, 30, at=500.0, missing=[12])]
+    mouth_THW = np.zeros((10, 96, 96), np.uint8)
+    stretches = [
+        Stretch(5, 15, True, face=0, mouth_THW=mouth_THW),
+        Stretch(25, 35, True, face=1, mouth_THW=mouth_THW),
+        Stretch(40, 45, True),
+    ]
+    (one,) = face_views(faces, stretches, 60)
+    lefts = np.where(one.status_T == FrameStatus.MISSING, -1, np.nan_to_num(one.box_T4[:, 0], nan=-1))
+    assert (lefts[:25] == 45).all()  # from the start, and until the next stretch
+    assert (lefts[25:32] == 545).all() and (lefts[33:40] == 545).all()
+    assert lefts[32] == -1 and np.isnan(one.lips_TK2[32]).all()  # missing there
+    assert (lefts[40:] == -1).all()  # nobody's stretch
+    assert [start for start, _ in one.mouths] == [5, 25]
+
+
+def test_each_speaker_has_a_view_and_nobody_has_none():
+    faces = [face(0, 30), face(0, 30, at=500.0)]
+    stretches = [
+        Stretch(0, 10, True, face=1, speaker="speaker 2"),
+        Stretch(0, 10, True, face=0, speaker="speaker 1"),
+        Stretch(10, 20, True),
+    ]
+    views = face_views(faces, stretches, 30)
+    assert [(one.speaker, one.box_T4[0, 0]) for one in views] == [("speaker 1", 45), ("speaker 2", 545)]
+    assert face_views([], [Stretch(0, 10, True)], 10) == ()
+    assert face_views(faces, [], 10) == ()
+
+
+def test_the_outline_goes_once_around_the_lips():
+    (one,) = face_views([face(0, 1)], [Stretch(0, 1, True, face=0)], 1)
+    landmarks = [NEEDED[int(x)] for x in one.lips_TK2[0, :, 0]]
+    assert landmarks == [*LIPS[:11], *LIPS[11:20][::-1]]
+
+
+def test_views_of_unequal_length_are_refused():
+    with pytest.raises(ValueError, match="with 24 statuses"):
+        view(status_T=np.zeros(24, np.uint8))

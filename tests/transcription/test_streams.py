@@ -1,0 +1,370 @@
+"""A file gives sound and lips in stretches; a stream that is not asked for cannot be seen; what lacks is told."""
+
+import logging
+from contextlib import nullcontext
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+
+from avspeech.media.audio import read_audio, write_wav
+from avspeech.media.errors import MediaError
+from avspeech.media.video import write_video
+from avspeech.roi.faces import FollowedFaces
+from avspeech.roi.landmarks import FaceFinder
+from avspeech.timebase import SAMPLE_RATE
+from avspeech.transcription import streams as module
+from avspeech.transcription.cutting import CuttingConfig, Span
+from avspeech.transcription.streams import Streams, Stretch, check_face, choose_faces, read_streams
+from tests.roi.conftest import picture
+from tests.roi.test_speaking import face, syllables
+from tests.roi.test_speaking import voice as sound_of
+from tests.transcription.test_speech_activity import voice
+
+CUTTING = CuttingConfig()
+NUM = 30
+"""Frames of the drawn clips."""
+
+
+@pytest.fixture(scope="module")
+def loaded_finder():
+    """Return the landmark model, loaded once for all tests, or skip where it cannot be had."""
+    pytest.importorskip("mediapipe")
+    from avspeech.roi.face_model import FaceModelError
+
+    try:
+        finder = FaceFinder()
+    except FaceModelError as error:
+        pytest.skip(str(error))
+    with finder:
+        yield finder
+
+
+@pytest.fixture
+def faces(loaded_finder, monkeypatch):
+    """Let ``read_streams`` look with the landmark model that is loaded already."""
+    monkeypatch.setattr(module, "FaceFinder", lambda: nullcontext(loaded_finder))
+
+
+@pytest.fixture
+def followed(monkeypatch):
+    """Return a function that sets what ``read_streams`` sees in place of looking."""
+
+    def see(*seen, num_frames):
+        found = FollowedFaces(seen, num_frames, num_frames)
+        monkeypatch.setattr(module, "FaceFinder", lambda: nullcontext(None))
+        monkeypatch.setattr(module, "follow_faces", lambda pictures, finder: found)
+        monkeypatch.setattr(module, "crop_faces", lambda path, found, clips, progress: _marked(found, clips))
+
+    return see
+
+
+def _marked(found, clips):
+    """Return lips whose every pixel tells whose they are: 1 of the first face, 0 where nobody is wanted."""
+    mouths = [np.zeros((found.num_frames, 96, 96), np.uint8) for _ in clips]
+    for mouth_THW, clip in zip(mouths, clips, strict=True):
+        for span in clip:
+            mouth_THW[span.first : span.end] = span.face + 1
+    return mouths
+
+
+def drawn(openings) -> list[np.ndarray]:
+    return [picture(160, 160, (80, 80, 120, one)) for one in openings]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Return a folder with clips of one talking face: with a voice, with hiss, and with no sound track."""
+    folder = tmp_path_factory.mktemp("clips")
+    frames = drawn(syllables(NUM, 4))
+    hiss_S = (0.05 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE)).astype(np.float32)
+    for name, audio_S in (("voice", voice(NUM / 25)), ("hiss", hiss_S), ("mute", None)):
+        write_video(folder / f"{name}.mp4", frames, audio_S)
+    return folder
+
+
+def damaged(path, to, kind, which=slice(None)):
+    """Copy a file with the packets of one kind of stream overwritten."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux() if packet.stream.type == kind and packet.size]
+    for packet in packets[which]:
+        data[packet.pos + 8 : packet.pos + packet.size] = b"\xa5" * (packet.size - 8)
+    to.write_bytes(data)
+    return to
+
+
+def whole(streams: Streams) -> list[tuple]:
+    return [(one.start, one.end, one.has_speech, one.face, one.face_share, one.speaker) for one in streams.stretches]
+
+
+def test_a_talking_face_gives_one_stretch_with_sound_and_lips(faces, clips):
+    done = []
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, progress=done.append)
+    (stretch,) = streams.stretches
+    assert stretch.has_speech and stretch.face == 0 and stretch.speaker is None
+    assert stretch.face_share > 0.9 and streams.face_share == pytest.approx(stretch.face_share)
+    assert stretch.mouth_THW.shape == (stretch.end - stretch.start, 96, 96)
+    assert stretch.mouth_THW.std(axis=0).max() > 5  # lips that move
+    assert stretch.end == streams.num_frames >= NUM == streams.num_video_frames
+    assert streams.duration_s == pytest.approx(NUM / 25, abs=0.07)  # AAC comes in blocks of 64 ms
+    np.testing.assert_array_equal(streams.audio_S, read_audio(clips / "voice.mp4"))
+    assert len(streams.speech_T) == streams.num_frames
+    assert streams.notes_of("audio+video") == ()
+    assert done == sorted(done) and done[-1] == 1 and all(0 <= share <= 1 for share in done)
+
+
+def test_sound_cannot_be_seen_where_only_the_picture_is_asked_for(faces, clips, tmp_path, monkeypatch):
+    torn = damaged(clips / "voice.mp4", tmp_path / "torn.mp4", "audio")
+    with pytest.raises(MediaError):
+        read_audio(torn)
+    monkeypatch.setattr(module, "read_audio", lambda path: pytest.fail("the sound was read"))
+    mute = read_streams(clips / "mute.mp4", "video", CUTTING)
+    assert mute.stretches[0].has_speech and mute.stretches[0].mouth_THW is not None
+    given_S = voice(1)
+    for path, audio_S in ((clips / "hiss.mp4", None), (torn, None), (clips / "mute.mp4", given_S)):
+        other = read_streams(path, "video", CUTTING, audio_S=audio_S)
+        assert other.audio_S is None and other.speech_T is None
+        assert (whole(other), other.num_frames, other.duration_s) == (whole(mute), mute.num_frames, mute.duration_s)
+        for one, another in zip(other.stretches, mute.stretches, strict=True):
+            np.testing.assert_array_equal(one.mouth_THW, another.mouth_THW)
+
+
+def test_a_picture_cannot_be_seen_where_only_the_sound_is_asked_for(clips, tmp_path, monkeypatch):
+    for name in ("FaceFinder", "read_pictures", "follow_faces", "crop_faces"):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("the picture was read"))
+    torn = damaged(clips / "voice.mp4", tmp_path / "torn.mp4", "video")
+    write_wav(tmp_path / "alone.wav", read_audio(clips / "voice.mp4"))
+    ways = [read_streams(path, "audio", CUTTING, face=2) for path in (clips / "voice.mp4", torn)]
+    ways.append(read_streams(tmp_path / "alone.wav", "audio", CUTTING, face="all"))
+    for streams in ways:
+        assert whole(streams) == whole(ways[0])
+        assert streams.faces == () and not streams.has_video and streams.face_share is None
+        assert streams.num_video_frames == 0 and streams.notes_of("audio") == ()
+        np.testing.assert_allclose(streams.audio_S, ways[0].audio_S, atol=2**-15)
+    ((start, end, has_speech, index, share, speaker),) = whole(ways[0])
+    assert has_speech and end > start and (index, share, speaker) == (None, None, None)
+
+
+def test_sound_without_a_picture_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FaceFinder", lambda: pytest.fail("there is no picture"))
+    write_wav(tmp_path / "alone.wav", voice(2))
+    streams = read_streams(tmp_path / "alone.wav", "audio+video", CUTTING)
+    assert streams.stretches[0].has_speech and streams.stretches[0].mouth_THW is None
+    assert streams.notes_of("audio+video") == ("There is no picture: the sound alone was used.",)
+    assert streams.notes_of("audio") == ()
+
+
+def test_without_a_face_the_sound_is_left_and_said(faces, tmp_path):
+    write_video(tmp_path / "wall.mp4", [picture(160, 160)] * NUM, voice(NUM / 25))
+    streams = read_streams(tmp_path / "wall.mp4", "audio+video", CUTTING)
+    (stretch,) = streams.stretches
+    assert stretch.has_speech and stretch.mouth_THW is None and stretch.face is None and stretch.face_share == 0
+    assert streams.face_share == 0
+    assert streams.notes_of("audio+video") == ("No face was found: the sound alone was used.",)
+    assert streams.notes_of("audio") == ()
+
+
+def test_without_a_sound_track_the_lips_are_left_and_said(faces, clips):
+    streams = read_streams(clips / "mute.mp4", "audio+video", CUTTING)
+    (stretch,) = streams.stretches
+    assert streams.audio_S is None and streams.sound(stretch) is None
+    assert stretch.has_speech and len(stretch.mouth_THW) == NUM
+    assert streams.notes_of("audio+video") == ("There is no sound: the lips alone were read.",)
+    assert "no sound" in streams.why_nothing("audio")
+    empty = read_streams(clips / "mute.mp4", "audio+video", CUTTING, audio_S=np.zeros(0, np.float32))
+    assert empty.audio_S is None and whole(empty) == whole(streams)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("wall without sound", "shows no face in 30 frames, and there is no sound"),
+        ("still", "is a still picture"),
+        ("png", "is a still picture"),
+        ("three frames", "has only 3 frames of picture"),
+        ("text", "is not a media file"),
+        ("empty", "is empty"),
+        ("missing", "No such file"),
+    ],
+)
+def test_what_holds_neither_gives_one_line(kind, reason, faces, tmp_path):
+    path = tmp_path / ("file.png" if kind == "png" else "file.mp4")
+    if kind == "wall without sound":
+        write_video(path, [picture(160, 160)] * 30)
+    elif kind in ("still", "three frames"):
+        write_video(path, drawn([0.5]) * (1 if kind == "still" else 3))
+    elif kind == "png":
+        import cv2
+
+        cv2.imwrite(str(path), drawn([0.5])[0])
+    elif kind in ("text", "empty"):
+        path.write_text("not a video\n" * (20 if kind == "text" else 0))
+    with pytest.raises(MediaError, match=reason) as caught:
+        read_streams(path, "audio+video", CUTTING)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "modality"), [("mute.mp4", "audio"), ("alone.wav", "video")])
+def test_a_stream_that_alone_is_asked_for_and_is_not_there_is_an_error(name, modality, clips, tmp_path):
+    write_wav(tmp_path / "alone.wav", voice(1))
+    with pytest.raises(MediaError, match=f"modality {modality}"):
+        read_streams((clips if "mute" in name else tmp_path) / name, modality, CUTTING)
+
+
+def test_speech_after_the_pictures_end_is_left_to_the_sound(followed, clips):
+    """A second stretch began where no frame is, which failed with a negative length."""
+    silence_S = np.zeros(SAMPLE_RATE * 2, np.float32)
+    audio_S = np.concatenate([voice(NUM / 25), silence_S, voice(2, seed=1)])
+    followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
+    for choice in ("speaking", "largest", "all", 1):
+        streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, choice, audio_S=audio_S)
+        first, second = streams.stretches
+        assert second.start > NUM and second.mouth_THW is None and second.face is None and second.face_share == 0
+        assert len(first.mouth_THW) == first.end - first.start
+        assert streams.num_frames == len(audio_S) / 640 and streams.duration_s == len(audio_S) / SAMPLE_RATE
+        assert streams.face_share == pytest.approx(NUM / streams.num_frames)
+        when = f"{second.start / 25:.1f} to {second.end / 25:.1f} s"
+        assert streams.notes_of("audio+video") == (f"No face in 1 of 2 segments ({when}): the sound alone was used.",)
+
+
+def test_lips_stand_still_where_the_sound_outlasts_the_picture_by_little(followed, clips):
+    followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=voice((NUM + 10) / 25))
+    (stretch,) = streams.stretches
+    assert stretch.end == NUM + 10 == len(stretch.mouth_THW)
+    assert (stretch.mouth_THW[NUM:] == stretch.mouth_THW[NUM - 1]).all() and stretch.mouth_THW[-1].any()
+    assert stretch.face_share == pytest.approx(NUM / (NUM + 10))
+
+
+def test_lips_speak_on_where_the_picture_outlasts_the_sound(followed, clips):
+    followed(face(20 + 5 * syllables(150, 4)), num_frames=150)
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=voice(1))
+    assert streams.num_frames == 150 and streams.duration_s == 6 and len(streams.speech_T) == 150
+    assert streams.stretches[-1].end > 120
+    for stretch in streams.stretches:
+        assert len(stretch.mouth_THW) == stretch.end - stretch.start
+        assert 0 < len(streams.sound(stretch)) <= 640 * (stretch.end - stretch.start)
+    late = Stretch(100, 120, True)
+    np.testing.assert_array_equal(streams.sound(late), np.zeros(640))
+
+
+def test_tracks_of_different_length_are_told(followed, clips):
+    followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
+    (remark,) = read_streams(clips / "hiss.mp4", "audio+video", CUTTING).remarks
+    assert remark.startswith("The picture lasts 1.2 s, the sound 3.")
+    assert read_streams(clips / "voice.mp4", "audio+video", CUTTING).remarks == ()
+
+
+def test_a_face_that_is_there_for_half_of_the_file_is_read_there(followed, clips):
+    silence_S = np.zeros(SAMPLE_RATE, np.float32)
+    audio_S = np.concatenate([voice(2), silence_S, voice(2, seed=1)])
+    followed(face(20 + 5 * syllables(60, 4), first=65), num_frames=125)
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=audio_S)
+    assert all(before.end <= after.start for before, after in pairwise(streams.stretches))
+    for stretch in streams.stretches:
+        assert (stretch.mouth_THW is not None) == (stretch.face_share >= 0.5) == (stretch.end > 70)
+    assert streams.face_share == pytest.approx(60 / 125)
+    assert streams.notes_of("audio+video")[0].startswith("No face in 1 of 2 segments (0.0 to ")
+    assert streams.notes_of("video")[0].endswith("left out.")
+
+
+def test_silence_and_still_lips_are_no_speech_and_are_said(followed, clips):
+    silence_S = np.zeros(NUM * 640, np.float32)
+    said = {
+        "audio+video": "Nobody is heard to speak and no lips move.",
+        "video": "No lips move.",
+        "audio": "Nobody is heard to speak.",
+    }
+    for modality, note in said.items():
+        followed(face(np.full(NUM, 20.0)), num_frames=NUM)
+        streams = read_streams(clips / "voice.mp4", modality, CUTTING, audio_S=silence_S)
+        (stretch,) = streams.stretches
+        assert not stretch.has_speech and (stretch.start, stretch.end) == (0, NUM)
+        assert streams.notes_of(modality) == (note,)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Return a clip of two faces: the larger one keeps its mouth shut, the smaller talks with the sound."""
+    path = tmp_path_factory.mktemp("pair") / "pair.mp4"
+    opening_T = syllables(NUM, 5)
+    frames = [picture(160, 300, (85, 80, 140, 0.1), (230, 80, 100, one)) for one in opening_T]
+    write_video(path, frames)
+    return path, sound_of(opening_T)
+
+
+def test_of_two_drawn_faces_the_one_that_is_asked_for_is_read(faces, loaded_finder, pair, monkeypatch):
+    path, audio_S = pair
+    found = module.follow_faces(module.read_pictures(path), loaded_finder)  # once for all choices
+    monkeypatch.setattr(module, "follow_faces", lambda pictures, finder: found)
+    read = {}
+    for choice in ("speaking", "largest", 2):
+        streams = read_streams(path, "audio+video", CUTTING, choice, audio_S=audio_S)
+        assert len(streams.faces) == 2
+        assert np.diff(streams.faces[0].boxes_T4[0, ::2]) > np.diff(streams.faces[1].boxes_T4[0, ::2])
+        (stretch,) = streams.stretches
+        assert stretch.speaker is None
+        read[choice] = stretch.face
+    assert read == {"speaking": 1, "largest": 0, 2: 1}
+    with pytest.raises(MediaError, match="shows 2 faces, face 3 was asked for"):
+        read_streams(path, "audio+video", CUTTING, 3, audio_S=audio_S)
+
+
+def test_all_faces_that_speak_have_a_stretch_and_a_label(followed, clips):
+    still_T, talking_T, other_T = np.full(NUM, 20.0), 20 + 8 * syllables(NUM, 4), 20 + 8 * syllables(NUM, 6)
+    followed(face(still_T), face(talking_T), face(other_T), num_frames=NUM)
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, "all", audio_S=sound_of(syllables(NUM, 4)))
+    assert [(one.face, one.speaker) for one in streams.stretches] == [(1, "speaker 2"), (2, "speaker 3")]
+    for stretch in streams.stretches:
+        assert (stretch.mouth_THW == stretch.face + 1).all()
+        assert (stretch.start, stretch.end) == (0, NUM)
+
+
+def test_a_chosen_faces_own_lips_tell_when_it_speaks(followed, clips):
+    """Another face's movement once made a stretch of speech of a face that was silent."""
+    silent, talking = face(np.full(100, 20.0)), face(np.r_[np.full(50, 20.0), 20 + 8 * syllables(50, 4)])
+    followed(silent, talking, num_frames=100)
+    for choice, speaks in ((1, False), ("largest", False), (2, True), ("speaking", True), ("all", True)):
+        streams = read_streams(clips / "mute.mp4", "video", CUTTING, choice)
+        assert any(one.has_speech for one in streams.stretches) == speaks, choice
+        if speaks:
+            assert {one.face for one in streams.stretches} == {1}
+            assert min(one.start for one in streams.stretches) > 30
+
+
+def test_the_face_may_change_from_stretch_to_stretch():
+    left_T, right_T = syllables(50, 1), syllables(50, 2)
+    away = face(10 * np.r_[left_T, syllables(50, 8)]), face(10 * right_T, 50)
+    found = FollowedFaces(away, 100, 100)
+    spans = [Span(0, 50), Span(50, 100)]
+    audio_S = np.concatenate([sound_of(left_T), sound_of(right_T, 1)])
+    assert [one.face for one in choose_faces(found, spans, audio_S, "speaking")] == [0, 1]
+    assert [one.face for one in choose_faces(found, spans, audio_S, "largest")] == [0, 0]
+    assert [(one.face, one.face_share) for one in choose_faces(found, spans, audio_S, 2)] == [(None, 0), (1, 1)]
+    labels = [(one.start, one.speaker) for one in choose_faces(found, spans, audio_S, "all")]
+    assert labels == [(0, "speaker 1"), (50, "speaker 1"), (50, "speaker 2")]
+
+
+@pytest.mark.parametrize("choice", ["loudest", 0, -1, True, 1.0, None, ""])
+def test_a_choice_of_face_that_is_none_is_refused_before_the_file_is_opened(choice, tmp_path):
+    with pytest.raises(ValueError, match=r"face=.* came; wanted 'speaking'"):
+        read_streams(tmp_path / "missing.mp4", "audio+video", CUTTING, choice)
+    check_face(7)
+
+
+def test_damage_that_was_worked_around_is_told_once_and_others_damage_is_not(faces, clips, tmp_path):
+    folder = tmp_path / "with: colon"
+    folder.mkdir()
+    torn = damaged(clips / "voice.mp4", folder / "torn.mp4", "video", slice(20, 22))
+
+    def look(share):  # as if another thread read another file meanwhile
+        logging.getLogger("avspeech.media.container").warning("%s: is none of ours", clips / "voice.mp4")
+
+    streams = read_streams(torn, "audio+video", CUTTING, progress=look)
+    (remark,) = streams.remarks
+    assert "video packets do not decode" in remark and "colon" not in remark
+    assert streams.notes_of("audio+video")[0] == remark
+    assert read_streams(torn, "audio", CUTTING).remarks == ()
+    assert not logging.getLogger("avspeech.media").handlers  # nothing listens afterwards

@@ -1,0 +1,186 @@
+"""Damaged files: they are read, or refused with a reason; nothing hangs, crashes, or is passed over in silence."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from avspeech.media.container import DURATION_IS_A_GUESS
+from avspeech.media.errors import MediaError
+from avspeech.models.files import save_model
+from avspeech.roi.face_model import FaceModelError
+from avspeech.roi.landmarks import NUM_LANDMARKS, FaceFinder
+from avspeech.timebase import SAMPLES_PER_FRAME
+from avspeech.transcription import streams as streams_module
+from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.formats import read_transcript
+from avspeech.transcription.speech_activity import load_silero
+from avspeech.transcription.streams import Streams, read_streams
+from tests.hub.small_models import recognizer
+from tests.roi.conftest import finder  # noqa: F401 - a fixture
+from tests.transcription.broken_media import write_damaged, write_sound_files
+
+LIMIT_S = 60
+"""For one file; it takes a fifth of a second. The machine may be busy."""
+MODALITIES = ("audio+video", "audio+video", "audio", "video")
+REAL_EVERY = 15
+"""One in so many files is looked at by the landmark network, the others by somebody who claims to see a face."""
+
+
+class Claimed:
+    """Finds the same face in every frame, or none."""
+
+    def __init__(self, is_there: bool) -> None:
+        points_J2 = np.random.default_rng(0).uniform(0.2, 0.8, (NUM_LANDMARKS, 2))
+        self.faces = [points_J2.astype(np.float32)] if is_there else []
+
+    def detect(self, frame):
+        return [points_J2 * np.array(frame.shape[1::-1], np.float32) for points_J2 in self.faces]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+class Real(Claimed):
+    """The landmark network, loaded once for all files."""
+
+    def __init__(self) -> None:
+        self.loaded = FaceFinder()
+
+    def detect(self, frame):
+        return self.loaded.detect(frame)
+
+
+def promised_s(path: Path) -> float | None:
+    """Return how long a file says it is; None where it does not or FFmpeg guesses."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        guessed = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
+        return None if guessed or container.duration is None else container.duration / av.time_base
+
+
+def fault_of(path: Path, read: Streams) -> str:
+    """Return what is wrong with streams that were read; nothing: an empty text."""
+    promise_s = promised_s(path)
+    if promise_s is not None and promise_s - read.duration_s > 0.5 + promise_s / 100 and not read.remarks:
+        return f"{read.duration_s:.2f} of {promise_s:.2f} s came, and nothing was said"
+    sound_S = read.audio_S if read.audio_S is not None else np.zeros(0)
+    if len(sound_S) > read.num_frames * SAMPLES_PER_FRAME or not np.isfinite(sound_S).all():
+        return "the sound is longer than the frames, or not finite"
+    for stretch in read.stretches:
+        length = stretch.end - stretch.start
+        mouth_THW = stretch.mouth_THW
+        if not 0 <= stretch.start < stretch.end <= read.num_frames:
+            return f"{stretch.start} to {stretch.end} is no stretch of {read.num_frames} frames"
+        if mouth_THW is not None and mouth_THW.shape != (length, 96, 96):
+            return f"lips of shape {mouth_THW.shape} for {length} frames"
+    return ""
+
+
+def read_each(files: list[Path], first: int, has_network: bool, sender) -> None:
+    """Read the files and send for each what went wrong; runs in a process of its own."""
+    real = Real() if has_network else Claimed(True)
+    for number, path in enumerate(files, start=first):
+        looking = real if number % REAL_EVERY == 0 else Claimed(number % 4 > 0)
+        streams_module.FaceFinder = lambda looking=looking: looking
+        try:
+            fault = fault_of(path, read_streams(path, MODALITIES[number // 8 % 4], CuttingConfig()))
+        except MediaError as error:
+            fault = "" if error.reason and "\n" not in error.reason else f"no one-line reason: {error.reason!r}"
+        except BaseException:
+            fault = traceback.format_exc()
+        sender.send(fault)
+    sender.close()
+
+
+def faults(files: list[Path], has_network: bool) -> Iterator[str]:
+    """Yield what goes wrong with each file; a new process goes on where one has died or hangs."""
+    context, at = multiprocessing.get_context("fork"), 0
+    while at < len(files):
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=read_each, args=(files[at:], at, has_network, sender))
+        child.start()
+        sender.close()  # the child's end is the only one, so that its death is seen
+        ended = False
+        while at < len(files) and not ended:
+            try:
+                ended = not receiver.poll(LIMIT_S)
+                fault = f"takes longer than {LIMIT_S} s" if ended else receiver.recv()
+            except EOFError:
+                child.join()
+                ended, fault = True, f"the process died, exit status {child.exitcode}"
+            yield f"{files[at].name}: {fault}" if fault else ""
+            at += 1
+        if ended:
+            child.kill()
+        child.join()
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory) -> list[Path]:
+    return write_sound_files(tmp_path_factory.mktemp("originals"))
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(500, marks=pytest.mark.slow)])
+def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
+    load_silero()  # once for all processes
+    try:
+        Real().loaded.close()
+        has_network = True
+    except (ImportError, FaceModelError):
+        has_network = False
+    files = [*originals, *write_damaged(originals, tmp_path, count, seed=count)]
+    found = [fault for fault in faults(files, has_network) if fault]
+    assert not found, f"{len(found)} of {len(files)} files:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("accident", "said"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "the process died, exit status -11"),
+        (lambda: os.kill(os.getpid(), signal.SIGSTOP), "takes longer than 2 s"),
+        (lambda: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_the_watch_sees_accidents_and_goes_on(accident, said, originals, monkeypatch):
+    def read(path, *others):
+        if path == originals[1]:
+            accident()
+        raise MediaError(path, "not now")
+
+    monkeypatch.setattr(sys.modules[__name__], "read_streams", read)
+    monkeypatch.setattr(sys.modules[__name__], "LIMIT_S", 2)
+    before, during, after = faults(originals[:3], has_network=False)
+    assert not before and not after and during.startswith(originals[1].name) and said in during
+
+
+def test_the_command_goes_through_twenty_damaged_files(originals, tmp_path, finder):  # noqa: F811
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.safetensors", recognizer())
+    (tmp_path / "media").mkdir()
+    files = list(write_damaged(originals, tmp_path / "media", 20))
+    command = [sys.executable, "-m", "avspeech.transcribe", str(tmp_path / "media"), "--quiet"]
+    options = ["--model", str(tmp_path / "model.safetensors"), "--format", "json", "--out_dir", str(tmp_path / "out")]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert all(name.endswith(".json") for name in written)
+    read = {Path(read_transcript(tmp_path / "out" / name).source) for name in written}
+    refused = {path for path in files if f"  {path}: " in done.stderr}
+    assert read | refused == set(files) and not read & refused
+    assert read and refused and f"{len(refused)} of 20 failed:" in done.stderr
