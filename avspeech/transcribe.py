@@ -152,7 +152,7 @@ class Run:
         bar = tqdm(
             total=sum(seconds.values()),
             unit="s",
-            disable=self.given.quiet,
+            disable=True if self.given.quiet else None,  # None: off a terminal
             bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]",
         )
         with bar:

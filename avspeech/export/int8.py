@@ -1,0 +1,65 @@
+"""An ONNX file -> the same with the weights of its matrix products as 8-bit integers.
+
+Dynamic quantisation of onnxruntime: weights once, here, with a scale for each output; activations for each product
+anew, by their range. The table of token embeddings, the largest of all, is kept in 8 bits too. Convolutions stay as
+they are.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from avspeech.export.graph import ONE_FILE_BYTES, require
+
+
+def quantize_file(path: Path) -> None:
+    """Replace the file at ``path``.
+
+    Raises:
+        ValueError: a package is missing.
+    """
+    require("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(path)
+    _transpose_weights(model.graph)
+    small = sum(len(weights.raw_data) for weights in model.graph.initializer) <= ONE_FILE_BYTES
+    logging.getLogger().addFilter(_no_advice)
+    try:
+        quantized = path.with_name(path.name + ".int8")
+        quantize_dynamic(
+            model,
+            quantized,
+            op_types_to_quantize=["MatMul", "Gather"],
+            nodes_to_exclude=_other_tables(model.graph),
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            use_external_data_format=not small,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    finally:
+        logging.getLogger().removeFilter(_no_advice)
+    quantized.rename(path)
+
+
+def _transpose_weights(graph: Any) -> None:
+    """Let transposed weights be weights of their own: tied embeddings are, and a product would stay in float32."""
+    from onnx import numpy_helper
+
+    weights = {one.name: one for one in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            permutation = next((one.ints for one in node.attribute if one.name == "perm"), None)
+            turned = numpy_helper.to_array(weights[node.input[0]]).transpose(permutation)
+            graph.initializer.append(numpy_helper.from_array(turned.copy(), node.output[0]))
+            graph.node.remove(node)
+
+
+def _other_tables(graph: Any) -> list[str]:
+    """Return the nodes that look up in other tables than that of the tokens: those are small and go through a norm."""
+    return [node.name for node in graph.node if node.op_type == "Gather" and "embedding" not in node.input[0]]
+
+
+def _no_advice(record: logging.LogRecord) -> bool:
+    return "Please consider to run pre-processing before quantization" not in record.getMessage()

@@ -1,0 +1,376 @@
+"""An exported folder -> text, with onnxruntime and numpy; torch is not needed.
+
+    model = OnnxModel.open("exported")
+    texts = model.transcribe(logmel_BAF=..., valid_BA=..., video_BTHW=..., valid_BT=..., languages=["en"])
+
+A model is an encoder, the keys of its memory, and a step: the prompt first, then one token after the other. What the
+graphs eat and give stands in ``config.json``; this file is also the example of how to use them from elsewhere.
+"""
+
+import base64
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avspeech.text.tokenizer import Tokenizer
+
+AUDIO, VIDEO = 0, 1  # columns of keep_B2
+FORMAT = 1
+Arrays = dict[str, np.ndarray]
+
+
+class OnnxModel(ABC):
+    """An exported model. ``OnnxModel.open`` gives an ``OnnxWhisper`` or an ``OnnxRecognizer``.
+
+    Args:
+        folder: written by ``export_model``.
+        threads: of each graph; None leaves the number to onnxruntime.
+
+    Raises:
+        ValueError: the folder is no exported model, or onnxruntime is missing.
+    """
+
+    def __init__(self, folder: str | Path, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ValueError(
+                'onnxruntime is not installed, and running a graph needs it: pip install "avspeech[export]"'
+            ) from error
+        self.folder, self.config = Path(folder), read_config(folder)
+        self._runtime = onnxruntime
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads or 0
+        self.sessions = {
+            name: onnxruntime.InferenceSession(self.folder / graph["file"], settings, ["CPUExecutionProvider"])
+            for name, graph in self.config["graphs"].items()
+        }
+
+    @staticmethod
+    def open(folder: str | Path, threads: int | None = None) -> "OnnxModel":
+        """Return the model of a folder; arguments and errors as of the class."""
+        kind = OnnxRecognizer if read_config(folder)["kind"] == "recognizer" else OnnxWhisper
+        return kind(folder, threads)
+
+    @abstractmethod
+    def encode(self, **streams: Any) -> Arrays:
+        """Return the memory and its masks by their names."""
+
+    @abstractmethod
+    def decode(self, memory: Arrays, **options: Any) -> list[list[int]]:
+        """Return the tokens of each utterance, without prompt and end."""
+
+    @abstractmethod
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of one utterance's tokens."""
+
+    def transcribe(self, **streams_and_options: Any) -> list[str]:
+        """Return the text of each utterance; arguments are those of ``encode`` and of ``decode``."""
+        options = {name: streams_and_options.pop(name) for name in self.options if name in streams_and_options}
+        return [self.text(tokens) for tokens in self.decode(self.encode(**streams_and_options), **options)]
+
+    options: tuple[str, ...] = ("max_tokens",)
+    """Arguments of ``decode``."""
+
+    def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs of a graph by name. Only what the graph takes is looked at; values stay in onnxruntime."""
+        wanted = self.config["graphs"][graph]
+        feeds = {}
+        for name, dtype in wanted["inputs"].items():
+            value = inputs[name]
+            if isinstance(value, np.ndarray):
+                value = self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value, dtype))
+            feeds[name] = value
+        outputs = self.sessions[graph].run_with_ort_values(wanted["outputs"], feeds)
+        return dict(zip(wanted["outputs"], outputs, strict=True))
+
+    def start(self, memory: Arrays) -> "Decoding":
+        """Return a decoder at its beginning."""
+        return Decoding(self, memory)
+
+    def crop(self, video_BTHW: np.ndarray) -> np.ndarray:
+        """Return the centre of grey lip clips, as large as the model sees them.
+
+        Raises:
+            ValueError: the clips are smaller, or not uint8.
+        """
+        size = self.config["sizes"]["video_size"]
+        height, width = video_BTHW.shape[2:]
+        if video_BTHW.dtype != np.uint8 or min(height, width) < size:
+            raise ValueError(
+                f"lip clips of {video_BTHW.dtype}, {height}x{width} came, wanted uint8 of at least {size}x{size}; see "
+                "avspeech.extract_mouth"
+            )
+        top, left = (height - size) // 2, (width - size) // 2
+        return video_BTHW[:, :, top : top + size, left : left + size]
+
+
+class Decoding:
+    """A decoder under way: the keys of the memory, and those of the tokens fed so far."""
+
+    def __init__(self, model: OnnxModel, memory: Arrays) -> None:
+        self.model, sizes = model, model.config["sizes"]
+        self.inputs: dict[str, Any] = memory | model.run("decoder_start", memory)
+        self.batch = len(next(iter(memory.values())))
+        heads = sizes["text_heads"]
+        empty = np.zeros((self.batch, heads, 0, sizes["text_width"] // heads), np.float32)
+        for name in model.config["graphs"]["decoder_step"]["inputs"]:
+            if name.startswith("past_"):
+                self.inputs[name] = empty
+
+    def feed(self, tokens_BL: np.ndarray) -> np.ndarray:
+        """Return the logits after every token, (B, L, V), and remember the tokens."""
+        outputs = self.model.run("decoder_step", self.inputs | {"tokens_BL": tokens_BL})
+        for name in self.inputs:
+            if name.startswith("past_"):
+                self.inputs[name] = outputs[name.replace("past_", "all_").replace("BNOE", "BNQE")]
+        return outputs["logits_BLV"].numpy()
+
+
+class OnnxWhisper(OnnxModel):
+    """A Whisper, with lips or without."""
+
+    options = ("languages", "max_tokens")
+
+    def __init__(self, folder: str | Path, threads: int | None = None) -> None:
+        super().__init__(folder, threads)
+        pieces = json.loads((self.folder / "tokens.json").read_text(encoding="utf-8"))
+        self.pieces = [base64.b64decode(piece) for piece in pieces]
+        self.has_video = self.config["kind"] == "flamingo"
+
+    def encode(
+        self,
+        logmel_BAF: np.ndarray | None = None,
+        valid_BA: np.ndarray | None = None,
+        video_BTHW: np.ndarray | None = None,
+        valid_BT: np.ndarray | None = None,
+        keep_B2: np.ndarray | None = None,
+    ) -> Arrays:
+        """Return the memory and its masks.
+
+        Args:
+            logmel_BAF: float32, Whisper's log-mel at 100 Hz (``avspeech.features.logmel``); None: no audio.
+            valid_BA: bool, True where a frame is real; None: all of them.
+            video_BTHW: uint8 grey lip clips at 25 Hz; None: no video.
+            valid_BT: as ``valid_BA``, for the video.
+            keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
+
+        Raises:
+            ValueError: an utterance has no stream left, or the model cannot use what came.
+        """
+        given = next((stream for stream in (logmel_BAF, video_BTHW) if stream is not None), None)
+        if given is None:
+            raise ValueError("audio and video are both None; the model needs at least one stream")
+        batch, sizes = len(given), self.config["sizes"]
+        keep_B2 = np.ones((batch, 2), bool) if keep_B2 is None else keep_B2
+        hears_B = keep_B2[:, AUDIO] & (logmel_BAF is not None)
+        sees_B = keep_B2[:, VIDEO] & (video_BTHW is not None and self.has_video)
+        if not (hears_B | sees_B).all():
+            raise ValueError(
+                "an utterance is left without a stream that this model reads; check keep_B2 and what was given"
+            )
+        if logmel_BAF is not None and hears_B.any():
+            valid_BA = np.ones(logmel_BAF.shape[:2], bool) if valid_BA is None else valid_BA
+            audio = self.run("audio_encoder", {"logmel_BAF": logmel_BAF, "valid_BA": valid_BA})
+            audio_BPD, valid_BP = audio["audio_BPD"].numpy(), audio["valid_BP"].numpy()
+        else:  # attention over zeros is the same however many there are
+            audio_BPD = np.zeros((batch, 1, sizes["audio_width"]), np.float32)
+            valid_BP = np.ones((batch, 1), bool)
+        memory = {
+            "audio_BPD": np.where(hears_B[:, None, None], audio_BPD, 0),
+            "valid_BP": valid_BP | ~hears_B[:, None],
+        }
+        if not self.has_video:
+            return memory
+        if video_BTHW is not None and sees_B.any():
+            valid_BT = np.ones(video_BTHW.shape[:2], bool) if valid_BT is None else valid_BT
+            lips = self.run("video_encoder", {"video_BTHW": self.crop(video_BTHW), "valid_BT": valid_BT})
+            video_BTD = lips["video_BTD"].numpy()
+        else:
+            video_BTD = np.zeros((batch, 1, sizes["text_width"]), np.float32)
+            valid_BT = np.ones((batch, 1), bool)
+        return memory | {
+            "video_BTD": np.where(sees_B[:, None, None], video_BTD, 0),
+            "valid_BT": valid_BT | sizes["official_padding"],
+            "has_video_B": sees_B | sizes["zero_dropped_video"],
+        }
+
+    def decode(
+        self, memory: Arrays, languages: Sequence[str] | None = None, max_tokens: int | None = None
+    ) -> list[list[int]]:
+        """Return the likeliest token over and over, by Whisper's rules for a text without times.
+
+        Args:
+            memory: of ``encode``.
+            languages: of the utterances, ISO 639-1; None: detected.
+            max_tokens: most tokens of a text; None: half of the model's text positions.
+
+        Raises:
+            ValueError: the model does not know a language.
+        """
+        tokens, positions = self.config["tokens"], self.config["sizes"]["text_positions"]
+        decoding = self.start(memory)
+        prompt_BL = self._prompts(decoding, languages)
+        logits_BV = decoding.feed(prompt_BL)[:, -1]
+        fed = prompt_BL.shape[1] + (languages is None and bool(tokens["languages"]))
+        limit = max(1, min(max_tokens or positions // 2, positions + 1 - fed))
+        rows: list[list[int]] = [[] for _ in range(decoding.batch)]
+        done_B = np.zeros(decoding.batch, bool)
+        for step in range(limit):
+            logits_BV = logits_BV.copy()
+            logits_BV[:, tokens["suppressed"]] = -np.inf
+            if step == 0:
+                logits_BV[:, tokens["suppressed_at_start"]] = -np.inf
+            next_B = np.where(done_B, tokens["end"], logits_BV.argmax(axis=1))
+            done_B |= next_B == tokens["end"]
+            for row in np.flatnonzero(~done_B):
+                rows[row].append(int(next_B[row]))
+            if done_B.all() or step == limit - 1:
+                break
+            logits_BV = decoding.feed(next_B[:, None])[:, -1]
+        return rows
+
+    def detect_languages(self, memory: Arrays) -> list[str]:
+        """Return the likeliest language of each utterance; ``en`` where the model knows no other."""
+        if not self.config["tokens"]["languages"]:
+            return ["en"] * len(memory["audio_BPD"])
+        return self._likeliest(self.start(memory))
+
+    def _likeliest(self, decoding: Decoding) -> list[str]:
+        tokens = self.config["tokens"]
+        names = list(tokens["languages"])
+        logits_BV = decoding.feed(np.full((decoding.batch, 1), tokens["start"]))[:, -1]
+        return [names[best] for best in logits_BV[:, list(tokens["languages"].values())].argmax(axis=1)]
+
+    def _prompts(self, decoding: Decoding, languages: Sequence[str] | None) -> np.ndarray:
+        """Return what is to be fed next; where languages are to be detected, the start token has been fed already."""
+        tokens = self.config["tokens"]
+        if not tokens["languages"]:
+            return np.tile([tokens["start"], tokens["no_timestamps"]], (decoding.batch, 1))
+        first = [] if languages is None else [tokens["start"]]
+        languages = self._likeliest(decoding) if languages is None else languages
+        if unknown := sorted(set(languages) - set(tokens["languages"])):
+            raise ValueError(
+                f"languages {', '.join(unknown)} are not this model's; see tokens.languages in config.json"
+            )
+        rest = (tokens["transcribe"], tokens["no_timestamps"])
+        return np.array([[*first, tokens["languages"][language], *rest] for language in languages])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text; prompt, end and times are left out."""
+        found = b"".join(self.pieces[token] for token in tokens if token < len(self.pieces))
+        return found.decode("utf-8", errors="replace").strip()
+
+
+class OnnxRecognizer(OnnxModel):
+    """A recogniser: CTC, a text decoder, or both."""
+
+    options = ("method", "max_tokens")
+
+    def encode(
+        self,
+        audio_BTF: np.ndarray | None = None,
+        video_BTHW: np.ndarray | None = None,
+        valid_BT: np.ndarray | None = None,
+        keep_B2: np.ndarray | None = None,
+    ) -> Arrays:
+        """Return the memory, its mask and, where there is a CTC head, its logits.
+
+        Args:
+            audio_BTF: float32 stacked filterbanks (``avspeech.features.logfbank``); None: no audio.
+            video_BTHW: uint8 grey lip clips, as many frames; None: no video.
+            valid_BT: bool, True where a frame is real; None: all of them.
+            keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
+
+        Raises:
+            ValueError: both streams are None.
+        """
+        given = next((stream for stream in (audio_BTF, video_BTHW) if stream is not None), None)
+        if given is None:
+            raise ValueError("audio and video are both None; the model needs at least one stream")
+        sizes, shape = self.config["sizes"], given.shape[:2]
+        keep_B2 = np.ones((len(given), 2), bool) if keep_B2 is None else keep_B2.copy()
+        keep_B2 &= [audio_BTF is not None, video_BTHW is not None]
+        size = sizes["video_size"]
+        streams = {
+            "audio_BTF": np.zeros((*shape, sizes["audio_features"])) if audio_BTF is None else audio_BTF,
+            "video_BTHW": np.zeros((*shape, size, size), np.uint8) if video_BTHW is None else self.crop(video_BTHW),
+            "valid_BT": np.ones(shape, bool) if valid_BT is None else valid_BT,
+            "keep_B2": keep_B2,
+        }
+        outputs = {name: value.numpy() for name, value in self.run("encoder", streams).items()}
+        return outputs | {"valid_BT": streams["valid_BT"]}
+
+    def decode(self, memory: Arrays, method: str | None = None, max_tokens: int | None = None) -> list[list[int]]:
+        """Return the best path of CTC, or the likeliest next token over and over.
+
+        Args:
+            memory: of ``encode``.
+            method: ``ctc`` or ``attention``; None: the decoder where there is one.
+            max_tokens: of ``attention``; None: one a frame, but at least 10.
+
+        Raises:
+            ValueError: the model cannot decode so.
+        """
+        can = {"attention": "decoder_step" in self.sessions, "ctc": "ctc_logits_BUV" in memory}
+        method = method or next(name for name, possible in can.items() if possible)
+        if not can.get(method):
+            known = ", ".join(name for name, possible in can.items() if possible)
+            raise ValueError(f"method {method!r} came, this model decodes with {known}")
+        return self._best_path(memory) if method == "ctc" else self._next_tokens(memory, max_tokens)
+
+    def _best_path(self, memory: Arrays) -> list[list[int]]:
+        blank = self.config["tokens"]["blank"]
+        valid_BU = memory["valid_BT"].repeat(self.config["sizes"]["ctc_upsample"], axis=1)
+        labels_BU = np.where(valid_BU, memory["ctc_logits_BUV"].argmax(axis=2), blank)
+        changes_BU = np.diff(labels_BU, axis=1, prepend=blank) != 0
+        rows = zip(labels_BU, changes_BU & (labels_BU != blank), strict=True)
+        return [labels_U[chosen_U].tolist() for labels_U, chosen_U in rows]
+
+    def _next_tokens(self, memory: Arrays, max_tokens: int | None) -> list[list[int]]:
+        tokens, decoding = self.config["tokens"], self.start(memory)
+        limit = max_tokens or max(10, memory["memory_BTD"].shape[1])
+        next_B = np.full(decoding.batch, tokens["begin"])
+        rows: list[list[int]] = [[] for _ in next_B]
+        done_B = np.zeros(decoding.batch, bool)
+        for _ in range(limit):
+            logits_BV = decoding.feed(next_B[:, None])[:, -1].copy()
+            logits_BV[:, tokens["pad"]] = -np.inf
+            next_B = np.where(done_B, tokens["end"], logits_BV.argmax(axis=1))
+            done_B |= next_B == tokens["end"]
+            for row in np.flatnonzero(~done_B):
+                rows[row].append(int(next_B[row]))
+            if done_B.all():
+                break
+        return rows
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text.
+
+        Raises:
+            ValueError: the model came without a tokenizer.
+        """
+        if self.config["tokenizer"] is None:
+            raise ValueError(f"{self.folder} carries no tokenizer, so it gives tokens and no text; see decode")
+        return Tokenizer.from_config(self.config["tokenizer"]).decode(tokens)
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Return what ``config.json`` of an exported folder says.
+
+    Raises:
+        ValueError: it is no exported folder, or one of a later format.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        found = config["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} is no exported model ({error}); make one with python -m avspeech.export") from error
+    if found != FORMAT:
+        raise ValueError(f"{folder} has format {found}, this version reads {FORMAT}; update avspeech")
+    return config
