@@ -263,12 +263,11 @@ def choose_faces(
     for span in spans:
         shares = [one.share_found(span.start, span.end) for one in followed.faces]
         if face == "largest":
-            wanted = [index for index, share in enumerate(shares) if share >= MIN_FACE_SHARE][:1]
+            wanted = sorted(range(len(shares)), key=lambda index: shares[index] < MIN_FACE_SHARE)[:1]
         elif isinstance(face, int):
             wanted = [face - 1] if face <= len(shares) else []
         else:
-            end = min(span.end, followed.num_frames)
-            speaking = speaking_face(followed, audio_S, span.start, end) if span.start < end else None
+            speaking = speaking_face(followed, audio_S, span.start, min(span.end, followed.num_frames))
             wanted = [] if speaking is None else [speaking]
             if face == "all":
                 wanted += [index for index, one in enumerate(followed.faces) if index != speaking and _moves(one, span)]

@@ -250,6 +250,15 @@ def test_lips_speak_on_where_the_picture_outlasts_the_sound(followed, clips):
     np.testing.assert_array_equal(streams.sound(late), np.zeros(640))
 
 
+@pytest.mark.parametrize(("known", "reads"), [(0.4, False), (0.6, True)])
+@pytest.mark.parametrize("choice", ["speaking", "largest", 1])
+def test_lips_are_read_where_a_face_is_known_for_half_of_the_stretch(known, reads, choice):
+    found = FollowedFaces((face(20 + 5 * syllables(int(50 * known), 4)),), 50, 50)
+    (stretch,) = choose_faces(found, [Span(0, 50)], voice(2), choice)
+    assert (stretch.face is not None) == reads
+    assert stretch.face_share == pytest.approx(known)
+
+
 def test_tracks_of_different_length_are_told(followed, clips):
     followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
     (remark,) = read_streams(clips / "hiss.mp4", "audio+video", CUTTING).remarks
