@@ -18,7 +18,7 @@ demo: setup
 	$(RUN) python experiments/demo/run.py
 
 test: setup
-	$(RUN) pytest
+	$(RUN) pytest -n auto --dist loadfile
 
 test-slow: setup
 	$(RUN) pytest -m slow
