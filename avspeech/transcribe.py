@@ -16,7 +16,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,6 @@ from avspeech.transcription.silero import VoiceDetectorError
 
 GUESS_S = 10.0
 """Length of a file that does not say how long it is, for the progress bar."""
-PREPARED_SHARE = 0.8
-"""Part of the work on a file that is done when its lips are cut out, for the progress bar."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -140,10 +138,21 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What decides a transcript beside the file and the model; plain values."""
+        """What the command line says that decides a transcript beside the file and the model; plain values."""
         names = ("language", "method", "beam_size", "longest", "min_pause")
         told = {name: getattr(self.given, name) for name in names}
         return told | {"modality": self.model.modality(self.given.modality), "face": self.face}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides a transcript beside the file and the model's file.
+
+        Values that nobody named are among them, so that nothing is kept beyond a change of one, and the tokenizer,
+        which lies beside an official checkpoint.
+        """
+        decoding = {name: value for name, value in asdict(self.model.decoding).items() if not name.startswith("max_")}
+        tokenizer = getattr(self.model.network, "tokenizer_config", None)
+        return self.options | {"cutting": asdict(self.model.cutting), "decoding": decoding, "tokenizer": tokenizer}
 
     def all_files(self, paths: Sequence[Path]) -> None:
         """Transcribe the files, print their texts, and write what is wanted of them; collect ``failures``."""
@@ -160,10 +169,14 @@ class Run:
             for path, length_s in seconds.items():
                 bar.set_description(on_one_line(path.name)[-30:])
                 try:
-                    transcript = self._one_file(path, lambda share, at=done_s, of=length_s: _move(bar, at + share * of))
+                    transcript, streams = self._one_file(
+                        path, lambda share, at=done_s, of=length_s: _move(bar, at + share * of)
+                    )
                     if self.formats:
                         write_transcript(transcript, self.given.out_dir / stems[path], self.formats, self.options)
                     self._print(path, transcript, len(paths) > 1)
+                    if streams is not None and self.given.preview is not None:  # last: what is said is worth more
+                        self._draw(path, transcript, streams)
                     self.finished += 1
                 except MediaError as error:  # a bad file is data; a bug still raises
                     self.failures[str(path)] = error.reason
@@ -184,45 +197,53 @@ class Run:
                 self.failures[str(path)] = error.reason
         return seconds
 
-    def _one_file(self, path: Path, progress: Any) -> Transcript:
+    def _one_file(self, path: Path, progress: Callable[[float], None]) -> tuple[Transcript, Any]:
+        """Return the transcript and the streams that it is of; None for these where a kept one needs no preview."""
         self.at = ""
         try:
-            key = self.kept.key(path, self.model.sha256 or self.model.name, self.options)
+            key = self.kept.key(path, self.model.sha256 or self.model.name, self.settings)
         except OSError as error:
             raise MediaError(path, f"cannot be read: {error.strerror}") from error
         kept = None if self.given.fresh else self._ask_kept(lambda: self.kept.load(key), None)
         if kept is not None:
             kept = replace(kept, source=str(path), model=self.model.name)
             if self.given.preview is None:
-                return kept
+                return kept, None
         decoded: list[Segment] = [] if self.given.fresh else self._ask_kept(lambda: self.kept.segments(key), [])
+
+        def tell_kept() -> None:
+            if self.keeps and decoded:
+                name = on_one_line(path)
+                self.at = f"{len(decoded)} segments of {name} are kept; the same command goes on from there."
 
         def keep(segment: Segment) -> None:
             self._ask_kept(lambda: self.kept.append_segment(key, segment), None)
             decoded.append(segment)
-            if self.keeps:
-                name = on_one_line(path)
-                self.at = f"{len(decoded)} segments of {name} are kept; the same command goes on from there."
+            tell_kept()
 
+        tell_kept()  # of an earlier run
         language, modality = self.given.language, self.model.modality(self.given.modality)
+        prepared = self.model.prepared_share(modality)
         streams = self.model.prepare(
-            path, modality=modality, face=self.face, progress=lambda share: progress(PREPARED_SHARE * share)
+            path, modality=modality, face=self.face, progress=lambda share: progress(prepared * share)
         )
         transcript = kept or self.model.transcribe_streams(
             streams,
             language=language,
-            progress=lambda share: progress(PREPARED_SHARE + share * (1 - PREPARED_SHARE)),
+            progress=lambda share: progress(prepared + share * (1 - prepared)),
             finished=tuple(decoded),
             on_segment=keep,
         )
-        self._ask_kept(lambda: self.kept.save(key, transcript), None)
-        if self.given.preview is not None:
-            from avspeech.transcription.face_view import face_views
-            from avspeech.transcription.preview import write_preview
+        if kept is None:
+            self._ask_kept(lambda: self.kept.save(key, transcript), None)
+        return transcript, streams
 
-            faces = face_views(streams.faces, streams.stretches, streams.num_frames)
-            write_preview(path, self.given.preview, transcript, faces, streams.audio_S)
-        return transcript
+    def _draw(self, path: Path, transcript: Transcript, streams: Any) -> None:
+        from avspeech.transcription.face_view import face_views
+        from avspeech.transcription.preview import write_preview
+
+        faces = face_views(streams.faces, streams.stretches, streams.num_frames)
+        write_preview(path, self.given.preview, transcript, faces, streams.audio_S)
 
     def _ask_kept(self, action: Callable[[], Any], otherwise: Any) -> Any:
         """Return what an action on the kept results gives, or ``otherwise`` where their folder cannot be used.
@@ -285,7 +306,7 @@ def load(given: argparse.Namespace) -> Any:
     if asked:
         cutting = CuttingConfig(**({"longest_s": model.decoder.longest_s} | asked))
         model = SpeechModel(model.network, model.name, model.path, decoding, cutting)
-    assert model.cutting
+    _ = model.cutting  # raises where it is longer than the model takes
     model.modality(given.modality)
     model.check_language(given.language)
     return model

@@ -22,8 +22,10 @@ from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video
 from avspeech.models.files import save_model
 from avspeech.timebase import SAMPLE_RATE
+from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.formats import FORMATS, read_transcript
 from avspeech.transcription.segment_decoding import RecognizerSegments
+from avspeech.transcription.speech_model import SpeechModel
 from tests.hub.small_models import KINDS, recognizer
 from tests.roi.conftest import finder, picture  # noqa: F401 - a fixture
 from tests.transcription.broken_media import SECONDS, write_sound_files
@@ -143,6 +145,26 @@ def test_what_can_change_the_result_decodes_anew(change, run, media, decoded):
     run(media / "a.wav")
     before = sum(decoded)
     run(media / "a.wav", *change)
+    assert sum(decoded) == 2 * before > 0
+
+
+@pytest.mark.parametrize("change", ["a default", "a dictionary beside the checkpoint"])
+def test_what_the_command_line_does_not_name_decodes_anew(change, run, media, decoded, monkeypatch):
+    run(media / "a.wav")
+    if change == "a default":
+        monkeypatch.setattr(SpeechModel, "cutting", CuttingConfig(padding_s=0.4))
+    else:
+        load = transcribe.load
+
+        def with_other_words(given):
+            model = load(given)
+            config = model.network.tokenizer_config
+            model.network.tokenizer_config = {**config, "symbols": config["symbols"][::-1]}
+            return model
+
+        monkeypatch.setattr(transcribe, "load", with_other_words)
+    before = sum(decoded)
+    run(media / "a.wav")
     assert sum(decoded) == 2 * before > 0
 
 
@@ -417,6 +439,12 @@ def test_an_output_that_cannot_be_written_is_that_files_failure(run, media):
     answer = run("a.wav", "b.wav", "--format", "json,txt", status=1)
     assert "its output cannot be written" in answer.reasons["a.wav"]
     assert "b.json" in names(".") and not [name for name in names(".") if name.endswith(".part")]
+
+
+def test_a_preview_that_cannot_be_drawn_costs_no_transcript(run, media):
+    answer = run(media / "talk.wav", "--preview", "p.mp4", "--format", "txt", status=1)
+    assert "has no video track to draw a preview on" in next(iter(answer.reasons.values()))
+    assert answer.out.strip() and names(".") == ["talk.txt"]
 
 
 def test_a_cache_that_cannot_be_written_costs_no_transcript(run, media, tmp_path, monkeypatch):

@@ -387,10 +387,10 @@ class AVDataset(Dataset[Sample | None]):
         return logmel_AF
 
 
-def fit_length(audio_S: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return the audio cut or filled with silence: the video's length wins."""
-    audio_S = audio_S[:num_samples]
-    return np.pad(audio_S, (0, num_samples - len(audio_S)))
+def fit_length(values_T: np.ndarray, length: int) -> np.ndarray:
+    """Return samples or frames cut, or filled with zeros, to a length; of sound the video's."""
+    values_T = values_T[:length]
+    return np.pad(values_T, (0, length - len(values_T)))
 
 
 def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:

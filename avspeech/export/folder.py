@@ -11,6 +11,7 @@ from avspeech.decoding.whisper_rules import token_rules
 from avspeech.export.graph import VARYING, Graph, require, write_graph
 from avspeech.export.int8 import quantize_file
 from avspeech.export.recognizer_graphs import recognizer_graphs
+from avspeech.export.runtime import FORMAT
 from avspeech.export.whisper_graphs import whisper_graphs
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.files import Model
@@ -19,9 +20,6 @@ from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from avspeech.objectives.text_loss import BLANK
 from avspeech.text.whisper_tokens import WhisperTokenizer
-
-FORMAT = 1
-"""Of the folder; it grows with every change that older readers would misread."""
 
 
 def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:

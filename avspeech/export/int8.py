@@ -41,6 +41,8 @@ def quantize_file(path: Path) -> None:
     finally:
         logging.getLogger().removeFilter(_no_advice)
     quantized.rename(path)
+    # A large model's weights in float32 lie beside its graph; the new graph names another file.
+    path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def _transpose_weights(graph: Any) -> None:

@@ -20,6 +20,7 @@ from avspeech.text.tokenizer import Tokenizer
 
 AUDIO, VIDEO = 0, 1  # columns of keep_B2
 FORMAT = 1
+"""Of the folder; it grows with every change that older readers would misread."""
 Arrays = dict[str, np.ndarray]
 
 

@@ -6,7 +6,6 @@ A name of the table (``avspeech.hub.official``) and the demo's come first: write
 import difflib
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,6 @@ from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import check_folder
 from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
 from avspeech.hub.remote import download
-from avspeech.media.download import hash_of
 from avspeech.models.files import Model
 
 Origin = Literal["file", "official", "hub", "demo"]
@@ -37,11 +35,6 @@ class Resolved:
     origin: Origin
     path: Path
     """The file that the weights were read from."""
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of the file, in hexadecimal digits; computed when it is asked for, a second for each GB."""
-        return hash_of(self.path)
 
 
 def resolve(

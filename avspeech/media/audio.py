@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from avspeech.media.container import decode, guard, open_media, origin, require_stream
-from avspeech.media.errors import MediaError
+from avspeech.media.errors import MediaError, NoAudio
 from avspeech.timebase import SAMPLE_RATE
 
 MAX_DRIFT_S = Fraction(1, 50)
@@ -68,6 +68,18 @@ def read_audio(path: str | Path) -> np.ndarray:
         raise MediaError(path, "has samples that are infinite or no numbers; make the file again")
     with guard(path, f"its sound cannot be resampled from {rate} Hz"):
         return np.clip(resample(audio_S, rate), -1, 1)
+
+
+def read_audio_if_any(path: str | Path) -> np.ndarray | None:
+    """Return what ``read_audio`` returns, None for a file without an audio track.
+
+    Raises:
+        MediaError: as ``read_audio``.
+    """
+    try:
+        return read_audio(path)
+    except NoAudio:
+        return None
 
 
 def _mono(frame: Any) -> np.ndarray:

@@ -12,9 +12,8 @@ import numpy as np
 from avspeech.data.dataset import Modality
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.features.clip import CLIP_SIZE
-from avspeech.media.audio import read_audio, write_wav
+from avspeech.media.audio import read_audio_if_any, write_wav
 from avspeech.media.container import find_tracks
-from avspeech.media.errors import NoAudio
 from avspeech.media.video import write_video
 from avspeech.page.limits import Limits, Refused, check_upload
 from avspeech.page.noises import NONE, Noises
@@ -95,7 +94,7 @@ def run_job(
     tell(0.0, "Looking at the file")
     check_upload(job.video, limits)
     model.check_language(job.language)
-    heard_S = _read_sound(job.video)
+    heard_S = read_audio_if_any(job.video)
     if heard_S is None and job.noise != NONE:
         raise Refused("The file has no sound, so no noise can be added to it. Choose no noise.")
     if heard_S is not None:
@@ -122,13 +121,6 @@ def run_job(
         lips=_write_lips(folder, streams),
         sound=_write_sound(folder, streams.audio_S),
     )
-
-
-def _read_sound(video: Path) -> np.ndarray | None:
-    try:
-        return read_audio(video)
-    except NoAudio:
-        return None
 
 
 def _write_preview(folder: Path, streams: Streams, transcript: Transcript) -> Path | None:

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from avspeech.media.audio import read_audio
-from avspeech.media.errors import MediaError, NoAudio
+from avspeech.media.audio import read_audio_if_any
+from avspeech.media.errors import MediaError
 from avspeech.media.video import read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
@@ -54,8 +54,7 @@ def extract_lips(
         video: any file with a video track.
         finder: the landmark model; None loads one for this call (half a second).
         face: "largest" is the largest and longest seen; "speaking" the one whose mouth goes with the sound, over the
-            whole file (without sound: the one that moves most); a number is the
-            n-th largest, from 1.
+            whole file (without sound: the one that moves most); a number is the n-th largest, from 1.
         max_gap: frames without the face that count as known, between two finds or at the file's ends; where it is
             away for longer the status is MISSING and the crop shows where it was.
         min_found: share of all frames in which the face must be known.
@@ -101,11 +100,7 @@ def _chosen(video: str | Path, followed: FollowedFaces, face: FaceChoice) -> int
     if face == "speaking":
         if len(followed.faces) == 1:
             return 0
-        try:
-            audio_S = read_audio(video)
-        except NoAudio:
-            audio_S = None
-        return speaking_face(followed, audio_S, 0, followed.num_frames) or 0
+        return speaking_face(followed, read_audio_if_any(video), 0, followed.num_frames) or 0
     if face > len(followed.faces):
         raise ValueError(f"face={face} came; {video} shows {len(followed.faces)}, numbered from 1, the largest first")
     return face - 1

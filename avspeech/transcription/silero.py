@@ -6,6 +6,7 @@ It sees 36 ms of sound at a time and remembers what came before; one call for ev
 import warnings
 from collections.abc import Iterable
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ class SileroVAD:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._lock = Lock()  # it remembers what it heard: two threads would hear each other's files
 
     @torch.inference_mode()
     def __call__(self, blocks: Iterable[Tensor]) -> Tensor:
@@ -38,8 +40,11 @@ class SileroVAD:
         Args:
             blocks: the sound in its order, float32 at 16 kHz, each block a whole number of chunks.
         """
-        self._model.reset_states()
-        heard = [self._model(chunk_S, SAMPLE_RATE).reshape(1) for block_S in blocks for chunk_S in block_S.split(CHUNK)]
+        with self._lock:
+            self._model.reset_states()
+            heard = [
+                self._model(chunk_S, SAMPLE_RATE).reshape(1) for block_S in blocks for chunk_S in block_S.split(CHUNK)
+            ]
         return torch.cat(heard) if heard else torch.zeros(0)
 
 

@@ -8,7 +8,7 @@ print(transcript.text, [(word.text, word.start_s) for word in transcript.words])
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,20 @@ from avspeech.hub.remote import from_pretrained
 from avspeech.media.download import hash_of
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
-from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.jobs import Job, by_streams, finish, heard_in, key_of, main_language, make_job
 from avspeech.transcription.layers import Features, Part, encoder_part, layer_features, longest_piece_s
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.segment_decoding import Decoded, DecodingConfig, SegmentDecoder, make_decoder
-from avspeech.transcription.streams import FaceChoice, Streams, Stretch, read_streams
+from avspeech.transcription.segment_decoding import DecodingConfig, SegmentDecoder, make_decoder
+from avspeech.transcription.streams import FaceChoice, Streams, read_streams
 
 DETECTION_FRAMES = 1500
 """Speech that the language is detected from, in frames at 25 Hz: one minute, the longest segments first."""
 
 Progress = Callable[[float], None]
 """Told the share of the work on a file that is done, 0 to 1."""
-FACES_SHARE = 0.8
-"""Part of the work on a file with video that is done when its lips are cut out, for the progress bar."""
+FACES_SHARE, HEARING_SHARE = 0.8, 0.1
+"""Part of the work on a file that is done when its streams are prepared, for the progress: with lips, without."""
 
 
 def load_model(
@@ -126,6 +126,11 @@ class SpeechModel:
             raise ValueError(f"modality={wanted!r} came for {self.name}, which reads no lips; use modality 'audio'")
         return wanted or _trained_on(self.network, self.decoder.reads_lips)
 
+    @staticmethod
+    def prepared_share(modality: Modality) -> float:
+        """Return which part of the work on a file ``prepare`` is, for the progress."""
+        return FACES_SHARE if "video" in modality else HEARING_SHARE
+
     def check_language(self, language: str | None) -> None:
         """Do nothing if the model can be told this language, or is told none.
 
@@ -168,7 +173,7 @@ class SpeechModel:
         modality = self.modality(modality)
         self.check_language(language)
         tell = progress or (lambda share: None)
-        share = FACES_SHARE if "video" in modality else 0.1
+        share = self.prepared_share(modality)
         streams = self.prepare(path, modality=modality, face=face, progress=lambda done: tell(done * share))
         return self.transcribe_streams(
             streams,
@@ -223,22 +228,22 @@ class SpeechModel:
         stretches = streams.stretches
         if "video" not in modality:  # who is seen does not matter, and what all are heard to say is one text
             stretches = {(one.start, one.end): replace(one, speaker=None) for one in stretches}.values()
-        jobs = [job for stretch in stretches if (job := _job(streams, stretch, modality)) is not None]
+        jobs = [job for stretch in stretches if (job := make_job(streams, stretch, modality)) is not None]
         if not jobs and any(stretch.has_speech for stretch in stretches):
             raise MediaError(streams.source, streams.why_nothing(modality))
-        done = {_key(segment): segment for segment in finished}
-        pending = [job for job in jobs if _key(job.segment) not in done]
-        segments = [done[_key(job.segment)] for job in jobs if _key(job.segment) in done]
+        done = {key_of(segment): segment for segment in finished}
+        pending = [job for job in jobs if key_of(job.segment) not in done]
+        segments = [done[key_of(job.segment)] for job in jobs if key_of(job.segment) in done]
         if language is None and self.languages and jobs:
             language = segments[0].language if segments else self._detect(streams, pending)
-        for group in _by_streams(pending):
+        for group in by_streams(pending):
             batches = plan_batches([job.num_frames for job in group], self.decoding.max_frames, self.decoding.max_clips)
             for batch in batches:
                 part = [group[place] for place in batch]
                 samples = [self._sample(streams, job) for job in part]
-                heard = [_heard(streams, job) for job in part]
+                heard = [heard_in(streams, job) for job in part]
                 for job, decoded in zip(part, self.decoder.decode(samples, language, heard), strict=True):
-                    segments.append(_finish(job.segment, decoded))
+                    segments.append(finish(job.segment, decoded))
                     if on_segment is not None:
                         on_segment(segments[-1])
                 if progress is not None:
@@ -250,7 +255,7 @@ class SpeechModel:
             model=self.name,
             modality=modality,
             segments=tuple(segments),
-            language=_main_language(segments) or language,
+            language=main_language(segments) or language,
             face_share=streams.face_share if "video" in modality else None,
             notes=streams.notes_of(modality),
         )
@@ -299,19 +304,21 @@ class SpeechModel:
         """Write the model as a folder in the hub's layout; arguments as of ``avspeech.hub.folder.save_pretrained``."""
         return save_pretrained(folder, self.network, **card)
 
-    def _sample(self, streams: Streams, job: "_Job") -> Any:
+    def _sample(self, streams: Streams, job: Job) -> Any:
         stretch = job.stretch
         audio_S = streams.sound(stretch) if "audio" in job.segment.modality else None
         mouth_THW = stretch.mouth_THW if "video" in job.segment.modality else None
         name = f"{stretch.start}-{stretch.end} {stretch.speaker or ''}"  # a draw above temperature 0 depends on it
         return self.decoder.sample(name, job.num_frames, audio_S, mouth_THW)
 
-    def _detect(self, streams: Streams, jobs: Sequence["_Job"]) -> str | None:
-        """Return the language of the longest segments of one kind, up to a minute of them."""
-        group = max(_by_streams(jobs), key=lambda group: sum(job.num_frames for job in group))
+    def _detect(self, streams: Streams, jobs: Sequence[Job]) -> str | None:
+        """Return the language of the longest segments of one kind, up to a minute and a batch of them."""
+        group = max(by_streams(jobs), key=lambda group: sum(job.num_frames for job in group))
         chosen, frames = [], 0
         for job in sorted(group, key=lambda job: -job.num_frames):
-            if chosen and frames + job.num_frames > DETECTION_FRAMES:
+            # Many short segments cost as many long ones where each is padded to 30 s.
+            full = len(chosen) == self.decoding.max_clips or frames + job.num_frames > DETECTION_FRAMES
+            if chosen and full:
                 break
             chosen.append(job)
             frames += job.num_frames
@@ -335,80 +342,3 @@ def _trained_on(network: Model, reads_lips: bool) -> Modality:
     if not reads_lips or streams == ["audio"]:
         return "audio"
     return "video" if streams == ["video"] else "audio+video"
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A stretch and the segment that it will become."""
-
-    stretch: Stretch
-    segment: Segment
-
-    @property
-    def num_frames(self) -> int:
-        return self.stretch.end - self.stretch.start
-
-
-def _job(streams: Streams, stretch: Stretch, wanted: Modality) -> _Job | None:
-    """Return what is to be decoded; None where there is nothing to decode, or nobody speaks."""
-    if not stretch.has_speech:
-        return None
-    hears = "audio" in wanted and streams.audio_S is not None
-    sees = "video" in wanted and stretch.mouth_THW is not None
-    if not hears and not sees:
-        return None
-    used: Modality = "audio+video" if hears and sees else "audio" if hears else "video"
-    note = None
-    if "video" in wanted and not sees and streams.has_video:
-        note = "no face: sound alone"
-    return _Job(
-        stretch,
-        Segment(
-            start_s=stretch.start / FRAME_RATE,
-            end_s=min(stretch.end / FRAME_RATE, streams.duration_s),
-            text="",
-            modality=used,
-            face_share=stretch.face_share if "video" in wanted else None,
-            speaker=stretch.speaker,
-            note=note,
-        ),
-    )
-
-
-def _heard(streams: Streams, job: _Job) -> np.ndarray | None:
-    """Return when somebody is heard to speak in a segment; None where its sound is not used."""
-    if streams.speech_T is None or "audio" not in job.segment.modality:
-        return None
-    return streams.speech_T[job.stretch.start : job.stretch.end]
-
-
-def _key(segment: Segment) -> tuple[float, float, str, str | None]:
-    return segment.start_s, segment.end_s, segment.modality, segment.speaker
-
-
-def _by_streams(jobs: Sequence[_Job]) -> list[list[_Job]]:
-    """Return the jobs in groups that have the same streams, which one batch must."""
-    groups: dict[str, list[_Job]] = {}
-    for job in jobs:
-        groups.setdefault(job.segment.modality, []).append(job)
-    return list(groups.values())
-
-
-def _finish(segment: Segment, decoded: Decoded) -> Segment:
-    """Return the segment with its text, its words on the file's clock."""
-    shift, end = segment.start_s, segment.end_s
-    words = tuple(
-        replace(word, start_s=min(shift + word.start_s, end), end_s=min(shift + word.end_s, end))
-        for word in decoded.words
-    )
-    return replace(segment, text=decoded.text, words=words, score=decoded.score, language=decoded.language)
-
-
-def _main_language(segments: Sequence[Segment]) -> str | None:
-    """Return the language of most seconds."""
-    seconds: dict[str, float] = {}
-    for segment in segments:
-        if segment.language is not None:
-            length_s = segment.end_s - segment.start_s
-            seconds[segment.language] = seconds.get(segment.language, 0.0) + length_s
-    return max(seconds, key=seconds.__getitem__) if seconds else None

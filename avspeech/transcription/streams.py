@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
-from avspeech.data.dataset import Modality
-from avspeech.media.audio import read_audio
+from avspeech.data.dataset import Modality, fit_length
+from avspeech.media.audio import read_audio_if_any
 from avspeech.media.container import Tracks, find_tracks
-from avspeech.media.errors import MediaError, NoAudio
+from avspeech.media.errors import MediaError
 from avspeech.media.video import Picture, read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
@@ -167,7 +167,7 @@ def read_streams(
         if not wants_audio:
             audio_S = None
         elif own_sound:
-            audio_S = _read_sound(path)
+            audio_S = read_audio_if_any(path)
         if audio_S is not None and not len(audio_S):
             audio_S = None
         tell(0.02)
@@ -188,7 +188,7 @@ def read_streams(
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
     prob_T = level_T = None
     if audio_S is not None:
-        prob_T, level_T = (fit(make(audio_S), num_frames) for make in (speech_probability, frame_level))
+        prob_T, level_T = (fit_length(make(audio_S), num_frames) for make in (speech_probability, frame_level))
     spans = cut_segments(prob_T, _openness(followed.faces, face, num_frames), num_frames, cutting, level_T)
     stretches = [Stretch(span.start, span.end, span.speech) for span in spans]
     if has_video:
@@ -241,11 +241,6 @@ def check_face(face: FaceChoice) -> None:
     if face in ("speaking", "largest", "all") or (isinstance(face, int) and not isinstance(face, bool) and face >= 1):
         return
     raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest) on")
-
-
-def fit(values_T: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return the values cut, or filled with zeros, to so many frames."""
-    return np.pad(values_T[:num_frames], (0, max(0, num_frames - len(values_T))))
 
 
 def choose_faces(
@@ -343,13 +338,6 @@ def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.
     for row in order:  # the last one wins where several are there
         merged_T = np.where(np.isfinite(every_NT[row]), every_NT[row], merged_T)
     return merged_T
-
-
-def _read_sound(path: Path) -> np.ndarray | None:
-    try:
-        return read_audio(path)
-    except NoAudio:
-        return None
 
 
 def _counted(

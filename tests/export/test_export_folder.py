@@ -14,6 +14,7 @@ import torch
 
 from avspeech.export import folder as folder_module
 from avspeech.export import graph as graph_module
+from avspeech.export import int8 as int8_module
 from avspeech.export.__main__ import main
 from avspeech.export.folder import export_model
 from avspeech.export.graph import VARYING, axes_of
@@ -71,6 +72,24 @@ def test_int8_shrinks_products_and_leaves_convolutions(flamingo_folder, tmp_path
     inputs["valid_BA"] = np.ones((2, 20), bool)
     found, wanted = (onnxruntime.InferenceSession(path).run(["audio_BPD"], inputs)[0] for path in (small, whole))
     assert 1e-4 < largest_share(found, wanted) < 0.1
+
+
+def test_int8_leaves_no_large_weights_behind(tmp_path, monkeypatch):
+    """The float32 file beside a large graph once stayed, three times as large as all the rest."""
+    weights_DE = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    float_BD, float_BE = (onnx.helper.make_tensor_value_info(n, 1, ["B", 64]) for n in ("x_BD", "y_BE"))
+    product = onnx.helper.make_node("MatMul", ["x_BD", "weights"], ["y_BE"], name="product")
+    table = onnx.numpy_helper.from_array(weights_DE, "weights")
+    graph = onnx.helper.make_graph([product], "graph", [float_BD], [float_BE], [table])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    path = tmp_path / "step.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location="step.onnx.data", size_threshold=0)
+    monkeypatch.setattr(int8_module, "ONE_FILE_BYTES", 0)
+    quantize_file(path)
+    assert sum(one.stat().st_size for one in tmp_path.iterdir()) < weights_DE.nbytes
+    x_BD = np.random.default_rng(1).normal(size=(3, 64)).astype(np.float32)
+    (found_BE,) = onnxruntime.InferenceSession(path).run(None, {"x_BD": x_BD})
+    assert largest_share(found_BE, x_BD @ weights_DE) < 0.05
 
 
 @pytest.mark.slow

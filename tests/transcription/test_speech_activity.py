@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -54,6 +55,23 @@ def test_speech_is_found_where_it_is():
     prob_T = speech_probability(np.concatenate([silence_S, voice(3), silence_S]))
     assert prob_T[55:120].max() > 0.9
     assert prob_T[:40].max() < 0.2 and prob_T[-30:].max() < 0.2
+
+
+def test_two_threads_do_not_hear_each_others_files():
+    detector, other = load_silero(), []
+    parts = [torch.from_numpy(voice(1.024, seed)) for seed in range(3)]
+    alone = [detector(parts[:2]), detector(parts[2:])]
+    thread = Thread(target=lambda: other.append(detector(parts[2:])))
+
+    def disturbed():
+        yield parts[0]
+        thread.start()
+        thread.join(0.2)
+        yield parts[1]
+
+    assert torch.equal(detector(disturbed()), alone[0])
+    thread.join()
+    assert torch.equal(other[0], alone[1])
 
 
 def test_a_frame_has_the_highest_probability_of_all_chunks_it_touches(monkeypatch):

@@ -224,6 +224,14 @@ def test_a_language_is_given_detected_or_refused(monkeypatch):
     assert model("ctc").transcribe_streams(hand_made()).language is None
 
 
+def test_a_language_is_detected_from_one_batch_of_segments(monkeypatch):
+    """A file of many short segments once asked for all of them at once, each padded to 30 s."""
+    speaker, asked = model("whisper", replace(GREEDY, max_clips=2)), []
+    monkeypatch.setattr(speaker.decoder, "detect", lambda samples: asked.append(samples) or "en")
+    assert len(SPANS) > 2 and speaker.transcribe_streams(streams_for("whisper")).language == "en"
+    assert [len(samples) for samples in asked] == [2]
+
+
 def test_the_language_of_most_speech_wins(monkeypatch):
     from avspeech.transcription import segment_decoding
 

@@ -119,7 +119,7 @@ def test_sound_cannot_be_seen_where_only_the_picture_is_asked_for(faces, clips, 
     torn = damaged(clips / "voice.mp4", tmp_path / "torn.mp4", "audio")
     with pytest.raises(MediaError):
         read_audio(torn)
-    monkeypatch.setattr(module, "read_audio", lambda path: pytest.fail("the sound was read"))
+    monkeypatch.setattr(module, "read_audio_if_any", lambda path: pytest.fail("the sound was read"))
     mute = read_streams(clips / "mute.mp4", "video", CUTTING)
     assert mute.stretches[0].has_speech and mute.stretches[0].mouth_THW is not None
     given_S = voice(1)
