@@ -27,7 +27,7 @@ from avspeech.timebase import SAMPLES_PER_FRAME
 from avspeech.transcription import segment_decoding, streams
 
 STAGES = {
-    "read the sound": (streams, "read_audio"),
+    "read the sound": (streams, "read_audio_if_any"),
     "find speech": (streams, "speech_probability"),
     "find faces": (streams, "follow_faces"),
     "cut lips": (streams, "crop_faces"),
