@@ -22,8 +22,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from avspeech.evaluation.results import make_folder
 from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
+from avspeech.models.files import ModelFileError
 from avspeech.roi.face_model import FaceModelError
 from avspeech.transcription.formats import FORMATS, check_formats, output_stems, write_transcript
 from avspeech.transcription.inputs import find_media
@@ -81,7 +83,7 @@ def transcribe_all(given: argparse.Namespace) -> int:
         paths, failures = find_media(given.videos)
         check_preview(given.preview, paths)
         if formats:
-            make_folder(given.out_dir)
+            make_folder(given.out_dir, "--out_dir")
             check_outputs(given.out_dir, paths, formats)
         model = load(given)
     except (ValueError, OSError) as error:
@@ -96,7 +98,7 @@ def transcribe_all(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped; {run.finished} of {len(paths)} files are finished. {run.at}", file=sys.stderr)
         return 130
-    except (FaceModelError, VoiceDetectorError, ImportError) as error:  # something is not installed: no file will do
+    except (FaceModelError, VoiceDetectorError, ModelFileError, ImportError) as error:  # with these no file will do
         print(f"avspeech transcribe: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # of `| head`; Python would complain once more when it flushes at its end
@@ -364,20 +366,6 @@ def parse_face(text: str) -> Any:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--face {text!r} must be speaking, largest, all, or a number from 1 (the largest face) on")
     return int(text)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of the output.
-
-    Raises:
-        ValueError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--out_dir {folder} cannot be made a folder: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"--out_dir {folder} may not be written; choose another folder")
 
 
 if __name__ == "__main__":

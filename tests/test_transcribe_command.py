@@ -340,7 +340,7 @@ def test_what_may_not_be_read_or_written_is_said(models, monkeypatch, capfd):
     said = capfd.readouterr().err
     assert child.exitcode == 1 + (2 << 2) + (2 << 4), said
     assert "Traceback" not in said
-    assert said.count("Permission denied") == 3 and "may not be read" in said and "may not be written" in said
+    assert said.count("Permission denied") == 3 and "may not be read" in said and "must not be written to" in said
 
 
 @pytest.mark.parametrize(
@@ -505,3 +505,16 @@ def test_the_console_script_is_the_same(media, models, tmp_path):
     assert done.returncode == 1 and "1 of 1 failed:" in done.stderr and "Traceback" not in done.stderr
     done = subprocess.run([*command, "dance"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "no verb 'dance'" in done.stderr
+
+
+def test_a_model_whose_weights_are_no_numbers_ends_with_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = recognizer()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(torch.nan)
+    save_model(tmp_path / "nan.safetensors", model)
+    write_wav(tmp_path / "clip.wav", voice(2))
+    assert transcribe.main([str(tmp_path / "clip.wav"), "--model", str(tmp_path / "nan.safetensors"), "--quiet"]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("avspeech transcribe: the encoder gave values that are not finite")

@@ -11,6 +11,7 @@ from avspeech.decoding.beam import beam_search, official_length_limit
 from avspeech.decoding.ctc_beam import ctc_beam
 from avspeech.decoding.greedy import TokenHypothesis, attention_greedy, ctc_greedy
 from avspeech.decoding.language_model import LanguageModel
+from avspeech.models.files import ModelFileError
 from avspeech.models.recognizer import Recognizer
 from avspeech.text.tokenizer import Tokenizer
 
@@ -129,7 +130,9 @@ def recognizer_memory(model: Recognizer, batch: AVBatch, keep_B2: Tensor | None 
     """
     memory_BTD = model(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2)
     if not memory_BTD[batch.valid_BT].isfinite().all():  # a search over NaN would end with silence
-        raise ValueError("the encoder gave values that are not finite: its training diverged, or its file is damaged")
+        raise ModelFileError(
+            "the encoder gave values that are not finite: its training diverged, or its file is damaged"
+        )
     return memory_BTD
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from avspeech.data.batching import AVBatch
 from avspeech.decoding.whisper_rules import Suppress, token_rules
 from avspeech.decoding.whisper_search import WhisperTokens, beam_tokens, rank, sample_tokens
+from avspeech.models.files import ModelFileError
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_decoder import Memory, WhisperState
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
@@ -127,7 +128,7 @@ def encode_batch(model: Whisper, batch: AVBatch, keep_B2: Tensor | None = None) 
     memory = model.encode(batch.logmel_BAF, valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
     for part, valid in ((memory.audio_BPD, memory.valid_BP), (memory.video_BTD, memory.video_valid_BT)):
         if part is not None and not (part if valid is None else part[valid]).isfinite().all():
-            raise ValueError(
+            raise ModelFileError(
                 "the encoder gave values that are not finite: its training diverged, or its file is damaged"
             )
     return memory
