@@ -20,25 +20,26 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.data.whisper_limits import check_languages
 from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
 from avspeech.degrade.plan_records import without_hints
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.exhibits import write_exhibits
-from avspeech.evaluation.grid import GridError, Unreadable, check_rule, evaluate_grid
-from avspeech.evaluation.identity import describe_environment, hash_test_set
+from avspeech.evaluation.grid import GridError, Unreadable, evaluate_grid
+from avspeech.evaluation.identity import describe_environment
 from avspeech.evaluation.loading import check_streams
 from avspeech.evaluation.memo import remember_streams
 from avspeech.evaluation.noise_plans import check_plan, plan_of
 from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.report import write_report
-from avspeech.evaluation.results import make_folder, write_results
-from avspeech.evaluation.systems import check_device, make_loader, make_transcriber, transcribe_all
-from avspeech.media.download import hash_of
-from avspeech.models.files import load_model
+from avspeech.evaluation.results import write_results
+from avspeech.evaluation.systems import make_loader, make_transcriber, transcribe_all
+from avspeech.files import file_sha256, make_folder
+from avspeech.manifest import Utterance, hash_test_set, read_manifest
+from avspeech.models.files import check_device, load_model
 from avspeech.models.whisper import Whisper
+from avspeech.text.normalize import check_rule
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
 
@@ -48,9 +49,9 @@ def identify(
     """Return what decides the transcripts, for ``runs`` in results.json: hashes, noises, versions, the command."""
     return {
         "model_file": model.name,
-        "model_sha256": hash_of(model),
+        "model_sha256": file_sha256(model),
         "manifest": manifest.name,
-        "manifest_sha256": hash_of(manifest),
+        "manifest_sha256": file_sha256(manifest),
         "test_set_sha256": hash_test_set(utterances),
         "noise_plan_sha256": plan and plan.sha256,
         "noise_rule": plan and plan.rule,

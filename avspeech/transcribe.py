@@ -22,7 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from avspeech.evaluation.results import make_folder
+from avspeech.files import make_folder
 from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.models.files import ModelFileError
@@ -295,7 +295,7 @@ def load(given: argparse.Namespace) -> Any:
     Raises:
         ValueError: it cannot, or there is none.
     """
-    from avspeech.evaluation.systems import check_device
+    from avspeech.models.files import check_device
     from avspeech.transcription.cutting import CuttingConfig
     from avspeech.transcription.segment_decoding import DecodingConfig
     from avspeech.transcription.speech_model import SpeechModel, load_model

@@ -23,10 +23,11 @@ from typing import Any, Literal
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import Utterance, read_manifest
+from avspeech.files import file_sha256
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.units.kmeans import CHUNK, Codebook
 from avspeech.units.quality import UnitQuality, frame_labels, unit_quality, unit_use
-from data_prep.clip_vectors import checksum, extract_each, open_source, plan
+from data_prep.clip_vectors import extract_each, open_source, plan
 from data_prep.dump_features import report_failures
 
 
@@ -130,7 +131,7 @@ def main(
     use, quality = unit_use(units), quality_of(utterances, units, wanted)
     facts: dict[str, Any] = {
         "codebook": codebook.name,
-        "codebook_sha256": checksum(codebook),
+        "codebook_sha256": file_sha256(codebook),
         "features": features,
         "rate": wanted,
         "clips": len(units),

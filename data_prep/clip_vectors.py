@@ -1,6 +1,5 @@
 """The vectors that k-means clusters: MFCCs, or a layer of a trained encoder, made on the spot or read from a dump."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from avspeech.data.batching import plan_batches
-from avspeech.data.manifest import Utterance
 from avspeech.features.clip import crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.mfcc import mfcc, pool_to_frames
+from avspeech.files import file_sha256
+from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
@@ -62,14 +62,8 @@ def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modal
         raise ValueError(f"--rate {rate} came with --features encoder, which run at {FRAME_RATE} Hz")
     if not model.is_file():
         raise ValueError(f"--model {model} does not exist")
-    source = {"model": model.name, "model_sha256": checksum(model)}
+    source = {"model": model.name, "model_sha256": file_sha256(model)}
     return {"kind": kind, "rate": rate, "layer": layer, "modality": modality, **source}
-
-
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_source(

@@ -29,8 +29,8 @@ import numpy as np
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
 from avspeech.degrade.visual import Box, Fault, degrade_frames, fault_key, parse_fault
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_frames, write_video

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from data_prep.clip_vectors import LISTING, Kind, Modality, describe, dump_listing, extract_each, open_source, plan
 
 

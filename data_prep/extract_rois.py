@@ -23,7 +23,7 @@ from typing import Any
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.video import write_video

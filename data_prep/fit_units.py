@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from avspeech.units.kmeans import fit_kmeans
 from avspeech.units.sampling import FrameSample
 from data_prep.clip_vectors import Kind, Modality, describe, dump_listing, extract_each, open_source, plan

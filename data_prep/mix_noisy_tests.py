@@ -27,15 +27,14 @@ from jsonargparse import auto_cli
 from scipy.io import wavfile
 from tqdm import tqdm
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
 from avspeech.degrade.mixing_rules import mix_sha256
 from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions_file import read_conditions
-from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.noise_pools import roots_of
-from avspeech.evaluation.results import make_folder, make_place
+from avspeech.files import make_folder, make_place
+from avspeech.manifest import Utterance, hash_test_set, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.timebase import SAMPLE_RATE

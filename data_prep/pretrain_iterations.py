@@ -24,11 +24,12 @@ from typing import Any, TextIO
 import torch
 from jsonargparse import auto_cli
 
+from avspeech.files import file_sha256, write_json
 from data_prep import assign_units, fit_units
-from data_prep.clip_vectors import checksum, describe
+from data_prep.clip_vectors import describe
 from data_prep.iterations import Recipe, RecipeError
 from data_prep.restartable_training import on_leash, read_curve, run_training
-from data_prep.steps import Step, StepError, claim, run_step, write_json
+from data_prep.steps import Step, StepError, claim, run_step
 
 
 class Run:
@@ -43,7 +44,7 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, lock: TextIO) -> None:
         self.recipe, self.folder, self.lock = recipe, folder, lock
         self.manifests = {"train": recipe.train, "val": recipe.val}
-        self.manifest_sums = {split: checksum(path) for split, path in self.manifests.items()}
+        self.manifest_sums = {split: file_sha256(path) for split, path in self.manifests.items()}
 
     def units_folder(self, number: int) -> Path:
         """Return where the units of an iteration are, the first being number 0."""
@@ -74,7 +75,7 @@ class Run:
             save_model(model, load_official(start))
             print(f"from {start.name}")
 
-        made_from = {"checkpoint_sha256": checksum(start)}
+        made_from = {"checkpoint_sha256": file_sha256(start)}
         run_step(Step("import", model.with_name("import.json"), made_from, (model,), act))
 
     def make_units(self, number: int) -> None:
@@ -108,7 +109,7 @@ class Run:
             def assign(split: str = split, manifest: Path = manifest, out: Path = out) -> None:
                 assign_units.main(manifest, book, out, model=model, dump=dump(split), **common)
 
-            made_from = {"codebook_sha256": checksum(book), "manifest_sha256": self.manifest_sums[split]}
+            made_from = {"codebook_sha256": file_sha256(book), "manifest_sha256": self.manifest_sums[split]}
             made = (out, out.with_name(out.name + ".json"))
             run_step(Step(f"{name}, assign {split}", folder / f"assign_{split}.json", made_from, made, assign))
         if dumped.exists():
@@ -164,8 +165,8 @@ class Run:
         def act() -> None:
             run_training(folder, arguments, settings, recipe.checkpoint_every, self.lock)
 
-        sums = {key: checksum(path) for key, path in files.items()} | self.manifest_sums
-        sums |= {} if origin is None else {"init_from": checksum(origin)}
+        sums = {key: file_sha256(path) for key, path in files.items()} | self.manifest_sums
+        sums |= {} if origin is None else {"init_from": file_sha256(origin)}
         step = Step(
             f"iteration {number + 1}, train",
             folder / "train.json",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from data_prep.clip_vectors import checksum
+from avspeech.files import file_sha256, write_json
 from data_prep.iterations import flatten
 
 PATIENCE_S = 20
@@ -57,7 +57,9 @@ def run_step(step: Step) -> None:
     start = time.monotonic()
     step.act()
     spent = {"wall_s": round(time.monotonic() - start, 1)}
-    write_json(step.mark, mark | {"done": True, **spent, "makes": {path.name: checksum(path) for path in step.makes}})
+    write_json(
+        step.mark, mark | {"done": True, **spent, "makes": {path.name: file_sha256(path) for path in step.makes}}
+    )
 
 
 def _hash(made_from: dict[str, Any]) -> str:
@@ -81,13 +83,6 @@ def _check_same(step: Step, before: dict[str, Any]) -> None:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 60 else text[:16] + '..."'
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    unfinished.rename(path)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Literal
 
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from avspeech.text.tokenizer import UNKNOWN, Tokenizer
 
 

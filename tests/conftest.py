@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.manifest import Utterance, Word, write_manifest
+from avspeech.manifest import Utterance, Word, write_manifest
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 WORDS = ("pa", "mo", "fi", "su")

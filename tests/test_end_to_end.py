@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from avspeech.roi.face_model import FaceModelError, find_face_model
 
 ROOT = Path(__file__).parents[1]

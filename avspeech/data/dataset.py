@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from avspeech.data.manifest import ManifestError, Utterance
 from avspeech.data.stored_otherwise import at_other_rate, shifted
 from avspeech.data.unit_sets import UnitSet
 from avspeech.degrade.sources import TrainingNoise
 from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF as logmel_AF_of
+from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from avspeech.data.manifest import ManifestError, Utterance
+from avspeech.manifest import ManifestError, Utterance
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE
 

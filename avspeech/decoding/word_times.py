@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from avspeech.data.manifest import Word
 from avspeech.decoding.attention_path import (
     RecordedAttention,
     later_heads,
@@ -24,6 +23,7 @@ from avspeech.decoding.attention_path import (
 )
 from avspeech.decoding.whisper_transcribe import WhisperHypothesis
 from avspeech.decoding.word_edges import fit_to_speech, speech_stretches
+from avspeech.manifest import Word
 from avspeech.models.blocks import Attention
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_decoder import Memory

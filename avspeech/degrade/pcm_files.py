@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from avspeech.degrade.noise import rms
-from avspeech.media.download import hash_of
+from avspeech.files import file_sha256
 from avspeech.media.errors import MediaError
 
 FULL_SCALE = 32768
@@ -56,7 +56,7 @@ class PcmFiles:
             MediaError: it cannot be read.
         """
         if path not in self._facts:
-            digest = file_sha256(path)
+            digest = _sha256(path)
             steps_S = self.steps(path)
             level = rms(steps_S.astype(np.float64) / FULL_SCALE) if len(steps_S) else 0.0
             self._facts[path] = Recording(digest, steps_sha256(steps_S), len(steps_S), level)
@@ -80,13 +80,13 @@ class PcmFiles:
         return steps_S
 
 
-def file_sha256(path: Path) -> str:
+def _sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes.
 
     Raises:
         MediaError: it cannot be read.
     """
     try:
-        return hash_of(path)
+        return file_sha256(path)
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror}") from error

@@ -20,17 +20,10 @@ from typing import Any
 from avspeech.evaluation.comparison import line_counts
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.error_rate import total
-from avspeech.evaluation.grid import text_language
 from avspeech.evaluation.paired_tests import LEVEL, holm, matched_pairs, paired_difference, verdict
-from avspeech.evaluation.results import (
-    ALL_LANGUAGES,
-    Results,
-    ScoredHypothesis,
-    make_place,
-    need_same_samples,
-    read_results,
-    write_text,
-)
+from avspeech.evaluation.results import ALL_LANGUAGES, Results, ScoredHypothesis, need_same_samples, read_results
+from avspeech.files import make_place, write_text
+from avspeech.text.normalize import text_language
 
 FORMAT, VERSION = "avspeech comparison", 1
 REFUSED = 2  # exit status

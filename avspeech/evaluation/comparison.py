@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from avspeech.evaluation.conditions import BLANK, CLEAN, MODALITIES, OWN, SHUFFLED, VIDEO_STREAMS, Condition
-from avspeech.evaluation.error_rate import Edit, ErrorCounts, align_words
-from avspeech.evaluation.grid import count_normalized, text_language
+from avspeech.evaluation.error_rate import Edit, ErrorCounts, align_words, count_normalized
 from avspeech.evaluation.paired_tests import Difference, holm, paired_difference, verdict
 from avspeech.evaluation.results import ALL_LANGUAGES, ConditionResult, Results, ScoredHypothesis
-from avspeech.text.normalize import normalize_for_scoring
+from avspeech.text.normalize import normalize_for_scoring, text_language
 
 Noise = tuple[str, float | None]  # name and SNR: a column of the grid
 System = tuple[str, str]  # modality and model: a row of the grid

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 
 import jiwer
 
+from avspeech.text.normalize import normalize_for_scoring
+
 
 @dataclass(frozen=True)
 class ErrorCounts:
@@ -108,3 +110,10 @@ def align_words(reference: str, hypothesis: str) -> list[Edit]:
 
 def _at(words: list[str], index: int) -> str:
     return words[index] if index < len(words) else ""
+
+
+def count_normalized(reference: str, hypothesis: str, language: str, rule: str) -> ErrorCounts:
+    """Return the errors after both texts went through the same normalisation."""
+    return count_errors(
+        normalize_for_scoring(reference, language, rule), normalize_for_scoring(hypothesis, language, rule)
+    )

@@ -19,16 +19,16 @@ import av
 import av.container
 import numpy as np
 
-from avspeech.data.manifest import Utterance
 from avspeech.degrade.noise_plan import PlanError
 from avspeech.evaluation.comparison import System, systems_of, telling_noise
 from avspeech.evaluation.conditions import CLEAN, OWN, Condition
-from avspeech.evaluation.grid import text_language
 from avspeech.evaluation.loading import ConditionLoader
-from avspeech.evaluation.results import Results, ScoredHypothesis, write_text
+from avspeech.evaluation.results import Results, ScoredHypothesis
+from avspeech.files import write_text
+from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
 from avspeech.media.video import write_video
-from avspeech.text.normalize import normalize_for_scoring
+from avspeech.text.normalize import normalize_for_scoring, text_language
 from avspeech.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)

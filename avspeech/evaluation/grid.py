@@ -19,22 +19,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from avspeech.data.manifest import Utterance
 from avspeech.evaluation.bleu import BleuCounts, bleu_signature, count_ngrams
 from avspeech.evaluation.conditions import BLANK, OWN, Condition, EvaluationConfig
-from avspeech.evaluation.error_rate import ErrorCounts, count_errors
+from avspeech.evaluation.error_rate import ErrorCounts, count_normalized
 from avspeech.evaluation.loading import videos_of
-from avspeech.evaluation.results import (
-    UNKNOWN_LANGUAGE,
-    ConditionResult,
-    Failure,
-    Results,
-    ScoredHypothesis,
-    read_lines,
-    summarise,
-    write_lines,
-)
-from avspeech.text.normalize import normalize_for_scoring
+from avspeech.evaluation.results import UNKNOWN_LANGUAGE, ConditionResult, Failure, Results, ScoredHypothesis, summarise
+from avspeech.files import read_lines, write_lines
+from avspeech.manifest import Utterance
+from avspeech.text.normalize import check_rule, text_language
 
 log = logging.getLogger(__name__)
 
@@ -191,30 +183,6 @@ def _hypothesis(
         video_of=video_of.get(condition.video_stream, {}).get(utterance.id),
         speaker=utterance.speaker,
     )
-
-
-def text_language(language: str, task: str | None) -> str:
-    """Return the language that the texts are in, by which they are normalised: Whisper translates into English only."""
-    return "en" if task == "translate" else language
-
-
-def count_normalized(reference: str, hypothesis: str, language: str, rule: str) -> ErrorCounts:
-    """Return the errors after both texts went through the same normalisation."""
-    return count_errors(
-        normalize_for_scoring(reference, language, rule), normalize_for_scoring(hypothesis, language, rule)
-    )
-
-
-def check_rule(rule: str) -> None:
-    """Check that there is such a rule of normalisation.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        normalize_for_scoring("", UNKNOWN_LANGUAGE, rule)
-    except ValueError as error:
-        raise ValueError(f"normalization={rule!r}: {error}") from error
 
 
 def _fingerprint(

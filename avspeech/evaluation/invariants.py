@@ -23,23 +23,24 @@ import torch
 from jsonargparse import auto_cli, set_parsing_settings
 
 from avspeech.data.batching import AVBatch
-from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.degrade.noise_plan import PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
-from avspeech.evaluation.error_rate import ErrorCounts, total
-from avspeech.evaluation.grid import Unreadable, check_rule, count_normalized, text_language
+from avspeech.evaluation.error_rate import ErrorCounts, count_normalized, total
+from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader, check_streams
 from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.paired_tests import Difference, paired_difference
-from avspeech.evaluation.results import UNKNOWN_LANGUAGE, make_place, write_text
-from avspeech.evaluation.systems import Transcriber, check_device, make_loader, make_transcriber, transcribe_all
+from avspeech.evaluation.results import UNKNOWN_LANGUAGE
+from avspeech.evaluation.systems import Transcriber, make_loader, make_transcriber, transcribe_all
+from avspeech.files import make_place, write_text
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.media.errors import MediaError
-from avspeech.models.files import load_model
+from avspeech.models.files import check_device, load_model
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
-from avspeech.text.normalize import normalize_for_scoring
+from avspeech.text.normalize import check_rule, normalize_for_scoring, text_language
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from avspeech.data.dataset import Sample
-from avspeech.data.manifest import ManifestError, Utterance
 from avspeech.degrade.visual import degrade_clip, fault_key
 from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition, EvaluationConfig
 from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.features.clip import CLIP_SIZE, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF
+from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from avspeech.data.manifest import Utterance
 from avspeech.degrade.exact_noise import ExactDraws, exact_noise, stream_key
 from avspeech.degrade.mixing_rules import (
     add_noise,
@@ -32,6 +31,7 @@ from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.degrade.pcm_files import FULL_SCALE, PcmFiles, steps_sha256, to_steps
 from avspeech.degrade.room import choose_gain, reverberate
 from avspeech.evaluation.noise_pools import Pool
+from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 

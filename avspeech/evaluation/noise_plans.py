@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from avspeech.data.manifest import Utterance
 from avspeech.degrade.mixing_rules import check_rule, check_snrs
 from avspeech.degrade.noise_plan import Mix, NoisePlan, Speech
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.degrade.plan_records import label
 from avspeech.evaluation.conditions import EvaluationConfig
-from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.noise_planner import Planner, plan_all, read_speech
 from avspeech.evaluation.noise_pools import SETTINGS, Pool, open_pools
+from avspeech.manifest import Utterance, hash_test_set
 
 logger = logging.getLogger(__name__)
 

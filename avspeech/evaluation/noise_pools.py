@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from avspeech.data.manifest import ManifestError, Utterance, read_manifest
 from avspeech.degrade.noise_corpora import demand_files, folder_files, musan_files, noisex92_files
 from avspeech.degrade.noise_spec import NoiseSpec
-from avspeech.media.download import hash_of
+from avspeech.files import file_sha256
+from avspeech.manifest import ManifestError, Utterance, read_manifest
 
 SETTINGS = ("kind", "num_voices", "part", "split", "test_speakers")
 """Keys of a noise that decide what is drawn, besides the files; see ``Pool.settings``."""
@@ -170,7 +170,7 @@ def _of_manifest(name: str, spec: NoiseSpec, utterances: Sequence[Utterance], ro
         tuple(Path(os.path.abspath(file)).relative_to(root).as_posix() for file in audio),  # noqa: PTH100
         str(spec.manifest),
         rooms=rooms,
-        manifest_sha256=hash_of(spec.manifest),
+        manifest_sha256=file_sha256(spec.manifest),
     )
     return pool if spec.kind == "file" else _with_voices(name, spec, pool, voices, utterances)
 

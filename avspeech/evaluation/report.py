@@ -29,7 +29,8 @@ from avspeech.evaluation.faults import fault_panels
 from avspeech.evaluation.heat_map import column_label, group_label, heat_maps, legend, scale_top
 from avspeech.evaluation.plots import COLOURS, curves_figure, to_png, to_svg, wer_figure
 from avspeech.evaluation.provenance import describe_intervals, describe_run, warnings_of
-from avspeech.evaluation.results import ALL_LANGUAGES, Results, merge_results, read_results, write_results, write_text
+from avspeech.evaluation.results import ALL_LANGUAGES, Results, merge_results, read_results, write_results
+from avspeech.files import write_text
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp3": "audio/mpeg", ".mp4": "video/mp4"}

@@ -13,8 +13,7 @@ clip was shown where it is another's, ``failures.jsonl`` the utterances that cou
 """
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from avspeech.evaluation.bootstrap import cer_interval, wer_interval
 from avspeech.evaluation.conditions import OWN, Condition
 from avspeech.evaluation.error_rate import ErrorCounts, total
 from avspeech.evaluation.results_schema import FORMAT, VERSION, check_document, upgrade
+from avspeech.files import make_folder, read_lines, write_lines, write_text
 
 ALL_LANGUAGES = "all"
 UNKNOWN_LANGUAGE = "und"  # ISO 639: undetermined
@@ -319,49 +319,3 @@ def _need_same_pictures(rows: Sequence[ConditionResult], runs: Sequence[Mapping[
 
 def _picked(rows: list, pick: Mapping[str, str]) -> list:
     return [row for row in rows if pick.get(row.modality, row.model) == row.model]
-
-
-def make_folder(folder: Path, option: str) -> None:
-    """Make a folder for results, so that one that cannot be had is told before the work and not after it.
-
-    Raises:
-        ValueError: it cannot be made or written to; names the option that it came from.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{option} {folder} cannot be made a folder: {error.strerror}; name another") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"{option} {folder} must not be written to here; name another")
-
-
-def make_place(file: Path, option: str) -> None:
-    """Make the folder of a file that is to be written.
-
-    Raises:
-        ValueError: see ``make_folder``; or there is a folder of that name.
-    """
-    make_folder(file.parent, option)
-    if file.is_dir():
-        raise ValueError(f"{option} {file} is a folder, wanted a file; name another")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that gets its name only once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.stem}.part{path.suffix}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(path)
-
-
-def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON lines, whole or not at all."""
-    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; a file that is not there has none."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: a transcript may hold U+2028
-    return [json.loads(line) for line in lines if line.strip()]

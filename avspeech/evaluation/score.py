@@ -23,19 +23,18 @@ from platform import python_version
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.degrade.noise_plan import NoisePlan
 from avspeech.degrade.plan_records import without_hints
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
-from avspeech.evaluation.grid import Unreadable, check_rule, evaluate_grid
+from avspeech.evaluation.grid import Unreadable, evaluate_grid
 from avspeech.evaluation.hypotheses import FORMATS, OutsideHypothesis, parse_label, read_hypotheses
-from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
 from avspeech.evaluation.text_lines import FileFault
-from avspeech.media.download import hash_of
-from avspeech.text.normalize import RULES
+from avspeech.files import file_sha256
+from avspeech.manifest import Utterance, hash_test_set, read_manifest
+from avspeech.text.normalize import RULES, check_rule
 
 MISSING = ("error", "deletions", "skip")
 Heard = Mapping[Condition, Mapping[str, OutsideHypothesis]]
@@ -104,9 +103,9 @@ def score_hypotheses(
         listed=tuple(_rows(heard, grid, list(streams))),
     )
     identity: dict[str, Any] = {
-        "hypotheses": [{"file": path.name, "sha256": hash_of(path)} for path, _ in files],
+        "hypotheses": [{"file": path.name, "sha256": file_sha256(path)} for path, _ in files],
         "manifest": manifest.name,
-        "manifest_sha256": hash_of(manifest),
+        "manifest_sha256": file_sha256(manifest),
         "test_set_sha256": hash_test_set(utterances),
         "noise_plan_sha256": noise_plan and noise_plan.sha256,
         "noise_rule": noise_plan and noise_plan.rule,

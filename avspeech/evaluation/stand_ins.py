@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from avspeech.data.manifest import Utterance
 from avspeech.features.clip import MEAN
+from avspeech.manifest import Utterance
 
 
 def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:

@@ -7,13 +7,13 @@ from tqdm import tqdm
 
 from avspeech.data.batching import AVBatch, collate, plan_batches
 from avspeech.data.dataset import Sample
-from avspeech.data.manifest import Utterance
 from avspeech.decoding.transcribe import check_heads, transcribe_batch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader, Mixer, videos_of
 from avspeech.features.clip import CLIP_SIZE
+from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
 from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model
@@ -60,19 +60,6 @@ def make_transcriber(model: Model, config: EvaluationConfig, name: str) -> Trans
     return lambda batch, keep_B2: [
         hypothesis.text for hypothesis in transcribe_batch(model, tokenizer, batch, keep_B2, **config.decoding)
     ]
-
-
-def check_device(device: str) -> None:
-    """Check that there is such a device.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        torch.zeros((), device=device).item()  # "meta" has no values to ask for
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device={device!r} cannot be used ({reason}); the default is cpu") from error
 
 
 def make_loader(

@@ -24,10 +24,10 @@ from urllib.parse import quote, unquote
 
 from jsonargparse import auto_cli
 
-from avspeech.evaluation.grid import text_language
-from avspeech.evaluation.results import ScoredHypothesis, make_folder, read_results, write_text
+from avspeech.evaluation.results import ScoredHypothesis, read_results
 from avspeech.evaluation.text_lines import FileFault, read_text_lines
-from avspeech.text.normalize import normalize_for_scoring
+from avspeech.files import make_folder, write_text
+from avspeech.text.normalize import normalize_for_scoring, text_language
 
 NO_SPEAKER = "unknown"
 _HEADER = ";; avspeech trn: % and two digits stand for a character that sclite would not take as one"

@@ -14,9 +14,9 @@ from typing import Any
 from safetensors import safe_open
 
 from avspeech import __version__
+from avspeech.files import file_sha256
 from avspeech.hub.card import languages_of, model_card, read_results
 from avspeech.hub.errors import ModelNameError
-from avspeech.media.download import hash_of
 from avspeech.models.files import HEADER, Model, save_model
 
 FORMAT, VERSION = "avspeech model", 1
@@ -97,7 +97,7 @@ def _config(weights: Path, network: Model, languages: list[str], license: str | 
         "sizes": header["config"],
         "tokenizer": None if tokenizer is None else tokenizer["kind"],
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "weights": {"file": WEIGHTS, "format": header["format"], "sha256": hash_of(weights)},
+        "weights": {"file": WEIGHTS, "format": header["format"], "sha256": file_sha256(weights)},
         "languages": languages,
         "license": license,
     }
@@ -118,7 +118,7 @@ def check_folder(folder: str | Path) -> Path:
         inside = sorted(folder.glob(f"*/{WEIGHTS}"))
         hint = f"wanted one of {', '.join(map(str, inside[:3]))}" if inside else "wanted a folder of save_pretrained"
         raise ModelNameError(f"{folder} is a folder without {WEIGHTS}; {hint}")
-    if config is not None and (got := hash_of(weights)) != config["weights"]["sha256"]:
+    if config is not None and (got := file_sha256(weights)) != config["weights"]["sha256"]:
         raise ModelNameError(
             f"{weights} is not the file that {CONFIG} was written for (SHA-256 {got[:12]}..., wanted "
             f"{config['weights']['sha256'][:12]}...): delete {weights.resolve()} and download it again, or write the "

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from avspeech.files import DownloadError, cache_folder, fetch, file_sha256
 from avspeech.hub.errors import ModelNameError
 from avspeech.interop.restricted import CheckpointError, read_checkpoint
 from avspeech.interop.whisper import ALIASES, SHA256, download_whisper
-from avspeech.media.download import DownloadError, cache_folder, fetch, hash_of
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
     pin = path.with_name(path.name + ".sha256")
     pinned = pin.read_text().strip() if pin.is_file() else None
     if path.is_file():
-        got = hash_of(path)
+        got = file_sha256(path)
         if got == pinned:
             return path
         if pinned is None:  # saved there by hand, or a download that was killed before it was pinned

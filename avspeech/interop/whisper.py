@@ -23,10 +23,10 @@ import torch
 from jsonargparse import auto_cli
 from torch import Tensor
 
+from avspeech.files import DownloadError, cache_folder, fetch, file_sha256
 from avspeech.interop.restricted import CheckpointError, read_checkpoint
 from avspeech.interop.state_dicts import check_keys, fill, write_checkpoint
 from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
-from avspeech.media.download import DownloadError, cache_folder, fetch, hash_of
 from avspeech.models.files import load_model, save_model
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
@@ -100,7 +100,7 @@ def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0)
     """
     sha256 = SHA256[name]
     path, url = cache_folder() / "whisper" / f"{name}.pt", address.format(sha256=sha256, file=name)
-    if path.is_file() and hash_of(path) == sha256:
+    if path.is_file() and file_sha256(path) == sha256:
         return path
     try:
         fetch(url, path, sha256, timeout_s)

@@ -186,3 +186,16 @@ def _build(hint: Any, value: Any) -> Any:
     if isinstance(value, list) and typing.get_origin(hint) is tuple:
         return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value)
     return value
+
+
+def check_device(device: str) -> None:
+    """Check that there is such a device.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        torch.zeros((), device=device).item()  # "meta" has no values to ask for
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used ({reason}); the default is cpu") from error

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 
-from avspeech.data.manifest import Utterance, read_manifest
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.transcription.speech_model import SpeechModel
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from avspeech.data.dataset import Modality
-from avspeech.data.manifest import Utterance
+from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
 from avspeech.page.choices import Shelf
 from avspeech.page.job import Job, run_job

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avspeech.data.manifest import Utterance
+from avspeech.manifest import Utterance
 from avspeech.page.choices import Shelf
 from avspeech.page.layout import build_page
 from avspeech.page.limits import Limits

@@ -8,7 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from avspeech.media.download import DownloadError, cache_folder, fetch
+from avspeech.files import DownloadError, cache_folder, fetch
 
 ADDRESS = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"

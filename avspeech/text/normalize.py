@@ -67,3 +67,20 @@ def _keep(text: str, place: int) -> str:
     inside_word = letter == "'" and before.isalpha() and after.isalpha()
     inside_number = letter in ".," and before.isdigit() and after.isdigit()
     return letter if inside_word or inside_number else " "
+
+
+def text_language(language: str, task: str | None) -> str:
+    """Return the language that the texts are in, by which they are normalised: Whisper translates into English only."""
+    return "en" if task == "translate" else language
+
+
+def check_rule(rule: str) -> None:
+    """Check that there is such a rule of normalisation.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        normalize_for_scoring("", "", rule)
+    except ValueError as error:
+        raise ValueError(f"normalization={rule!r}: {error}") from error

@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader
 
 from avspeech.data.batching import SampleKey, TrainingBatches, collate, plan_batches
 from avspeech.data.dataset import AugmentConfig, AVDataset, Modality, SpanConfig
-from avspeech.data.manifest import ManifestError, Utterance, read_manifest, read_units
 from avspeech.data.unit_sets import UnitSet
 from avspeech.data.whisper_limits import check_languages, check_lengths
 from avspeech.degrade.noise import NoiseConfig
 from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.clip import CLIP_SIZE
+from avspeech.manifest import ManifestError, Utterance, read_manifest, read_units
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 

@@ -15,7 +15,6 @@ from torch import Generator, Tensor, nn
 from avspeech.data.batching import IGNORE_UNIT, AVBatch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.error_rate import count_errors
-from avspeech.evaluation.grid import text_language
 from avspeech.interop.avhubert import load_official
 from avspeech.interop.whisper import load_whisper
 from avspeech.models.encoder import AVEncoder, EncoderConfig
@@ -24,7 +23,7 @@ from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.objectives.text_loss import token_accuracy, token_loss
-from avspeech.text.normalize import normalize_for_scoring
+from avspeech.text.normalize import normalize_for_scoring, text_language
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
 from avspeech.training.randomness import step_generator
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from avspeech import __version__
-from avspeech.media.download import cache_folder, hash_of
+from avspeech.files import cache_folder, file_sha256
 from avspeech.transcription.result import Segment, Transcript, segment_from_json
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Kept:
         Raises:
             OSError: the file cannot be read.
         """
-        went_in = [hash_of(Path(media)), model_sha256, dict(options), __version__]
+        went_in = [file_sha256(Path(media)), model_sha256, dict(options), __version__]
         return hashlib.sha256(json.dumps(went_in, sort_keys=True).encode()).hexdigest()
 
     def load(self, key: str) -> Transcript | None:

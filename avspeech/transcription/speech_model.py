@@ -17,10 +17,10 @@ import numpy as np
 
 from avspeech.data.batching import plan_batches
 from avspeech.data.dataset import Modality
+from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.names import resolve
 from avspeech.hub.remote import from_pretrained
-from avspeech.media.download import hash_of
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
 from avspeech.transcription.cutting import CuttingConfig
@@ -86,7 +86,7 @@ class SpeechModel:
     @cached_property
     def sha256(self) -> str | None:
         """Of the model's file; None where it has none."""
-        return None if self.path is None else hash_of(self.path)
+        return None if self.path is None else file_sha256(self.path)
 
     @property
     def decoder(self) -> SegmentDecoder:

@@ -22,7 +22,7 @@ from typing import Literal
 
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import Utterance, Word, write_manifest
+from avspeech.manifest import Utterance, Word, write_manifest
 
 UNITS_PER_SECOND = 25_000
 """Alignments count in units of 1/25000 s: 1000 are one video frame."""

@@ -25,7 +25,7 @@ from typing import Literal
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
-from avspeech.data.manifest import Utterance, write_manifest
+from avspeech.manifest import Utterance, write_manifest
 from data_prep.synthetic.clip import make_clip
 from data_prep.synthetic.espeak import Espeak
 from data_prep.synthetic.plan import Clip, CorpusConfig, plan_corpus

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from avspeech.data.manifest import Utterance
+from avspeech.manifest import Utterance
 from data_prep.synthetic.espeak import Espeak
 from data_prep.synthetic.motion import draw_motion
 from data_prep.synthetic.plan import Clip

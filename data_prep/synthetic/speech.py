@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from avspeech.data.manifest import Word
+from avspeech.manifest import Word
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME
 from data_prep.synthetic.espeak import Espeak, Event, Synthesis, Voice
 from data_prep.synthetic.texts import tokens_of

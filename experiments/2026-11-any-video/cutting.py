@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.degrade.noise import mix_at_snr
 from avspeech.degrade.sources import BabbleSource, Voice, WhiteSource
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_pictures
 from avspeech.roi.faces import follow_faces

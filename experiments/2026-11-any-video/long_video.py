@@ -20,8 +20,8 @@ import numpy as np
 from jsonargparse import auto_cli
 
 import avspeech
-from avspeech.data.manifest import Utterance, Word, read_manifest
 from avspeech.evaluation.error_rate import count_errors
+from avspeech.manifest import Utterance, Word, read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_frames, write_video
 from avspeech.text.normalize import normalize_for_scoring

@@ -20,7 +20,7 @@ import torch
 from jsonargparse import auto_cli
 
 import avspeech
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_frames, write_video
 from avspeech.timebase import SAMPLES_PER_FRAME

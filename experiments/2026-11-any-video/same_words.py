@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from variants import NARROW, VARIANTS, write_variant
 
 import avspeech
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.mouth import STABLE
 from avspeech.transcription.streams import Streams

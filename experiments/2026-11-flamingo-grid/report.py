@@ -13,8 +13,7 @@ from jsonargparse import auto_cli
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from avspeech.evaluation.error_rate import ErrorCounts
-from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.error_rate import ErrorCounts, count_normalized
 from avspeech.evaluation.paired_tests import paired_difference
 from avspeech.evaluation.results import Results, read_results
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import read_manifest, write_manifest
+from avspeech.manifest import read_manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent

@@ -12,8 +12,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from avspeech.evaluation.bootstrap import wer_interval
-from avspeech.evaluation.error_rate import ErrorCounts, total
-from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.error_rate import ErrorCounts, count_normalized, total
 from avspeech.evaluation.results import ScoredHypothesis, read_results
 
 HERE = Path(__file__).resolve().parent

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import read_manifest
 from avspeech.degrade.visual import KINDS, Fault, degrade_clip, degrade_frames, fault_key
+from avspeech.manifest import read_manifest
 from avspeech.media.video import read_frames, read_grey_clip
 from avspeech.roi.landmarks import FaceFinder
 from data_prep.degrade_videos import find_mouth_boxes

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.data.manifest import read_manifest
 from avspeech.degrade.noise_plan import PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.noise_pools import roots_of
+from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.timebase import SAMPLE_RATE
 

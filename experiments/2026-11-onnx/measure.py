@@ -19,12 +19,12 @@ import torch
 from jsonargparse import auto_cli
 
 from avspeech.data.batching import AVBatch, collate
-from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory, encode_batch
 from avspeech.degrade.noise_plan import PlanMixer
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.conditions_file import read_conditions
-from avspeech.evaluation.grid import count_normalized, evaluate_grid
+from avspeech.evaluation.error_rate import count_normalized
+from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.noise_plans import plan_of
 from avspeech.evaluation.noise_pools import roots_of
@@ -33,6 +33,7 @@ from avspeech.evaluation.results import Results
 from avspeech.evaluation.systems import make_loader, make_transcriber, transcribe_all
 from avspeech.export.folder import export_model
 from avspeech.export.runtime import OnnxModel
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.models.files import load_model
 from avspeech.models.flamingo import Flamingo
 from avspeech.text.whisper_tokens import WhisperTokenizer

@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from avspeech.evaluation.bootstrap import wer_interval
-from avspeech.evaluation.error_rate import ErrorCounts, total
-from avspeech.evaluation.grid import count_normalized
+from avspeech.evaluation.error_rate import ErrorCounts, count_normalized, total
 from avspeech.evaluation.paired_tests import paired_difference
 from avspeech.evaluation.results import Results, read_results
 from experiments.demo.report import curve

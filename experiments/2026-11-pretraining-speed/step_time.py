@@ -231,7 +231,7 @@ def measure_data(manifest: Path, frames_wanted: int, repeats: int) -> float:
     """Return CPU seconds of loading as many frames as a batch has: decode, augment, filterbanks, collate."""
     from avspeech.data.batching import SampleKey, collate
     from avspeech.data.dataset import AugmentConfig, AVDataset
-    from avspeech.data.manifest import read_manifest
+    from avspeech.manifest import read_manifest
 
     dataset = AVDataset(read_manifest(manifest, require=["mouth", "audio"]), augment=AugmentConfig())
     rates = []

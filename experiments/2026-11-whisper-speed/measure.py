@@ -25,13 +25,13 @@ import torch
 from jsonargparse import auto_cli
 
 from avspeech.data.batching import AVBatch
-from avspeech.data.manifest import Utterance, read_manifest
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.bootstrap import wer_interval
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors, total
 from avspeech.evaluation.paired_tests import paired_difference
 from avspeech.features.logmel import logmel_AF
 from avspeech.interop.whisper import export_openai, load_whisper
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.models.whisper import Whisper
 from avspeech.sequence import lengths_to_valid, pad_stack

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from avspeech.data.manifest import read_manifest
 from avspeech.evaluation.report import ReportSection, write_report
+from avspeech.manifest import read_manifest
 from avspeech.media.video import read_grey_clip
 from experiments.demo.recipe import Recipe
 

@@ -6,8 +6,8 @@ import torch
 
 from avspeech.data.batching import collate
 from avspeech.data.dataset import AugmentConfig, AVDataset, SampleKey, fit_length
-from avspeech.data.manifest import read_manifest
 from avspeech.features.logmel import logmel_AF
+from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from avspeech.data.manifest import ManifestError, Utterance, Word, read_manifest, read_tsv, read_units, write_manifest
+from avspeech.manifest import ManifestError, Utterance, Word, read_manifest, read_tsv, read_units, write_manifest
 
 
 def test_what_is_written_is_read_and_paths_move_with_the_folder(tmp_path):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from avspeech.data.manifest import ManifestError, Utterance
 from avspeech.data.whisper_limits import check_languages, check_lengths
+from avspeech.manifest import ManifestError, Utterance
 from avspeech.text.whisper_tokens import ENGLISH_ONLY, MULTILINGUAL, WhisperTokenizer
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import NoAudio
 from avspeech.media.video import read_frames, read_grey_clip, write_video

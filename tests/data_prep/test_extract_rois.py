@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import read_grey_clip, write_video
 from data_prep.extract_rois import RoiConfig, main

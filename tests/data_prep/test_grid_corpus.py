@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.data.manifest import Word, read_manifest
+from avspeech.manifest import Word, read_manifest
 from data_prep.corpora.grid import main, read_align
 
 ALIGN = (

@@ -17,14 +17,14 @@ import yaml
 from jsonargparse import auto_cli
 from safetensors.torch import load_file
 
-from avspeech.data.manifest import read_manifest, read_units, write_manifest
+from avspeech.files import file_sha256
+from avspeech.manifest import read_manifest, read_units, write_manifest
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.frontends import VideoConfig
 from avspeech.units.kmeans import Codebook
 from data_prep import dump_features, pretrain_iterations
-from data_prep.clip_vectors import checksum
 from data_prep.iterations import Recipe, RecipeError
 from data_prep.restartable_training import read_curve
 from data_prep.steps import StepError
@@ -276,7 +276,7 @@ def test_features_come_from_the_previous_model_or_the_start(corpus, tmp_path, un
     models = [origin, *(run / f"iteration{number}/training/model.safetensors" for number in (1, 2, 3))]
     for number, layer in enumerate((2, 1, 2)):
         features = Codebook.load(run / f"iteration{number + 1}/units/codebook.safetensors").features
-        assert (features["layer"], features["model_sha256"]) == (layer, checksum(models[number]))
+        assert (features["layer"], features["model_sha256"]) == (layer, file_sha256(models[number]))
     begun = [[one.split("=", 1)[1] for one in given if "init_from" in one] for given in untrained]
     assert begun == [[str(origin)], [], [str(models[2])]]
     units = [[one.rsplit("=", 1)[1] for one in given if "num_units" in one] for given in untrained]
@@ -318,7 +318,7 @@ def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, unt
     model = tmp_path / "run/start/model.safetensors"
     assert f"--model.init_args.init_from={model}" in untrained[0]
     features = Codebook.load(tmp_path / "run/iteration1/units/codebook.safetensors").features
-    assert features["model_sha256"] == checksum(model)
+    assert features["model_sha256"] == file_sha256(model)
     assert load_file(model).keys() == load_file(origin).keys()
 
 

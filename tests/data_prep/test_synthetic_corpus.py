@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import read_manifest
+from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_frames
 from data_prep.corpora.synthetic import make_corpus

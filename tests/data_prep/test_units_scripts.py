@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.manifest import read_manifest, read_units, write_manifest
+from avspeech.manifest import read_manifest, read_units, write_manifest
 from avspeech.media.errors import MediaError
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.encoder import EncoderConfig

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
 from avspeech.degrade.noise_plan import NoisePlan, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.noise_pools import roots_of
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import Utterance
 from avspeech.degrade.noise_plan import NoisePlan, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.noise_pools import roots_of
+from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio, write_wav
 from tests.parity.fixtures import find_fixtures
 

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 
-from avspeech.data.manifest import Utterance
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.grid import Unreadable
+from avspeech.manifest import Utterance
 
 IDENTITY = {
     "model_sha256": "m" * 64,

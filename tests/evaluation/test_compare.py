@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.data.manifest import Utterance
 from avspeech.evaluation.compare import compare, main, read_side, to_json
 from avspeech.evaluation.compare_tables import to_markdown, to_terminal
 from avspeech.evaluation.comparison import paired_rows
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.paired_tests import holm
 from avspeech.evaluation.results import merge_results, read_results, write_results
+from avspeech.manifest import Utterance
 
 PLAN = {"noise_plan_sha256": "p" * 64}
 

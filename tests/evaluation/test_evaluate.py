@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from avspeech.data.manifest import read_manifest, write_manifest
 from avspeech.evaluate import main
 from avspeech.evaluation import systems
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.systems import make_transcriber, transcribe_all
-from avspeech.media.download import hash_of
+from avspeech.files import file_sha256
+from avspeech.manifest import read_manifest, write_manifest
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
@@ -80,7 +80,7 @@ def test_files_in_report_out(folder):
     ]
     assert all(row["n_utterances"] == 4 and row["n_words"] == 12 for row in document["conditions"])
     (run,) = document["runs"]
-    assert run["model_sha256"] == hash_of(folder / "tiny.safetensors")
+    assert run["model_sha256"] == file_sha256(folder / "tiny.safetensors")
     assert run["noises"]["babble"]["num_voices"] == [3, 3]
     assert str(folder) not in json.dumps(run["noises"]), "where noise lies is nobody else's business"
     assert "<svg" in (folder / "out" / "report.html").read_text()

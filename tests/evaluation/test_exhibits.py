@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import read_manifest
 from avspeech.evaluation import exhibits
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.error_rate import ErrorCounts
@@ -14,6 +13,7 @@ from avspeech.evaluation.exhibits import choose_worst, merge_exhibits, read_exhi
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, ScoredHypothesis, summarise, write_results
+from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip
 from avspeech.timebase import SAMPLE_RATE

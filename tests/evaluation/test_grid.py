@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.data.manifest import Utterance
 from avspeech.evaluation.bleu import corpus_bleu, count_ngrams
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import GridError, evaluate_grid
+from avspeech.manifest import Utterance
 
 
 def test_rows_follow_from_the_transcripts(tmp_path):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.manifest import read_manifest
 from avspeech.degrade.noise_plan import PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.invariants import Bounds, NoisyOrSilent, Subject, as_table, check_all, main, readable
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.noise_plans import make_plan
+from avspeech.manifest import read_manifest
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
 from avspeech.models.frontends import VideoConfig

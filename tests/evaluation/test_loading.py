@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from avspeech.data.dataset import AVDataset
-from avspeech.data.manifest import ManifestError, Utterance, read_manifest
 from avspeech.degrade.noise import rms
 from avspeech.degrade.noise_plan import PlanError, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
@@ -19,6 +18,7 @@ from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.features.logmel import logmel_AF
+from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 

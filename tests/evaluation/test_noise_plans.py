@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
 from avspeech.degrade.noise_plan import NoisePlan, PlanMixer
 from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.degrade.pcm_files import to_steps
@@ -16,6 +15,7 @@ from avspeech.degrade.speech_level import active_level
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.noise_plans import check_plan, make_plan, plan_of
 from avspeech.evaluation.noise_pools import Pool, open_pools, roots_of
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from tests.degrade.plan_corpus import noises_of, sound, utterances_of, write_plan_corpus
 

@@ -11,15 +11,8 @@ from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.results import (
-    Results,
-    make_folder,
-    make_place,
-    merge_results,
-    read_results,
-    write_results,
-    write_text,
-)
+from avspeech.evaluation.results import Results, merge_results, read_results, write_results
+from avspeech.files import make_folder, make_place
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",
@@ -134,16 +127,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, results):
     with pytest.raises(ValueError, match="JSON"):
         write_results(tmp_path, broken)
     assert (tmp_path / "results.json").read_text() == before
-
-
-def test_a_file_has_its_name_only_once_it_is_whole(tmp_path, monkeypatch):
-    def stopped(self, target):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "rename", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        write_text(tmp_path / "results.json", "text")
-    assert not (tmp_path / "results.json").exists()
 
 
 def test_a_folder_without_results_is_named(tmp_path):

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.data.manifest import read_manifest, write_manifest
 from avspeech.degrade.noise_plan import Mix, NoisePlan, Speech
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.identity import hash_test_set
 from avspeech.evaluation.results import Results, read_results, write_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
 from avspeech.evaluation.trn import TrnLine, write_trn
-from avspeech.media.download import hash_of
+from avspeech.files import file_sha256
+from avspeech.manifest import hash_test_set, read_manifest, write_manifest
 
 YAML = """
 noises: {babble: {kind: babble}}
@@ -128,10 +127,10 @@ def test_the_run_says_what_was_scored(tmp_path, manifest, ours, plan):
     (run,) = score_hypotheses(files, manifest, "other", plan, normalization="fairseq").runs
     assert run["model"] == "other"
     assert run["noise_plan_sha256"] == NoisePlan.read(plan).sha256
-    assert run["manifest_sha256"] == hash_of(manifest)
+    assert run["manifest_sha256"] == file_sha256(manifest)
     assert run["test_set_sha256"] == hash_test_set(read_manifest(manifest))
     assert (run["seed"], run["normalization"], run["missing"], run["n_missing"]) == (3, "fairseq", "error", 0)
-    assert run["hypotheses"][0] == {"file": "0.trn", "sha256": hash_of(files[0][0])}
+    assert run["hypotheses"][0] == {"file": "0.trn", "sha256": file_sha256(files[0][0])}
     json.dumps(run)
     assert "decoding_seconds" not in run
     (run,) = score_hypotheses(files, manifest, "other").runs

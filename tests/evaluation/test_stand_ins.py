@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from avspeech.data.manifest import Utterance
 from avspeech.evaluation.stand_ins import SIMILAR_LENGTH, blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.features.clip import MEAN
+from avspeech.manifest import Utterance
 
 
 @pytest.mark.parametrize("size", [2, 3, 10, 60])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.data.manifest import Utterance, read_manifest, write_manifest
 from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from data_prep.synthetic.plan import CorpusConfig, plan_corpus
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

@@ -8,13 +8,13 @@ from email.message import Message
 import pytest
 import torch
 
+from avspeech.files import DownloadError, fetch
 from avspeech.hub import official
 from avspeech.hub.__main__ import main
 from avspeech.hub.errors import ModelNameError
 from avspeech.hub.names import resolve
 from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, Release, fetch_official
 from avspeech.interop import whisper
-from avspeech.media.download import DownloadError, fetch
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from tests.interop.official import finetuned
@@ -68,9 +68,7 @@ def test_another_file_than_the_first_time_is_refused(served, cached):
     path = fetch_official(NAME)
     path.unlink()
     served.write_bytes(served.read_bytes() + b"\0" * 8)
-    with pytest.raises(
-        ModelNameError, match=r"expected \w{64}; it was thrown away; if its authors replaced it, delete"
-    ):
+    with pytest.raises(ModelNameError, match=r"expected \w{64}; it was deleted; if its authors replaced it, delete"):
         fetch_official(NAME)
     assert cached() == ["base_vox_433h.pt.sha256"]
 

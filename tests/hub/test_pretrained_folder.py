@@ -53,7 +53,7 @@ def test_a_half_written_folder_never_has_its_name(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder_module, "hash_of", full)
+    monkeypatch.setattr(folder_module, "file_sha256", full)
     for name in ("new", "former"):
         with pytest.raises(OSError, match="No space left"):
             save_pretrained(tmp_path / name, recognizer())

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from avspeech.files import DownloadError, fetch
 from avspeech.interop import whisper as interop
 from avspeech.interop.restricted import CheckpointError
 from avspeech.interop.whisper import ALIASES, SHA256, download_whisper, load_whisper, main
-from avspeech.media.download import DownloadError, fetch
 from tests.interop.whisper_files import TINY, half_file
 
 
@@ -62,7 +62,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server, tmp_path):
 def test_another_file_at_the_address_is_thrown_away(server, tmp_path):
     path, address = server
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(CheckpointError, match=r"gave a file with SHA-256 \w{64}, expected \w{64}; it was thrown away"):
+    with pytest.raises(CheckpointError, match=r"gave a file with SHA-256 \w{64}, expected \w{64}; it was deleted"):
         load_whisper("tiny", address=address)
     assert cached(tmp_path) == []
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from talker import TalkerModel
 
-from avspeech.data.manifest import Utterance
+from avspeech.manifest import Utterance
 from avspeech.page.choices import Shelf
 from avspeech.page.limits import Limits
 from avspeech.page.serving import Address, serve

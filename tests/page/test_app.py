@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from avspeech import app
-from avspeech.data.manifest import Utterance, write_manifest
+from avspeech.manifest import Utterance, write_manifest
 from avspeech.page.choices import Shelf, choose_examples
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avspeech.data.manifest import ManifestError, read_manifest, write_manifest
 from avspeech.evaluate import main as evaluate
+from avspeech.manifest import ManifestError, read_manifest, write_manifest
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.flamingo import Flamingo

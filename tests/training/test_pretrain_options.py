@@ -234,8 +234,8 @@ def test_cropped_batches_share_their_shortest_length():
 def test_a_crop_keeps_streams_and_units_together(corpus):
     from avspeech.data.batching import SampleKey
     from avspeech.data.dataset import AugmentConfig, AVDataset
-    from avspeech.data.manifest import read_manifest
     from avspeech.data.unit_sets import UnitSet
+    from avspeech.manifest import read_manifest
 
     utterances = read_manifest(corpus / "train.jsonl")
     units = [list(range(utterance.num_frames)) for utterance in utterances]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.manifest import Utterance
 from avspeech.evaluation.conditions import MODALITIES, EvaluationConfig
 from avspeech.evaluation.systems import make_loader, make_transcriber, transcribe_all
+from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip, write_video
