@@ -1,7 +1,6 @@
 """Train with and without masked-cluster pre-training at equal total CPU time, and evaluate both.
 
     nice python experiments/2026-11-pretrain-or-scratch/run.py path/to/grid_s1 runs/pretrain_or_scratch
-    python experiments/2026-11-pretrain-or-scratch/report.py runs/pretrain_or_scratch
 
 Reads   the corpus, or lips that were cut before (--lips).
 Writes  RUN/ARM_SEED/ for each arm (pretrained, scratch) and seed: models, curves, evaluate_av/, times.json.
@@ -24,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiments.demo.recipe import ROOT, SPLITS, Recipe, plan
 
-HERE = Path(__file__).resolve().parent
 PREPARING = 5
 """Steps of a plan that make manifests, lips and the tokenizer, which all arms and seeds share."""
 TRAININGS = ("pretrain1", "pretrain2", "av")
@@ -56,14 +54,14 @@ def commands_of(arm: str, recipe: Recipe, folder: Path) -> dict[str, list[str]]:
             if "audio" in name or (arm == "scratch" and name not in ("av", "evaluate_av")):
                 continue
             if name in TRAININGS:
-                command = [*command, "--trainer.val_check_interval=100", "--trainer.callbacks+=cpu_clock.CpuClock"]
+                command = [*command, "--trainer.val_check_interval=100"]
             commands[name] = command
     return commands
 
 
 def execute(command: list[str], log: Path) -> dict[str, float]:
     """Run a command on one thread; return the CPU and wall seconds it took."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     start, cpu = time.monotonic(), _cpu_seconds()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
