@@ -6,7 +6,8 @@ The folders are the flow of one utterance, in this order; a stage imports only i
     media/               a path                   -> frames at 25 fps, ``audio_S`` at 16 kHz in [-1, 1]
     roi/                 frames                   -> ``mouth_THW``, 96x96 grey lips
     features/            ``audio_S``, lips        -> ``fbank_TF`` (104 at 25 Hz), ``mfcc_AF``, 88x88 clips
-    degrade/             clean streams            -> the same in noise from a frozen plan, or with a faulty picture
+    noise/               clean speech             -> the same in noise, drawn or from a frozen plan
+    faults/              clean video              -> the same with a faulty picture
     text/                a transcript             -> tokens, and text back
     units/               vectors                  -> a k-means codebook, ``units_T``
     data/                a manifest               -> ``AVBatch``
@@ -39,11 +40,11 @@ _HOME = {
     "extract_mouth": "avspeech.roi.mouth",
     "extract_lips": "avspeech.roi.lips",
     "fbank_TF": "avspeech.features.logfbank",
-    "mix_at_snr": "avspeech.degrade.noise",
-    "NoisePlan": "avspeech.degrade.noise_plan",
-    "PlanMixer": "avspeech.degrade.noise_plan",
-    "degrade_clip": "avspeech.degrade.visual",
-    "parse_fault": "avspeech.degrade.visual",
+    "mix_at_snr": "avspeech.noise.mixing",
+    "NoisePlan": "avspeech.noise.plan",
+    "PlanMixer": "avspeech.noise.plan",
+    "degrade_clip": "avspeech.faults.visual",
+    "parse_fault": "avspeech.faults.visual",
     "Utterance": "avspeech.manifest",
     "read_manifest": "avspeech.manifest",
     "write_manifest": "avspeech.manifest",

@@ -21,8 +21,6 @@ from typing import Any
 from jsonargparse import auto_cli
 
 from avspeech.data.whisper_limits import check_languages
-from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
-from avspeech.degrade.plan_records import without_hints
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.exhibits import write_exhibits
@@ -30,8 +28,6 @@ from avspeech.evaluation.grid import GridError, Unreadable, evaluate_grid
 from avspeech.evaluation.identity import describe_environment
 from avspeech.evaluation.loading import check_streams
 from avspeech.evaluation.memo import remember_streams
-from avspeech.evaluation.noise_plans import check_plan, plan_of
-from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import write_results
 from avspeech.evaluation.systems import make_loader, make_transcriber, transcribe_all
@@ -39,6 +35,10 @@ from avspeech.files import file_sha256, make_folder
 from avspeech.manifest import Utterance, hash_test_set, read_manifest
 from avspeech.models.files import check_device, load_model
 from avspeech.models.whisper import Whisper
+from avspeech.noise.making import check_plan, plan_of
+from avspeech.noise.plan import NoisePlan, PlanError, PlanMixer
+from avspeech.noise.plan_records import without_hints
+from avspeech.noise.pools import roots_of
 from avspeech.text.normalize import check_rule
 from avspeech.text.whisper_tokens import WhisperTokenizer
 

@@ -3,7 +3,7 @@
     python data_prep/degrade_videos.py data/lrs3/test.jsonl data/lrs3/faults --faults '[blur-3, drop-50, hand-4]'
     python data_prep/extract_rois.py data/lrs3/faults/manifest.blur-3.jsonl data/lrs3/faults/roi/blur-3
 
-Reads   Utterance lines (avspeech/data/manifest.py) with a video; faults by their names (avspeech/degrade/visual.py).
+Reads   Utterance lines (avspeech/data/manifest.py) with a video; faults by their names (avspeech/faults/visual.py).
 Writes  <out_dir>/<fault>/<id>.mp4, RGB at 25 fps, and beside it <id>.json: its length and with what settings;
         <out_dir>/manifest.<fault>.jsonl for each fault: the utterances that succeeded, with the new video and without
         a mouth clip, their audio where it was; <out_dir>/manifest.failures.jsonl: the others, and why.
@@ -29,7 +29,7 @@ import numpy as np
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
-from avspeech.degrade.visual import Box, Fault, degrade_frames, fault_key, parse_fault
+from avspeech.faults.visual import Box, Fault, degrade_frames, fault_key, parse_fault
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError

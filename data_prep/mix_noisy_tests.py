@@ -6,7 +6,7 @@
 
 Reads   Utterance lines (avspeech/data/manifest.py), the noise, and ``noises``, ``snrs_db``, ``seed``, ``rule`` and
         ``level`` of a conditions YAML; without --conditions the plan itself, made here or elsewhere.
-Writes  the plan (avspeech/degrade/noise_plan.py says what stands in it) and beside it <plan>.failures.jsonl, the
+Writes  the plan (avspeech/noise/plan.py says what stands in it) and beside it <plan>.failures.jsonl, the
         utterances that cannot be read, and why. With --wav_dir a folder for each condition, such as babble_-5dB, with
         <id>.wav and manifest.jsonl: the test set with these wavs as its audio, 16 kHz, 16 bits, or 32-bit float where
         the rule leaves [-1, 1] (auto_avsr).
@@ -27,16 +27,16 @@ from jsonargparse import auto_cli
 from scipy.io import wavfile
 from tqdm import tqdm
 
-from avspeech.degrade.mixing_rules import mix_sha256
-from avspeech.degrade.noise_plan import NoisePlan, PlanError, PlanMixer
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions_file import read_conditions
-from avspeech.evaluation.noise_plans import make_plan
-from avspeech.evaluation.noise_pools import roots_of
 from avspeech.files import make_folder, make_place
 from avspeech.manifest import Utterance, hash_test_set, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
+from avspeech.noise.making import make_plan
+from avspeech.noise.plan import NoisePlan, PlanError, PlanMixer
+from avspeech.noise.pools import roots_of
+from avspeech.noise.rules import mix_sha256
+from avspeech.noise.spec import NoiseSpec
 from avspeech.timebase import SAMPLE_RATE
 from data_prep.run_each import Crash, run_each
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "avspeech"
 ORDER = [
-    "timebase", "sequence", "files", "manifest", "media", "roi", "features", "noise", "degrade", "text", "units",
+    "timebase", "sequence", "files", "manifest", "media", "roi", "features", "noise", "faults", "text", "units",
     "inputs", "data", "models", "interop", "hub", "objectives", "decoding", "transcription", "evaluation", "training",
     "export", "page", "train", "evaluate", "transcribe", "app", "cli",
 ]  # fmt: skip

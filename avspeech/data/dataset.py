@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 
 from avspeech.data.stored_otherwise import at_other_rate, shifted
 from avspeech.data.unit_sets import UnitSet
-from avspeech.degrade.sources import TrainingNoise
 from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF as logmel_AF_of
@@ -25,6 +24,7 @@ from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
+from avspeech.noise.sources import TrainingNoise
 from avspeech.timebase import ACOUSTIC_PER_FRAME, FRAME_RATE, SAMPLES_PER_FRAME, frames_to_samples, samples_to_frames
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 Noise is acoustic, so it cannot touch a model that only sees lips: ``video`` is decoded once, clean, and its rows
 in noise repeat that result (``decoded_as``); a model whose video is missing (``no_face``) is one that only hears.
-``audio+video`` and ``video`` may also see a picture with a fault (``video_streams``; ``avspeech.degrade.visual``), and
+``audio+video`` and ``video`` may also see a picture with a fault (``video_streams``; ``avspeech.faults.visual``), and
 ``audio+video`` no picture or another utterance's, because a model with gates can lean on the audio alone and nothing
 else shows it. An error names the key as it is written in a conditions YAML (``conditions_file``).
 """
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from avspeech.degrade.mixing_rules import LEVELS, RULES, check_snrs
-from avspeech.degrade.noise_plan import CLEAN
-from avspeech.degrade.noise_spec import NoiseSpec
-from avspeech.degrade.visual import Fault, parse_fault
+from avspeech.faults.visual import Fault, parse_fault
+from avspeech.noise.plan import CLEAN
+from avspeech.noise.rules import LEVELS, RULES, check_snrs
+from avspeech.noise.spec import NoiseSpec
 from avspeech.text.whisper_tokens import Task
 
 MODALITIES = ("audio", "video", "audio+video")
@@ -47,7 +47,7 @@ class Condition:
     """Signal-to-noise ratio; None when clean, and for a noise that has none, such as reverberation."""
     video_stream: str = OWN
     """What is seen: the ``own`` clip, ``blank`` (mean grey), ``shuffled`` (another utterance's clip), or the own clip
-    with a fault, such as ``blur-3`` (``avspeech.degrade.visual``)."""
+    with a fault, such as ``blur-3`` (``avspeech.faults.visual``)."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -139,7 +139,7 @@ class EvaluationConfig:
     snrs_db: tuple[float, ...] = ()
     """Signal-to-noise ratios; every noise that has one is mixed in at every one."""
     rule: str = "avspeech"
-    """How noise is mixed in: ``avspeech``, ``avhubert`` or ``auto_avsr`` (see ``avspeech.degrade.mixing_rules``)."""
+    """How noise is mixed in: ``avspeech``, ``avhubert`` or ``auto_avsr`` (see ``avspeech.noise.rules``)."""
     level: str = "clip"
     """What the SNR compares the noise with: the whole ``clip``, or its ``active`` speech (ITU-T P.56)."""
     include_clean: bool = True

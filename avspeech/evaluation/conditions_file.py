@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from avspeech.degrade.noise_spec import parse_noise, typed
 from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.noise.spec import parse_noise, typed
 
 
 class _UniqueKeys(yaml.SafeLoader):

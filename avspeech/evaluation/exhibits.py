@@ -19,7 +19,6 @@ import av
 import av.container
 import numpy as np
 
-from avspeech.degrade.noise_plan import PlanError
 from avspeech.evaluation.comparison import System, systems_of, telling_noise
 from avspeech.evaluation.conditions import CLEAN, OWN, Condition
 from avspeech.evaluation.loading import ConditionLoader
@@ -28,6 +27,7 @@ from avspeech.files import write_text
 from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
 from avspeech.media.video import write_video
+from avspeech.noise.plan import PlanError
 from avspeech.text.normalize import normalize_for_scoring, text_language
 from avspeech.timebase import SAMPLE_RATE
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from itertools import product
 
-from avspeech.degrade.visual import KINDS, Fault, parse_fault
 from avspeech.evaluation.comparison import Noise, languages_of, noises_of
 from avspeech.evaluation.conditions import MODALITIES, OWN, VIDEO_STREAMS
 from avspeech.evaluation.results import ConditionResult, Results
+from avspeech.faults.visual import KINDS, Fault, parse_fault
 
 CURVE_POINTS = 3
 """Levels of a kind from which they make a curve; fewer are bars only."""

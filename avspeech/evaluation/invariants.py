@@ -23,14 +23,11 @@ import torch
 from jsonargparse import auto_cli, set_parsing_settings
 
 from avspeech.data.batching import AVBatch
-from avspeech.degrade.noise_plan import PlanMixer
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.error_rate import ErrorCounts, count_normalized, total
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader, check_streams
-from avspeech.evaluation.noise_plans import make_plan
 from avspeech.evaluation.paired_tests import Difference, paired_difference
 from avspeech.evaluation.results import UNKNOWN_LANGUAGE
 from avspeech.evaluation.systems import Transcriber, make_loader, make_transcriber, transcribe_all
@@ -40,6 +37,9 @@ from avspeech.media.errors import MediaError
 from avspeech.models.files import check_device, load_model
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
+from avspeech.noise.making import make_plan
+from avspeech.noise.plan import PlanMixer
+from avspeech.noise.spec import NoiseSpec
 from avspeech.text.normalize import check_rule, normalize_for_scoring, text_language
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """An utterance under a condition -> ``Sample``: the same samples for every model that is evaluated.
 
-Noise comes from a frozen plan (``avspeech.degrade.noise_plan``), so it depends on neither the model, the batch nor the
+Noise comes from a frozen plan (``avspeech.noise.plan``), so it depends on neither the model, the batch nor the
 machine; audio and audio+video hear the same mix. Faults of the picture depend on the seed, the utterance and the fault,
 so the same picture stands beside every noise. Streams are brought to one length as in training
 (``avspeech.data.dataset``): the video's length wins. Nothing is augmented. A Whisper gets log-mel features instead of
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from avspeech.data.dataset import Sample
-from avspeech.degrade.visual import degrade_clip, fault_key
 from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition, EvaluationConfig
 from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
+from avspeech.faults.visual import degrade_clip, fault_key
 from avspeech.features.clip import CLIP_SIZE, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF
@@ -30,7 +30,7 @@ from avspeech.timebase import SAMPLES_PER_FRAME, samples_to_frames
 
 
 class Mixer(Protocol):
-    """Anything that puts noise to speech, such as ``avspeech.degrade.noise_plan.PlanMixer``."""
+    """Anything that puts noise to speech, such as ``avspeech.noise.plan.PlanMixer``."""
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
         """Return the speech in that noise, (S,) float32."""

@@ -23,8 +23,6 @@ from platform import python_version
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from avspeech.degrade.noise_plan import NoisePlan
-from avspeech.degrade.plan_records import without_hints
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.grid import Unreadable, evaluate_grid
@@ -34,6 +32,8 @@ from avspeech.evaluation.results import Results, write_results
 from avspeech.evaluation.text_lines import FileFault
 from avspeech.files import file_sha256
 from avspeech.manifest import Utterance, hash_test_set, read_manifest
+from avspeech.noise.plan import NoisePlan
+from avspeech.noise.plan_records import without_hints
 from avspeech.text.normalize import RULES, check_rule
 
 MISSING = ("error", "deletions", "skip")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from avspeech.degrade.exact_noise import exact_noise
-from avspeech.degrade.noise import mix_at_snr
-from avspeech.degrade.pcm_files import FULL_SCALE
-from avspeech.degrade.sources import BabbleSource, Voice
 from avspeech.manifest import read_manifest
+from avspeech.noise.exact_noise import exact_noise
+from avspeech.noise.mixing import mix_at_snr
+from avspeech.noise.recordings import FULL_SCALE
+from avspeech.noise.sources import BabbleSource, Voice
 
 NONE = "none"
 LOWEST_SNR_DB, HIGHEST_SNR_DB = -15, 20

@@ -12,12 +12,12 @@ from avspeech.data.batching import SampleKey, TrainingBatches, collate, plan_bat
 from avspeech.data.dataset import AugmentConfig, AVDataset, Modality, SpanConfig
 from avspeech.data.unit_sets import UnitSet
 from avspeech.data.whisper_limits import check_languages, check_lengths
-from avspeech.degrade.noise import NoiseConfig
-from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.manifest import ManifestError, Utterance, read_manifest, read_units
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
+from avspeech.noise.mixing import NoiseConfig
+from avspeech.noise.sources import TrainingNoise, Voice
 
 logger = logging.getLogger(__name__)
 

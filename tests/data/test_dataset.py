@@ -8,12 +8,12 @@ import torch
 
 from avspeech.data.dataset import AugmentConfig, AVDataset, NothingReadable, SampleKey, SpanConfig, change_contrast
 from avspeech.data.unit_sets import UnitSet
-from avspeech.degrade.noise import NoiseConfig
-from avspeech.degrade.sources import TrainingNoise, Voice
 from avspeech.features.logfbank import fbank_TF
 from avspeech.manifest import ManifestError, read_manifest, read_units
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip
+from avspeech.noise.mixing import NoiseConfig
+from avspeech.noise.sources import TrainingNoise, Voice
 from avspeech.text.tokenizer import Tokenizer
 
 SPANS = SpanConfig(start=1.0, end=1.0, max_words=2, margin=1)

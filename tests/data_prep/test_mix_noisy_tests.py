@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from avspeech.degrade.mixing_rules import mix_sha256
-from avspeech.degrade.noise_plan import NoisePlan
 from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
+from avspeech.noise.plan import NoisePlan
+from avspeech.noise.rules import mix_sha256
 from data_prep import mix_noisy_tests
-from tests.degrade.plan_corpus import write_plan_corpus
+from tests.noise.plan_corpus import write_plan_corpus
 
 
 @pytest.fixture

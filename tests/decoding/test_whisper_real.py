@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.degrade.noise import mix_at_snr
 from avspeech.features.logmel import logmel_AF
+from avspeech.noise.mixing import mix_at_snr
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
 WEIGHTS, SHARED = os.environ.get("AVSPEECH_WHISPER_BASE"), os.environ.get("AVSPEECH_SHARED")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from fake_transcriber import FakeTranscriber
 
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.manifest import Utterance, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video
+from avspeech.noise.spec import NoiseSpec
 from avspeech.timebase import SAMPLES_PER_FRAME
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.noise.spec import NoiseSpec
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "evaluate"
 

@@ -5,7 +5,6 @@ import struct
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
 from avspeech.evaluation.comparison import noises_of, rows_of
 from avspeech.evaluation.conditions import EvaluationConfig
@@ -14,6 +13,7 @@ from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import to_png, to_svg
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
+from avspeech.noise.spec import NoiseSpec
 
 STREAMS = ("own", "blank", "blur-1", "blur-3", "blur-5", "drop-50", "offset-80", "offset+40", "offset+160", "no_face")
 

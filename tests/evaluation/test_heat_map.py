@@ -7,12 +7,12 @@ from itertools import pairwise
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.heat_map import TOPS, colour, heat_maps, legend, scale_top
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
+from avspeech.noise.spec import NoiseSpec
 
 
 @pytest.fixture

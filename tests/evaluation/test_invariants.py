@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.degrade.noise_plan import PlanMixer
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.invariants import Bounds, NoisyOrSilent, Subject, as_table, check_all, main, readable
 from avspeech.evaluation.loading import ConditionLoader
-from avspeech.evaluation.noise_plans import make_plan
 from avspeech.manifest import read_manifest
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
 from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
+from avspeech.noise.making import make_plan
+from avspeech.noise.plan import PlanMixer
+from avspeech.noise.spec import NoiseSpec
 from avspeech.text.tokenizer import Tokenizer
 
 MODALITIES = ("audio", "video", "audio+video")

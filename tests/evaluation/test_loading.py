@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from avspeech.data.dataset import AVDataset
-from avspeech.degrade.noise import rms
-from avspeech.degrade.noise_plan import PlanError, PlanMixer
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation import loading
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
-from avspeech.evaluation.noise_plans import make_plan
-from avspeech.evaluation.noise_pools import roots_of
 from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.features.logmel import logmel_AF
 from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
+from avspeech.noise.making import make_plan
+from avspeech.noise.mixing import rms
+from avspeech.noise.plan import PlanError, PlanMixer
+from avspeech.noise.pools import roots_of
+from avspeech.noise.spec import NoiseSpec
 
 NOISY = Condition("audio", "babble", 0.0)
 SHUFFLED = EvaluationConfig(video_streams=("own", "shuffled", "wrong_speaker"), seed=1)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.degrade.noise_spec import NoiseSpec
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.exhibits import write_exhibits
 from avspeech.evaluation.grid import evaluate_grid
@@ -18,6 +17,7 @@ from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.report import ReportSection, write_report
 from avspeech.evaluation.results import write_results
 from avspeech.manifest import Utterance, read_manifest
+from avspeech.noise.spec import NoiseSpec
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install one (Debian: apt install chromium)")

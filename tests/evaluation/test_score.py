@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.degrade.noise_plan import Mix, NoisePlan, Speech
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.results import Results, read_results, write_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
 from avspeech.evaluation.trn import TrnLine, write_trn
 from avspeech.files import file_sha256
 from avspeech.manifest import hash_test_set, read_manifest, write_manifest
+from avspeech.noise.plan import Mix, NoisePlan, Speech
 
 YAML = """
 noises: {babble: {kind: babble}}

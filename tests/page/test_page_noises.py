@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from avspeech.degrade.noise import rms
-from avspeech.degrade.sources import Voice
+from avspeech.noise.mixing import rms
+from avspeech.noise.sources import Voice
 from avspeech.page.noises import Noises
 
 SPEECH_S = 0.1 * np.sin(np.arange(16_000) / 7).astype(np.float32)

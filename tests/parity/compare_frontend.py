@@ -7,10 +7,10 @@ import torch
 
 from avspeech.data.batching import IGNORE_UNIT, collate
 from avspeech.data.dataset import Sample
-from avspeech.degrade.noise import average, mix_officially
 from avspeech.features.clip import crop_clips, normalize_clips
 from avspeech.features.logfbank import fbank_TF, log_filterbank, stack_frames
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS
+from avspeech.noise.mixing import average, mix_officially
 from tests.parity.comparison import Comparison
 from tests.parity.fixtures import Fixture
 

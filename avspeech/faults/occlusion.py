@@ -1,0 +1,178 @@
+"""Lay a drawn thing or a hand over the mouth, and take it away again; or cover the whole face.
+
+A severity is two shares: of the time that the thing is in place, and of the mouth that it covers there. The mouth is
+an ellipse in the middle of the mouth crop. The thing comes in from below or from a side over eight frames, stops where
+it covers as much as it should, sways a little, and leaves as it came; coming and going are not counted as in place.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from avspeech.faults.frame_faults import draw_stretches
+from avspeech.faults.hands import draw_hand
+from avspeech.faults.objects import draw_object
+from avspeech.faults.picture_draws import PictureDraws
+from avspeech.faults.sprites import Sprite
+from avspeech.timebase import FRAME_RATE
+
+TIME_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
+"""Share of the frames in which the thing is in place, by severity."""
+MOUTH_SHARES = (0.2, 0.4, 0.65, 0.95, 1.0)
+"""Share of the mouth that it covers there."""
+SIZES = (1.0, 1.0, 1.0, 1.15, 1.3)
+"""Times its real size: nearer to the camera than the face."""
+MOUTH_HALF = (0.29, 0.19)
+"""Half width and height of a mouth, lips included, as shares of the crop's side."""
+MIDDLE = 0.08
+"""From severity 4 on, the square within so many sides of the middle of the mouth is covered all of it."""
+VISIT_FRAMES = (25, 75)
+"""Shortest and longest stay: 1 to 3 s."""
+RAMP_FRAMES = 8
+"""Frames to come or to go."""
+FACE_CENTRE, FACE_HALF = (0.0, -0.42), (0.98, 1.35)
+"""Middle and half axes of a whole face, seen from the middle of the mouth, in sides of the mouth crop."""
+FACE_COVER = 128
+"""Grey level of what hides a face."""
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels: what a mouth crop shows."""
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """A thing and where it is in each frame; lengths are in sides of the mouth crop."""
+
+    sprite: Sprite
+    size: float
+    """Times the real size."""
+    place_T2: np.ndarray
+    """The sprite's anchor, seen from the middle of the mouth."""
+    angle_T: np.ndarray
+    """Turn of the sprite in radians, clockwise."""
+    seen_T: np.ndarray
+    """bool: False where the thing has left the mouth crop."""
+
+    def apply(self, picture: np.ndarray, box: Box, index: int) -> np.ndarray:
+        """Return frame ``index`` with the thing over the mouth that lies in ``box``."""
+        if not self.seen_T[index]:
+            return picture
+        side = ((box[2] - box[0]) + (box[3] - box[1])) / 2
+        centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+        zoom = self.size * side / self.sprite.pixels_per_side
+        matrix_22 = zoom * _turn(self.angle_T[index])
+        shift_2 = centre + side * self.place_T2[index] - matrix_22 @ np.array(self.sprite.anchor)
+        return _blend(picture, self.sprite.paint_HWC, matrix_22, shift_2)
+
+
+def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float, draws: PictureDraws) -> Occlusion:
+    """Draw a thing and its way over the mouth.
+
+    Args:
+        kind: ``object`` or ``hand``.
+        severity: 1 to 5. All severities take the same draws: the same thing comes from the same side.
+        num_frames: length of the clip.
+        mouth_side: pixels of the mouth crop's side, about; decides how finely the thing is kept.
+        draws: decides.
+    """
+    size = SIZES[severity - 1]
+    sprite = (draw_hand(draws) if kind == "hand" else draw_object(draws)).shrunk_to(size * mouth_side)
+    from_side, flank = draws.uniform(0, 1) < (0.6 if kind == "hand" else 0.2), draws.side()
+    # The way in, clockwise from straight up: from below a little askew, or from the left or right.
+    way = flank * (draws.uniform(1.0, 1.6) if from_side else draws.uniform(0.0, 0.5))
+    angle = (way if kind == "hand" else 0.25 * way) + draws.uniform(-0.15, 0.15)
+    into_2 = np.array([np.sin(way), -np.cos(way)])
+    phases, periods = (np.array([draws.uniform(*limits) for _ in range(3)]) for limits in ((0, 2 * np.pi), (1.2, 3.0)))
+    time_T = np.arange(num_frames) / FRAME_RATE
+    sway_3T = np.sin(2 * np.pi * time_T / periods[:, None] + phases[:, None])
+    rest, away = _stops(sprite, size, angle, into_2, severity)
+    present_T = _presence(num_frames, TIME_SHARES[severity - 1], draws)
+    gap_T = away + (rest - away) * present_T
+    place_T2 = -into_2 * gap_T[:, None] + 0.018 * sway_3T[:2].T
+    return Occlusion(sprite, size, place_T2, angle + 0.04 * sway_3T[2], present_T > 0)
+
+
+def _presence(num_frames: int, share: float, draws: PictureDraws) -> np.ndarray:
+    """Return 1 where the thing is in place, 0 where it is away, and a smooth ramp between."""
+    inside_T = draw_stretches(num_frames, round(share * num_frames), *VISIT_FRAMES, draws)
+    wide_T = np.convolve(inside_T, np.ones(2 * (RAMP_FRAMES // 2) + 1), "full") > 0  # ramps lie outside of the visit
+    window = np.hanning(RAMP_FRAMES + 3)[1:-1]
+    padded_T = np.pad(wide_T.astype(float), len(window) // 2, mode="edge")
+    smooth_T = np.convolve(padded_T, window / window.sum(), "valid")
+    return np.clip(smooth_T[RAMP_FRAMES // 2 :][:num_frames], 0, 1)
+
+
+def _stops(sprite: Sprite, size: float, angle: float, into_2: np.ndarray, severity: int) -> tuple[float, float]:
+    """Return how far before the mouth the anchor stops to cover its share of it, and where it is out of the crop."""
+    mouth_M2 = _grid(*MOUTH_HALF)
+    mouth_M2 = mouth_M2[(mouth_M2[:, 0] / MOUTH_HALF[0]) ** 2 + (mouth_M2[:, 1] / MOUTH_HALF[1]) ** 2 <= 1]
+    crop_M2 = _grid(0.5, 0.5)
+    gaps = np.arange(3.6, -0.61, -0.03)
+    middle_M2 = _grid(MIDDLE, MIDDLE)
+    covered = []
+    for gap in gaps:
+        share = _covers(sprite, sprite.solid_HW, size, angle, -into_2 * gap, mouth_M2).mean()
+        all_of_it = severity < 4 or _covers(sprite, sprite.solid_HW, size, angle, -into_2 * gap, middle_M2).all()
+        covered.append(share if all_of_it else share / 2)
+    enough = np.flatnonzero(np.array(covered) >= MOUTH_SHARES[severity - 1])
+    rest = gaps[enough[0]] if len(enough) else gaps[int(np.argmax(covered))]
+    touched = sprite.paint_HWC[..., 3] > 0.01
+    out = [gap for gap in gaps if not _covers(sprite, touched, size, angle, -into_2 * gap, crop_M2).any()]
+    return float(rest), float(min((gap for gap in out if gap > rest), default=gaps[0])) + 0.1
+
+
+def _grid(half_width: float, half_height: float) -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(-half_width, half_width, 25), np.linspace(-half_height, half_height, 25))
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _covers(
+    sprite: Sprite, mask_HW: np.ndarray, size: float, angle: float, place_2: np.ndarray, points_M2: np.ndarray
+) -> np.ndarray:
+    """Return for points, in sides from the middle of the mouth, whether the mask lies over them."""
+    zoom = size / sprite.pixels_per_side
+    pixels_M2 = np.floor((points_M2 - place_2) @ _turn(angle) / zoom + np.array(sprite.anchor)).astype(int)
+    height, width = mask_HW.shape
+    inside_M = ((pixels_M2 >= 0) & (pixels_M2 < (width, height))).all(axis=1)
+    x_M, y_M = np.clip(pixels_M2, 0, (width - 1, height - 1)).T
+    return mask_HW[y_M, x_M] & inside_M
+
+
+def _turn(angle: float) -> np.ndarray:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, shift_2: np.ndarray) -> np.ndarray:
+    """Return the picture with the sprite over it; pixels are counted from the corner, as in ``roi.mouth``."""
+    height, width = paint_HWC.shape[:2]
+    corners_42 = np.array([(0, 0), (width, 0), (0, height), (width, height)]) @ matrix_22.T + shift_2
+    limits = (picture.shape[1], picture.shape[0])
+    left, top = (int(np.clip(low, 0, most)) for low, most in zip(np.floor(corners_42.min(axis=0)), limits, strict=True))
+    right, bottom = (
+        int(np.clip(high, 0, most)) for high, most in zip(np.ceil(corners_42.max(axis=0)), limits, strict=True)
+    )
+    if left >= right or top >= bottom:
+        return picture
+    # To OpenCV's pixels, which count from the first one's centre, and from the part's own corner.
+    shift_2 = shift_2 + matrix_22.sum(axis=1) / 2 - 0.5 - (left, top)
+    matrix_23 = np.concatenate([matrix_22, shift_2[:, None]], axis=1)
+    placed_HWC = cv2.warpAffine(paint_HWC, matrix_23, (right - left, bottom - top))
+    result, part = picture.copy(), (slice(top, bottom), slice(left, right))
+    if picture.ndim == 2:
+        colour, cover = placed_HWC[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32), placed_HWC[..., 3]
+    else:
+        colour, cover = placed_HWC[..., :3], placed_HWC[..., 3:]
+    result[part] = np.clip(np.rint(picture[part] * (1 - cover) + colour), 0, 255).astype(np.uint8)
+    return result
+
+
+def hide_face(picture: np.ndarray, box: Box) -> np.ndarray:
+    """Return the picture with a grey oval over the whole face whose mouth lies in ``box``."""
+    side = ((box[2] - box[0]) + (box[3] - box[1])) / 2
+    x = (box[0] + box[2]) / 2 + side * FACE_CENTRE[0]
+    y = (box[1] + box[3]) / 2 + side * FACE_CENTRE[1]
+    result = np.ascontiguousarray(picture).copy()
+    centre, axes = (round(x), round(y)), (round(side * FACE_HALF[0]), round(side * FACE_HALF[1]))
+    cv2.ellipse(result, centre, axes, 0, 0, 360, (FACE_COVER,) * 3, -1, cv2.LINE_AA)
+    return result

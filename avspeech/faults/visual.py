@@ -1,0 +1,242 @@
+"""Named faults of the picture, put into mouth clips or into whole videos before the mouth is cut out.
+
+A fault is a kind and a level, and has a label that names it in configs, file names and reports: ``blur-3``,
+``drop-50``, ``offset-160``, ``no_face``. What is random about it (which thing is held before the mouth, which frames
+are lost) comes from a key, a text: the same key gives the same bytes, whatever ran before. Noise in the sound has no
+part in it, so a visual fault is the same in every noise.
+
+Occlusion by things and hands, blur, noise and lost frames follow the corruptions that CAV2vec (Kim et al. 2025,
+arXiv:2504.18539) and AV-RelScore (Hong et al. 2023, arXiv:2303.08536) train and test on; brightness, JPEG and five
+severities those of DeeperForensics (Jiang et al. 2020, arXiv:2001.03024). Where we differ: things are drawn, so no
+picture collection is needed, and a level states what is covered and for how long.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from avspeech.faults.frame_faults import replay, shown_frames
+from avspeech.faults.occlusion import Box, hide_face, plan_occlusion
+from avspeech.faults.picture_draws import PictureDraws
+from avspeech.faults.picture_faults import picture_fault
+
+MOUTH_BLANK = 107
+"""Grey of a lost frame in a mouth clip: the mean of mouth crops (``features.clip``), which a model sees as zero."""
+VIDEO_BLANK = 0
+"""Of a lost frame in a video: black."""
+MOUTH_PER_PICTURE = 0.4
+"""Side of a mouth crop over the shorter side of a picture, in face-cropped corpora such as LRS3 (224x224)."""
+_SEVERITIES = (1, 2, 3, 4, 5)
+_DRAWN = ("object", "hand", "pixel_noise", "drop", "freeze")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What levels a kind of fault has, and what it does."""
+
+    levels: tuple[float, ...]
+    """Allowed levels; empty for a kind that has none."""
+    meaning: str
+    """One line."""
+
+
+KINDS = {
+    "object": Kind(_SEVERITIES, "a mug, microphone, telephone or book before the mouth; more of it, for longer"),
+    "hand": Kind(_SEVERITIES, "a hand before the mouth; more of it, for longer"),
+    "blur": Kind(_SEVERITIES, "Gaussian blur, 1 to 8 pixels of deviation at 96x96"),
+    "pixel_noise": Kind(_SEVERITIES, "Gaussian noise, 8 to 64 grey levels of deviation"),
+    "low_resolution": Kind(_SEVERITIES, "a mouth of 48 down to 10 pixels on a side, enlarged again"),
+    "jpeg": Kind(_SEVERITIES, "JPEG of quality 40 down to 3"),
+    "darker": Kind(_SEVERITIES, "grey levels times 0.7 down to 0.1"),
+    "brighter": Kind(_SEVERITIES, "grey levels times 1.2 up to 2.5, cut at white"),
+    "drop": Kind((25, 50, 100), "per cent of the frames lost: grey in mouth clips, black in video"),
+    "freeze": Kind(_SEVERITIES, "the picture stands still for 10 to 80 % of the time, 0.2 to 0.8 s on end"),
+    "offset": Kind(
+        tuple(range(-160, 161, 40)), "ms that the picture comes late (+) or early (-); edge frames are held"
+    ),
+    "wrong_speaker": Kind((), "another speaker's video"),
+    "no_face": Kind((), "no video for the model; in raw video the face is covered"),
+}
+"""Every kind of fault."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of the picture."""
+
+    kind: str
+    """A key of ``KINDS``."""
+    level: float = 0
+    """Severity, per cent or ms; 0 for a kind without levels."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"visual fault {self.kind!r} is no known kind; known are {_known()}")
+        if self.level not in (KINDS[self.kind].levels or (0,)):
+            raise ValueError(f"visual fault {self.kind!r} came with level {self.level:g}; known are {_known()}")
+
+    @property
+    def label(self) -> str:
+        """The name: ``blur-3``, ``offset+80``, ``no_face``."""
+        if not KINDS[self.kind].levels:
+            return self.kind
+        return f"{self.kind}{self.level:+g}" if self.kind == "offset" else f"{self.kind}-{self.level:g}"
+
+    @property
+    def changes_pictures(self) -> bool:
+        """Whether ``degrade_clip`` makes it; ``wrong_speaker`` and ``no_face`` are other clips, or none."""
+        return self.kind not in ("wrong_speaker", "no_face")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the key decides what ``degrade_clip`` makes of a clip: another seed, another picture."""
+        return self.kind in _DRAWN and (self.kind, self.level) != ("drop", 100)
+
+
+def _known() -> str:
+    def one(name: str, levels: tuple[float, ...]) -> str:
+        if not levels:
+            return name
+        return f"{name}-160..+160 by 40" if name == "offset" else f"{name}-{'/'.join(f'{level:g}' for level in levels)}"
+
+    return ", ".join(one(name, kind.levels) for name, kind in KINDS.items())
+
+
+def parse_fault(label: str) -> Fault:
+    """Return the fault of that name.
+
+    Raises:
+        ValueError: it is none; the message lists every kind with its levels.
+    """
+    faults = {fault.label: fault for fault in all_faults()}
+    if label not in faults:
+        raise ValueError(f"visual fault {label!r} is no known one; known are {_known()}")
+    return faults[label]
+
+
+def all_faults() -> list[Fault]:
+    """Return every fault there is, kind by kind, from weak to strong."""
+    return [Fault(name, level) for name, kind in KINDS.items() for level in kind.levels or (0,)]
+
+
+def fault_key(seed: int, utterance_id: str, fault: Fault) -> str:
+    """Return the key that an utterance's fault is drawn from.
+
+    It names the kind and not the level: the levels of a kind show the same thing and lose the same frames first, so
+    they differ in severity alone.
+    """
+    return "\x1f".join([str(int(seed)), utterance_id, fault.kind])
+
+
+def degrade_clip(mouth_THW: np.ndarray, fault: Fault, key: str) -> np.ndarray:
+    """Return the mouth clip with the fault in it, same shape, uint8; the clip itself stays as it is.
+
+    Args:
+        mouth_THW: uint8 grey, of any size; what a level says in pixels is for 96x96 and grows with the shorter side.
+        fault: what is wrong.
+        key: decides everything that is random; see ``fault_key``.
+
+    Raises:
+        ValueError: the clip is no uint8 (T, H, W) with a frame, or the fault is another clip or none
+            (``changes_pictures``).
+    """
+    if mouth_THW.ndim != 3 or mouth_THW.dtype != np.uint8 or not mouth_THW.size:
+        raise ValueError(
+            f"a clip of shape {mouth_THW.shape}, {mouth_THW.dtype} came, wanted uint8 (T, H, W) with a frame or more; "
+            "read it with avspeech.media.video.read_grey_clip"
+        )
+    if not fault.changes_pictures:
+        raise ValueError(
+            f"visual fault {fault.label!r} came for a clip, wanted one that changes pictures; it is another clip or "
+            "none, so choose that instead (avspeech.evaluation.stand_ins)"
+        )
+    num_frames, height, width = mouth_THW.shape
+    boxes = [(0.0, 0.0, float(width), float(height))] * num_frames
+    changed = _changed(mouth_THW, fault, key, num_frames, boxes, min(height, width), MOUTH_BLANK)
+    return np.stack(list(changed))
+
+
+def degrade_frames(
+    frames: Iterable[np.ndarray],
+    fault: Fault,
+    key: str,
+    num_frames: int,
+    mouth_boxes: Sequence[Box | None] | None = None,
+    mouth_side: float | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the frames of a video with the fault in them, one in memory at a time.
+
+    Args:
+        frames: uint8 RGB (H, W, 3), or grey (H, W), as they come.
+        fault: what is wrong. ``no_face`` covers the face.
+        key: decides everything that is random; see ``fault_key``.
+        num_frames: how many frames will come; which are lost, for one, is decided before the first.
+        mouth_boxes: per frame what a mouth crop shows, (x0, y0, x1, y1) in pixels, or None where no face is; needed by
+            ``object``, ``hand`` and ``no_face``, which leave frames without a box as they are.
+        mouth_side: pixels that a mouth crop's side covers, which levels in pixels grow with; None takes the median of
+            the boxes, and without any box ``MOUTH_PER_PICTURE`` of the picture's shorter side.
+
+    Yields:
+        Arrays like those that came. Do not write to them: one that nothing was changed in is the source's own.
+
+    Raises:
+        ValueError: another number of frames comes, boxes are missing or of another number, or the fault is
+            ``wrong_speaker``, which is another file's frames.
+    """
+    if fault.kind == "wrong_speaker":
+        raise ValueError("visual fault 'wrong_speaker' came for a video's own frames; read another speaker's file")
+    needs_boxes = fault.kind in ("object", "hand", "no_face")
+    if needs_boxes and (mouth_boxes is None or len(mouth_boxes) != num_frames):
+        raise ValueError(
+            f"visual fault {fault.label!r} of {num_frames} frames came with "
+            f"{'no' if mouth_boxes is None else len(mouth_boxes)} mouth boxes, wanted one a frame; find the face with "
+            "avspeech.roi first"
+        )
+    return _changed(_exactly(frames, num_frames), fault, key, num_frames, mouth_boxes or (), mouth_side, VIDEO_BLANK)
+
+
+def _changed(
+    frames: Iterable[np.ndarray],
+    fault: Fault,
+    key: str,
+    num_frames: int,
+    boxes: Sequence[Box | None],
+    mouth_side: float | None,
+    blank: int,
+) -> Iterator[np.ndarray]:
+    draws = PictureDraws(f"{key}\x1f{fault.kind}")
+    if fault.kind in ("drop", "freeze", "offset"):
+        yield from replay(frames, shown_frames(fault.kind, fault.level, num_frames, draws), blank)
+    elif fault.kind == "no_face":
+        for frame, box in zip(frames, boxes, strict=True):
+            yield frame if box is None else hide_face(frame, box)
+    else:
+        first, frames = _peek(frames)
+        sides = [((box[2] - box[0]) + (box[3] - box[1])) / 2 for box in boxes if box is not None]
+        of_boxes = float(np.median(sides)) if sides else MOUTH_PER_PICTURE * min(first.shape[:2])
+        side = of_boxes if mouth_side is None else mouth_side
+        if fault.kind in ("object", "hand"):
+            occlusion = plan_occlusion(fault.kind, int(fault.level), num_frames, side, draws)
+            for index, (frame, box) in enumerate(zip(frames, boxes, strict=True)):
+                yield frame if box is None else occlusion.apply(frame, box, index)
+        else:
+            yield from map(picture_fault(fault.kind, int(fault.level), side, draws), frames)
+
+
+def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    iterator = iter(frames)
+    first = next(iterator)
+    return first, itertools.chain([first], iterator)
+
+
+def _exactly(frames: Iterable[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
+    count = 0
+    for count, frame in enumerate(frames, start=1):
+        if count > num_frames:
+            break
+        yield frame
+    if count != num_frames:
+        came = f"more than {num_frames}" if count > num_frames else f"{count}"
+        raise ValueError(f"{came} frames came, num_frames={num_frames} was said; count the video's frames first")

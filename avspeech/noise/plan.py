@@ -1,0 +1,311 @@
+"""A frozen noise plan: which noise is heard in which utterance, to the sample, to be published in place of audio.
+
+A plan is JSON lines in UTF-8. The first is the header, then for each utterance one line for its speech and one for each
+condition.
+
+Header::
+
+    {"format": "avspeech noise plan", "version": 1, "sha256": of all else, "seed": 0, "rule": "avspeech",
+     "level": "clip", "manifest_sha256": "...", "noises": {"babble": {"kind": "babble", "num_voices": [6, 6], ...}},
+     "conditions": [["babble", 0.0], ["hall", null]], "num_utterances": 1, "shares_test_speakers": []}
+
+Speech, with the hash of its samples at 16 kHz in int16 steps (little endian, as everywhere here)::
+
+    {"id": "s1/bbaf2n", "num_samples": 47926, "speech_sha256": "..."}
+
+A mix::
+
+    {"id": "s1/bbaf2n", "noise": "babble", "snr_db": 0.0, "pieces": [{"file": "s7/a.wav", "sha256": of its bytes,
+     "samples_sha256": of its samples, "offset": 1234, "gain": 0.7}, ...], "scale": 0.5, "measured_snr_db": 0.0,
+     "sha256": of the samples that are heard}
+
+- ``pieces``: the noise is their sum. A ``file`` (relative to the root of its noise, with "/") is read at 16 kHz in
+  int16 steps over 32768, begins at sample ``offset``, starts over at its end and is multiplied by ``gain``. White and
+  pink noise have ``generator`` and ``key`` in place of a file and its hashes (``avspeech.noise.exact_noise``). Rule
+  ``avhubert`` takes the mean of several pieces, see ``avspeech.noise.rules``.
+- ``scale``: what that noise is multiplied by before it is added. ``measured_snr_db`` is of the sum, before it is
+  brought into the range of int16 and rounded.
+- ``reverb``, where speech is in a room: ``file`` relative to the root ``<noise>.impulse_responses``, its hashes and
+  ``gain`` (``avspeech.noise.room``). It is applied first; SNRs are against the reverberated speech.
+- ``sha256``: of the mix in int16 steps; in float32 for rule ``auto_avsr``, which may leave [-1, 1].
+- ``manifest_sha256`` of the header: of ids, texts, languages and speakers of the test set, wherever its files lie
+  (``avspeech.evaluation.identity.hash_test_set``).
+- ``note``: only where nothing could be added. Silent speech has no SNR and stays silent; a clip in which level
+  ``active`` finds no speech (clicks, or clicks that drown it) stays as it was, and so does speech where noise was
+  silent eight times in a row (at each, other pieces are drawn). All have no pieces and no measured SNR.
+
+Noise shorter than the speech is repeated. ``snr_db`` 0 is 0 dB; null belongs to noises without an SNR (reverberation).
+Clean speech is in no plan. Everything is drawn from seed, utterance, noise and SNR, so another utterance or condition
+changes no line. The header's hash is over the header and the lines as ``json.dumps`` writes them with sorted keys, no
+blanks and in ASCII, each ended by a line feed. ``sha256`` itself is left out, and of each noise ``root`` and
+``manifest_sha256`` (a manifest may hold paths), so that the hash is the same wherever the noise lies; its
+``files_sha256`` is over the names and speakers of all files that could have been drawn.
+
+``PlanMixer`` mixes from a plan and checks every hash, so that two mixes are identical or there is an error. Files that
+another FFmpeg may decode or resample otherwise (AAC in mp4, 44.1 kHz) are found out in this way too: a plan that is to
+travel is best made of 16 kHz wav files, speech and noise.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avspeech.media.errors import MediaError
+from avspeech.noise.exact_noise import exact_noise
+from avspeech.noise.plan_records import (
+    Mix,
+    Piece,
+    PlanError,
+    Reverb,
+    Speech,
+    canonical,
+    label,
+    mix_from_json,
+    mix_to_json,
+    parse_line,
+    same_level,
+    without_hints,
+)
+from avspeech.noise.recordings import FULL_SCALE, PcmFiles, steps_sha256, to_steps
+from avspeech.noise.room import reverberate
+from avspeech.noise.rules import add_noise, finish, lay_over, mix_sha256
+
+FORMAT, VERSION = "avspeech noise plan", 1
+CLEAN = "none"
+
+
+@dataclass(frozen=True)
+class NoisePlan:
+    """A plan in memory. Made by ``avspeech.noise.making.make_plan``, or read."""
+
+    seed: int
+    rule: str
+    """One of ``avspeech.noise.rules.RULES``."""
+    level: str
+    """One of ``avspeech.noise.rules.LEVELS``."""
+    manifest_sha256: str
+    """Of the test set, see above."""
+    noises: Mapping[str, Mapping[str, Any]]
+    """Facts of each noise: kind, voices, number of files and hash of their names; ``root`` is a hint where they lay."""
+    conditions: tuple[tuple[str, float | None], ...]
+    """Noise and SNR of each."""
+    shares_test_speakers: tuple[str, ...]
+    """Noises in which speakers of the test set are heard, or may be."""
+    speech: Mapping[str, Speech] = field(repr=False)
+    """By utterance id, in the order of the manifest."""
+    mixes: Mapping[tuple[str, str, float | None], Mix] = field(repr=False)
+    """By utterance id, noise and SNR."""
+    failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """Utterances left out when it was made, and why; not in the file."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash in the header."""
+        digest = hashlib.sha256()
+        noises = {name: without_hints(facts) for name, facts in self.noises.items()}
+        for record in ({**self._header(), "noises": noises}, *self._records()):
+            digest.update(canonical(record))
+        return digest.hexdigest()
+
+    def lookup(self, utterance_id: str, noise: str, snr_db: float | None) -> Mix:
+        """Return the mix of an utterance under a condition.
+
+        Raises:
+            PlanError: the plan lacks the utterance or the condition; says which it has.
+        """
+        found = self.mixes.get((utterance_id, noise, same_level(snr_db)))
+        if found is None and (noise, same_level(snr_db)) not in self.conditions:
+            known = ", ".join(label(*one) for one in self.conditions)
+            raise PlanError(f"the noise plan has no condition {label(noise, snr_db)}; it has {known}")
+        if found is None:
+            raise PlanError(f"the noise plan has no utterance {utterance_id!r}; make a plan for this manifest")
+        return found
+
+    def condition_sha256(self, noise: str, snr_db: float | None) -> str:
+        """Return the hash over one condition's mixes, which no other condition changes.
+
+        Raises:
+            PlanError: the plan lacks the condition.
+        """
+        digest = hashlib.sha256()
+        for utterance_id in self.speech:
+            digest.update(canonical(mix_to_json(self.lookup(utterance_id, noise, snr_db))))
+        return digest.hexdigest()
+
+    def roots(self) -> dict[str, Path]:
+        """Return where the noise lay when the plan was made, by noise and ``<noise>.impulse_responses``."""
+        found = {name: facts["root"] for name, facts in self.noises.items() if "root" in facts}
+        for name, facts in self.noises.items():
+            if "impulse_responses" in facts:
+                found[f"{name}.impulse_responses"] = facts["impulse_responses"]["root"]
+        return {name: Path(root) for name, root in found.items()}
+
+    def write(self, path: str | Path) -> None:
+        """Write the plan; the file appears, or is replaced, only when whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(path.name + ".part")
+        head = {"format": FORMAT, "version": VERSION, "sha256": self.sha256}
+        with unfinished.open("w", encoding="utf-8") as file:
+            for record in (head | self._header(), *self._records()):
+                print(json.dumps(record, ensure_ascii=False), file=file)
+        unfinished.rename(path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "NoisePlan":
+        """Read a plan and check its hash.
+
+        Raises:
+            PlanError: it cannot be read, is no plan of this version, or was altered.
+        """
+        path = Path(path)
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path}: cannot be read as a noise plan: {error}") from error
+        header = parse_line(path, 1, lines[0])
+        if header.get("format") != FORMAT or header.get("version") != VERSION:
+            found = f"format {header.get('format')!r}, version {header.get('version')!r}"
+            raise PlanError(f"{path}: has {found}, wanted {FORMAT!r}, version {VERSION}")
+        speech: dict[str, Speech] = {}
+        mixes: dict[tuple[str, str, float | None], Mix] = {}
+        for number, line in enumerate(lines[1:], start=2):
+            if not line:
+                continue
+            record = parse_line(path, number, line)
+            try:
+                if "noise" in record:
+                    mix = mix_from_json(record)
+                    mixes[mix.id, mix.noise, same_level(mix.snr_db)] = mix
+                else:
+                    speech[record["id"]] = Speech(**record)
+            except (TypeError, KeyError, ValueError) as error:
+                raise PlanError(f"{path}, line {number}: is neither speech nor a mix: {error}") from error
+        try:
+            names = ("seed", "rule", "level", "manifest_sha256", "noises")
+            plan = cls(
+                **{name: header[name] for name in names},
+                conditions=tuple((name, snr_db) for name, snr_db in header["conditions"]),
+                shares_test_speakers=tuple(header["shares_test_speakers"]),
+                speech=speech,
+                mixes=mixes,
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            raise PlanError(f"{path}, line 1: the header lacks {error}; wanted what {__name__} describes") from error
+        if plan.sha256 != header.get("sha256") or header.get("num_utterances") != len(speech):
+            raise PlanError(f"{path}: its lines have the sha256 {plan.sha256}, its header says {header.get('sha256')}; "
+                            "the file was altered, get it anew")  # fmt: skip
+        for utterance_id, noise, snr_db in mixes:  # what the hash is not over would be mixed from all the same
+            if utterance_id not in speech or (noise, snr_db) not in plan.conditions:
+                raise PlanError(
+                    f"{path}: has a mix of {utterance_id!r} with {label(noise, snr_db)}, which its header or its lines "
+                    "of speech do not name; the file was altered, get it anew"
+                )
+        return plan
+
+    def _header(self) -> dict[str, Any]:
+        names = ("seed", "rule", "level", "manifest_sha256", "noises", "conditions", "shares_test_speakers")
+        return {name: getattr(self, name) for name in names} | {"num_utterances": len(self.speech)}
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for utterance_id, speech in self.speech.items():
+            yield vars(speech)
+            for noise, snr_db in self.conditions:
+                if mix := self.mixes.get((utterance_id, noise, snr_db)):
+                    yield mix_to_json(mix)
+
+
+class PlanMixer:
+    """Mixes from a plan; any number of them, in any process, give the same bytes.
+
+    Args:
+        plan: which noise is heard where.
+        roots: folder of each noise's files, by noise, and of rooms, by ``<noise>.impulse_responses``.
+        cache_bytes: memory for decoded noise.
+    """
+
+    def __init__(self, plan: NoisePlan, roots: Mapping[str, Path], cache_bytes: int = 1 << 30) -> None:
+        self.plan, self.roots = plan, {name: Path(root) for name, root in roots.items()}
+        self._files = PcmFiles(cache_bytes)
+
+    def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
+        """Return speech under a condition, (S,) float32; for noise ``none`` the speech as it came.
+
+        Args:
+            audio_S: the whole utterance, float32 in [-1, 1] at 16 kHz.
+            utterance_id: as in the plan.
+            noise: of the condition.
+            snr_db: of the condition.
+
+        Raises:
+            PlanError: the utterance, condition or a file is missing; speech, a noise file or the mix is not the plan's.
+        """
+        if noise == CLEAN and snr_db is None:
+            return audio_S
+        mix = self.plan.lookup(utterance_id, noise, snr_db)
+        steps_S = self._checked_speech(audio_S, utterance_id)
+        if mix.reverb is not None:
+            steps_S = reverberate(steps_S, self._response(noise, mix.reverb), mix.reverb.gain)
+        if mix.pieces:
+            pieces = [(self._samples(noise, piece, len(steps_S)), piece.offset, piece.gain) for piece in mix.pieces]
+            noise_S = lay_over(self.plan.rule, pieces, len(steps_S))
+            heard_S = finish(self.plan.rule, add_noise(self.plan.rule, steps_S, noise_S, mix.scale))
+        else:
+            heard_S = steps_S.astype(np.float32) / np.float32(FULL_SCALE)
+        self._check(mix, heard_S)
+        return heard_S
+
+    def _checked_speech(self, audio_S: np.ndarray, utterance_id: str) -> np.ndarray:
+        known = self.plan.speech[utterance_id]
+        steps_S = to_steps(audio_S)
+        found, samples = steps_sha256(steps_S), len(steps_S)
+        if (samples, found) != (known.num_samples, known.speech_sha256):
+            raise PlanError(
+                f"the speech of {utterance_id!r} has {samples} samples of sha256 {found[:12]}, the noise plan was made "
+                f"for {known.num_samples} of {known.speech_sha256[:12]}: it was altered, or another FFmpeg decoded it"
+            )
+        return steps_S
+
+    def _samples(self, noise: str, piece: Piece, num_samples: int) -> np.ndarray:
+        if piece.file is None:
+            assert piece.generator is not None and piece.key is not None
+            return exact_noise(piece.generator, piece.key, num_samples)
+        return self._checked_file(noise, f"noise {noise!r}", piece.file, piece)
+
+    def _response(self, noise: str, reverb: Reverb) -> np.ndarray:
+        return self._checked_file(f"{noise}.impulse_responses", f"impulse responses of {noise!r}", reverb.file, reverb)
+
+    def _checked_file(self, root: str, what: str, file: str, planned: Piece | Reverb) -> np.ndarray:
+        if root not in self.roots:
+            raise PlanError(f"the noise plan needs {file} of {what}, and no folder was given for it; name its root")
+        path = self.roots[root] / file
+        if not path.is_file():
+            raise PlanError(f"{path} of {what} is missing; the noise plan needs it, get it or name another root")
+        try:
+            facts = self._files.facts(path)
+            if facts.sha256 != planned.sha256:
+                raise PlanError(
+                    f"{path} of {what} was altered: it has sha256 {facts.sha256}, the noise plan {planned.sha256}"
+                )
+            if facts.samples_sha256 != planned.samples_sha256:
+                raise PlanError(
+                    f"{path} of {what} is the file of the noise plan but decodes to other samples here; "
+                    "another FFmpeg (PyAV) decodes or resamples it differently: convert it to 16 kHz wav for the plan"
+                )
+            return self._files.steps(path)
+        except MediaError as error:
+            raise PlanError(f"{error} ({what}, needed by the noise plan)") from error
+
+    def _check(self, mix: Mix, heard_S: np.ndarray) -> None:
+        if (found := mix_sha256(self.plan.rule, heard_S)) != mix.sha256:
+            of = ", ".join(piece.file or f"{piece.generator} noise" for piece in mix.pieces) or "no noise"
+            raise PlanError(
+                f"{mix.id!r} with {mix.noise} at {mix.snr_db} dB ({of}) mixes to sha256 {found[:12]}, the noise plan "
+                f"says {mix.sha256[:12]}: its speech and noise are as planned, so another program made the plan"
+            )

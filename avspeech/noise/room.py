@@ -1,0 +1,47 @@
+"""Speech in a room: convolution with a measured impulse response, the same to the bit on any machine.
+
+Speech and response are int16 steps, so their convolution is whole numbers. The FFT's errors (below 0.01 for clips of a
+minute) are rounded away, and what is left is exact whatever FFT made it.
+"""
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from avspeech.noise.mixing import rms
+
+_HIGHEST = 32767
+
+
+def direct_path(response_S: np.ndarray) -> int:
+    """Return the sample at which the sound arrives on the shortest way: the first of the largest magnitude."""
+    return int(np.argmax(np.abs(response_S.astype(np.int32))))
+
+
+def choose_gain(speech_S: np.ndarray, response_S: np.ndarray) -> float:
+    """Return the gain at which reverberated speech is as loud (rms over the clip) as dry, or less where it would clip.
+
+    Args:
+        speech_S: int16 steps; silent speech has gain 0.
+        response_S: int16 steps, not silent.
+    """
+    wet_S = _convolve(speech_S, response_S)
+    if not wet_S.any():
+        return 0.0
+    return min(rms(speech_S.astype(np.float64)) / rms(wet_S), _HIGHEST / float(np.abs(wet_S).max()))
+
+
+def reverberate(speech_S: np.ndarray, response_S: np.ndarray, gain: float) -> np.ndarray:
+    """Return the speech as heard in the room, int16 steps, (S,): no later than before, its echoes cut at the end.
+
+    Args:
+        speech_S: int16 steps.
+        response_S: int16 steps of a mono recording.
+        gain: as ``choose_gain`` gave it.
+    """
+    return np.rint(_convolve(speech_S, response_S) * gain).astype(np.int16)
+
+
+def _convolve(speech_S: np.ndarray, response_S: np.ndarray) -> np.ndarray:
+    start = direct_path(response_S)
+    wet_S = fftconvolve(speech_S.astype(np.float64), response_S.astype(np.float64))
+    return np.rint(np.asarray(wet_S)[start : start + len(speech_S)])
