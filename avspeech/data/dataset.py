@@ -7,8 +7,8 @@ loaded before. A clip that cannot be read is named in the log with its reason; t
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,21 +20,15 @@ from avspeech.data.unit_sets import UnitSet
 from avspeech.features.clip import CLIP_SIZE, MEAN, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF as logmel_AF_of
+from avspeech.inputs import Modality, NothingReadable, Sample, fit_samples
 from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.noise.sources import TrainingNoise
-from avspeech.timebase import ACOUSTIC_PER_FRAME, FRAME_RATE, SAMPLES_PER_FRAME, frames_to_samples, samples_to_frames
+from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME, frames_to_samples, samples_to_frames
 
 logger = logging.getLogger(__name__)
-
-
-class NothingReadable(ValueError):
-    """Not one clip could be read; the log has the reason of each."""
-
-
-Modality = Literal["audio", "video", "audio+video"]
 
 
 @dataclass(frozen=True)
@@ -108,32 +102,6 @@ class AugmentConfig:
     """A band is narrower than this, in mel bins."""
     mel_mask_frames: int = 100
     """A stretch is shorter than this, in frames at 100 Hz."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One utterance as tensors; None for what the data do not have or the model does not want."""
-
-    id: str
-    num_frames: int
-    audio_TF: Tensor | None = None
-    video_THW: Tensor | None = None
-    units_TJ: Tensor | None = None
-    """int64, J unit sets, -100 where a frame has no unit."""
-    tokens_L: Tensor | None = None
-    text: str | None = None
-    logmel_AF: Tensor | None = None
-    """Whisper's log-mel at 100 Hz, in place of ``audio_TF``."""
-    language: str | None = None
-    """Of the text."""
-
-    def cut(self, start: int, end: int) -> "Sample":
-        """Return frames ``start`` to ``end`` of every stream; the text stays whole."""
-        streams = {name: getattr(self, name) for name in ("audio_TF", "video_THW", "units_TJ")}
-        kept = {name: None if stream is None else stream[start:end] for name, stream in streams.items()}
-        if self.logmel_AF is not None:
-            kept["logmel_AF"] = self.logmel_AF[start * ACOUSTIC_PER_FRAME : end * ACOUSTIC_PER_FRAME]
-        return replace(self, num_frames=end - start, **kept)
 
 
 @dataclass
@@ -329,7 +297,7 @@ class AVDataset(Dataset[Sample | None]):
             audio_S = np.zeros(1, dtype=np.float32)
         if audio_S is not None and self.mel_bins is not None:
             if streams.mouth_THW is not None:
-                audio_S = fit_length(audio_S, frames_to_samples(streams.num_frames))
+                audio_S = fit_samples(audio_S, frames_to_samples(streams.num_frames))
             logmel_AF = self._mel_masked(logmel_AF_of(torch.from_numpy(audio_S), self.mel_bins, self.pad_to_30s), rng)
         elif audio_S is not None:
             audio_TF = self._masked(fbank_TF(torch.from_numpy(audio_S), streams.num_frames), 0, rng)
@@ -385,12 +353,6 @@ class AVDataset(Dataset[Sample | None]):
                 start = int(rng.integers(logmel_AF.shape[axis] - width + 1))
                 logmel_AF.narrow(axis, start, width).zero_()
         return logmel_AF
-
-
-def fit_length(values_T: np.ndarray, length: int) -> np.ndarray:
-    """Return samples or frames cut, or filled with zeros, to a length; of sound the video's."""
-    values_T = values_T[:length]
-    return np.pad(values_T, (0, length - len(values_T)))
 
 
 def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avspeech.inputs import IGNORE
 from avspeech.timebase import FRAME_RATE
-
-NO_UNIT = -100
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class UnitSet:
             raise ValueError(f"data.units_rate={self.rate} must be {FRAME_RATE} or a multiple of it")
 
     def at_frames(self, index: int, num_frames: int) -> np.ndarray:
-        """Return the unit of each of an utterance's frames, (T,) int64, ``NO_UNIT`` where there is none."""
-        units_T = np.full(num_frames, NO_UNIT, dtype=np.int64)
+        """Return the unit of each of an utterance's frames, (T,) int64, ``IGNORE`` where there is none."""
+        units_T = np.full(num_frames, IGNORE, dtype=np.int64)
         known = np.asarray(thin_out(self.rows[index], self.rate)[:num_frames], dtype=np.int64)
         units_T[: len(known)] = known
         return units_T

@@ -6,11 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from avspeech.data.batching import AVBatch
 from avspeech.decoding.beam import beam_search, official_length_limit
 from avspeech.decoding.ctc_beam import ctc_beam
 from avspeech.decoding.greedy import TokenHypothesis, attention_greedy, ctc_greedy
 from avspeech.decoding.language_model import LanguageModel
+from avspeech.inputs import AVBatch
 from avspeech.models.files import ModelFileError
 from avspeech.models.recognizer import Recognizer
 from avspeech.text.tokenizer import Tokenizer

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avspeech.data.batching import AVBatch
 from avspeech.decoding.whisper_rules import Suppress, token_rules
 from avspeech.decoding.whisper_search import WhisperTokens, beam_tokens, rank, sample_tokens
+from avspeech.inputs import AVBatch
 from avspeech.models.files import ModelFileError
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_decoder import Memory, WhisperState
@@ -125,7 +125,7 @@ def encode_batch(model: Whisper, batch: AVBatch, keep_B2: Tensor | None = None) 
     valid_BA = batch.valid_BA
     if valid_BA is not None and bool(valid_BA.all()):
         valid_BA = None  # attention without a mask is faster
-    memory = model.encode(batch.logmel_BAF, valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
+    memory = model.encode_streams(batch.logmel_BAF, valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
     for part, valid in ((memory.audio_BPD, memory.valid_BP), (memory.video_BTD, memory.video_valid_BT)):
         if part is not None and not (part if valid is None else part[valid]).isfinite().all():
             raise ModelFileError(

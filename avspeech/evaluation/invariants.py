@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli, set_parsing_settings
 
-from avspeech.data.batching import AVBatch
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.error_rate import ErrorCounts, count_normalized, total
@@ -32,6 +31,7 @@ from avspeech.evaluation.paired_tests import Difference, paired_difference
 from avspeech.evaluation.results import UNKNOWN_LANGUAGE
 from avspeech.evaluation.systems import Transcriber, make_loader, make_transcriber, transcribe_all
 from avspeech.files import make_place, write_text
+from avspeech.inputs import AVBatch
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.media.errors import MediaError
 from avspeech.models.files import check_device, load_model

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avspeech.data.dataset import Sample
 from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition, EvaluationConfig
 from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.faults.visual import degrade_clip, fault_key
 from avspeech.features.clip import CLIP_SIZE, crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF
+from avspeech.inputs import Sample
 from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 import torch
 from tqdm import tqdm
 
-from avspeech.data.batching import AVBatch, collate, plan_batches
-from avspeech.data.dataset import Sample
+from avspeech.data.batching import plan_batches
 from avspeech.decoding.transcribe import check_heads, transcribe_batch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader, Mixer, videos_of
 from avspeech.features.clip import CLIP_SIZE
+from avspeech.inputs import AVBatch, Sample, collate
 from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
 from avspeech.models.encoder import AVEncoder

@@ -12,15 +12,18 @@ no ResNet for lips that feature masking hides anyway.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avspeech.features.clip import MEAN
+from avspeech.inputs import AVBatch, InputSpec
+from avspeech.models.base import Model
 from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.whisper_decoder import Memory
 
 TEMPERATURE = 0.1
 OFFICIAL_SPECIALS = 4
@@ -131,7 +134,7 @@ class UnitHead(nn.Module):
         return [frame @ table.T * scale for frame, table in zip(frames, tables, strict=True)]
 
 
-class ClusterPredictor(nn.Module):
+class ClusterPredictor(Model):
     """Encoder, mask embedding and unit heads.
 
     Args:
@@ -144,6 +147,8 @@ class ClusterPredictor(nn.Module):
         temperature: divides cosines and dots.
         supervised_blocks: encoder blocks that predict units too, each with a head of its own; 1 is the first.
     """
+
+    kind = "cluster_predictor"
 
     def __init__(
         self,
@@ -164,10 +169,6 @@ class ClusterPredictor(nn.Module):
         self.mask_features, self.unit_width, self.special_units = mask_features, unit_width, special_units
         self.similarity, self.temperature = similarity, temperature
         self.supervised_blocks = tuple(supervised_blocks)
-        self.carried: dict[str, Tensor] = {}
-        """Tensors of an imported model that ours does not use, by their own names; kept for the way back."""
-        self.source: dict[str, Any] | None = None
-        """Where an imported model came from: its training configuration, JSON-ready and without paths."""
         self.mask_embedding = nn.Parameter(torch.empty(encoder.width if mask_features else encoder.audio_features))
         nn.init.uniform_(self.mask_embedding)
 
@@ -176,6 +177,17 @@ class ClusterPredictor(nn.Module):
 
         self.unit_head = head()
         self.block_heads = nn.ModuleDict({str(block): head() for block in self.supervised_blocks})
+
+    @property
+    def inputs(self) -> InputSpec:
+        return replace(self.encoder.inputs, modalities=self.trained_modalities())
+
+    @property
+    def lip_encoder(self) -> AVEncoder:
+        return self.encoder
+
+    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
+        return Memory(self.encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)
 
     def forward(
         self,

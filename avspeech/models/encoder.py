@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from avspeech.inputs import InputSpec
 from avspeech.models.blocks import ConvPositions, EncoderBlock
 from avspeech.models.frontends import VideoConfig, VideoFrontend
 from avspeech.models.fusion import VIDEO, Fusion
@@ -96,6 +97,11 @@ class AVEncoder(nn.Module):
             )
             for _ in range(config.depth)
         )
+
+    @property
+    def inputs(self) -> InputSpec:
+        """Features and crop that the encoder takes."""
+        return InputSpec("fbank", self.config.audio_features, self.config.video.input_size)
 
     def forward(
         self,

@@ -7,11 +7,12 @@ the gated layers, so that audio alone is exactly the audio model; the lip featur
 ``WhisperConfig.official_padding`` and ``zero_dropped_video`` bring the official behaviour back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from avspeech.inputs import MODALITIES, InputSpec
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import AUDIO, VIDEO
 from avspeech.models.whisper import Whisper
@@ -34,8 +35,9 @@ class FlamingoConfig:
 
 
 class Flamingo(Whisper):
-    """Audio and lips -> text. Decoding is that of ``Whisper``; only ``encode`` differs."""
+    """Audio and lips -> text. Decoding is that of ``Whisper``; only ``encode_streams`` differs."""
 
+    kind = "flamingo"
     has_video = True
 
     def __init__(self, config: FlamingoConfig) -> None:
@@ -46,7 +48,15 @@ class Flamingo(Whisper):
         self.video_scale = nn.Parameter(torch.ones(()))
         self.video_norm = nn.LayerNorm(config.whisper.text_width) if config.video_norm else nn.Identity()
 
-    def encode(
+    @property
+    def inputs(self) -> InputSpec:
+        return replace(super().inputs, clip_size=self.video_encoder.inputs.clip_size, modalities=MODALITIES)
+
+    @property
+    def lip_encoder(self) -> AVEncoder:
+        return self.video_encoder
+
+    def encode_streams(
         self,
         logmel_BAF: Tensor | None,
         valid_BA: Tensor | None = None,

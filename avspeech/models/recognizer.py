@@ -4,13 +4,17 @@ AV-HuBERT's fine-tuned models have the decoder (Shi et al. 2022, arXiv:2201.0218
 (Graves et al. 2006) is what small models on short commands learn fastest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from avspeech.inputs import AVBatch, InputSpec
+from avspeech.models.base import Model
 from avspeech.models.decoder import DecoderConfig, TextDecoder
 from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.whisper_decoder import Memory
+from avspeech.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class RecognizerConfig:
             raise ValueError(f"recognizer.ctc_upsample={self.ctc_upsample} must be at least 1")
 
 
-class Recognizer(nn.Module):
+class Recognizer(Model):
     """Two streams -> memory -> CTC logits and/or next-token logits.
 
     Args:
@@ -42,17 +46,34 @@ class Recognizer(nn.Module):
         tokenizer: the tokenizer's own config, carried along so that the model file alone gives text.
     """
 
+    kind = "recognizer"
+
     def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.config, self.vocab_size, self.tokenizer_config = config, vocab_size, tokenizer
-        self.carried: dict[str, Tensor] = {}
-        """Tensors of an imported model that ours does not use, by their own names; kept for the way back."""
-        self.source: dict[str, Any] | None = None
-        """Where an imported model came from: its training configuration, JSON-ready and without paths."""
         self.encoder = AVEncoder(config.encoder)
         width = config.encoder.width
         self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None
         self.decoder = TextDecoder(config.decoder, vocab_size, width) if config.decoder else None
+
+    @property
+    def inputs(self) -> InputSpec:
+        return replace(self.encoder.inputs, modalities=self.trained_modalities())
+
+    @property
+    def lip_encoder(self) -> AVEncoder:
+        return self.encoder
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return None if self.tokenizer_config is None else Tokenizer.from_config(self.tokenizer_config)
+
+    @property
+    def gives_text(self) -> bool:
+        return self.tokenizer_config is not None
+
+    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
+        return Memory(self(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)
 
     def forward(
         self,

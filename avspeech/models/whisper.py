@@ -8,14 +8,18 @@ cannot change its text. ``official_padding`` brings the official behaviour back.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import repeat
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from avspeech.inputs import AVBatch, InputSpec
+from avspeech.models.base import Model
+from avspeech.models.encoder import AVEncoder
 from avspeech.models.whisper_decoder import Memory, WhisperDecoder
-from avspeech.models.whisper_encoder import WhisperConfig, WhisperEncoder, positions_valid
+from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND, WhisperConfig, WhisperEncoder, positions_valid
+from avspeech.text.whisper_tokens import WhisperTokenizer
 
 POSITIONS_AT_ONCE = 1500
 """Positions that a CPU encodes at once outside of training. More are no faster: activations leave the cache, and are so
@@ -23,23 +27,48 @@ large that the allocator takes fresh pages for each (17 % slower with eight clip
 the convolutions' output was made contiguous)."""
 
 
-class Whisper(nn.Module):
+class Whisper(Model):
     """Audio -> text."""
 
-    carried: dict[str, Tensor]
-    source: dict[str, Any] | None
+    kind = "whisper"
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
         self.sizes = config
         self.encoder = WhisperEncoder(config)
         self.decoder = WhisperDecoder(config, self.has_video)
-        self.carried, self.source = {}, None
 
     has_video = False
     """Whether the model reads lips."""
 
-    def encode(
+    @property
+    def inputs(self) -> InputSpec:
+        sizes, source = self.sizes, self.source or {}
+        return InputSpec(
+            "logmel",
+            sizes.mel_bins,
+            None,
+            sizes.audio_positions / POSITIONS_PER_SECOND,
+            sizes.text_positions,
+            ("audio",),
+            source.get("model") == "whisper" and not source.get("fine_tuned"),
+        )
+
+    @property
+    def lip_encoder(self) -> AVEncoder | None:
+        return None
+
+    @cached_property
+    def tokenizer(self) -> WhisperTokenizer:
+        return WhisperTokenizer(self.sizes.vocab_size)
+
+    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
+        valid_BA = batch.valid_BA
+        if not torch.is_grad_enabled() and valid_BA is not None and bool(valid_BA.all()):
+            valid_BA = None  # attention without a mask is faster
+        return self.encode_streams(batch.logmel_BAF, valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
+
+    def encode_streams(
         self,
         logmel_BAF: Tensor | None,
         valid_BA: Tensor | None = None,
@@ -52,7 +81,7 @@ class Whisper(nn.Module):
         Args:
             logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded.
             valid_BA: bool, True where an acoustic frame is real; None: all of them.
-            video_BTHW, valid_BT, keep_B2: as in ``Flamingo.encode``; a plain Whisper sees no video.
+            video_BTHW, valid_BT, keep_B2: as in ``Flamingo.encode_streams``; a plain Whisper sees no video.
 
         Raises:
             ValueError: no audio came, or ``keep_B2`` drops it; a plain Whisper has nothing else.

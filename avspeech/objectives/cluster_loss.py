@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = -100
+from avspeech.inputs import IGNORE
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from avspeech.data.dataset import Modality
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.features.clip import CLIP_SIZE
+from avspeech.inputs import Modality
 from avspeech.media.audio import read_audio_if_any, write_wav
 from avspeech.media.container import find_tracks
 from avspeech.media.video import write_video

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from avspeech.data.dataset import Modality
+from avspeech.inputs import Modality
 from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
 from avspeech.page.choices import Shelf

@@ -8,11 +8,12 @@ import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from avspeech.data.batching import SampleKey, TrainingBatches, collate, plan_batches
-from avspeech.data.dataset import AugmentConfig, AVDataset, Modality, SpanConfig
+from avspeech.data.batching import SampleKey, TrainingBatches, plan_batches
+from avspeech.data.dataset import AugmentConfig, AVDataset, SpanConfig
 from avspeech.data.unit_sets import UnitSet
 from avspeech.data.whisper_limits import check_languages, check_lengths
 from avspeech.features.clip import CLIP_SIZE
+from avspeech.inputs import Modality, collate
 from avspeech.manifest import ManifestError, Utterance, read_manifest, read_units
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND

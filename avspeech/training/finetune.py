@@ -8,10 +8,10 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from avspeech.data.batching import IGNORE_UNIT, AVBatch
 from avspeech.decoding.greedy import BEGIN, END, PAD
 from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.evaluation.error_rate import count_errors
+from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.files import load_encoder
 from avspeech.models.fusion import draw_keep, fixed_keep
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
@@ -117,9 +117,9 @@ class FinetuneModule(LightningModule):
         if self.model.decoder is not None and self.ctc_weight < 1:
             inputs_BL, targets_BL = teacher_tokens(batch.tokens_BL)
             logits_BLV = self.model.decoder(inputs_BL, memory_BTD, batch.valid_BT)
-            attention = next_token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE_UNIT)
+            attention = next_token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE)
             loss, values["attention_loss"] = loss + (1 - self.ctc_weight) * attention, attention
-            values["token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE_UNIT)
+            values["token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE)
         named = {f"{stage}/{name}": value for name, value in {"loss": loss, **values}.items()}
         self.log_dict(named, batch_size=len(batch.ids), sync_dist=stage == "val")
         return loss
@@ -133,10 +133,10 @@ def teacher_tokens(tokens_BL: Tensor) -> tuple[Tensor, Tensor]:
     """Return the decoder's inputs and targets, each (B, L + 1): begin + text, padded; text + end, ignored after.
 
     Args:
-        tokens_BL: int64 tokens of the text, ``IGNORE_UNIT`` where padded.
+        tokens_BL: int64 tokens of the text, ``IGNORE`` where padded.
     """
-    lengths_B1 = (tokens_BL != IGNORE_UNIT).sum(dim=1, keepdim=True)
+    lengths_B1 = (tokens_BL != IGNORE).sum(dim=1, keepdim=True)
     begin_B1 = tokens_BL.new_full((len(tokens_BL), 1), BEGIN)
-    inputs_BL = torch.cat([begin_B1, tokens_BL.masked_fill(tokens_BL == IGNORE_UNIT, PAD)], dim=1)
-    targets_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE_UNIT)], dim=1)
+    inputs_BL = torch.cat([begin_B1, tokens_BL.masked_fill(tokens_BL == IGNORE, PAD)], dim=1)
+    targets_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE)], dim=1)
     return inputs_BL, targets_BL.scatter(1, lengths_B1, END)

@@ -12,9 +12,9 @@ import torch
 from lightning import LightningModule
 from torch import Generator, Tensor, nn
 
-from avspeech.data.batching import IGNORE_UNIT, AVBatch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.error_rate import count_errors
+from avspeech.inputs import IGNORE, AVBatch
 from avspeech.interop.avhubert import load_official
 from avspeech.interop.whisper import load_whisper
 from avspeech.models.encoder import AVEncoder, EncoderConfig
@@ -168,12 +168,12 @@ class FlamingoModule(LightningModule):
         prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
         inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end)
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
-        memory = self.model.encode(batch.logmel_BAF, batch.valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
+        memory = self.model.encode_streams(batch.logmel_BAF, batch.valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
         logits_BLV = self.model(inputs_BL, memory)
-        loss = token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE_UNIT)
+        loss = token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE)
         values = {f"{stage}/loss{name}": loss}
         if not name:
-            values[f"{stage}/token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE_UNIT)
+            values[f"{stage}/token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE)
         self.log_dict(values, batch_size=len(batch.ids), sync_dist=stage == "val")
         return loss
 
@@ -264,11 +264,11 @@ def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int) -> tuple[Tens
 
     Args:
         prompt_BL: int64, the prompts, all of one length.
-        tokens_BL: int64 tokens of the text, ``IGNORE_UNIT`` where padded.
+        tokens_BL: int64 tokens of the text, ``IGNORE`` where padded.
         end: token of the text's end; it also pads the inputs.
     """
-    padded_BL = tokens_BL == IGNORE_UNIT
+    padded_BL = tokens_BL == IGNORE
     inputs_BL = torch.cat([prompt_BL, tokens_BL.masked_fill(padded_BL, end)], dim=1)
-    after_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE_UNIT)], dim=1)
+    after_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE)], dim=1)
     after_BL = after_BL.scatter(1, (~padded_BL).sum(dim=1, keepdim=True), end)
     return inputs_BL, torch.cat([prompt_BL[:, 1:], after_BL], dim=1)

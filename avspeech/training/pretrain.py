@@ -7,12 +7,12 @@ import torch
 from lightning import LightningModule
 from torch import Generator, Tensor
 
-from avspeech.data.batching import AVBatch
+from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.cluster_predictor import TEMPERATURE, ClusterPredictor, Prediction
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_encoder
 from avspeech.models.fusion import draw_keep
-from avspeech.objectives.cluster_loss import IGNORE, ClusterLoss, masked_cluster_loss
+from avspeech.objectives.cluster_loss import ClusterLoss, masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, draw_masks
 from avspeech.training.randomness import step_generator
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from avspeech.data.dataset import Modality
+from avspeech.inputs import Modality
 from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.result import Segment
 from avspeech.transcription.segment_decoding import Decoded

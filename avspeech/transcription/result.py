@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from avspeech.data.dataset import Modality
 from avspeech.decoding.word_times import TimedWord
+from avspeech.inputs import Modality
 
 FORMAT = 1
 """Of the JSON form; it grows with every change that older readers would misread."""

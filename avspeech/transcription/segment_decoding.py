@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avspeech.data.batching import AVBatch, collate
-from avspeech.data.dataset import Sample, fit_length
 from avspeech.decoding.recognizer_times import recognizer_word_times
 from avspeech.decoding.transcribe import Hypothesis, Method, check_heads, recognizer_memory, transcribe_memory
 from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory, detect_languages, encode_batch
@@ -17,6 +15,7 @@ from avspeech.decoding.word_times import TimedWord, word_times
 from avspeech.features.clip import crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import PAD_S, logmel_AF
+from avspeech.inputs import AVBatch, Sample, collate, fit_samples
 from avspeech.models.files import Model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
@@ -152,7 +151,7 @@ class WhisperSegments:
         mel_AF = video_THW = None
         if audio_S is not None:
             if mouth_THW is not None:  # as in training: beside lips the sound lasts as long as they do
-                audio_S = fit_length(audio_S, frames_to_samples(num_frames))
+                audio_S = fit_samples(audio_S, frames_to_samples(num_frames))
             mel_AF = logmel_AF(torch.from_numpy(audio_S), self.network.sizes.mel_bins, self.pad_to_30s)
         if mouth_THW is not None:
             assert isinstance(self.network, Flamingo)

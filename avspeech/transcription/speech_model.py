@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from avspeech.data.batching import plan_batches
-from avspeech.data.dataset import Modality
 from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.names import resolve
 from avspeech.hub.remote import from_pretrained
+from avspeech.inputs import Modality
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
 from avspeech.transcription.cutting import CuttingConfig

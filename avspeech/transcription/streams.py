@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from avspeech.data.dataset import Modality, fit_length
+from avspeech.inputs import Modality, fit_samples
 from avspeech.media.audio import read_audio_if_any
 from avspeech.media.container import Tracks, find_tracks
 from avspeech.media.errors import MediaError
@@ -188,7 +188,7 @@ def read_streams(
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
     prob_T = level_T = None
     if audio_S is not None:
-        prob_T, level_T = (fit_length(make(audio_S), num_frames) for make in (speech_probability, frame_level))
+        prob_T, level_T = (fit_samples(make(audio_S), num_frames) for make in (speech_probability, frame_level))
     spans = cut_segments(prob_T, _openness(followed.faces, face, num_frames), num_frames, cutting, level_T)
     stretches = [Stretch(span.start, span.end, span.speech) for span in spans]
     if has_video:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.batching import TrainingBatches, collate, plan_batches
-from avspeech.data.dataset import NothingReadable, Sample
+from avspeech.data.batching import TrainingBatches, plan_batches
+from avspeech.inputs import NothingReadable, Sample, collate
 
 LENGTHS = np.random.default_rng(0).integers(10, 120, 57).tolist()
 

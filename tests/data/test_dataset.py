@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.dataset import AugmentConfig, AVDataset, NothingReadable, SampleKey, SpanConfig, change_contrast
+from avspeech.data.dataset import AugmentConfig, AVDataset, SampleKey, SpanConfig, change_contrast
 from avspeech.data.unit_sets import UnitSet
 from avspeech.features.logfbank import fbank_TF
+from avspeech.inputs import NothingReadable
 from avspeech.manifest import ManifestError, read_manifest, read_units
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip

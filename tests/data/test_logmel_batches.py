@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.batching import collate
-from avspeech.data.dataset import AugmentConfig, AVDataset, SampleKey, fit_length
+from avspeech.data.dataset import AugmentConfig, AVDataset, SampleKey
 from avspeech.features.logmel import logmel_AF
+from avspeech.inputs import collate, fit_samples
 from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 
@@ -42,8 +42,8 @@ def test_the_features_are_those_of_the_sound(clips):
 
 
 def test_the_length_of_the_video_wins():
-    assert fit_length(np.ones(5), 3).tolist() == [1, 1, 1]
-    assert fit_length(np.ones(2), 4).tolist() == [1, 1, 0, 0]
+    assert fit_samples(np.ones(5), 3).tolist() == [1, 1, 1]
+    assert fit_samples(np.ones(2), 4).tolist() == [1, 1, 0, 0]
 
 
 def test_cutting_frames_cuts_the_features_with_them(clips):

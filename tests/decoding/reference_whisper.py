@@ -61,4 +61,4 @@ def mels(count: int, seed: int = 1) -> torch.Tensor:
 @torch.no_grad()
 def memory_of(model: Whisper, count: int, seed: int = 1) -> Memory:
     """Return the memory of random audio."""
-    return model.encode(mels(count, seed))
+    return model.encode_streams(mels(count, seed))

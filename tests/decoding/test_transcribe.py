@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avspeech.data.batching import AVBatch, collate
-from avspeech.data.dataset import Sample
 from avspeech.decoding.beam import beam_search
 from avspeech.decoding.language_model import TokenModel
 from avspeech.decoding.transcribe import (
@@ -16,6 +14,7 @@ from avspeech.decoding.transcribe import (
     transcribe_memory,
     transcribe_nbest,
 )
+from avspeech.inputs import AVBatch, Sample, collate
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig

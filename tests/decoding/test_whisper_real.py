@@ -84,7 +84,7 @@ def compare(clips, languages, batch_size=8):
     tokenizer, texts = WhisperTokenizer(), []
     for first in range(0, len(clips), batch_size):
         mel_BAF, codes = padded(clips[first : first + batch_size]), languages[first : first + batch_size]
-        memory = ours.encode(mel_BAF)
+        memory = ours.encode_streams(mel_BAF)
         found = decode_memory(ours, tokenizer, memory, codes)
         for i, ((best,), code) in enumerate(zip(found, codes, strict=True)):
             audio_1PD = theirs.encoder(mel_BAF[i : i + 1].transpose(1, 2))
@@ -133,7 +133,7 @@ def test_word_times_are_those_of_openai():
     tokenizer = WhisperTokenizer()
     clips = grid_clips(1)
     mel_BAF = padded(clips)
-    memory = ours.encode(mel_BAF)
+    memory = ours.encode_streams(mel_BAF)
     best = [nbest[0] for nbest in decode_memory(ours, tokenizer, memory, options=WhisperOptions(language="en"))]
     durations_s = [len(audio_S) / 16_000 for audio_S in clips]
     timed = word_times(ours, tokenizer, best, memory, durations_s)

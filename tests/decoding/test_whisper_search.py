@@ -40,7 +40,7 @@ def test_tokens_are_those_of_openai(case, timestamps):
     mel_BAF = mels(4)
     settings = {"language": "de", "fp16": False, "without_timestamps": not timestamps} | their_options
     options = replace(options, language="de", timestamps=timestamps)
-    found = decode_memory(ours, TOKENIZER, ours.encode(mel_BAF), options=options)
+    found = decode_memory(ours, TOKENIZER, ours.encode_streams(mel_BAF), options=options)
     for mel_AF, (best, *_) in zip(mel_BAF, found, strict=True):
         wanted = decode(theirs, mel_AF.T, DecodingOptions(**settings))
         assert best.tokens == wanted.tokens
@@ -56,8 +56,8 @@ def test_the_detected_language_is_that_of_openai_and_shares_the_pass():
     theirs, ours = tiny_pair()
     mel_BAF = mels(4)
     _, wanted = openai_detects(theirs, mel_BAF.transpose(1, 2))
-    languages, probs = detect_languages(ours, TOKENIZER, ours.encode(mel_BAF))
-    found = decode_memory(ours, TOKENIZER, ours.encode(mel_BAF))
+    languages, probs = detect_languages(ours, TOKENIZER, ours.encode_streams(mel_BAF))
+    found = decode_memory(ours, TOKENIZER, ours.encode_streams(mel_BAF))
     for i, table in enumerate(wanted):
         assert languages[i] == found[i][0].language == max(table, key=table.get)
         assert probs[i] == pytest.approx(table, abs=1e-5)

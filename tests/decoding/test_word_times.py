@@ -34,7 +34,7 @@ def test_words_and_times_are_those_of_openai(language):
     wanted = find_alignment(theirs, tokenizer, one.tokens, mel_AF.T, num_frames=80)
     merge_punctuations(wanted, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
     wanted = [word for word in wanted if word.word]
-    (found,) = word_times(ours, TOKENIZER, [one], ours.encode(mel_AF[None]), durations_s=[0.8])
+    (found,) = word_times(ours, TOKENIZER, [one], ours.encode_streams(mel_AF[None]), durations_s=[0.8])
     assert [word.text for word in found] == [word.word.strip() for word in wanted]
     np.testing.assert_allclose([word.start_s for word in found], [word.start for word in wanted], atol=0.021)
     np.testing.assert_allclose([word.end_s for word in found], [word.end for word in wanted], atol=0.021)
@@ -43,7 +43,7 @@ def test_words_and_times_are_those_of_openai(language):
 
 def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
     _, ours = tiny_pair()
-    memory = ours.encode(mels(4))
+    memory = ours.encode_streams(mels(4))
     lengths = [60, 17, 44, 30]
     valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
     hypotheses = [hypothesis(text, language) for language, text in TEXTS.items()]
@@ -57,7 +57,7 @@ def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
 
 def test_recorded_weights_are_those_of_attention():
     _, ours = tiny_pair()
-    memory = ours.encode(mels(2))
+    memory = ours.encode_streams(mels(2))
     tokens_BL = torch.randint(0, 1000, (2, 5))
     with torch.no_grad(), record_attention(ours) as recorded:
         ours.decoder(tokens_BL, memory)
@@ -79,7 +79,7 @@ def test_recorded_weights_are_those_of_attention():
 
 def test_time_tokens_and_empty_texts_are_no_words():
     _, ours = tiny_pair()
-    memory = ours.encode(mels(2))
+    memory = ours.encode_streams(mels(2))
     first = TOKENIZER.first_time
     plain, empty = word_times(ours, TOKENIZER, [hypothesis("hello there"), hypothesis("", times=(first,))], memory)
     timed, _ = word_times(ours, TOKENIZER, [hypothesis("hello there", times=(first,)), hypothesis("")], memory)
@@ -89,7 +89,7 @@ def test_time_tokens_and_empty_texts_are_no_words():
 
 def test_the_first_word_starts_with_the_speech_where_somebody_listened():
     _, ours = tiny_pair()
-    memory = ours.encode(mels(2))
+    memory = ours.encode_streams(mels(2))
     hypotheses = [hypothesis("hello there"), hypothesis("well then")]
     plain = word_times(ours, TOKENIZER, hypotheses, memory)
     frames = POSITIONS // 2
@@ -117,8 +117,8 @@ def test_lips_alone_time_the_words_too(flamingo):
     keep_B2 = torch.tensor([[True, True], [False, True], [True, False]])
     valid_BT = torch.arange(20)[None] < torch.tensor([20, 14, 20])[:, None]
     with torch.no_grad():
-        memory = flamingo.encode(mels(3)[:, :80], None, video_BTHW, valid_BT, keep_B2)
-        alone = flamingo.encode(None, None, video_BTHW[1:2, :14], None)
+        memory = flamingo.encode_streams(mels(3)[:, :80], None, video_BTHW, valid_BT, keep_B2)
+        alone = flamingo.encode_streams(None, None, video_BTHW[1:2, :14], None)
     hypotheses = [hypothesis("pa mo fi")] * 3
     words = word_times(flamingo, TOKENIZER, hypotheses, memory)
     assert [[word.text for word in one] for one in words] == [["pa", "mo", "fi"]] * 3
@@ -130,7 +130,7 @@ def test_lips_alone_time_the_words_too(flamingo):
 
 def test_what_cannot_be_timed_is_named():
     _, ours = tiny_pair()
-    memory = ours.encode(mels(2))
+    memory = ours.encode_streams(mels(2))
     with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
         word_times(ours, TOKENIZER, [hypothesis("a")], memory)
     with pytest.raises(ValueError, match="1 probabilities of speech came for 2 hypotheses"):

@@ -191,7 +191,7 @@ def test_other_kinds_of_whisper(case, tmp_path, monkeypatch):
     streams = {"logmel_BAF": logmel_BAF, "valid_BA": valid_BA, "video_BTHW": video_BTHW, "valid_BT": valid_BT}
     keeps = [None] if not model.has_video else [None, torch.tensor([[True, True], [True, False], [False, True]])]
     for keep_B2 in [*keeps, torch.tensor([[True, False]] * 3)]:
-        memory = model.encode(**streams, keep_B2=keep_B2)
+        memory = model.encode_streams(**streams, keep_B2=keep_B2)
         arrays = exported.encode(
             **{name: part.numpy() for name, part in streams.items()},
             keep_B2=None if keep_B2 is None else keep_B2.numpy(),

@@ -45,7 +45,7 @@ def onnx_model(flamingo_folder):
 @torch.no_grad()
 def test_encoders_give_what_torch_gives(flamingo, onnx_model, lengths, odd):
     streams = make_streams(lengths, odd=odd)
-    wanted, found = flamingo.encode(**streams), onnx_model.encode(**as_arrays(streams))
+    wanted, found = flamingo.encode_streams(**streams), onnx_model.encode(**as_arrays(streams))
     valid_BP, valid_BT = wanted.valid_BP.numpy(), wanted.video_valid_BT.numpy()
     assert np.array_equal(found["valid_BP"], valid_BP)
     assert largest_share(found["audio_BPD"][valid_BP], wanted.audio_BPD.numpy()[valid_BP]) < LIMIT
@@ -59,7 +59,7 @@ def test_a_prompt_and_single_steps_give_what_torch_gives(flamingo, onnx_model, l
     streams = make_streams(lengths)
     keep_B2 = torch.tensor([keep_2] * len(lengths))
     tokens_BL = torch.randint(0, 51_865, (len(lengths), 9))
-    state = flamingo.decoder.start(flamingo.encode(**streams, keep_B2=keep_B2), 20)
+    state = flamingo.decoder.start(flamingo.encode_streams(**streams, keep_B2=keep_B2), 20)
     decoding = onnx_model.start(onnx_model.encode(**as_arrays(streams), keep_B2=keep_B2.numpy()))
     for first, end in ((0, 1), (1, 4), (4, 5), (5, 6), (6, 9)):
         wanted = flamingo.decoder.step(tokens_BL[:, first:end], state, last_only=False)
@@ -74,7 +74,7 @@ def test_streams_may_be_missing_for_some_or_not_come_at_all(flamingo, onnx_model
     cases += [({name: streams[name] for name in names}, None) for names in (list(streams)[:2], list(streams)[2:])]
     for given, keep in cases:
         full = dict.fromkeys(["logmel_BAF", "valid_BA", "video_BTHW", "valid_BT"]) | given
-        state = flamingo.decoder.start(flamingo.encode(**full, keep_B2=keep), 20)
+        state = flamingo.decoder.start(flamingo.encode_streams(**full, keep_B2=keep), 20)
         memory = onnx_model.encode(**as_arrays(given), keep_B2=None if keep is None else keep.numpy())
         wanted = flamingo.decoder.step(tokens_BL, state, last_only=False)
         assert largest_share(onnx_model.start(memory).feed(tokens_BL.numpy()), wanted) < LIMIT
@@ -101,7 +101,7 @@ def test_padding_and_dropped_streams_cannot_be_seen(onnx_model):
 @torch.no_grad()
 def test_greedy_decoding_gives_the_same_tokens(flamingo, onnx_model, keep_2, languages):
     streams, keep_B2 = make_streams([15, 8, 11]), torch.tensor([keep_2] * 3)
-    tokenizer, memory = WhisperTokenizer(51_865), flamingo.encode(**streams, keep_B2=keep_B2)
+    tokenizer, memory = WhisperTokenizer(51_865), flamingo.encode_streams(**streams, keep_B2=keep_B2)
     wanted = decode_memory(flamingo, tokenizer, memory, languages or (), WhisperOptions())
     arrays = onnx_model.encode(**as_arrays(streams), keep_B2=keep_B2.numpy())
     found = onnx_model.decode(arrays, languages)

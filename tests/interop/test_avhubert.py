@@ -10,9 +10,8 @@ import sentencepiece
 import torch
 from safetensors import safe_open
 
-from avspeech.data.batching import collate
-from avspeech.data.dataset import Sample
 from avspeech.decoding.transcribe import transcribe_batch
+from avspeech.inputs import Sample, collate
 from avspeech.interop.avhubert import export_checkpoint, import_checkpoint, load_official
 from avspeech.interop.restricted import CheckpointError
 from avspeech.models.encoder import EncoderConfig

@@ -33,23 +33,23 @@ def test_a_fresh_model_is_its_whisper_exactly():
     assert {name.split(".")[0] for name in missing} == {"decoder", "video_encoder", "video_project", "video_scale"}
     logmel_BAF, video_BTHW, tokens_BL = make_inputs()
     valid_BA, valid_BT = valid_until([48, 20, 31], 48), valid_until([12, 5, 8], 12)
-    memory = fresh.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT)
+    memory = fresh.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT)
     assert memory.video_BTD is not None
     assert memory.video_BTD.abs().max() > 0
-    assert torch.equal(fresh(tokens_BL, memory), whisper(tokens_BL, whisper.encode(logmel_BAF, valid_BA)))
+    assert torch.equal(fresh(tokens_BL, memory), whisper(tokens_BL, whisper.encode_streams(logmel_BAF, valid_BA)))
 
 
 @torch.no_grad()
 def test_audio_alone_is_the_model_without_gates_though_the_gates_are_open():
     model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
     whisper = plain_of(model)
-    expected_BLV = whisper(tokens_BL, whisper.encode(logmel_BAF))
+    expected_BLV = whisper(tokens_BL, whisper.encode_streams(logmel_BAF))
     for keep_B2, video in ((fixed_keep(3, "audio"), video_BTHW), (None, None), (fixed_keep(3, "audio"), None)):
-        memory = model.encode(logmel_BAF, None, video, None, keep_B2)
+        memory = model.encode_streams(logmel_BAF, None, video, None, keep_B2)
         assert torch.equal(model(tokens_BL, memory), expected_BLV)
-    both = model(tokens_BL, model.encode(logmel_BAF, None, video_BTHW))
+    both = model(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW))
     assert (both - expected_BLV).abs().max() > 0.1  # the gates are open
-    mixed = model(tokens_BL, model.encode(logmel_BAF, None, video_BTHW, None, KEPT))
+    mixed = model(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT))
     torch.testing.assert_close(mixed[0], expected_BLV[0])
 
 
@@ -59,10 +59,10 @@ def test_utterances_with_other_streams_equal_each_alone(zero_dropped_video):
     model = make_flamingo(replace(CONFIG, zero_dropped_video=zero_dropped_video))
     logmel_BAF, video_BTHW, tokens_BL = make_inputs()
     valid_BA, valid_BT = valid_until([48, 20, 32], 48), valid_until([12, 5, 8], 12)
-    together = model(tokens_BL, model.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT))
+    together = model(tokens_BL, model.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT))
     for row, (frames, modality) in enumerate(((12, "audio"), (5, "video"), (8, "audio+video"))):
         cut = slice(row, row + 1)
-        alone = model.encode(
+        alone = model.encode_streams(
             logmel_BAF[cut, : 4 * frames], None, video_BTHW[cut, :frames], None, fixed_keep(1, modality)
         )
         torch.testing.assert_close(together[cut], model(tokens_BL[cut], alone))
@@ -72,9 +72,9 @@ def test_utterances_with_other_streams_equal_each_alone(zero_dropped_video):
 def test_a_dropped_stream_cannot_be_seen():
     model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
     clips_BTHW = video_BTHW.float() / 255
-    before = model(tokens_BL, model.encode(logmel_BAF, None, clips_BTHW, None, KEPT))
+    before = model(tokens_BL, model.encode_streams(logmel_BAF, None, clips_BTHW, None, KEPT))
     logmel_BAF[1], clips_BTHW[0] = torch.nan, torch.nan
-    after = model(tokens_BL, model.encode(logmel_BAF, None, clips_BTHW, None, KEPT))
+    after = model(tokens_BL, model.encode_streams(logmel_BAF, None, clips_BTHW, None, KEPT))
     assert torch.equal(after, before)
     assert before.isfinite().all()
 
@@ -82,11 +82,11 @@ def test_a_dropped_stream_cannot_be_seen():
 @torch.no_grad()
 def test_lips_alone_are_read():
     model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
-    alone = model(tokens_BL, model.encode(None, None, video_BTHW))
-    dropped = model(tokens_BL, model.encode(logmel_BAF, None, video_BTHW, None, fixed_keep(3, "video")))
+    alone = model(tokens_BL, model.encode_streams(None, None, video_BTHW))
+    dropped = model(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW, None, fixed_keep(3, "video")))
     torch.testing.assert_close(alone, dropped)
     assert alone.isfinite().all()
-    other = model(tokens_BL, model.encode(None, None, 255 - video_BTHW))
+    other = model(tokens_BL, model.encode_streams(None, None, 255 - video_BTHW))
     assert (other - alone).abs().max() > 1e-3
 
 
@@ -95,9 +95,9 @@ def test_lips_alone_are_read():
 def test_padded_video_changes_nothing(filler):
     model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
     valid_BA, valid_BT = valid_until([32, 48, 20], 48), valid_until([8, 12, 5], 12)
-    alone = model(tokens_BL[:1], model.encode(logmel_BAF[:1, :32], None, video_BTHW[:1, :8].float() / 255))
+    alone = model(tokens_BL[:1], model.encode_streams(logmel_BAF[:1, :32], None, video_BTHW[:1, :8].float() / 255))
     clips_BTHW = torch.where(valid_BT[..., None, None], video_BTHW.float() / 255, filler)
-    padded = model(tokens_BL, model.encode(logmel_BAF, valid_BA, clips_BTHW, valid_BT))
+    padded = model(tokens_BL, model.encode_streams(logmel_BAF, valid_BA, clips_BTHW, valid_BT))
     torch.testing.assert_close(padded[:1], alone)
 
 
@@ -107,18 +107,18 @@ def test_official_options_show_padding_and_zeros_to_the_gated_layers():
     official = make_flamingo(FlamingoConfig(replace(SIZES, official_padding=True), LIPS, zero_dropped_video=True))
     logmel_BAF, video_BTHW, tokens_BL = make_inputs()
     valid_BA, valid_BT = valid_until([32, 48, 20], 48), valid_until([8, 12, 5], 12)
-    memory = official.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT)
+    memory = official.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT)
     lips_BTD = official.video_encoder(None, video_BTHW, valid_BT)
     expected = Memory(official.encoder(logmel_BAF), None, official.video_scale * official.video_project(lips_BTD))
     assert torch.equal(official(tokens_BL, memory), official(tokens_BL, expected))
 
-    dropped = official.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "audio"))
+    dropped = official.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "audio"))
     zeros = Memory(expected.audio_BPD, None, torch.zeros(3, 12, 32))
     torch.testing.assert_close(official(tokens_BL, dropped), official(tokens_BL, zeros))
     plain = plain_of(official)
     assert (official(tokens_BL, dropped) - plain(tokens_BL, expected)).abs().max() > 1e-2  # zeros are not nothing
 
-    silent = official.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "video"))
+    silent = official.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "video"))
     zeros = Memory(torch.zeros(3, 24, 32), None, memory.video_BTD)
     torch.testing.assert_close(official(tokens_BL, silent), official(tokens_BL, zeros))
 
@@ -127,7 +127,7 @@ def test_official_options_show_padding_and_zeros_to_the_gated_layers():
 def test_cached_steps_of_beams_equal_the_whole():
     model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
     valid_BA, valid_BT = valid_until([48, 20, 32], 48), valid_until([12, 5, 8], 12)
-    memory = model.encode(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT)
+    memory = model.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT)
     tokens_RL, rows_R = torch.randint(0, 50, (6, 7)), torch.tensor([0, 0, 3, 2, 5, 5])
     state = model.decoder.start(memory, 7, beam_size=2)
     model.decoder.step(tokens_RL[:, :4], state)
@@ -144,7 +144,7 @@ def test_cached_steps_of_beams_equal_the_whole():
 @torch.no_grad()
 def test_a_selected_memory_gives_the_same_logits():
     model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
-    memory = model.encode(logmel_BAF, None, video_BTHW, None, KEPT)
+    memory = model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT)
     rows_B = torch.tensor([2, 0])
     torch.testing.assert_close(model(tokens_BL[rows_B], memory.select(rows_B)), model(tokens_BL, memory)[rows_B])
 
@@ -156,7 +156,7 @@ def test_computing_activations_again_changes_neither_loss_nor_gradients():
     logmel_BAF, video_BTHW, tokens_BL = make_inputs()
     losses = []
     for model in (plain, saving):
-        logits_BLV = model.train()(tokens_BL, model.encode(logmel_BAF, None, video_BTHW, None, KEPT))
+        logits_BLV = model.train()(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT))
         loss = logits_BLV.log_softmax(dim=-1)[..., 3].mean()
         loss.backward()
         losses.append(loss)
@@ -189,11 +189,13 @@ def test_normalised_lip_features_have_one_size():
 def test_what_cannot_be_read_has_a_reason():
     model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
     with pytest.raises(ValueError, match="audio and video are both None"):
-        model.encode(None)
+        model.encode_streams(None)
     with pytest.raises(ValueError, match="keep_B2 drops both streams"):
-        model.encode(logmel_BAF, None, video_BTHW, None, torch.tensor([[True, True], [False, False], [True, True]]))
+        model.encode_streams(
+            logmel_BAF, None, video_BTHW, None, torch.tensor([[True, True], [False, False], [True, True]])
+        )
     with pytest.raises(ValueError, match="wants 24x24"):
-        model.encode(logmel_BAF, None, video_BTHW[..., :20])
+        model.encode_streams(logmel_BAF, None, video_BTHW[..., :20])
 
 
 @pytest.mark.parametrize(("streams", "modality"), [("audio", "video"), ("video", "audio")])
@@ -202,4 +204,4 @@ def test_a_stream_that_is_kept_but_did_not_come_is_an_error(streams, modality):
     model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
     audio, video = (logmel_BAF, None) if streams == "audio" else (None, video_BTHW)
     with pytest.raises(ValueError, match="came without"):
-        model.encode(audio, None, video, None, fixed_keep(3, modality))
+        model.encode_streams(audio, None, video, None, fixed_keep(3, modality))

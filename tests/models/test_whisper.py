@@ -17,10 +17,10 @@ from tests.models.tiny_whisper import SIZES, make_inputs, make_whisper, valid_un
 @torch.no_grad()
 def test_padding_changes_nothing(length, filler):
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
-    alone = model.encode(logmel_BAF[:1, :length])
+    alone = model.encode_streams(logmel_BAF[:1, :length])
     valid_BA = valid_until([length, 48, 20], 48)
     logmel_BAF = torch.where(valid_BA[..., None], logmel_BAF, filler)
-    padded = model.encode(logmel_BAF, valid_BA)
+    padded = model.encode_streams(logmel_BAF, valid_BA)
     assert padded.valid_BP is not None
     assert padded.valid_BP.sum(dim=1).tolist() == [(length + 1) // 2, 24, 10]
     torch.testing.assert_close(padded.audio_BPD[:1, : (length + 1) // 2], alone.audio_BPD)
@@ -32,10 +32,10 @@ def test_official_padding_hears_what_stands_in_it():
     model, official = make_whisper(), make_whisper(replace(SIZES, official_padding=True))
     logmel_BAF, _, tokens_BL = make_inputs()
     valid_BA = valid_until([30, 48, 20], 48)
-    memory = official.encode(logmel_BAF, valid_BA)
+    memory = official.encode_streams(logmel_BAF, valid_BA)
     assert memory.valid_BP is None
-    torch.testing.assert_close(memory.audio_BPD, model.encode(logmel_BAF).audio_BPD, rtol=0, atol=0)
-    ours = model(tokens_BL, model.encode(logmel_BAF, valid_BA))
+    torch.testing.assert_close(memory.audio_BPD, model.encode_streams(logmel_BAF).audio_BPD, rtol=0, atol=0)
+    ours = model(tokens_BL, model.encode_streams(logmel_BAF, valid_BA))
     assert not torch.allclose(official(tokens_BL, memory)[0], ours[0], atol=1e-2)
     torch.testing.assert_close(official(tokens_BL, memory)[1], ours[1])
 
@@ -43,7 +43,7 @@ def test_official_padding_hears_what_stands_in_it():
 @torch.no_grad()
 def test_a_token_does_not_see_the_next():
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
-    memory = model.encode(logmel_BAF)
+    memory = model.encode_streams(logmel_BAF)
     other_BL = tokens_BL.clone()
     other_BL[:, 4:] = (tokens_BL[:, 4:] + 1) % 50
     before, after = model(tokens_BL, memory), model(other_BL, memory)
@@ -54,7 +54,7 @@ def test_a_token_does_not_see_the_next():
 @torch.no_grad()
 def test_cached_steps_equal_the_whole():
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
-    memory = model.encode(logmel_BAF, valid_until([30, 48, 20], 48))
+    memory = model.encode_streams(logmel_BAF, valid_until([30, 48, 20], 48))
     whole_BLV = model(tokens_BL, memory)
     state = model.decoder.start(memory, 7)
     torch.testing.assert_close(model.decoder.step(tokens_BL[:, :3], state, last_only=False), whole_BLV[:, :3])
@@ -67,7 +67,7 @@ def test_cached_steps_equal_the_whole():
 @torch.no_grad()
 def test_beams_take_their_past_along():
     model, (logmel_BAF, _, _) = make_whisper(), make_inputs()
-    memory = model.encode(logmel_BAF, valid_until([30, 48, 20], 48))
+    memory = model.encode_streams(logmel_BAF, valid_until([30, 48, 20], 48))
     tokens_RL = torch.randint(0, 50, (6, 7))
     state = model.decoder.start(memory, 7, beam_size=2)
     model.decoder.step(tokens_RL[:, :4], state)
@@ -82,7 +82,7 @@ def test_beams_take_their_past_along():
 @torch.no_grad()
 def test_hypotheses_may_part_after_the_prompt():
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
-    memory = model.encode(logmel_BAF)
+    memory = model.encode_streams(logmel_BAF)
     state = model.decoder.start(memory, 4)
     model.decoder.step(tokens_BL[:, :3], state)
     state.repeat(2)
@@ -96,8 +96,8 @@ def test_hypotheses_may_part_after_the_prompt():
 def test_a_finished_utterance_leaves_the_others_as_they_are(stay):
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
     valid_BA = valid_until([30, 48, 20], 48)
-    whole_BLV = model(tokens_BL, model.encode(logmel_BAF, valid_BA))
-    state = model.decoder.start(model.encode(logmel_BAF, valid_BA), 7)
+    whole_BLV = model(tokens_BL, model.encode_streams(logmel_BAF, valid_BA))
+    state = model.decoder.start(model.encode_streams(logmel_BAF, valid_BA), 7)
     model.decoder.step(tokens_BL[:, :4], state)
     state.keep(stay)
     torch.testing.assert_close(model.decoder.step(tokens_BL[stay, 4:5], state), whole_BLV[stay, 4])
@@ -128,7 +128,7 @@ def test_computing_activations_again_changes_neither_loss_nor_gradients(on):
     (logmel_BAF, _, tokens_BL), valid_BA = make_inputs(), valid_until([30, 48, 20], 48)
     losses = []
     for model in (plain, saving):
-        logits_BLV = model.train()(tokens_BL, model.encode(logmel_BAF, valid_BA))
+        logits_BLV = model.train()(tokens_BL, model.encode_streams(logmel_BAF, valid_BA))
         loss = logits_BLV.log_softmax(dim=-1)[..., 3].mean()
         loss.backward()
         losses.append(loss)
@@ -165,7 +165,7 @@ def test_the_same_weights_give_the_numbers_of_openai_whisper(mel_bins, tmp_path)
     logmel_BAF, tokens_BL = torch.randn(2, 2 * config.audio_positions, mel_bins), torch.randint(0, 50, (2, 20))
     memory_BPD = theirs.encoder(logmel_BAF.transpose(1, 2))
     official_BLV = theirs.decoder(tokens_BL, memory_BPD)
-    memory = ours.encode(logmel_BAF)
+    memory = ours.encode_streams(logmel_BAF)
     assert (memory.audio_BPD - memory_BPD).abs().max() <= 1e-5 * memory_BPD.abs().max()
     assert (ours(tokens_BL, memory) - official_BLV).abs().max() <= 1e-5 * official_BLV.abs().max()
 
@@ -179,15 +179,15 @@ def test_positions_are_those_of_openai_whisper():
 def test_what_does_not_fit_has_a_reason():
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
     with pytest.raises(ValueError, match=r"log-mel \(3, 48, 7\) must be \(B, A, 8\)"):
-        model.encode(logmel_BAF[..., :7])
+        model.encode_streams(logmel_BAF[..., :7])
     with pytest.raises(ValueError, match=r"0\.61 s of audio came, this model hears at most 0\.6 s"):
-        model.encode(torch.zeros(1, 61, 8))
+        model.encode_streams(torch.zeros(1, 61, 8))
     with pytest.raises(ValueError, match="21 tokens came, this model knows 20 positions"):
-        model(tokens_BL.repeat(1, 3), model.encode(logmel_BAF))
+        model(tokens_BL.repeat(1, 3), model.encode_streams(logmel_BAF))
     with pytest.raises(ValueError, match="plain Whisper came without audio"):
-        model.encode(None)
+        model.encode_streams(None)
     with pytest.raises(ValueError, match="plain Whisper came without audio"):
-        model.encode(logmel_BAF, keep_B2=fixed_keep(3, "video"))
+        model.encode_streams(logmel_BAF, keep_B2=fixed_keep(3, "video"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from avspeech.objectives.cluster_loss import IGNORE, masked_cluster_loss
+from avspeech.inputs import IGNORE
+from avspeech.objectives.cluster_loss import masked_cluster_loss
 from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
 
 

@@ -56,11 +56,13 @@ def compare_flamingo(fixture: Fixture, model: Flamingo | None = None) -> Compari
     _compare_sizes(table, fixture, model)
     logmel_BAF, video_BTHW, valid_BT = streams(fixture)
     with spied(lips=model.video_encoder) as seen:
-        memories = {"av": model.encode(logmel_BAF, None, video_BTHW, valid_BT)}
+        memories = {"av": model.encode_streams(logmel_BAF, None, video_BTHW, valid_BT)}
         table.check("avhubert_out", seen["lips"][1])
-    memories["av_nopad"] = model.encode(logmel_BAF, None, video_BTHW)
+    memories["av_nopad"] = model.encode_streams(logmel_BAF, None, video_BTHW)
     for tag, modality in (("a", "audio"), ("v", "video")):
-        memories[tag] = model.encode(logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), modality))
+        memories[tag] = model.encode_streams(
+            logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), modality)
+        )
     memories["a_plain_whisper"] = model.audio_memory(logmel_BAF, None)  # without video there are no gates
     table.check("enc.audio", memories["av"].audio_BPD)
     table.check("enc.video_projected", memories["av"].video_BTD)
@@ -125,7 +127,7 @@ def _compare_search(table: Comparison, name: str, official: list | dict, fixture
     options = WhisperOptions(language=name.rsplit("_", 1)[1], beam_size=int(beam[1]) if beam else 1)
     official = official if isinstance(official, list) else [official]
     longest = max(len(entry["tokens"]) for entry in official)
-    tokenizer, memory = WhisperTokenizer(model.sizes.vocab_size), model.encode(logmel_BAF, None, video_BTHW)
+    tokenizer, memory = WhisperTokenizer(model.sizes.vocab_size), model.encode_streams(logmel_BAF, None, video_BTHW)
     errors = []
     for limit in (None, longest):  # the fixture does not say after how many tokens its search was cut off
         found = decode_memory(model, tokenizer, memory, options=replace(options, max_tokens=limit))

@@ -5,10 +5,9 @@ import re
 import numpy as np
 import torch
 
-from avspeech.data.batching import IGNORE_UNIT, collate
-from avspeech.data.dataset import Sample
 from avspeech.features.clip import crop_clips, normalize_clips
 from avspeech.features.logfbank import fbank_TF, log_filterbank, stack_frames
+from avspeech.inputs import IGNORE, Sample, collate
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS
 from avspeech.noise.mixing import average, mix_officially
 from tests.parity.comparison import Comparison
@@ -89,5 +88,5 @@ def _compare_collation(table: Comparison) -> None:
         table.check(f"collate.{mode}.audio", batch.audio_BTF.transpose(1, 2))
         table.check(f"collate.{mode}.padding_mask", ~batch.valid_BT)
         units_BT = batch.units_BTJ[..., 0]
-        ids_BT = torch.where(units_BT == IGNORE_UNIT, FAIRSEQ_PAD, units_BT + OFFICIAL_SPECIALS)
+        ids_BT = torch.where(units_BT == IGNORE, FAIRSEQ_PAD, units_BT + OFFICIAL_SPECIALS)
         table.check(f"collate.{mode}.target", ids_BT)

@@ -182,8 +182,8 @@ FLAMINGO_MUTATIONS = [
 def flamingo_error(fixture, model):
     """Return the largest error of the audio memory and of the logits with both streams and with audio alone."""
     logmel_BAF, video_BTHW, valid_BT = streams(fixture)
-    both = model.encode(logmel_BAF, None, video_BTHW, valid_BT)
-    audio = model.encode(logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), "audio"))
+    both = model.encode_streams(logmel_BAF, None, video_BTHW, valid_BT)
+    audio = model.encode_streams(logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), "audio"))
     errors = [relative_error(both.audio_BPD, fixture.tensors["enc.audio"])]
     for tag, memory in (("av", both), ("a", audio)):
         logits_BLV = model(fixture.tensors["in.dec_input_ids"], memory)[..., fixture.tensors["vocab_columns"]]

@@ -123,8 +123,8 @@ def test_a_fresh_second_stage_is_the_first_one(stages, corpus):
     )
     video_BTHW = torch.randint(0, 256, (2, 10, 24, 24), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
-        expected = one(tokens_BL, one.encode(logmel_BAF))
-        assert torch.equal(fresh(tokens_BL, fresh.encode(logmel_BAF, None, video_BTHW)), expected)
+        expected = one(tokens_BL, one.encode_streams(logmel_BAF))
+        assert torch.equal(fresh(tokens_BL, fresh.encode_streams(logmel_BAF, None, video_BTHW)), expected)
 
 
 def modes(**settings):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avspeech.data.batching import AVBatch, TrainingBatches
+from avspeech.data.batching import TrainingBatches
+from avspeech.inputs import AVBatch
 from avspeech.models.cluster_predictor import ClusterPredictor, MaskedInput
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig

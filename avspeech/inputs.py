@@ -1,0 +1,227 @@
+"""What a model takes: its ``InputSpec``, one utterance as a ``Sample``, and several as an ``AVBatch``.
+
+``make_sample`` is the only place where decoded sound and mouth crops become a model's tensors, so training, evaluation,
+transcription and feature extraction feed a model alike. The video's length wins: short audio is filled up, long audio
+is cut (AV-HuBERT's rule, Shi et al. 2022, arXiv:2201.02184, official code).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avspeech.features.clip import CLIP_SIZE, crop_clips
+from avspeech.features.logfbank import STACKED_WIDTH, fbank_TF
+from avspeech.features.logmel import logmel_AF
+from avspeech.sequence import lengths_to_valid, pad_stack
+from avspeech.timebase import ACOUSTIC_PER_FRAME, frames_to_samples, samples_to_frames
+
+Modality = Literal["audio", "video", "audio+video"]
+MODALITIES: tuple[Modality, ...] = ("audio+video", "audio", "video")
+IGNORE = -100
+"""Target that is not scored: a padded token, or a frame without a unit."""
+
+
+class NothingReadable(ValueError):
+    """No clip of a batch, or of a whole manifest, could be read; the log has each clip's reason."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Inputs that a model takes, and its limits. Defaults are AV-HuBERT's."""
+
+    audio: Literal["fbank", "logmel"] = "fbank"
+    """``fbank``: 26 log filterbanks, stacked by four at 25 Hz. ``logmel``: Whisper's log-mel at 100 Hz."""
+    audio_bins: int = STACKED_WIDTH
+    """Channels of the audio features: 104 of ``fbank``, 80 or 128 of ``logmel``."""
+    clip_size: int | None = CLIP_SIZE
+    """Side of the square video crop in pixels; None: the model uses no video."""
+    longest_s: float | None = None
+    """Longest utterance in seconds; None: no limit."""
+    longest_text: int | None = None
+    """Most text tokens, prompt included; None: no limit."""
+    modalities: tuple[Modality, ...] = MODALITIES
+    """What the model can decode from; the first is the default."""
+    pads_to_30s: bool = False
+    """Fill the log-mel with silence up to 30 s, which published Whisper weights need."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One utterance as tensors; None for a stream that is absent, or that the model does not use."""
+
+    id: str
+    num_frames: int
+    """T, length at 25 Hz."""
+    audio_TF: Tensor | None = None
+    """float32 stacked filterbanks, normalised per frame."""
+    video_THW: Tensor | None = None
+    """uint8 crop of the mouth, as large as the model wants it."""
+    units_TJ: Tensor | None = None
+    """int64, J unit sets, ``IGNORE`` where a frame has no unit."""
+    tokens_L: Tensor | None = None
+    """int64 tokens of the text, without begin and end."""
+    text: str | None = None
+    logmel_AF: Tensor | None = None
+    """float32 log-mel at 100 Hz, in place of ``audio_TF``."""
+    language: str | None = None
+    """Language of the text."""
+
+    def cut(self, start: int, end: int) -> "Sample":
+        """Return frames ``start`` to ``end`` of every stream; the text stays whole."""
+        streams = {name: getattr(self, name) for name in ("audio_TF", "video_THW", "units_TJ")}
+        kept = {name: None if stream is None else stream[start:end] for name, stream in streams.items()}
+        if self.logmel_AF is not None:
+            kept["logmel_AF"] = self.logmel_AF[start * ACOUSTIC_PER_FRAME : end * ACOUSTIC_PER_FRAME]
+        return replace(self, num_frames=end - start, **kept)
+
+
+class Augmentation(Protocol):
+    """What training does to one utterance's features and crop. ``make_sample`` calls it in this order."""
+
+    def audio(self, features: Tensor) -> Tensor:
+        """Return changed features, (T, F) or (A, F); may change them in place."""
+        ...
+
+    def offset(self, height: int, width: int, size: int) -> tuple[int, int] | None:
+        """Return (top, left) of the crop of ``size`` pixels, or None for the centre."""
+        ...
+
+    def video(self, video_THW: Tensor) -> Tensor:
+        """Return the changed crop; never changes it in place."""
+        ...
+
+
+def make_sample(
+    inputs: InputSpec,
+    id: str,
+    num_frames: int | None,
+    audio_S: np.ndarray | None,
+    mouth_THW: np.ndarray | None,
+    *,
+    augment: Augmentation | None = None,
+    text: str | None = None,
+    language: str | None = None,
+    tokens_L: Tensor | None = None,
+    units_TJ: Tensor | None = None,
+) -> Sample:
+    """Return decoded streams as a model takes them. Video is left out for a model that uses none.
+
+    Args:
+        inputs: the model's ``inputs``.
+        id: the utterance's.
+        num_frames: T where there is no mouth crop, whose length wins; None: as long as the audio.
+        audio_S: float32 mono samples at 16 kHz in [-1, 1]; None: no audio.
+        mouth_THW: uint8 mouth crop at 25 Hz, at least ``inputs.clip_size`` pixels on a side; None: no video.
+        augment: changes the features and chooses the crop; None takes the centre.
+        text, language, tokens_L, units_TJ: passed on to the ``Sample``.
+
+    Raises:
+        ValueError: both streams are None, or the mouth crop is smaller than the model's.
+    """
+    if mouth_THW is not None:
+        num_frames = len(mouth_THW)
+    elif audio_S is None:
+        raise ValueError(f"utterance {id!r} has neither audio nor video; give at least one stream")
+    num_frames = samples_to_frames(len(audio_S)) if num_frames is None and audio_S is not None else num_frames
+    assert num_frames is not None
+    audio_TF = mel_AF = video_THW = None
+    if audio_S is not None and inputs.audio == "logmel":
+        if mouth_THW is not None:
+            audio_S = fit_samples(audio_S, frames_to_samples(num_frames))
+        mel_AF = logmel_AF(torch.from_numpy(audio_S), inputs.audio_bins, inputs.pads_to_30s)
+        mel_AF = mel_AF if augment is None else augment.audio(mel_AF)
+    elif audio_S is not None:
+        audio_S = audio_S if len(audio_S) else np.zeros(1, dtype=np.float32)
+        audio_TF = fbank_TF(torch.from_numpy(audio_S), num_frames)
+        audio_TF = audio_TF if augment is None else augment.audio(audio_TF)
+    if mouth_THW is not None and inputs.clip_size is not None:
+        _, height, width = mouth_THW.shape
+        offset = None if augment is None else augment.offset(height, width, inputs.clip_size)
+        offset_12 = None if offset is None else torch.tensor([offset])
+        video_THW = crop_clips(torch.from_numpy(mouth_THW)[None], inputs.clip_size, offset_12)[0]
+        # A copy, because the caller may keep the decoded crop.
+        video_THW = video_THW.clone() if augment is None else augment.video(video_THW)
+    return Sample(id, num_frames, audio_TF, video_THW, units_TJ, tokens_L, text, mel_AF, language)
+
+
+def fit_samples(audio_S: np.ndarray, length: int) -> np.ndarray:
+    """Return the samples cut, or filled with zeros, to ``length``."""
+    audio_S = audio_S[:length]
+    return np.pad(audio_S, (0, length - len(audio_S)))
+
+
+@dataclass(frozen=True)
+class AVBatch:
+    """Utterances padded to one length. Streams, units or tokens that the data do not have are None."""
+
+    ids: tuple[str, ...]
+    valid_BT: Tensor
+    """bool, True where a frame is real."""
+    audio_BTF: Tensor | None
+    """float32 stacked filterbanks, normalised per frame; zero where padded."""
+    video_BTHW: Tensor | None
+    """uint8 grey mouth crops; zero where padded."""
+    units_BTJ: Tensor | None
+    """int64 unit of each frame in each of J unit sets, ``IGNORE`` where padded or unknown."""
+    tokens_BL: Tensor | None
+    """int64 tokens of the text, without begin and end, ``IGNORE`` where padded."""
+    texts: tuple[str | None, ...]
+    logmel_BAF: Tensor | None = None
+    """float32 log-mel of Whisper at 100 Hz, zero where padded; in place of ``audio_BTF``."""
+    valid_BA: Tensor | None = None
+    """bool, True where a frame of ``logmel_BAF`` is real."""
+    languages: tuple[str | None, ...] = ()
+    """Languages of the texts."""
+
+    @property
+    def token_lengths_B(self) -> Tensor:
+        """Tokens of each utterance."""
+        assert self.tokens_BL is not None
+        return (self.tokens_BL != IGNORE).sum(dim=1)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "AVBatch":
+        """Return a copy on ``device``."""
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "AVBatch":
+        """Return a copy in pinned memory; DataLoader calls this."""
+        return self._map(lambda x: x.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "AVBatch":
+        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+
+def collate(samples: Sequence[Sample | None]) -> AVBatch:
+    """Pad samples to the longest and stack them; None, a clip that could not be read, is left out.
+
+    Raises:
+        NothingReadable: nothing is left.
+    """
+    read = [sample for sample in samples if sample is not None]
+    if not read:
+        raise NothingReadable("no clip of a batch can be read; the log says why for each")
+
+    def stack(name: str, value: int = 0) -> Tensor | None:
+        rows = [getattr(sample, name) for sample in read]
+        return None if any(row is None for row in rows) else pad_stack(rows, value)
+
+    logmel_BAF, valid_BA = stack("logmel_AF"), None
+    if logmel_BAF is not None:
+        valid_BA = lengths_to_valid(torch.tensor([len(sample.logmel_AF) for sample in read]))  # type: ignore[arg-type]
+    return AVBatch(
+        ids=tuple(sample.id for sample in read),
+        valid_BT=lengths_to_valid(torch.tensor([sample.num_frames for sample in read])),
+        audio_BTF=stack("audio_TF"),
+        video_BTHW=stack("video_THW"),
+        units_BTJ=stack("units_TJ", IGNORE),
+        tokens_BL=stack("tokens_L", IGNORE),
+        texts=tuple(sample.text for sample in read),
+        logmel_BAF=logmel_BAF,
+        valid_BA=valid_BA,
+        languages=tuple(sample.language for sample in read),
+    )

@@ -1,0 +1,61 @@
+"""What every model says of itself, so that no other stage asks for its class."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from avspeech.inputs import MODALITIES, AVBatch, InputSpec, Modality
+from avspeech.models.encoder import AVEncoder
+from avspeech.models.whisper_decoder import Memory
+from avspeech.text.tokenizer import Tokenizer
+from avspeech.text.whisper_tokens import WhisperTokenizer
+
+
+class Model(nn.Module):
+    """A network that a model file holds."""
+
+    kind: str
+    """Name of the class in a model file, its key in ``avspeech.models.files.KINDS``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.carried: dict[str, Tensor] = {}
+        """Tensors of an imported model that ours does not use, by their own names; kept for the way back."""
+        self.source: dict[str, Any] | None = None
+        """Where imported weights came from: their training configuration, JSON-ready and without paths."""
+        self.about: dict[str, Any] = {}
+        """Notes of the model file's header, JSON-ready: ``modality``, the one that the model was trained with."""
+
+    @property
+    def inputs(self) -> InputSpec:
+        """Features, crop and limits of what the model takes."""
+        raise NotImplementedError
+
+    @property
+    def lip_encoder(self) -> AVEncoder | None:
+        """The encoder that reads the video; None: the model uses none."""
+        raise NotImplementedError
+
+    @property
+    def tokenizer(self) -> Tokenizer | WhisperTokenizer | None:
+        """Text <-> tokens; None: the model gives no text."""
+        return None
+
+    @property
+    def gives_text(self) -> bool:
+        """True if the model turns speech into text."""
+        return self.tokenizer is not None
+
+    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
+        """Return the encoder's output for a batch on the model's device.
+
+        Args:
+            batch: with the features that ``inputs`` names.
+            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
+        """
+        raise NotImplementedError
+
+    def trained_modalities(self) -> tuple[Modality, ...]:
+        """Return what an audio-visual model can decode from: all, unless it was trained on one stream alone."""
+        modality = self.about.get("modality", "audio+video")
+        return MODALITIES if modality == "audio+video" else (modality,)
