@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 _HOME = {
     "read_frames": "avspeech.media.video",
     "read_audio": "avspeech.media.audio",
-    "extract_mouth": "avspeech.roi.mouth",
+    "extract_mouth": "avspeech.roi.lips",
     "extract_lips": "avspeech.roi.lips",
     "fbank_TF": "avspeech.features.logfbank",
     "mix_at_snr": "avspeech.noise.mixing",

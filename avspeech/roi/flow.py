@@ -1,11 +1,11 @@
-"""Carry a face from one frame to another by the movement of its rigid parts, and say how far that can be trusted.
+"""Carry a face between two frames by the motion of its rigid parts, and estimate the error.
 
-Between two frames a few ticks apart the landmark network's own scatter (about half a pixel of the crop) is larger than
-what flow could add about the lips. So flow measures only how the head moved, a similarity of the plane per frame,
-from points that have texture and do not move in speech; in the head's own coordinates everything else is a straight
-line between the two frames that the network saw. Pyramidal Lucas-Kanade on a grey picture of the face, scaled so that
-every face has one size there; forwards from the earlier frame and backwards from the later one. Where the two ways
-differ, one of them lost the face, or the lips did not move along a line.
+The landmark network's own scatter, about half a pixel of the crop, is larger than what flow could add about the lips in
+a few frames. So flow measures head motion only, a similarity of the plane per frame, from points that have texture and
+do not move in speech. In the head's own coordinates everything else moves on a straight line between the two frames
+that the network saw. Pyramidal Lucas-Kanade runs on a grey picture of the face, scaled to one face size, forwards from
+the earlier frame and backwards from the later one. A difference between the two means that one of them lost the face,
+or that the lips did not move along a line.
 """
 
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ import numpy as np
 from avspeech.roi.mouth import LIPS, MEAN_FACE, STABLE, fit_similarity
 
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
-"""Landmarks that flow follows: the stable ones, tip, wings and bridge of the nose, brows."""
+"""Landmarks that flow tracks: the stable ones, tip, wings and bridge of the nose, brows."""
 NEEDED = (*STABLE, *LIPS)
-"""Landmarks that are carried, and that alone are kept of a face."""
+"""Landmarks that are carried and kept."""
 SCALE = 0.57
-"""Pixels of the flow's picture per crop pixel: eye corners are 50 px apart. Finer is slower and no more exact."""
+"""Pixels of the flow's picture per crop pixel, so that eye corners are 50 px apart. Finer is slower, not more exact."""
 MARGIN = 0.3 * 88
-"""Crop pixels around the rigid points that the flow's picture shows."""
+"""Margin around the rigid points in the flow's picture, in crop pixels."""
 MAX_SIDE = 400
-"""Longest side of the flow's picture; a face seen from the side has eye corners that nearly coincide."""
+"""Longest side of the flow's picture; the eye corners of a face in profile nearly coincide."""
 MIN_SIDE = 16
 WINDOW = (11, 11)
 LEVELS = 2
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 TRUSTED = 0.75
-"""Share of the rigid points that a movement is fitted to; those it fits worst are left out."""
+"""Share of the rigid points that a motion is fitted to; those with the largest error are left out."""
 MIN_POINTS = 5
 
 
 def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
-    """Return what is kept of a face, float32 (47, 2): landmarks ``NEEDED``, then two corners of the face's box."""
+    """Return float32 (47, 2): landmarks ``NEEDED``, then two corners of the face's box."""
     corners_22 = np.stack([landmarks_J2.min(axis=0), landmarks_J2.max(axis=0)])
     return np.concatenate([landmarks_J2[list(NEEDED)], corners_22])
 
@@ -44,17 +44,17 @@ def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
 def carry_between(
     greys: Sequence[np.ndarray], before_J2: np.ndarray, after_J2: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
-    """Return a face's points in the frames between two in which it was found, and how far the two ways differ.
+    """Return a face's points in the frames between two detections, and the difference of the two directions.
 
     Args:
         greys: the frames, uint8 (H, W), both ends included.
-        before_J2: all landmarks of the face in the first one, in its pixels.
-        after_J2: in the last one.
+        before_J2: all landmarks of the face in the first frame, in its pixels.
+        after_J2: the same in the last frame.
 
     Returns:
-        ``points_TN2`` as ``needed_points`` gives them, without the ends, and the difference in crop pixels: between
-        the points carried forwards and backwards, mean over the stable points or the lips, whichever is larger, in the
-        worst frame. None where too little of the face is in the picture to follow it.
+        ``points_TN2`` as ``needed_points`` returns them, without the ends, and the difference between points carried
+        forwards and backwards in crop pixels: mean over the stable points or over the lips, whichever is larger, in the
+        worst frame. None where too little of the face is inside the picture.
     """
     steps = len(greys) - 1
     ends = np.stack([before_J2, after_J2]).astype(np.float64)
@@ -80,7 +80,7 @@ def carry_between(
 
 
 class _Window:
-    """An upright part of the frame, and the picture of it in which every face has one size."""
+    """An upright part of the frame, and the map to a picture of it in which every face has one size."""
 
     def __init__(self, left: int, top: int, right: int, bottom: int, width: int, height: int) -> None:
         self.rows, self.columns = slice(top, bottom), slice(left, right)
@@ -90,7 +90,7 @@ class _Window:
 
     @staticmethod
     def around(points_N2: np.ndarray, crop_scale: float, shape: tuple[int, ...]) -> "_Window | None":
-        """Return the window around points of a frame of this shape; None where hardly any of it is in the frame."""
+        """Return the window around points of a frame of this shape; None if hardly any of it is inside the frame."""
         margin = MARGIN / max(crop_scale, 1e-6)
         left, top = np.maximum(np.floor(points_N2.min(axis=0) - margin), 0).astype(int)
         right, bottom = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape[1::-1]).astype(int)
@@ -102,13 +102,11 @@ class _Window:
         return _Window(left, top, right, bottom, width, height)
 
     def cut(self, grey_HW: np.ndarray) -> np.ndarray:
-        shrinks = self.scale[0] < 1
-        return cv2.resize(
-            grey_HW[self.rows, self.columns], self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        interpolation = cv2.INTER_AREA if self.scale[0] < 1 else cv2.INTER_LINEAR
+        return cv2.resize(grey_HW[self.rows, self.columns], self.size, interpolation=interpolation)
 
     def into(self, points_N2: np.ndarray) -> np.ndarray:
-        """From the frame's pixels, counted from the corner, to the picture's, which OpenCV counts from a centre."""
+        """Map the frame's pixels, counted from the corner, to the picture's, counted from the first pixel's centre."""
         return ((points_N2 - self.corner) * self.scale - 0.5).astype(np.float32)
 
     def out_of(self, points_TN2: np.ndarray) -> np.ndarray:
@@ -116,7 +114,7 @@ class _Window:
 
 
 def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the points in every picture, (T, N, 2), and which of them were never lost; None where too few are left."""
+    """Return the points in every picture, (T, N, 2), and which of them were never lost; None if too few were kept."""
     path, kept_N = [points_N2], np.ones(len(points_N2), bool)
     for picture, following in pairwise(pictures):
         points_N2, found_N1, _ = cv2.calcOpticalFlowPyrLK(
@@ -128,10 +126,10 @@ def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.n
 
 
 def _carried(moved_TN2: np.ndarray, start_N2: np.ndarray, kept_N: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
-    """Return ``points_P2`` after the movement in each frame, (T, P, 2).
+    """Return ``points_P2`` after the motion in each frame, (T, P, 2).
 
-    The movement is the similarity that takes ``start_N2`` to ``moved_TN2``, fitted to the points that are kept and
-    then once more without those that it fits worst.
+    The motion is the similarity from ``start_N2`` to ``moved_TN2``, fitted to the kept points, and once more without
+    those with the largest error.
     """
     z_N, z_TN = _complex(start_N2[kept_N]), _complex(moved_TN2[:, kept_N])
     weight_TN = np.ones(z_TN.shape)

@@ -1,8 +1,8 @@
-"""Cut the lips of chosen faces out of any video, in two passes over the file.
+"""Cut the mouths of chosen faces out of any video, in two passes over the file.
 
-First ``follow_faces``, then, once it is known who is wanted when, ``crop_faces``: a placement is smoothed over frames
-before and after, and who speaks is known only once all has been seen, so crops are cut in a second pass. One frame is
-in memory at a time, and 9 kB for each frame of a crop's span.
+``follow_faces`` runs first. ``crop_faces`` runs once it is known which face is wanted when: placements are smoothed
+over later frames too, and the speaker is known only at the end. One frame is in memory at a time, and 9 kB for each
+frame of a crop's span.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from avspeech.media.video import read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, crop_mouth
-from avspeech.roi.sparse import Sparseness
+from avspeech.roi.sparse import EVERY_FRAME, Sparseness
 from avspeech.roi.speaking import speaking_face
 from avspeech.roi.track import FrameStatus, NoFace
 from avspeech.timebase import FRAME_RATE
@@ -46,25 +46,26 @@ def extract_lips(
     smooth: int = 13,
     sparseness: Sparseness = Sparseness(),
 ) -> MouthClip:
-    """Return the lips of one face in every frame of a video, at 25 fps.
+    """Return the mouth crops of one face in every frame of a video, at 25 fps.
 
-    Twice as fast as ``extract_mouth``, because few frames are looked at, and within a pixel of it.
+    The default ``sparseness`` is twice as fast as the landmark network on every frame, and within a pixel of it.
 
     Args:
         video: any file with a video track.
         finder: the landmark model; None loads one for this call (half a second).
-        face: "largest" is the largest and longest seen; "speaking" the one whose mouth goes with the sound, over the
-            whole file (without sound: the one that moves most); a number is the n-th largest, from 1.
-        max_gap: frames without the face that count as known, between two finds or at the file's ends; where it is
-            away for longer the status is MISSING and the crop shows where it was.
-        min_found: share of all frames in which the face must be known.
-        smooth: length in frames of the centred mean over placements, odd; 1 smooths nothing.
-        sparseness: how many frames to look at.
+        face: "largest" is the face with the largest sum of sizes over its frames; "speaking" the one whose mouth
+            moves with the sound, over the whole file (without sound: the one that moves most); a number is the n-th
+            largest, from 1.
+        max_gap: longest gap in frames, between two detections or at the file's ends, in which the face counts as
+            known. In a longer one the status is MISSING and the crop shows the face's nearest place.
+        min_found: smallest share of all frames in which the face must be known.
+        smooth: length in frames of the centred mean over landmarks, odd; 1 smooths nothing.
+        sparseness: how often the landmark network runs.
 
     Raises:
         MediaError: the file cannot be used.
         NoFace: no face, or in too few frames.
-        ValueError: there is no face of that number, or an option makes no sense.
+        ValueError: the file shows no face of that number, or an option is out of range.
     """
     if smooth < 1 or smooth % 2 == 0 or max_gap < 0:
         raise ValueError(f"smooth={smooth}, max_gap={max_gap} came; wanted an odd number from 1, and 0 or more")
@@ -72,15 +73,8 @@ def extract_lips(
         raise ValueError(f"face={face!r} came; wanted 'largest', 'speaking' or a number from 1")
     if finder is None:
         with FaceFinder() as own_finder:
-            return extract_lips(
-                video,
-                own_finder,
-                face=face,
-                max_gap=max_gap,
-                min_found=min_found,
-                smooth=smooth,
-                sparseness=sparseness,
-            )
+            options = {"face": face, "max_gap": max_gap, "min_found": min_found, "smooth": smooth}
+            return extract_lips(video, own_finder, sparseness=sparseness, **options)
     followed = follow_faces(read_pictures(video), finder, max_gap=max_gap, sparseness=sparseness)
     num_frames = followed.num_frames
     if not followed.faces:
@@ -94,12 +88,34 @@ def extract_lips(
     return MouthClip(mouth_THW, _status_of_all(chosen, num_frames, max_gap))
 
 
+def extract_mouth(
+    video: str | Path,
+    finder: FaceFinder | None = None,
+    *,
+    max_gap: int = 12,
+    min_found: float = 0.5,
+    smooth: int = 13,
+    every: int = 1,
+) -> MouthClip:
+    """Return the mouth crops of the largest face, as data preparation cuts them: the network runs on every frame.
+
+    Args:
+        video, finder, max_gap, min_found, smooth: see ``extract_lips``.
+        every: run the landmark network on every n-th frame, and more often where the face moves.
+
+    Raises:
+        MediaError, NoFace, ValueError: as ``extract_lips``.
+    """
+    sparseness = EVERY_FRAME if every == 1 else Sparseness(every=every)
+    return extract_lips(
+        video, finder, max_gap=max_gap, min_found=min_found, smooth=smooth, sparseness=sparseness
+    )  # fmt: skip
+
+
 def _chosen(video: str | Path, followed: FollowedFaces, face: FaceChoice) -> int:
-    if face == "largest":
+    if face == "largest" or (face == "speaking" and len(followed.faces) == 1):
         return 0
     if face == "speaking":
-        if len(followed.faces) == 1:
-            return 0
         return speaking_face(followed, read_audio_if_any(video), 0, followed.num_frames) or 0
     if face > len(followed.faces):
         raise ValueError(f"face={face} came; {video} shows {len(followed.faces)}, numbered from 1, the largest first")
@@ -107,7 +123,7 @@ def _chosen(video: str | Path, followed: FollowedFaces, face: FaceChoice) -> int
 
 
 def _status_of_all(face: Face, num_frames: int, max_gap: int) -> np.ndarray:
-    """Return ``status_T`` over the whole video; outside the face's span as ``track.fill_gaps`` has it at the ends."""
+    """Return ``status_T`` over the whole video; outside the face's span by the rule of ``track.fill_gaps``."""
     status_T = np.full(num_frames, FrameStatus.MISSING, np.uint8)
     status_T[face.first : face.end] = face.status_T
     if face.first <= max_gap:
@@ -125,21 +141,20 @@ def crop_faces(
     smooth: int = 13,
     progress: Callable[[float], None] | None = None,
 ) -> list[np.ndarray]:
-    """Return for each clip ``mouth_THW``, uint8 (T, 96, 96), with T all frames of the video, in one pass over it.
+    """Return for each clip ``mouth_THW``, uint8 (T, 96, 96), T being all frames of the video, in one pass over it.
 
-    A frame outside a clip's spans is black and stands for nothing. Where a span reaches past the face's own, the
-    nearest placement is used.
+    Frames outside a clip's spans are black. Where a span is longer than the face's own, the nearest placement is used.
 
     Args:
         video: the file that ``followed`` came from.
         followed: its faces.
-        clips: for each clip that is wanted, its spans, none of which may overlap another.
-        smooth: length in frames of the centred mean over placements, odd.
-        progress: told, every second, the share of the frames that is done.
+        clips: the spans of each clip; those of one clip do not overlap.
+        smooth: length in frames of the centred mean over landmarks, odd.
+        progress: called every second of video with the share of the frames that is done.
 
     Raises:
-        MediaError: the file cannot be used, or has changed since.
-        ValueError: a span is outside the video or names no face, or two of one clip overlap.
+        MediaError: the file cannot be used, or has changed.
+        ValueError: a span is outside the video or of an unknown face, or two of one clip overlap.
     """
     _check_spans(followed, clips)
     # Untouched pages of zeros take no memory: a clip costs what its spans cost.
@@ -154,7 +169,6 @@ def crop_faces(
         num_frames += 1
         if progress is not None and index % FRAME_RATE == 0:
             progress(min(index / followed.num_frames, 1.0))
-        grey_HW = None
         cut: dict[int, np.ndarray] = {}
         for number, mouth_THW in enumerate(mouths):
             span = current[number]
@@ -164,9 +178,8 @@ def crop_faces(
                 continue
             if span.face not in cut:
                 matrices_T23 = placed[span.face]
-                grey_HW = picture.grey() if grey_HW is None else grey_HW
                 nearest = min(max(index - followed.faces[span.face].first, 0), len(matrices_T23) - 1)
-                cut[span.face] = crop_mouth(grey_HW, matrices_T23[nearest])
+                cut[span.face] = crop_mouth(picture.grey(), matrices_T23[nearest])
             mouth_THW[index] = cut[span.face]
     if num_frames != followed.num_frames:
         raise MediaError(video, f"gave {followed.num_frames} frames, then {num_frames}: is it still being written?")

@@ -1,9 +1,8 @@
-"""Who speaks: the face whose mouth moves with the sound's loudness.
+"""Choose the speaker: the face whose mouth moves with the sound's loudness.
 
-What tells a speaker from another talking face is the fast part, syllable by syllable: mouths open as the voice gets
-loud, and both are compared after their mean over 7 frames is taken away. (Compared with this, the slow part and the
-mere amount of movement tell little: in a phrase everybody starts and stops once.) The measurements behind the choice
-are in the experiment on ROI speed.
+The fast part, syllable by syllable, tells a speaker from another talking face: mouths open as the voice gets loud. Both
+signals are compared after subtraction of their mean over 7 frames. The slow part and the mere amount of movement say
+little, because in a phrase everybody starts and stops once. experiments/2026-11-roi-speed has the measurements.
 """
 
 import numpy as np
@@ -13,19 +12,19 @@ from avspeech.roi.track import smooth_over_time
 from avspeech.timebase import SAMPLES_PER_FRAME, frames_to_samples
 
 MAX_LAG = 2
-"""Frames (80 ms) by which sound and picture may be out of step."""
+"""Largest offset between sound and picture, in frames (80 ms)."""
 LAG_FACTOR = (1.0, 1.0, 0.75)
-"""What a match counts at a lag of 0, 1 and 2 frames: with many lags to choose from, chance matches too."""
+"""Weight of a correlation at a lag of 0, 1 and 2 frames: with more lags to choose from, chance correlates too."""
 SLOW_LENGTH = 7
-"""Frames of the mean that is taken away."""
+"""Length in frames of the mean that is subtracted."""
 SLOW_WEIGHT = 0.3
-"""Weight of the match that is not freed from its slow part; of the fast match 1."""
+"""Weight of the correlation of the whole signals; that of the fast parts has 1."""
 LITTLE_MOVEMENT = 0.3
-"""Crop pixels per frame: a mouth that moves no more than landmarks scatter loses half its score."""
+"""Movement in crop pixels per frame, about the scatter of the landmarks, that halves the score."""
 
 
 def energy_envelope(audio_S: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return ``energy_T``, float64: the square root of the root mean square in each frame; silence past the end.
+    """Return ``energy_T``, float64: square root of the root mean square in each frame; 0 past the end.
 
     Args:
         audio_S: mono at 16 kHz.
@@ -43,7 +42,7 @@ def movement(openness_T: np.ndarray) -> float:
 
 
 def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
-    """Return how well a mouth goes with a sound, -1.3 to 1.3; 0 where either does not change.
+    """Return how well a mouth correlates with a sound, -1.3 to 1.3; 0 where either is constant.
 
     Args:
         openness_T: opening of the mouth, ``Face.openness_T``.
@@ -57,25 +56,25 @@ def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
     fast_mouth_T, fast_sound_T = _fast(mouth_T), _fast(sound_T)
     scores = []
     for lag in range(-MAX_LAG, MAX_LAG + 1):
-        match = _correlation(fast_mouth_T, fast_sound_T, lag) + SLOW_WEIGHT * _correlation(mouth_T, sound_T, lag)
-        scores.append(LAG_FACTOR[abs(lag)] * match if match > 0 else match)
+        score = _correlation(fast_mouth_T, fast_sound_T, lag) + SLOW_WEIGHT * _correlation(mouth_T, sound_T, lag)
+        scores.append(LAG_FACTOR[abs(lag)] * score if score > 0 else score)
     moved = movement(mouth_T)
     return max(scores) * moved / (moved + LITTLE_MOVEMENT)
 
 
 def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: int, end: int) -> int | None:
-    """Return the index of the face that speaks from frame ``first`` to before ``end``; None where none is there.
+    """Return the index of the face that speaks from frame ``first`` to before ``end``; None where no face is known.
 
-    A face's score counts by the share of those frames in which it is known. Without sound the face whose mouth moves
-    most is taken; of equal ones the larger.
+    A face's score is weighted by the share of those frames in which it is known. Without sound, the face that moves its
+    mouth most is returned; of equal ones the larger.
 
     Args:
         followed: the faces of a video.
-        audio_S: the whole video's sound, mono at 16 kHz; None: it has none.
+        audio_S: sound of the whole video, mono at 16 kHz; None: no sound.
         first: the first frame.
         end: the frame after the last.
     """
-    if end <= first:  # sound that outlasts the picture
+    if end <= first:  # the sound is longer than the picture
         return None
     energy_T = None if audio_S is None else energy_envelope(audio_S[frames_to_samples(first) :], end - first)
     best: tuple[float, int] | None = None
@@ -89,8 +88,7 @@ def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: in
             score = movement(openness_T)
         else:
             score = speaking_score(openness_T, energy_T[start - first : stop - first])
-        # A score below zero must not gain by the face's being away.
-        score = score * share if score > 0 else score - 1 + share
+        score = score * share if score > 0 else score - 1 + share  # absence must not raise a negative score
         if best is None or score > best[0]:
             best = (score, index)
     return None if best is None else best[1]

@@ -11,7 +11,7 @@ import pytest
 from scipy.io import wavfile
 
 from avspeech.media.audio import read_audio, write_wav
-from avspeech.media.container import guard, probe
+from avspeech.media.container import find_tracks, guard
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.video import read_frames, read_grey_clip, write_video
 
@@ -30,7 +30,7 @@ def test_empty_text_missing_and_folder_are_named(tmp_path):
         ("missing.mp4", "No such file"),
         ("folder.mp4", "is no file"),
     ):
-        for read in (lambda path: next(read_frames(path)), read_audio, probe, read_grey_clip):
+        for read in (lambda path: next(read_frames(path)), read_audio, find_tracks, read_grey_clip):
             with pytest.raises(MediaError, match=reason) as caught:
                 read(tmp_path / name)
             assert name in str(caught.value)
@@ -44,9 +44,8 @@ def test_a_missing_track_is_a_typed_answer(tmp_path):
     with pytest.raises(NoVideo, match="no video track"):
         next(read_frames(tmp_path / "sound.wav"))
     assert len(list(read_frames(tmp_path / "silent.mp4"))) == 5
-    silent, sound = probe(tmp_path / "silent.mp4"), probe(tmp_path / "sound.wav")
+    silent, sound = find_tracks(tmp_path / "silent.mp4"), find_tracks(tmp_path / "sound.wav")
     assert (silent.has_video, silent.has_audio, sound.has_video, sound.has_audio) == (True, False, False, True)
-    assert (silent.width, silent.height, silent.frame_rate, sound.sample_rate) == (64, 64, 25.0, 16_000)
     assert silent.duration_s == pytest.approx(0.2)
 
 
@@ -64,7 +63,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
         container.mux(sound.encode(frame))
         container.mux(cover.encode(None))
         container.mux(sound.encode(None))
-    assert not probe(tmp_path / "song.m4a").has_video
+    assert not find_tracks(tmp_path / "song.m4a").has_video
     with pytest.raises(NoVideo):
         next(read_frames(tmp_path / "song.m4a"))
 
@@ -120,7 +119,7 @@ def test_damage_anywhere_raises_nothing_but_media_errors(seed, sound_clip, tmp_p
         place = int(rng.integers(0, head if rng.random() < 0.5 else len(data)))
         data[place : place + 4] = rng.bytes(4)
     (tmp_path / "damaged.mp4").write_bytes(data)
-    for read in (lambda path: sum(1 for _ in read_frames(path)), read_audio, read_grey_clip, probe):
+    for read in (lambda path: sum(1 for _ in read_frames(path)), read_audio, read_grey_clip, find_tracks):
         try:
             read(tmp_path / "damaged.mp4")
         except MediaError as error:

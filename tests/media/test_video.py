@@ -5,7 +5,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from avspeech.media.container import probe
 from avspeech.media.video import read_frames, read_grey_clip, write_video
 
 
@@ -68,7 +67,6 @@ def test_rotation_flag_is_obeyed(angle, grey, tmp_path, write):
     upright[:24, :20], upright[:24, 28:] = 220, 110
     stored = np.rot90(upright, k=-angle // 90)  # turning it by the flag's angle counterclockwise undoes this
     write(tmp_path / "r.mp4", [np.ascontiguousarray(stored)] * 5, range(5), Fraction(1, 25), rotation=angle)
-    assert probe(tmp_path / "r.mp4").rotation in (angle, angle % 360 - 360)
     frame = next(read_frames(tmp_path / "r.mp4", grey=grey))
     assert frame.shape == ((64, 48) if grey else (64, 48, 3))
     np.testing.assert_allclose(frame, upright[..., 0] if grey else upright, atol=30)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from avspeech.decoding.word_times import TimedWord
-from avspeech.media.container import probe
+from avspeech.media.container import find_tracks
 from avspeech.media.video import write_video
 from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME
 from avspeech.transcription.result import Segment, Transcript
@@ -48,7 +48,7 @@ class TalkerModel:
 
     def prepare(self, path, *, modality=None, face="speaking", audio_S=None, progress=None) -> Streams:
         self.heard.append(audio_S)
-        info = probe(path)
+        info = find_tracks(path)
         duration_s = info.duration_s or 1.0
         num_frames = round(duration_s * FRAME_RATE)
         sees = "video" in modality and self.finds_face

@@ -7,7 +7,7 @@ import pytest
 from talker import TalkerModel, write_clip
 
 from avspeech.media.audio import read_audio
-from avspeech.media.container import probe
+from avspeech.media.container import find_tracks
 from avspeech.media.video import read_frames
 from avspeech.page.job import Job, Outcome, run_job
 from avspeech.page.limits import Limits, Refused
@@ -34,7 +34,7 @@ def test_both_transcripts_of_one_preparation_and_files_that_play(clip, tmp_path)
     assert outcome.transcript.text == "set red now"
     assert outcome.sound_alone is not None and outcome.sound_alone.text == "set <b>bed</b> now"
     assert outcome.preview is not None and outcome.lips is not None and outcome.sound is not None
-    assert probe(outcome.preview).has_audio
+    assert find_tracks(outcome.preview).has_audio
     assert {path.parent for path in (outcome.preview, outcome.lips, outcome.sound)} == {folder}
     assert told == sorted(told) and told[-1] < 1
 

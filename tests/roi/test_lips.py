@@ -7,8 +7,7 @@ import pytest
 from avspeech.media.errors import MediaError, NoVideo
 from avspeech.media.video import read_pictures, write_video
 from avspeech.roi.faces import follow_faces
-from avspeech.roi.lips import FaceSpan, crop_faces, extract_lips
-from avspeech.roi.mouth import extract_mouth
+from avspeech.roi.lips import FaceSpan, crop_faces, extract_lips, extract_mouth
 from avspeech.roi.track import FrameStatus, NoFace
 
 

@@ -11,16 +11,8 @@ import pytest
 
 from avspeech.media.errors import NoVideo
 from avspeech.media.video import read_frames, write_video
-from avspeech.roi.mouth import (
-    EYE_DISTANCE,
-    LIPS,
-    MEAN_FACE,
-    STABLE,
-    crop_mouth,
-    extract_mouth,
-    fit_similarity,
-    placements,
-)
+from avspeech.roi.lips import extract_mouth
+from avspeech.roi.mouth import EYE_DISTANCE, LIPS, MEAN_FACE, STABLE, crop_mouth, fit_similarity, place
 from avspeech.roi.track import FrameStatus, NoFace
 
 
@@ -86,7 +78,8 @@ def test_crops_are_upright_of_one_size_and_centred(scale, angle):
     lips = np.array([3.0, 70.0])
     landmarks_J2[list(LIPS)] = lips
     middle = np.array([100.0, 130.0]) - turn @ lips
-    (matrix_23,) = placements((landmarks_J2 @ turn.T + middle)[None].astype(np.float32))
+    seen_J2 = (landmarks_J2 @ turn.T + middle).astype(np.float32)
+    (matrix_23,) = place(seen_J2[None, STABLE], seen_J2[None, LIPS])
     # A bar 40 px wide and 4 px high in the crop, drawn by asking 4x4 points in every pixel.
     points = (np.stack(np.mgrid[:1000, :1000][::-1], axis=-1) + 0.5) / 4 - middle
     inside = np.abs(points @ np.linalg.inv(turn).T - lips) < (20, 2)

@@ -1,21 +1,25 @@
-"""One face is followed, gaps are filled as far as stated, smoothing does not lag."""
+"""Faces are linked without jumps, gaps are filled as far as stated, smoothing does not lag."""
 
 import numpy as np
 import pytest
 
-from avspeech.roi.track import FrameStatus, NoFace, fill_gaps, follow_face, link_faces, smooth_over_time
+from avspeech.roi.track import FrameStatus, NoFace, fill_gaps, link_faces, match_boxes, smooth_over_time, weight
 
 M, I, X = FrameStatus.MEASURED, FrameStatus.INTERPOLATED, FrameStatus.MISSING  # noqa: E741
 
 
 def face(x: float, y: float, size: float) -> np.ndarray:
-    """Return the landmarks of a square face, its corners and centre."""
+    """Return the points of a square face, its corners and centre."""
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (0, 0)]) * size / 2
     return (corners + np.array((x, y))).astype(np.float32)
 
 
+def largest(detections) -> dict[int, np.ndarray]:
+    return max(link_faces(detections), key=weight)
+
+
 def centres(track) -> np.ndarray:
-    return track.landmarks_TJ2[:, 4]
+    return np.array([points[4, 0] for _, points in sorted(track.items())])
 
 
 def test_the_larger_of_two_faces_is_kept_in_any_order():
@@ -24,21 +28,21 @@ def test_the_larger_of_two_faces_is_kept_in_any_order():
     for t in range(60):
         faces = [face(100 + t, 100, 80), face(300 - t, 90, 50)]
         detections.append([faces[i] for i in rng.permutation(2)])
-    track = follow_face(detections, smooth=1)
-    np.testing.assert_allclose(centres(track)[:, 0], 100 + np.arange(60))
+    np.testing.assert_allclose(centres(largest(detections)), 100 + np.arange(60))
 
 
 def test_a_large_face_that_is_there_briefly_does_not_win():
     detections = [[face(100, 100, 50)] + ([face(250, 100, 90)] if 10 <= t < 20 else []) for t in range(60)]
-    assert (centres(follow_face(detections))[:, 0] == 100).all()
+    assert (centres(largest(detections)) == 100).all()
 
 
 def test_a_track_never_jumps_to_another_face():
-    """The speaker is lost in some frames while another face is found: those frames are filled, not taken over."""
+    """The speaker is lost in some frames while another face is found: the track has a gap there."""
     detections = [[face(300, 100, 50)] if t in (20, 21, 22) else [face(100, 100, 80)] for t in range(60)]
-    track = follow_face(detections, smooth=1)
-    assert (centres(track)[:, 0] == 100).all()
-    assert [FrameStatus(s) for s in track.status_T[18:25]] == [M, M, I, I, I, M, M]
+    track = largest(detections)
+    assert (centres(track) == 100).all()
+    _, status_T = fill_gaps(track, 60, max_gap=12)
+    assert status_T[18:25].tolist() == [M, M, I, I, I, M, M]
 
 
 def test_every_detection_is_in_exactly_one_track():
@@ -49,20 +53,26 @@ def test_every_detection_is_in_exactly_one_track():
 
 def test_two_faces_that_pass_each_other_stay_apart():
     detections = [[face(100 + 5 * t, 100, 80), face(300 - 5 * t, 190, 60)] for t in range(40)]
-    x_T = centres(follow_face(detections, smooth=1))[:, 0]
-    np.testing.assert_allclose(np.diff(x_T), 5)
+    np.testing.assert_allclose(np.diff(centres(largest(detections))), 5)
+
+
+def test_boxes_are_paired_by_the_best_overlap_and_each_once():
+    boxes = [np.array(box, np.float32) for box in ((0, 0, 10, 10), (4, 0, 14, 10), (50, 50, 60, 60))]
+    shifted = [box + 1 for box in boxes[1::-1]]
+    assert sorted(match_boxes(boxes, shifted)) == [(0, 1), (1, 0)]
+    assert match_boxes(boxes, []) == match_boxes([], boxes) == []
 
 
 @pytest.mark.parametrize(("gap", "status"), [(1, I), (12, I), (13, X), (30, X)])
 def test_gaps_up_to_the_limit_are_interpolated(gap, status):
-    detections = [[face(100 + t, 50, 80)] if not 20 <= t < 20 + gap else [] for t in range(80)]
-    track = follow_face(detections, max_gap=12, smooth=1)
-    assert (track.status_T[20 : 20 + gap] == status).all()
-    assert (np.delete(track.status_T, range(20, 20 + gap)) == M).all()
-    x_T = centres(track)[:, 0]
+    track = {t: face(100 + t, 50, 80) for t in range(80) if not 20 <= t < 20 + gap}
+    points_TN2, status_T = fill_gaps(track, 80, max_gap=12)
+    assert (status_T[20 : 20 + gap] == status).all()
+    assert (np.delete(status_T, range(20, 20 + gap)) == M).all()
+    x_T = points_TN2[:, 4, 0]
     if status == I:
         np.testing.assert_allclose(x_T, 100 + np.arange(80), rtol=1e-5)
-    else:  # the nearer end stands in
+    else:  # the nearer end is used
         assert set(x_T[20 : 20 + gap]) == {119, 120 + gap}
         assert x_T[20] == 119
         assert x_T[19 + gap] == 120 + gap
@@ -70,33 +80,25 @@ def test_gaps_up_to_the_limit_are_interpolated(gap, status):
 
 @pytest.mark.parametrize(("missing", "status"), [(12, I), (13, X)])
 def test_ends_are_repeated_up_to_the_limit(missing, status):
-    detections = [[]] * missing + [[face(100 + t, 50, 80)] for t in range(60)] + [[]] * missing
-    track = follow_face(detections, max_gap=12, smooth=1)
-    assert (track.status_T[:missing] == status).all()
-    assert (track.status_T[-missing:] == status).all()
-    assert (centres(track)[:missing, 0] == 100).all()
-    assert (centres(track)[-missing:, 0] == 159).all()
+    track = {missing + t: face(100 + t, 50, 80) for t in range(60)}
+    points_TN2, status_T = fill_gaps(track, 60 + 2 * missing, max_gap=12)
+    assert (status_T[:missing] == status).all()
+    assert (status_T[-missing:] == status).all()
+    assert (points_TN2[:missing, 4, 0] == 100).all()
+    assert (points_TN2[-missing:, 4, 0] == 159).all()
 
 
-def test_frames_not_looked_at_are_interpolated_and_do_not_count():
-    detections = [[face(100 + t, 50, 80)] if t % 3 == 0 else None for t in range(31)]
-    track = follow_face(detections, min_found=1.0, smooth=1)
-    np.testing.assert_allclose(centres(track)[:, 0], 100 + np.arange(31), rtol=1e-5)
-    assert (track.status_T == M).sum() == 11
-    assert (track.status_T == I).sum() == 20
+def test_a_single_known_frame_fills_a_clip():
+    points_TN2, status_T = fill_gaps({2: face(5, 5, 4)}, 5, max_gap=12)
+    assert status_T.tolist() == [I, I, M, I, I]
+    assert (points_TN2 == face(5, 5, 4)).all()
 
 
 def test_no_face_carries_the_share():
-    with pytest.raises(NoFace, match=r"0 of 50 frames \(0%\), wanted 50%") as caught:
-        follow_face([[]] * 50)
-    assert caught.value.share_found == 0
-    detections = [[face(0, 0, 50)]] * 10 + [[]] * 40
-    with pytest.raises(NoFace, match="10 of 50") as caught:
-        follow_face(detections)
-    assert caught.value.share_found == 0.2
-    assert follow_face(detections, min_found=0.2).status_T.tolist() == [M] * 10 + [X] * 40
-    with pytest.raises(NoFace):
-        follow_face([])
+    error = NoFace(10, 50, 0.5)
+    assert error.share_found == 0.2
+    assert "10 of 50 frames (20%), wanted 50%" in str(error)
+    assert NoFace(0, 0, 0.5).share_found == 0
 
 
 def test_smoothing_keeps_steady_motion_and_does_not_lag():
@@ -109,15 +111,3 @@ def test_smoothing_keeps_steady_motion_and_does_not_lag():
     assert smoothed[26, 0] == pytest.approx(7 / 13)
     np.testing.assert_array_equal(smooth_over_time(step, 1), step)
     assert smooth_over_time(step[:4], 13).shape == (4, 1)
-
-
-@pytest.mark.parametrize("bad", [{"smooth": 4}, {"smooth": 0}, {"max_gap": -1}])
-def test_bad_settings_are_named(bad):
-    with pytest.raises(ValueError, match=f"{next(iter(bad))}={next(iter(bad.values()))}"):
-        follow_face([[face(0, 0, 9)]] * 3, **bad)
-
-
-def test_a_single_known_frame_fills_a_clip():
-    landmarks_TJ2, status_T = fill_gaps({2: face(5, 5, 4)}, 5, max_gap=12)
-    assert status_T.tolist() == [I, I, M, I, I]
-    assert (landmarks_TJ2 == face(5, 5, 4)).all()

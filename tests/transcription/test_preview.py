@@ -7,7 +7,7 @@ import pytest
 
 from avspeech.decoding.word_times import TimedWord
 from avspeech.media.audio import read_audio, write_wav
-from avspeech.media.container import probe
+from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError, NoVideo
 from avspeech.media.video import read_frames, write_video
 from avspeech.roi.faces import Face
@@ -145,7 +145,7 @@ def test_sound_is_written(tmp_path):
     heard_S = read_audio(tmp_path / "new" / "p.mp4")[:16_000]
     assert np.corrcoef(heard_S, audio_S[: len(heard_S)])[0, 1] > 0.9
     write_preview(video(tmp_path / "clip.mp4"), tmp_path / "quiet.mp4", TRANSCRIPT)
-    assert not probe(tmp_path / "quiet.mp4").has_audio
+    assert not find_tracks(tmp_path / "quiet.mp4").has_audio
 
 
 def test_what_cannot_be_drawn_is_refused_in_one_line_and_leaves_nothing(tmp_path):
