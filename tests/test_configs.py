@@ -13,12 +13,25 @@ from avspeech.train import main
 from avspeech.training.data import AVDataModule
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TASKS = sorted(CONFIGS.glob("pretrain/*.yaml")) + sorted(CONFIGS.glob("finetune/*.yaml"))
-PAPER = [path for path in TASKS if path.stem not in ("toy", "small")]
+TASKS = ["pretrain base", "pretrain base variants/large", "pretrain small", "pretrain toy"]
+FINETUNE = {  # files -> AV-HuBERT's own width; frozen updates, warm-up, decay, updates in thousands
+    "finetune base": (768, 48, 20, 40, 60),
+    "finetune base variants/30h": (768, 24, 10, 20, 30),
+    "finetune base variants/large": (1024, 48, 20, 40, 60),
+    "finetune base variants/large variants/large_30h": (1024, 30, 6, 18, 18),
+}
+TASKS += [*FINETUNE, "finetune small", "finetune toy"]
+PAPER = [task for task in TASKS if "base" in task]
 
 
 def name(path):
     return f"{path.parent.name}/{path.stem}"
+
+
+def files_of(task):
+    """Return the files of a task: its folder, then names in it, in order."""
+    folder, *files = task.split()
+    return [CONFIGS / folder / f"{file}.yaml" for file in files]
 
 
 @pytest.fixture(scope="session")
@@ -29,24 +42,47 @@ def big_tokenizer(tmp_path_factory):
     return path
 
 
-def needed(path, tokenizer):
+def needed(task, tokenizer):
     """Return the arguments that name files of a user's own."""
-    if path.parent.name == "pretrain":
+    if task.startswith("pretrain"):
         return []
     return [f"--model.init_args.tokenizer={tokenizer}", "--model.init_args.pretrained=null"]
 
 
-@pytest.mark.parametrize("path", TASKS, ids=name)
-def test_a_task_is_instantiated(path, big_tokenizer):
-    arguments = [f"--config={path}", f"--config={CONFIGS}/data/lrs3.yaml", "--trainer.accelerator=cpu"]
-    arguments += ["--trainer.precision=null", *needed(path, big_tokenizer)]
+def instantiated(task, tokenizer):
+    arguments = [f"--config={path}" for path in [*files_of(task), CONFIGS / "data/lrs3.yaml"]]
+    arguments += ["--trainer.accelerator=cpu", "--trainer.precision=null", *needed(task, tokenizer)]
     with torch.device("meta"):
-        cli = main(arguments, run=False)
+        return main(arguments, run=False)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_instantiated(task, big_tokenizer):
+    cli = instantiated(task, big_tokenizer)
     assert isinstance(cli.datamodule, AVDataModule)
-    assert cli.trainer.max_steps == yaml.safe_load(path.read_text())["trainer"]["max_steps"]
+    settings = [yaml.safe_load(path.read_text()) for path in files_of(task)]
+    assert cli.trainer.max_steps == [one["trainer"]["max_steps"] for one in settings if "trainer" in one][-1]
     total = sum(parameter.numel() for parameter in cli.model.parameters())
-    millions = {"base": (100, 170), "large": (320, 490)}.get(path.stem.split("_")[0], (0.05, 1.5))
+    millions = (320, 490) if "variants/large" in task else (100, 170) if "base" in task else (0.05, 1.5)
     assert millions[0] < total / 1e6 < millions[1]
+
+
+@pytest.mark.parametrize("task", FINETUNE)
+def test_official_finetuning_configurations_are_composed(task, big_tokenizer):
+    width, frozen, warmup, decay, updates = FINETUNE[task]
+    cli = instantiated(task, big_tokenizer)
+    encoder, schedule = cli.model.model.encoder.config, cli.model.schedule
+    assert (encoder.width, encoder.dropout, encoder.activation_dropout, encoder.layer_drop) == (width, 0.0, 0.1, 0.1)
+    assert (cli.model.freeze_steps, schedule.warmup_steps, schedule.decay_steps, cli.trainer.max_steps) == (
+        *(1000 * frozen, 1000 * warmup, 1000 * decay),
+        1000 * updates,
+    )
+    assert cli.config.model.init_args.recognizer.decoder.dropout == 0.1  # is kept where a variant changes sizes
+
+
+def test_every_variant_of_finetuning_is_checked():
+    variants = {f"variants/{path.stem}" for path in CONFIGS.glob("finetune/variants/*.yaml")}
+    assert variants == {file for task in FINETUNE for file in task.split()[2:]}
 
 
 # Shi et al. 2022's own configurations: files, lr, warm-up, updates, units/s, masking, modality dropout, longest clip,
@@ -72,9 +108,9 @@ OFFICIAL = {
     ),
     "base_vox_iter5": ("base vox", 2e-3, 64, 800, 25, "input", 0.5, 2000, 400, True, 0, 0),
     "noise_base_vox_iter5": ("base vox noise", 2e-3, 64, 800, 25, "input", 0.5, 2000, 400, True, 0, 0.25),
-    "large_lrs3_iter5": ("large", 2e-3, 32, 400, 25, "input", 0.5, 2000, 400, True, 1, 0),
-    "large_vox_iter5": ("large vox_large", 2e-3, 48, 600, 25, "input", 0.5, 2000, 400, True, 1, 0),
-    "noise_large_vox_iter5": ("large vox_large noise", 2e-3, 48, 600, 25, "input", 0.5, 2000, 400, True, 1, 0.25),
+    "large_lrs3_iter5": ("base large", 2e-3, 32, 400, 25, "input", 0.5, 2000, 400, True, 1, 0),
+    "large_vox_iter5": ("base large vox_large", 2e-3, 48, 600, 25, "input", 0.5, 2000, 400, True, 1, 0),
+    "noise_large_vox_iter5": ("base large vox_large noise", 2e-3, 48, 600, 25, "input", 0.5, 2000, 400, True, 1, 0.25),
 }
 LISTED = (CONFIGS / "pretrain/variants/README.md").read_text()
 
@@ -111,7 +147,7 @@ def test_official_pretraining_configurations_are_composed(official):
     assert ", ".join([task, *(f"variants/{part}" for part in variants)]) in LISTED
 
 
-@pytest.mark.parametrize(("task", "parameters"), [("base", 103_330_280), ("large", 325_398_504)])
+@pytest.mark.parametrize(("task", "parameters"), [("base", 103_330_280), ("base large", 325_398_504)])
 def test_official_sizes_with_2000_units(task, parameters):
     assert sum(parameter.numel() for parameter in compose(task).model.parameters()) == parameters
 
@@ -130,22 +166,22 @@ def test_every_variant_is_in_the_list():
 # Whisper-Flamingo's and mWhisper-Flamingo's own configurations: rate, warm-up, updates (both in thousands), longest
 # clip in seconds, longest text, clips of that length in a batch, SpecAugment
 FLAMINGO = {
-    "audio_en_large": (5e-6, 1, 90, 10, 350, 8, True),
-    "audio_en_medium": (6.25e-6, 1, 40, 24, 400, 4, False),
-    "audio_enx_small": (1.25e-5, 1, 225, 10, 300, 4, False),
-    "audio_enx_medium": (6.25e-6, 1, 225, 10, 300, 3, False),
-    "audio_enx_large": (5e-6, 1, 225, 10, 300, 4, True),
-    "audio_multi_small": (1.25e-5, 1, 90, 20, 350, 2, False),
-    "audio_multi_medium": (6.25e-6, 1, 110, 20, 350, 1.6, False),
-    "av_en_large": (1e-4, 5, 20, 15, 350, 16, True),
-    "av_en_medium": (1e-4, 5, 20, 24, 400, 4, False),
-    "av_enx_small": (1e-4, 5, 40, 15, 250, 6, False),
-    "av_enx_medium": (1e-4, 5, 40, 15, 250, 6, False),
-    "av_enx_large": (1e-4, 5, 40, 15, 250, 3, True),
-    "av_multi_small": (1e-4, 5, 120, 20, 350, 2, False),
-    "av_multi_medium": (1e-4, 5, 120, 20, 350, 0.6, False),
+    "audio/en_large": (5e-6, 1, 90, 10, 350, 8, True),
+    "audio/en_medium": (6.25e-6, 1, 40, 24, 400, 4, False),
+    "audio/enx_small": (1.25e-5, 1, 225, 10, 300, 4, False),
+    "audio/enx_medium": (6.25e-6, 1, 225, 10, 300, 3, False),
+    "audio/enx_large": (5e-6, 1, 225, 10, 300, 4, True),
+    "audio/multi_small": (1.25e-5, 1, 90, 20, 350, 2, False),
+    "audio/multi_medium": (6.25e-6, 1, 110, 20, 350, 1.6, False),
+    "av/en_large": (1e-4, 5, 20, 15, 350, 16, True),
+    "av/en_medium": (1e-4, 5, 20, 24, 400, 4, False),
+    "av/enx_small": (1e-4, 5, 40, 15, 250, 6, False),
+    "av/enx_medium": (1e-4, 5, 40, 15, 250, 6, False),
+    "av/enx_large": (1e-4, 5, 40, 15, 250, 3, True),
+    "av/multi_small": (1e-4, 5, 120, 20, 350, 2, False),
+    "av/multi_medium": (1e-4, 5, 120, 20, 350, 0.6, False),
 }
-FEW_CLIPS = ("few_clips_audio", "few_clips_av")
+FEW_CLIPS = ("audio/few_clips", "av/few_clips")
 WHISPERS = {
     "small": (768, 12, 12, 244),
     "medium": (1024, 16, 24, 769),
@@ -168,11 +204,13 @@ FLAMINGO_TABLE = (CONFIGS / "flamingo/README.md").read_text()
 
 def flamingo_arguments(task, lips, whisper, variants=()):
     """Return the arguments of a task: sizes stand where its weights are read from files."""
-    paths = [f"flamingo/{task}", *(f"flamingo/variants/{variant}" for variant in variants), "data/lrs3"]
+    stage = task.split("/")[0]
+    paths = [stage, task, *(f"variants/{variant}" for variant in variants)]
+    paths = [*(f"flamingo/{path}" for path in paths), "data/lrs3"]
     arguments = [f"--config={CONFIGS}/{path}.yaml" for path in paths]
     arguments += ["--trainer.accelerator=cpu", "--trainer.precision=null", "--model.init_args.whisper=null"]
     arguments += ["--model.init_args.sizes=" + json.dumps(whisper)]
-    if "av" in task.split("_"):
+    if stage == "av":
         arguments += ["--model.init_args.video_pretrained=null", f"--model.init_args.video={json.dumps(lips)}"]
     return arguments
 
@@ -189,7 +227,7 @@ def compose_flamingo(task, *variants, size=None):
     """Return trainer, model and data of a task of Whisper-Flamingo, without memory.
 
     Args:
-        task: file in configs/flamingo.
+        task: file in configs/flamingo, which goes behind that of its stage.
         variants: files of variants/ behind it.
         size: key of ``WHISPERS``, which the lip encoder is large with; None builds tiny models.
     """
@@ -198,14 +236,23 @@ def compose_flamingo(task, *variants, size=None):
         return main(flamingo_arguments(task, lips, whisper_sizes(*whisper), variants), run=False)
 
 
+def merged(below, above):
+    """Return two nested mappings as one; a value of the second wins."""
+    both = below.keys() & above.keys()
+    return below | above | {key: merged(below[key], above[key]) for key in both if isinstance(above[key], dict)}
+
+
 def settings_of(task):
-    return yaml.safe_load((CONFIGS / f"flamingo/{task}.yaml").read_text())
+    stage, own = (
+        yaml.safe_load((CONFIGS / f"flamingo/{name}.yaml").read_text()) for name in (task.split("/")[0], task)
+    )
+    return merged(stage, own)
 
 
 @pytest.mark.parametrize("task", FLAMINGO)
 def test_the_official_values_of_whisper_flamingo(task):
     rate, warmup, updates, seconds, text, clips, masked = FLAMINGO[task]
-    stage, languages, size = task.split("_")
+    stage, languages, size = task.replace("/", "_").split("_")
     cli, settings = compose_flamingo(task, size=size), settings_of(task)
     model, data, trainer = cli.model, cli.datamodule, cli.trainer
     adam = model.optimizer_config
@@ -225,7 +272,7 @@ def test_the_official_values_of_whisper_flamingo(task):
         "16-mixed",
         3407,
     )
-    assert trainer.accumulate_grad_batches == (2 if task == "av_multi_medium" else 1)
+    assert trainer.accumulate_grad_batches == (2 if task == "av/multi_medium" else 1)
     assert settings["trainer"].get("sync_batchnorm", False) == (stage == "av")
     assert (model.smoothing, model.task, model.rates) == (0.0, "transcribe", {"video_encoder": 1.0, "_gate": 1.0})
     assert data.modality == ("audio" if stage == "audio" else "audio+video")
@@ -249,7 +296,7 @@ def test_the_official_values_of_whisper_flamingo(task):
 
 
 def test_every_flamingo_configuration_is_checked_and_listed():
-    tasks = {path.stem for path in CONFIGS.glob("flamingo/*.yaml")}
+    tasks = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("flamingo/a*/*.yaml")}
     assert tasks == {*FLAMINGO, *FEW_CLIPS}
     assert not [task for task in tasks if f"| {task} |" not in FLAMINGO_TABLE]
     assert not [path.stem for path in VARIANTS if f"| variants/{path.stem} |" not in FLAMINGO_TABLE]
@@ -260,7 +307,7 @@ def test_training_on_few_clips_is_instantiated(task):
     cli = compose_flamingo(task)
     assert cli.trainer.max_steps == settings_of(task)["trainer"]["max_steps"]
     assert cli.trainer.gradient_clip_val == 1.0
-    assert cli.model.model.has_video == (task == "few_clips_av")
+    assert cli.model.model.has_video == (task == "av/few_clips")
 
 
 def by_path(config, path=()):
@@ -273,7 +320,7 @@ def by_path(config, path=()):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("task", ["av_en_large", "few_clips_av"])
+@pytest.mark.parametrize("task", ["av/en_large", "av/few_clips"])
 def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
     cli = compose_flamingo(task, variant.stem)
     model, trainer = cli.model, cli.trainer
@@ -299,12 +346,12 @@ def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
 
 
 def test_one_gpu_goes_behind_an_audio_task_too():
-    cli = compose_flamingo("audio_multi_medium", "one_gpu")
+    cli = compose_flamingo("audio/multi_medium", "one_gpu")
     assert cli.model.model.encoder.saves_memory and cli.trainer.accumulate_grad_batches == 4
 
 
 TRAINED = [*FLAMINGO, *FEW_CLIPS]
-QUICK = ("audio_multi_medium", "av_multi_medium")
+QUICK = ("audio/multi_medium", "av/multi_medium")
 
 
 @pytest.mark.parametrize(
@@ -351,13 +398,13 @@ def test_a_wrong_key_or_value_is_refused_by_name(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PAPER, ids=name)
-def test_a_paper_configuration_takes_a_training_step_with_only_sizes_overridden(path, corpus, tokenizer_file, tmp_path):
-    prefix = "encoder" if path.parent.name == "pretrain" else "recognizer.encoder"
+@pytest.mark.parametrize("task", PAPER)
+def test_a_paper_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tokenizer_file, tmp_path):
+    prefix = "encoder" if task.startswith("pretrain") else "recognizer.encoder"
     sizes = {"width": 32, "depth": 1, "num_heads": 2, "ffn_width": 64}
-    arguments = ["fit", f"--config={path}", *needed(path, tokenizer_file)]
+    arguments = ["fit", *(f"--config={path}" for path in files_of(task)), *needed(task, tokenizer_file)]
     arguments += [f"--model.init_args.{prefix}.{key}={value}" for key, value in sizes.items()]
-    if path.parent.name == "finetune":
+    if task.startswith("finetune"):
         arguments += [f"--model.init_args.recognizer.decoder.{key}={value}" for key, value in sizes.items()]
     else:
         arguments += [f"--data.init_args.train_units={corpus}/train.km", "--trainer.limit_val_batches=0"]

@@ -38,12 +38,18 @@ def split_voices(lips: Path, run: Path, seed: int) -> None:
     write_manifest(run / "voices_train.jsonl", clips[NUM_TEST_VOICES:])
 
 
-def training(config: str, lips: Path, run: Path, name: str, steps: int, *more: str) -> list[str]:
+def training(stage: str, lips: Path, run: Path, name: str, steps: int, *more: str) -> list[str]:
     """Return the command of one training."""
     folder = run / name
     last = folder / "checkpoints/last.ckpt"
     return [
-        *(sys.executable, "-m", "avspeech.train", "fit", f"--config=configs/flamingo/{config}.yaml"),
+        *(
+            sys.executable,
+            "-m",
+            "avspeech.train",
+            "fit",
+            *(f"--config=configs/flamingo/{file}.yaml" for file in (stage, f"{stage}/few_clips")),
+        ),
         *("--config=configs/trainer/cpu.yaml", f"--trainer.max_steps={steps}", "--trainer.precision=bf16-mixed"),
         *(f"--data.init_args.train={lips}/train.jsonl", f"--data.init_args.val={lips}/valid.jsonl"),
         f"--data.init_args.noise_manifest={run}/voices_train.jsonl",
@@ -76,11 +82,11 @@ def commands_of(
         return {"evaluate": evaluation(lips, run, name, f"{HERE}/zero_shot.yaml", whisper, sound)}
     if name == "audio":
         start = [f"--model.init_args.whisper={whisper}"]
-        train = training("few_clips_audio", lips, run, name, 300, *start)
+        train = training("audio", lips, run, name, 300, *start)
         return {"train": train, "evaluate": evaluation(lips, run, name, full, model, sound)}
     start = [f"--model.init_args.whisper={run}/audio/model.safetensors"]
     if name == "audio_longer":
-        train = training("few_clips_audio", lips, run, name, steps, *start)
+        train = training("audio", lips, run, name, steps, *start)
         return {"train": train, "evaluate": evaluation(lips, run, name, full, model, sound)}
     if name == "av_random":
         sizes = "{width: 128, depth: 3, num_heads: 4, ffn_width: 512, position_kernel: 31, position_groups: 8, "
@@ -95,7 +101,7 @@ def commands_of(
         start.append("--model.init_args.p_av=1.0")
     if name == "av_batch":
         start.append("--model.init_args.drop_per_batch=true")
-    train = training("few_clips_av", lips, run, name, steps, *start)
+    train = training("av", lips, run, name, steps, *start)
     return {"train": train, "evaluate": evaluation(lips, run, name, full, model)}
 
 

@@ -40,11 +40,11 @@ noisy='{probability: 1.0, snr_db: [0, 0], kinds: [babble], num_voices: [6, 6]}'
 train lips --config=configs/finetune/small.yaml --model.init_args.tokenizer="$run/tokenizer.json" --trainer.max_steps=2000 \
     --data.init_args.spans.steps=2000 --model.init_args.recognizer.ctc_upsample=2
 # Stage 1 and stage 2.
-train audio --config=configs/flamingo/few_clips_audio.yaml --model.init_args.whisper="$whisper" --trainer.max_steps=600 \
+train audio --config=configs/flamingo/audio.yaml --config=configs/flamingo/audio/few_clips.yaml --model.init_args.whisper="$whisper" --trainer.max_steps=600 \
     --trainer.precision=bf16-mixed --trainer.val_check_interval=150 --data.init_args.val_noise="$noisy"
 for lips in "$run/lips" "$(dirname "$demo")"; do
     name=$([ "$lips" = "$run/lips" ] && echo av || echo av_demo)
-    train "$name" --config=configs/flamingo/few_clips_av.yaml --model.init_args.whisper="$run/audio/model.safetensors" \
+    train "$name" --config=configs/flamingo/av.yaml --config=configs/flamingo/av/few_clips.yaml --model.init_args.whisper="$run/audio/model.safetensors" \
         --model.init_args.video_pretrained="$lips/model.safetensors" --trainer.max_steps=300 \
         --trainer.precision=bf16-mixed --trainer.val_check_interval=150 --data.init_args.val_noise="$noisy"
 done
