@@ -20,7 +20,7 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from avspeech.data.whisper_limits import check_languages
+from avspeech.data.limits import check_languages
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
 from avspeech.evaluation.exhibits import write_exhibits

@@ -8,24 +8,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from avspeech.data.batching import plan_batches
-from avspeech.features.clip import crop_clips
-from avspeech.features.logfbank import fbank_TF
 from avspeech.features.mfcc import mfcc, pool_to_frames
 from avspeech.files import file_sha256
+from avspeech.inputs import InputSpec, Modality, Sample, collate, make_sample
 from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.models.encoder import AVEncoder
-from avspeech.sequence import lengths_to_valid, pad_stack
 from avspeech.timebase import ACOUSTIC_RATE, FRAME_RATE, SAMPLE_RATE, samples_to_frames
 
 Kind = Literal["mfcc", "encoder"]
-Modality = Literal["audio", "video", "audio+video"]
 LISTING = "features.json"
 """The file in a dump that says what its vectors are."""
 
@@ -146,21 +142,18 @@ def mfcc_vectors(utterance: Utterance, rate: int) -> np.ndarray:
     return pool_to_frames(mfcc_AF, utterance.num_frames or samples_to_frames(len(audio_S))).numpy()
 
 
-def _streams(utterance: Utterance, clip_size: int, modality: Modality) -> tuple[Tensor | None, Tensor | None]:
-    """Return ``audio_TF`` and ``video_THW`` as the encoder wants them: clean, the centre of the clip."""
-    audio_TF = video_THW = None
-    num_frames = utterance.num_frames
+def _sample(utterance: Utterance, inputs: InputSpec, modality: Modality) -> Sample:
+    """Return the clean streams of an utterance as the encoder takes them."""
+    mouth_THW = audio_S = None
     if "video" in modality:
         assert utterance.mouth is not None
-        video_THW = crop_clips(torch.from_numpy(read_grey_clip(utterance.mouth))[None], clip_size)[0]
-        num_frames = len(video_THW)
+        mouth_THW = read_grey_clip(utterance.mouth, inputs.clip_size or 1)
     if "audio" in modality:
         assert utterance.audio is not None
         audio_S = read_audio(utterance.audio)
         if not len(audio_S):
             raise MediaError(utterance.audio, "its sound has no samples")
-        audio_TF = fbank_TF(torch.from_numpy(audio_S), num_frames or samples_to_frames(len(audio_S)))
-    return audio_TF, video_THW
+    return make_sample(inputs, utterance.id, utterance.num_frames, audio_S, mouth_THW)
 
 
 @torch.inference_mode()
@@ -168,17 +161,14 @@ def encoder_vectors(
     utterances: Sequence[Utterance], encoder: AVEncoder, layer: int, modality: Modality, device: str = "cpu"
 ) -> list[np.ndarray | MediaError]:
     """Return the output of one encoder layer for each utterance, unmasked, at 25 Hz; all go through at once."""
-    read = [_tried(_streams, utterance, encoder.config.video.input_size, modality) for utterance in utterances]
-    whole = [index for index, streams in enumerate(read) if not isinstance(streams, MediaError)]
+    read = [_tried(_sample, utterance, encoder.inputs, modality) for utterance in utterances]
+    whole = [index for index, sample in enumerate(read) if not isinstance(sample, MediaError)]
     if not whole:
         return read
-    audio, video = zip(*(read[index] for index in whole), strict=True)
-    lengths_B = torch.tensor([len(row) for row in (video if "video" in modality else audio)])
-    audio_BTF, video_BTHW = (None if rows[0] is None else pad_stack(rows).to(device) for rows in (audio, video))
-    valid_BT = lengths_to_valid(lengths_B).to(device)
-    memory_BTD = encoder.extract(audio_BTF, video_BTHW, valid_BT, layer=layer).float().cpu()
-    for index, row_TD, length in zip(whole, memory_BTD, lengths_B.tolist(), strict=True):
-        read[index] = row_TD[:length].numpy()
+    batch = collate([read[index] for index in whole]).to(device)
+    memory_BTD = encoder.extract(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, layer=layer).float().cpu()
+    for index, row_TD in zip(whole, memory_BTD, strict=True):
+        read[index] = row_TD[: read[index].num_frames].numpy()
     return read
 
 

@@ -1,15 +1,18 @@
 """Units of a manifest's utterances, on the clock of the encoder.
 
 Units may be at 25 Hz or, from MFCCs, at 100 Hz. Then frame t takes unit 4 t, without any pooling (AV-HuBERT, Shi et
-al. 2022, arXiv:2201.02184, official code). Frames beyond the last unit have none and carry -100.
+al. 2022, arXiv:2201.02184, official code). Frames beyond the last unit have none.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from avspeech.inputs import IGNORE
+from avspeech.manifest import ManifestError, read_units
 from avspeech.timebase import FRAME_RATE
 
 
@@ -25,15 +28,33 @@ class UnitSet:
         if self.rate % FRAME_RATE or self.rate < FRAME_RATE:
             raise ValueError(f"data.units_rate={self.rate} must be {FRAME_RATE} or a multiple of it")
 
+    @classmethod
+    def read(cls, path: str | Path, rate: int | None = None) -> "UnitSet":
+        """Return the units of a ``.km`` file.
+
+        Args:
+            path: of the file; ``PATH.json``, which ``data_prep/assign_units.py`` writes beside it, says its rate.
+            rate: units per second; None takes what ``PATH.json`` says, 25 where there is none.
+
+        Raises:
+            ManifestError: a line holds no units, or ``PATH.json`` names another rate.
+        """
+        path = Path(path)
+        facts = path.with_name(path.name + ".json")
+        stored = json.loads(facts.read_text(encoding="utf-8")).get("rate") if facts.exists() else None
+        if None not in (rate, stored) and rate != stored:
+            raise ManifestError(
+                f"{path} has {stored} units per second, as {facts.name} beside it says, and data.units_rate={rate} "
+                "came; leave data.units_rate out"
+            )
+        return cls(read_units(path), rate or stored or FRAME_RATE)
+
     def at_frames(self, index: int, num_frames: int) -> np.ndarray:
         """Return the unit of each of an utterance's frames, (T,) int64, ``IGNORE`` where there is none."""
+        step = self.rate // FRAME_RATE
+        row = self.rows[index]
+        # A frame needs all of its units: the first of an incomplete group would belong to the clip's ragged end.
+        known = np.asarray(row[: len(row) - step + 1 : step][:num_frames], dtype=np.int64)
         units_T = np.full(num_frames, IGNORE, dtype=np.int64)
-        known = np.asarray(thin_out(self.rows[index], self.rate)[:num_frames], dtype=np.int64)
         units_T[: len(known)] = known
         return units_T
-
-
-def thin_out(units: Sequence[int], rate: int) -> Sequence[int]:
-    """Return the unit of every frame that all of its units are there for: number ``rate / 25 * t`` for frame t."""
-    step = rate // FRAME_RATE
-    return units[: len(units) - step + 1 : step]

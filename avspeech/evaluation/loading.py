@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition, EvaluationConfig
 from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.faults.visual import degrade_clip, fault_key
-from avspeech.features.clip import CLIP_SIZE, crop_clips
-from avspeech.features.logfbank import fbank_TF
-from avspeech.features.logmel import logmel_AF
-from avspeech.inputs import Sample
+from avspeech.inputs import InputSpec, Sample, make_sample
 from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
-from avspeech.timebase import SAMPLES_PER_FRAME, samples_to_frames
+from avspeech.timebase import ACOUSTIC_RATE
 
 
 class Mixer(Protocol):
@@ -57,12 +52,9 @@ class ConditionLoader:
     Args:
         mixer: adds the noise; None hears only clean speech.
         seed: of the faults of the picture.
-        clip_size: pixels on a side of the centre crop that the model sees.
+        inputs: what the model takes.
         cache_bytes: memory for decoded streams, which every condition needs again; once it is full, the rest of
             the clips are decoded every time (clips come in the same order, so dropping old ones would never help).
-        mel_bins: gives log-mel features with so many bins, for a Whisper. None gives filterbanks.
-        pad_to_30s: of the log-mel features, see ``logmel_AF``.
-        longest_s: longer log-mel features, in seconds, are more than the model hears. None takes any length.
         others: whose clip stands in, by stream and id, see ``videos_of``; may be empty if none does.
     """
 
@@ -70,16 +62,11 @@ class ConditionLoader:
         self,
         mixer: Mixer | None = None,
         seed: int = 0,
-        clip_size: int = CLIP_SIZE,
+        inputs: InputSpec = InputSpec(),
         cache_bytes: int = 1 << 30,
-        mel_bins: int | None = None,
-        pad_to_30s: bool = False,
         others: Mapping[str, Mapping[str, Utterance]] | None = None,
-        longest_s: float | None = None,
     ) -> None:
-        self.longest_s = longest_s
-        self.mixer, self.seed, self.clip_size = mixer, seed, clip_size
-        self.mel_bins, self.pad_to_30s = mel_bins, pad_to_30s
+        self.mixer, self.seed, self.inputs = mixer, seed, inputs
         self._others = others or {}
         self._free_bytes = cache_bytes
         self._kept: dict[tuple[Path, str], np.ndarray] = {}
@@ -90,37 +77,25 @@ class ConditionLoader:
         Raises:
             MediaError: a file is missing or broken, the clip is smaller than the crop, or the audio too long.
         """
-        audio_TF = mel_AF = video_THW = num_frames = None
-        if condition.keeps_video:
-            video_THW = self._video(utterance, condition)
-            num_frames = len(video_THW)
-        if condition.keeps_audio:
-            noisy_S = torch.from_numpy(self.heard(utterance, condition))
-            num_samples = len(noisy_S)
-            if self.mel_bins is not None:
-                if num_frames is not None:
-                    size = num_frames * SAMPLES_PER_FRAME
-                    noisy_S = torch.nn.functional.pad(noisy_S[:size], (0, max(0, size - len(noisy_S))))
-                mel_AF = logmel_AF(noisy_S, self.mel_bins, self.pad_to_30s)
-                if self.longest_s is not None and len(mel_AF) > self.longest_s * 100:
-                    assert utterance.audio is not None
-                    raise MediaError(
-                        utterance.audio,
-                        f"lasts {len(mel_AF) / 100:g} s, the model hears at most {self.longest_s:g} s; cut the clip",
-                    )
-            num_frames = num_frames or utterance.num_frames or samples_to_frames(num_samples)
-            if self.mel_bins is None:
-                audio_TF = fbank_TF(noisy_S, num_frames)
-        assert num_frames is not None
-        return Sample(
+        mouth_THW = self.shown(utterance, condition) if condition.keeps_video else None
+        audio_S = self.heard(utterance, condition) if condition.keeps_audio else None
+        sample = make_sample(
+            self.inputs,
             utterance.id,
-            num_frames,
-            audio_TF,
-            video_THW,
+            utterance.num_frames,
+            audio_S,
+            mouth_THW,
             text=utterance.text,
-            logmel_AF=mel_AF,
             language=utterance.language,
         )
+        longest_s = self.inputs.longest_s
+        if longest_s is not None and sample.logmel_AF is not None and len(sample.logmel_AF) > longest_s * ACOUSTIC_RATE:
+            assert utterance.audio is not None
+            length_s = len(sample.logmel_AF) / ACOUSTIC_RATE
+            raise MediaError(
+                utterance.audio, f"lasts {length_s:g} s, the model takes at most {longest_s:g} s; cut the clip"
+            )
+        return sample
 
     def heard(self, utterance: Utterance, condition: Condition) -> np.ndarray:
         """Return the sound as the condition has it, (S,) float32.
@@ -137,11 +112,6 @@ class ConditionLoader:
             return audio_S
         assert self.mixer is not None, "ConditionLoader needs a mixer for noise"
         return self.mixer.mix(audio_S, utterance.id, condition.noise, condition.snr_db)
-
-    def _video(self, utterance: Utterance, condition: Condition) -> Tensor:
-        """Return the centre crop of what the condition shows."""
-        crop_1THW = crop_clips(torch.from_numpy(self.shown(utterance, condition))[None], self.clip_size)
-        return crop_1THW[0].clone()  # what is kept stays as it is
 
     def shown(self, utterance: Utterance, condition: Condition) -> np.ndarray:
         """Return the own clip, with a fault where the condition has one, or one as long that stands in for it.
@@ -167,14 +137,10 @@ class ConditionLoader:
 
     def _mouth(self, utterance: Utterance) -> np.ndarray:
         assert utterance.mouth is not None
-        mouth_THW = self._decoded(utterance.mouth, read_grey_clip)
-        if min(mouth_THW.shape[1:]) < self.clip_size:
-            size = f"{mouth_THW.shape[1]}x{mouth_THW.shape[2]}"
-            raise MediaError(utterance.mouth, f"is {size}, wanted {self.clip_size} pixels a side; extract it anew")
-        return mouth_THW
+        return self._decoded(utterance.mouth, read_grey_clip, self.inputs.clip_size or 1)
 
-    def _decoded(self, path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-        return self._once((path, read.__name__), lambda: read(path))  # one file may hold both streams
+    def _decoded(self, path: Path, read: Callable[..., np.ndarray], *args: int) -> np.ndarray:
+        return self._once((path, read.__name__), lambda: read(path, *args))  # one file may hold both streams
 
     def _once(self, key: tuple[Path, str], make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return what is kept under ``key``, or make it, and keep it while there is room."""

@@ -1,6 +1,7 @@
 """A model file as the thing that a grid asks: batches in, texts out, whatever kind of model it is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from tqdm import tqdm
@@ -11,16 +12,13 @@ from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whis
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader, Mixer, videos_of
-from avspeech.features.clip import CLIP_SIZE
 from avspeech.inputs import AVBatch, Sample, collate
 from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
-from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import samples_to_frames
@@ -73,18 +71,8 @@ def make_loader(
         mixer: of its noises; None where it has none.
         utterances: the whole test set.
     """
-    encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
-    clip_size = encoder.config.video.input_size if isinstance(encoder, AVEncoder) else CLIP_SIZE
-    whisper = model.sizes if isinstance(model, Whisper) else None
-    return ConditionLoader(
-        mixer,
-        config.seed,
-        clip_size,
-        mel_bins=whisper and whisper.mel_bins,
-        pad_to_30s=config.pad_to_30s,
-        longest_s=whisper and whisper.audio_positions / POSITIONS_PER_SECOND,
-        others=videos_of(utterances, config),
-    )
+    inputs = replace(model.inputs, pads_to_30s=config.pad_to_30s)
+    return ConditionLoader(mixer, config.seed, inputs, others=videos_of(utterances, config))
 
 
 def transcribe_all(

@@ -19,6 +19,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from avspeech.media.container import Timed, decode, guard, open_media, origin, require_stream
+from avspeech.media.errors import MediaError
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, frames_to_samples
 
 _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21", "gray"}
@@ -148,15 +149,26 @@ def _upright(image: np.ndarray, rotation: int) -> np.ndarray:
     return image if turn is None else cv2.rotate(image, turn)
 
 
-def read_grey_clip(path: str | Path) -> np.ndarray:
-    """Return a whole mouth clip, (T, H, W) uint8 in full range, fast for the 25 fps files of the training path.
+def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:
+    """Return a whole mouth crop, (T, H, W) uint8 in full range, fast for the 25 fps files of the training path.
 
     A file with another rate goes through ``read_frames``.
 
+    Args:
+        path: of the file.
+        smallest: fewest pixels on a side.
+
     Raises:
-        MediaError, NoVideo: as ``read_frames``.
+        MediaError, NoVideo: as ``read_frames``, or the crop is too small.
     """
-    path = Path(path)
+    mouth_THW = _read_grey(Path(path))
+    height, width = mouth_THW.shape[1:]
+    if min(height, width) < smallest:
+        raise MediaError(path, f"is {height}x{width}, wanted {smallest} pixels a side; extract it anew")
+    return mouth_THW
+
+
+def _read_grey(path: Path) -> np.ndarray:
     with open_media(path) as container:
         stream = require_stream(path, container, "video")
         with guard(path, "its video track cannot be read"):

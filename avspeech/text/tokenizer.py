@@ -43,6 +43,11 @@ class Tokenizer:
         ValueError: the parts do not make a tokenizer.
     """
 
+    is_multilingual = False
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that a prompt can name; these tokenizers know none."""
+    end, pad = EOS, PAD
+
     def __init__(self, kind: str, symbols: Sequence[str] = (), sentencepiece_model: bytes | None = None) -> None:
         if kind not in (*KINDS, PIECES):
             raise ValueError(f"tokenizer kind {kind!r} came, wanted one of {', '.join(KINDS)}; see tokenizer.kind")
@@ -86,6 +91,10 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """How many numbers there are, 0 to ``vocab_size - 1``, the specials included."""
         return len(self._pieces) if self._pieces else len(SPECIALS) + len(self.symbols)
+
+    def prompt(self, language: str | None = None, task: str = "transcribe") -> list[int]:
+        """Return what decoding starts with: the end token, as in fairseq. Language and task are not read."""
+        return [EOS]
 
     def encode(self, text: str) -> list[int]:
         """Return the text's token numbers, without begin and end; what is not known becomes ``UNKNOWN``.

@@ -107,6 +107,11 @@ class WhisperTokenizer:
         return self.library.eot
 
     @property
+    def pad(self) -> int:
+        """Token that fills the inputs of a shorter text: the end."""
+        return self.end
+
+    @property
     def first_time(self) -> int:
         """The token of time 0.00 s; those after it count on in steps of 20 ms."""
         return self.library.timestamp_begin

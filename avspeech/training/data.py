@@ -1,22 +1,21 @@
 """``AVDataModule``: manifests in, batches out, in an order that a resumed run takes up where it was left."""
 
 import logging
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from avspeech.data.augment import AugmentConfig
 from avspeech.data.batching import SampleKey, TrainingBatches, plan_batches
-from avspeech.data.dataset import AugmentConfig, AVDataset, SpanConfig
+from avspeech.data.dataset import AVDataset, SpanConfig
+from avspeech.data.limits import check_languages, check_lengths
 from avspeech.data.unit_sets import UnitSet
-from avspeech.data.whisper_limits import check_languages, check_lengths
-from avspeech.features.clip import CLIP_SIZE
-from avspeech.inputs import Modality, collate
-from avspeech.manifest import ManifestError, Utterance, read_manifest, read_units
-from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
+from avspeech.inputs import InputSpec, Modality, collate
+from avspeech.manifest import ManifestError, Utterance, read_manifest
+from avspeech.models.base import Model
 from avspeech.noise.mixing import NoiseConfig
 from avspeech.noise.sources import TrainingNoise, Voice
 
@@ -45,8 +44,8 @@ class BatchConfig:
 class AVDataModule(LightningDataModule):
     """Training and validation batches of a corpus.
 
-    The training order has no end, so a run's length is ``trainer.max_steps``. The tokenizer and the clip size are the
-    model's; they are taken from the module that is trained.
+    The training order has no end, so a run's length is ``trainer.max_steps``. Tokenizer, features and clip size are
+    those of the model that is trained.
 
     Args:
         train: manifest of the training clips.
@@ -54,7 +53,8 @@ class AVDataModule(LightningDataModule):
         modality: which streams are loaded; give an audio-only model ``audio``, and no video is decoded.
         train_units: unit file (.km) of the training manifest, for pre-training; several are predicted at once.
         val_units: unit file of the validation manifest, or as many as there are for training.
-        units_rate: units per second in these files: 25, or 100 for MFCC units; a list gives one for each file.
+        units_rate: units per second in these files: 25, or 100 for MFCC units; a list gives one for each file. Null
+            takes what ``FILE.km.json`` says, which ``data_prep/assign_units.py`` writes, and 25 where there is none.
         batches: budget.
         augment: what training does to the streams.
         noise: what training adds to the audio.
@@ -71,10 +71,10 @@ class AVDataModule(LightningDataModule):
         self,
         train: str,
         val: str | None = None,
-        modality: Literal["audio", "video", "audio+video"] = "audio+video",
+        modality: Modality = "audio+video",
         train_units: str | list[str] | None = None,
         val_units: str | list[str] | None = None,
-        units_rate: int | list[int] = 25,
+        units_rate: int | list[int] | None = None,
         batches: BatchConfig = BatchConfig(),
         augment: AugmentConfig = AugmentConfig(),
         noise: NoiseConfig = NoiseConfig(),
@@ -111,11 +111,11 @@ class AVDataModule(LightningDataModule):
             )
         noise = TrainingNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
         units = [UnitSet([unit_set.rows[i] for i in kept], unit_set.rate) for unit_set in units]
-        self._check_whisper([utterances[i] for i in kept], self.train_path, cut=self.augment.max_frames is not None)
+        self._check_limits([utterances[i] for i in kept], self.train_path, cut=self.augment.max_frames is not None)
         self._train = self._dataset([utterances[i] for i in kept], units, noise, training=True)
         if self.val_path is not None:
             val = read_manifest(self.val_path)
-            self._check_whisper(val, self.val_path)
+            self._check_limits(val, self.val_path)
             val_noise = None if self.val_noise is None else TrainingNoise(self.val_noise, voices)
             self._val = self._dataset(val, self._units(self.val_units, self.val_path, val), val_noise, training=False)
 
@@ -130,15 +130,21 @@ class AVDataModule(LightningDataModule):
             return False
         return self.batches.shortest <= utterance.num_frames <= longest
 
-    def _check_whisper(self, utterances: list[Utterance], manifest: str, cut: bool = False) -> None:
-        """Check what a Whisper cannot take; clips that will be ``cut``, or are padded to 30 s, may be longer."""
-        module = self.trainer.lightning_module if self.trainer is not None else None
-        model = getattr(module, "model", None)
-        if isinstance(model, Whisper):
-            tokenizer, sizes = module.tokenizer, model.sizes  # type: ignore[union-attr]
-            longest_s = float("inf") if cut or self.pad_to_30s else sizes.audio_positions / POSITIONS_PER_SECOND
-            check_languages(utterances, tokenizer, manifest)  # type: ignore[arg-type]
-            check_lengths(utterances, tokenizer, longest_s, sizes.text_positions, manifest)  # type: ignore[arg-type]
+    @property
+    def _model(self) -> Model | None:
+        """The model that is trained; None without a trainer."""
+        return None if self.trainer is None else getattr(self.trainer.lightning_module, "model", None)
+
+    @property
+    def _inputs(self) -> InputSpec:
+        inputs = InputSpec() if self._model is None else self._model.inputs
+        return replace(inputs, pads_to_30s=self.pad_to_30s)
+
+    def _check_limits(self, utterances: list[Utterance], manifest: str, cut: bool = False) -> None:
+        tokenizer = None if self._model is None else self._model.tokenizer
+        if tokenizer is not None:
+            check_languages(utterances, tokenizer, manifest)
+            check_lengths(utterances, self._inputs, tokenizer, manifest, cut)
 
     def _voices(self, utterances: list[Utterance]) -> list[Voice]:
         if self.noise_manifest is not None:
@@ -147,10 +153,10 @@ class AVDataModule(LightningDataModule):
 
     def _units(self, given: str | list[str] | None, manifest: str, utterances: list[Utterance]) -> list[UnitSet]:
         paths = [given] if isinstance(given, str) else given or []
-        rates = [self.units_rate] * len(paths) if isinstance(self.units_rate, int) else self.units_rate
+        rates = self.units_rate if isinstance(self.units_rate, list) else [self.units_rate] * len(paths)
         if len(rates) != len(paths):
             raise ValueError(f"data.units_rate has {len(rates)} rates for {len(paths)} unit files; give one for each")
-        unit_sets = [UnitSet(read_units(path), rate) for path, rate in zip(paths, rates, strict=True)]
+        unit_sets = [UnitSet.read(path, rate) for path, rate in zip(paths, rates, strict=True)]
         for path, unit_set in zip(paths, unit_sets, strict=True):
             if len(unit_set.rows) != len(utterances):
                 raise ManifestError(
@@ -161,23 +167,17 @@ class AVDataModule(LightningDataModule):
     def _dataset(
         self, utterances: list[Utterance], units: list[UnitSet], noise: TrainingNoise | None, training: bool
     ) -> AVDataset:
-        module = self.trainer.lightning_module if self.trainer is not None else None
-        model = getattr(module, "model", None)
-        mel_bins = model.sizes.mel_bins if isinstance(model, Whisper) else None
-        encoder = getattr(model, "encoder" if mel_bins is None else "video_encoder", None)
         return AVDataset(
             utterances,
-            cast(Modality, self.modality),
-            tokenizer=getattr(module, "tokenizer", None),
-            units=units,
-            augment=self.augment if training else None,
-            noise=noise,
-            spans=self.spans if training else None,
-            clip_size=encoder.config.video.input_size if encoder is not None else CLIP_SIZE,
-            seed=self.seed,
-            cache_bytes=self.cache_bytes,
-            mel_bins=mel_bins,
-            pad_to_30s=self.pad_to_30s,
+            self.modality,
+            self._inputs,
+            None if self._model is None else self._model.tokenizer,
+            units,
+            self.augment if training else None,
+            noise,
+            self.spans if training else None,
+            self.seed,
+            self.cache_bytes,
         )
 
     def train_dataloader(self) -> DataLoader:

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avspeech.features.clip import crop_clips
-from avspeech.features.logfbank import fbank_TF
-from avspeech.features.logmel import logmel_AF
-from avspeech.models.encoder import AVEncoder
+from avspeech.inputs import collate, make_sample
 from avspeech.models.files import Model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.whisper import Whisper
@@ -100,19 +97,15 @@ def _encode(
     num_frames: int,
     device: torch.device,
 ) -> Tensor:
-    sound_S = None if audio_S is None else torch.from_numpy(audio_S)
+    encoder = network.lip_encoder
+    inputs = network.inputs if part == "audio" or encoder is None else encoder.inputs
+    sample = make_sample(replace(inputs, pads_to_30s=False), "", num_frames, audio_S, mouth_THW)
+    batch = collate([sample]).to(device)
     if part == "audio":
-        assert isinstance(network, Whisper) and sound_S is not None
-        return _whisper_layer(network.encoder, logmel_AF(sound_S, network.sizes.mel_bins)[None].to(device), layer)
-    encoder = network.video_encoder if isinstance(network, Flamingo) else network.encoder
-    assert isinstance(encoder, AVEncoder)
-    audio_BTF = video_BTHW = None
-    if sound_S is not None:
-        audio_BTF = fbank_TF(sound_S, num_frames)[None].to(device)
-    if mouth_THW is not None:
-        video_BTHW = crop_clips(torch.from_numpy(mouth_THW)[None], encoder.config.video.input_size).to(device)
-    valid_BT = torch.ones(1, num_frames, dtype=torch.bool, device=device)
-    return encoder(audio_BTF, video_BTHW, valid_BT, layer=layer)[0]
+        assert isinstance(network, Whisper) and batch.logmel_BAF is not None
+        return _whisper_layer(network.encoder, batch.logmel_BAF, layer)
+    assert encoder is not None
+    return encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, layer=layer)[0]
 
 
 def _whisper_layer(encoder: WhisperEncoder, logmel_BAF: Tensor, layer: int | None) -> Tensor:

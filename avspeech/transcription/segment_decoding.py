@@ -6,16 +6,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from avspeech.decoding.recognizer_times import recognizer_word_times
 from avspeech.decoding.transcribe import Hypothesis, Method, check_heads, recognizer_memory, transcribe_memory
 from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory, detect_languages, encode_batch
 from avspeech.decoding.word_times import TimedWord, word_times
-from avspeech.features.clip import crop_clips
-from avspeech.features.logfbank import fbank_TF
-from avspeech.features.logmel import PAD_S, logmel_AF
-from avspeech.inputs import AVBatch, Sample, collate, fit_samples
+from avspeech.features.logmel import PAD_S
+from avspeech.inputs import AVBatch, Sample, collate, make_sample
 from avspeech.models.files import Model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
@@ -23,7 +20,7 @@ from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
-from avspeech.timebase import FRAME_RATE, frames_to_samples
+from avspeech.timebase import FRAME_RATE
 
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """OpenAI's temperatures: a text that repeats itself is drawn again."""
@@ -148,15 +145,8 @@ class WhisperSegments:
 
     def sample(self, name: str, num_frames: int, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None) -> Sample:
         """See ``SegmentDecoder``."""
-        mel_AF = video_THW = None
-        if audio_S is not None:
-            if mouth_THW is not None:  # as in training: beside lips the sound lasts as long as they do
-                audio_S = fit_samples(audio_S, frames_to_samples(num_frames))
-            mel_AF = logmel_AF(torch.from_numpy(audio_S), self.network.sizes.mel_bins, self.pad_to_30s)
-        if mouth_THW is not None:
-            assert isinstance(self.network, Flamingo)
-            video_THW = centre_crop(mouth_THW, self.network.config.video.video.input_size)
-        return Sample(name, num_frames, None, video_THW, logmel_AF=mel_AF)
+        inputs = replace(self.network.inputs, pads_to_30s=self.pad_to_30s)
+        return make_sample(inputs, name, num_frames, audio_S, mouth_THW)
 
     def detect(self, samples: Sequence[Sample]) -> str | None:
         """See ``SegmentDecoder``; an English-only Whisper is never asked."""
@@ -186,11 +176,6 @@ class WhisperSegments:
         return collate(samples).to(next(self.network.parameters()).device)
 
 
-def centre_crop(mouth_THW: np.ndarray, size: int) -> Tensor:
-    """Return the middle of a lip clip as the model sees it, (T, size, size) uint8."""
-    return crop_clips(torch.from_numpy(mouth_THW)[None], size)[0].clone()
-
-
 class RecognizerSegments:
     """A recogniser of AV-HuBERT's kind, by CTC, by its decoder, or by both."""
 
@@ -212,12 +197,7 @@ class RecognizerSegments:
 
     def sample(self, name: str, num_frames: int, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None) -> Sample:
         """See ``SegmentDecoder``."""
-        audio_TF = video_THW = None
-        if audio_S is not None:
-            audio_TF = fbank_TF(torch.from_numpy(audio_S), num_frames)
-        if mouth_THW is not None:
-            video_THW = centre_crop(mouth_THW, self.network.config.encoder.video.input_size)
-        return Sample(name, num_frames, audio_TF, video_THW)
+        return make_sample(self.network.inputs, name, num_frames, audio_S, mouth_THW)
 
     def detect(self, samples: Sequence[Sample]) -> str | None:
         """See ``SegmentDecoder``; it knows no languages."""

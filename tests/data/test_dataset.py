@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.dataset import AugmentConfig, AVDataset, SampleKey, SpanConfig, change_contrast
+from avspeech.data.augment import AugmentConfig, change_contrast
+from avspeech.data.dataset import AVDataset, SampleKey, SpanConfig
 from avspeech.data.unit_sets import UnitSet
 from avspeech.features.logfbank import fbank_TF
 from avspeech.inputs import NothingReadable

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.dataset import AugmentConfig, AVDataset, SampleKey
+from avspeech.data.augment import AugmentConfig
+from avspeech.data.dataset import AVDataset, SampleKey
 from avspeech.features.logmel import logmel_AF
-from avspeech.inputs import collate, fit_samples
+from avspeech.inputs import InputSpec, collate, fit_samples
 from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 
@@ -18,8 +19,8 @@ def clips(corpus):
     return read_manifest(corpus / "train.jsonl")
 
 
-def dataset(clips, modality="audio+video", **settings):
-    return AVDataset(clips, modality, clip_size=24, mel_bins=80, **settings)
+def dataset(clips, modality="audio+video", pads_to_30s=False, **settings):
+    return AVDataset(clips, modality, InputSpec("logmel", 80, 24, pads_to_30s=pads_to_30s), **settings)
 
 
 def test_a_batch_has_the_features_of_every_clip_and_zeros_behind(clips):
@@ -38,7 +39,7 @@ def test_the_features_are_those_of_the_sound(clips):
     sample = dataset(clips, "audio")[0]
     sound_S = np.clip(np.rint(read_audio(clips[0].audio) * 32768), -32768, 32767).astype(np.float32) / 32768
     torch.testing.assert_close(sample.logmel_AF, logmel_AF(torch.from_numpy(sound_S)))
-    assert dataset(clips, "audio", pad_to_30s=True)[0].logmel_AF.shape == (3000, 80)
+    assert dataset(clips, "audio", pads_to_30s=True)[0].logmel_AF.shape == (3000, 80)
 
 
 def test_the_length_of_the_video_wins():

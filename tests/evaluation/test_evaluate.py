@@ -14,6 +14,7 @@ from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.systems import make_transcriber, transcribe_all
 from avspeech.files import file_sha256
+from avspeech.inputs import InputSpec
 from avspeech.manifest import read_manifest, write_manifest
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
@@ -154,7 +155,7 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
 
 def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
     clips = read_manifest(corpus / "test.jsonl")
-    loader, config = ConditionLoader(None, clip_size=24), EvaluationConfig(method="ctc")
+    loader, config = ConditionLoader(None, inputs=InputSpec(clip_size=24)), EvaluationConfig(method="ctc")
 
     def transcribed(utterances, max_frames):
         condition = Condition("audio+video")
@@ -179,7 +180,8 @@ def test_the_condition_decides_what_the_model_gets(corpus, model, monkeypatch):
     monkeypatch.setattr(systems, "transcribe_batch", spy)
     monkeypatch.setattr(systems, "check_heads", lambda model, method: None)
     clips = read_manifest(corpus / "test.jsonl")[:1]
-    loader, config = ConditionLoader(None, clip_size=24), EvaluationConfig(method="joint", ctc_weight=0.4)
+    loader = ConditionLoader(None, inputs=InputSpec(clip_size=24))
+    config = EvaluationConfig(method="joint", ctc_weight=0.4)
     for modality in ("audio", "video", "audio+video"):
         transcribe_all(make_transcriber(model, config, "tiny"), "cpu", clips, Condition(modality), loader)
     assert seen == [(True, False, [[True, False]]), (False, True, [[False, True]]), (True, True, [[True, True]])]

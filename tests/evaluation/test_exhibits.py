@@ -13,6 +13,7 @@ from avspeech.evaluation.exhibits import choose_worst, merge_exhibits, read_exhi
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, ScoredHypothesis, summarise, write_results
+from avspeech.inputs import InputSpec
 from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip
@@ -37,7 +38,7 @@ def clips(corpus):
 
 @pytest.fixture
 def loader() -> ConditionLoader:
-    return ConditionLoader(Buzz(), clip_size=32)
+    return ConditionLoader(Buzz(), inputs=InputSpec(clip_size=32))
 
 
 def results_of(clips, errors: dict[str, int], model: str = "av", modality: str = "audio+video") -> Results:

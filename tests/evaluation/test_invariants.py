@@ -11,6 +11,7 @@ import torch
 from avspeech.evaluation.conditions import EvaluationConfig
 from avspeech.evaluation.invariants import Bounds, NoisyOrSilent, Subject, as_table, check_all, main, readable
 from avspeech.evaluation.loading import ConditionLoader
+from avspeech.inputs import InputSpec
 from avspeech.manifest import read_manifest
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
@@ -70,7 +71,7 @@ def subject_of(corpus):
     plan = make_plan(clips, {"white": NoiseSpec("white")}, (0.0,), seed=0)
 
     def make(*faults):
-        loader = ConditionLoader(NoisyOrSilent(PlanMixer(plan, {})), clip_size=24)
+        loader = ConditionLoader(NoisyOrSilent(PlanMixer(plan, {})), inputs=InputSpec(clip_size=24))
         listener = Listener({one.id: one.text for one in clips}, faults)
         return Subject(listener, loader, clips, EvaluationConfig(), MODALITIES)
 
@@ -159,7 +160,7 @@ def test_what_cannot_be_read_holds_no_invariant(tmp_path, corpus, caplog):
     utterances = read_manifest(tmp_path / "run" / "test.jsonl")
     (tmp_path / "run" / "clip1.wav").write_text("no sound")
     (tmp_path / "run" / "mouth2.mp4").unlink()
-    loader = ConditionLoader(None, clip_size=24)
+    loader = ConditionLoader(None, inputs=InputSpec(clip_size=24))
     assert [one.id for one in readable(utterances, ["audio+video"], loader)] == ["c0", "c3"]
     assert "c1 is left out" in caplog.text and "mouth2.mp4" in caplog.text
     with pytest.raises(ValueError, match=r"none of 1 utterances can be read; the first reason: .*clip1\.wav"):

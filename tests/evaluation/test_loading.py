@@ -13,6 +13,7 @@ from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
 from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.features.logmel import logmel_AF
+from avspeech.inputs import InputSpec
 from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
@@ -22,6 +23,7 @@ from avspeech.noise.plan import PlanError, PlanMixer
 from avspeech.noise.pools import roots_of
 from avspeech.noise.spec import NoiseSpec
 
+SMALL, MELS = InputSpec(clip_size=24), InputSpec("logmel", 80)
 NOISY = Condition("audio", "babble", 0.0)
 SHUFFLED = EvaluationConfig(video_streams=("own", "shuffled", "wrong_speaker"), seed=1)
 
@@ -45,7 +47,7 @@ def mixer(config, clips) -> PlanMixer:
 
 @pytest.fixture
 def loader(mixer) -> ConditionLoader:
-    return ConditionLoader(mixer, seed=1, clip_size=24)
+    return ConditionLoader(mixer, seed=1, inputs=SMALL)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def clips(corpus) -> list[Utterance]:
 
 
 def test_clean_samples_are_those_of_the_dataset(loader, clips):
-    dataset = AVDataset(clips, clip_size=24)
+    dataset = AVDataset(clips, inputs=SMALL)
     for index, utterance in enumerate(clips):
         ours, theirs = loader.load(utterance, Condition("audio+video")), dataset[index]
         assert theirs is not None
@@ -75,7 +77,7 @@ def test_audio_alone_hears_what_audio_with_video_hears(loader, clips):
 
 def test_noise_depends_on_seed_and_utterance_and_on_nothing_else(config, mixer, loader, clips):
     expected = loader.load(clips[2], NOISY).audio_TF
-    afresh = ConditionLoader(mixer, seed=5, clip_size=24)
+    afresh = ConditionLoader(mixer, seed=5, inputs=SMALL)
     afresh.load(clips[0], NOISY)
     afresh.load(clips[2], replace(NOISY, snr_db=-5.0))
     torch.testing.assert_close(afresh.load(clips[2], NOISY).audio_TF, expected)
@@ -108,8 +110,8 @@ def test_speech_that_is_not_the_plans_is_no_broken_file(loader, clips, tmp_path)
 def test_the_cache_changes_nothing_but_the_number_of_decodings(mixer, clips, monkeypatch, cache_bytes):
     decoded = []
     monkeypatch.setattr(loading, "read_audio", lambda path: decoded.append(path) or read_audio(path))
-    loader = ConditionLoader(mixer, seed=1, clip_size=24, cache_bytes=cache_bytes)
-    afresh = ConditionLoader(mixer, seed=1, clip_size=24, cache_bytes=0)
+    loader = ConditionLoader(mixer, seed=1, cache_bytes=cache_bytes, inputs=SMALL)
+    afresh = ConditionLoader(mixer, seed=1, cache_bytes=0, inputs=SMALL)
     both = replace(NOISY, modality="audio+video")
     for condition in (Condition("audio+video"), both, NOISY):
         for utterance in clips:
@@ -137,7 +139,7 @@ def test_a_blank_video_has_no_information_and_the_own_length(loader, clips):
 
 
 def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
-    loader = ConditionLoader(None, seed=1, clip_size=24, others=videos_of(clips, SHUFFLED))
+    loader = ConditionLoader(None, seed=1, others=videos_of(clips, SHUFFLED), inputs=SMALL)
     others = shuffle_clips(clips, seed=1)
     for clip in clips:
         sample = loader.load(clip, Condition("audio+video", video_stream="shuffled"))
@@ -152,7 +154,7 @@ def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
 def test_a_wrong_speaker_is_another_speaker_where_there_is_one(clips):
     cast = [replace(one, speaker="xy"[number // 2]) for number, one in enumerate(clips)]
     others = videos_of(cast, SHUFFLED)["wrong_speaker"]
-    loader = ConditionLoader(None, seed=1, clip_size=24, others={"wrong_speaker": others})
+    loader = ConditionLoader(None, seed=1, others={"wrong_speaker": others}, inputs=SMALL)
     for clip in cast:
         assert others[clip.id].speaker != clip.speaker
         shown = loader.shown(clip, Condition("audio+video", video_stream="wrong_speaker"))
@@ -170,8 +172,8 @@ def test_a_fault_of_the_picture_is_the_same_in_every_noise_and_leaves_the_sound(
     assert all(torch.equal(one.video_THW, seen[0].video_THW) for one in seen)
     assert not torch.equal(seen[0].video_THW, own.video_THW)
     assert torch.equal(seen[3].audio_TF, own.audio_TF)
-    again = ConditionLoader(loader.mixer, seed=1, clip_size=24, cache_bytes=0)
-    other_seed = ConditionLoader(loader.mixer, seed=2, clip_size=24)
+    again = ConditionLoader(loader.mixer, seed=1, cache_bytes=0, inputs=SMALL)
+    other_seed = ConditionLoader(loader.mixer, seed=2, inputs=SMALL)
     drop = Condition("video", video_stream="drop-50")
     assert np.array_equal(again.shown(clips[1], drop), loader.shown(clips[1], drop))
     assert not np.array_equal(other_seed.shown(clips[1], drop), loader.shown(clips[1], drop))
@@ -180,7 +182,7 @@ def test_a_fault_of_the_picture_is_the_same_in_every_noise_and_leaves_the_sound(
 def test_utterances_of_one_clip_have_faults_of_their_own(clips):
     one, other = clips[3], replace(clips[3], id="other")
     drop = Condition("video", video_stream="drop-50")
-    loader, afresh = (ConditionLoader(None, seed=1, clip_size=24, cache_bytes=size) for size in (1 << 20, 0))
+    loader, afresh = (ConditionLoader(None, seed=1, cache_bytes=size, inputs=SMALL) for size in (1 << 20, 0))
     assert not np.array_equal(afresh.shown(one, drop), afresh.shown(other, drop))
     for clip in (one, other, one):
         assert np.array_equal(loader.shown(clip, drop), afresh.shown(clip, drop))
@@ -189,20 +191,21 @@ def test_utterances_of_one_clip_have_faults_of_their_own(clips):
 def test_a_broken_clip_spoils_the_utterance_that_it_stands_in_for(clips, tmp_path):
     others = shuffle_clips(clips, seed=1)
     gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]
-    loader = ConditionLoader(None, seed=1, clip_size=24, others=videos_of(gone, SHUFFLED))
+    loader = ConditionLoader(None, seed=1, others=videos_of(gone, SHUFFLED), inputs=SMALL)
     with pytest.raises(MediaError, match=r"gone\.mp4"):
         loader.load(gone[0], Condition("audio+video", video_stream="shuffled"))
 
 
 def test_log_mel_is_of_the_noisy_audio(mixer, clips):
-    loader = ConditionLoader(mixer, seed=1, mel_bins=80)
+    loader = ConditionLoader(mixer, seed=1, inputs=MELS)
     sample = loader.load(clips[1], NOISY)
     noisy_S = torch.from_numpy(loader.heard(clips[1], NOISY))
     assert torch.equal(sample.logmel_AF, logmel_AF(noisy_S))
     assert sample.logmel_AF.shape == (4 * sample.num_frames, 80)
     assert sample.audio_TF is None
     assert sample.language == "en"
-    padded = ConditionLoader(mixer, seed=1, mel_bins=128, pad_to_30s=True).load(clips[1], NOISY)
+    inputs = InputSpec("logmel", 128, pads_to_30s=True)
+    padded = ConditionLoader(mixer, seed=1, inputs=inputs).load(clips[1], NOISY)
     assert padded.logmel_AF.shape == (3000, 128)
     assert padded.num_frames == sample.num_frames
 
@@ -212,7 +215,7 @@ def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp
     audio_S = 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
     write_wav(tmp_path / "a.wav", audio_S)
     clip = replace(clips[0], audio=tmp_path / "a.wav")  # of 12 frames
-    loader = ConditionLoader(None, clip_size=24, mel_bins=80)
+    loader = ConditionLoader(None, inputs=replace(MELS, clip_size=24))
     both = loader.load(clip, Condition("audio+video"))
     assert both.logmel_AF.shape == (48, 80)
     heard_S = torch.from_numpy(read_audio(clip.audio))[: 12 * 640]
@@ -224,9 +227,10 @@ def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp
 
 
 def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
-    (length,) = {len(ConditionLoader(None, mel_bins=80).load(clips[0], Condition("audio")).logmel_AF)}
-    assert ConditionLoader(None, mel_bins=80, longest_s=length / 100).load(clips[0], Condition("audio")).num_frames
-    loader = ConditionLoader(None, mel_bins=80, longest_s=0.2)
+    length = len(ConditionLoader(None, inputs=MELS).load(clips[0], Condition("audio")).logmel_AF)
+    fits = replace(MELS, longest_s=length / 100)
+    assert ConditionLoader(None, inputs=fits).load(clips[0], Condition("audio")).num_frames
+    loader = ConditionLoader(None, inputs=replace(MELS, longest_s=0.2))
     with pytest.raises(MediaError, match=rf"lasts {length / 100:g} s, the model hears at most 0\.2 s; cut the clip"):
         loader.load(clips[0], Condition("audio"))
 

@@ -16,6 +16,7 @@ from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.report import ReportSection, write_report
 from avspeech.evaluation.results import write_results
+from avspeech.inputs import InputSpec
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.spec import NoiseSpec
 
@@ -49,7 +50,7 @@ def page_file(corpus, tmp_path_factory) -> Path:
     utterances = [*many, Utterance("broken", text="set red now", language="en")]
     results = evaluate_grid(utterances, config, FakeTranscriber(broken=["broken"]), folder, "av", IDENTITY)
     write_results(folder, results)
-    write_exhibits(folder, results, many, ConditionLoader(Hiss(), clip_size=32), count=3)
+    write_exhibits(folder, results, many, ConditionLoader(Hiss(), inputs=InputSpec(clip_size=32)), count=3)
     section = ReportSection("Training", curves={"loss": [(0, 1.0), (10, 0.5)]})
     alone = tmp_path_factory.mktemp("alone") / "report.html"
     shutil.copyfile(write_report(folder, folder, [section]), alone)

@@ -236,9 +236,9 @@ def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_
     for split in ("train", "val"):
         for changes, message in (
             ({"language": None}, "has no 'language'"),
-            ({"language": "english"}, "has language 'english'; this Whisper knows en, zh"),
-            ({"num_frames": 760}, r"lasts 30\.4 s, this Whisper hears at most 30 s"),
-            ({"text": "never " * 445}, "has 445 tokens, this Whisper has room for 444"),
+            ({"language": "english"}, "has language 'english'; this model knows en, zh"),
+            ({"num_frames": 760}, r"lasts 30\.4 s, this model takes at most 30 s"),
+            ({"text": "never " * 445}, "has 445 tokens, this model has room for 444"),
         ):
             with pytest.raises(ManifestError, match=rf"bad\.jsonl.*{message}"):
                 fit(f"--data.init_args.{split}={manifest(**changes)}")

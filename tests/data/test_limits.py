@@ -2,7 +2,8 @@
 
 import pytest
 
-from avspeech.data.whisper_limits import check_languages, check_lengths
+from avspeech.data.limits import check_languages, check_lengths
+from avspeech.inputs import InputSpec
 from avspeech.manifest import ManifestError, Utterance
 from avspeech.text.whisper_tokens import ENGLISH_ONLY, MULTILINGUAL, WhisperTokenizer
 
@@ -17,7 +18,7 @@ def test_every_language_must_be_the_models():
     many, newest = WhisperTokenizer(MULTILINGUAL), WhisperTokenizer(MULTILINGUAL + 1)
     check_languages(spoken("ar"), many, "m.jsonl")
     check_languages(spoken("yue"), newest, "m.jsonl")  # Cantonese came with large-v3
-    with pytest.raises(ManifestError, match=r"m\.jsonl: utterance 'b' has language 'yue'; this Whisper knows en, zh"):
+    with pytest.raises(ManifestError, match=r"m\.jsonl: utterance 'b' has language 'yue'; this model knows en, zh"):
         check_languages(spoken("yue"), many, "m.jsonl")
     with pytest.raises(ManifestError, match=r"m\.jsonl: utterance 'b' has no 'language'.*language: detected"):
         check_languages(spoken(None), many, "m.jsonl")
@@ -25,9 +26,9 @@ def test_every_language_must_be_the_models():
 
 
 def test_a_clip_and_a_text_must_fit_the_positions():
-    tokenizer = WhisperTokenizer()
-    check_lengths([Utterance("a", num_frames=750, text="word " * 16)], tokenizer, 30.0, 20, "m.jsonl")
+    tokenizer, inputs = WhisperTokenizer(), InputSpec("logmel", 80, longest_s=30.0, longest_text=20)
+    check_lengths([Utterance("a", num_frames=750, text="word " * 16)], inputs, tokenizer, "m.jsonl")
     with pytest.raises(ManifestError, match=r"utterance 'a' lasts 30\.04 s.*at most 30 s; .*batches\.longest "):
-        check_lengths([Utterance("a", num_frames=751, text="x")], tokenizer, 30.0, 20, "m.jsonl")
+        check_lengths([Utterance("a", num_frames=751, text="x")], inputs, tokenizer, "m.jsonl")
     with pytest.raises(ManifestError, match=r"text of utterance 'a' has 17 tokens.*room for 16; .*longest_text"):
-        check_lengths([Utterance("a", num_frames=750, text="word " * 17)], tokenizer, 30.0, 20, "m.jsonl")
+        check_lengths([Utterance("a", num_frames=750, text="word " * 17)], inputs, tokenizer, "m.jsonl")

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from avspeech.data.stored_otherwise import at_other_rate, shifted
+from avspeech.data.augment import shifted, stored_at_other_rate
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_another_rate_shows_pictures_of_the_clip_in_order_and_at_most_their_own_length_off(seed):
     numbers_T = np.arange(100)
     clip_THW = np.broadcast_to(numbers_T[:, None, None], (100, 2, 2))
-    shown_T = at_other_rate(clip_THW, np.random.default_rng(seed))[:, 0, 0]
+    shown_T = stored_at_other_rate(clip_THW, np.random.default_rng(seed))[:, 0, 0]
     assert len(shown_T) == 100
     assert (np.diff(shown_T) >= 0).all()
     assert np.abs(shown_T - numbers_T).max() <= 2  # at 20 a second each lasts 50 ms
@@ -18,7 +18,9 @@ def test_another_rate_shows_pictures_of_the_clip_in_order_and_at_most_their_own_
 
 def test_another_rate_changes_something():
     clip_THW = np.arange(100)[:, None, None]
-    changed = [bool((at_other_rate(clip_THW, np.random.default_rng(seed)) != clip_THW).any()) for seed in range(20)]
+    changed = [
+        bool((stored_at_other_rate(clip_THW, np.random.default_rng(seed)) != clip_THW).any()) for seed in range(20)
+    ]
     assert sum(changed) >= 5
 
 

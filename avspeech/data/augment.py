@@ -1,0 +1,134 @@
+"""What training does to one utterance apart from noise, before its features are made and after.
+
+``stored_at_other_rate`` and ``shifted`` imitate files of other makes: they have 24 to 60 frames a second, and encoders
+delay sound by some milliseconds. A model trained on clips of one make writes other words for the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avspeech.features.clip import MEAN
+from avspeech.timebase import FRAME_RATE, SAMPLE_RATE
+
+FRAME_RATES = (20.0, 60.0)
+"""Range of the frame rates that a clip may seem to have been stored at."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What training does to the streams apart from noise. Defaults are AV-HuBERT's."""
+
+    random_crop: bool = True
+    """Cut the clip at a random place, one for all its frames, instead of the centre."""
+    flip: float = 0.5
+    """Chance that the clip is mirrored."""
+    contrast: float = 0.0
+    """Largest relative change of light and contrast, for corpora with few faces; 0 leaves them alone."""
+    frame_rates: float = 0.0
+    """Chance that frames repeat and drop out as if the clip had been stored at another rate, 20 to 60 fps."""
+    shift_ms: float = 0.0
+    """Largest shift of the audio against the video, to either side."""
+    time_masks: int = 0
+    """Intervals of each 25 Hz stream that are blanked out."""
+    time_mask_frames: int = 5
+    """Longest such interval in frames at 25 Hz."""
+    max_frames: int | None = None
+    """Longer clips are cut to this many frames at a random place; null keeps them whole."""
+    mel_masks: int = 0
+    """Bands, and as many intervals, of Whisper's log-mel that are set to 0 (SpecAugment; Whisper-Flamingo's
+    ``ls-basic`` has 1). ``time_masks`` does not apply to the log-mel."""
+    mel_mask_bins: int = 27
+    """A band is narrower than this, in mel bins."""
+    mel_mask_frames: int = 100
+    """An interval of ``mel_masks`` is shorter than this, in frames at 100 Hz."""
+
+
+class Augmenter:
+    """Augmentation of one utterance: ``avspeech.inputs.Augmentation`` with its draws.
+
+    Args:
+        config: how much.
+        rng: of this utterance in this epoch.
+        logmel: True if the audio features are log-mel.
+    """
+
+    def __init__(self, config: AugmentConfig, rng: np.random.Generator, logmel: bool) -> None:
+        self.config, self.rng, self.logmel = config, rng, logmel
+
+    def decoded(
+        self, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the streams as if their file had been stored otherwise, each as long as before."""
+        if self.config.shift_ms > 0 and audio_S is not None:
+            audio_S = shifted(audio_S, self.config.shift_ms, self.rng)
+        if mouth_THW is not None and 0 < self.config.frame_rates > self.rng.random():
+            mouth_THW = stored_at_other_rate(mouth_THW, self.rng)
+        return audio_S, mouth_THW
+
+    def audio(self, features: Tensor) -> Tensor:
+        """Mask filterbanks in time, or log-mel in bands and time (SpecAugment, arXiv:1904.08779, section 2)."""
+        if not self.logmel:
+            return self._time_masked(features, 0)
+        for _ in range(self.config.mel_masks):
+            for axis, widest in ((1, self.config.mel_mask_bins), (0, self.config.mel_mask_frames)):
+                width = int(self.rng.integers(max(1, min(widest, features.shape[axis]))))
+                start = int(self.rng.integers(features.shape[axis] - width + 1))
+                features.narrow(axis, start, width).zero_()
+        return features
+
+    def offset(self, height: int, width: int, size: int) -> tuple[int, int] | None:
+        """Draw (top, left) of the crop."""
+        if not self.config.random_crop:
+            return None
+        left, top = (int(self.rng.integers(side - size + 1)) for side in (width, height))
+        return top, left
+
+    def video(self, video_THW: Tensor) -> Tensor:
+        """Mirror, change the contrast, and show the mean grey in masked intervals."""
+        if self.rng.random() < self.config.flip:
+            video_THW = video_THW.flip(2)
+        if self.config.contrast > 0:
+            gain, shift = self.rng.uniform(-self.config.contrast, self.config.contrast, 2)
+            video_THW = change_contrast(video_THW, 1 + gain, 255 * shift / 2)
+        else:
+            video_THW = video_THW.clone()
+        return self._time_masked(video_THW, round(MEAN * 255))
+
+    def _time_masked(self, stream: Tensor, blank: int) -> Tensor:
+        for _ in range(self.config.time_masks):
+            width = int(self.rng.integers(min(self.config.time_mask_frames, len(stream)) + 1))
+            start = int(self.rng.integers(len(stream) - width + 1))
+            stream[start : start + width] = blank
+        return stream
+
+
+def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
+    """Return the clip with its values scaled around their mean by ``gain`` and moved by ``shift``, uint8."""
+    clip = clip_THW.numpy()
+    middle = clip.mean()
+    table_256 = ((np.arange(256) - middle) * gain + middle + shift).clip(0, 255).astype(np.uint8)
+    return torch.from_numpy(table_256[clip])
+
+
+def stored_at_other_rate(mouth_THW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the clip, (T, H, W), as read back at 25 fps from a file of another, drawn rate and phase.
+
+    A stored frame shows the clip's frame at its own moment. A frame read back is the last stored one before its
+    middle, as ``avspeech.media.video`` reads files.
+    """
+    rate, phase = rng.uniform(*FRAME_RATES), rng.uniform()
+    stored_T = np.floor((np.arange(len(mouth_THW)) + 0.5) / FRAME_RATE * rate - phase)
+    shown_T = np.floor((stored_T + phase) / rate * FRAME_RATE).astype(int)
+    return mouth_THW[np.clip(shown_T, 0, len(mouth_THW) - 1)]
+
+
+def shifted(audio_S: np.ndarray, longest_ms: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the audio moved by up to ``longest_ms`` to either side, as long as before, silent where it is missing."""
+    limit = round(longest_ms * SAMPLE_RATE / 1000)
+    shift = int(rng.integers(-limit, limit + 1))
+    if shift < 0:
+        return np.pad(audio_S[-shift:], (0, min(-shift, len(audio_S))))
+    return np.pad(audio_S[: max(len(audio_S) - shift, 0)], (min(shift, len(audio_S)), 0))
