@@ -104,7 +104,10 @@ def open_encoder(path: Path, device: str = "cpu") -> AVEncoder:
         return load_official(path).encoder.to(device).eval()
     from avspeech.models.files import load_model
 
-    return load_model(path, device).encoder
+    encoder = load_model(path, device).lip_encoder
+    if encoder is None:
+        raise ValueError(f"--model {path} has no encoder of AV-HuBERT's kind; give a pre-trained or fine-tuned model")
+    return encoder
 
 
 def dump_listing(dump: Path) -> dict[str, Any]:

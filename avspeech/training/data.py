@@ -87,7 +87,8 @@ class AVDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.train_path, self.val_path, self.modality = train, val, modality
+        self.train_path, self.val_path = train, val
+        self.modality: Modality = modality
         self.train_units, self.val_units, self.units_rate = train_units, val_units, units_rate
         self.batches, self.augment, self.noise, self.spans = batches, augment, noise, spans
         self.noise_manifest, self.val_noise, self.pad_to_30s = noise_manifest, val_noise, pad_to_30s

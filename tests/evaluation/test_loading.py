@@ -231,7 +231,7 @@ def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
     fits = replace(MELS, longest_s=length / 100)
     assert ConditionLoader(None, inputs=fits).load(clips[0], Condition("audio")).num_frames
     loader = ConditionLoader(None, inputs=replace(MELS, longest_s=0.2))
-    with pytest.raises(MediaError, match=rf"lasts {length / 100:g} s, the model hears at most 0\.2 s; cut the clip"):
+    with pytest.raises(MediaError, match=rf"lasts {length / 100:g} s, the model takes at most 0\.2 s; cut the clip"):
         loader.load(clips[0], Condition("audio"))
 
 
