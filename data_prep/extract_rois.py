@@ -45,7 +45,7 @@ class RoiConfig:
     smooth: int = 13
     """Length of the centred mean over time, in frames, odd."""
     every: int = 1
-    """Run the landmark network on every n-th frame, and more often where the face moves."""
+    """Run the landmark network on every n-th frame, and interpolate linearly between them."""
     min_frames: int = 10
     """Shortest clip, in frames; 10 = 0.4 s."""
     crf: int = 14

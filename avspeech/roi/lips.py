@@ -17,7 +17,7 @@ from avspeech.media.video import read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, crop_mouth
-from avspeech.roi.sparse import EVERY_FRAME, Sparseness
+from avspeech.roi.sparse import Sparseness
 from avspeech.roi.speaking import speaking_face
 from avspeech.roi.track import FrameStatus, NoFace
 from avspeech.timebase import FRAME_RATE
@@ -101,15 +101,13 @@ def extract_mouth(
 
     Args:
         video, finder, max_gap, min_found, smooth: see ``extract_lips``.
-        every: run the landmark network on every n-th frame, and more often where the face moves.
+        every: run the landmark network on every n-th frame, and interpolate linearly between them.
 
     Raises:
         MediaError, NoFace, ValueError: as ``extract_lips``.
     """
-    sparseness = EVERY_FRAME if every == 1 else Sparseness(every=every)
-    return extract_lips(
-        video, finder, max_gap=max_gap, min_found=min_found, smooth=smooth, sparseness=sparseness
-    )  # fmt: skip
+    sparseness = Sparseness(every=every, flow=False)
+    return extract_lips(video, finder, max_gap=max_gap, min_found=min_found, smooth=smooth, sparseness=sparseness)
 
 
 def _chosen(video: str | Path, followed: FollowedFaces, face: FaceChoice) -> int:

@@ -29,6 +29,8 @@ class Sparseness:
     which a straight line over 160 ms misses and one over 80 ms hardly does."""
     max_difference: float = 3.0
     """Largest difference in crop pixels between forward and backward flow."""
+    flow: bool = True
+    """Carry faces by optical flow. False interpolates linearly between exactly every ``every``-th frame."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.every_of_several < 1 or self.max_difference < 0:
@@ -91,6 +93,16 @@ def find_faces(pictures: Iterable[Picture], finder: FaceFinder, sparseness: Spar
         faces.append([needed_points(landmarks_J2) for landmarks_J2 in look.landmarks])
         looked.append(True)
 
+    if not sparseness.flow:
+        for index, picture in enumerate(pictures):
+            if index % sparseness.every == 0:
+                append(look_at(picture, index))
+            else:
+                faces.append([])
+                looked.append(False)
+        for index in range((len(faces) - 1) // sparseness.every * sparseness.every + 1, len(faces)):
+            faces[index] = faces[index - 1]  # nothing follows to interpolate to
+        return FoundFaces(faces, np.array(looked, bool))
     before: _Look | None = None
     held: list[Picture] = []  # from the last run of the network on
     for index, picture in enumerate(pictures):
