@@ -17,6 +17,7 @@ from avspeech.decoding.greedy import BEGIN, END, PAD, TokenHypothesis, longest_t
 from avspeech.decoding.joint import JointScorer
 from avspeech.decoding.language_model import LanguageModel
 from avspeech.models.decoder import TextDecoder
+from avspeech.models.memory import Memory
 
 OFFICIAL_AUDIO_CHANNELS = 104  # 26 filterbanks, stacked by 4
 
@@ -81,7 +82,8 @@ def beam_search(
     if ctc_BTV is not None:
         upsample = ctc_BTV.shape[1] // valid_BT.shape[1]
         ctc = CtcPrefixScorer(ctc_BTV, valid_BT.repeat_interleave(upsample, dim=1), beam_size)
-    state = decoder.start(memory_BTD, valid_BT, limit + 1, beam_size)
+    state = decoder.start(Memory(memory_BTD, valid_BT), limit + 1)
+    state.repeat(beam_size)
     scorer = JointScorer(decoder, state, ctc, ctc_weight, lm, lm_weight)
 
     beams = [_Beam(beam_size, length_penalty) for _ in range(batch)]

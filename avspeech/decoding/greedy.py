@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from avspeech.models.decoder import TextDecoder
+from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer
 from avspeech.objectives.text_loss import BLANK
 
@@ -56,13 +57,13 @@ def attention_greedy(
     """
     batch, device = len(memory_BTD), memory_BTD.device
     limit = longest_text(valid_BT.shape[1], max_length)
-    state = decoder.start(memory_BTD, valid_BT, limit + 1)
+    state = decoder.start(Memory(memory_BTD, valid_BT), limit + 1)
     tokens_B = torch.full((batch,), BEGIN, device=device)
     done_B = torch.zeros(batch, dtype=torch.bool, device=device)
     score_B = torch.zeros(batch, device=device)
     steps, added = [], []
     for step in range(limit):
-        log_BV = decoder.step(tokens_B, state).float().log_softmax(dim=-1)
+        log_BV = decoder.step(tokens_B[:, None], state).float().log_softmax(dim=-1)
         log_BV[:, PAD] = -torch.inf
         if step < min_length:
             log_BV[:, END] = -torch.inf

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avspeech.decoding.ctc_prefix import CtcPrefixScorer
 from avspeech.decoding.language_model import LanguageModel
-from avspeech.models.decoder import DecoderState, TextDecoder
+from avspeech.models.decoder import State, TextDecoder
 
 
 class JointScorer:
@@ -31,7 +31,7 @@ class JointScorer:
     def __init__(
         self,
         decoder: TextDecoder,
-        state: DecoderState,
+        state: State,
         ctc: CtcPrefixScorer | None,
         ctc_weight: float,
         lm: LanguageModel | None,
@@ -54,7 +54,7 @@ class JointScorer:
 
     def step(self, tokens_R: Tensor) -> Tensor:
         """Append a token to each hypothesis; return the score that each next token adds, (R, V) in float32."""
-        log_RV = self.decoder.step(tokens_R, self.state).float().log_softmax(dim=-1)
+        log_RV = self.decoder.step(tokens_R[:, None], self.state).float().log_softmax(dim=-1)
         if self.ctc is not None:
             log_RV = (1 - self.ctc_weight) * log_RV + self.ctc_weight * self.ctc.step(tokens_R).float()
         if self.lm is not None:

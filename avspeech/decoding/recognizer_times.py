@@ -21,6 +21,7 @@ from avspeech.decoding.transcribe import check_heads
 from avspeech.decoding.word_edges import Moments, Stretch, fit_to_speech, speech_stretches, spread, words_around
 from avspeech.decoding.word_times import TimedWord
 from avspeech.models.blocks import Attention
+from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer
 from avspeech.text.tokenizer import BOS, PIECES, Tokenizer
 from avspeech.timebase import FRAME_RATE
@@ -136,7 +137,7 @@ def _by_attention(
     heads = later_heads(decoder.config.depth, decoder.config.num_heads)
     layers: dict[int, Attention] = {number: decoder.blocks[number].memory_attention for number, _ in heads}
     with record(layers, heads) as recorded:
-        logits_BLV = decoder(tokens_BL, memory_BTD, valid_BT)
+        logits_BLV = decoder(tokens_BL, Memory(memory_BTD, valid_BT))
     lengths = valid_BT.sum(dim=1).tolist()
     result = []
     for row, (text, length, speech) in enumerate(zip(texts, lengths, heard, strict=True)):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from avspeech.decoding.whisper_rules import TokenRules
-from avspeech.models.whisper_decoder import WhisperDecoder, WhisperState
+from avspeech.models.decoder import State, TextDecoder
 
 GPU_INTERVAL = 8
 """Steps between two looks at what is finished, where a look stops the device."""
@@ -49,8 +49,8 @@ def rank(found: list[WhisperTokens], length_penalty: float | None) -> list[Whisp
 
 @torch.no_grad()
 def sample_tokens(
-    decoder: WhisperDecoder,
-    state: WhisperState,
+    decoder: TextDecoder,
+    state: State,
     logits_RV: Tensor,
     rules: TokenRules,
     limit: int,
@@ -69,11 +69,11 @@ def sample_tokens(
         uniform_RL: numbers in [0, 1) to draw with, one for every token; needed above temperature 0.
     """
     device, num_rows = logits_RV.device, len(logits_RV)
-    group = num_rows // state.utterances
+    group = num_rows // state.num_utterances
     tokens_RL = torch.full((num_rows, limit), rules.end, device=device)
     logprob_R = torch.zeros(num_rows, device=device)
     done_R = torch.zeros(num_rows, dtype=torch.bool, device=device)
-    utterances = list(range(state.utterances))  # who stands at which place
+    utterances = list(range(state.num_utterances))  # who stands at which place
     found: list[WhisperTokens | None] = [None] * num_rows
 
     def collect(places: list[int]) -> None:
@@ -124,8 +124,8 @@ def _draw(logits_RV: Tensor, uniform_R: Tensor) -> Tensor:
 
 @torch.no_grad()
 def beam_tokens(
-    decoder: WhisperDecoder,
-    state: WhisperState,
+    decoder: TextDecoder,
+    state: State,
     logits_BV: Tensor,
     rules: TokenRules,
     limit: int,

@@ -15,9 +15,10 @@ from torch import Tensor
 from avspeech.decoding.whisper_rules import Suppress, token_rules
 from avspeech.decoding.whisper_search import WhisperTokens, beam_tokens, rank, sample_tokens
 from avspeech.inputs import AVBatch
+from avspeech.models.decoder import State
 from avspeech.models.files import ModelFileError
+from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import Memory, WhisperState
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
 
 
@@ -126,7 +127,7 @@ def encode_batch(model: Whisper, batch: AVBatch, keep_B2: Tensor | None = None) 
     if valid_BA is not None and bool(valid_BA.all()):
         valid_BA = None  # attention without a mask is faster
     memory = model.encode_streams(batch.logmel_BAF, valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
-    for part, valid in ((memory.audio_BPD, memory.valid_BP), (memory.video_BTD, memory.video_valid_BT)):
+    for part, valid in ((memory.memory_BTD, memory.valid_BT), (memory.video_BTD, memory.video_valid_BT)):
         if part is not None and not (part if valid is None else part[valid]).isfinite().all():
             raise ModelFileError(
                 "the encoder gave values that are not finite: its training diverged, or its file is damaged"
@@ -149,7 +150,7 @@ def decode_memory(
         languages: of the utterances; None, or none at all: detected, unless ``options`` has one.
         ids: of the utterances, for the draws above temperature 0; none: their places.
     """
-    batch = len(memory.audio_BPD)
+    batch = len(memory)
     wanted: list[str | None] = [options.language] * batch
     if options.language is None and not options.detect_language and languages:
         wanted = list(languages)
@@ -162,7 +163,7 @@ def decode_memory(
     for temperature in options.temperatures:
         part = memory
         if len(pending) < batch:
-            part = memory.select(torch.tensor(pending, device=memory.audio_BPD.device))
+            part = memory.select(torch.tensor(pending, device=memory.memory_BTD.device))
         start = _start(model, tokenizer, part, [wanted[i] for i in pending], options)
         for i, language, probs in zip(pending, start.languages, start.language_probs, strict=True):
             wanted[i] = language
@@ -221,7 +222,7 @@ def detect_languages(
     if not tokenizer.is_multilingual:
         raise ValueError("an English-only Whisper came to detect languages; it has no tokens for them")
     state = model.decoder.start(memory, 1)
-    start_B1 = torch.full((len(memory.audio_BPD), 1), tokenizer.start, device=memory.audio_BPD.device)
+    start_B1 = torch.full((len(memory), 1), tokenizer.start, device=memory.memory_BTD.device)
     return _languages(tokenizer, model.decoder.step(start_B1, state))
 
 
@@ -235,7 +236,7 @@ def _languages(tokenizer: WhisperTokenizer, logits_BV: Tensor) -> tuple[list[str
 class _Start:
     """The decoder after the prompt."""
 
-    state: WhisperState
+    state: State
     logits_BV: Tensor
     no_speech_B: Tensor
     languages: list[str]
@@ -247,7 +248,7 @@ def _start(
     model: Whisper, tokenizer: WhisperTokenizer, memory: Memory, wanted: list[str | None], options: WhisperOptions
 ) -> _Start:
     """Feed the prompt, and detect the languages that are None on the way."""
-    decoder, device = model.decoder, memory.audio_BPD.device
+    decoder, device = model.decoder, memory.memory_BTD.device
     positions, batch = model.sizes.text_positions, len(wanted)
     context = _context(tokenizer, options.context, positions)
     unknown = [i for i, language in enumerate(wanted) if language is None]

@@ -25,8 +25,8 @@ from avspeech.decoding.whisper_transcribe import WhisperHypothesis
 from avspeech.decoding.word_edges import fit_to_speech, speech_stretches
 from avspeech.manifest import Word
 from avspeech.models.blocks import Attention
+from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import Memory
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE
@@ -72,10 +72,9 @@ def word_times(
         ValueError: there are not as many hypotheses, or as many of ``speech``, as utterances, or an utterance has
             neither audio nor video.
     """
-    if len(hypotheses) != len(memory.audio_BPD):
+    if len(hypotheses) != len(memory):
         raise ValueError(
-            f"{len(hypotheses)} hypotheses came for a memory of {len(memory.audio_BPD)} utterances; give the best one "
-            "of each"
+            f"{len(hypotheses)} hypotheses came for a memory of {len(memory)} utterances; give the best one of each"
         )
     if speech is not None and len(speech) != len(hypotheses):
         raise ValueError(
@@ -87,7 +86,7 @@ def word_times(
     for from_video in (False, True):  # attention to audio and to video is recorded in different layers
         group = [i for i, text in enumerate(texts) if text and silent[i] == from_video]
         for rows in _chunks(group, [len(text) for text in texts]):
-            part = memory.select(torch.tensor(rows, device=memory.audio_BPD.device))
+            part = memory.select(torch.tensor(rows, device=memory.memory_BTD.device))
             lasts = None if durations_s is None else [durations_s[i] for i in rows]
             timed = _align(model, tokenizer, [hypotheses[i] for i in rows], part, from_video, lasts)
             for i, one in zip(rows, timed, strict=True):
@@ -104,7 +103,7 @@ def _in_speech(words: list[TimedWord], prob_T: np.ndarray) -> list[TimedWord]:
 
 def _without_audio(memory: Memory) -> list[bool]:
     """Return for each utterance whether it is timed by its video: its audio was dropped, which leaves zeros."""
-    silent_B = (memory.audio_BPD == 0).flatten(1).all(dim=1)
+    silent_B = (memory.memory_BTD == 0).flatten(1).all(dim=1)
     has_video_B = torch.full_like(silent_B, memory.video_BTD is not None)
     if memory.has_video_B is not None:
         has_video_B &= memory.has_video_B
@@ -139,8 +138,8 @@ def _align(
     longest = max(map(len, rows))
     tokens_BL = torch.tensor([row + [tokenizer.end] * (longest - len(row)) for row in rows])
     with record_attention(model, from_video) as recorded:
-        logits_BLV = model.decoder(tokens_BL.to(memory.audio_BPD.device), memory)
-    rate, valid = (FRAME_RATE, memory.video_valid_BT) if from_video else (POSITIONS_PER_SECOND, memory.valid_BP)
+        logits_BLV = model.decoder(tokens_BL.to(memory.memory_BTD.device), memory)
+    rate, valid = (FRAME_RATE, memory.video_valid_BT) if from_video else (POSITIONS_PER_SECOND, memory.valid_BT)
     result = []
     for i, (one, prompt, text) in enumerate(zip(hypotheses, prompts, texts, strict=True)):
         num_positions = recorded.num_positions if valid is None else int(valid[i].sum())

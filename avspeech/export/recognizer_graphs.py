@@ -7,7 +7,7 @@ from avspeech.export.graph import Graph
 from avspeech.export.lips import with_every_frame
 from avspeech.export.steps import GrownKeys, key_names, may_look, pair
 from avspeech.models.blocks import sinusoid_positions
-from avspeech.models.decoder import FIRST_POSITION, TextDecoder
+from avspeech.models.decoder import FIRST_POSITION, BlockKeys, TextDecoder
 from avspeech.models.recognizer import Recognizer
 
 
@@ -56,7 +56,8 @@ class TextStep(nn.Module):
         found: list[Tensor] = []
         for number, block in enumerate(decoder.blocks):
             cache = GrownKeys(*pair(keys, "past", number, "BNOE"))
-            x_BLD = block(x_BLD, pair(keys, "memory", number, "BNTE"), valid_BT[:, None, None], causal, cache)
+            memory = BlockKeys(pair(keys, "memory", number, "BNTE"), valid_BT[:, None, None])
+            x_BLD = block(x_BLD, memory, causal, cache)
             found += [cache.key_BNQE, cache.value_BNQE]
         return nn.functional.linear(decoder.norm(x_BLD), decoder.embedding.weight), *found
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from avspeech.export.graph import Graph
 from avspeech.export.lips import with_every_frame
 from avspeech.export.steps import GrownKeys, key_names, may_look, pair
+from avspeech.models.decoder import BlockKeys, TextDecoder
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import BlockMemory, WhisperDecoder
 from avspeech.models.whisper_encoder import WhisperEncoder, positions_valid
 
 
@@ -44,7 +44,7 @@ class LipEncoder(nn.Module):
 class DecoderStart(nn.Module):
     """The memory -> the keys and values that every block attends to, made once."""
 
-    def __init__(self, decoder: WhisperDecoder) -> None:
+    def __init__(self, decoder: TextDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
@@ -62,7 +62,7 @@ class DecoderStart(nn.Module):
 class DecoderStep(nn.Module):
     """Tokens, keys of the memory and keys of the tokens before -> logits, and the keys that the next step needs."""
 
-    def __init__(self, decoder: WhisperDecoder) -> None:
+    def __init__(self, decoder: TextDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
@@ -82,7 +82,7 @@ class DecoderStep(nn.Module):
         causal = may_look(length, before, tokens_BL.device)
         found: list[Tensor] = []
         for number, block in enumerate(decoder.blocks):
-            memory = BlockMemory(
+            memory = BlockKeys(
                 pair(keys, "audio", number, "BNPE"),
                 valid_BP[:, None, None],
                 None if valid_BT is None else pair(keys, "video", number, "BNTE"),

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from avspeech.inputs import MODALITIES, AVBatch, InputSpec, Modality
 from avspeech.models.encoder import AVEncoder
-from avspeech.models.whisper_decoder import Memory
+from avspeech.models.memory import Memory
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 

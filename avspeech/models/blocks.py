@@ -6,10 +6,12 @@ section 3, and Vaswani et al. 2017, arXiv:1706.03762), so that weights of one fi
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass
@@ -165,3 +167,10 @@ def sinusoid_positions(length: int, width: int, first: int = 0) -> Tensor:
     steps = torch.arange(half, dtype=torch.float32) * (-math.log(10_000) / (half - 1))
     angles = torch.arange(first, first + length, dtype=torch.float32)[:, None] * steps.exp()[None]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def run_block(block: nn.Module, saves_memory: bool, *args: Any) -> Tensor:
+    """Return ``block(*args)``, checkpointed where a gradient flows and ``saves_memory`` is set."""
+    if saves_memory and torch.is_grad_enabled():
+        return checkpoint(block, *args, use_reentrant=False)  # type: ignore[return-value]
+    return block(*args)

@@ -23,7 +23,7 @@ from avspeech.features.clip import MEAN
 from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
 from avspeech.models.encoder import AVEncoder, EncoderConfig
-from avspeech.models.whisper_decoder import Memory
+from avspeech.models.memory import Memory
 
 TEMPERATURE = 0.1
 OFFICIAL_SPECIALS = 4

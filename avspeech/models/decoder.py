@@ -1,18 +1,22 @@
 """Transformer decoder: tokens so far + memory -> logits of the next token.
 
-The decoder of AV-HuBERT's fine-tuning (Shi et al. 2022, arXiv:2201.02184, section 4.1): pre-norm, ReLU, sinusoidal
-positions, input and output embeddings tied and without bias. The first token has position 2, as in the fairseq
-models whose weights we want to load; ids are bos 0, pad 1, eos 2, unk 3.
+One class for both families. AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184, section 4.1): pre-norm, ReLU, sinusoidal
+positions that start at 2, as in fairseq. Whisper's (Radford et al. 2023, arXiv:2212.04356, section 2.2): pre-norm,
+GELU, learned positions, keys without bias. Input and output embeddings are tied and without bias. Each block may begin
+with Whisper-Flamingo's gated attention to video (Rouditchenko et al. 2024, arXiv:2406.10082, section 2.2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from avspeech.models.blocks import Attention, FeedForward, KeyValueCache, sinusoid_positions
+from avspeech.models.blocks import Attention, FeedForward, KeyValueCache, run_block, sinusoid_positions
+from avspeech.models.memory import Memory
 
 FIRST_POSITION = 2
+"""Sinusoidal position of the first token."""
 
 
 @dataclass(frozen=True)
@@ -33,60 +37,173 @@ class DecoderConfig:
     """On the attention weights."""
     activation_dropout: float = 0.1
     """Inside the feed-forward layers."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Of the feed-forward layers."""
+    key_bias: bool = True
+    """Give the keys of attention a bias."""
+    positions: int | None = None
+    """Learned positions, and so the longest text; null has sinusoids, which have no end."""
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
             raise ValueError(f"decoder.width={self.width} is not a multiple of decoder.num_heads={self.num_heads}")
 
 
-class DecoderBlock(nn.Module):
-    """Causal self-attention, attention to the memory, feed-forward; all pre-norm."""
+class GatedVideo(nn.Module):
+    """Attention to the lips and a feed-forward layer, each behind a tanh gate that starts at zero.
 
-    def __init__(self, config: DecoderConfig, memory_width: int) -> None:
+    Whisper-Flamingo (arXiv:2406.10082, section 2.2) puts it before self-attention in every decoder block.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, num_heads, key_bias=False)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_gate = nn.Parameter(torch.zeros(1))
+        self.ffn = FeedForward(width, 4 * width, nn.GELU())
+        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_gate = nn.Parameter(torch.zeros(1))
+
+    def forward(
+        self, x_BLD: Tensor, keys: tuple[Tensor, Tensor], allowed: Tensor | None, present_B11: Tensor | None
+    ) -> Tensor:
+        """Return (B, L, D), which is ``x_BLD`` itself where ``present_B11`` is False."""
+        attended_BLD = self.attention.attend(self.attention_norm(x_BLD), *keys, allowed)
+        y_BLD = x_BLD + self.attention_gate.tanh() * attended_BLD
+        y_BLD = y_BLD + self.ffn_gate.tanh() * self.ffn(self.ffn_norm(y_BLD))
+        return y_BLD if present_B11 is None else torch.where(present_B11, y_BLD, x_BLD)
+
+
+@dataclass
+class BlockKeys:
+    """Keys and values of the memory for one decoder block, made once per utterance."""
+
+    memory: tuple[Tensor, Tensor]
+    allowed: Tensor | None
+    """bool (B, 1, 1, T), True where the memory may be attended; None: everywhere."""
+    video: tuple[Tensor, Tensor] | None = None
+    video_allowed: Tensor | None = None
+    has_video_B11: Tensor | None = None
+
+
+class DecoderBlock(nn.Module):
+    """Gated video (optional), causal self-attention, attention to the memory, feed-forward; all pre-norm."""
+
+    def __init__(self, config: DecoderConfig, memory_width: int, has_video: bool = False) -> None:
         super().__init__()
         width, heads = config.width, config.num_heads
-        self.self_attention = Attention(width, heads, config.attention_dropout)
+        activation = nn.GELU() if config.activation == "gelu" else nn.ReLU()
+        dropout, bias = config.attention_dropout, config.key_bias
+        self.video = GatedVideo(width, heads) if has_video else None
+        self.self_attention = Attention(width, heads, dropout, key_bias=bias)
         self.self_attention_norm = nn.LayerNorm(width)
-        self.memory_attention = Attention(width, heads, config.attention_dropout, memory_width)
+        self.memory_attention = Attention(width, heads, dropout, memory_width, key_bias=bias)
         self.memory_attention_norm = nn.LayerNorm(width)
-        self.ffn = FeedForward(width, config.ffn_width, nn.ReLU(), config.activation_dropout)
+        self.ffn = FeedForward(width, config.ffn_width, activation, config.activation_dropout)
         self.ffn_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
 
+    def project(self, memory: Memory) -> BlockKeys:
+        """Return this block's keys and values of the memory."""
+        video = None
+        if self.video is not None and memory.video_BTD is not None:
+            video = self.video.attention.project_memory(memory.video_BTD)
+        return BlockKeys(
+            self.memory_attention.project_memory(memory.memory_BTD),
+            None if memory.valid_BT is None else memory.valid_BT[:, None, None],
+            video,
+            None if memory.video_valid_BT is None else memory.video_valid_BT[:, None, None],
+            None if memory.has_video_B is None else memory.has_video_B[:, None, None],
+        )
+
     def forward(
-        self,
-        x_BLD: Tensor,
-        memory_keys: tuple[Tensor, Tensor],
-        memory_allowed: Tensor,
-        causal: Tensor | None,
-        cache: KeyValueCache | None,
+        self, x_BLD: Tensor, keys: BlockKeys, causal: Tensor | None, cache: KeyValueCache | None = None
     ) -> Tensor:
-        """Return (B, L, D)."""
+        """Return (B, L, D).
+
+        ``x_BLD`` may have several rows per utterance, one after the other: the hypotheses of a beam. They share the
+        utterance's keys, because a copy for each would be most of what decoding reads and holds.
+        """
+        # Not len(): in an exported graph that would be the batch size of the example.
+        shape, utterances = x_BLD.shape, (keys.memory[0].shape[0], -1, x_BLD.shape[2])
+        if self.video is not None and keys.video is not None:
+            x_BLD = self.video(x_BLD.reshape(utterances), keys.video, keys.video_allowed, keys.has_video_B11)
+            x_BLD = x_BLD.reshape(shape)
         normed_BLD = self.self_attention_norm(x_BLD)
         key_BNLE, value_BNLE = self.self_attention.project_memory(normed_BLD)
         if cache is not None:
             key_BNLE, value_BNLE = cache.append(key_BNLE, value_BNLE)
         x_BLD = x_BLD + self.dropout(self.self_attention.attend(normed_BLD, key_BNLE, value_BNLE, causal))
-        normed_BLD = self.memory_attention_norm(x_BLD)
-        x_BLD = x_BLD + self.dropout(self.memory_attention.attend(normed_BLD, *memory_keys, memory_allowed))
+        normed_BLD = self.memory_attention_norm(x_BLD).reshape(utterances)
+        attended_BLD = self.memory_attention.attend(normed_BLD, *keys.memory, keys.allowed).reshape(shape)
+        x_BLD = x_BLD + self.dropout(attended_BLD)
         return x_BLD + self.dropout(self.ffn(self.ffn_norm(x_BLD)))
 
 
-class DecoderState:
-    """What decoding carries from token to token: keys of the memory and of the tokens so far."""
+@dataclass
+class State:
+    """What cached decoding carries from token to token: keys of the memory and of the tokens so far.
 
-    def __init__(self, memory_keys: list[tuple[Tensor, Tensor]], allowed: Tensor, caches: list[KeyValueCache]) -> None:
-        self.memory_keys, self.allowed, self.caches = memory_keys, allowed, caches
+    Rows of the caches are hypotheses, utterance-major: with K per utterance, row ``b * K + k`` is hypothesis k of b.
+    """
+
+    keys: list[BlockKeys]
+    caches: list[KeyValueCache] = field(repr=False)
+
+    @property
+    def num_utterances(self) -> int:
+        return len(self.keys[0].memory[0])
 
     @property
     def length(self) -> int:
-        """Tokens decoded so far."""
+        """Tokens decoded so far, the prompt included."""
         return self.caches[0].length
 
-    def reorder(self, rows_B: Tensor) -> None:
-        """Make hypothesis i continue the former hypothesis ``rows_B[i]`` of the same utterance."""
+    def reorder(self, rows_R: Tensor) -> None:
+        """Make hypothesis i continue the former hypothesis ``rows_R[i]`` of the same utterance."""
         for cache in self.caches:
-            cache.reorder(rows_B)
+            cache.reorder(rows_R)
+
+    def repeat(self, times: int) -> None:
+        """Turn every row into ``times`` rows, one after the other: hypotheses with the same tokens so far."""
+        if times == 1:
+            return
+        for cache in self.caches:
+            cache.key_BNLE = cache.key_BNLE.repeat_interleave(times, dim=0)
+            cache.value_BNLE = cache.value_BNLE.repeat_interleave(times, dim=0)
+
+    def keep(self, places: list[int]) -> None:
+        """Drop all but these utterances, in place: keys of the memory are most of what decoding holds.
+
+        Args:
+            places: the former place of the utterance at each new place; one that moves must come from behind the
+                new end.
+        """
+        count, before = len(places), self.num_utterances
+        moves = [(place, source) for place, source in enumerate(places) if place != source]
+        assert all(source >= count for _, source in moves), "a row would be overwritten before it is moved"
+        device = self.caches[0].key_BNLE.device
+        to, source = torch.tensor(moves, device=device, dtype=torch.long).reshape(-1, 2).unbind(1)
+
+        def move(part: Tensor) -> Tensor:
+            if moves:
+                part[to] = part[source]
+            return part[:count]
+
+        index_B = torch.tensor(places, device=device)
+
+        def pick(mask: Tensor | None) -> Tensor | None:
+            return None if mask is None else mask[index_B]
+
+        for keys in self.keys:
+            keys.memory = move(keys.memory[0]), move(keys.memory[1])
+            if keys.video is not None:
+                keys.video = move(keys.video[0]), move(keys.video[1])
+            keys.allowed, keys.video_allowed = pick(keys.allowed), pick(keys.video_allowed)
+            keys.has_video_B11 = pick(keys.has_video_B11)
+        for cache in self.caches:
+            cache.key_BNLE = move(cache.key_BNLE.unflatten(0, (before, -1))).flatten(0, 1)
+            cache.value_BNLE = move(cache.value_BNLE.unflatten(0, (before, -1))).flatten(0, 1)
 
 
 class TextDecoder(nn.Module):
@@ -96,57 +213,102 @@ class TextDecoder(nn.Module):
         config: sizes.
         vocab_size: V.
         memory_width: channels of the memory.
-        pad: id of padding; its embedding is zero.
+        pad: id of padding, whose embedding is zero; None: there is none.
+        has_video: give every block a gated layer for video.
     """
 
-    def __init__(self, config: DecoderConfig, vocab_size: int, memory_width: int, pad: int = 1) -> None:
+    def __init__(
+        self,
+        config: DecoderConfig,
+        vocab_size: int,
+        memory_width: int,
+        pad: int | None = None,
+        has_video: bool = False,
+    ) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(vocab_size, config.width, padding_idx=pad)
-        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
-        nn.init.zeros_(self.embedding.weight[pad])
+        self.positions_LD: nn.Parameter | None
+        self.register_parameter("positions_LD", None)
+        if config.positions is None:
+            nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        else:
+            nn.init.normal_(self.embedding.weight, std=0.02)
+            self.positions_LD = nn.Parameter(torch.zeros(config.positions, config.width))
+        if pad is not None:
+            nn.init.zeros_(self.embedding.weight[pad])
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(DecoderBlock(config, memory_width) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(DecoderBlock(config, memory_width, has_video) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
+        self.saves_memory = False
+        """Compute activations again in the backward pass instead of keeping them."""
 
-    def forward(self, tokens_BL: Tensor, memory_BTD: Tensor, valid_BT: Tensor) -> Tensor:
+    @property
+    def vocab_size(self) -> int:
+        return self.embedding.num_embeddings
+
+    def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
         """Return the logits that follow every token, (B, L, V); all at once, for training.
 
         Args:
-            tokens_BL: int64, the decoder's input, padded at the right end.
-            memory_BTD: the encoder's output.
-            valid_BT: bool, True where the memory is real.
+            tokens_BL: int64, the decoder's input (prompt and text), padded at the right end with any token.
+            memory: of the same utterances.
+
+        Raises:
+            ValueError: the text is longer than the model's positions.
         """
-        length = tokens_BL.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=tokens_BL.device).tril()
         x_BLD = self._embed(tokens_BL, 0)
+        causal = _causal(tokens_BL.shape[1], 0, tokens_BL.device)
         for block in self.blocks:
-            keys = block.memory_attention.project_memory(memory_BTD)  # type: ignore[union-attr, operator]
-            x_BLD = block(x_BLD, keys, valid_BT[:, None, None], causal, None)
+            x_BLD = run_block(block, self.saves_memory, x_BLD, block.project(memory), causal)  # type: ignore[operator]
         return self._logits(x_BLD)
 
-    def start(self, memory_BTD: Tensor, valid_BT: Tensor, max_length: int, beam_size: int = 1) -> DecoderState:
-        """Prepare cached decoding of ``beam_size`` hypotheses an utterance, each of up to ``max_length`` tokens."""
-        rows = len(memory_BTD) * beam_size
-        shape = (rows, self.config.num_heads, max_length, self.config.width // self.config.num_heads)
-        keys, caches = [], []
+    def start(self, memory: Memory, max_length: int) -> State:
+        """Prepare cached decoding of one hypothesis per utterance, of up to ``max_length`` tokens with the prompt."""
+        max_length = min(max_length, self.config.positions or max_length)
+        heads = self.config.num_heads
+        shape = (len(memory), heads, max_length, self.config.width // heads)
+        keys: list[BlockKeys] = []
         for block in self.blocks:
-            pair = block.memory_attention.project_memory(memory_BTD)  # type: ignore[union-attr, operator]
-            keys.append(tuple(part.repeat_interleave(beam_size, dim=0) for part in pair))
-            caches.append(KeyValueCache(pair[0].new_empty(shape), pair[1].new_empty(shape)))
-        return DecoderState(keys, valid_BT.repeat_interleave(beam_size, dim=0)[:, None, None], caches)
+            made: BlockKeys = block.project(memory)  # type: ignore[operator]
+            # Every step reads all keys of one head: with strides that takes more than twice as long.
+            made.memory = made.memory[0].contiguous(), made.memory[1].contiguous()
+            keys.append(made)
+        new = memory.memory_BTD.new_empty
+        return State(keys, [KeyValueCache(new(shape), new(shape)) for _ in self.blocks])
 
-    def step(self, tokens_B: Tensor, state: DecoderState) -> Tensor:
-        """Return the logits after one more token, (B, V), and remember the token in ``state``."""
-        x_BLD = self._embed(tokens_B[:, None], state.length)
-        for block, keys, cache in zip(self.blocks, state.memory_keys, state.caches, strict=True):
-            x_BLD = block(x_BLD, keys, state.allowed, None, cache)
-        return self._logits(x_BLD)[:, 0]
+    def step(self, tokens_RL: Tensor, state: State, last_only: bool = True) -> Tensor:
+        """Append tokens to ``state`` and return the logits after the last one, (R, V).
+
+        Args:
+            tokens_RL: int64; the whole prompt at first, one token per row after that.
+            state: of ``start``.
+            last_only: False returns the logits after every token, (R, L, V).
+        """
+        before, length = state.length, tokens_RL.shape[1]
+        x_RLD = self._embed(tokens_RL, before)
+        causal = None if length == 1 else _causal(length, before, tokens_RL.device)
+        for block, keys, cache in zip(self.blocks, state.keys, state.caches, strict=True):
+            x_RLD = block(x_RLD, keys, causal, cache)
+        return self._logits(x_RLD[:, -1] if last_only else x_RLD)
 
     def _embed(self, tokens_BL: Tensor, first: int) -> Tensor:
-        positions_LD = sinusoid_positions(tokens_BL.shape[1], self.config.width, FIRST_POSITION + first)
-        x_BLD = self.embedding(tokens_BL)
-        return self.dropout(x_BLD + positions_LD.to(x_BLD))
+        x_BLD, length = self.embedding(tokens_BL), tokens_BL.shape[1]
+        if self.positions_LD is None:
+            positions_LD = sinusoid_positions(length, self.config.width, FIRST_POSITION + first).to(x_BLD)
+        elif first + length <= len(self.positions_LD):
+            positions_LD = self.positions_LD[first : first + length]
+        else:
+            raise ValueError(
+                f"{first + length} tokens came, this model has {len(self.positions_LD)} positions; shorten the text, "
+                "or leave long ones out"
+            )
+        return self.dropout(x_BLD + positions_LD)
 
     def _logits(self, x_BLD: Tensor) -> Tensor:
         return nn.functional.linear(self.norm(x_BLD), self.embedding.weight)
+
+
+def _causal(length: int, before: int, device: torch.device) -> Tensor:
+    """Return bool (L, before + L), True where a token may look."""
+    return torch.ones(length, before + length, dtype=torch.bool, device=device).tril(before)

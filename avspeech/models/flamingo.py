@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from avspeech.inputs import MODALITIES, InputSpec
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import AUDIO, VIDEO
+from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import Memory
 from avspeech.models.whisper_encoder import WhisperConfig
 
 
@@ -94,15 +94,15 @@ class Flamingo(Whisper):
         if video_BTHW is None or (keep_B2 is not None and not bool(keep_B2[:, VIDEO].any())):
             if not self.config.zero_dropped_video:
                 return memory
-            zeros_BTD = memory.audio_BPD.new_zeros(len(memory.audio_BPD), 1, self.sizes.text_width)
-            return Memory(memory.audio_BPD, memory.valid_BP, zeros_BTD)
+            zeros_BTD = memory.memory_BTD.new_zeros(len(memory), 1, self.sizes.text_width)
+            return Memory(memory.memory_BTD, memory.valid_BT, zeros_BTD)
         if valid_BT is None:
             valid_BT = torch.ones(video_BTHW.shape[:2], dtype=torch.bool, device=video_BTHW.device)
         keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
         video_BTD = self.video_features(video_BTHW, valid_BT, keep_B)
         return Memory(
-            memory.audio_BPD,
-            memory.valid_BP,
+            memory.memory_BTD,
+            memory.valid_BT,
             video_BTD,
             None if self.sizes.official_padding else valid_BT,
             None if self.config.zero_dropped_video else keep_B,
@@ -123,13 +123,13 @@ class Flamingo(Whisper):
         if not bool(keep_B.any()):
             return Memory(logmel_BAF.new_zeros(len(keep_B), 1, self.sizes.audio_width))
         some = self.audio_memory(logmel_BAF[keep_B], None if valid_BA is None else valid_BA[keep_B])
-        zeros_BPD = some.audio_BPD.new_zeros(len(keep_B), num_positions, self.sizes.audio_width)
+        zeros_BPD = some.memory_BTD.new_zeros(len(keep_B), num_positions, self.sizes.audio_width)
         rows_B = keep_B.nonzero()[:, 0]
-        audio_BPD = zeros_BPD.index_copy(0, rows_B, some.audio_BPD)
-        if some.valid_BP is None:
+        audio_BPD = zeros_BPD.index_copy(0, rows_B, some.memory_BTD)
+        if some.valid_BT is None:
             return Memory(audio_BPD)
         all_BP = torch.ones(len(keep_B), num_positions, dtype=torch.bool, device=keep_B.device)
-        return Memory(audio_BPD, all_BP.index_copy(0, rows_B, some.valid_BP))
+        return Memory(audio_BPD, all_BP.index_copy(0, rows_B, some.valid_BT))
 
     @property
     def new_weights(self) -> list[nn.Parameter]:

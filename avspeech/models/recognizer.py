@@ -13,8 +13,8 @@ from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
 from avspeech.models.decoder import DecoderConfig, TextDecoder
 from avspeech.models.encoder import AVEncoder, EncoderConfig
-from avspeech.models.whisper_decoder import Memory
-from avspeech.text.tokenizer import Tokenizer
+from avspeech.models.memory import Memory
+from avspeech.text.tokenizer import PAD, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Recognizer(Model):
         self.encoder = AVEncoder(config.encoder)
         width = config.encoder.width
         self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None
-        self.decoder = TextDecoder(config.decoder, vocab_size, width) if config.decoder else None
+        self.decoder = TextDecoder(config.decoder, vocab_size, width, PAD) if config.decoder else None
 
     @property
     def inputs(self) -> InputSpec:

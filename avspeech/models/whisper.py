@@ -16,8 +16,9 @@ from torch import Tensor
 
 from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
+from avspeech.models.decoder import DecoderConfig, TextDecoder
 from avspeech.models.encoder import AVEncoder
-from avspeech.models.whisper_decoder import Memory, WhisperDecoder
+from avspeech.models.memory import Memory
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND, WhisperConfig, WhisperEncoder, positions_valid
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
@@ -36,7 +37,7 @@ class Whisper(Model):
         super().__init__()
         self.sizes = config
         self.encoder = WhisperEncoder(config)
-        self.decoder = WhisperDecoder(config, self.has_video)
+        self.decoder = TextDecoder(text_sizes(config), config.vocab_size, config.audio_width, has_video=self.has_video)
 
     has_video = False
     """Whether the model reads lips."""
@@ -107,3 +108,18 @@ class Whisper(Model):
     def save_memory(self, on: Sequence[str] = ("encoder", "decoder")) -> None:
         """Keep no activations inside the blocks of ``on``: they are computed again in the backward pass."""
         self.encoder.saves_memory, self.decoder.saves_memory = "encoder" in on, "decoder" in on
+
+
+def text_sizes(config: WhisperConfig) -> DecoderConfig:
+    """Return the sizes of a Whisper's text decoder."""
+    return DecoderConfig(
+        width=config.text_width,
+        depth=config.text_depth,
+        num_heads=config.text_heads,
+        ffn_width=4 * config.text_width,
+        dropout=0.0,
+        activation_dropout=0.0,
+        activation="gelu",
+        key_bias=False,
+        positions=config.text_positions,
+    )

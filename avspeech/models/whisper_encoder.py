@@ -4,14 +4,12 @@ Radford et al. 2023 (arXiv:2212.04356, section 2.2): two convolutions, sinusoida
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from avspeech.models.blocks import Attention, FeedForward, sinusoid_positions
+from avspeech.models.blocks import Attention, FeedForward, run_block, sinusoid_positions
 
 POSITIONS_PER_SECOND = 50
 """Rate of the audio memory (axis P)."""
@@ -138,10 +136,3 @@ class WhisperEncoder(nn.Module):
 def positions_valid(valid_BA: Tensor) -> Tensor:
     """Return ``valid_BP``: a position at 50 Hz is real where the first of its two acoustic frames is."""
     return valid_BA[:, ::2]
-
-
-def run_block(block: nn.Module, saves_memory: bool, *args: Any) -> Tensor:
-    """Return ``block(*args)``, checkpointed where a gradient flows and ``saves_memory`` is set."""
-    if saves_memory and torch.is_grad_enabled():
-        return checkpoint(block, *args, use_reentrant=False)  # type: ignore[return-value]
-    return block(*args)

@@ -14,6 +14,7 @@ from avspeech.evaluation.error_rate import count_errors
 from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.files import load_encoder
 from avspeech.models.fusion import draw_keep, fixed_keep
+from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
 from avspeech.text.tokenizer import Tokenizer
@@ -116,7 +117,7 @@ class FinetuneModule(LightningModule):
             loss, values["ctc_loss"] = loss + self.ctc_weight * ctc, ctc
         if self.model.decoder is not None and self.ctc_weight < 1:
             inputs_BL, targets_BL = teacher_tokens(batch.tokens_BL)
-            logits_BLV = self.model.decoder(inputs_BL, memory_BTD, batch.valid_BT)
+            logits_BLV = self.model.decoder(inputs_BL, Memory(memory_BTD, batch.valid_BT))
             attention = next_token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE)
             loss, values["attention_loss"] = loss + (1 - self.ctc_weight) * attention, attention
             values["token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE)

@@ -208,7 +208,7 @@ def build(
     """Return the model that is trained: ``audio`` itself, or a ``Flamingo`` around it whose gates are closed."""
     sizes = replace(audio.sizes, official_padding=official_padding)
     if lips is None:
-        audio.sizes = audio.encoder.config = audio.decoder.config = sizes
+        audio.sizes = audio.encoder.config = sizes
         if isinstance(audio, Flamingo):
             if video_norm and not audio.config.video_norm:
                 raise ValueError("video_norm=True came for a Flamingo trained without; leave video_norm out")

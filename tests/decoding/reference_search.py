@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from avspeech.decoding.greedy import BEGIN, END, PAD
+from avspeech.models.memory import Memory
 
 VOCAB = 6
 BLANK = 0
@@ -40,7 +41,7 @@ def search(
 @torch.no_grad()
 def decoder_scores(decoder, memory_BTD, valid_BT, text: Text) -> list[float]:
     """Log-probabilities of the token after ``text``, from the whole text and without a cache."""
-    return decoder(torch.tensor([[BEGIN, *text]]), memory_BTD, valid_BT)[0, -1].log_softmax(dim=-1).tolist()
+    return decoder(torch.tensor([[BEGIN, *text]]), Memory(memory_BTD, valid_BT))[0, -1].log_softmax(dim=-1).tolist()
 
 
 class AllAlignments:

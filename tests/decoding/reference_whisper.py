@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from avspeech.interop.whisper_keys import whisper_keys
+from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import Memory
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import WhisperTokenizer
 

@@ -10,12 +10,13 @@ from avspeech.decoding.beam import beam_search, official_length_limit
 from avspeech.decoding.greedy import BEGIN, END, PAD, attention_greedy, ctc_greedy
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig
+from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 
 
 def score_of(decoder, memory_BTD, valid_BT, tokens, penalty):
     inputs = torch.tensor([[BEGIN, *tokens]])
-    log_LV = decoder(inputs, memory_BTD, valid_BT)[0].log_softmax(dim=-1)
+    log_LV = decoder(inputs, Memory(memory_BTD, valid_BT))[0].log_softmax(dim=-1)
     return sum(log_LV[i, token].item() for i, token in enumerate([*tokens, END])) / (len(tokens) + 1) ** penalty
 
 

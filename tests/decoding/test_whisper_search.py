@@ -9,7 +9,7 @@ from reference_whisper import POSITIONS, TOKENIZER, mels, memory_of, tiny_pair
 from avspeech.decoding.whisper_rules import token_rules
 from avspeech.decoding.whisper_search import WhisperTokens, _closed_up, _draw, rank
 from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory, detect_languages
-from avspeech.models.whisper_decoder import Memory
+from avspeech.models.memory import Memory
 
 CASES = {
     "greedy": ({}, WhisperOptions()),
@@ -82,13 +82,13 @@ def test_neighbours_do_not_matter(options):
     _, ours = tiny_pair()
     memory = memory_of(ours, 7)
     valid_BP = torch.arange(POSITIONS)[None] < torch.tensor([60, 12, 31, 60, 5, 44, 20])[:, None]
-    memory = Memory(memory.audio_BPD, valid_BP)
+    memory = Memory(memory.memory_BTD, valid_BP)
     languages = ["en", None, "ru", "de", None, "en", "el"]
     ids = [f"clip{i}" for i in range(7)]
     together = decode_memory(ours, TOKENIZER, memory, languages, options, ids)
     for i in range(7):
         length = int(valid_BP[i].sum())
-        alone = Memory(memory.audio_BPD[i : i + 1, :length])
+        alone = Memory(memory.memory_BTD[i : i + 1, :length])
         (wanted,) = decode_memory(ours, TOKENIZER, alone, languages[i : i + 1], options, ids[i : i + 1])
         assert [one.tokens for one in together[i]] == [one.tokens for one in wanted]
         assert [one.score for one in together[i]] == pytest.approx([one.score for one in wanted], abs=1e-4)
@@ -112,7 +112,7 @@ def test_looking_seldom_changes_nothing(options, monkeypatch):
 def test_the_memory_given_stays_as_it_is():
     _, ours = tiny_pair()
     memory = memory_of(ours, 5)
-    memory = Memory(memory.audio_BPD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
+    memory = Memory(memory.memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
     before = Memory(*(None if part is None else part.clone() for part in memory.parts))
     decode_memory(ours, TOKENIZER, memory, ["en"] * 5, WhisperOptions(beam_size=2))
     for now, then in zip(memory.parts, before.parts, strict=True):

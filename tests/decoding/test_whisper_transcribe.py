@@ -17,8 +17,8 @@ from avspeech.decoding.whisper_transcribe import (
     failed,
     transcribe_whisper,
 )
+from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import Memory
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import ENGLISH_ONLY, WhisperTokenizer
 

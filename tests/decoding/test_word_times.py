@@ -12,7 +12,7 @@ from avspeech.decoding.word_times import record_attention, word_times
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
-from avspeech.models.whisper_decoder import Memory
+from avspeech.models.memory import Memory
 
 TEXTS = {"en": "Well, the cat (it sleeps) is here.", "de": "Schöne Grüße!", "zh": "今天天气很好。", "es": "¿Qué tal?"}
 
@@ -47,9 +47,9 @@ def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
     lengths = [60, 17, 44, 30]
     valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
     hypotheses = [hypothesis(text, language) for language, text in TEXTS.items()]
-    together = word_times(ours, TOKENIZER, hypotheses, Memory(memory.audio_BPD, valid_BP))
+    together = word_times(ours, TOKENIZER, hypotheses, Memory(memory.memory_BTD, valid_BP))
     for i, length in enumerate(lengths):
-        (alone,) = word_times(ours, TOKENIZER, hypotheses[i : i + 1], Memory(memory.audio_BPD[i : i + 1, :length]))
+        (alone,) = word_times(ours, TOKENIZER, hypotheses[i : i + 1], Memory(memory.memory_BTD[i : i + 1, :length]))
         assert [(w.text, w.start_s, w.end_s) for w in together[i]] == [(w.text, w.start_s, w.end_s) for w in alone]
         assert all(0 <= word.start_s <= word.end_s <= length / 50 for word in alone)
         assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(alone))
@@ -65,7 +65,7 @@ def test_recorded_weights_are_those_of_attention():
     assert recorded.heads == [(1, 0), (1, 1)]  # the later half of two blocks
     weights_NLP = recorded.weights(1, 5, POSITIONS)
     torch.testing.assert_close(weights_NLP.sum(dim=2), torch.ones(2, 5))
-    _, value_BNPE = block.project_memory(memory.audio_BPD)
+    _, value_BNPE = block.project_memory(memory.memory_BTD)
     heads = []
     hook = block.out.register_forward_pre_hook(lambda _, inputs: heads.append(inputs[0]))
     with torch.no_grad():

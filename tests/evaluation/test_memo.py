@@ -72,7 +72,7 @@ def test_models_that_remember_give_the_same_and_encode_once():
 
     def asked(audio_scale):
         memory = flamingo.encode_streams(audio_scale * logmel_BAF, None, video_BTHW, valid_BT)
-        return memory.audio_BPD, memory.video_BTD, recognizer(audio_scale * fbank_BTF, video_BTHW, valid_BT)
+        return memory.memory_BTD, memory.video_BTD, recognizer(audio_scale * fbank_BTF, video_BTHW, valid_BT)
 
     expected = [asked(scale) for scale in (1.0, 2.0, 1.0)]
     remembered = [*remember_streams(flamingo), *remember_streams(recognizer)]

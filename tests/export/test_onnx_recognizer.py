@@ -6,6 +6,7 @@ import torch
 
 from avspeech.decoding.greedy import attention_greedy, ctc_greedy
 from avspeech.export.runtime import OnnxModel
+from avspeech.models.memory import Memory
 from avspeech.text.tokenizer import Tokenizer
 from tests.export.tiny_exports import largest_share
 from tests.models.tiny_whisper import valid_until
@@ -47,7 +48,7 @@ def test_the_encoder_and_every_step_give_what_torch_gives(recognizer, onnx_model
     if recognizer.decoder is None:
         return
     tokens_BL = torch.randint(0, recognizer.vocab_size, (len(lengths), 6))
-    wanted = recognizer.decoder(tokens_BL, memory_BTD, streams["valid_BT"])
+    wanted = recognizer.decoder(tokens_BL, Memory(memory_BTD, streams["valid_BT"]))
     decoding = onnx_model.start(found)
     steps = [decoding.feed(tokens_BL[:, first:end].numpy()) for first, end in ((0, 1), (1, 2), (2, 6))]
     assert largest_share(np.concatenate(steps, axis=1), wanted) < LIMIT

@@ -7,8 +7,8 @@ import torch
 
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.fusion import fixed_keep
+from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from avspeech.models.whisper_decoder import Memory
 from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
 
 CONFIG = FlamingoConfig(SIZES, LIPS)
@@ -113,7 +113,7 @@ def test_official_options_show_padding_and_zeros_to_the_gated_layers():
     assert torch.equal(official(tokens_BL, memory), official(tokens_BL, expected))
 
     dropped = official.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "audio"))
-    zeros = Memory(expected.audio_BPD, None, torch.zeros(3, 12, 32))
+    zeros = Memory(expected.memory_BTD, None, torch.zeros(3, 12, 32))
     torch.testing.assert_close(official(tokens_BL, dropped), official(tokens_BL, zeros))
     plain = plain_of(official)
     assert (official(tokens_BL, dropped) - plain(tokens_BL, expected)).abs().max() > 1e-2  # zeros are not nothing
@@ -129,11 +129,12 @@ def test_cached_steps_of_beams_equal_the_whole():
     valid_BA, valid_BT = valid_until([48, 20, 32], 48), valid_until([12, 5, 8], 12)
     memory = model.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT)
     tokens_RL, rows_R = torch.randint(0, 50, (6, 7)), torch.tensor([0, 0, 3, 2, 5, 5])
-    state = model.decoder.start(memory, 7, beam_size=2)
+    state = model.decoder.start(memory, 7)
+    state.repeat(2)
     model.decoder.step(tokens_RL[:, :4], state)
     state.reorder(rows_R)
     tokens_RL = torch.cat([tokens_RL[rows_R, :4], tokens_RL[:, 4:]], dim=1)
-    whole_RLV = model(tokens_RL, memory.repeat(2))
+    whole_RLV = model(tokens_RL, memory.select(torch.arange(3).repeat_interleave(2)))
     for place in (4, 5):
         torch.testing.assert_close(model.decoder.step(tokens_RL[:, place, None], state), whole_RLV[:, place])
     state.keep([2, 1])

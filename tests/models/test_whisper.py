@@ -7,7 +7,7 @@ import torch
 
 from avspeech.interop.whisper import load_openai
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper_decoder import Memory
+from avspeech.models.memory import Memory
 from avspeech.models.whisper_encoder import WhisperConfig, positions_valid
 from tests.models.tiny_whisper import SIZES, make_inputs, make_whisper, valid_until
 
@@ -21,9 +21,9 @@ def test_padding_changes_nothing(length, filler):
     valid_BA = valid_until([length, 48, 20], 48)
     logmel_BAF = torch.where(valid_BA[..., None], logmel_BAF, filler)
     padded = model.encode_streams(logmel_BAF, valid_BA)
-    assert padded.valid_BP is not None
-    assert padded.valid_BP.sum(dim=1).tolist() == [(length + 1) // 2, 24, 10]
-    torch.testing.assert_close(padded.audio_BPD[:1, : (length + 1) // 2], alone.audio_BPD)
+    assert padded.valid_BT is not None
+    assert padded.valid_BT.sum(dim=1).tolist() == [(length + 1) // 2, 24, 10]
+    torch.testing.assert_close(padded.memory_BTD[:1, : (length + 1) // 2], alone.memory_BTD)
     torch.testing.assert_close(model(tokens_BL, padded)[:1], model(tokens_BL[:1], alone))
 
 
@@ -33,8 +33,8 @@ def test_official_padding_hears_what_stands_in_it():
     logmel_BAF, _, tokens_BL = make_inputs()
     valid_BA = valid_until([30, 48, 20], 48)
     memory = official.encode_streams(logmel_BAF, valid_BA)
-    assert memory.valid_BP is None
-    torch.testing.assert_close(memory.audio_BPD, model.encode_streams(logmel_BAF).audio_BPD, rtol=0, atol=0)
+    assert memory.valid_BT is None
+    torch.testing.assert_close(memory.memory_BTD, model.encode_streams(logmel_BAF).memory_BTD, rtol=0, atol=0)
     ours = model(tokens_BL, model.encode_streams(logmel_BAF, valid_BA))
     assert not torch.allclose(official(tokens_BL, memory)[0], ours[0], atol=1e-2)
     torch.testing.assert_close(official(tokens_BL, memory)[1], ours[1])
@@ -69,12 +69,13 @@ def test_beams_take_their_past_along():
     model, (logmel_BAF, _, _) = make_whisper(), make_inputs()
     memory = model.encode_streams(logmel_BAF, valid_until([30, 48, 20], 48))
     tokens_RL = torch.randint(0, 50, (6, 7))
-    state = model.decoder.start(memory, 7, beam_size=2)
+    state = model.decoder.start(memory, 7)
+    state.repeat(2)
     model.decoder.step(tokens_RL[:, :4], state)
     rows_R = torch.tensor([1, 1, 2, 2, 5, 4])
     state.reorder(rows_R)
     tokens_RL = torch.cat([tokens_RL[rows_R, :4], tokens_RL[:, 4:]], dim=1)
-    whole_RLV = model(tokens_RL, memory.repeat(2))
+    whole_RLV = model(tokens_RL, memory.select(torch.arange(3).repeat_interleave(2)))
     for place in (4, 5, 6):
         torch.testing.assert_close(model.decoder.step(tokens_RL[:, place, None], state), whole_RLV[:, place])
 
@@ -87,7 +88,10 @@ def test_hypotheses_may_part_after_the_prompt():
     model.decoder.step(tokens_BL[:, :3], state)
     state.repeat(2)
     next_R1 = torch.arange(6)[:, None]
-    whole_RLV = model(torch.cat([tokens_BL[:, :3].repeat_interleave(2, dim=0), next_R1], dim=1), memory.repeat(2))
+    whole_RLV = model(
+        torch.cat([tokens_BL[:, :3].repeat_interleave(2, dim=0), next_R1], dim=1),
+        memory.select(torch.arange(3).repeat_interleave(2)),
+    )
     torch.testing.assert_close(model.decoder.step(next_R1, state), whole_RLV[:, -1])
 
 
@@ -103,22 +107,17 @@ def test_a_finished_utterance_leaves_the_others_as_they_are(stay):
     torch.testing.assert_close(model.decoder.step(tokens_BL[stay, 4:5], state), whole_BLV[stay, 4])
 
 
-def test_a_memory_can_be_selected_and_repeated():
+def test_utterances_of_a_memory_can_be_selected():
     memory = Memory(
         torch.randn(3, 5, 2), valid_until([5, 3, 1], 5), torch.randn(3, 4, 2), None, torch.tensor([True, False, True])
     )
     picked, same = memory.select(torch.tensor([2, 0])), memory.select(torch.tensor([True, False, True]))
-    assert torch.equal(picked.audio_BPD, memory.audio_BPD[[2, 0]])
-    assert torch.equal(same.audio_BPD, memory.audio_BPD[[0, 2]])
+    assert torch.equal(picked.memory_BTD, memory.memory_BTD[[2, 0]])
+    assert torch.equal(same.memory_BTD, memory.memory_BTD[[0, 2]])
     assert picked.video_valid_BT is None
-    assert picked.has_video_B is not None and same.valid_BP is not None and memory.valid_BP is not None
+    assert picked.has_video_B is not None and same.valid_BT is not None and memory.valid_BT is not None
     assert picked.has_video_B.tolist() == [True, True]
-    assert torch.equal(same.valid_BP, memory.valid_BP[[0, 2]])
-    twice = memory.repeat(2)
-    assert torch.equal(twice.audio_BPD, memory.audio_BPD[[0, 0, 1, 1, 2, 2]])
-    assert twice.has_video_B is not None
-    assert twice.has_video_B.tolist() == [True, True, False, False, True, True]
-    assert memory.repeat(1) is memory
+    assert torch.equal(same.valid_BT, memory.valid_BT[[0, 2]])
 
 
 @pytest.mark.parametrize("on", [("encoder",), ("decoder",), ("encoder", "decoder")])
@@ -166,7 +165,7 @@ def test_the_same_weights_give_the_numbers_of_openai_whisper(mel_bins, tmp_path)
     memory_BPD = theirs.encoder(logmel_BAF.transpose(1, 2))
     official_BLV = theirs.decoder(tokens_BL, memory_BPD)
     memory = ours.encode_streams(logmel_BAF)
-    assert (memory.audio_BPD - memory_BPD).abs().max() <= 1e-5 * memory_BPD.abs().max()
+    assert (memory.memory_BTD - memory_BPD).abs().max() <= 1e-5 * memory_BPD.abs().max()
     assert (ours(tokens_BL, memory) - official_BLV).abs().max() <= 1e-5 * official_BLV.abs().max()
 
 
@@ -182,7 +181,7 @@ def test_what_does_not_fit_has_a_reason():
         model.encode_streams(logmel_BAF[..., :7])
     with pytest.raises(ValueError, match=r"0\.61 s of audio came, this model hears at most 0\.6 s"):
         model.encode_streams(torch.zeros(1, 61, 8))
-    with pytest.raises(ValueError, match="21 tokens came, this model knows 20 positions"):
+    with pytest.raises(ValueError, match="21 tokens came, this model has 20 positions"):
         model(tokens_BL.repeat(1, 3), model.encode_streams(logmel_BAF))
     with pytest.raises(ValueError, match="plain Whisper came without audio"):
         model.encode_streams(None)

@@ -11,7 +11,7 @@ from avspeech.interop.avhubert_sizes import complete
 from avspeech.interop.whisper_flamingo import load_flamingo
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper_decoder import Memory
+from avspeech.models.memory import Memory
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from tests.parity.compare_encoder import spied
 from tests.parity.comparison import Comparison
@@ -64,7 +64,7 @@ def compare_flamingo(fixture: Fixture, model: Flamingo | None = None) -> Compari
             logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), modality)
         )
     memories["a_plain_whisper"] = model.audio_memory(logmel_BAF, None)  # without video there are no gates
-    table.check("enc.audio", memories["av"].audio_BPD)
+    table.check("enc.audio", memories["av"].memory_BTD)
     table.check("enc.video_projected", memories["av"].video_BTD)
     table.check("enc.video_projected_nopad", memories["av_nopad"].video_BTD)
     for tag, memory in memories.items():

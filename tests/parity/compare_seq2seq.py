@@ -7,6 +7,7 @@ import torch
 
 from avspeech.decoding.beam import beam_search, official_length_limit
 from avspeech.decoding.greedy import END, PAD
+from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer
 from avspeech.objectives.text_loss import next_token_loss
 from tests.parity.compare_encoder import import_model, spied
@@ -40,7 +41,7 @@ def _compare_decoder(table: Comparison, tag: str, model: Recognizer, memory_BTD,
     real_BL = tokens_BL != PAD
     layers = {f"inner{number}": block for number, block in enumerate(decoder.blocks, start=1)}
     with spied(embedded=decoder.dropout, **layers) as seen:
-        logits_BLV = decoder(tokens_BL, memory_BTD, valid_BT)
+        logits_BLV = decoder(tokens_BL, Memory(memory_BTD, valid_BT))
     table.check(f"{tag}.dec_inner0_TBC", seen["embedded"][1].transpose(0, 1), real_BL.T, PADDED)
     for name in layers:
         table.check(f"{tag}.dec_{name}_TBC", seen[name][1].transpose(0, 1), real_BL.T, PADDED)

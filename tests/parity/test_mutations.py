@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from avspeech.interop.avhubert import load_official
+from avspeech.models.decoder import TextDecoder
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import fixed_keep
-from avspeech.models.whisper_decoder import WhisperDecoder
+from avspeech.models.whisper import text_sizes
 from avspeech.models.whisper_encoder import WhisperConfig, WhisperEncoder
 from tests.parity.compare_encoder import import_model, spied
 from tests.parity.compare_flamingo import import_flamingo_model, streams
@@ -184,7 +185,7 @@ def flamingo_error(fixture, model):
     logmel_BAF, video_BTHW, valid_BT = streams(fixture)
     both = model.encode_streams(logmel_BAF, None, video_BTHW, valid_BT)
     audio = model.encode_streams(logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), "audio"))
-    errors = [relative_error(both.audio_BPD, fixture.tensors["enc.audio"])]
+    errors = [relative_error(both.memory_BTD, fixture.tensors["enc.audio"])]
     for tag, memory in (("av", both), ("a", audio)):
         logits_BLV = model(fixture.tensors["in.dec_input_ids"], memory)[..., fixture.tensors["vocab_columns"]]
         errors.append(relative_error(logits_BLV, fixture.tensors[f"{tag}.logits"]))
@@ -208,7 +209,7 @@ def test_every_norm_of_whisper_has_the_official_epsilon():
     config = WhisperConfig(audio_width=32, audio_heads=2, audio_depth=1, text_width=32, text_heads=2, text_depth=1)
     norms = [
         module
-        for part in (WhisperEncoder(config), WhisperDecoder(config, has_video=True))
+        for part in (WhisperEncoder(config), TextDecoder(text_sizes(config), 50, 32, has_video=True))
         for module in part.modules()
         if isinstance(module, nn.LayerNorm)
     ]

@@ -1,0 +1,37 @@
+"""What an encoder gives and a text decoder reads."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Encoded utterances of a batch.
+
+    A recogniser's memory is one fused stream at 25 Hz. A Whisper's is its audio at 50 Hz and, where the model reads
+    lips, the video at 25 Hz beside it.
+    """
+
+    memory_BTD: Tensor
+    """Encoder output; zero where an utterance has no audio."""
+    valid_BT: Tensor | None = None
+    """bool, True where the memory is real; None: everywhere."""
+    video_BTD: Tensor | None = None
+    """Projected lip features of the gated layers; None skips these layers."""
+    video_valid_BT: Tensor | None = None
+    """bool, True where a video frame is real; None: everywhere."""
+    has_video_B: Tensor | None = None
+    """bool, False skips the gated layers for that utterance; None: all utterances have video."""
+
+    def __len__(self) -> int:
+        return len(self.memory_BTD)
+
+    @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """The fields in order."""
+        return self.memory_BTD, self.valid_BT, self.video_BTD, self.video_valid_BT, self.has_video_B
+
+    def select(self, rows_B: Tensor) -> "Memory":
+        """Return the memory of some utterances, in the order of ``rows_B`` (indices, or a bool for each)."""
+        return Memory(*(None if part is None else part[rows_B] for part in self.parts))  # type: ignore[arg-type]
