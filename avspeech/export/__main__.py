@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from avspeech.export.folder import check_target, export_model
-from avspeech.hub.names import resolve
+from avspeech.hub.names import open_model
 
 
 def main(model: str, out_dir: Path, int8: bool = False) -> None:
@@ -19,7 +19,7 @@ def main(model: str, out_dir: Path, int8: bool = False) -> None:
     """
     try:
         check_target(out_dir)  # before anything is downloaded
-        export_model(resolve(model).network, out_dir, int8)
+        export_model(open_model(model), out_dir, int8)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     for path in sorted(out_dir.iterdir()):

@@ -1,6 +1,6 @@
 """List the names that models have: ``python -m avspeech.hub``."""
 
-from avspeech.hub.demo import DEMO_MODELS
+from avspeech.hub.names import DEMO_MODELS
 from avspeech.hub.official import listing
 
 

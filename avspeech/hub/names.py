@@ -1,87 +1,132 @@
-"""A name -> a model: a local path, an official name, ``owner/name`` of the Hugging Face hub, or ``demo``.
+"""A name -> a model: a file or folder, an official name, ``owner/name`` of the Hugging Face hub, or the demo's.
 
-A name of the table (``avspeech.hub.official``) and the demo's come first: write ``./demo`` for a file of that name.
+Every command and every configuration that loads a model takes such a name. A name of ``python -m avspeech.hub`` comes
+before a file of that name: write ``./demo`` for a file called ``demo``.
 """
 
 import difflib
+import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
+from torch import nn
 
-from avspeech.hub.any_file import load_any
-from avspeech.hub.demo import DEMO_MODELS, find_demo
 from avspeech.hub.errors import ModelNameError
-from avspeech.hub.folder import check_folder
-from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
-from avspeech.hub.remote import download
+from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model
+from avspeech.models.flamingo import Flamingo
 
-Origin = Literal["file", "official", "hub", "demo"]
+DEMO_VARIABLE = "AVSPEECH_DEMO"
+"""Environment variable: the folder of a run of ``make demo``; without it ``runs/demo`` of the working directory."""
+DEMO_MODELS = {"demo": "av/model.safetensors", "demo-audio": "audio/model.safetensors"}
+"""Name -> file within the run: a model of audio and video, and one that was trained on audio alone."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A model and where it came from."""
-
-    network: Model
-    """In evaluation mode."""
-    name: str
-    """As it was given."""
-    origin: Origin
-    path: Path
-    """The file that the weights were read from."""
-
-
-def resolve(
+def open_model(
     name: str | Path, device: torch.device | str = "cpu", *, cache_dir: str | Path | None = None, offline: bool = False
-) -> Resolved:
-    """Return the model of a name.
+) -> Model:
+    """Return the model of a name in evaluation mode, floats as fp32; arguments and errors as of ``find_model``."""
+    from avspeech.hub.any_file import load_any
+
+    return load_any(find_model(name, cache_dir=cache_dir, offline=offline), device)
+
+
+def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEncoder:
+    """Return the audio-visual encoder of a model, in evaluation mode.
+
+    Raises:
+        ModelNameError: as ``open_model``, or the model has no such encoder.
+    """
+    model = open_model(name, device)
+    encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
+    if not isinstance(encoder, AVEncoder):
+        raise ModelNameError(f"{name} holds a {type(model).__name__} without an encoder that reads lips")
+    return encoder
+
+
+def load_encoder(name: str | Path, encoder: nn.Module) -> None:
+    """Copy the audio-visual encoder of a model into ``encoder``. No random number is drawn.
+
+    Raises:
+        ModelNameError: as ``open_encoder``, or the encoders differ in size; the message names the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        given = open_encoder(name).state_dict()
+    own = encoder.state_dict()
+    missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+    shapes = [
+        f"{key}: {tuple(given[key].shape)} in the file, {tuple(own[key].shape)} here"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    if missing or unknown or shapes:
+        raise ModelNameError(
+            f"{name} has another encoder than this run's config; missing: {missing[:5]}, unknown: {unknown[:5]}, "
+            f"of another shape: {shapes[:5]}"
+        )
+    encoder.load_state_dict(given)
+
+
+def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline: bool = False) -> Path:
+    """Return the file that a model's name stands for, downloaded where needed.
 
     Args:
         name: a file or a folder (a ``Path`` is always one), ``demo``, ``demo-audio``, a name of
             ``python -m avspeech.hub``, or ``owner/name`` or ``owner/name@revision`` of the Hugging Face hub.
-        device: where the weights go.
         cache_dir: of the Hugging Face hub; None: its own default.
-        offline: ask no hub; take what is in its cache.
+        offline: do not ask the Hugging Face hub; take what is in its cache.
 
     Raises:
-        ModelNameError: the name stands for nothing, or its model cannot be had or read; the message is one line.
+        ModelNameError: the name stands for nothing, or its model cannot be downloaded; the message is one line.
     """
-    origin, path = _locate(name, cache_dir, offline)
-    return Resolved(load_any(path, device), str(name), origin, path)
+    from avspeech.hub.folder import check_folder
+    from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
 
-
-def _locate(name: str | Path, cache_dir: str | Path | None, offline: bool) -> tuple[Origin, Path]:
     if isinstance(name, str):
         if not name.strip():
             raise ModelNameError(f"an empty name came for a model; {possible_names()}")
         if name in DEMO_MODELS:
-            return "demo", find_demo(name)
+            return _find_demo(name)
         if name in RELEASES or name in OPENAI:
-            return "official", fetch_official(name)
+            return fetch_official(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return "file", check_folder(path)
+        return check_folder(path)
     if path.exists():
-        return "file", path
+        return path
     if isinstance(name, Path) or name.endswith(_FILE_ENDINGS) or name.startswith(("/", ".", "~")):
         raise ModelNameError(f"{path} does not exist; {possible_names()}")
-    if name.split("/")[0] in FAMILIES:  # misspelt, and the error says so
-        return "official", fetch_official(name)
+    if name.split("/")[0] in FAMILIES:  # misspelt, and the error names close ones
+        return fetch_official(name)
     if _HUB_NAME.fullmatch(name):
-        return "hub", check_folder(download(name, None, cache_dir, offline))
+        from avspeech.hub.remote import download
+
+        return check_folder(download(name, None, cache_dir, offline))
     close = difflib.get_close_matches(name, [*DEMO_MODELS, *OPENAI, *RELEASES], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise ModelNameError(f"{name!r} is no file and no model's name{hint}; {possible_names()}")
 
 
+def _find_demo(name: str) -> Path:
+    named = os.environ.get(DEMO_VARIABLE)
+    file = Path(named or "runs/demo").absolute() / DEMO_MODELS[name]
+    if file.is_file():
+        return file
+    if named:
+        raise ModelNameError(f"{DEMO_VARIABLE}={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
+    raise ModelNameError(
+        f"the model {name} has not been trained here: there is no {file}; run `make demo` in the checkout and call "
+        f"from there, or set {DEMO_VARIABLE} to its runs/demo"
+    )
+
+
 def possible_names() -> str:
     """Return what a model may be called, in half a sentence."""
+    from avspeech.hub.official import FAMILIES
+
     families = ", ".join(f"{family}/..." for family in FAMILIES)
     return (
         f"wanted a model file or folder, {', '.join(DEMO_MODELS)}, OpenAI's tiny ... large-v3 or turbo, {families} "

@@ -11,8 +11,8 @@ from torch import Tensor
 from avspeech.decoding.greedy import BEGIN, END, PAD
 from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.evaluation.error_rate import count_errors
+from avspeech.hub.names import load_encoder
 from avspeech.inputs import IGNORE, AVBatch
-from avspeech.models.files import load_encoder
 from avspeech.models.fusion import draw_keep, fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
@@ -32,7 +32,7 @@ class FinetuneModule(LightningModule):
         recognizer: sizes of encoder and heads.
         tokenizer: file written by ``data_prep/train_tokenizer.py``.
         modality: what the model sees: ``audio``, ``video`` or ``audio+video``.
-        pretrained: model file whose encoder training starts from; null starts afresh.
+        pretrained: file or name of a model whose encoder training starts from; null starts afresh.
         p_drop: with ``audio+video``, chance that an utterance loses one modality.
         p_audio: given a loss, chance that it is the audio.
         ctc_weight: share of the CTC loss where the model has both heads.

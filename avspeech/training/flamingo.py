@@ -6,7 +6,6 @@ loses one (decoder modality dropout of mWhisper-Flamingo, arXiv:2502.01547, sect
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from lightning import LightningModule
@@ -14,11 +13,9 @@ from torch import Generator, Tensor, nn
 
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.error_rate import count_errors
+from avspeech.hub.names import open_encoder, open_model
 from avspeech.inputs import IGNORE, AVBatch
-from avspeech.interop.avhubert import load_official
-from avspeech.interop.whisper import load_whisper
 from avspeech.models.encoder import AVEncoder, EncoderConfig
-from avspeech.models.files import load_model
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
@@ -36,11 +33,11 @@ class FlamingoModule(LightningModule):
     all streams, and, with video, ``loss_audio`` and ``loss_video`` of each stream alone.
 
     Args:
-        whisper: what training starts from: OpenAI's name (``small``), a file in OpenAI's layout, or a model file, which
-            for stage 2 is that of stage 1. Null draws weights for ``sizes``.
+        whisper: file or name of the Whisper that training starts from; for stage 2 the model file of stage 1. Null
+            draws weights for ``sizes``.
         sizes: of a Whisper without weights.
         video: sizes of a lip encoder with new weights; null with ``video_pretrained``, and in stage 1.
-        video_pretrained: model file, or official AV-HuBERT file, whose encoder reads the lips.
+        video_pretrained: file or name of a model whose encoder reads the lips.
         video_norm: normalise the projected lip features.
         freeze_whisper: train the new layers only; null freezes where there is video.
         freeze_video: do not train the lip encoder.
@@ -92,7 +89,7 @@ class FlamingoModule(LightningModule):
         if not (p_av >= 0 and p_audio >= 0 and p_av + p_audio <= 1 + 1e-9):
             raise ValueError(f"p_av={p_av} and p_audio={p_audio} must be chances that add up to at most 1")
         lips = start_lips(video, video_pretrained)
-        audio = Whisper(sizes) if whisper is None else load_whisper(whisper)
+        audio = Whisper(sizes) if whisper is None else start_audio(whisper)
         self.model = build(audio, lips, video_norm, zero_dropped_video, official_padding)
         self.model.source = {**(self.model.source or {}), "fine_tuned": True}  # no longer wants padding to 30 s
         self.model.save_memory(("encoder", "decoder") if save_memory else ())
@@ -189,17 +186,25 @@ def start_lips(video: EncoderConfig | None, pretrained: str | None) -> AVEncoder
     """Return the lip encoder that training starts from; None: there is none.
 
     Raises:
-        ValueError: both are given, or the file has no AV-HuBERT encoder.
+        ValueError: both are given, or the model has no audio-visual encoder.
     """
     if pretrained is None:
         return None if video is None else AVEncoder(video)
     if video is not None:
         raise ValueError("video and video_pretrained both came; the file says the sizes, so leave video out")
-    model = load_official(pretrained) if Path(pretrained).suffix == ".pt" else load_model(pretrained)
-    encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
-    if not isinstance(encoder, AVEncoder):
-        raise ValueError(f"{pretrained} holds a {type(model).__name__} without an encoder that reads lips")
-    return encoder
+    return open_encoder(pretrained)
+
+
+def start_audio(name: str) -> Whisper:
+    """Return the Whisper that training starts from.
+
+    Raises:
+        ValueError: there is no such model, or it is no Whisper.
+    """
+    model = open_model(name)
+    if not isinstance(model, Whisper):
+        raise ValueError(f"{name} holds a {type(model).__name__}, wanted a Whisper")
+    return model
 
 
 def build(

@@ -7,10 +7,10 @@ import torch
 from lightning import LightningModule
 from torch import Generator, Tensor
 
+from avspeech.hub.names import load_encoder
 from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.cluster_predictor import TEMPERATURE, ClusterPredictor, Prediction
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.files import load_encoder
 from avspeech.models.fusion import draw_keep
 from avspeech.objectives.cluster_loss import ClusterLoss, masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, draw_masks
@@ -72,7 +72,8 @@ class PretrainModule(LightningModule):
             are seen but not scored.
         optimizer: AdamW's settings.
         schedule: the learning-rate curve.
-        init_from: model file whose encoder training starts from; null starts afresh, as every iteration of AV-HuBERT.
+        init_from: file or name of a model whose encoder training starts from; null starts afresh, as every iteration of
+            AV-HuBERT.
         seed: of masks, modality dropout and dropout.
     """
 

@@ -18,7 +18,7 @@ import numpy as np
 from avspeech.data.batching import plan_batches
 from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
-from avspeech.hub.names import resolve
+from avspeech.hub.names import find_model, open_model
 from avspeech.hub.remote import from_pretrained
 from avspeech.inputs import Modality
 from avspeech.media.errors import MediaError
@@ -56,8 +56,8 @@ def load_model(
     Raises:
         ValueError: there is no such model, or it cannot be used in this way.
     """
-    found = resolve(name, device)
-    return SpeechModel(found.network, str(name), found.path, decoding, cutting)
+    path = find_model(name)
+    return SpeechModel(open_model(path, device), str(name), path, decoding, cutting)
 
 
 class SpeechModel:

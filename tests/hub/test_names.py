@@ -1,14 +1,19 @@
 """Names of models: which kind of place a name stands for, and the one line where it stands for none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import save_pretrained
-from avspeech.hub.names import resolve
+from avspeech.hub.names import find_model, load_encoder, open_encoder, open_model
+from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import save_model
-from tests.hub.small_models import recognizer
+from avspeech.models.flamingo import Flamingo
+from tests.hub.small_models import KINDS, recognizer
+from tests.interop.official import SMALL, pretrained
 
 
 @pytest.fixture
@@ -22,51 +27,50 @@ def run(tmp_path):
 
 def test_demo_is_found_where_the_variable_says(run, monkeypatch):
     monkeypatch.setenv("AVSPEECH_DEMO", str(run))
-    assert resolve("demo").path == run / "av/model.safetensors" and resolve("demo").origin == "demo"
-    assert resolve("demo-audio").path == run / "audio/model.safetensors"
+    assert find_model("demo") == run / "av/model.safetensors"
+    assert find_model("demo-audio") == run / "audio/model.safetensors"
     monkeypatch.setenv("AVSPEECH_DEMO", str(run.parent))
-    with pytest.raises(ModelNameError, match=r"AVSPEECH_DEMO names .* which has no av/model\.safetensors"):
-        resolve("demo")
+    with pytest.raises(ModelNameError, match=r"AVSPEECH_DEMO=.* has no av/model\.safetensors"):
+        find_model("demo")
 
 
 def test_demo_is_found_under_the_current_folder(run, monkeypatch):
     monkeypatch.chdir(run.parents[1])
-    assert resolve("demo").path == Path.cwd() / "runs/demo/av/model.safetensors"
+    assert find_model("demo") == Path.cwd() / "runs/demo/av/model.safetensors"
 
 
 def test_a_demo_that_was_not_made_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("avspeech.hub.demo.__file__", str(tmp_path / "checkout/avspeech/hub/demo.py"))
-    with pytest.raises(ModelNameError, match=r"run `make demo` in the checkout") as caught:
-        resolve("demo-audio")
-    assert str(tmp_path / "checkout/runs/demo") in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(ModelNameError, match=r"run `make demo` in the checkout .* set AVSPEECH_DEMO") as caught:
+        find_model("demo-audio")
+    assert str(tmp_path / "runs/demo/audio/model.safetensors") in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_path_object_is_never_a_name(tmp_path, monkeypatch, run):
     monkeypatch.setenv("AVSPEECH_DEMO", str(run))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelNameError, match="demo does not exist"):
-        resolve(Path("demo"))
+        find_model(Path("demo"))
     save_model("demo", recognizer())
-    assert resolve("./demo").origin == resolve(Path("demo")).origin == "file"
-    assert resolve("demo").origin == "demo"
+    assert find_model("./demo") == find_model(Path("demo")) == Path("demo")
+    assert find_model("demo") == run / "av/model.safetensors"
 
 
 def test_folders(tmp_path, run):
     folder = save_pretrained(tmp_path / "mine", recognizer())
-    assert resolve(folder).path == resolve(str(folder)).path == folder / "model.safetensors"
-    assert resolve(run / "av").path == run / "av/model.safetensors"
+    assert find_model(folder) == find_model(str(folder)) == folder / "model.safetensors"
+    assert find_model(run / "av") == run / "av/model.safetensors"
     with pytest.raises(ModelNameError, match=r"is a folder without model\.safetensors; wanted one of .*av/model"):
-        resolve(run)
+        find_model(run)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelNameError, match="wanted a folder of save_pretrained"):
-        resolve(tmp_path / "empty")
+        find_model(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "nothing", "a/b/c", "/nowhere/model", "~/nowhere/model", "models/model.pt"])
 def test_a_name_that_stands_for_nothing_lists_what_there_is(name, hub):
     with pytest.raises(ModelNameError) as caught:
-        resolve(name)
+        find_model(name)
     said = str(caught.value)
     assert "\n" not in said and not hub.asked
     for kind in ("demo", "tiny ... large-v3", "avhubert/...", "owner/name of the Hugging Face hub"):
@@ -75,7 +79,7 @@ def test_a_name_that_stands_for_nothing_lists_what_there_is(name, hub):
 
 def test_a_misspelt_name_gets_the_right_one():
     with pytest.raises(ModelNameError, match=r"did you mean large-v2\?"):
-        resolve("largev2")
+        find_model("largev2")
 
 
 def test_a_name_of_the_hub(hub, tmp_path):
@@ -83,14 +87,38 @@ def test_a_name_of_the_hub(hub, tmp_path):
     first = hub.commit("me/mine", {path.name: path.read_bytes() for path in folder.iterdir()})
     hub.commit("me/mine", {"model.safetensors": b"", "config.json": b"{}"})
     hub.tags["me/mine", "v1"] = first
-    found = resolve("me/mine@v1")
-    assert found.origin == "hub" and found.name == "me/mine@v1" and first in str(found.path)
-    assert found.path.read_bytes() == (folder / "model.safetensors").read_bytes()
+    found = find_model("me/mine@v1")
+    assert first in str(found) and found.read_bytes() == (folder / "model.safetensors").read_bytes()
     hub.asked.clear()
-    assert resolve("me/mine@v1", offline=True).path == found.path and not hub.asked
+    assert find_model("me/mine@v1", offline=True) == found and not hub.asked
     with pytest.raises(ModelNameError, match="me/mine on the Hugging Face hub is no model of ours"):
-        resolve("me/mine")
+        find_model("me/mine")
     with pytest.raises(
         ModelNameError, match=r"me/other is no local path, and the Hugging Face hub knows no such model"
     ):
-        resolve("me/other")
+        find_model("me/other")
+
+
+def test_an_encoder_of_any_model_starts_a_training(tmp_path):
+    ours, official = pretrained()
+    torch.save(official, tmp_path / "official.pt")
+    encoder = AVEncoder(SMALL)
+    before = torch.get_rng_state()
+    for saved in (tmp_path / "official.pt", str(tmp_path / "official.pt")):
+        load_encoder(saved, encoder)
+    save_model(tmp_path / "ours.safetensors", ours)
+    load_encoder(tmp_path / "ours.safetensors", encoder)
+    assert torch.equal(torch.get_rng_state(), before), "a training would draw other numbers"
+    state = ours.encoder.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())
+    with pytest.raises(ModelNameError, match=r"has another encoder than this run's config; missing: \['blocks\.2"):
+        load_encoder(tmp_path / "ours.safetensors", AVEncoder(replace(SMALL, depth=3)))
+
+
+def test_a_model_without_an_encoder_of_lips_starts_none(tmp_path):
+    save_model(tmp_path / "whisper.safetensors", KINDS["whisper"]())
+    with pytest.raises(ModelNameError, match="holds a Whisper without an encoder that reads lips"):
+        open_encoder(tmp_path / "whisper.safetensors")
+    save_model(tmp_path / "flamingo.safetensors", KINDS["flamingo"]())
+    assert isinstance(open_model(tmp_path / "flamingo.safetensors"), Flamingo)
+    assert isinstance(open_encoder(tmp_path / "flamingo.safetensors"), AVEncoder)
