@@ -27,11 +27,11 @@ from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.models.files import ModelFileError
 from avspeech.roi.face_model import FaceModelError
-from avspeech.transcription.formats import FORMATS, check_formats, output_stems, write_transcript
-from avspeech.transcription.inputs import find_media
+from avspeech.transcription.formats import FORMATS, check_formats, write_transcript
 from avspeech.transcription.kept import Kept
+from avspeech.transcription.paths import find_media, output_stems
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.silero import VoiceDetectorError
+from avspeech.transcription.speech_activity import VoiceDetectorError
 
 GUESS_S = 10.0
 """Length of a file that does not say how long it is, for the progress bar."""
@@ -241,10 +241,9 @@ class Run:
         return transcript, streams
 
     def _draw(self, path: Path, transcript: Transcript, streams: Any) -> None:
-        from avspeech.transcription.face_view import face_views
-        from avspeech.transcription.preview import write_preview
+        from avspeech.transcription.preview import face_views, write_preview
 
-        faces = face_views(streams.faces, streams.stretches, streams.num_frames)
+        faces = face_views(streams.faces, streams.segments, streams.num_frames)
         write_preview(path, self.given.preview, transcript, faces, streams.audio_S)
 
     def _ask_kept(self, action: Callable[[], Any], otherwise: Any) -> Any:

@@ -163,7 +163,7 @@ def crop_faces(
     waiting = [iter(sorted(clip, key=lambda span: span.first)) for clip in clips]
     current = [next(spans, None) for spans in waiting]
     num_frames = 0
-    for index, picture in enumerate(read_pictures(video)):
+    for index, picture in enumerate(read_pictures(video, [])):  # the pass that found the faces told of any damage
         num_frames += 1
         if progress is not None and index % FRAME_RATE == 0:
             progress(min(index / followed.num_frames, 1.0))

@@ -3,9 +3,7 @@
 import hashlib
 import json
 import os
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,32 +143,3 @@ def _clock(time_s: float, mark: str) -> str:
     """Return hours:minutes:seconds and milliseconds after ``mark``."""
     seconds, ms = divmod(round(1000 * time_s), 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}{ms:03}"
-
-
-def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
-    """Return for each input the name, without an ending, that its outputs have in one folder; no two are alike.
-
-    It is the input's own stem where no other input has it; else the ending is added (clip.mp4, clip.mkv), or as many
-    folders as tell the inputs apart (a_clip, b_clip). Names that differ only in case count as alike, because some
-    file systems think so. The order of the inputs does not matter.
-    """
-    whole = {Path(path): Path(os.path.normpath(Path(path).absolute())) for path in paths}
-    names = {file: _names(file) for file in set(whole.values())}
-    level = dict.fromkeys(names, 0)
-    while True:
-        now = {file: names[file][level[file]] for file in names}
-        alike = {file: unicodedata.normalize("NFC", name).casefold() for file, name in now.items()}
-        count = Counter(alike.values())
-        twins = [file for file, name in alike.items() if count[name] > 1]
-        if not twins:
-            return {path: now[file] for path, file in whole.items()}
-        for file in twins:
-            level[file] += 1
-
-
-def _names(file: Path) -> list[str]:
-    """Return what a file's outputs may be called, shortest first; the last name no other file has."""
-    folders = [part for part in file.parent.parts if part != file.anchor]
-    ways = ["_".join([*folders[len(folders) - depth :], ""]) for depth in range(len(folders) + 1)]
-    mark = hashlib.sha256(os.fsencode(file)).hexdigest()
-    return [way + last for way in ways for last in (file.stem, file.name)] + [f"{file.stem}_{mark}"]

@@ -13,13 +13,12 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from avspeech import __version__
 from avspeech.files import cache_folder, file_sha256
-from avspeech.transcription.result import Segment, Transcript, segment_from_json
+from avspeech.transcription.result import Segment, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ class Kept:
             OSError: the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        # A name of its own, because two processes may finish the same file at the same moment.
+        # A unique name, because two processes may finish the same file at the same moment.
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=key + ".", suffix=_PART)
         unfinished = Path(name)
         try:
@@ -91,7 +90,7 @@ class Kept:
             OSError: the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = b"\n" + _sealed(asdict(segment))
+        line = b"\n" + _sealed(segment.to_json())
         handle = os.open(self.folder / (key + _SEGMENTS), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             written = os.write(handle, line)
@@ -107,15 +106,15 @@ class Kept:
             lines = path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        found: dict[tuple[float, float, str | None], Segment] = {}
+        found: dict[tuple[float, float, str, str | None], Segment] = {}
         num_damaged = 0
         for line in filter(None, lines):
             try:
-                segment = segment_from_json(_unsealed(line))
+                segment = Segment.from_json(_unsealed(line))
             except (KeyError, TypeError):
                 num_damaged += 1
                 continue
-            found[segment.start_s, segment.end_s, segment.speaker] = segment
+            found[segment.key] = segment
         if num_damaged:
             log.warning("%s: %d of its lines are damaged, their segments are transcribed anew", path, num_damaged)
         return sorted(found.values(), key=lambda one: (one.start_s, one.end_s, one.speaker or ""))

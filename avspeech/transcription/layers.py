@@ -61,7 +61,7 @@ def longest_piece_s(network: Model, part: Part) -> float:
 
 @torch.no_grad()
 def layer_features(network: Model, streams: Streams, layer: int | None, part: Part) -> Features:
-    """Return the features of all stretches of a file, speech or not.
+    """Return the features of all segments of a file, speech or not.
 
     Args:
         network: in evaluation mode.
@@ -74,15 +74,14 @@ def layer_features(network: Model, streams: Streams, layer: int | None, part: Pa
     """
     device = next(network.parameters()).device
     rows, times, rate = [], [], POSITIONS_PER_SECOND if part == "audio" else FRAME_RATE
-    for stretch in streams.stretches:
-        num_frames = stretch.end - stretch.start
-        audio_S = None if part == "video" else streams.sound(stretch)
-        mouth_THW = None if part == "audio" else stretch.mouth_THW
+    for segment in streams.segments:
+        audio_S = None if part == "video" else streams.sound(segment)
+        mouth_THW = None if part == "audio" else segment.mouth_THW
         if audio_S is None and mouth_THW is None:
             continue
-        values_TD = _encode(network, part, layer, audio_S, mouth_THW, num_frames, device)
+        values_TD = _encode(network, part, layer, audio_S, mouth_THW, segment.num_frames, device)
         rows.append(values_TD.float().cpu().numpy())
-        times.append(stretch.start / FRAME_RATE + np.arange(len(values_TD)) / rate)
+        times.append(segment.start_s + np.arange(len(values_TD)) / rate)
     if not rows:
         raise ValueError(f"{streams.source} has nothing for part={part!r}; {streams.why_nothing(streams.modality)}")
     return Features(np.concatenate(rows), np.concatenate(times), rate, layer, part)

@@ -3,19 +3,23 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from avspeech.files import written_whole
 from avspeech.media.errors import MediaError, NoVideo
-from avspeech.media.video import read_frames, write_video
+from avspeech.media.video import read_pictures, write_video
+from avspeech.roi.faces import Face
+from avspeech.roi.mouth import STABLE
 from avspeech.roi.track import FrameStatus
 from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.captions import captions
-from avspeech.transcription.face_view import FaceView
 from avspeech.transcription.lettering import Lettering, Patch
-from avspeech.transcription.result import Transcript
+from avspeech.transcription.result import Segment, Transcript
 
 MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
 """Of the preview, pixels. Small videos are enlarged, so that captions and lips do not hide the face."""
@@ -26,6 +30,65 @@ MISSING_COLOUR = (150, 150, 150)
 LIP_COLOUR = (255, 110, 130)
 _BITS = 3
 """OpenCV draws between pixels: coordinates are in eighths."""
+
+
+_UPPER_LIP, _LOWER_LIP = slice(len(STABLE), len(STABLE) + 11), slice(len(STABLE) + 11, len(STABLE) + 20)
+"""The lips' outer edges among a ``Face``'s points, each from the right corner of the mouth on."""
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """One speaker in every frame of a file; the face may be another one from stretch to stretch."""
+
+    box_T4: np.ndarray
+    """float32, left, top, right, bottom in pixels of the frames of ``read_frames``; NaN where there is no face."""
+    lips_TK2: np.ndarray
+    """float32, the closed outline of the lips, x and y in the same pixels; NaN where there is no face."""
+    status_T: np.ndarray
+    """uint8, a ``FrameStatus`` per frame."""
+    mouths: tuple[tuple[int, np.ndarray], ...] = ()
+    """The first frame of each stretch whose lips are read, and its lip crop (frames, H, W), uint8 grey; by time."""
+    speaker: str | None = None
+    """Label, where several faces are transcribed."""
+
+    def __post_init__(self) -> None:
+        num_frames = len(self.status_T)
+        if self.box_T4.shape != (num_frames, 4) or self.lips_TK2.shape[::2] != (num_frames, 2):
+            raise ValueError(
+                f"boxes {self.box_T4.shape} and lips {self.lips_TK2.shape} came with {num_frames} statuses; wanted "
+                "(T, 4), (T, K, 2) and T, of one file"
+            )
+
+
+def face_views(faces: Sequence[Face], segments: Sequence[Segment], num_frames: int) -> tuple[FaceView, ...]:
+    """Return a view of each speaker, sorted by label; none without a face.
+
+    Between two segments the face of the earlier one stays in view.
+
+    Args:
+        faces: of the file, ``Streams.faces``.
+        segments: of the file, before they are decoded.
+        num_frames: length of the file at 25 Hz.
+    """
+    views = []
+    for speaker in sorted({one.speaker or "" for one in segments if one.face is not None}):
+        own = sorted((one for one in segments if (one.speaker or "") == speaker), key=lambda one: one.start_s)
+        box_T4 = np.full((num_frames, 4), np.nan, np.float32)
+        lips_TK2 = np.full((num_frames, 20, 2), np.nan, np.float32)
+        status_T = np.full(num_frames, FrameStatus.MISSING, np.uint8)
+        starts = [0, *(one.frames[0] for one in own[1:]), num_frames]
+        for one, (start, end) in zip(own, pairwise(starts), strict=True):
+            if one.face is None:
+                continue
+            face = faces[one.face]
+            inside = np.arange(max(start, face.first), min(end, face.end))
+            inside = inside[face.status_T[inside - face.first] != FrameStatus.MISSING]
+            points_TN2 = face.points_TN2[inside - face.first]
+            box_T4[inside], status_T[inside] = face.boxes_T4[inside - face.first], face.status_T[inside - face.first]
+            lips_TK2[inside] = np.concatenate([points_TN2[:, _UPPER_LIP], points_TN2[:, _LOWER_LIP][:, ::-1]], axis=1)
+        mouths = tuple((one.frames[0], one.mouth_THW) for one in own if one.mouth_THW is not None)
+        views.append(FaceView(box_T4, lips_TK2, status_T, mouths, speaker or None))
+    return tuple(views)
 
 
 def write_preview(
@@ -59,17 +122,12 @@ def write_preview(
         raise ValueError(f"a preview named {out_path} was asked for; wanted a name that ends with .mp4; see --preview")
     if out_path.exists() and video.exists() and out_path.samefile(video):
         raise ValueError(f"the preview {out_path} would replace the video itself; give another name; see --preview")
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out_path.with_name(f"{out_path.stem}.part.mp4")
     try:
-        frames = _drawn(video, transcript, faces, font)
-        count = write_video(unfinished, frames, audio_S, crf=23, preset="superfast")
-        unfinished.replace(out_path)
+        with written_whole(out_path) as unfinished:
+            frames = _drawn(video, transcript, faces, font)
+            return write_video(unfinished, frames, audio_S, crf=23, preset="superfast")
     except NoVideo as error:
         raise NoVideo(video, "has no video track to draw a preview on; leave --preview out for sound files") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return count
 
 
 def _drawn(
@@ -77,12 +135,14 @@ def _drawn(
 ) -> Iterator[np.ndarray]:
     painter, shown, scaled = None, None, np.empty(0)
     num_known = min((len(face.status_T) for face in faces), default=None)  # more, where the sound outlasts the picture
-    for index, frame in enumerate(read_frames(video)):
+    for index, picture in enumerate(read_pictures(video, [])):  # the transcript tells of any damage
         if num_known is not None and index >= num_known:
             raise MediaError(video, f"has more than the {num_known} frames in which faces were found; did it change?")
-        painter = painter or _Painter(frame.shape[:2], transcript, faces, font)
-        if frame is not shown:  # a repeated frame is the same array
-            scaled, shown = painter.scale(frame), frame
+        if picture is not shown:  # a repeated frame is the same object
+            frame_HWC, shown = picture.colour(), picture
+            painter = painter or _Painter(frame_HWC.shape[:2], transcript, faces, font)
+            scaled = painter.scale(frame_HWC)
+        assert painter is not None
         yield painter.paint(scaled.copy(), index)
 
 

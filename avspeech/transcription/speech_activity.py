@@ -1,38 +1,102 @@
-"""Where somebody speaks, on the 25 Hz clock: heard by a voice activity detector, and seen on the lips."""
+"""Where somebody speaks, on the 25 Hz clock: heard by Silero's voice activity detector, and seen on the lips.
 
-from collections.abc import Iterator
+The detector is version 6 at 16 kHz as the package ``silero-vad`` ships it (MIT), model included.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import cache
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from avspeech.timebase import SAMPLES_PER_FRAME, samples_to_frames
-from avspeech.transcription.silero import CHUNK, load_silero
+from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 
+CHUNK = 512
+"""Samples at 16 kHz for which the detector gives one probability: 32 ms."""
 BLOCK = 640 * CHUNK
-"""Samples that are in memory at once; 20 s, and a whole number of video frames too."""
+"""Samples that are in memory at once: 20 s, and a whole number of video frames."""
 WANTED_LEVEL, MOST_GAIN = 0.1, 100.0
-"""A file whose loudest frames have a smaller rms is amplified to it, 40 dB at most. At rms 0.002 the detector misses
+"""A file whose loudest frames have a smaller rms is amplified to it, by 40 dB at most. At rms 0.002 the detector misses
 every tenth word of clean synthetic speech, and none after amplification."""
 MOVEMENT_FRAMES = 7
-"""0.28 s: short enough for a word, and longer than a sound for which lips stand still."""
+"""0.28 s: short enough for a word, and longer than a sound during which lips stand still."""
 MOVING_LIPS = 0.25
-"""Standard deviation of the mouth's opening over 0.28 s, in crop pixels, from which on lips count as moving. It holds
-for 97 % of the speaking frames of GRID clips and 90 % of synthetic ones, and for 18 % of GRID's others."""
+"""Least standard deviation of the mouth's opening over 0.28 s, in crop pixels, of moving lips. It is exceeded in 97 %
+of the speaking frames of GRID clips, 90 % of synthetic ones, and 18 % of GRID's other frames."""
+
+
+class VoiceDetectorError(ValueError):
+    """The package ``silero-vad`` is missing, or its model cannot be loaded."""
+
+
+class SileroVAD:
+    """The probability of speech in each chunk of sound.
+
+    Args:
+        model: loaded by ``silero_vad``.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._lock = Lock()  # the model has a state: two threads would mix their files
+
+    @torch.inference_mode()
+    def __call__(self, blocks: Iterable[Tensor]) -> Tensor:
+        """Return one probability per chunk, float32; one block is in memory at a time.
+
+        Args:
+            blocks: float32 at 16 kHz, in order, each a whole number of chunks.
+        """
+        with self._lock:
+            self._model.reset_states()
+            heard = [
+                self._model(chunk_S, SAMPLE_RATE).reshape(1) for block_S in blocks for chunk_S in block_S.split(CHUNK)
+            ]
+        return torch.cat(heard) if heard else torch.zeros(0)
+
+
+@cache
+def load_silero() -> SileroVAD:
+    """Return the detector, loaded once.
+
+    Raises:
+        VoiceDetectorError: the package is missing, or its model cannot be loaded.
+    """
+    num_threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*torch\.jit\.load. is (deprecated|not supported)")
+            warnings.filterwarnings("ignore", message="path is deprecated")
+            from silero_vad import load_silero_vad
+
+            return SileroVAD(load_silero_vad())
+    except ImportError as error:
+        raise VoiceDetectorError(
+            "finding speech needs the package silero-vad: `uv sync`, or `pip install silero-vad`"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        raise VoiceDetectorError(f"Silero's detector cannot be loaded ({why}): `uv sync` reinstalls it") from error
+    finally:
+        torch.set_num_threads(num_threads)  # importing the package sets it to 1 for the whole process
 
 
 def speech_probability(audio_S: np.ndarray) -> np.ndarray:
-    """Return ``prob_T``: how likely somebody speaks in each video frame that the sound touches, float32 in 0..1.
+    """Return ``prob_T``: the probability of speech in each video frame that the sound touches, float32 in 0..1.
 
-    Silero's detector hears the file forwards and backwards, and the higher probability counts: it is late where
-    speech starts softly (up to 0.55 s on GRID forwards, 0.35 s so), and no word's start may be lost. A frame has the
-    highest probability of the 32 ms chunks that it touches. Quiet files are amplified.
+    The detector runs forwards and backwards, and the higher probability counts, so that no word's start is lost: it is
+    late where speech starts softly (up to 0.55 s on GRID forwards, 0.35 s so). A frame has the highest probability of
+    the 32 ms chunks that it touches. Quiet files are amplified.
 
     Args:
         audio_S: float32 mono at 16 kHz; no samples give no frames.
 
     Raises:
-        ValueError: the audio has more than one axis or holds no finite numbers.
+        ValueError: the audio has more than one axis or values that are not finite.
         VoiceDetectorError: the package silero-vad is not installed.
     """
     if audio_S.ndim != 1:
@@ -42,16 +106,18 @@ def speech_probability(audio_S: np.ndarray) -> np.ndarray:
     if not np.isfinite(level_T).all():
         raise ValueError("audio with values that are not finite came, wanted samples in [-1, 1]; check its file")
     detector = load_silero()
+    if not num_frames:
+        return np.zeros(0, np.float32)
     # Not the very loudest frame: a click would hide quiet speech.
-    gain = min(max(WANTED_LEVEL / max(float(np.quantile(level_T, 0.999)), 1e-9), 1.0), MOST_GAIN) if num_frames else 1.0
+    gain = min(max(WANTED_LEVEL / max(float(np.quantile(level_T, 0.999)), 1e-9), 1.0), MOST_GAIN)
     num_blocks = -(-len(audio_S) // BLOCK)
     forwards = detector(_block(audio_S, index, gain) for index in range(num_blocks))
     backwards = detector(_block(audio_S, index, gain).flip(0) for index in reversed(range(num_blocks))).flip(0)
     heard = torch.maximum(forwards, backwards).numpy()
     first_T = np.arange(num_frames) * SAMPLES_PER_FRAME // CHUNK
     last_T = np.minimum(((np.arange(num_frames) + 1) * SAMPLES_PER_FRAME - 1) // CHUNK, len(heard) - 1)
-    middle_T = np.minimum(first_T + 1, last_T)  # a frame touches two chunks or three
-    return np.maximum(np.maximum(heard[first_T], heard[middle_T]), heard[last_T]) if num_frames else heard
+    middle_T = np.minimum(first_T + 1, last_T)  # a frame touches two or three chunks
+    return np.maximum(np.maximum(heard[first_T], heard[middle_T]), heard[last_T])
 
 
 def _block(audio_S: np.ndarray, index: int, gain: float) -> Tensor:
@@ -76,11 +142,11 @@ def frame_level(audio_S: np.ndarray) -> np.ndarray:
 
 
 def lip_activity(openness_T: np.ndarray, threshold: float = MOVING_LIPS) -> np.ndarray:
-    """Return ``moving_T``: whether the lips move as they do in speech, bool; never where no face is.
+    """Return ``moving_T``: bool, True where the lips move as in speech; False without a face.
 
     Args:
-        openness_T: how far the mouth is open in crop pixels, ``avspeech.roi.faces.Face.openness_T``, per frame at
-            25 Hz; NaN where no face is.
+        openness_T: opening of the mouth in crop pixels, ``avspeech.roi.faces.Face.openness_T``, per frame at 25 Hz;
+            NaN without a face.
         threshold: least standard deviation over 0.28 s, in crop pixels.
 
     Raises:
@@ -92,7 +158,7 @@ def lip_activity(openness_T: np.ndarray, threshold: float = MOVING_LIPS) -> np.n
 def lip_movement(openness_T: np.ndarray) -> np.ndarray:
     """Return ``movement_T``: standard deviation of the openness over 0.28 s around each frame, float32.
 
-    It is 0 where no face is, and where fewer than four frames around show one. Arguments as for ``lip_activity``.
+    It is 0 without a face, and where fewer than four frames around show one. Arguments as for ``lip_activity``.
     """
     if openness_T.ndim != 1:
         raise ValueError(f"openness of shape {openness_T.shape} came; wanted one number per frame, (T,)")

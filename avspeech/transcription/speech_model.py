@@ -7,7 +7,8 @@ transcript = model.transcribe("clip.mp4", language="en")
 print(transcript.text, [(word.text, word.start_s) for word in transcript.words])
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +25,9 @@ from avspeech.inputs import Modality
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
 from avspeech.transcription.cutting import CuttingConfig
-from avspeech.transcription.jobs import Job, by_streams, finish, heard_in, key_of, main_language, make_job
 from avspeech.transcription.layers import Features, Part, encoder_part, layer_features, longest_piece_s
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.segment_decoding import DecodingConfig, SegmentDecoder, make_decoder
+from avspeech.transcription.segment_decoding import Decoded, DecodingConfig, SegmentDecoder, make_decoder
 from avspeech.transcription.streams import FaceChoice, Streams, read_streams
 
 DETECTION_FRAMES = 1500
@@ -192,7 +192,7 @@ class SpeechModel:
         audio_S: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Streams:
-        """Return a file's sound and lips, cut into stretches of speech; ``transcribe_streams`` writes them down.
+        """Return a file's sound and lips, cut into segments; ``transcribe_streams`` writes them down.
 
         Args:
             path, modality, face, progress: as in ``transcribe``.
@@ -225,29 +225,23 @@ class SpeechModel:
         modality = self.modality(modality or streams.modality)
         if not set(modality.split("+")) <= set(streams.modality.split("+")):
             raise ValueError(f"modality={modality!r} came for streams that were prepared as {streams.modality!r}")
-        stretches = streams.stretches
-        if "video" not in modality:  # who is seen does not matter, and what all are heard to say is one text
-            stretches = {(one.start, one.end): replace(one, speaker=None) for one in stretches}.values()
-        jobs = [job for stretch in stretches if (job := make_job(streams, stretch, modality)) is not None]
-        if not jobs and any(stretch.has_speech for stretch in stretches):
+        planned = streams.to_decode(modality)
+        if streams.has_speech and not planned:
             raise MediaError(streams.source, streams.why_nothing(modality))
-        done = {key_of(segment): segment for segment in finished}
-        pending = [job for job in jobs if key_of(job.segment) not in done]
-        segments = [done[key_of(job.segment)] for job in jobs if key_of(job.segment) in done]
-        if language is None and self.languages and jobs:
+        done = {segment.key: segment for segment in finished}
+        segments = [done[segment.key] for segment in planned if segment.key in done]
+        pending = [segment for segment in planned if segment.key not in done]
+        if language is None and self.languages and planned:
             language = segments[0].language if segments else self._detect(streams, pending)
-        for group in by_streams(pending):
-            batches = plan_batches([job.num_frames for job in group], self.decoding.max_frames, self.decoding.max_clips)
-            for batch in batches:
-                part = [group[place] for place in batch]
-                samples = [self._sample(streams, job) for job in part]
-                heard = [heard_in(streams, job) for job in part]
-                for job, decoded in zip(part, self.decoder.decode(samples, language, heard), strict=True):
-                    segments.append(finish(job.segment, decoded))
-                    if on_segment is not None:
-                        on_segment(segments[-1])
-                if progress is not None:
-                    progress(len(segments) / len(jobs))
+        for batch in self._batches(pending):
+            samples = [self._sample(streams, segment) for segment in batch]
+            heard = [_heard(streams, segment) for segment in batch]
+            for segment, decoded in zip(batch, self.decoder.decode(samples, language, heard), strict=True):
+                segments.append(_decoded(segment, decoded))
+                if on_segment is not None:
+                    on_segment(segments[-1])
+            if progress is not None:
+                progress(len(segments) / len(planned))
         segments.sort(key=lambda segment: (segment.start_s, segment.speaker or ""))
         return Transcript(
             source=str(streams.source),
@@ -255,9 +249,9 @@ class SpeechModel:
             model=self.name,
             modality=modality,
             segments=tuple(segments),
-            language=main_language(segments) or language,
+            language=_main_language(segments) or language,
             face_share=streams.face_share if "video" in modality else None,
-            notes=streams.notes_of(modality),
+            notes=streams.notes(modality),
         )
 
     def features(
@@ -304,25 +298,74 @@ class SpeechModel:
         """Write the model as a folder in the hub's layout; arguments as of ``avspeech.hub.folder.save_pretrained``."""
         return save_pretrained(folder, self.network, **card)
 
-    def _sample(self, streams: Streams, job: Job) -> Any:
-        stretch = job.stretch
-        audio_S = streams.sound(stretch) if "audio" in job.segment.modality else None
-        mouth_THW = stretch.mouth_THW if "video" in job.segment.modality else None
-        name = f"{stretch.start}-{stretch.end} {stretch.speaker or ''}"  # a draw above temperature 0 depends on it
-        return self.decoder.sample(name, job.num_frames, audio_S, mouth_THW)
+    def _batches(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+        """Yield the segments in batches of the same streams and of similar length."""
+        for group in _by_modality(segments):
+            lengths = [segment.num_frames for segment in group]
+            for batch in plan_batches(lengths, self.decoding.max_frames, self.decoding.max_clips):
+                yield [group[place] for place in batch]
 
-    def _detect(self, streams: Streams, jobs: Sequence[Job]) -> str | None:
-        """Return the language of the longest segments of one kind, up to a minute and a batch of them."""
-        group = max(by_streams(jobs), key=lambda group: sum(job.num_frames for job in group))
+    def _sample(self, streams: Streams, segment: Segment) -> Any:
+        start, end = segment.frames
+        audio_S = streams.sound(segment) if "audio" in segment.modality else None
+        mouth_THW = segment.mouth_THW if "video" in segment.modality else None
+        name = f"{start}-{end} {segment.speaker or ''}"  # a draw above temperature 0 depends on it
+        return self.decoder.sample(name, end - start, audio_S, mouth_THW)
+
+    def _detect(self, streams: Streams, segments: Sequence[Segment]) -> str | None:
+        """Return the language of the longest segments with the same streams, of up to a minute and one batch."""
+        group = max(_by_modality(segments), key=lambda group: sum(one.num_frames for one in group))
         chosen, frames = [], 0
-        for job in sorted(group, key=lambda job: -job.num_frames):
-            # Many short segments cost as many long ones where each is padded to 30 s.
-            full = len(chosen) == self.decoding.max_clips or frames + job.num_frames > DETECTION_FRAMES
+        for segment in sorted(group, key=lambda one: -one.num_frames):
+            # Many short segments cost as much as many long ones where each is padded to 30 s.
+            full = len(chosen) == self.decoding.max_clips or frames + segment.num_frames > DETECTION_FRAMES
             if chosen and full:
                 break
-            chosen.append(job)
-            frames += job.num_frames
-        return self.decoder.detect([self._sample(streams, job) for job in chosen])
+            chosen.append(segment)
+            frames += segment.num_frames
+        return self.decoder.detect([self._sample(streams, segment) for segment in chosen])
+
+
+def _by_modality(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """Return the segments in groups that have the same streams, as one batch must."""
+    groups: dict[str, list[Segment]] = {}
+    for segment in segments:
+        groups.setdefault(segment.modality, []).append(segment)
+    return list(groups.values())
+
+
+def _heard(streams: Streams, segment: Segment) -> np.ndarray | None:
+    """Return the probability of speech in a segment, (T,); None where its sound is not used."""
+    if streams.speech_T is None or "audio" not in segment.modality:
+        return None
+    return streams.speech_T[slice(*segment.frames)]
+
+
+def _decoded(segment: Segment, decoded: Decoded) -> Segment:
+    """Return the segment with its text and, on the file's clock, its words."""
+    shift, end = segment.start_s, segment.end_s
+    words = tuple(
+        replace(word, start_s=min(shift + word.start_s, end), end_s=min(shift + word.end_s, end))
+        for word in decoded.words
+    )
+    return replace(
+        segment,
+        text=decoded.text,
+        words=words,
+        score=decoded.score,
+        language=decoded.language,
+        face=None,
+        mouth_THW=None,
+    )
+
+
+def _main_language(segments: Sequence[Segment]) -> str | None:
+    """Return the language of most seconds."""
+    seconds: dict[str, float] = defaultdict(float)
+    for segment in segments:
+        if segment.language is not None:
+            seconds[segment.language] += segment.end_s - segment.start_s
+    return max(seconds, key=seconds.__getitem__) if seconds else None
 
 
 def check_modality(modality: str) -> None:

@@ -1,14 +1,12 @@
-"""A file -> its sound and its lips, cut into stretches of speech; which face speaks in each; what is missing.
+"""Read the sound and the faces of a file, find speech, and cut the file into segments with their mouth crops.
 
-Both streams share the file's clock. A stretch without a face is left to the sound, a file without sound to the lips;
-where neither is there the file cannot be transcribed. Memory: the sound, half a kilobyte a frame for each face, and
-9 kB a frame for the lips of the stretches; frames of the video are looked at one after another.
+Both streams share the file's clock. A segment without a face is decoded from sound alone, a file without sound from
+lips alone; a file with neither is an error. Memory: the sound, half a kilobyte per frame and face, and 9 kB per frame
+of mouth crops; video frames are decoded one at a time.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,109 +23,128 @@ from avspeech.roi.lips import FaceSpan, crop_faces
 from avspeech.roi.speaking import speaking_face
 from avspeech.roi.track import FrameStatus
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
-from avspeech.transcription.cutting import CuttingConfig, Span, cut_segments
+from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_segments, find_speech
+from avspeech.transcription.result import Segment
 from avspeech.transcription.speech_activity import frame_level, lip_activity, speech_probability
 
 FaceChoice = Literal["speaking", "largest", "all"] | int
-"""Which face of several is transcribed; a number counts from 1, the largest."""
+"""Which of several faces is transcribed; a number counts from 1, the largest."""
+Tell = Callable[[float], None]
+"""Called with the share of the work that is done, 0 to 1."""
 MIN_FACE_SHARE = 0.5
-"""Share of a stretch's frames in which a face must be known, so that its lips are read."""
+"""Share of a segment's frames in which a face must be known for its lips to be read."""
 MIN_MOVING_SHARE = 0.3
-"""Share of a stretch's frames in which a second face's lips must move, so that it is transcribed too."""
+"""Share of a segment's frames in which a second face's lips must move for it to be transcribed too."""
 MIN_LIP_FRAMES = 10
-"""Shortest video, in frames, whose lips are read without any sound; 0.4 s."""
+"""Shortest video, in frames, that is read without any sound; 0.4 s."""
 FIRST_PASS = 0.75
-"""Part of the work of cutting lips that is done when the faces are found, for the progress."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Frames that are decoded as one, of one face or of none."""
-
-    start: int
-    """First frame at 25 Hz."""
-    end: int
-    """The frame after the last."""
-    has_speech: bool
-    """False: nobody is heard, and no lips move."""
-    face: int | None = None
-    """Place of the face among ``Streams.faces``."""
-    face_share: float | None = None
-    """Share of the frames in which that face is known; 0 where no face is, None: nobody looked."""
-    mouth_THW: np.ndarray | None = None
-    """uint8, (end - start, 96, 96); None where no lips are to be read."""
-    speaker: str | None = None
-    """Label of the face, where several are transcribed."""
+"""Share of the work that is done when the faces are found, for the progress; the rest is cropping the mouths."""
+_HINT = "give a file in which somebody is heard or seen to speak"
 
 
 @dataclass(frozen=True)
 class Streams:
-    """What a file holds, ready to be decoded."""
+    """The decoded sound and faces of a file, and its segments."""
 
     source: Path
     modality: Modality
-    """The streams that were asked for."""
-    num_frames: int
-    """At 25 Hz, of the longer stream."""
-    num_video_frames: int
-    """Of the picture; 0 where it was not looked at."""
-    duration_s: float
-    has_video: bool
-    """There is a picture, and it was looked at."""
+    """Streams that were asked for."""
     audio_S: np.ndarray | None
-    """float32 at 16 kHz; None: there is none, or it was not asked for."""
-    speech_T: np.ndarray | None
-    """float32, probability that somebody is heard to speak in each frame; None without sound."""
-    faces: tuple[Face, ...]
-    """Largest and longest first."""
-    stretches: tuple[Stretch, ...]
-    """In the order of time; those of several faces may share their frames."""
-    remarks: tuple[str, ...] = field(default=())
+    """float32 at 16 kHz; None: the file has none, or it was not asked for."""
+    followed: FollowedFaces
+    """The faces; of 0 frames where there is no picture, or it was not asked for."""
+    remarks: tuple[str, ...] = ()
     """What is odd about the file, in sentences."""
+    speech_T: np.ndarray | None = None
+    """float32, probability of speech in each frame; None without sound."""
+    has_speech: bool = True
+    """False: no speech is heard, and no lips move."""
+    segments: tuple[Segment, ...] = ()
+    """Sorted by start; those of several faces may overlap. Without speech they cover the whole file."""
 
-    def sound(self, stretch: Stretch) -> np.ndarray | None:
-        """Return a stretch's samples, as many as its frames last or, at the end of the file, fewer but one."""
-        if self.audio_S is None:
-            return None
-        sound_S = self.audio_S[stretch.start * SAMPLES_PER_FRAME : stretch.end * SAMPLES_PER_FRAME]
-        return sound_S if len(sound_S) else np.zeros(SAMPLES_PER_FRAME, np.float32)
+    @property
+    def faces(self) -> tuple[Face, ...]:
+        """All faces, largest and longest first."""
+        return self.followed.faces
+
+    @property
+    def has_video(self) -> bool:
+        """True if there is a picture and it was asked for."""
+        return self.followed.num_frames > 0
+
+    @property
+    def num_frames(self) -> int:
+        """Frames at 25 Hz of the longer stream."""
+        return max(self.followed.num_frames, 0 if self.audio_S is None else samples_to_frames(len(self.audio_S)))
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the longer stream."""
+        sound_s = 0.0 if self.audio_S is None else len(self.audio_S) / SAMPLE_RATE
+        return max(self.followed.num_frames / FRAME_RATE, sound_s)
 
     @property
     def face_share(self) -> float | None:
-        """Share of the file's frames in which a face that is read is known; None: nobody looked."""
+        """Share of the file's frames in which a face that is read is known; None without a picture."""
         if not self.has_video:
             return None
         known_T = np.zeros(self.num_frames, bool)
-        for index in {stretch.face for stretch in self.stretches if stretch.face is not None}:
+        for index in {segment.face for segment in self.segments if segment.face is not None}:
             face = self.faces[index]
             known_T[face.first : face.end] |= face.status_T != FrameStatus.MISSING
-        return float(known_T.mean()) if len(known_T) else 0.0
+        return float(known_T.mean())
 
-    def notes_of(self, modality: Modality) -> tuple[str, ...]:
-        """Return what is otherwise than asked where these streams are used, in sentences."""
+    def sound(self, segment: Segment) -> np.ndarray | None:
+        """Return a segment's samples; fewer than its frames last at the end of the file, but at least one frame."""
+        if self.audio_S is None:
+            return None
+        start, end = segment.frames
+        sound_S = self.audio_S[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+        return sound_S if len(sound_S) else np.zeros(SAMPLES_PER_FRAME, np.float32)
+
+    def to_decode(self, modality: Modality) -> list[Segment]:
+        """Return the segments that can be decoded, each with the streams that it has of ``modality``."""
+        if not self.has_speech:
+            return []
+        segments: Sequence[Segment] = self.segments
+        if "video" not in modality:  # all speakers share the sound, so it is decoded once
+            bare = [replace(one, speaker=None, face_share=None, mouth_THW=None) for one in segments]
+            segments = list({one.frames: one for one in bare}.values())
+        found = []
+        for segment in segments:
+            sound = ["audio"] if "audio" in modality and self.audio_S is not None else []
+            lips = ["video"] if segment.mouth_THW is not None else []
+            note = "no face: sound alone" if "video" in modality and self.has_video and not lips else None
+            if sound or lips:
+                found.append(replace(segment, modality="+".join(sound + lips), note=note))
+        return found
+
+    def notes(self, modality: Modality) -> tuple[str, ...]:
+        """Return what differs from what was asked where these streams are decoded, in sentences."""
         notes = list(self.remarks)
         if "audio" in modality and self.audio_S is None:
             notes.append("There is no sound: the lips alone were read.")
-        spoken = [stretch for stretch in self.stretches if stretch.has_speech]
-        if self.stretches and not spoken:
+        if self.segments and not self.has_speech:
             unheard = [] if self.audio_S is None else ["nobody is heard to speak"]
             unseen = ["no lips move"] if self.has_video else []
             notes.append(" and ".join(unheard + unseen).capitalize() + ".")
         if "video" in modality:
-            blind = [stretch for stretch in spoken if stretch.mouth_THW is None]
+            spoken = self.segments if self.has_speech else ()
+            blind = [segment for segment in spoken if segment.mouth_THW is None]
             fate = "the sound alone was used" if "audio" in modality and self.audio_S is not None else "left out"
             if not self.has_video:
                 notes.append("There is no picture: the sound alone was used.")
             elif spoken and len(blind) == len(spoken):
                 notes.append(f"No face was found: {fate}.")
             elif blind:
-                times = ", ".join(f"{one.start / FRAME_RATE:.1f} to {one.end / FRAME_RATE:.1f} s" for one in blind[:5])
+                frames = [one.frames for one in blind[:5]]
+                times = ", ".join(f"{start / FRAME_RATE:.1f} to {end / FRAME_RATE:.1f} s" for start, end in frames)
                 more = f" and {len(blind) - 5} more" if len(blind) > 5 else ""
                 notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({times}{more}): {fate}.")
         return tuple(notes)
 
     def why_nothing(self, modality: Modality) -> str:
-        """Return why there is nothing to decode with these streams, for an error."""
+        """Return why there is nothing to decode with these streams, for an error message."""
         missing = []
         if "audio" in modality:
             missing.append("no sound")
@@ -142,81 +159,76 @@ def read_streams(
     cutting: CuttingConfig,
     face: FaceChoice = "speaking",
     audio_S: np.ndarray | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Tell | None = None,
 ) -> Streams:
-    """Return the sound and the lips of a file, cut into stretches of speech.
+    """Return the sound and the lips of a file, cut into segments of speech.
 
     Args:
         path: any video or sound file.
-        modality: the streams to read; of another one nothing can be seen in the result.
-        cutting: how stretches are cut.
+        modality: streams to read; nothing in the result depends on another one.
+        cutting: how segments are cut.
         face: which face to read of several.
-        audio_S: sound in place of the file's own.
-        progress: told the share of the work that is done.
+        audio_S: replaces the file's own sound.
+        progress: called with the share of the work that is done.
 
     Raises:
         MediaError: the file cannot be used, or has neither sound nor a face.
         ValueError: there is no such choice of face.
     """
     check_face(face)
-    path, tell = Path(path), progress or (lambda share: None)
-    tracks = find_tracks(path)
-    wants_audio, wants_video = "audio" in modality, "video" in modality
-    own_sound = wants_audio and audio_S is None
-    with _overheard(path) as remarks:
-        if not wants_audio:
-            audio_S = None
-        elif own_sound:
-            audio_S = read_audio_if_any(path)
-        if audio_S is not None and not len(audio_S):
-            audio_S = None
-        tell(0.02)
-        followed = FollowedFaces((), 0, 0)
-        if wants_video and tracks.has_video:
-            expected = (tracks.duration_s or 0) * FRAME_RATE
-            with FaceFinder() as finder:
-                followed = follow_faces(_counted(read_pictures(path), expected, tell, 0.02, FIRST_PASS), finder)
-    has_video = wants_video and tracks.has_video
-    num_frames = max(followed.num_frames, 0 if audio_S is None else samples_to_frames(len(audio_S)))
-    if audio_S is None and followed.num_frames < MIN_LIP_FRAMES:
-        raise MediaError(path, _too_little(tracks, followed.num_frames, modality))
-    if audio_S is None and not followed.faces:
-        raise MediaError(path, f"shows no face in {followed.num_frames} frames, and there is no sound; {_HINT}")
-    num_faces = len(followed.faces)
-    if has_video and isinstance(face, int) and face > max(num_faces, 1):
+    tell = progress or (lambda share: None)
+    streams = _decode(Path(path), modality, face, audio_S, tell)
+    probability_T, speech = _detect_speech(streams, face, cutting)
+    segments = _make_segments(streams, cut_segments(speech, cutting), face, tell)
+    tell(1.0)
+    return replace(streams, speech_T=probability_T, has_speech=bool(speech.speech_T.any()), segments=tuple(segments))
+
+
+def check_face(face: FaceChoice) -> None:
+    """Raise ValueError if there is no such choice of face."""
+    if face in ("speaking", "largest", "all") or (isinstance(face, int) and not isinstance(face, bool) and face >= 1):
+        return
+    raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest) on")
+
+
+def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Tell) -> Streams:
+    """Decode the sound and follow the faces of a file; see ``read_streams``."""
+    tracks, remarks = find_tracks(path), []
+    audio_S = None
+    if "audio" in modality:
+        audio_S = read_audio_if_any(path, remarks) if given_S is None else given_S
+    if audio_S is not None and not len(audio_S):
+        audio_S = None
+    tell(0.02)
+    followed = FollowedFaces((), 0, 0)
+    if "video" in modality and tracks.has_video:
+        expected = (tracks.duration_s or 0) * FRAME_RATE
+        with FaceFinder() as finder:
+            followed = follow_faces(_counted(read_pictures(path, remarks), expected, tell), finder)
+    num_seen, num_faces = followed.num_frames, len(followed.faces)
+    if audio_S is None and num_seen < MIN_LIP_FRAMES:
+        raise MediaError(path, _too_little(tracks, num_seen, modality))
+    if audio_S is None and not num_faces:
+        raise MediaError(path, f"shows no face in {num_seen} frames, and there is no sound; {_HINT}")
+    if num_seen and isinstance(face, int) and face > max(num_faces, 1):
         shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
-    prob_T = level_T = None
-    if audio_S is not None:
-        prob_T, level_T = (fit_samples(make(audio_S), num_frames) for make in (speech_probability, frame_level))
-    spans = cut_segments(prob_T, _openness(followed.faces, face, num_frames), num_frames, cutting, level_T)
-    stretches = [Stretch(span.start, span.end, span.speech) for span in spans]
-    if has_video:
-        chosen = choose_faces(followed, spans, audio_S, face)
-        stretches = list(_with_lips(path, followed, chosen, lambda share: tell(FIRST_PASS + share * (1 - FIRST_PASS))))
-    tell(1.0)
-    picture_s, sound_s = followed.num_frames / FRAME_RATE, 0 if audio_S is None else len(audio_S) / SAMPLE_RATE
-    duration_s = max(picture_s, sound_s)
-    if has_video and own_sound and sound_s and abs(picture_s - sound_s) > 0.5 + duration_s / 100:
+    streams = Streams(path, modality, audio_S, followed)
+    picture_s, sound_s = num_seen / FRAME_RATE, 0 if audio_S is None else len(audio_S) / SAMPLE_RATE
+    read_s, promised_s = streams.duration_s, tracks.promised_s
+    if num_seen and given_S is None and sound_s and abs(picture_s - sound_s) > 0.5 + read_s / 100:
         remarks.append(f"The picture lasts {picture_s:.1f} s, the sound {sound_s:.1f} s: one may be cut off.")
-    elif tracks.promised_s is not None and tracks.promised_s - duration_s > 0.5 + tracks.promised_s / 100:
-        remarks.append(f"What was read lasts {duration_s:.1f} s, the container says {tracks.promised_s:.1f} s.")
-    return Streams(
-        source=path,
-        modality=modality,
-        num_frames=num_frames,
-        num_video_frames=followed.num_frames,
-        duration_s=duration_s,
-        has_video=has_video,
-        audio_S=audio_S,
-        speech_T=prob_T,
-        faces=followed.faces,
-        stretches=tuple(stretches),
-        remarks=tuple(remarks),
-    )
+    elif promised_s is not None and promised_s - read_s > 0.5 + promised_s / 100:
+        remarks.append(f"What was read lasts {read_s:.1f} s, the container says {promised_s:.1f} s.")
+    return replace(streams, remarks=tuple(remarks))
 
 
-_HINT = "give a file in which somebody is heard or seen to speak"
+def _counted(pictures: Iterator[Picture], expected: float, tell: Tell) -> Iterator[Picture]:
+    """Pass pictures on and report the progress every second."""
+    for number, picture in enumerate(pictures):
+        if number % FRAME_RATE == 0 and expected > 0:
+            tell(0.02 + (FIRST_PASS - 0.02) * min(number / expected, 1.0))
+        yield picture
 
 
 def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
@@ -232,104 +244,26 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
     return f"has neither a sound track nor a picture; {_HINT}"
 
 
-def check_face(face: FaceChoice) -> None:
-    """Do nothing if there may be such a face.
-
-    Raises:
-        ValueError: there is no such choice.
-    """
-    if face in ("speaking", "largest", "all") or (isinstance(face, int) and not isinstance(face, bool) and face >= 1):
-        return
-    raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest) on")
-
-
-def choose_faces(
-    followed: FollowedFaces, spans: Sequence[Span], audio_S: np.ndarray | None, face: FaceChoice
-) -> list[Stretch]:
-    """Return for each span whose lips are to be read, and with ``all`` a stretch for each face that speaks in it.
-
-    Args:
-        followed: the faces of the file.
-        spans: of the file.
-        audio_S: what the lips should go with; None: the most moving ones speak.
-        face: see ``FaceChoice``.
-    """
-    stretches: list[Stretch] = []
-    for span in spans:
-        shares = [one.share_found(span.start, span.end) for one in followed.faces]
-        if face == "largest":
-            wanted = sorted(range(len(shares)), key=lambda index: shares[index] < MIN_FACE_SHARE)[:1]
-        elif isinstance(face, int):
-            wanted = [face - 1] if face <= len(shares) else []
-        else:
-            speaking = speaking_face(followed, audio_S, span.start, min(span.end, followed.num_frames))
-            wanted = [] if speaking is None else [speaking]
-            if face == "all":
-                wanted += [index for index, one in enumerate(followed.faces) if index != speaking and _moves(one, span)]
-        seen = sorted(index for index in wanted if shares[index] >= MIN_FACE_SHARE)
-        if not seen:
-            share = max((shares[index] for index in wanted), default=0.0)
-            stretches.append(Stretch(span.start, span.end, span.speech, face_share=share))
-        for index in seen:
-            label = f"speaker {index + 1}" if face == "all" else None
-            stretches.append(Stretch(span.start, span.end, span.speech, index, shares[index], speaker=label))
-    return stretches
-
-
-def _with_lips(
-    path: Path, followed: FollowedFaces, stretches: Sequence[Stretch], tell: Callable[[float], None]
-) -> Iterator[Stretch]:
-    """Yield the stretches with their lips, for all of which the file is read once more."""
-    tracks = sorted({one.speaker or "" for one in stretches if one.face is not None})
-    clips = [
-        [
-            FaceSpan(one.face, one.start, min(one.end, followed.num_frames))
-            for one in stretches
-            if one.face is not None and (one.speaker or "") == track and one.start < followed.num_frames
-        ]
-        for track in tracks
-    ]
-    mouths: list[np.ndarray] = []
-    if tracks:
-        mouths = crop_faces(path, followed, clips, progress=tell)
-    for one in stretches:
-        if one.face is None:
-            yield one
-            continue
-        mouth_THW = mouths[tracks.index(one.speaker or "")][one.start : one.end]
-        missing = one.end - one.start - len(mouth_THW)  # the sound outlasts the picture
-        if missing:
-            mouth_THW = np.pad(mouth_THW, ((0, missing), (0, 0), (0, 0)), mode="edge")
-        yield replace(one, mouth_THW=mouth_THW)
-
-
-def _moves(face: Face, span: Span) -> bool:
-    return float(lip_activity(openness_in(face, span.start, span.end)).mean()) >= MIN_MOVING_SHARE
-
-
-def openness_in(face: Face, start: int, end: int) -> np.ndarray:
-    """Return ``openness_T`` of a face from one frame to before another; NaN where it is not there."""
-    openness_T = np.full(end - start, np.nan, np.float32)
-    first, last = max(start, face.first), min(end, face.end)
-    if first < last:
-        inside = slice(first - face.first, last - face.first)
-        known_T = face.status_T[inside] != FrameStatus.MISSING
-        openness_T[first - start : last - start] = np.where(known_T, face.openness_T[inside], np.nan)
-    return openness_T
+def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:
+    """Return the probability of speech in the sound, None without any, and where speech is heard or seen."""
+    audio_S, num_frames = streams.audio_S, streams.num_frames
+    prob_T = level_T = None
+    if audio_S is not None:
+        prob_T, level_T = (fit_samples(make(audio_S), num_frames) for make in (speech_probability, frame_level))
+    openness_T = _openness(streams.faces, face, num_frames)
+    return prob_T, find_speech(prob_T, openness_T, num_frames, cutting, level_T)
 
 
 def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.ndarray | None:
-    """Return the openness of the lips that may be read in each frame, the liveliest of several; None without any.
+    """Return the openness of the lips that may be read in each frame, of several the liveliest; None without any.
 
-    Of a face that was chosen by number or size, no other's lips tell when it speaks.
+    Where a face was chosen by number or size, the lips of others do not count.
     """
     if isinstance(choice, int):
         faces = faces[choice - 1 : choice]
     if not faces:
         return None
-    every_NT = np.stack([openness_in(face, 0, num_frames) for face in faces])
-    if len(faces) == 1:
-        return every_NT[0]
+    every_NT = np.stack([_openness_in(face, (0, num_frames)) for face in faces])
     if choice == "largest":
         order = range(len(faces))[::-1]
     else:
@@ -340,31 +274,83 @@ def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.
     return merged_T
 
 
-def _counted(
-    pictures: Iterator[Picture], expected: float, tell: Callable[[float], None], begin: float, end: float
-) -> Iterator[Picture]:
-    """Pass pictures on and tell how far they are, every second."""
-    for number, picture in enumerate(pictures):
-        if number % FRAME_RATE == 0 and expected > 0:
-            tell(begin + (end - begin) * min(number / expected, 1.0))
-        yield picture
+def _openness_in(face: Face, interval: Interval) -> np.ndarray:
+    """Return ``openness_T`` of a face in an interval of frames; NaN where it is not known."""
+    start, end = interval
+    openness_T = np.full(end - start, np.nan, np.float32)
+    first, last = max(start, face.first), min(end, face.end)
+    if first < last:
+        inside = slice(first - face.first, last - face.first)
+        known_T = face.status_T[inside] != FrameStatus.MISSING
+        openness_T[first - start : last - start] = np.where(known_T, face.openness_T[inside], np.nan)
+    return openness_T
 
 
-@contextmanager
-def _overheard(path: Path) -> Iterator[list[str]]:
-    """Collect what the media stage warns of while this file is read: damage that it could work around."""
-    heard: list[str] = []
-    prefix = f"{path}: "  # another thread may be reading another file
+def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Tell) -> list[Segment]:
+    """Return a segment for each interval, with ``all`` for each face that speaks in it, with its mouth crops."""
+    segments = []
+    for start, end in intervals:
+        start_s, end_s = start / FRAME_RATE, min(end / FRAME_RATE, streams.duration_s)
+        if not streams.has_video:
+            segments.append(Segment(start_s, end_s))
+            continue
+        for index, share in choose_faces(streams.followed, (start, end), streams.audio_S, face):
+            label = f"speaker {index + 1}" if face == "all" and index is not None else None
+            segments.append(Segment(start_s, end_s, face=index, face_share=share, speaker=label))
+    clips: dict[str | None, list[FaceSpan]] = {}
+    for one in segments:
+        if one.face is not None:
+            start, end = one.frames
+            span = FaceSpan(one.face, start, min(end, streams.followed.num_frames))
+            clips.setdefault(one.speaker, []).append(span)
+    if not clips:
+        return segments
+    crops = crop_faces(
+        streams.source,
+        streams.followed,
+        list(clips.values()),
+        progress=lambda share: tell(FIRST_PASS + share * (1 - FIRST_PASS)),
+    )
+    mouth_of = dict(zip(clips, crops, strict=True))
+    return [one if one.face is None else _with_mouth(one, mouth_of[one.speaker]) for one in segments]
 
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            message = record.getMessage()
-            if message.startswith(prefix) and message.removeprefix(prefix) not in heard:
-                heard.append(message.removeprefix(prefix))
 
-    logger, collector = logging.getLogger("avspeech.media"), Collector(logging.WARNING)
-    logger.addHandler(collector)
-    try:
-        yield heard
-    finally:
-        logger.removeHandler(collector)
+def choose_faces(
+    followed: FollowedFaces, interval: Interval, audio_S: np.ndarray | None, choice: FaceChoice
+) -> list[tuple[int | None, float]]:
+    """Return the index of each face whose lips are read in an interval, and the share of frames in which it is known.
+
+    Where there is none, the index is None and the share that of the best candidate.
+
+    Args:
+        followed: the faces of the file.
+        interval: frames.
+        audio_S: sound that the lips should move with; None: the face that moves most speaks.
+        choice: see ``FaceChoice``.
+    """
+    start, end = interval
+    shares = [one.share_found(start, end) for one in followed.faces]
+    if choice == "largest":
+        wanted = sorted(range(len(shares)), key=lambda index: shares[index] < MIN_FACE_SHARE)[:1]
+    elif isinstance(choice, int):
+        wanted = [choice - 1] if choice <= len(shares) else []
+    else:
+        speaking = speaking_face(followed, audio_S, start, min(end, followed.num_frames))
+        wanted = [] if speaking is None else [speaking]
+        if choice == "all":
+            moving = [float(lip_activity(_openness_in(one, interval)).mean()) for one in followed.faces]
+            wanted += [i for i, share in enumerate(moving) if i != speaking and share >= MIN_MOVING_SHARE]
+    seen = sorted(index for index in wanted if shares[index] >= MIN_FACE_SHARE)
+    if seen:
+        return [(index, shares[index]) for index in seen]
+    return [(None, max((shares[index] for index in wanted), default=0.0))]
+
+
+def _with_mouth(segment: Segment, mouth_THW: np.ndarray) -> Segment:
+    """Return the segment with its part of the crops; the last one is repeated where the sound outlasts the picture."""
+    start, end = segment.frames
+    own_THW = mouth_THW[start:end]
+    missing = end - start - len(own_THW)
+    if missing:
+        own_THW = np.pad(own_THW, ((0, missing), (0, 0), (0, 0)), mode="edge")
+    return replace(segment, mouth_THW=own_THW)

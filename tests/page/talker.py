@@ -9,9 +9,10 @@ import numpy as np
 from avspeech.decoding.word_times import TimedWord
 from avspeech.media.container import find_tracks
 from avspeech.media.video import write_video
+from avspeech.roi.faces import FollowedFaces
 from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.streams import Streams, Stretch
+from avspeech.transcription.streams import Streams
 
 TEXTS = {"audio": "set <b>bed</b> now", "video": "set red now", "audio+video": "set red now"}
 """What is "heard": with the picture all is right, and one text would be markup if it were not escaped."""
@@ -53,14 +54,12 @@ class TalkerModel:
         num_frames = round(duration_s * FRAME_RATE)
         sees = "video" in modality and self.finds_face
         mouth_THW = np.random.default_rng(1).integers(0, 256, (num_frames, 96, 96)).astype(np.uint8) if sees else None
-        stretch = Stretch(0, num_frames, has_speech=True, face_share=0.9, mouth_THW=mouth_THW)
+        segment = Segment(0, num_frames / FRAME_RATE, face_share=0.9, mouth_THW=mouth_THW)
         if progress is not None:
             progress(1.0)
         sees = info.has_video and "video" in modality
-        return Streams(
-            source=Path(path), modality=modality, num_frames=num_frames, num_video_frames=num_frames if sees else 0,
-            duration_s=duration_s, has_video=sees, audio_S=audio_S, speech_T=None, faces=(), stretches=(stretch,),
-        )  # fmt: skip
+        followed = FollowedFaces((), num_frames if sees else 0, 0)
+        return Streams(Path(path), modality, audio_S, followed, segments=(segment,))
 
     def transcribe_streams(self, streams, *, language=None, modality=None) -> Transcript:
         words = tuple(TimedWord(word, 0.2 * i, 0.2 * i + 0.2, 0.9) for i, word in enumerate(TEXTS[modality].split()))

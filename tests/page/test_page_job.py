@@ -42,7 +42,7 @@ def test_both_transcripts_of_one_preparation_and_files_that_play(clip, tmp_path)
 def test_lips_are_the_middle_that_the_model_sees_three_times_as_large(clip, tmp_path):
     outcome = run(Job(clip), tmp_path / "job")
     frames = list(read_frames(outcome.lips, grey=True))
-    assert len(frames) == 25 and frames[0].shape == (264, 264)
+    assert len(frames) in (25, 26) and frames[0].shape == (264, 264)  # AAC comes in blocks of 64 ms
     mouth_HW = np.random.default_rng(1).integers(0, 256, (25, 96, 96)).astype(np.uint8)[0]
     blocks_HW = frames[0].reshape(88, 3, 88, 3).mean(axis=(1, 3))
     assert np.corrcoef(blocks_HW.ravel(), mouth_HW[4:92, 4:92].ravel())[0, 1] > 0.95

@@ -9,7 +9,9 @@ import torch
 from avspeech.decoding.greedy import END
 from avspeech.models.flamingo import FlamingoConfig
 from avspeech.models.recognizer import Recognizer
-from avspeech.transcription.streams import Streams, Stretch
+from avspeech.roi.faces import FollowedFaces
+from avspeech.transcription.result import Segment
+from avspeech.transcription.streams import Streams
 from tests.hub.small_models import recognizer
 from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo, make_whisper
 from tests.transcription.test_speech_activity import voice
@@ -63,35 +65,34 @@ def _centre(network: Recognizer) -> None:
 
 
 def hand_made(
-    spans=SPANS, modality="audio+video", audio_S=SOUND, mouth_THW=LIPS_THW, blind=(), silent=(), speakers=None
+    spans=SPANS, modality="audio+video", audio_S=SOUND, mouth_THW=LIPS_THW, blind=(), silent=False, speakers=None
 ) -> Streams:
     """Return the streams of a file.
 
     Args:
-        spans: of the stretches, in frames.
+        spans: of the segments, in frames.
         modality: what was asked for.
         audio_S: None: there is no sound.
         mouth_THW: None: there is no picture.
-        blind: places of stretches that show no face.
-        silent: places of stretches in which nobody speaks.
-        speakers: labels of the stretches.
+        blind: places of segments that show no face.
+        silent: True: there is no speech in the file.
+        speakers: labels of the segments.
     """
-    stretches = []
+    num_frames = max(end for _, end in spans)
+    audio_S = None if audio_S is None else audio_S[: num_frames * 640]
+    segments = []
     for place, (start, end) in enumerate(spans):
         lips = None if mouth_THW is None or place in blind else mouth_THW[start:end]
         share = None if mouth_THW is None else 0.0 if lips is None else 0.9
         speaker = speakers[place] if speakers else None
-        stretches.append(Stretch(start, end, place not in silent, None, share, lips, speaker))
-    num_frames = max(end for _, end in spans)
+        segments.append(Segment(start / 25, end / 25, face_share=share, speaker=speaker, mouth_THW=lips))
+    seen = 0 if mouth_THW is None else num_frames
     return Streams(
         source=Path("clip.mp4"),
         modality=modality,
-        num_frames=num_frames,
-        num_video_frames=0 if mouth_THW is None else num_frames,
-        duration_s=num_frames / 25,
-        has_video=mouth_THW is not None,
         audio_S=audio_S,
+        followed=FollowedFaces((), seen, seen),
         speech_T=None if audio_S is None else np.full(num_frames, 0.9, np.float32),
-        faces=(),
-        stretches=tuple(stretches),
+        has_speech=not silent,
+        segments=tuple(segments),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from avspeech.timebase import FRAME_RATE
-from avspeech.transcription.cutting import CuttingConfig, Span, cut_segments, find_speech
+from avspeech.transcription.cutting import CuttingConfig, cut_segments, find_speech
 
 SHORTEST = 10
 CONFIGS = (
@@ -17,6 +17,10 @@ CONFIGS = (
     CuttingConfig(longest_s=5.0, min_pause_s=0.04, padding_s=0.0, whole_margin_s=0.0),
     CuttingConfig(longest_s=4.0, min_pause_s=1.0, padding_s=2.0, min_lips_s=0.2),
 )
+
+
+def cut(prob_T, openness_T, num_frames, config=CuttingConfig(), level_T=None) -> list[tuple[int, int]]:
+    return cut_segments(find_speech(prob_T, openness_T, num_frames, config, level_T), config)
 
 
 def draw(seed: int) -> tuple[np.ndarray | None, np.ndarray | None, int]:
@@ -55,31 +59,27 @@ def test_every_promise_holds_on_random_files(config):
     longest, padding = int(config.longest_s * FRAME_RATE), round(config.padding_s * FRAME_RATE)
     for seed in range(250):
         prob_T, openness_T, num_frames = draw(seed)
-        spans = cut_segments(prob_T, openness_T, num_frames, config)
-        assert spans == cut_segments(prob_T, openness_T, num_frames, config)
-        assert spans and all(0 <= span.start < span.end <= num_frames for span in spans)
-        assert all(one.end <= other.start for one, other in pairwise(spans)), "they overlap or are out of order"
-        assert all(span.end - span.start <= longest for span in spans)
-        if len(spans) > 1 or spans[0] != Span(0, num_frames, speech=spans[0].speech):
-            assert all(span.end - span.start >= SHORTEST for span in spans)
-        speech_T = find_speech(prob_T, openness_T, num_frames, config)
+        spans = cut(prob_T, openness_T, num_frames, config)
+        assert spans and all(0 <= start < end <= num_frames for start, end in spans)
+        assert all(one[1] <= other[0] for one, other in pairwise(spans)), "they overlap or are out of order"
+        assert all(end - start <= longest for start, end in spans)
+        if spans != [(0, num_frames)]:
+            assert all(end - start >= SHORTEST for start, end in spans)
+        speech_T = find_speech(prob_T, openness_T, num_frames, config).speech_T
         if prob_T is not None:
             assert speech_T[prob_T >= config.speech_threshold].all()
         if not speech_T.any():
-            assert not any(span.speech for span in spans)
-            assert (spans[0].start, spans[-1].end) == (0, num_frames)
+            assert (spans[0][0], spans[-1][1]) == (0, num_frames)
             continue
-        for span in spans:
-            inside = np.flatnonzero(speech_T[span.start : span.end])
-            assert span.speech and len(inside), "a segment without speech"
-            if span != Span(0, num_frames) and span.end - span.start > SHORTEST:
+        for start, end in spans:
+            inside = np.flatnonzero(speech_T[start:end])
+            assert len(inside), "a segment without speech"
+            if (start, end) != (0, num_frames) and end - start > SHORTEST:
                 most = max(padding, 12)  # a stretch that was cut holds pauses of its own, up to min_pause_s
-                assert inside[0] <= most and span.end - span.start - 1 - inside[-1] <= most
-            after = span.end < num_frames and speech_T[span.end - 1] and speech_T[span.end]
-            assert span.torn == bool(after)
+                assert inside[0] <= most and end - start - 1 - inside[-1] <= most
         covered_T = np.zeros(num_frames, int)
-        for span in spans:
-            covered_T[span.start : span.end] += 1
+        for start, end in spans:
+            covered_T[start:end] += 1
         assert (covered_T[speech_T] == 1).all()
 
 
@@ -88,40 +88,40 @@ def test_without_sound_nothing_of_it_is_seen():
         _, openness_T, num_frames = draw(seed)
         openness_T = np.zeros(num_frames) if openness_T is None else openness_T
         level_T = np.random.default_rng(seed).random(num_frames)
-        assert cut_segments(None, openness_T, num_frames) == cut_segments(None, openness_T, num_frames, level_T=level_T)
+        assert cut(None, openness_T, num_frames) == cut(None, openness_T, num_frames, level_T=level_T)
 
 
 def test_lips_without_a_face_are_as_none():
     for seed in range(50):
         prob_T, _, num_frames = draw(seed)
         no_face_T = np.full(num_frames, np.nan)
-        assert cut_segments(prob_T, no_face_T, num_frames) == cut_segments(prob_T, None, num_frames)
+        assert cut(prob_T, no_face_T, num_frames) == cut(prob_T, None, num_frames)
 
 
 def test_a_short_clip_is_one_segment():
-    assert cut_segments(speech(75, (20, 50)), None, 75) == [Span(0, 75)]
+    assert cut(speech(75, (20, 50)), None, 75) == [(0, 75)]
 
 
 def test_silence_around_speech_is_left_out_but_for_the_padding():
-    assert cut_segments(speech(300, (100, 150)), None, 300) == [Span(95, 155)]
+    assert cut(speech(300, (100, 150)), None, 300) == [(95, 155)]
 
 
 def test_padding_reaches_to_the_middle_of_a_pause_at_most():
     wide = CuttingConfig(padding_s=0.5)
-    assert cut_segments(speech(500, (100, 150), (166, 200)), None, 500, wide) == [Span(88, 158), Span(158, 212)]
+    assert cut(speech(500, (100, 150), (166, 200)), None, 500, wide) == [(88, 158), (158, 212)]
 
 
 def test_a_short_pause_ends_nothing_and_a_longer_one_does():
-    assert len(cut_segments(speech(500, (100, 150), (162, 200)), None, 500)) == 1
-    assert len(cut_segments(speech(500, (100, 150), (163, 200)), None, 500)) == 2
+    assert len(cut(speech(500, (100, 150), (162, 200)), None, 500)) == 1
+    assert len(cut(speech(500, (100, 150), (163, 200)), None, 500)) == 2
 
 
 def test_a_blip_grows_to_the_shortest_segment():
     no_padding = CuttingConfig(padding_s=0.0)
-    (span,) = cut_segments(speech(500, (200, 201)), None, 500, no_padding)
-    assert span.end - span.start == SHORTEST and span.start <= 200 < span.end
-    (first, last) = cut_segments(speech(500, (0, 1), (499, 500)), None, 500, no_padding)
-    assert (first, last) == (Span(0, 10), Span(490, 500))
+    ((start, end),) = cut(speech(500, (200, 201)), None, 500, no_padding)
+    assert end - start == SHORTEST and start <= 200 < end
+    (first, last) = cut(speech(500, (0, 1), (499, 500)), None, 500, no_padding)
+    assert (first, last) == ((0, 10), (490, 500))
 
 
 def test_a_long_stretch_is_cut_at_its_pauses():
@@ -130,79 +130,76 @@ def test_a_long_stretch_is_cut_at_its_pauses():
     prob_T[100:780:90] = 0.6
     prob_T[400:404] = 0
     prob_T[265:275] = prob_T[495:505] = 0
-    spans = cut_segments(prob_T, None, 800)
-    assert [span.end for span in spans] in ([270, 785], [500, 785], [270, 500, 785])
-    assert not any(span.torn for span in spans)
+    spans = cut(prob_T, None, 800)
+    assert [end for _, end in spans] in ([270, 785], [500, 785], [270, 500, 785])
 
 
 def test_equal_pauses_are_cut_into_equal_parts():
     prob_T = speech(800, (0, 800))
     for pause in range(50, 800, 50):
         prob_T[pause - 5 : pause + 5] = 0
-    assert [span.end for span in cut_segments(prob_T, None, 800)] == [400, 800]
+    assert [end for _, end in cut(prob_T, None, 800)] == [400, 800]
 
 
-def test_speech_without_any_pause_is_cut_where_it_is_quiet_and_says_so():
+def test_speech_without_any_pause_is_cut_where_it_is_quiet():
     prob_T = np.full(800, 0.99)
     level_T = np.full(800, 0.1)
     level_T[350:354] = 0.01
-    spans = cut_segments(prob_T, None, 800, level_T=level_T)
-    assert [(span.end, span.torn) for span in spans] == [(352, True), (800, False)]
-    halves = cut_segments(prob_T, None, 800)
-    assert [(span.end, span.torn) for span in halves] == [(400, True), (800, False)]
+    assert cut(prob_T, None, 800, level_T=level_T) == [(0, 352), (352, 800)]
+    assert cut(prob_T, None, 800) == [(0, 400), (400, 800)]
 
 
 def test_a_stretch_that_is_too_long_with_its_padding_loses_padding_and_no_speech():
     config = CuttingConfig(longest_s=20.0, padding_s=0.5)
-    spans = cut_segments(speech(900, (200, 695)), None, 900, config)
-    assert len(spans) == 1
-    assert spans[0].start <= 200 and spans[0].end >= 695 and spans[0].end - spans[0].start <= 500
+    spans = cut(speech(900, (200, 695)), None, 900, config)
+    ((start, end),) = spans
+    assert start <= 200 and end >= 695 and end - start <= 500
 
 
 def test_lips_that_speak_unheard_are_speech():
     openness_T = np.full(500, 20.0)
     openness_T[300:360] += 4 * np.sin(np.arange(60))
     prob_T = speech(500, (100, 150))
-    assert cut_segments(prob_T, None, 500) == [Span(95, 155)]
-    first, second = cut_segments(prob_T, openness_T, 500)
-    assert first == Span(95, 155)
-    assert second.start < 300 and second.end > 360
+    assert cut(prob_T, None, 500) == [(95, 155)]
+    first, second = cut(prob_T, openness_T, 500)
+    assert first == (95, 155)
+    assert second[0] < 300 and second[1] > 360
     away_T = np.where(np.arange(500) >= 250, np.nan, openness_T)
-    assert cut_segments(prob_T, away_T, 500) == [Span(95, 155)]
+    assert cut(prob_T, away_T, 500) == [(95, 155)]
 
 
 def test_a_jump_of_the_landmarks_is_no_speech():
     openness_T = np.where(np.arange(500) < 250, 20.0, 40.0)
-    assert cut_segments(speech(500, (100, 150)), openness_T, 500) == [Span(95, 155)]
+    assert cut(speech(500, (100, 150)), openness_T, 500) == [(95, 155)]
 
 
 def test_the_mouth_that_opens_before_a_word_does_not_bridge_a_pause():
     """Lips are in motion 0.3 s after the last sound and 0.3 s before the next one."""
     openness_T = np.full(500, 20.0) + np.where(np.arange(500) % 2, 3, 0) * speech(500, (98, 156), (184, 240))
     prob_T = speech(500, (105, 150), (190, 235))
-    assert len(cut_segments(prob_T, openness_T, 500)) == 2
+    assert len(cut(prob_T, openness_T, 500)) == 2
 
 
 @pytest.mark.parametrize(
     ("length", "ends"), [(0, []), (1, [1]), (500, [500]), (501, [250, 501]), (1200, [400, 800, 1200])]
 )
-def test_a_file_without_speech_comes_whole_or_in_windows_and_flagged(length, ends):
+def test_a_file_without_speech_comes_whole_or_in_windows(length, ends):
     for prob_T, openness_T in ((np.zeros(length), None), (None, np.full(length, np.nan)), (None, None)):
-        spans = cut_segments(prob_T, openness_T, length)
-        assert [span.end for span in spans] == ends
-        assert not any(span.speech for span in spans)
+        spans = cut(prob_T, openness_T, length)
+        assert [end for _, end in spans] == ends
+        assert not find_speech(prob_T, openness_T, length).speech_T.any()
 
 
 def test_three_hours_of_noise_take_seconds():
-    spans = cut_segments(np.full(3 * 3600 * 25, 0.9), None, 3 * 3600 * 25, CuttingConfig(longest_s=28.0))
+    spans = cut(np.full(3 * 3600 * 25, 0.9), None, 3 * 3600 * 25, CuttingConfig(longest_s=28.0))
     assert len(spans) == pytest.approx(3 * 3600 / 28, abs=1)
 
 
 def test_streams_of_other_lengths_are_named():
     with pytest.raises(ValueError, match=r"openness_T of shape \(99,\) came, wanted \(100,\)"):
-        cut_segments(np.zeros(100), np.zeros(99), 100)
+        cut(np.zeros(100), np.zeros(99), 100)
     with pytest.raises(ValueError, match="outside 0"):
-        cut_segments(np.full(100, np.nan), None, 100)
+        cut(np.full(100, np.nan), None, 100)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pytest
 import avspeech
 from avspeech.decoding.word_times import TimedWord
 from avspeech.transcription.captions import captions
-from avspeech.transcription.formats import FORMATS, output_stems, read_transcript, to_srt, to_vtt, write_transcript
+from avspeech.transcription.formats import FORMATS, read_transcript, to_srt, to_vtt, write_transcript
+from avspeech.transcription.paths import output_stems
 from avspeech.transcription.result import Segment, Transcript
 
 SENTENCES = {

@@ -14,11 +14,9 @@ from avspeech.roi.faces import Face
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.mouth import LIPS
 from avspeech.roi.track import FrameStatus
-from avspeech.transcription.face_view import FaceView, face_views
 from avspeech.transcription.lettering import MARKED
-from avspeech.transcription.preview import COLOURS, write_preview
+from avspeech.transcription.preview import COLOURS, FaceView, face_views, write_preview
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.streams import Stretch
 
 GREY = 128
 WORDS = (TimedWord("left", 0.2, 0.4), TimedWord("and", 0.4, 0.5), TimedWord("right", 0.5, 0.7))
@@ -183,38 +181,38 @@ def face(first, num_frames, at=0.0, missing=()):
     return Face(first, np.tile(points_N2, (num_frames, 1, 1)), status_T)
 
 
-def test_a_view_follows_the_face_of_each_stretch():
+def test_a_view_follows_the_face_of_each_segment():
     faces = [face(0, 30), face(20, 30, at=500.0, missing=[12])]
     mouth_THW = np.zeros((10, 96, 96), np.uint8)
-    stretches = [
-        Stretch(5, 15, True, face=0, mouth_THW=mouth_THW),
-        Stretch(25, 35, True, face=1, mouth_THW=mouth_THW),
-        Stretch(40, 45, True),
+    segments = [
+        Segment(5 / 25, 15 / 25, face=0, mouth_THW=mouth_THW),
+        Segment(25 / 25, 35 / 25, face=1, mouth_THW=mouth_THW),
+        Segment(40 / 25, 45 / 25),
     ]
-    (one,) = face_views(faces, stretches, 60)
+    (one,) = face_views(faces, segments, 60)
     lefts = np.where(one.status_T == FrameStatus.MISSING, -1, np.nan_to_num(one.box_T4[:, 0], nan=-1))
-    assert (lefts[:25] == 45).all()  # from the start, and until the next stretch
+    assert (lefts[:25] == 45).all()  # from the start, and until the next segment
     assert (lefts[25:32] == 545).all() and (lefts[33:40] == 545).all()
     assert lefts[32] == -1 and np.isnan(one.lips_TK2[32]).all()  # missing there
-    assert (lefts[40:] == -1).all()  # nobody's stretch
+    assert (lefts[40:] == -1).all()  # nobody's segment
     assert [start for start, _ in one.mouths] == [5, 25]
 
 
 def test_each_speaker_has_a_view_and_nobody_has_none():
     faces = [face(0, 30), face(0, 30, at=500.0)]
-    stretches = [
-        Stretch(0, 10, True, face=1, speaker="speaker 2"),
-        Stretch(0, 10, True, face=0, speaker="speaker 1"),
-        Stretch(10, 20, True),
+    segments = [
+        Segment(0 / 25, 10 / 25, face=1, speaker="speaker 2"),
+        Segment(0 / 25, 10 / 25, face=0, speaker="speaker 1"),
+        Segment(10 / 25, 20 / 25),
     ]
-    views = face_views(faces, stretches, 30)
+    views = face_views(faces, segments, 30)
     assert [(one.speaker, one.box_T4[0, 0]) for one in views] == [("speaker 1", 45), ("speaker 2", 545)]
-    assert face_views([], [Stretch(0, 10, True)], 10) == ()
+    assert face_views([], [Segment(0 / 25, 10 / 25)], 10) == ()
     assert face_views(faces, [], 10) == ()
 
 
 def test_the_outline_goes_once_around_the_lips():
-    (one,) = face_views([face(0, 1)], [Stretch(0, 1, True, face=0)], 1)
+    (one,) = face_views([face(0, 1)], [Segment(0 / 25, 1 / 25, face=0)], 1)
     landmarks = [NEEDED[int(x)] for x in one.lips_TK2[0, :, 0]]
     assert landmarks == [*LIPS[:11], *LIPS[11:20][::-1]]
 

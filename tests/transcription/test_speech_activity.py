@@ -12,13 +12,15 @@ import torch
 
 from avspeech.media.audio import read_audio
 from avspeech.timebase import SAMPLE_RATE, samples_to_frames
-from avspeech.transcription.silero import CHUNK, VoiceDetectorError, load_silero
 from avspeech.transcription.speech_activity import (
     BLOCK,
+    CHUNK,
     MOVEMENT_FRAMES,
+    VoiceDetectorError,
     frame_level,
     lip_activity,
     lip_movement,
+    load_silero,
     speech_probability,
 )
 

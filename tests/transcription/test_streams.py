@@ -1,6 +1,5 @@
-"""A file gives sound and lips in stretches; a stream that is not asked for cannot be seen; what lacks is told."""
+"""A file gives sound and lips in segmentes; a stream that is not asked for cannot be seen; what lacks is told."""
 
-import logging
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -15,8 +14,9 @@ from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import streams as module
-from avspeech.transcription.cutting import CuttingConfig, Span
-from avspeech.transcription.streams import Streams, Stretch, check_face, choose_faces, read_streams
+from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.result import Segment
+from avspeech.transcription.streams import Streams, check_face, choose_faces, read_streams
 from tests.roi.conftest import picture
 from tests.roi.test_speaking import face, syllables
 from tests.roi.test_speaking import voice as sound_of
@@ -55,7 +55,7 @@ def followed(monkeypatch):
         found = FollowedFaces(seen, num_frames, num_frames)
         monkeypatch.setattr(module, "FaceFinder", lambda: nullcontext(None))
         monkeypatch.setattr(module, "follow_faces", lambda pictures, finder: found)
-        monkeypatch.setattr(module, "crop_faces", lambda path, found, clips, progress: _marked(found, clips))
+        monkeypatch.setattr(module, "crop_faces", lambda path, found, clips, **options: _marked(found, clips))
 
     return see
 
@@ -96,22 +96,22 @@ def damaged(path, to, kind, which=slice(None)):
 
 
 def whole(streams: Streams) -> list[tuple]:
-    return [(one.start, one.end, one.has_speech, one.face, one.face_share, one.speaker) for one in streams.stretches]
+    return [(*one.frames, one.face, one.face_share, one.speaker) for one in streams.segments]
 
 
-def test_a_talking_face_gives_one_stretch_with_sound_and_lips(faces, clips):
+def test_a_talking_face_gives_one_segment_with_sound_and_lips(faces, clips):
     done = []
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, progress=done.append)
-    (stretch,) = streams.stretches
-    assert stretch.has_speech and stretch.face == 0 and stretch.speaker is None
-    assert stretch.face_share > 0.9 and streams.face_share == pytest.approx(stretch.face_share)
-    assert stretch.mouth_THW.shape == (stretch.end - stretch.start, 96, 96)
-    assert stretch.mouth_THW.std(axis=0).max() > 5  # lips that move
-    assert stretch.end == streams.num_frames >= NUM == streams.num_video_frames
+    (segment,) = streams.segments
+    assert streams.has_speech and segment.face == 0 and segment.speaker is None
+    assert segment.face_share > 0.9 and streams.face_share == pytest.approx(segment.face_share)
+    assert segment.mouth_THW.shape == (segment.num_frames, 96, 96)
+    assert segment.mouth_THW.std(axis=0).max() > 5  # lips that move
+    assert segment.frames[1] == streams.num_frames >= NUM == streams.followed.num_frames
     assert streams.duration_s == pytest.approx(NUM / 25, abs=0.07)  # AAC comes in blocks of 64 ms
     np.testing.assert_array_equal(streams.audio_S, read_audio(clips / "voice.mp4"))
     assert len(streams.speech_T) == streams.num_frames
-    assert streams.notes_of("audio+video") == ()
+    assert streams.notes("audio+video") == ()
     assert done == sorted(done) and done[-1] == 1 and all(0 <= share <= 1 for share in done)
 
 
@@ -119,15 +119,15 @@ def test_sound_cannot_be_seen_where_only_the_picture_is_asked_for(faces, clips, 
     torn = damaged(clips / "voice.mp4", tmp_path / "torn.mp4", "audio")
     with pytest.raises(MediaError):
         read_audio(torn)
-    monkeypatch.setattr(module, "read_audio_if_any", lambda path: pytest.fail("the sound was read"))
+    monkeypatch.setattr(module, "read_audio_if_any", lambda *_: pytest.fail("the sound was read"))
     mute = read_streams(clips / "mute.mp4", "video", CUTTING)
-    assert mute.stretches[0].has_speech and mute.stretches[0].mouth_THW is not None
+    assert mute.has_speech and mute.segments[0].mouth_THW is not None
     given_S = voice(1)
     for path, audio_S in ((clips / "hiss.mp4", None), (torn, None), (clips / "mute.mp4", given_S)):
         other = read_streams(path, "video", CUTTING, audio_S=audio_S)
         assert other.audio_S is None and other.speech_T is None
         assert (whole(other), other.num_frames, other.duration_s) == (whole(mute), mute.num_frames, mute.duration_s)
-        for one, another in zip(other.stretches, mute.stretches, strict=True):
+        for one, another in zip(other.segments, mute.segments, strict=True):
             np.testing.assert_array_equal(one.mouth_THW, another.mouth_THW)
 
 
@@ -141,37 +141,37 @@ def test_a_picture_cannot_be_seen_where_only_the_sound_is_asked_for(clips, tmp_p
     for streams in ways:
         assert whole(streams) == whole(ways[0])
         assert streams.faces == () and not streams.has_video and streams.face_share is None
-        assert streams.num_video_frames == 0 and streams.notes_of("audio") == ()
+        assert streams.followed.num_frames == 0 and streams.notes("audio") == ()
         np.testing.assert_allclose(streams.audio_S, ways[0].audio_S, atol=2**-15)
-    ((start, end, has_speech, index, share, speaker),) = whole(ways[0])
-    assert has_speech and end > start and (index, share, speaker) == (None, None, None)
+    ((start, end, index, share, speaker),) = whole(ways[0])
+    assert ways[0].has_speech and end > start and (index, share, speaker) == (None, None, None)
 
 
 def test_sound_without_a_picture_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FaceFinder", lambda: pytest.fail("there is no picture"))
     write_wav(tmp_path / "alone.wav", voice(2))
     streams = read_streams(tmp_path / "alone.wav", "audio+video", CUTTING)
-    assert streams.stretches[0].has_speech and streams.stretches[0].mouth_THW is None
-    assert streams.notes_of("audio+video") == ("There is no picture: the sound alone was used.",)
-    assert streams.notes_of("audio") == ()
+    assert streams.has_speech and streams.segments[0].mouth_THW is None
+    assert streams.notes("audio+video") == ("There is no picture: the sound alone was used.",)
+    assert streams.notes("audio") == ()
 
 
 def test_without_a_face_the_sound_is_left_and_said(faces, tmp_path):
     write_video(tmp_path / "wall.mp4", [picture(160, 160)] * NUM, voice(NUM / 25))
     streams = read_streams(tmp_path / "wall.mp4", "audio+video", CUTTING)
-    (stretch,) = streams.stretches
-    assert stretch.has_speech and stretch.mouth_THW is None and stretch.face is None and stretch.face_share == 0
+    (segment,) = streams.segments
+    assert streams.has_speech and segment.mouth_THW is None and segment.face is None and segment.face_share == 0
     assert streams.face_share == 0
-    assert streams.notes_of("audio+video") == ("No face was found: the sound alone was used.",)
-    assert streams.notes_of("audio") == ()
+    assert streams.notes("audio+video") == ("No face was found: the sound alone was used.",)
+    assert streams.notes("audio") == ()
 
 
 def test_without_a_sound_track_the_lips_are_left_and_said(faces, clips):
     streams = read_streams(clips / "mute.mp4", "audio+video", CUTTING)
-    (stretch,) = streams.stretches
-    assert streams.audio_S is None and streams.sound(stretch) is None
-    assert stretch.has_speech and len(stretch.mouth_THW) == NUM
-    assert streams.notes_of("audio+video") == ("There is no sound: the lips alone were read.",)
+    (segment,) = streams.segments
+    assert streams.audio_S is None and streams.sound(segment) is None
+    assert streams.has_speech and len(segment.mouth_THW) == NUM
+    assert streams.notes("audio+video") == ("There is no sound: the lips alone were read.",)
     assert "no sound" in streams.why_nothing("audio")
     empty = read_streams(clips / "mute.mp4", "audio+video", CUTTING, audio_S=np.zeros(0, np.float32))
     assert empty.audio_S is None and whole(empty) == whole(streams)
@@ -214,49 +214,49 @@ def test_a_stream_that_alone_is_asked_for_and_is_not_there_is_an_error(name, mod
 
 
 def test_speech_after_the_pictures_end_is_left_to_the_sound(followed, clips):
-    """A second stretch began where no frame is, which failed with a negative length."""
+    """A second segment began where no frame is, which failed with a negative length."""
     silence_S = np.zeros(SAMPLE_RATE * 2, np.float32)
     audio_S = np.concatenate([voice(NUM / 25), silence_S, voice(2, seed=1)])
     followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
     for choice in ("speaking", "largest", "all", 1):
         streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, choice, audio_S=audio_S)
-        first, second = streams.stretches
-        assert second.start > NUM and second.mouth_THW is None and second.face is None and second.face_share == 0
-        assert len(first.mouth_THW) == first.end - first.start
+        first, second = streams.segments
+        assert second.frames[0] > NUM and second.mouth_THW is None and second.face is None and second.face_share == 0
+        assert len(first.mouth_THW) == first.num_frames
         assert streams.num_frames == len(audio_S) / 640 and streams.duration_s == len(audio_S) / SAMPLE_RATE
         assert streams.face_share == pytest.approx(NUM / streams.num_frames)
-        when = f"{second.start / 25:.1f} to {second.end / 25:.1f} s"
-        assert streams.notes_of("audio+video") == (f"No face in 1 of 2 segments ({when}): the sound alone was used.",)
+        when = f"{second.start_s:.1f} to {second.end_s:.1f} s"
+        assert streams.notes("audio+video") == (f"No face in 1 of 2 segments ({when}): the sound alone was used.",)
 
 
 def test_lips_stand_still_where_the_sound_outlasts_the_picture_by_little(followed, clips):
     followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=voice((NUM + 10) / 25))
-    (stretch,) = streams.stretches
-    assert stretch.end == NUM + 10 == len(stretch.mouth_THW)
-    assert (stretch.mouth_THW[NUM:] == stretch.mouth_THW[NUM - 1]).all() and stretch.mouth_THW[-1].any()
-    assert stretch.face_share == pytest.approx(NUM / (NUM + 10))
+    (segment,) = streams.segments
+    assert segment.frames[1] == NUM + 10 == len(segment.mouth_THW)
+    assert (segment.mouth_THW[NUM:] == segment.mouth_THW[NUM - 1]).all() and segment.mouth_THW[-1].any()
+    assert segment.face_share == pytest.approx(NUM / (NUM + 10))
 
 
 def test_lips_speak_on_where_the_picture_outlasts_the_sound(followed, clips):
     followed(face(20 + 5 * syllables(150, 4)), num_frames=150)
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=voice(1))
     assert streams.num_frames == 150 and streams.duration_s == 6 and len(streams.speech_T) == 150
-    assert streams.stretches[-1].end > 120
-    for stretch in streams.stretches:
-        assert len(stretch.mouth_THW) == stretch.end - stretch.start
-        assert 0 < len(streams.sound(stretch)) <= 640 * (stretch.end - stretch.start)
-    late = Stretch(100, 120, True)
+    assert streams.segments[-1].frames[1] > 120
+    for segment in streams.segments:
+        assert len(segment.mouth_THW) == segment.num_frames
+        assert 0 < len(streams.sound(segment)) <= 640 * segment.num_frames
+    late = Segment(4, 4.8)
     np.testing.assert_array_equal(streams.sound(late), np.zeros(640))
 
 
 @pytest.mark.parametrize(("known", "reads"), [(0.4, False), (0.6, True)])
 @pytest.mark.parametrize("choice", ["speaking", "largest", 1])
-def test_lips_are_read_where_a_face_is_known_for_half_of_the_stretch(known, reads, choice):
+def test_lips_are_read_where_a_face_is_known_for_half_of_the_segment(known, reads, choice):
     found = FollowedFaces((face(20 + 5 * syllables(int(50 * known), 4)),), 50, 50)
-    (stretch,) = choose_faces(found, [Span(0, 50)], voice(2), choice)
-    assert (stretch.face is not None) == reads
-    assert stretch.face_share == pytest.approx(known)
+    ((index, share),) = choose_faces(found, (0, 50), voice(2), choice)
+    assert (index is not None) == reads
+    assert share == pytest.approx(known)
 
 
 def test_tracks_of_different_length_are_told(followed, clips):
@@ -271,12 +271,12 @@ def test_a_face_that_is_there_for_half_of_the_file_is_read_there(followed, clips
     audio_S = np.concatenate([voice(2), silence_S, voice(2, seed=1)])
     followed(face(20 + 5 * syllables(60, 4), first=65), num_frames=125)
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=audio_S)
-    assert all(before.end <= after.start for before, after in pairwise(streams.stretches))
-    for stretch in streams.stretches:
-        assert (stretch.mouth_THW is not None) == (stretch.face_share >= 0.5) == (stretch.end > 70)
+    assert all(before.end_s <= after.start_s for before, after in pairwise(streams.segments))
+    for segment in streams.segments:
+        assert (segment.mouth_THW is not None) == (segment.face_share >= 0.5) == (segment.frames[1] > 70)
     assert streams.face_share == pytest.approx(60 / 125)
-    assert streams.notes_of("audio+video")[0].startswith("No face in 1 of 2 segments (0.0 to ")
-    assert streams.notes_of("video")[0].endswith("left out.")
+    assert streams.notes("audio+video")[0].startswith("No face in 1 of 2 segments (0.0 to ")
+    assert streams.notes("video")[0].endswith("left out.")
 
 
 def test_silence_and_still_lips_are_no_speech_and_are_said(followed, clips):
@@ -289,9 +289,9 @@ def test_silence_and_still_lips_are_no_speech_and_are_said(followed, clips):
     for modality, note in said.items():
         followed(face(np.full(NUM, 20.0)), num_frames=NUM)
         streams = read_streams(clips / "voice.mp4", modality, CUTTING, audio_S=silence_S)
-        (stretch,) = streams.stretches
-        assert not stretch.has_speech and (stretch.start, stretch.end) == (0, NUM)
-        assert streams.notes_of(modality) == (note,)
+        (segment,) = streams.segments
+        assert not streams.has_speech and segment.frames == (0, NUM)
+        assert streams.notes(modality) == (note,)
 
 
 @pytest.fixture(scope="module")
@@ -313,47 +313,47 @@ def test_of_two_drawn_faces_the_one_that_is_asked_for_is_read(faces, loaded_find
         streams = read_streams(path, "audio+video", CUTTING, choice, audio_S=audio_S)
         assert len(streams.faces) == 2
         assert np.diff(streams.faces[0].boxes_T4[0, ::2]) > np.diff(streams.faces[1].boxes_T4[0, ::2])
-        (stretch,) = streams.stretches
-        assert stretch.speaker is None
-        read[choice] = stretch.face
+        (segment,) = streams.segments
+        assert segment.speaker is None
+        read[choice] = segment.face
     assert read == {"speaking": 1, "largest": 0, 2: 1}
     with pytest.raises(MediaError, match="shows 2 faces, face 3 was asked for"):
         read_streams(path, "audio+video", CUTTING, 3, audio_S=audio_S)
 
 
-def test_all_faces_that_speak_have_a_stretch_and_a_label(followed, clips):
+def test_all_faces_that_speak_have_a_segment_and_a_label(followed, clips):
     still_T, talking_T, other_T = np.full(NUM, 20.0), 20 + 8 * syllables(NUM, 4), 20 + 8 * syllables(NUM, 6)
     followed(face(still_T), face(talking_T), face(other_T), num_frames=NUM)
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, "all", audio_S=sound_of(syllables(NUM, 4)))
-    assert [(one.face, one.speaker) for one in streams.stretches] == [(1, "speaker 2"), (2, "speaker 3")]
-    for stretch in streams.stretches:
-        assert (stretch.mouth_THW == stretch.face + 1).all()
-        assert (stretch.start, stretch.end) == (0, NUM)
+    assert [(one.face, one.speaker) for one in streams.segments] == [(1, "speaker 2"), (2, "speaker 3")]
+    for segment in streams.segments:
+        assert (segment.mouth_THW == segment.face + 1).all()
+        assert segment.frames == (0, NUM)
 
 
 def test_a_chosen_faces_own_lips_tell_when_it_speaks(followed, clips):
-    """Another face's movement once made a stretch of speech of a face that was silent."""
+    """Another face's movement once made a segment of speech of a face that was silent."""
     silent, talking = face(np.full(100, 20.0)), face(np.r_[np.full(50, 20.0), 20 + 8 * syllables(50, 4)])
     followed(silent, talking, num_frames=100)
     for choice, speaks in ((1, False), ("largest", False), (2, True), ("speaking", True), ("all", True)):
         streams = read_streams(clips / "mute.mp4", "video", CUTTING, choice)
-        assert any(one.has_speech for one in streams.stretches) == speaks, choice
+        assert streams.has_speech == speaks, choice
         if speaks:
-            assert {one.face for one in streams.stretches} == {1}
-            assert min(one.start for one in streams.stretches) > 30
+            assert {one.face for one in streams.segments} == {1}
+            assert min(one.start_s for one in streams.segments) > 1.2
 
 
-def test_the_face_may_change_from_stretch_to_stretch():
+def test_the_face_may_change_from_segment_to_segment():
     left_T, right_T = syllables(50, 1), syllables(50, 2)
     away = face(10 * np.r_[left_T, syllables(50, 8)]), face(10 * right_T, 50)
     found = FollowedFaces(away, 100, 100)
-    spans = [Span(0, 50), Span(50, 100)]
     audio_S = np.concatenate([sound_of(left_T), sound_of(right_T, 1)])
-    assert [one.face for one in choose_faces(found, spans, audio_S, "speaking")] == [0, 1]
-    assert [one.face for one in choose_faces(found, spans, audio_S, "largest")] == [0, 0]
-    assert [(one.face, one.face_share) for one in choose_faces(found, spans, audio_S, 2)] == [(None, 0), (1, 1)]
-    labels = [(one.start, one.speaker) for one in choose_faces(found, spans, audio_S, "all")]
-    assert labels == [(0, "speaker 1"), (50, "speaker 1"), (50, "speaker 2")]
+
+    def chosen(choice):
+        return [[index for index, _ in choose_faces(found, part, audio_S, choice)] for part in ((0, 50), (50, 100))]
+
+    assert chosen("speaking") == [[0], [1]] and chosen("largest") == [[0], [0]]
+    assert chosen(2) == [[None], [1]] and chosen("all") == [[0], [0, 1]]
 
 
 @pytest.mark.parametrize("choice", ["loudest", 0, -1, True, 1.0, None, ""])
@@ -363,17 +363,13 @@ def test_a_choice_of_face_that_is_none_is_refused_before_the_file_is_opened(choi
     check_face(7)
 
 
-def test_damage_that_was_worked_around_is_told_once_and_others_damage_is_not(faces, clips, tmp_path):
-    folder = tmp_path / "with: colon"
-    folder.mkdir()
-    torn = damaged(clips / "voice.mp4", folder / "torn.mp4", "video", slice(20, 22))
-
-    def look(share):  # as if another thread read another file meanwhile
-        logging.getLogger("avspeech.media.container").warning("%s: is none of ours", clips / "voice.mp4")
-
-    streams = read_streams(torn, "audio+video", CUTTING, progress=look)
-    (remark,) = streams.remarks
-    assert "video packets do not decode" in remark and "colon" not in remark
-    assert streams.notes_of("audio+video")[0] == remark
+def test_damage_that_was_worked_around_is_told_once_and_not_logged(faces, clips, tmp_path, caplog):
+    torn = damaged(clips / "voice.mp4", tmp_path / "torn.mp4", "video", slice(20, 22))
+    streams = read_streams(torn, "audio+video", CUTTING)
+    (remark,) = streams.remarks  # the file is read twice
+    assert "video packets do not decode" in remark and str(torn) not in remark
+    assert streams.notes("audio+video")[0] == remark
     assert read_streams(torn, "audio", CUTTING).remarks == ()
-    assert not logging.getLogger("avspeech.media").handlers  # nothing listens afterwards
+    assert not caplog.records
+    list(module.read_pictures(torn))
+    assert remark in caplog.text, "without a list for notes it is logged"

@@ -78,13 +78,12 @@ def fault_of(path: Path, read: Streams) -> str:
     sound_S = read.audio_S if read.audio_S is not None else np.zeros(0)
     if len(sound_S) > read.num_frames * SAMPLES_PER_FRAME or not np.isfinite(sound_S).all():
         return "the sound is longer than the frames, or not finite"
-    for stretch in read.stretches:
-        length = stretch.end - stretch.start
-        mouth_THW = stretch.mouth_THW
-        if not 0 <= stretch.start < stretch.end <= read.num_frames:
-            return f"{stretch.start} to {stretch.end} is no stretch of {read.num_frames} frames"
-        if mouth_THW is not None and mouth_THW.shape != (length, 96, 96):
-            return f"lips of shape {mouth_THW.shape} for {length} frames"
+    for segment in read.segments:
+        start, end = segment.frames
+        if not 0 <= start < end <= read.num_frames:
+            return f"{start} to {end} is no segment of {read.num_frames} frames"
+        if segment.mouth_THW is not None and segment.mouth_THW.shape != (end - start, 96, 96):
+            return f"mouth crops of shape {segment.mouth_THW.shape} for {end - start} frames"
     return ""
 
 

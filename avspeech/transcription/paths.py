@@ -1,7 +1,10 @@
-"""What a user names on the command line -> media files: paths, folders and patterns."""
+"""Media files that a command line names (paths, folders and patterns), and the names of their outputs."""
 
 import glob
+import hashlib
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -55,3 +58,32 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
 def _is_media(file: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     return file.suffix.lower()[1:] in ENDINGS.split() and not hidden and not os.path.isdir(file)  # noqa: PTH112
+
+
+def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
+    """Return for each input the name, without an ending, that its outputs have in one folder; no two are alike.
+
+    It is the input's own stem where no other input has it; else the ending is added (clip.mp4, clip.mkv), or as many
+    folders as tell the inputs apart (a_clip, b_clip). Names that differ only in case count as alike, because some
+    file systems think so. The order of the inputs does not matter.
+    """
+    whole = {Path(path): Path(os.path.normpath(Path(path).absolute())) for path in paths}
+    names = {file: _names(file) for file in set(whole.values())}
+    level = dict.fromkeys(names, 0)
+    while True:
+        now = {file: names[file][level[file]] for file in names}
+        alike = {file: unicodedata.normalize("NFC", name).casefold() for file, name in now.items()}
+        count = Counter(alike.values())
+        twins = [file for file, name in alike.items() if count[name] > 1]
+        if not twins:
+            return {path: now[file] for path, file in whole.items()}
+        for file in twins:
+            level[file] += 1
+
+
+def _names(file: Path) -> list[str]:
+    """Return what a file's outputs may be called, shortest first; the last name no other file has."""
+    folders = [part for part in file.parent.parts if part != file.anchor]
+    ways = ["_".join([*folders[len(folders) - depth :], ""]) for depth in range(len(folders) + 1)]
+    mark = hashlib.sha256(os.fsencode(file)).hexdigest()
+    return [way + last for way in ways for last in (file.stem, file.name)] + [f"{file.stem}_{mark}"]
