@@ -1,7 +1,7 @@
-"""Faults in time: lost frames, a picture that stands still, a picture that comes early or late.
+"""Faults in time: lost frames, a frozen picture, an early or late picture, as in a call over a bad network.
 
-Each is a list of which source frame is on screen when, non-decreasing over time, so that a video of any length passes
-with one frame in memory and a clip in memory is indexed by the same list. They are what a network does to a call.
+Each is a list of the source frame that is shown at each time, non-decreasing, so that a video of any length needs one
+frame in memory and a clip in memory can be indexed by the same list.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,29 +12,29 @@ from avspeech.faults.picture_draws import PictureDraws
 from avspeech.timebase import FRAME_RATE
 
 LOST = -1
-"""Stands in ``shown_T`` where nothing is on screen."""
+"""Value in ``shown_T`` where no frame is shown."""
 FREEZE_SHARES = (0.1, 0.2, 0.4, 0.6, 0.8)
-"""Share of the frames that repeat the one before, by severity."""
+"""Share of the frames that repeat the previous one, by severity."""
 FREEZE_FRAMES = (5, 20)
-"""Shortest and longest stand-still that is drawn: 0.2 to 0.8 s."""
+"""Shortest and longest freeze in frames: 0.2 to 0.8 s."""
 MS_PER_FRAME = 1000 // FRAME_RATE
 
 
 def shown_frames(kind: str, level: float, num_frames: int, draws: PictureDraws) -> np.ndarray:
-    """Return ``shown_T``: for each frame the number of the source frame that is seen, or ``LOST``.
+    """Return ``shown_T``: for each frame the index of the source frame that is shown, or ``LOST``.
 
     Args:
-        kind: ``drop`` (level: per cent of frames), ``freeze`` (severity) or ``offset`` (ms, positive comes late).
-        level: of the fault.
+        kind: ``drop``, ``freeze`` or ``offset``.
+        level: per cent of the frames, severity, or milliseconds (positive is late).
         num_frames: length of the clip.
-        draws: decides which frames; an offset draws nothing.
+        draws: source of randomness; an offset draws nothing.
     """
     time_T = np.arange(num_frames)
     if kind == "offset":
         return np.clip(time_T - round(level / MS_PER_FRAME), 0, num_frames - 1)
     if kind == "drop":
         shown_T = time_T.copy()
-        # The first of one order of all frames: with the same draws, what 25 % lose 50 % lose too.
+        # With the same draws, the frames lost at 25 % are also lost at 50 %.
         shown_T[list(draws.shuffled(num_frames))[: round(num_frames * level / 100)]] = LOST
         return shown_T
     num_still = min(round(FREEZE_SHARES[int(level) - 1] * num_frames), num_frames - 1)
@@ -43,15 +43,15 @@ def shown_frames(kind: str, level: float, num_frames: int, draws: PictureDraws) 
 
 
 def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int, draws: PictureDraws) -> np.ndarray:
-    """Return ``inside_T``, bool: ``num_inside`` frames in stretches of drawn length at drawn places.
+    """Return ``inside_T``, bool: ``num_inside`` frames in stretches of random length at random places.
 
-    The last stretch is cut to what is left, and stretches that fall together are one longer stretch.
+    The last stretch is cut to the remaining frames; adjacent stretches merge.
 
     Args:
         num_frames: T.
-        num_inside: frames inside of stretches, all together; up to T.
-        shortest, longest: frames of one stretch.
-        draws: decides.
+        num_inside: total frames inside stretches, up to T.
+        shortest, longest: limits of one stretch in frames.
+        draws: source of randomness.
     """
     lengths: list[int] = []
     while sum(lengths) < num_inside:
@@ -67,11 +67,11 @@ def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int
 
 
 def replay(frames: Iterable[np.ndarray], shown_T: np.ndarray, blank: int) -> Iterator[np.ndarray]:
-    """Yield what is on screen; a lost frame is a picture of the grey ``blank``.
+    """Yield the shown frames; a lost frame has the grey level ``blank`` everywhere.
 
     Args:
-        frames: uint8 of any shape, all alike; as many as ``shown_T`` or more.
-        shown_T: non-decreasing but for ``LOST``, as ``shown_frames`` returns it.
+        frames: uint8, all of one shape; at least as many as ``shown_T``.
+        shown_T: from ``shown_frames``.
         blank: grey level.
     """
     numbered = enumerate(frames)
@@ -80,5 +80,5 @@ def replay(frames: Iterable[np.ndarray], shown_T: np.ndarray, blank: int) -> Ite
         while at < place:
             at, frame = next(numbered)
         yield np.full_like(frame, blank) if place == LOST else frame
-    for _ in numbered:  # whoever counts or checks the source's frames gets to its end
+    for _ in numbered:  # the source's own checks at its end must run
         pass

@@ -1,4 +1,4 @@
-"""Draw the back of a hand with its fingers, lit as the round thing that it is, in many tones of skin."""
+"""Draw the back of a hand with shaded fingers, in several skin tones."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ _SKINS = (
 )  # fmt: skip
 _SLEEVES = ((40, 44, 60), (110, 112, 116), (196, 190, 180), (96, 40, 44), (52, 76, 62))
 _KNUCKLES = ((-3.15, 0.5), (-1.1, 0.0), (0.95, 0.25), (2.85, 1.0))
-"""Where the four fingers begin, in cm from the middle finger's knuckle."""
+"""Knuckles of the four fingers, in cm from the middle finger's."""
 _LENGTHS = (8.2, 9.1, 8.5, 6.7)
 _RADII = (1.02, 1.06, 1.0, 0.88)
 _JOINTS = (0.0, 0.47, 0.76, 1.0)
@@ -20,7 +20,7 @@ _JOINTS = (0.0, 0.47, 0.76, 1.0)
 
 
 class _Body:
-    """A height in cm over the sheet, raised by one rounded bone after another."""
+    """Height map in cm over the sheet, made of rounded bones."""
 
     def __init__(self, sheet: Sheet) -> None:
         self.sheet = sheet
@@ -29,7 +29,7 @@ class _Body:
         self.tint_HW = np.ones_like(sheet.x_HW)
 
     def add(self, start: np.ndarray, end: np.ndarray, radii: tuple[float, float], lift: float = 0.0) -> None:
-        """Add a bone that is round across and gets thinner along; ``lift`` is how high it lies."""
+        """Add a tapered bone with a round cross-section, ``lift`` cm above the sheet."""
         bone = end - start
         near = self.sheet.part(np.minimum(start, end) - max(radii), np.maximum(start, end) + max(radii))
         x_HW, y_HW = self.sheet.x_HW[near] - np.float32(start[0]), self.sheet.y_HW[near] - np.float32(start[1])
@@ -51,13 +51,13 @@ class _Body:
 
 
 def draw_hand(draws: PictureDraws) -> Sprite:
-    """Return a hand with its forearm, fingers upwards, left or right, more or less spread, in a drawn tone of skin."""
+    """Return a hand with its forearm, fingers upwards; side, spread and skin tone are random."""
     sheet, light = Sheet(-8.0, -9.5, 8.0, 34.0), draw_light(draws)
     mirror = draws.side()
     spread = draws.uniform(0.0, 0.8)
     skin = np.asarray(draws.pick(_SKINS), np.float32)
     body, nails = _Body(sheet), []
-    shift = np.array([0.0, 1.2])  # the mouth is covered by the lower half of the fingers
+    shift = np.array([0.0, 1.2])  # the lower half of the fingers covers the mouth
     wrist = np.array([0.0, 9.3]) + shift
     body.add(wrist, wrist + np.array([draws.uniform(-1, 1), 25]), (2.75, 3.9), -1.0)
     for number, (knuckle, length, radius) in enumerate(zip(_KNUCKLES, _LENGTHS, _RADII, strict=True)):
@@ -99,7 +99,7 @@ def _painted(
     steep_HW = np.sqrt(1 + slope_x_HW**2 + slope_y_HW**2)
     bright_HW = lit(-slope_x_HW / steep_HW, -slope_y_HW / steep_HW, light)
     valley_HW = cv2.GaussianBlur(height_HW, (0, 0), 0.5 * PIXELS_PER_CM) - height_HW
-    bright_HW *= 1 - 0.55 * np.clip(valley_HW, 0, 1)  # little light gets between the fingers
+    bright_HW *= 1 - 0.55 * np.clip(valley_HW, 0, 1)  # shadow between the fingers
     mottled_HW = 1 + 0.03 * sheet.mottle(draws, 0.9) + 0.015 * sheet.mottle(draws, 0.12)
     colour_HWC = skin * (bright_HW * body.tint_HW * mottled_HW)[..., None]
     for tip, along, size in nails:

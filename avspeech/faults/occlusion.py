@@ -1,8 +1,9 @@
-"""Lay a drawn thing or a hand over the mouth, and take it away again; or cover the whole face.
+"""Move an object or a hand over the mouth and away again, or cover the whole face.
 
-A severity is two shares: of the time that the thing is in place, and of the mouth that it covers there. The mouth is
-an ellipse in the middle of the mouth crop. The thing comes in from below or from a side over eight frames, stops where
-it covers as much as it should, sways a little, and leaves as it came; coming and going are not counted as in place.
+A severity sets the share of the time in which the object is in place, and the share of the mouth that it then covers.
+The mouth is an ellipse in the middle of the mouth crop. The object enters from below or from a side within eight
+frames, stops where it covers the wanted share, sways slightly, and leaves the same way. Entering and leaving do not
+count as in place.
 """
 
 from dataclasses import dataclass
@@ -18,44 +19,44 @@ from avspeech.faults.sprites import Sprite
 from avspeech.timebase import FRAME_RATE
 
 TIME_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
-"""Share of the frames in which the thing is in place, by severity."""
+"""Share of the frames in which the object is in place, by severity."""
 MOUTH_SHARES = (0.2, 0.4, 0.65, 0.95, 1.0)
-"""Share of the mouth that it covers there."""
+"""Share of the mouth that it then covers, by severity."""
 SIZES = (1.0, 1.0, 1.0, 1.15, 1.3)
-"""Times its real size: nearer to the camera than the face."""
+"""Factor on the real size, by severity; above 1 the object is nearer to the camera than the face."""
 MOUTH_HALF = (0.29, 0.19)
-"""Half width and height of a mouth, lips included, as shares of the crop's side."""
+"""Half width and half height of a mouth with its lips, as shares of the crop's side."""
 MIDDLE = 0.08
-"""From severity 4 on, the square within so many sides of the middle of the mouth is covered all of it."""
+"""Half side, in sides of the crop, of the square around the mouth's centre that severities 4 and 5 cover fully."""
 VISIT_FRAMES = (25, 75)
-"""Shortest and longest stay: 1 to 3 s."""
+"""Shortest and longest stay in frames: 1 to 3 s."""
 RAMP_FRAMES = 8
-"""Frames to come or to go."""
+"""Frames to enter or to leave."""
 FACE_CENTRE, FACE_HALF = (0.0, -0.42), (0.98, 1.35)
-"""Middle and half axes of a whole face, seen from the middle of the mouth, in sides of the mouth crop."""
+"""Centre and half axes of a whole face relative to the mouth's centre, in sides of the mouth crop."""
 FACE_COVER = 128
-"""Grey level of what hides a face."""
+"""Grey level of a covered face."""
 
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels: what a mouth crop shows."""
+"""Area of a mouth crop: x0, y0, x1, y1 in pixels."""
 
 
 @dataclass(frozen=True)
 class Occlusion:
-    """A thing and where it is in each frame; lengths are in sides of the mouth crop."""
+    """An object and its path; lengths are in sides of the mouth crop."""
 
     sprite: Sprite
     size: float
-    """Times the real size."""
+    """Factor on the real size."""
     place_T2: np.ndarray
-    """The sprite's anchor, seen from the middle of the mouth."""
+    """Position of the sprite's anchor relative to the mouth's centre."""
     angle_T: np.ndarray
-    """Turn of the sprite in radians, clockwise."""
+    """Rotation of the sprite in radians, clockwise."""
     seen_T: np.ndarray
-    """bool: False where the thing has left the mouth crop."""
+    """bool, False where the object is outside the mouth crop."""
 
     def apply(self, picture: np.ndarray, box: Box, index: int) -> np.ndarray:
-        """Return frame ``index`` with the thing over the mouth that lies in ``box``."""
+        """Return frame ``index`` with the object over the mouth in ``box``."""
         if not self.seen_T[index]:
             return picture
         side = ((box[2] - box[0]) + (box[3] - box[1])) / 2
@@ -67,19 +68,19 @@ class Occlusion:
 
 
 def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float, draws: PictureDraws) -> Occlusion:
-    """Draw a thing and its way over the mouth.
+    """Draw an object and its path over the mouth.
 
     Args:
         kind: ``object`` or ``hand``.
-        severity: 1 to 5. All severities take the same draws: the same thing comes from the same side.
+        severity: 1 to 5. All severities use the same draws: the same object enters from the same side.
         num_frames: length of the clip.
-        mouth_side: pixels of the mouth crop's side, about; decides how finely the thing is kept.
-        draws: decides.
+        mouth_side: approximate side of the mouth crop in pixels; sets the sprite's resolution.
+        draws: source of randomness.
     """
     size = SIZES[severity - 1]
     sprite = (draw_hand(draws) if kind == "hand" else draw_object(draws)).shrunk_to(size * mouth_side)
     from_side, flank = draws.uniform(0, 1) < (0.6 if kind == "hand" else 0.2), draws.side()
-    # The way in, clockwise from straight up: from below a little askew, or from the left or right.
+    # Direction of entry, clockwise from straight up.
     way = flank * (draws.uniform(1.0, 1.6) if from_side else draws.uniform(0.0, 0.5))
     angle = (way if kind == "hand" else 0.25 * way) + draws.uniform(-0.15, 0.15)
     into_2 = np.array([np.sin(way), -np.cos(way)])
@@ -94,7 +95,7 @@ def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float,
 
 
 def _presence(num_frames: int, share: float, draws: PictureDraws) -> np.ndarray:
-    """Return 1 where the thing is in place, 0 where it is away, and a smooth ramp between."""
+    """Return 1 where the object is in place, 0 where it is away, and a smooth ramp between."""
     inside_T = draw_stretches(num_frames, round(share * num_frames), *VISIT_FRAMES, draws)
     wide_T = np.convolve(inside_T, np.ones(2 * (RAMP_FRAMES // 2) + 1), "full") > 0  # ramps lie outside of the visit
     window = np.hanning(RAMP_FRAMES + 3)[1:-1]
@@ -104,7 +105,7 @@ def _presence(num_frames: int, share: float, draws: PictureDraws) -> np.ndarray:
 
 
 def _stops(sprite: Sprite, size: float, angle: float, into_2: np.ndarray, severity: int) -> tuple[float, float]:
-    """Return how far before the mouth the anchor stops to cover its share of it, and where it is out of the crop."""
+    """Return the distances from the mouth where the anchor covers its share, and where it is outside the crop."""
     mouth_M2 = _grid(*MOUTH_HALF)
     mouth_M2 = mouth_M2[(mouth_M2[:, 0] / MOUTH_HALF[0]) ** 2 + (mouth_M2[:, 1] / MOUTH_HALF[1]) ** 2 <= 1]
     crop_M2 = _grid(0.5, 0.5)
@@ -130,7 +131,7 @@ def _grid(half_width: float, half_height: float) -> np.ndarray:
 def _covers(
     sprite: Sprite, mask_HW: np.ndarray, size: float, angle: float, place_2: np.ndarray, points_M2: np.ndarray
 ) -> np.ndarray:
-    """Return for points, in sides from the middle of the mouth, whether the mask lies over them."""
+    """Return bool: which points, in sides of the crop from the mouth's centre, the mask covers."""
     zoom = size / sprite.pixels_per_side
     pixels_M2 = np.floor((points_M2 - place_2) @ _turn(angle) / zoom + np.array(sprite.anchor)).astype(int)
     height, width = mask_HW.shape
@@ -144,7 +145,7 @@ def _turn(angle: float) -> np.ndarray:
 
 
 def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, shift_2: np.ndarray) -> np.ndarray:
-    """Return the picture with the sprite over it; pixels are counted from the corner, as in ``roi.mouth``."""
+    """Return the picture with the sprite over it; coordinates count from the corner."""
     height, width = paint_HWC.shape[:2]
     corners_42 = np.array([(0, 0), (width, 0), (0, height), (width, height)]) @ matrix_22.T + shift_2
     limits = (picture.shape[1], picture.shape[0])
@@ -154,7 +155,7 @@ def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, sh
     )
     if left >= right or top >= bottom:
         return picture
-    # To OpenCV's pixels, which count from the first one's centre, and from the part's own corner.
+    # OpenCV counts from the first pixel's centre; the part has its own corner.
     shift_2 = shift_2 + matrix_22.sum(axis=1) / 2 - 0.5 - (left, top)
     matrix_23 = np.concatenate([matrix_22, shift_2[:, None]], axis=1)
     placed_HWC = cv2.warpAffine(paint_HWC, matrix_23, (right - left, bottom - top))
@@ -168,7 +169,7 @@ def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, sh
 
 
 def hide_face(picture: np.ndarray, box: Box) -> np.ndarray:
-    """Return the picture with a grey oval over the whole face whose mouth lies in ``box``."""
+    """Return the picture with a grey oval over the face whose mouth is in ``box``."""
     side = ((box[2] - box[0]) + (box[3] - box[1])) / 2
     x = (box[0] + box[2]) / 2 + side * FACE_CENTRE[0]
     y = (box[1] + box[3]) / 2 + side * FACE_CENTRE[1]

@@ -1,7 +1,7 @@
 """Faults of single pictures: blur, noise, low resolution, JPEG, too dark, too bright.
 
-Severities run from 1 to 5. What is measured in pixels is meant for a mouth clip of 96x96 and grows with the mouth, so
-that a severity hides the same detail of the lips in a clip and in the video that it is cut from.
+Severities run from 1 to 5. Lengths in pixels refer to a mouth crop of 96x96 and scale with the mouth, so that a severity
+hides the same detail of the lips in a crop and in the video that it is cut from.
 """
 
 from collections.abc import Callable
@@ -17,26 +17,26 @@ BLUR_SIGMAS = (1.0, 2.0, 3.5, 5.5, 8.0)
 NOISE_DEVIATIONS = (8.0, 16.0, 28.0, 44.0, 64.0)
 """Standard deviation of the noise, in grey levels of 0..255."""
 SHRINK_FACTORS = (2.0, 3.0, 4.0, 6.0, 10.0)
-"""A mouth clip keeps 48, 32, 24, 16 or about 10 pixels on a side."""
+"""Downscaling factor: 48, 32, 24, 16 or about 10 of a mouth crop's 96 pixels remain."""
 JPEG_QUALITIES = (40, 20, 10, 6, 3)
-"""libjpeg's quality, at the picture's own size."""
+"""libjpeg's quality at the picture's own size."""
 DARK_GAINS = (0.7, 0.5, 0.33, 0.2, 0.1)
-"""What grey levels are multiplied with; the levels that fall together are lost."""
+"""Factor on grey levels, which are then rounded."""
 BRIGHT_GAINS = (1.2, 1.4, 1.65, 2.0, 2.5)
-"""The same; what passes 255 is lost."""
+"""Factor on grey levels, which are then clipped at 255."""
 
 Picture = np.ndarray
 """uint8, (H, W) grey or (H, W, 3) RGB."""
 
 
 def picture_fault(kind: str, severity: int, mouth_side: float, draws: PictureDraws) -> Callable[[Picture], Picture]:
-    """Return the function that puts the fault into one picture after another and leaves its argument as it is.
+    """Return the function that degrades one picture after another; it does not change its argument.
 
     Args:
         kind: ``blur``, ``pixel_noise``, ``low_resolution``, ``jpeg``, ``darker`` or ``brighter``.
         severity: 1 to 5.
-        mouth_side: pixels that the side of a mouth crop covers in these pictures; 96 in a mouth clip.
-        draws: of the noise; the others draw nothing.
+        mouth_side: side of a mouth crop in pixels of these pictures; 96 for mouth crops.
+        draws: source of the noise; the other kinds draw nothing.
     """
     scale, index = mouth_side / MOUTH_SIZE, severity - 1
     if kind == "blur":
@@ -54,10 +54,10 @@ def picture_fault(kind: str, severity: int, mouth_side: float, draws: PictureDra
 
 
 def _noisy(picture: Picture, deviation: float, grain: int, draws: PictureDraws) -> Picture:
-    """Add the same noise to all colours, so that the grey picture gets the stated deviation; grain in pixels."""
+    """Add the same noise to all colours, so that the grey picture has the stated deviation; ``grain`` is in pixels."""
     height, width = picture.shape[:2]
     noise_HW = draws.noise(-(-height // grain), -(-width // grain)) * np.float32(deviation)
-    if grain > 1:  # finer noise would be averaged away when a mouth is cut out of a large picture
+    if grain > 1:  # finer noise would be averaged away in the mouth crop of a large picture
         noise_HW = np.repeat(np.repeat(noise_HW, grain, axis=0), grain, axis=1)[:height, :width]
     noise = noise_HW if picture.ndim == 2 else noise_HW[..., None]
     return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
@@ -74,5 +74,5 @@ def _compressed(picture: Picture, quality: int) -> Picture:
     blue_first = picture if picture.ndim == 2 else picture[..., ::-1]
     _, packed = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
     unpacked = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE if picture.ndim == 2 else cv2.IMREAD_COLOR)
-    assert unpacked is not None, "libjpeg reads what it has just written"
+    assert unpacked is not None
     return unpacked if picture.ndim == 2 else np.ascontiguousarray(unpacked[..., ::-1])

@@ -1,7 +1,7 @@
-"""A drawn thing to lay over a picture, and the sheet of paper that it is drawn on, measured in centimetres.
+"""Sprites to lay over a picture, and the sheet in centimetres on which they are drawn.
 
-Things have their real size: the outer corners of the eyes are 8.9 cm apart (mediapipe's canonical face), which are 88
-pixels of an aligned face, so the side of a mouth crop is 9.7 cm.
+Objects have their real size: the outer eye corners are 8.9 cm apart (mediapipe's canonical face), or 88 pixels of an
+aligned face, so the side of a mouth crop is 9.7 cm.
 """
 
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from avspeech.faults.picture_draws import PictureDraws
 from avspeech.roi.mouth import EYE_DISTANCE, MOUTH_SIZE
 
 CM_PER_SIDE = MOUTH_SIZE / EYE_DISTANCE * 8.9
-"""Centimetres on a face that the side of a mouth crop covers."""
+"""Side of a mouth crop in centimetres on the face."""
 PIXELS_PER_SIDE = 128
-"""Resolution of the drawings: that of a mouth clip with the largest thing before it."""
+"""Resolution of the drawings: that of a mouth crop with the largest object."""
 PIXELS_PER_CM = PIXELS_PER_SIDE / CM_PER_SIDE
 SHADOW = 0.4
-"""How much of the light the thing keeps from the face around it."""
+"""Strength of the object's shadow on the face, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A thing, drawn pointing upwards."""
+    """A drawn object that points upwards."""
 
     paint_HWC: np.ndarray
-    """float32, four layers: red, green and blue times cover, 0..255, and the cover with the shadow around it, 0..1."""
+    """float32, four layers: red, green and blue times cover, 0..255, and cover with shadow, 0..1."""
     solid_HW: np.ndarray
-    """bool, where the thing itself is."""
+    """bool, True where the object is."""
     anchor: tuple[float, float]
-    """The pixel (x, y) that comes to lie on the middle of the mouth when the thing covers it."""
+    """Pixel (x, y) that lies on the mouth's centre when the object covers it."""
     pixels_per_side: float = PIXELS_PER_SIDE
-    """Pixels to the side of a mouth crop."""
+    """Pixels per side of a mouth crop."""
 
     def shrunk_to(self, pixels_per_side: float) -> "Sprite":
-        """Return a smaller copy, averaged down; itself where it would have to grow."""
+        """Return a downscaled copy, or the sprite itself where it would have to grow."""
         ratio = pixels_per_side / self.pixels_per_side
         if ratio >= 1:
             return self
@@ -48,10 +48,10 @@ class Sprite:
 
 
 class Sheet:
-    """Coordinates in centimetres, x to the right and y downwards, from the point that is to cover the mouth.
+    """Coordinates in centimetres, x to the right and y downwards, from the anchor.
 
     Args:
-        left, top, right, bottom: edges.
+        left, top, right, bottom: edges of the sheet.
     """
 
     def __init__(self, left: float, top: float, right: float, bottom: float) -> None:
@@ -70,23 +70,23 @@ class Sheet:
         return slice(top, bottom + 1), slice(left, right + 1)
 
     def box(self, x: float, y: float, half_width: float, half_height: float, corner: float) -> np.ndarray:
-        """Return the distance from a rectangle with round corners, negative inside."""
+        """Return the signed distance from a rectangle with round corners, negative inside."""
         across_HW = np.abs(self.x_HW - x) - (half_width - corner)
         down_HW = np.abs(self.y_HW - y) - (half_height - corner)
         outside_HW = np.hypot(np.maximum(across_HW, 0), np.maximum(down_HW, 0))
         return outside_HW + np.minimum(np.maximum(across_HW, down_HW), 0) - corner
 
     def disc(self, x: float, y: float, radius: float) -> np.ndarray:
-        """Return the distance from a disc, negative inside."""
+        """Return the signed distance from a disc, negative inside."""
         return np.hypot(self.x_HW - x, self.y_HW - y) - radius
 
     def mottle(self, draws: PictureDraws, grain: float) -> np.ndarray:
-        """Return blotches of about ``grain`` cm, of mean 0 and deviation 1."""
+        """Return smooth noise with a grain of about ``grain`` cm, mean 0 and deviation 1."""
         coarse = [max(2, round(length / (grain * PIXELS_PER_CM))) for length in self.x_HW.shape]
         return cv2.resize(draws.noise(*coarse), self.x_HW.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
     def sprite(self, colour_HWC: np.ndarray, cover_HW: np.ndarray) -> Sprite:
-        """Return the finished thing with its shadow.
+        """Return the finished sprite with its shadow.
 
         Args:
             colour_HWC: RGB, 0..255.
@@ -104,23 +104,23 @@ class Sheet:
 
 
 def edge(distance_HW: np.ndarray) -> np.ndarray:
-    """Return the cover, 0 to 1, of what has this distance in cm: a step one pixel wide."""
+    """Return the cover, 0 to 1, at a signed distance in cm: a step one pixel wide."""
     return np.clip(0.5 - distance_HW * np.float32(PIXELS_PER_CM), 0, 1)
 
 
 def lay_over(colour_HWC: np.ndarray, paint: np.ndarray | tuple[float, ...], cover_HW: np.ndarray) -> None:
-    """Paint onto a picture in place, where ``cover_HW`` says; ``paint`` is one colour or a picture."""
+    """Blend ``paint``, one colour or a picture, into a picture in place with the weight ``cover_HW``."""
     colour_HWC += cover_HW[..., None] * (np.asarray(paint, np.float32) - colour_HWC)
 
 
 def lit(normal_x_HW: np.ndarray, normal_y_HW: np.ndarray, light: np.ndarray, ambient: float = 0.45) -> np.ndarray:
-    """Return how bright a surface is, 0 to about 1, from its normal (z is what is left of unit length) and the lamp."""
+    """Return the brightness of a surface, 0 to about 1, from its unit normal (z follows from x, y) and the light."""
     normal_z_HW = np.sqrt(np.clip(1 - normal_x_HW**2 - normal_y_HW**2, 0, 1))
     facing_HW = normal_x_HW * light[0] + normal_y_HW * light[1] + normal_z_HW * light[2]
     return np.float32(ambient) + np.float32(1.08 - ambient) * np.clip(facing_HW, 0, 1)
 
 
 def draw_light(draws: PictureDraws) -> np.ndarray:
-    """Return the direction of a lamp above and to one side, unit length, (x, y, z to the viewer)."""
+    """Return a random direction of light from above, unit length, (x, y, z towards the viewer)."""
     light = np.array([draws.uniform(-0.6, 0.6), draws.uniform(-0.7, -0.25), 0.8], np.float32)
     return light / np.float32(np.sqrt((light**2).sum()))

@@ -1,14 +1,13 @@
-"""Named faults of the picture, put into mouth clips or into whole videos before the mouth is cut out.
+"""Named faults of the picture, applied to mouth crops or to whole videos before the mouth is cut.
 
-A fault is a kind and a level, and has a label that names it in configs, file names and reports: ``blur-3``,
-``drop-50``, ``offset-160``, ``no_face``. What is random about it (which thing is held before the mouth, which frames
-are lost) comes from a key, a text: the same key gives the same bytes, whatever ran before. Noise in the sound has no
-part in it, so a visual fault is the same in every noise.
+A fault has a kind and a level. Its label names it in configs, file names and reports: ``blur-3``, ``drop-50``,
+``offset-160``, ``no_face``. Random choices (which object, which frames) depend on a text key only: the same key gives
+the same bytes. The key does not depend on the noise, so a fault looks the same in every noise.
 
-Occlusion by things and hands, blur, noise and lost frames follow the corruptions that CAV2vec (Kim et al. 2025,
-arXiv:2504.18539) and AV-RelScore (Hong et al. 2023, arXiv:2303.08536) train and test on; brightness, JPEG and five
-severities those of DeeperForensics (Jiang et al. 2020, arXiv:2001.03024). Where we differ: things are drawn, so no
-picture collection is needed, and a level states what is covered and for how long.
+Occlusion by objects and hands, blur, noise and lost frames follow the corruptions of CAV2vec (Kim et al. 2025,
+arXiv:2504.18539) and AV-RelScore (Hong et al. 2023, arXiv:2303.08536); brightness, JPEG and five severities those of
+DeeperForensics (Jiang et al. 2020, arXiv:2001.03024). Where we differ: objects are drawn, so no picture collection is
+needed, and a level states how much is covered and for how long.
 """
 
 import itertools
@@ -23,23 +22,23 @@ from avspeech.faults.picture_draws import PictureDraws
 from avspeech.faults.picture_faults import picture_fault
 
 MOUTH_BLANK = 107
-"""Grey of a lost frame in a mouth clip: the mean of mouth crops (``features.clip``), which a model sees as zero."""
+"""Grey of a lost frame in a mouth crop: the mean of mouth crops (``features.clip``), 0 after normalisation."""
 VIDEO_BLANK = 0
-"""Of a lost frame in a video: black."""
+"""Grey of a lost frame in a video: black."""
 MOUTH_PER_PICTURE = 0.4
-"""Side of a mouth crop over the shorter side of a picture, in face-cropped corpora such as LRS3 (224x224)."""
+"""Ratio of a mouth crop's side to the picture's shorter side, in face-cropped corpora such as LRS3 (224x224)."""
 _SEVERITIES = (1, 2, 3, 4, 5)
 _DRAWN = ("object", "hand", "pixel_noise", "drop", "freeze")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What levels a kind of fault has, and what it does."""
+    """Levels and meaning of a kind of fault."""
 
     levels: tuple[float, ...]
-    """Allowed levels; empty for a kind that has none."""
+    """Allowed levels; empty for a kind without levels."""
     meaning: str
-    """One line."""
+    """Description in one line."""
 
 
 KINDS = {
@@ -52,7 +51,7 @@ KINDS = {
     "darker": Kind(_SEVERITIES, "grey levels times 0.7 down to 0.1"),
     "brighter": Kind(_SEVERITIES, "grey levels times 1.2 up to 2.5, cut at white"),
     "drop": Kind((25, 50, 100), "per cent of the frames lost: grey in mouth clips, black in video"),
-    "freeze": Kind(_SEVERITIES, "the picture stands still for 10 to 80 % of the time, 0.2 to 0.8 s on end"),
+    "freeze": Kind(_SEVERITIES, "the picture is frozen for 10 to 80 % of the time, 0.2 to 0.8 s at once"),
     "offset": Kind(
         tuple(range(-160, 161, 40)), "ms that the picture comes late (+) or early (-); edge frames are held"
     ),
@@ -69,7 +68,7 @@ class Fault:
     kind: str
     """A key of ``KINDS``."""
     level: float = 0
-    """Severity, per cent or ms; 0 for a kind without levels."""
+    """Severity, per cent or milliseconds; 0 for a kind without levels."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -79,19 +78,19 @@ class Fault:
 
     @property
     def label(self) -> str:
-        """The name: ``blur-3``, ``offset+80``, ``no_face``."""
+        """Name of the fault: ``blur-3``, ``offset+80``, ``no_face``."""
         if not KINDS[self.kind].levels:
             return self.kind
         return f"{self.kind}{self.level:+g}" if self.kind == "offset" else f"{self.kind}-{self.level:g}"
 
     @property
     def changes_pictures(self) -> bool:
-        """Whether ``degrade_clip`` makes it; ``wrong_speaker`` and ``no_face`` are other clips, or none."""
+        """True if ``degrade_clip`` can apply it; ``wrong_speaker`` and ``no_face`` replace or remove the clip."""
         return self.kind not in ("wrong_speaker", "no_face")
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the key decides what ``degrade_clip`` makes of a clip: another seed, another picture."""
+        """True if the result depends on the key, and so on the seed."""
         return self.kind in _DRAWN and (self.kind, self.level) != ("drop", 100)
 
 
@@ -105,42 +104,41 @@ def _known() -> str:
 
 
 def parse_fault(label: str) -> Fault:
-    """Return the fault of that name.
+    """Return the fault with this label.
 
     Raises:
-        ValueError: it is none; the message lists every kind with its levels.
+        ValueError: unknown label; the message lists every kind with its levels.
     """
     faults = {fault.label: fault for fault in all_faults()}
     if label not in faults:
-        raise ValueError(f"visual fault {label!r} is no known one; known are {_known()}")
+        raise ValueError(f"visual fault {label!r} is unknown; known are {_known()}")
     return faults[label]
 
 
 def all_faults() -> list[Fault]:
-    """Return every fault there is, kind by kind, from weak to strong."""
+    """Return every fault, kind by kind, from weak to strong."""
     return [Fault(name, level) for name, kind in KINDS.items() for level in kind.levels or (0,)]
 
 
 def fault_key(seed: int, utterance_id: str, fault: Fault) -> str:
-    """Return the key that an utterance's fault is drawn from.
+    """Return the key of an utterance's fault.
 
-    It names the kind and not the level: the levels of a kind show the same thing and lose the same frames first, so
-    they differ in severity alone.
+    It contains the kind but not the level: levels of a kind show the same object and lose the same frames first, so
+    they differ in severity only.
     """
     return "\x1f".join([str(int(seed)), utterance_id, fault.kind])
 
 
 def degrade_clip(mouth_THW: np.ndarray, fault: Fault, key: str) -> np.ndarray:
-    """Return the mouth clip with the fault in it, same shape, uint8; the clip itself stays as it is.
+    """Return a degraded copy of a mouth crop, same shape, uint8.
 
     Args:
-        mouth_THW: uint8 grey, of any size; what a level says in pixels is for 96x96 and grows with the shorter side.
-        fault: what is wrong.
-        key: decides everything that is random; see ``fault_key``.
+        mouth_THW: uint8 grey, of any size; levels in pixels refer to 96x96 and scale with the shorter side.
+        fault: one that changes pictures (``changes_pictures``).
+        key: see ``fault_key``.
 
     Raises:
-        ValueError: the clip is no uint8 (T, H, W) with a frame, or the fault is another clip or none
-            (``changes_pictures``).
+        ValueError: the clip is not uint8 (T, H, W) with T of at least 1, or the fault does not change pictures.
     """
     if mouth_THW.ndim != 3 or mouth_THW.dtype != np.uint8 or not mouth_THW.size:
         raise ValueError(
@@ -166,24 +164,23 @@ def degrade_frames(
     mouth_boxes: Sequence[Box | None] | None = None,
     mouth_side: float | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield the frames of a video with the fault in them, one in memory at a time.
+    """Yield the degraded frames of a video, one in memory at a time.
 
     Args:
-        frames: uint8 RGB (H, W, 3), or grey (H, W), as they come.
-        fault: what is wrong. ``no_face`` covers the face.
-        key: decides everything that is random; see ``fault_key``.
-        num_frames: how many frames will come; which are lost, for one, is decided before the first.
-        mouth_boxes: per frame what a mouth crop shows, (x0, y0, x1, y1) in pixels, or None where no face is; needed by
-            ``object``, ``hand`` and ``no_face``, which leave frames without a box as they are.
-        mouth_side: pixels that a mouth crop's side covers, which levels in pixels grow with; None takes the median of
-            the boxes, and without any box ``MOUTH_PER_PICTURE`` of the picture's shorter side.
+        frames: uint8 RGB (H, W, 3), or grey (H, W).
+        fault: any but ``wrong_speaker``; ``no_face`` covers the face.
+        key: see ``fault_key``.
+        num_frames: number of frames; lost frames are chosen before the first.
+        mouth_boxes: area of the mouth crop per frame, (x0, y0, x1, y1) in pixels, or None where there is no face.
+            ``object``, ``hand`` and ``no_face`` need it, and leave frames without a box unchanged.
+        mouth_side: side of a mouth crop in pixels, with which levels in pixels scale; None takes the median of the
+            boxes, or without boxes ``MOUTH_PER_PICTURE`` of the picture's shorter side.
 
     Yields:
-        Arrays like those that came. Do not write to them: one that nothing was changed in is the source's own.
+        Arrays of the input's shape. Do not write to them: an unchanged frame is the input array itself.
 
     Raises:
-        ValueError: another number of frames comes, boxes are missing or of another number, or the fault is
-            ``wrong_speaker``, which is another file's frames.
+        ValueError: the number of frames or boxes differs from ``num_frames``, or the fault is ``wrong_speaker``.
     """
     if fault.kind == "wrong_speaker":
         raise ValueError("visual fault 'wrong_speaker' came for a video's own frames; read another speaker's file")
@@ -239,4 +236,4 @@ def _exactly(frames: Iterable[np.ndarray], num_frames: int) -> Iterator[np.ndarr
         yield frame
     if count != num_frames:
         came = f"more than {num_frames}" if count > num_frames else f"{count}"
-        raise ValueError(f"{came} frames came, num_frames={num_frames} was said; count the video's frames first")
+        raise ValueError(f"{came} frames came, wanted num_frames={num_frames}; count the video's frames first")

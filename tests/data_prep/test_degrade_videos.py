@@ -169,7 +169,7 @@ def test_a_real_clip_goes_on_to_mouth_clips(tmp_path, face_model):
 
 
 def test_a_fault_or_a_manifest_that_makes_no_sense_stops_at_once(videos, tmp_path):
-    with pytest.raises(SystemExit, match="'blurr-3' is no known one"):
+    with pytest.raises(SystemExit, match="'blurr-3' is unknown"):
         main(videos, tmp_path, ["blurr-3"])
     with pytest.raises(SystemExit, match="no fault came"):
         main(videos, tmp_path)
