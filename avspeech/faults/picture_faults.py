@@ -1,7 +1,7 @@
 """Faults of single pictures: blur, noise, low resolution, JPEG, too dark, too bright.
 
-Severities run from 1 to 5. Lengths in pixels refer to a mouth crop of 96x96 and scale with the mouth, so that a severity
-hides the same detail of the lips in a crop and in the video that it is cut from.
+Severities run from 1 to 5. Lengths in pixels refer to a mouth crop of 96x96 and scale with the mouth, so that a
+severity hides the same detail of the lips in a crop and in the video that it is cut from.
 """
 
 from collections.abc import Callable
