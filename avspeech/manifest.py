@@ -1,8 +1,7 @@
-"""The corpus as a list of ``Utterance``: read, check and write JSON lines; read AV-HuBERT's tsv.
+"""A corpus as a list of ``Utterance``: read, check and write JSON lines; read AV-HuBERT's tsv.
 
-One utterance is one line. Paths in a manifest may be relative; they are then relative to the folder that
-the manifest lies in, so that a corpus can be moved as a whole. Every check names the file, the line and
-the id, because a manifest is written by hand or by somebody else's script.
+A line is an utterance. Relative paths start at the manifest's folder, so that a corpus can be moved as a whole. Errors
+name the file, the line and the id, because manifests are written by hand and by foreign scripts.
 """
 
 import hashlib
@@ -13,14 +12,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from avspeech.files import write_lines
+
 
 class ManifestError(ValueError):
-    """A manifest cannot be used: the message says which line of which file, and why."""
+    """A manifest cannot be used; the message names the file, the line and the reason."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word and when it is spoken."""
+    """A word and its time in seconds."""
 
     text: str
     start_s: float
@@ -29,27 +30,27 @@ class Word:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip: where its streams lie and what is said in it."""
+    """One clip: the files of its streams and its transcript."""
 
     id: str
-    """Unique in its manifest; also the stem of files made from it, so it may contain "/" but no "..". """
+    """Unique in its manifest. It is the stem of files made from the clip, so it may contain "/" but no ".."."""
     video: Path | None = None
     """Media file with the face."""
     audio: Path | None = None
     """Media file with the sound; often the same file as ``video``."""
     mouth: Path | None = None
-    """96x96 grey mouth clip at 25 fps, as ``data_prep/extract_rois.py`` writes it."""
+    """96x96 grey mouth crop at 25 fps, from ``data_prep/extract_rois.py``."""
     num_frames: int | None = None
     """Length in frames at 25 fps."""
     num_samples: int | None = None
     """Length in samples at 16 kHz."""
     text: str | None = None
-    """Transcript as it is to be learned and scored."""
+    """Transcript for training and scoring."""
     language: str | None = None
     """ISO 639-1 code."""
     speaker: str | None = None
     words: tuple[Word, ...] | None = None
-    """Words with times in seconds from the clip's start, where they are known."""
+    """Words with times in seconds from the clip's start; None: unknown."""
 
     def __post_init__(self) -> None:
         if not self.id or self.id.startswith("/") or ".." in Path(self.id).parts:
@@ -89,11 +90,11 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
     Args:
         path: the manifest.
         require: names of ``Utterance`` fields that must not be empty in any line.
-        check_files: also check that the files named by the required path fields exist.
+        check_files: also check that the files of the required path fields exist.
 
     Raises:
-        ManifestError: names the line and the id of the first fault: no JSON, an unknown or missing field,
-            an id that occurs twice, a file that does not exist; or says that the manifest is empty.
+        ManifestError: the manifest is empty, or a line is no JSON, has an unknown field, lacks a field, repeats an id
+            or names a missing file. The message names the first such line and its id.
     """
     path, require = Path(path), tuple(require)
     utterances: list[Utterance] = []
@@ -112,7 +113,7 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
             utterance = _parse(record, path.parent)
             _require(utterance, require, check_files)
             if utterance.id in line_of:
-                raise ValueError(f"the id stands in line {line_of[utterance.id]} already")
+                raise ValueError(f"line {line_of[utterance.id]} has the same id")
         except (ValueError, TypeError) as error:
             raise ManifestError(f"{path}, line {number}, id {name!r}: {error}") from error
         line_of[utterance.id] = number
@@ -132,14 +133,8 @@ def _require(utterance: Utterance, require: tuple[str, ...], check_files: bool) 
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest; files below its folder are named relative to it. The file appears only when whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        for utterance in utterances:
-            print(json.dumps(_record(utterance, path.parent), ensure_ascii=False), file=file)
-    unfinished.rename(path)
+    """Write a manifest, whole or not at all; paths below its folder become relative."""
+    write_lines(path, (_record(utterance, Path(path).parent) for utterance in utterances))
 
 
 def _record(utterance: Utterance, folder: Path) -> dict[str, Any]:
@@ -158,19 +153,18 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | None = None) -> list[Utterance]:
-    """Read AV-HuBERT's manifest: ``id, video, audio, frames, samples`` in tabs, after a line with the root folder.
+    """Read AV-HuBERT's manifest: a line with the root folder, then ``id, video, audio, frames, samples`` in tabs.
 
-    The second-to-last column is the number of frames, as the official code reads it (Shi et al. 2022, their
-    ``preparation`` scripts); in these corpora ``video`` already is the mouth clip, so it fills ``mouth`` too.
+    The second-to-last column is the number of frames, as in the official code (Shi et al. 2022, ``preparation``
+    scripts). There ``video`` is the mouth crop already, so it fills ``mouth`` too.
 
     Args:
         tsv: the ``.tsv`` file.
-        text: the ``.wrd`` file beside it, one transcript a line; None leaves the text empty.
-        language: code given to every utterance.
+        text: the ``.wrd`` file with one transcript per line; None leaves the text empty.
+        language: code for every utterance.
 
     Raises:
-        ManifestError: a line has fewer than five columns or no number where one is wanted, or the text has
-            another number of lines than the tsv.
+        ManifestError: a line has fewer than five columns or a length that is no number, or the numbers of lines differ.
     """
     tsv = Path(tsv)
     root, *lines = tsv.read_text(encoding="utf-8").splitlines()
@@ -207,7 +201,7 @@ def _parse_tsv(
 
 
 def read_units(path: str | Path) -> list[list[int]]:
-    """Read a ``.km`` file: one utterance a line, unit numbers between blanks, in the manifest's order."""
+    """Read a ``.km`` file: one utterance per line in the manifest's order, unit numbers separated by blanks."""
     path = Path(path)
     units = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -219,9 +213,9 @@ def read_units(path: str | Path) -> list[list[int]]:
 
 
 def hash_test_set(utterances: Sequence[Utterance]) -> str:
-    """Return a hash of what is to be recognised: ids, texts, languages and speakers, in any order.
+    """Return a hash of ids, texts, languages and speakers, in any order.
 
-    Unlike the manifest's own hash it does not depend on where the files lie, so two laboratories get the same one.
+    It does not depend on paths, so two laboratories get the same one.
     """
     lines = sorted(json.dumps([one.id, one.text, one.language, one.speaker]) for one in utterances)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Eats ``audio_S`` and lip clips; gives filterbanks, MFCCs and normalised 88x88 clips."""
+"""``audio_S`` and mouth crops -> filterbanks, log-mel, MFCCs and normalised 88x88 crops."""

@@ -1,23 +1,23 @@
-"""Lip clips for the encoder: crop 96 to 88, normalise, zero the padding.
+"""Video input of the encoder: crop 96 to 88, normalise, zero the padding.
 
-Where to crop is an argument: training draws one offset for all frames of a clip, so that lips do not jump, evaluation
-takes the centre (AV-HuBERT, arXiv:2201.02184). Clips stay uint8 until the model normalises them on its device.
+The offset of the crop is an argument: training draws one for all frames of a clip, evaluation takes the centre
+(AV-HuBERT, arXiv:2201.02184). Clips stay uint8 until the model normalises them on its device.
 """
 
 import torch
 from torch import Tensor
 
 CLIP_SIZE = 88
-"""Pixels on a side that the encoder sees of a 96x96 mouth clip."""
+"""Side of the encoder's crop of a 96x96 mouth crop, in pixels."""
 MEAN, STD = 0.421, 0.165
-"""Of grey mouth crops in [0, 1], as AV-HuBERT and its forerunners measured them."""
+"""Mean and standard deviation of grey mouth crops in [0, 1], as used by AV-HuBERT."""
 
 
 def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | None = None) -> Tensor:
-    """Return (B, T, size, size) cut at (top, left) of ``offsets_B2``, or around the centre; an odd rest floors.
+    """Return (B, T, size, size), cut at (top, left) of ``offsets_B2``, or around the centre with its offset floored.
 
     Raises:
-        ValueError: a clip is smaller than ``size``, or a crop would leave the picture.
+        ValueError: a clip is smaller than ``size``, or a crop is partly outside the picture.
     """
     if video_BTHW.ndim != 4:
         raise ValueError(f"video of shape {tuple(video_BTHW.shape)} came, wanted (B, T, H, W); add the batch axis")
@@ -41,10 +41,10 @@ def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | N
 
 
 def normalize_clips(video_BTHW: Tensor, valid_BT: Tensor | None = None) -> Tensor:
-    """Return (x / 255 - mean) / std as float32; frames that are not valid become 0 after that.
+    """Return (x / 255 - mean) / std as float32, with padded frames set to 0 afterwards.
 
     Raises:
-        ValueError: the clips are not uint8 (they were normalised already?) or ``valid_BT`` has another shape.
+        ValueError: the clips are not uint8, or ``valid_BT`` has another shape.
     """
     if video_BTHW.dtype != torch.uint8:
         raise ValueError(f"video of type {video_BTHW.dtype} came, wanted uint8; normalise clips once, in the model")
@@ -56,5 +56,5 @@ def normalize_clips(video_BTHW: Tensor, valid_BT: Tensor | None = None) -> Tenso
             f"valid_BT {tuple(valid_BT.shape)} and video {tuple(video_BTHW.shape)} must agree in (B, T); "
             "make both in the same collate"
         )
-    # A padded 0 would be -mean/std by now, and the 3-D stem would read that as signal.
+    # A padded 0 became -mean/std, which the 3-D stem would read as signal.
     return torch.where(valid_BT[:, :, None, None], normal_BTHW, 0)

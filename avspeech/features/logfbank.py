@@ -1,10 +1,10 @@
 """26 log mel filterbanks at 100 Hz, stacked by four to 104 numbers at 25 Hz: AV-HuBERT's audio input.
 
 AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) uses the defaults of the ``python_speech_features`` package:
-rectangular 25 ms windows every 10 ms, 512-point transform, pre-emphasis 0.97, natural logarithm. Those numbers
-hang on details (float64, filter corners on whole bins, zero energy replaced by the float64 epsilon), which are
-kept, because released checkpoints were trained on them. Audio is in [-1, 1] everywhere in avspeech; these
-filterbanks want int16 amplitude, so the factor 32768 is applied in here and nowhere else.
+rectangular 25 ms windows every 10 ms, 512-point transform, pre-emphasis 0.97, natural logarithm. Details such as
+float64, filter corners on whole bins and zero energy replaced by the float64 epsilon are kept, because released
+checkpoints were trained with them. Audio is in [-1, 1] everywhere in avspeech; these filterbanks need int16 amplitude,
+so the factor 32768 is applied here.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ from avspeech.timebase import ACOUSTIC_PER_FRAME, ACOUSTIC_RATE, SAMPLE_RATE
 
 NUM_FILTERS = 26
 STACKED_WIDTH = NUM_FILTERS * ACOUSTIC_PER_FRAME
-"""Numbers per 25 Hz frame: 104, as [100 Hz frame 0 (26), frame 1, frame 2, frame 3]."""
+"""Values per 25 Hz frame: 104, four 100 Hz frames of 26 one after the other."""
 
 _WINDOW = SAMPLE_RATE * 25 // 1000
 _HOP = SAMPLE_RATE // ACOUSTIC_RATE
@@ -28,11 +28,11 @@ _EPSILON = torch.finfo(torch.float64).eps
 
 
 def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
-    """Return the encoder's audio input, (T, 104) float32: filterbanks, stacked, cut to the video, normalised.
+    """Return the encoder's audio input, (T, 104) float32: stacked filterbanks, cut to the video, normalised per frame.
 
     Args:
         audio_S: mono at 16 kHz in [-1, 1], at least one sample.
-        num_frames: T, the length of the video at 25 Hz; short audio gets zero rows, long audio is cut.
+        num_frames: T, length of the video at 25 Hz; short audio is padded with zero rows, long audio is cut.
     """
     return normalize_frames(fit_to_length(stack_frames(log_filterbank(audio_S)), num_frames))
 
@@ -40,7 +40,7 @@ def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
 def log_filterbank(audio_S: Tensor) -> Tensor:
     """Return log filterbank energies, (A, 26) float32 at 100 Hz.
 
-    A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is filled with zeros.
+    A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is padded with zeros.
 
     Args:
         audio_S: mono at 16 kHz in [-1, 1], any float dtype.
@@ -53,7 +53,7 @@ def log_filterbank(audio_S: Tensor) -> Tensor:
             f"audio of shape {tuple(audio_S.shape)} and type {audio_S.dtype} came, wanted (S,) float in [-1, 1] "
             "with at least one sample; avspeech.media.audio.read_audio gives that"
         )
-    # float64: with float32 the quiet bins of a loud frame drown in the rounding of the transform.
+    # float64, because in float32 the quiet bins of a loud frame are lost in rounding.
     audio_S = audio_S.to(torch.float64) * _INT16_SCALE
     num_acoustic = 1 + max(0, -(-(len(audio_S) - _WINDOW) // _HOP))
     emphasised_S = audio_S.new_zeros((num_acoustic - 1) * _HOP + _WINDOW)
@@ -67,7 +67,7 @@ def log_filterbank(audio_S: Tensor) -> Tensor:
 
 @cache
 def _filters(device: torch.device) -> Tensor:
-    """Triangular mel filters, (257, 26) float64, with corners on whole bins of the transform."""
+    """Return triangular mel filters, (257, 26) float64, with corners on whole bins."""
     top = 2595 * torch.log10(torch.tensor(1 + SAMPLE_RATE / 2 / 700, dtype=torch.float64))
     mel = torch.linspace(0, 1, NUM_FILTERS + 2, dtype=torch.float64) * top
     corners = torch.floor((_FFT + 1) * 700 * (10 ** (mel / 2595) - 1) / SAMPLE_RATE)
@@ -78,16 +78,16 @@ def _filters(device: torch.device) -> Tensor:
 
 
 def stack_frames(fbank_AF: Tensor) -> Tensor:
-    """Return ``fbank_TF``: every four rows side by side, (ceil(A / 4), 4 F); missing rows are zero (in the log)."""
+    """Return every four rows side by side, (ceil(A / 4), 4 F); missing rows are 0 (in the log)."""
     missing = -len(fbank_AF) % ACOUSTIC_PER_FRAME
     return functional.pad(fbank_AF, (0, 0, 0, missing)).reshape(-1, ACOUSTIC_PER_FRAME * fbank_AF.shape[1])
 
 
 def fit_to_length(fbank_TF: Tensor, num_frames: int) -> Tensor:
-    """Return the frames cut, or filled with zero rows, to ``num_frames``: the video's length wins."""
+    """Return the frames, cut or padded with zero rows to ``num_frames``."""
     return functional.pad(fbank_TF[:num_frames], (0, 0, 0, max(0, num_frames - len(fbank_TF))))
 
 
 def normalize_frames(fbank_TF: Tensor) -> Tensor:
-    """Return each frame at mean 0 and variance 1 (layer norm without parameters); a zero row stays zero."""
+    """Return each frame with mean 0 and variance 1 (layer norm without parameters); a zero row stays zero."""
     return functional.layer_norm(fbank_TF, fbank_TF.shape[-1:], eps=1e-5)

@@ -1,7 +1,7 @@
 """Whisper's audio features: 80 or 128 log-mel bins at 100 Hz (Radford et al. 2023, arXiv:2212.04356, section 2.2).
 
-The filters are the file that the openai-whisper package carries. Unlike OpenAI's own pipeline nothing is padded to
-30 s unless asked for: a fine-tuned model does not need it, a model as published does (it repeats itself otherwise).
+The filters are the file of the openai-whisper package. Unlike in OpenAI's pipeline, padding to 30 s is optional: a
+fine-tuned model does not need it; a published one does, or it repeats itself.
 """
 
 import importlib.util
@@ -15,15 +15,15 @@ from torch import Tensor
 from avspeech.timebase import SAMPLE_RATE
 
 WINDOW, HOP = 400, 160
-"""Samples: 25 ms every 10 ms."""
+"""Window and hop in samples: 25 ms every 10 ms."""
 PAD_S = 30
-"""What OpenAI's models were trained on, in seconds."""
+"""Length of OpenAI's training clips in seconds."""
 
 
 def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> Tensor:
     """Return log-mel features, (A, mel_bins) float32 at 100 Hz, A = S // 160, or 2 where S is less than a window.
 
-    Values are log10 of power, held within 8 below the clip's loudest and scaled to about [-1, 1].
+    Values are log10 of power, clipped at 8 below the clip's maximum and scaled to about [-1, 1].
 
     Args:
         audio_S: mono samples at 16 kHz in [-1, 1].
@@ -31,7 +31,7 @@ def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> 
         pad_to_30s: add silence up to 30 s (a longer clip is cut), as OpenAI's pipeline does.
 
     Raises:
-        ValueError: there are no such filters.
+        ValueError: Whisper has no filters with ``mel_bins``.
     """
     if pad_to_30s:
         size = PAD_S * SAMPLE_RATE
@@ -51,10 +51,10 @@ def mel_filters(mel_bins: int) -> Tensor:
     """Return Whisper's mel filters, (mel_bins, 201).
 
     Raises:
-        ValueError: there are none with so many bins.
+        ValueError: Whisper has no filters with ``mel_bins``.
         ModuleNotFoundError: openai-whisper is not installed.
     """
-    package = importlib.util.find_spec("whisper")  # found, not imported: importing it takes seconds
+    package = importlib.util.find_spec("whisper")  # not imported, which takes seconds
     if package is None or package.origin is None:
         raise ModuleNotFoundError("Whisper's mel filters come with openai-whisper: pip install openai-whisper")
     with np.load(Path(package.origin).parent / "assets" / "mel_filters.npz") as filters:

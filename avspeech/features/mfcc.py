@@ -1,8 +1,8 @@
-"""39 mel-frequency cepstral coefficients at 100 Hz: what the first k-means units are made of.
+"""39 mel-frequency cepstral coefficients at 100 Hz, from which the first k-means units are made.
 
 AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) clusters 13 Kaldi MFCCs (no energy term, no dither, audio in [-1, 1])
-with their first and second differences. The coefficients come from kaldi-native-fbank, a port of Kaldi's own code;
-the differences are Kaldi's and torchaudio's: a regression over five frames, the ends repeated.
+with their first and second differences. The coefficients come from kaldi-native-fbank, a port of Kaldi's code;
+the differences are a regression over five frames with repeated ends, as in Kaldi and torchaudio.
 """
 
 import kaldi_native_fbank
@@ -14,7 +14,7 @@ from avspeech.timebase import ACOUSTIC_PER_FRAME, SAMPLE_RATE
 
 NUM_CEPSTRA = 13
 MFCC_WIDTH = 3 * NUM_CEPSTRA
-"""Numbers per 100 Hz frame: 13 coefficients, their differences, the differences of those."""
+"""Values per 100 Hz frame: 13 coefficients, their first and their second differences."""
 
 _WINDOW = SAMPLE_RATE * 25 // 1000
 
@@ -22,7 +22,7 @@ _WINDOW = SAMPLE_RATE * 25 // 1000
 def mfcc(audio_S: Tensor) -> Tensor:
     """Return MFCCs with first and second differences, ``mfcc_AF``: (A, 39) float32 at 100 Hz.
 
-    Row a is computed from samples 160 a to 160 a + 399; only whole windows count, so A = 1 + (S - 400) // 160.
+    Row a comes from samples 160 a to 160 a + 399; A = 1 + (S - 400) // 160.
 
     Args:
         audio_S: mono at 16 kHz in [-1, 1], on the CPU.
@@ -49,18 +49,18 @@ def mfcc(audio_S: Tensor) -> Tensor:
 
 
 def differences(values_AF: Tensor) -> Tensor:
-    """Return the slope of each column: sum of n (x[a+n] - x[a-n]) over n = 1, 2, divided by 10; the ends repeat."""
+    """Return the slope of each column: sum of n (x[a+n] - x[a-n]) over n = 1, 2, divided by 10; ends are repeated."""
     padded_FA = functional.pad(values_AF.T[None], (2, 2), mode="replicate")[0]
     slope = torch.arange(-2, 3, dtype=values_AF.dtype, device=values_AF.device) / 10
     return (padded_FA.unfold(1, 5, 1) @ slope).T
 
 
 def pool_to_frames(values_AF: Tensor, num_frames: int | None = None) -> Tensor:
-    """Return ``values_TF`` at 25 Hz: the mean of every four rows; a last, shorter group is averaged too.
+    """Return ``values_TF`` at 25 Hz: the mean of every four rows, or of the remaining ones at the end.
 
     Args:
         values_AF: at least one row at 100 Hz.
-        num_frames: T; rows are cut, or the last one repeated, to fit. None gives ceil(A / 4).
+        num_frames: T; rows are cut, or the last one is repeated. None: ceil(A / 4).
     """
     missing = -len(values_AF) % ACOUSTIC_PER_FRAME
     padded_AF = functional.pad(values_AF, (0, 0, 0, missing))

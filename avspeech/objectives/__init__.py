@@ -1,1 +1,1 @@
-"""What training minimises: logits, targets and masks in, loss and accuracy out."""
+"""Training losses: logits, targets and masks -> loss and accuracy."""

@@ -1,7 +1,7 @@
 """Masked cluster prediction: cross-entropy of hidden frames against their units.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.3) scores hidden frames and, in its large models, seen frames
-too, and divides the weighted sum by the number of frames that carry weight.
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.3) scores hidden frames and, in its large models, visible frames
+too, and divides the weighted sum by the number of scored frames.
 """
 
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from avspeech.inputs import IGNORE
 
 @dataclass(frozen=True)
 class ClusterLoss:
-    """Loss per scored frame, in nats, what it is made of, and how often the right unit came out on top."""
+    """Loss per scored frame in nats, its parts, and the counts behind the accuracies."""
 
     loss: Tensor
     masked_sum: Tensor
     """Cross-entropy summed over hidden frames, unweighted."""
     unmasked_sum: Tensor
-    """Cross-entropy summed over seen frames, unweighted."""
+    """Cross-entropy summed over visible frames, unweighted."""
     num_masked: Tensor
     num_unmasked: Tensor
     masked_right: Tensor
     """Hidden frames whose unit had the largest logit."""
     unmasked_right: Tensor
     num_scored: Tensor
-    """Frames that carry weight: what the loss was divided by."""
+    """Frames with a weight above 0, by which the loss is divided."""
 
     @property
     def masked_accuracy(self) -> Tensor:
-        """Share of hidden frames named right; 0 where nothing is hidden."""
+        """Share of hidden frames with the right unit; 0 if none is hidden."""
         return self.masked_right / self.num_masked.clamp(min=1)
 
     @property
     def unmasked_accuracy(self) -> Tensor:
-        """Share of seen frames named right; 0 where none was scored."""
+        """Share of visible frames with the right unit; 0 if none was scored."""
         return self.unmasked_right / self.num_unmasked.clamp(min=1)
 
 

@@ -1,10 +1,10 @@
-"""Draw which frames pre-training hides.
+"""Draw the frames that pre-training hides.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, sections 3.3 and 3.4 and their configurations): spans of fixed length,
-each stream its own; a masked run of lip frames shows another stretch of the same clip. Where we differ by default: a
-row keeps all its spans (the official sampler cuts every row of a batch to the same count, which breaks spans apart),
-the last frame of a clip can be masked, donor frames are never padding, and all draws come from an explicit generator.
-``sampler: official`` brings the official rules back; its draws come through ``Draws``, so that a test can hand it
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, sections 3.3 and 3.4, and their configurations): spans of fixed length,
+independent for each stream; a masked run of lip frames shows another stretch of the same clip. Where we differ by
+default: a row keeps all its spans (the official sampler cuts every row of a batch to the same count, which splits
+spans), the last frame of a clip can be masked, donor frames are never padding, and all draws come from an explicit
+generator. ``sampler: official`` selects the official rules; its draws go through ``Draws``, so that a test can supply
 numpy's.
 """
 
@@ -20,7 +20,7 @@ from avspeech.models.cluster_predictor import MaskedInput
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """How much is hidden. Defaults are AV-HuBERT's last iteration."""
+    """Amount and kind of masking. Defaults are AV-HuBERT's last iteration."""
 
     on: Literal["input", "features"] = "input"
     """Mask each stream at the input, or the fused features (iterations 1 to 4)."""
@@ -33,12 +33,12 @@ class MaskingConfig:
     video_span: int = 5
     """Frames of a lip span."""
     min_spans: int = 2
-    """Spans that even the shortest clip gets."""
+    """Fewest spans of a clip."""
     video_donor: Literal["same_clip", "other_clip"] = "same_clip"
-    """What a hidden lip frame shows: another stretch of its clip (official ``same_seq``), or the same moment of
+    """Replacement of a hidden lip frame: another stretch of its clip (official ``same_seq``), or the same moment of
     another clip of the batch (``same_other_seq``)."""
     sampler: Literal["spans", "official"] = "spans"
-    """Our rules, or the official ones; see the module's first lines."""
+    """Our rules or the official ones; see the module's docstring."""
 
     def __post_init__(self) -> None:
         for name in ("audio_fraction", "video_fraction"):
@@ -50,7 +50,7 @@ class MaskingConfig:
 
 
 class Draws(Protocol):
-    """Where random choices come from."""
+    """Source of random choices."""
 
     def uniform(self) -> float:
         """Return a number from [0, 1)."""
@@ -62,7 +62,7 @@ class Draws(Protocol):
 
 
 class TorchDraws:
-    """Draws of a CPU generator; None is torch's own."""
+    """Draws from a CPU generator; None: torch's default generator."""
 
     def __init__(self, generator: Generator | None = None) -> None:
         self.generator = generator
@@ -82,9 +82,9 @@ def draw_masks(valid_BT: Tensor, config: MaskingConfig, generator: Generator | N
     """Draw the masks of a batch, on the CPU.
 
     Args:
-        valid_BT: bool, True where a frame is real; only these are masked.
+        valid_BT: bool, True where a frame is real; padding is not masked.
         config: fractions and spans.
-        generator: a CPU generator; None uses torch's own.
+        generator: a CPU generator; None: torch's default generator.
     """
     lengths, frames = valid_BT.sum(dim=1).tolist(), valid_BT.shape[1]
     draws = TorchDraws(generator)
@@ -102,7 +102,7 @@ def _official_masks(lengths: list[int], frames: int, config: MaskingConfig, draw
     if config.on == "features":
         return MaskedInput(feature_BT=official_span_masks(lengths, frames, *audio))
     video = (config.video_fraction, config.video_span, config.min_spans, draws)
-    video_BT = official_span_masks(lengths, frames, *video)  # the video draws first
+    video_BT = official_span_masks(lengths, frames, *video)  # the official code draws the video's first
     masks = MaskedInput(audio_BT=official_span_masks(lengths, frames, *audio), video_BT=video_BT)
     if len(lengths) == 1:
         return blank_streams(masks)
@@ -115,7 +115,7 @@ def _span_masks(lengths: list[int], frames: int, fraction: float, span: int, min
         return mask_BT
     for row_T, length in zip(mask_BT, lengths, strict=True):
         count = int(fraction * length / span + draws.uniform())
-        starts = max(length - span + 1, 1)  # places where a span fits; a clip shorter than a span is one span
+        starts = max(length - span + 1, 1)  # a clip shorter than a span is one span
         for start in draws.choose(starts, min(starts, max(count, min_spans))):
             row_T[start : min(start + span, length)] = True
     return mask_BT
@@ -126,21 +126,21 @@ def official_span_masks(
 ) -> Tensor:
     """Return the masks of a batch, (B, T) bool, by the rules of the official sampler.
 
-    Spans may overlap; none starts so late that it would reach a clip's last frame. Then every row loses frames at
-    random until all rows have as many as the row with the fewest.
+    Spans may overlap; no span reaches a clip's last frame. Then random frames of every row are unmasked until all rows
+    have as many as the row with the fewest.
 
     Args:
         lengths: real frames of each row.
         frames: T.
         fraction: expected share of frames inside spans, counted with overlaps.
         span: frames of a span.
-        min_spans: spans that even the shortest row gets.
-        draws: a uniform for the batch, then for each row a uniform and its starts, then for each row with too
-            many frames the ones that stay.
+        min_spans: fewest spans of a row.
+        draws: a uniform for the batch, then for each row a uniform and its starts, then for each row with too many
+            frames the ones that stay masked.
     """
     if fraction == 0:
         return torch.zeros(len(lengths), frames, dtype=torch.bool)
-    draws.uniform()  # the batch's own count, which rows of known length do not use
+    draws.uniform()  # the official code draws a count for the batch that it does not use
     hidden: list[list[int]] = []
     for length in lengths:
         count = max(min_spans, int(fraction * length / span + draws.uniform()))
@@ -157,7 +157,7 @@ def official_span_masks(
 
 
 def blank_streams(masks: MaskedInput) -> MaskedInput:
-    """Return masks whose hidden frames show nothing: grey lips, audio of zeros (the official rule for one clip)."""
+    """Return masks whose hidden frames are grey lips and zero audio (the official rule for a batch of one clip)."""
     assert masks.video_BT is not None
     own_BT = torch.arange(masks.video_BT.shape[1]).expand_as(masks.video_BT)
     return replace(masks, video_source_BT=own_BT.masked_fill(masks.video_BT, -1), zero_audio=True)
@@ -166,12 +166,12 @@ def blank_streams(masks: MaskedInput) -> MaskedInput:
 def hide_video(
     masks: MaskedInput, donor: Literal["same_clip", "other_clip"], lengths: Sequence[int], draws: Draws
 ) -> MaskedInput:
-    """Return masks that say what hidden lip frames show instead; a lone clip has no other and is its own donor.
+    """Return masks with the replacement of hidden lip frames; a single clip is its own donor.
 
     Args:
         masks: with ``video_BT``.
         donor: as ``MaskingConfig.video_donor``.
-        lengths: frames of each row that may be shown.
+        lengths: frames of each row that may serve as replacement.
         draws: a shift for the batch, or a start for each masked run in the order of rows and time.
     """
     assert masks.video_BT is not None
@@ -183,7 +183,7 @@ def hide_video(
 
 
 def shift_rows(masks: MaskedInput, shift: int) -> MaskedInput:
-    """Return masks whose hidden lip frames show the same moment of the clip ``shift`` rows further on."""
+    """Return masks whose hidden lip frames show the same moment of the clip ``shift`` rows later."""
     assert masks.video_BT is not None
     rows_B1 = torch.arange(len(masks.video_BT))[:, None]
     others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % len(masks.video_BT), rows_B1)
@@ -192,16 +192,16 @@ def shift_rows(masks: MaskedInput, shift: int) -> MaskedInput:
 
 
 def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: Draws) -> Tensor:
-    """Draw for each masked run a stretch of the same clip to show instead (AV-HuBERT's ``same_seq``).
+    """Draw for each masked run a stretch of the same clip as replacement (AV-HuBERT's ``same_seq``).
 
     Args:
         mask_BT: bool, lip frames to hide.
-        lengths: frames of each row that may be shown: the real ones, or as officially all.
+        lengths: frames of each row that may serve as replacement: the real ones, or all, as in the official code.
         draws: one start for each run.
 
     Returns:
-        ``video_source_BT`` of ``MaskedInput``. The donor starts anywhere but so close that it would show the run
-        itself; past the clip's end its last frame is repeated. A run that leaves no such place becomes grey (-1).
+        ``video_source_BT`` of ``MaskedInput``. The donor starts anywhere where it does not overlap the run itself; past
+        the clip's end its last frame is repeated. A run without such a place becomes grey (-1).
     """
     source_BT = torch.arange(mask_BT.shape[1]).repeat(len(mask_BT), 1)
     for row_T, source_T, length in zip(mask_BT, source_BT, lengths, strict=True):

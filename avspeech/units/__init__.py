@@ -1,1 +1,1 @@
-"""Eats feature vectors; gives a k-means codebook, ``units_T`` and how much they tell about words."""
+"""Feature vectors -> a k-means codebook, ``units_T`` and their quality."""

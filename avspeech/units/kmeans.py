@@ -1,9 +1,9 @@
-"""A k-means codebook: fit it to vectors, give every vector the number of its nearest centroid, keep it in a file.
+"""A k-means codebook: fit it to vectors, assign units, save and load it.
 
 Units are the targets of masked prediction in AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): first clusters of MFCCs,
 then of a trained encoder's layer. The settings are the official ones (mini-batch k-means of scikit-learn). A codebook
-carries what its vectors were, down to the checksum of the model that made them: without that, nobody can assign units
-to new clips. It also carries how it was fitted.
+stores how it was fitted and what its vectors are, with the hash of the model that made them, so that units can be
+assigned to new clips.
 """
 
 import json
@@ -19,21 +19,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from avspeech.files import written_whole
+
 CHUNK = 4096
-"""Vectors compared at once: enough for the matrix product to run at full speed on two cores or a GPU."""
+"""Vectors compared at once; the matrix product then runs at full speed on two cores or a GPU."""
 
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """Centroids and what they are centroids of."""
+    """Centroids and the description of their vectors."""
 
     centroids_KF: Tensor
     """float32, one row per unit."""
     features: Mapping[str, Any]
-    """What the vectors are, JSON-ready: ``kind``, ``rate`` in Hz and, of an encoder's features, ``layer``,
+    """Description of the vectors, JSON-ready: ``kind``, ``rate`` in Hz and, for features of an encoder, ``layer``,
     ``model`` (file name) and ``model_sha256``."""
     fitting: Mapping[str, Any] = field(default_factory=dict)
-    """How the centroids were found, JSON-ready: the settings of k-means and how many vectors of how many there were."""
+    """Settings of k-means and numbers of vectors, JSON-ready."""
 
     def __post_init__(self) -> None:
         if self.centroids_KF.ndim != 2 or not self.centroids_KF.isfinite().all():
@@ -41,24 +43,23 @@ class Codebook:
 
     @property
     def num_units(self) -> int:
-        """K, how many units there are."""
+        """K, the number of units."""
         return len(self.centroids_KF)
 
     def to(self, device: torch.device | str) -> "Codebook":
-        """Return the codebook with its centroids on a device, where ``assign`` then runs."""
+        """Return the codebook with its centroids on a device, where ``assign`` runs."""
         return replace(self, centroids_KF=self.centroids_KF.to(device))
 
     @cached_property
     def _squares_and_products(self) -> tuple[Tensor, Tensor]:
-        # |x - c|^2 = |x|^2 - 2 x c + |c|^2, and |x|^2 moves no minimum.
+        # |x - c|^2 = |x|^2 - 2 x c + |c|^2, and |x|^2 does not change the minimum.
         return self.centroids_KF.square().sum(dim=1), (-2 * self.centroids_KF).T.contiguous()
 
     def assign(self, vectors_TF: Tensor | np.ndarray, chunk: int = CHUNK) -> Tensor:
-        """Return ``units_T``, int64: for each vector the nearest centroid by Euclidean distance, the first of equals.
+        """Return ``units_T``, int64 on the centroids' device: the nearest centroid of each vector, the first of equals.
 
         Args:
-            vectors_TF: any float dtype, on any device or a numpy array; T may be 0. The units are where the
-                centroids are.
+            vectors_TF: any float dtype, on any device or a numpy array; T may be 0.
             chunk: vectors compared at once; memory is chunk x K x 4 bytes.
 
         Raises:
@@ -73,7 +74,7 @@ class Codebook:
             )
         squares_K, products_FK = self._squares_and_products
         units_T = torch.empty(len(vectors_TF), dtype=torch.int64, device=self.centroids_KF.device)
-        room_MK = self.centroids_KF.new_empty(min(chunk, len(vectors_TF)), self.num_units)  # taking it anew costs time
+        room_MK = self.centroids_KF.new_empty(min(chunk, len(vectors_TF)), self.num_units)  # allocated once
         for start in range(0, len(vectors_TF), chunk):
             part_MF = vectors_TF[start : start + chunk].to(self.centroids_KF)
             units_T[start : start + chunk] = _nearest(part_MF, squares_K, products_FK, room_MK[: len(part_MF)])
@@ -85,18 +86,15 @@ class Codebook:
         return (vectors_TF - self.centroids_KF[units_T]).square().sum(dim=1)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file with ``features`` and ``fitting`` in its header; it appears only when whole."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".part{path.suffix}")
-        # One entry: safetensors writes several in any order, and the same codebook is to be the same file.
+        """Write a safetensors file with ``features`` and ``fitting`` in its header, whole or not at all."""
+        # One entry: safetensors writes several in random order, and equal codebooks should be equal files.
         header = {"codebook": json.dumps({"features": dict(self.features), "fitting": dict(self.fitting)})}
-        save_file({"centroids": self.centroids_KF.contiguous().cpu()}, unfinished, metadata=header)
-        unfinished.rename(path)
+        with written_whole(path) as unfinished:
+            save_file({"centroids": self.centroids_KF.contiguous().cpu()}, unfinished, metadata=header)
 
     @classmethod
     def load(cls, path: str | Path) -> "Codebook":
-        """Read what ``save`` wrote.
+        """Load a codebook file.
 
         Raises:
             ValueError: the file is missing or no codebook.
@@ -104,11 +102,9 @@ class Codebook:
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
-                if "codebook" in header:
-                    return cls(file.get_tensor("centroids"), **json.loads(header["codebook"]))
-                if header.get("avspeech") == "codebook":  # as version 0.1.0 wrote it
-                    return cls(file.get_tensor("centroids"), json.loads(header["features"]))
-                raise ValueError("no codebook is marked in its header")
+                if "codebook" not in header:
+                    raise ValueError("its header has no entry 'codebook'")
+                return cls(file.get_tensor("centroids"), **json.loads(header["codebook"]))
         except (OSError, SafetensorError, ValueError) as error:
             raise ValueError(f"{path} is no codebook ({error}); make one with data_prep/fit_units.py") from error
 
@@ -116,7 +112,7 @@ class Codebook:
 def _nearest(part_MF: Tensor, squares_K: Tensor, products_FK: Tensor, room_MK: Tensor) -> Tensor:
     if part_MF.device.type != "cpu":
         return torch.addmm(squares_K, part_MF, products_FK, out=room_MK).argmin(dim=1)
-    # numpy: the same product, 5 % faster than torch's on the machine that was measured, and its argmin three times
+    # Measured: numpy's product is 5 % faster than torch's, and its argmin three times as fast.
     distances_MK = np.matmul(part_MF.numpy(), products_FK.numpy(), out=room_MK.numpy())
     distances_MK += squares_K.numpy()
     return torch.from_numpy(distances_MK.argmin(axis=1))
@@ -134,13 +130,13 @@ def fit_kmeans(
     """Return the codebook of mini-batch k-means with AV-HuBERT's settings (tolerance 0, no reassignment).
 
     Args:
-        vectors_MF: what is clustered, float; may be a memory map.
+        vectors_MF: float vectors; may be a memory map.
         num_units: K.
-        features: what the vectors are; see ``Codebook``.
-        seed: of the initial centroids and the order of the batches.
+        features: description of the vectors; see ``Codebook``.
+        seed: seeds the initial centroids and the order of the batches.
         batch_size: vectors per step.
         max_iter: most passes over the vectors.
-        num_starts: k-means++ initialisations, the best of which is kept.
+        num_starts: number of k-means++ initialisations; the best is used.
 
     Raises:
         ValueError: fewer vectors than units, or values that are not finite.
@@ -164,7 +160,7 @@ def fit_kmeans(
         "random_state": seed,
     }
     kmeans = MiniBatchKMeans(num_units, **settings)
-    kmeans.fit(vectors_MF)  # refuses NaN and infinity with a clear ValueError
+    kmeans.fit(vectors_MF)  # raises ValueError on NaN and infinity
     centroids_KF = np.asarray(kmeans.cluster_centers_, dtype=np.float32)
     fitting = {
         "algorithm": "MiniBatchKMeans",

@@ -1,8 +1,8 @@
-"""How much units tell about phones or words, given what is said in every frame.
+"""Quality of units, given a phone or word label for every frame.
 
-The three figures of HuBERT (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality): label purity, cluster
-purity and phone-normalised mutual information (PNMI). A label may be a phone or a word; the figures of the two cannot
-be compared with each other, nor those of different numbers of units.
+The three measures of HuBERT (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality): label purity, cluster
+purity and phone-normalised mutual information (PNMI). Values for phones and words, or for different numbers of units,
+are not comparable.
 """
 
 from collections import Counter
@@ -13,27 +13,27 @@ from math import ceil, exp, log
 
 @dataclass(frozen=True)
 class UnitQuality:
-    """Figures over all labelled frames, each in 0..1, higher is better."""
+    """Measures over all labelled frames, each in 0..1, higher is better."""
 
     pnmi: float
     """Share of the labels' entropy that the units explain."""
     label_purity: float
-    """Share of frames that would be right if every unit stood for its most frequent label."""
+    """Share of frames that have the most frequent label of their unit."""
     cluster_purity: float
-    """Share of frames that would be right if every label stood for its most frequent unit."""
+    """Share of frames that have the most frequent unit of their label."""
     num_frames: int
-    """Frames that had a label."""
+    """Number of labelled frames."""
 
 
 def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hashable]]) -> UnitQuality:
     """Return the quality of units against labels.
 
     Args:
-        units: a unit per frame, for each utterance.
-        labels: a label per frame, for each utterance in the same order; frames labelled None are left out.
+        units: the units of each utterance, one per frame.
+        labels: the labels of each utterance, one per frame; None: not scored.
 
     Raises:
-        ValueError: other numbers of utterances or frames, or no labelled frame at all.
+        ValueError: the numbers of utterances or frames differ, or no frame is labelled.
     """
     pairs: Counter[tuple[int, Hashable]] = Counter()
     for number, (unit_row, label_row) in enumerate(zip(units, labels, strict=True)):
@@ -60,7 +60,7 @@ def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hasha
         count / total * log(count * total / (of_unit[unit] * of_label[label])) for (unit, label), count in pairs.items()
     )
     return UnitQuality(
-        pnmi=max(0.0, shared / entropy) if entropy > 0 else 0.0,  # one label only: there is nothing to explain
+        pnmi=max(0.0, shared / entropy) if entropy > 0 else 0.0,  # a single label has no entropy
         label_purity=best_of_unit.total() / total,
         cluster_purity=best_of_label.total() / total,
         num_frames=total,
@@ -68,17 +68,17 @@ def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hasha
 
 
 def frame_labels(spans: Iterable[tuple[str, float, float]], num_frames: int, rate: float, gap: str = "") -> list[str]:
-    """Return a label per frame from labelled stretches of time: the one that holds the middle of the frame.
+    """Return the label at the middle of each frame.
 
     Args:
-        spans: (label, start, end) in seconds; where two overlap the later one counts.
-        num_frames: how many labels.
+        spans: (label, start, end) in seconds; where two overlap, the later one counts.
+        num_frames: number of frames.
         rate: frames per second.
-        gap: label of the frames in no stretch, such as silence.
+        gap: label of frames outside all spans, such as silence.
     """
     labels = [gap] * num_frames
     for label, start_s, end_s in spans:
-        # frame t's middle is at (t + 0.5) / rate; times such as 0.3 s are no exact binary numbers
+        # 1e-6, because times such as 0.3 s are no exact binary numbers
         first, last = (max(0, ceil(time_s * rate - 0.5 - 1e-6)) for time_s in (start_s, end_s))
         labels[first:last] = [label] * (min(last, num_frames) - first)
     return labels
@@ -86,18 +86,18 @@ def frame_labels(spans: Iterable[tuple[str, float, float]], num_frames: int, rat
 
 @dataclass(frozen=True)
 class UnitUse:
-    """How evenly the units of a codebook are used."""
+    """Distribution of the units of a codebook."""
 
     used: int
-    """Units that occur at all."""
+    """Number of units that occur."""
     entropy: float
-    """Of the distribution of units over frames, in nats; log K when all are used alike."""
+    """Entropy of the units over frames in nats; log K if all are equally frequent."""
     perplexity: float
-    """exp(entropy): as many units, all used alike, would be as even."""
+    """exp(entropy)."""
 
 
 def unit_use(units: Iterable[Sequence[int]]) -> UnitUse:
-    """Return how evenly units are used, given a unit per frame for each utterance."""
+    """Return the distribution of units, given the units of each utterance."""
     counts: Counter[int] = Counter()
     for row in units:
         counts.update(row)

@@ -1,18 +1,18 @@
-"""A uniform sample of frames in bounded memory: k-means needs some millions of the hundred millions that there are.
+"""A uniform sample of frames in bounded memory, for k-means on corpora with hundreds of millions of frames.
 
-Every frame draws a random key from (seed, number of its clip), and the frames with the smallest keys are the sample.
-So it depends neither on the order in which the clips come, nor on how they are shared out, nor on a restart.
+Every frame gets a random key from (seed, index of its clip); the frames with the smallest keys are the sample. So the
+sample does not depend on the order of the clips, on the number of processes or on a restart.
 """
 
 import numpy as np
 
 
 class FrameSample:
-    """The sample and a buffer a quarter larger, which new frames go through.
+    """A sample in a buffer that is a quarter larger.
 
     Args:
-        size: most vectors that are kept; None keeps all.
-        seed: of the draws.
+        size: most vectors kept; None keeps all.
+        seed: seeds the keys.
     """
 
     def __init__(self, size: int | None, seed: int = 0) -> None:
@@ -20,7 +20,7 @@ class FrameSample:
             raise ValueError(f"--max_vectors {size} came, wanted at least 1, or null for all vectors")
         self.size, self.seed = size, seed
         self.num_seen = 0
-        """Vectors that were offered."""
+        """Number of vectors offered so far."""
         self._limit = np.inf
         self._filled = 0
         self._vectors_MF: np.ndarray | None = None
@@ -32,8 +32,8 @@ class FrameSample:
         """Offer the vectors of a clip.
 
         Args:
-            clip: number of the clip in its manifest; each once.
-            vectors_TF: float32, every clip of the same width.
+            clip: index of the clip in its manifest; each once.
+            vectors_TF: float32, of the same width for every clip.
         """
         self.num_seen += len(vectors_TF)
         if self.size is None:
@@ -58,7 +58,7 @@ class FrameSample:
         return max(1, self.size // 4)
 
     def _grow(self, width: int, more: int) -> None:
-        """Make room, by doubling: a generous limit costs nothing where there are few frames."""
+        """Double the buffer up to its limit."""
         assert self.size is not None
         if self._vectors_MF is None:
             self._vectors_MF = np.empty((0, width), dtype=np.float32)
@@ -70,7 +70,7 @@ class FrameSample:
         self._place_M2.resize((rows, 2), refcheck=False)
 
     def _prune(self) -> None:
-        """Keep the ``size`` smallest keys, in place: what stays beyond ``size`` fills the gaps before it."""
+        """Keep the ``size`` smallest keys, in place: kept rows beyond ``size`` fill the gaps before it."""
         assert self.size is not None and self._vectors_MF is not None
         if self._filled <= self.size:
             return

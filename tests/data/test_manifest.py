@@ -33,7 +33,7 @@ def test_what_is_written_is_read_and_paths_move_with_the_folder(tmp_path):
         ('["a"]', "expected a JSON object"),
         ('{"video": "x.mp4"}', "'id' is missing"),
         ('{"id": "b", "vidoe": "x.mp4"}', "id 'b': unknown field vidoe"),
-        ('{"id": "a"}', "stands in line 1"),
+        ('{"id": "a"}', "line 1 has the same id"),
         ('{"id": "b", "num_frames": -3}', "num_frames=-3"),
         ('{"id": "b", "words": [["x", 2, 1]]}', "runs from 2.0 to 1.0"),
         ('{"id": "b", "words": [["x", 2]]}', "line 2, id 'b'"),
