@@ -18,7 +18,7 @@ from avspeech.media.video import write_video
 from avspeech.page.limits import Limits, Refused, check_upload
 from avspeech.page.noises import NONE, Noises
 from avspeech.text.normalize import normalize_for_scoring
-from avspeech.transcription.preview import face_views, write_preview
+from avspeech.transcription.preview import write_preview
 from avspeech.transcription.result import Transcript
 from avspeech.transcription.speech_model import SpeechModel
 from avspeech.transcription.streams import Streams
@@ -125,9 +125,8 @@ def run_job(
 def _write_preview(folder: Path, streams: Streams, transcript: Transcript) -> Path | None:
     if not find_tracks(streams.source).has_video:
         return None
-    faces = face_views(streams.faces, streams.segments, streams.num_frames)
     path = folder / "preview.mp4"
-    write_preview(streams.source, path, transcript, faces, streams.audio_S)
+    write_preview(path, transcript, streams)
     return path
 
 

@@ -20,6 +20,7 @@ from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.captions import captions
 from avspeech.transcription.lettering import Lettering, Patch
 from avspeech.transcription.result import Segment, Transcript
+from avspeech.transcription.streams import Streams
 
 MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
 """Of the preview, pixels. Small videos are enlarged, so that captions and lips do not hide the face."""
@@ -91,7 +92,13 @@ def face_views(faces: Sequence[Face], segments: Sequence[Segment], num_frames: i
     return tuple(views)
 
 
-def write_preview(
+def write_preview(out_path: str | Path, transcript: Transcript, streams: Streams) -> int:
+    """Write a preview of a transcribed file; see ``draw_preview``."""
+    faces = face_views(streams.faces, streams.segments, streams.num_frames)
+    return draw_preview(streams.source, out_path, transcript, faces, streams.audio_S)
+
+
+def draw_preview(
     video: str | Path,
     out_path: str | Path,
     transcript: Transcript,

@@ -144,8 +144,6 @@ def test_killed_while_it_saves_leaves_a_whole_transcript_or_none(kept):
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert kept.load(KEY) in (None, long)
-    assert kept.forget() >= 1  # unfinished ones go too
-    assert not list(kept.folder.iterdir())
 
 
 def test_processes_at_once_do_not_damage_each_others_lines(kept, caplog):
@@ -161,10 +159,10 @@ def test_processes_at_once_do_not_damage_each_others_lines(kept, caplog):
     assert not caplog.records
 
 
-def test_forget_leaves_other_files_alone(kept):
-    assert kept.forget() == 0
+def test_a_folder_that_cannot_be_used_is_told_once_and_nothing_is_kept(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    kept = Kept(tmp_path / "file" / "kept")
+    kept.append_segment(KEY, segment(0))
     kept.save(KEY, TRANSCRIPT)
-    kept.append_segment("1" * 64, segment(0))
-    (kept.folder / "notes.txt").write_text("mine")
-    assert kept.forget() == 2
-    assert [path.name for path in kept.folder.iterdir()] == ["notes.txt"]
+    assert kept.load(KEY) is None and kept.segments(KEY) == [] and not kept.works
+    assert caplog.text.count("nothing is kept for another run") == 1

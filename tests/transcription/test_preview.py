@@ -15,7 +15,7 @@ from avspeech.roi.flow import NEEDED
 from avspeech.roi.mouth import LIPS
 from avspeech.roi.track import FrameStatus
 from avspeech.transcription.lettering import MARKED
-from avspeech.transcription.preview import COLOURS, FaceView, face_views, write_preview
+from avspeech.transcription.preview import COLOURS, FaceView, draw_preview, face_views
 from avspeech.transcription.result import Segment, Transcript
 
 GREY = 128
@@ -39,7 +39,7 @@ def view(num_frames=25, box=(100, 200, 300, 400), **changes):
 
 def drawn(tmp_path, transcript=TRANSCRIPT, faces=(), **options):
     source = video(tmp_path / "clip.mp4", **options)
-    count = write_preview(source, tmp_path / "preview.mp4", transcript, faces)
+    count = draw_preview(source, tmp_path / "preview.mp4", transcript, faces)
     frames = list(read_frames(tmp_path / "preview.mp4"))
     assert len(frames) == count
     return frames
@@ -139,10 +139,10 @@ def test_sound_is_written(tmp_path):
     audio_S = np.repeat(rng.uniform(-0.5, 0.5, 25), 640).astype(np.float32) * np.sin(np.arange(16_000)).astype(
         np.float32
     )
-    write_preview(video(tmp_path / "clip.mp4"), tmp_path / "new" / "p.mp4", TRANSCRIPT, audio_S=audio_S)
+    draw_preview(video(tmp_path / "clip.mp4"), tmp_path / "new" / "p.mp4", TRANSCRIPT, audio_S=audio_S)
     heard_S = read_audio(tmp_path / "new" / "p.mp4")[:16_000]
     assert np.corrcoef(heard_S, audio_S[: len(heard_S)])[0, 1] > 0.9
-    write_preview(video(tmp_path / "clip.mp4"), tmp_path / "quiet.mp4", TRANSCRIPT)
+    draw_preview(video(tmp_path / "clip.mp4"), tmp_path / "quiet.mp4", TRANSCRIPT)
     assert not find_tracks(tmp_path / "quiet.mp4").has_audio
 
 
@@ -151,25 +151,25 @@ def test_what_cannot_be_drawn_is_refused_in_one_line_and_leaves_nothing(tmp_path
     source = video(tmp_path / "clip.mp4")
     out = tmp_path / "out" / "p.mp4"
     with pytest.raises(NoVideo, match="no video track to draw a preview on"):
-        write_preview(tmp_path / "sound.wav", out, TRANSCRIPT)
+        draw_preview(tmp_path / "sound.wav", out, TRANSCRIPT)
     with pytest.raises(MediaError, match="cannot be opened"):
-        write_preview(tmp_path / "none.mp4", out, TRANSCRIPT)
+        draw_preview(tmp_path / "none.mp4", out, TRANSCRIPT)
     with pytest.raises(MediaError, match="more than the 20 frames"):
-        write_preview(source, out, TRANSCRIPT, [view(20)])
+        draw_preview(source, out, TRANSCRIPT, [view(20)])
     assert not list(out.parent.iterdir())
     with pytest.raises(ValueError, match=r"ends with \.mp4"):
-        write_preview(source, tmp_path / "p.avi", TRANSCRIPT)
+        draw_preview(source, tmp_path / "p.avi", TRANSCRIPT)
     with pytest.raises(ValueError, match="would replace the video itself"):
-        write_preview(source, tmp_path / "out" / ".." / "clip.mp4", TRANSCRIPT)
+        draw_preview(source, tmp_path / "out" / ".." / "clip.mp4", TRANSCRIPT)
     assert len(list(read_frames(source))) == 25
 
 
 def test_an_old_preview_stays_until_the_new_one_is_whole(tmp_path):
     source, out = video(tmp_path / "clip.mp4"), tmp_path / "p.mp4"
-    write_preview(source, out, TRANSCRIPT)
+    draw_preview(source, out, TRANSCRIPT)
     content = out.read_bytes()
     with pytest.raises(MediaError):
-        write_preview(source, out, TRANSCRIPT, [view(20)])
+        draw_preview(source, out, TRANSCRIPT, [view(20)])
     assert out.read_bytes() == content
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "p.mp4"}
 
