@@ -93,16 +93,20 @@ class WhisperEncoder(nn.Module):
         self.saves_memory = False
         """Compute activations again in the backward pass instead of keeping them."""
 
-    def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None) -> Tensor:
+    def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None, layer: int | None = None) -> Tensor:
         """Return the memory, (B, P, D) with P = ceil(A / 2); what stands in padded positions means nothing.
 
         Args:
             logmel_BAF: Whisper's log-mel at 100 Hz (``features/logmel.py``), zero where padded.
             valid_BA: bool, True where a frame is real. None: all of them; not read with ``official_padding``.
+            layer: return the output of block 1, 2, ... without the final norm, 0 the input of the blocks; None: the
+                end of the encoder.
 
         Raises:
-            ValueError: the audio is longer than the positions, or has other mel channels.
+            ValueError: the audio is longer than the positions, or has other mel channels, or there is no such layer.
         """
+        if layer is not None and not 0 <= layer <= len(self.blocks):
+            raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
         if logmel_BAF.shape[2] != self.config.mel_bins:
             raise ValueError(
                 f"log-mel {tuple(logmel_BAF.shape)} must be (B, A, {self.config.mel_bins}) for this model; "
@@ -128,9 +132,9 @@ class WhisperEncoder(nn.Module):
             1, 2
         ).contiguous()  # or every sum and norm of the blocks walks through memory in strides
         x_BPD = x_BPD + self.positions_PD[:num_positions].to(x_BDP)
-        for block in self.blocks:
+        for block in self.blocks[:layer]:
             x_BPD = run_block(block, self.saves_memory, x_BPD, allowed)
-        return self.norm(x_BPD)
+        return self.norm(x_BPD) if layer is None else x_BPD
 
 
 def positions_valid(valid_BA: Tensor) -> Tensor:

@@ -72,7 +72,6 @@ def test_whispers_encoder_gives_the_layers_that_it_itself_does_not_return(kind):
     np.testing.assert_array_equal(layers[None].values_TD, end_BPD[0])
     np.testing.assert_allclose(layers[0].times_T, np.arange(2 * NUM) / 50)
     assert layers[0].rate == 50
-    assert not any(block._forward_hooks for block in encoder.blocks)
     with pytest.raises(ValueError, match="layer=3: this encoder has layers 0 to 2"):
         layer_features(network, streams, 3, "audio")
 
