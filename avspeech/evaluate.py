@@ -111,7 +111,7 @@ def main(
         if max_frames < 1 or max_clips < 1:
             raise ValueError(f"max_frames={max_frames} and max_clips={max_clips} must be at least 1")
         utterances = read_manifest(manifest, require=("text",))
-        check_streams(utterances, config, manifest)
+        check_streams(utterances, config.grid(), manifest)
         check_device(device)
         network = load_model(model, device)
         transcriber = make_transcriber(network, config, str(model))

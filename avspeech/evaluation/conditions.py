@@ -91,6 +91,11 @@ class Condition:
         return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{_seen(self.video_stream)}"
 
     @property
+    def file_name(self) -> str:
+        """The label without spaces, for names of files."""
+        return self.label.replace(", ", "_").replace(" ", "_")
+
+    @property
     def decoded_as(self) -> "Condition":
         """The condition whose transcripts are the same: clean for ``video``, ``audio`` for a missing video.
 
@@ -272,11 +277,6 @@ class EvaluationConfig:
         """What decides a Whisper's transcripts, ready for JSON: what its decoder is told, and the padding of audio."""
         listed = {"temperatures": list(self.temperatures), "pad_to_30s": self.pad_to_30s}
         return {"method": self.method, **self.whisper_decoding, **listed}
-
-    @property
-    def shuffles_video(self) -> bool:
-        """Whether some condition shows a model another utterance's clip."""
-        return "audio+video" in self.modalities and bool({SHUFFLED, WRONG_SPEAKER} & set(self.video_streams))
 
     def noise_columns(self) -> list[tuple[str, float | None]]:
         """Every noise and SNR, clean first."""

@@ -1,9 +1,9 @@
-"""Run a transcriber over every condition of the grid, score it, and keep what is done across a stop.
+"""Run a transcriber over every condition of a grid, score its transcripts, and keep them across a stop.
 
-The transcriber is any callable, so that this file knows no model: ``evaluate.py`` brings a real one, tests a fake one.
-The transcripts of each decoded condition are written to ``<out_dir>/decoded/`` as soon as they are there, with a
-fingerprint of everything that decided them; a run that is started again decodes only what is missing or
-was made otherwise. Delete that folder to decode afresh (after a change of code, or of clips behind the same manifest).
+The transcriber is any callable: ``evaluate.py`` brings a model, tests a fake. The transcripts of each condition are
+written to ``<out_dir>/decoded/`` as soon as they are complete, with a fingerprint of everything that decided them. A
+run that is started again decodes only conditions that are missing or have another fingerprint. Delete that folder to
+decode afresh (after a change of code, or of clips behind the same manifest).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from avspeech.evaluation.bleu import BleuCounts, bleu_signature, count_ngrams
-from avspeech.evaluation.conditions import BLANK, OWN, Condition, EvaluationConfig
+from avspeech.evaluation.conditions import BLANK, OWN, Condition, EvaluationConfig, Metric
 from avspeech.evaluation.error_rate import ErrorCounts, count_normalized
 from avspeech.evaluation.loading import videos_of
 from avspeech.evaluation.results import UNKNOWN_LANGUAGE, ConditionResult, Failure, Results, ScoredHypothesis, summarise
@@ -43,6 +43,8 @@ class GridError(ValueError):
 
 
 Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
+Transcripts = dict[Condition, Sequence[str | Unreadable]]
+"""One an utterance, in the order of the manifest, of each condition that was decoded."""
 
 
 def evaluate_grid(
@@ -75,36 +77,32 @@ def evaluate_grid(
         ValueError: an utterance has no text, or a lone utterance was to see another's clip.
     """
     decoding = config.decoding if decoding is None else decoding
-    for utterance in utterances:
-        if utterance.text is None:
-            raise ValueError(f"utterance {utterance.id!r} has no text to score against; add it to the manifest")
+    _check_texts(utterances)
     check_rule(config.normalization)
-    others = videos_of(utterances, config)
-    transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
+    others = videos_of(utterances, config.grid(), config.seed)
+    transcripts: Transcripts = {}
     seconds: dict[str, float] = {}
     wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
     noise_hash = None if noise_of is None else cache(noise_of)  # one noise stands beside many pictures
     for condition in tqdm(wanted, desc=model, unit="condition"):
-        name = condition.label.replace(", ", "_").replace(" ", "_")
         heard = identity.get("noises", {}).get(condition.noise)
         if noise_hash is not None and not condition.is_clean:
             heard = noise_hash(condition.noise, condition.snr_db)
         fingerprint = _fingerprint(condition, heard, config.seed, decoding, identity)
-        store = DecodedFile(Path(out_dir) / "decoded" / f"{name}.jsonl", fingerprint)
+        store = DecodedFile(Path(out_dir) / "decoded" / f"{condition.file_name}.jsonl", fingerprint)
         transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
-    run = {
-        "model": model,
-        **identity,
-        "seed": config.seed,
-        **decoding,
-        "normalization": config.normalization,
-        "metric": config.metric,
-        **({"bleu_signature": bleu_signature()} if config.metric == "bleu" else {}),
-        "n_utterances_given": len(utterances),
-        "decoding_seconds": seconds,
-    }
+    run = {"model": model, **identity, "seed": config.seed, **decoding}
     video_of = {stream: {name: other.id for name, other in chosen.items()} for stream, chosen in others.items()}
-    return _score(utterances, config, transcripts, video_of, run)
+    results = score_transcripts(
+        utterances, transcripts, config.grid(), run, config.normalization, config.metric, video_of
+    )
+    return replace(results, runs=[{**results.runs[0], "decoding_seconds": seconds}])
+
+
+def _check_texts(utterances: Sequence[Utterance]) -> None:
+    for utterance in utterances:
+        if utterance.text is None:
+            raise ValueError(f"utterance {utterance.id!r} has no text to score against; add it to the manifest")
 
 
 def _complete(
@@ -124,14 +122,33 @@ def _complete(
     return [kept[one.id] for one in utterances], seconds
 
 
-def _score(
+def score_transcripts(
     utterances: Sequence[Utterance],
-    config: EvaluationConfig,
-    transcripts: Mapping[Condition, Sequence[str | Unreadable]],
-    video_of: Mapping[str, Mapping[str, str]],
-    run: dict[str, Any],
+    transcripts: Transcripts,
+    rows: Sequence[Condition],
+    run: Mapping[str, Any],
+    normalization: str = "basic",
+    metric: Metric = "error_rate",
+    video_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Results:
-    model, task = run["model"], run.get("task")
+    """Score transcripts against the texts of their utterances.
+
+    Args:
+        utterances: with text; a language that is None is written as ``und``.
+        transcripts: one an utterance, in order, of each condition that was decoded.
+        rows: conditions of the results; each stands for the transcripts of its ``decoded_as``.
+        run: facts about the run, for ``runs`` of the results: ``model``, ``seed`` (of the intervals), ``task``, ...
+        normalization: rule of ``avspeech.text.normalize``.
+        metric: ``bleu`` adds BLEU.
+        video_of: id of the utterance whose clip was shown, by video stream and id.
+
+    Raises:
+        GridError: in some condition not one utterance could be read.
+        ValueError: an utterance has no text, or there is no such rule.
+    """
+    check_rule(normalization)
+    _check_texts(utterances)
+    model, task, seed = run["model"], run.get("task"), run["seed"]
     scored: dict[Condition, list[tuple[ScoredHypothesis, ErrorCounts]]] = {}
     broken: Counter[tuple[str, str]] = Counter()
     for condition, texts in transcripts.items():
@@ -140,29 +157,31 @@ def _score(
             if isinstance(text, Unreadable):
                 broken[utterance.id, text.why] += 1
             else:
-                line = _hypothesis(utterance, text, condition, model, video_of)
-                counts = count_normalized(
-                    line.reference, text, text_language(line.language, task), config.normalization
-                )
+                line = _hypothesis(utterance, text, condition, model, video_of or {})
+                counts = count_normalized(line.reference, text, text_language(line.language, task), normalization)
                 scored[condition].append((replace(line, errors=counts.word_errors, n_words=counts.num_words), counts))
         if not scored[condition]:
             why = next(iter(broken))[1] if broken else "the manifest is empty"
             raise GridError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
     ngrams: dict[Condition, list[BleuCounts]] = {}
-    if config.metric == "bleu":
+    if metric == "bleu":
         for condition, lines in scored.items():
             ngrams[condition] = [count_ngrams(line.reference, line.hypothesis) for line, _ in lines]
-    rows: list[ConditionResult] = []
-    for condition in config.grid():
+    results: list[ConditionResult] = []
+    for condition in rows:
         lines = scored[condition.decoded_as]
         languages, counts = [line.language for line, _ in lines], [entry for _, entry in lines]
         speakers = [line.speaker for line, _ in lines]
-        rows += summarise(model, condition, languages, counts, config.seed, ngrams.get(condition.decoded_as), speakers)
+        results += summarise(model, condition, languages, counts, seed, ngrams.get(condition.decoded_as), speakers)
     hypotheses = [line for lines in scored.values() for line, _ in lines]
     failures = [Failure(name, why, model, times) for (name, why), times in broken.items()]
     if failures:
         log.warning("%d utterances could not be read and are not scored; see failures.jsonl", len(failures))
-    return Results(rows, [{"noise_plan_sha256": None, **run}], hypotheses, failures)
+    scoring: dict[str, Any] = {"normalization": normalization, "metric": metric}
+    if metric == "bleu":
+        scoring["bleu_signature"] = bleu_signature()
+    facts = {"noise_plan_sha256": None, **run, **scoring, "n_utterances_given": len(utterances)}
+    return Results(results, [facts], hypotheses, failures)
 
 
 def _hypothesis(

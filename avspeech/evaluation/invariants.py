@@ -342,7 +342,7 @@ def main(
         if max_utterances is not None and max_utterances < 1:
             raise ValueError(f"max_utterances={max_utterances} must be at least 1; leave it out for all")
         utterances = read_manifest(manifest, require=("text",))[:max_utterances]
-        check_streams(utterances, config, manifest)
+        check_streams(utterances, config.grid(), manifest)
         if out_file is not None:
             make_place(out_file, "--out_file")
         transcriber = make_transcriber(network, config, str(model))

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition, EvaluationConfig
+from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition
 from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.faults.visual import degrade_clip, fault_key
 from avspeech.inputs import InputSpec, Sample, make_sample
@@ -32,18 +32,17 @@ class Mixer(Protocol):
         ...
 
 
-def videos_of(utterances: Sequence[Utterance], config: EvaluationConfig) -> dict[str, dict[str, Utterance]]:
-    """Return, for each stream of ``config`` that shows another utterance's clip, whose clip stands in, by id.
+def videos_of(
+    utterances: Sequence[Utterance], conditions: Sequence[Condition], seed: int
+) -> dict[str, dict[str, Utterance]]:
+    """Return the utterance whose clip is shown, by video stream and id, for streams that show another utterance's.
 
     Raises:
-        ValueError: a lone utterance is to see another's clip.
+        ValueError: there is only one utterance.
     """
-    found: dict[str, dict[str, Utterance]] = {}
-    if config.shuffles_video and SHUFFLED in config.video_streams:
-        found[SHUFFLED] = shuffle_clips(utterances, config.seed)
-    if config.shuffles_video and WRONG_SPEAKER in config.video_streams:
-        found[WRONG_SPEAKER] = other_speakers(utterances, config.seed)
-    return found
+    draws = {SHUFFLED: shuffle_clips, WRONG_SPEAKER: other_speakers}
+    streams = {condition.video_stream for condition in conditions}
+    return {stream: draw(utterances, seed) for stream, draw in draws.items() if stream in streams}
 
 
 class ConditionLoader:
@@ -153,24 +152,25 @@ class ConditionLoader:
         return self._kept[key]
 
 
-def check_streams(utterances: Sequence[Utterance], config: EvaluationConfig, manifest: Path) -> None:
-    """Check that every utterance names the files that the grid needs.
+def check_streams(utterances: Sequence[Utterance], conditions: Sequence[Condition], manifest: Path) -> None:
+    """Check that every utterance names the files that the conditions need.
 
     Raises:
         ManifestError: names the first that does not, or a lone utterance is to see another's clip.
     """
-    if config.shuffles_video and len(utterances) < 2:
+    if len(utterances) < 2 and any(one.video_stream in (SHUFFLED, WRONG_SPEAKER) for one in conditions):
         raise ManifestError(
             f"{manifest} has one utterance, and video_streams names one that shows another's clip; "
             "add utterances or leave it out"
         )
     needed = {
-        "mouth": any("video" in modality for modality in config.modalities),
-        "audio": any("audio" in modality for modality in config.modalities),
+        "mouth": ("video", "run data_prep/extract_rois.py, or leave the video out with --modalities '[audio]'"),
+        "audio": ("audio", "or evaluate with --modalities '[video]'"),
     }
-    hints = {"mouth": "run data_prep/extract_rois.py, or leave the video out with --modalities '[audio]'"}
-    for utterance in utterances:
-        for name, wanted in needed.items():
-            if wanted and getattr(utterance, name) is None:
-                hint = hints.get(name, "or evaluate with --modalities '[video]'")
-                raise ManifestError(f"{manifest}: utterance {utterance.id!r} has no {name!r}, which is needed; {hint}")
+    for name, (stream, hint) in needed.items():
+        if any(stream in condition.modality for condition in conditions):
+            for utterance in utterances:
+                if getattr(utterance, name) is None:
+                    raise ManifestError(
+                        f"{manifest}: utterance {utterance.id!r} has no {name!r}, which is needed; {hint}"
+                    )

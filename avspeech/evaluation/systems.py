@@ -72,7 +72,7 @@ def make_loader(
         utterances: the whole test set.
     """
     inputs = replace(model.inputs, pads_to_30s=config.pad_to_30s)
-    return ConditionLoader(mixer, config.seed, inputs, others=videos_of(utterances, config))
+    return ConditionLoader(mixer, config.seed, inputs, others=videos_of(utterances, config.grid(), config.seed))
 
 
 def transcribe_all(

@@ -25,7 +25,7 @@ from avspeech.noise.spec import NoiseSpec
 
 SMALL, MELS = InputSpec(clip_size=24), InputSpec("logmel", 80)
 NOISY = Condition("audio", "babble", 0.0)
-SHUFFLED = EvaluationConfig(video_streams=("own", "shuffled", "wrong_speaker"), seed=1)
+SHUFFLED = [Condition("audio+video", video_stream=stream) for stream in ("own", "shuffled", "wrong_speaker")]
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_blank_video_has_no_information_and_the_own_length(loader, clips):
 
 
 def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
-    loader = ConditionLoader(None, seed=1, others=videos_of(clips, SHUFFLED), inputs=SMALL)
+    loader = ConditionLoader(None, seed=1, others=videos_of(clips, SHUFFLED, 1), inputs=SMALL)
     others = shuffle_clips(clips, seed=1)
     for clip in clips:
         sample = loader.load(clip, Condition("audio+video", video_stream="shuffled"))
@@ -153,7 +153,7 @@ def test_a_shuffled_video_is_anothers_at_the_own_length(clips):
 
 def test_a_wrong_speaker_is_another_speaker_where_there_is_one(clips):
     cast = [replace(one, speaker="xy"[number // 2]) for number, one in enumerate(clips)]
-    others = videos_of(cast, SHUFFLED)["wrong_speaker"]
+    others = videos_of(cast, SHUFFLED, 1)["wrong_speaker"]
     loader = ConditionLoader(None, seed=1, others={"wrong_speaker": others}, inputs=SMALL)
     for clip in cast:
         assert others[clip.id].speaker != clip.speaker
@@ -191,7 +191,7 @@ def test_utterances_of_one_clip_have_faults_of_their_own(clips):
 def test_a_broken_clip_spoils_the_utterance_that_it_stands_in_for(clips, tmp_path):
     others = shuffle_clips(clips, seed=1)
     gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]
-    loader = ConditionLoader(None, seed=1, others=videos_of(gone, SHUFFLED), inputs=SMALL)
+    loader = ConditionLoader(None, seed=1, others=videos_of(gone, SHUFFLED, 1), inputs=SMALL)
     with pytest.raises(MediaError, match=r"gone\.mp4"):
         loader.load(gone[0], Condition("audio+video", video_stream="shuffled"))
 
@@ -237,11 +237,11 @@ def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
 
 def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     manifest = Path("test.jsonl")
-    check_streams(clips, config, manifest)
+    check_streams(clips, config.grid(), manifest)
     with pytest.raises(ManifestError, match=r"utterance 'c1' has no 'mouth', which is needed; run data_prep"):
-        check_streams([clips[0], replace(clips[1], mouth=None)], config, manifest)
-    check_streams([replace(clips[1], mouth=None)], replace(config, modalities=("audio",)), manifest)
+        check_streams([clips[0], replace(clips[1], mouth=None)], config.grid(), manifest)
+    check_streams([replace(clips[1], mouth=None)], [Condition("audio")], manifest)
     with pytest.raises(ManifestError, match="utterance 'c1' has no 'audio'"):
-        check_streams([replace(clips[1], audio=None)], config, manifest)
+        check_streams([replace(clips[1], audio=None)], config.grid(), manifest)
     with pytest.raises(ManifestError, match=r"test\.jsonl has one utterance, and video_streams names one that"):
-        check_streams(clips[:1], replace(config, video_streams=("own", "shuffled")), manifest)
+        check_streams(clips[:1], SHUFFLED, manifest)

@@ -7,8 +7,7 @@ import pytest
 
 from avspeech.evaluation.conditions import Condition, EvaluationConfig
 from avspeech.evaluation.conditions_file import read_conditions
-from avspeech.evaluation.hypotheses import FORMATS, format_of, parse_label, read_hypotheses
-from avspeech.evaluation.text_lines import FileFault
+from avspeech.evaluation.outside import ENDINGS, FORMATS, FileFault, parse_label, read_hypotheses
 
 CLEAN = Condition("audio")
 HEARD = {"en/1": "bin blue", "es/2": "pon  el “gato”, aquí", "en/3": ""}
@@ -40,7 +39,7 @@ def test_every_format_says_the_same(tmp_path, name):
     assert {one.condition for one in found} == {CLEAN}
     assert [one.language for one in found] == [None, "es" if name == "b.csv" else None, None]
     other = path.rename(tmp_path / "renamed.dat")
-    assert len(read_hypotheses(other, HEARD, CLEAN, format_of(Path(name)))) == 3
+    assert len(read_hypotheses(other, HEARD, CLEAN, "kaldi" if name == "text" else ENDINGS[Path(name).suffix])) == 3
 
 
 def test_a_format_has_to_be_known(tmp_path):
@@ -88,20 +87,20 @@ HEAD = "id,hypothesis,modality,noise,snr_db,video_stream\n"
         ("a.csv", "id,text,text\nen/1,a,b\n", r"a\.csv, line 1: names a column twice"),
         ("a.csv", 'id,text\nen/1,"a\nb"\nen/3,a,b\n', r"a\.csv, line 4: has 3 columns, the first line 2"),
         ("a.csv", 'id,text\nen/1,"a\n', r"a\.csv, line 2: is no csv"),
-        ("a.csv", HEAD + "en/1,a,,babble,0,\n", r"line 2: says no modality; add it"),
+        ("a.csv", HEAD + "en/1,a,,babble,0,\n", r"line 2: gives no modality; add it"),
         ("a.csv", HEAD + "en/1,a,sound,,,\n", r"line 2: modality 'sound' must be one of audio"),
         ("a.csv", HEAD + "en/1,a,audio,babble,loud,\n", r"line 2: snr_db='loud' must be a number"),
         ("a.csv", HEAD + "en/1,a,audio,babble,nan,\n", r"line 2: snr_db='nan' must be a number"),
         ("a.csv", HEAD + "en/1,a,audio,../babble,0,\n", r"line 2: noise='\.\./babble' must be a name"),
         ("a.csv", HEAD + "en/1,a,audio,none,5,\n", r"line 2: noise 'none' does not go with snr_db=5"),
         ("a.csv", HEAD + "en/1,a,audio,,,blank\n", r"line 2: video stream 'blank'"),
-        ("a.csv", HEAD + "en/1,a,audio,babble,0,\n", r"line 2: is 'audio, babble 0 dB', but .* 'audio, clean'"),
+        ("a.csv", HEAD + "en/1,a,audio,babble,0,\n", r"line 2: is 'audio, babble 0 dB', but .* as 'audio, clean'"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_bytes(text.encode(errors="surrogateescape"))
-    condition = None if "says no" in message or (text.startswith(HEAD) and "but" not in message) else CLEAN
+    condition = None if "gives no" in message or (text.startswith(HEAD) and "but" not in message) else CLEAN
     with pytest.raises(FileFault, match=message) as raised:
         read_hypotheses(path, HEARD, condition)
     assert "\n" not in str(raised.value)
@@ -129,7 +128,7 @@ def test_two_models_in_one_file_are_refused(tmp_path):
 
 def test_what_the_model_hears_the_same_is_given_once(tmp_path):
     path = written(tmp_path, "a.txt", "en/1 a\n")
-    with pytest.raises(FileFault, match="'video, babble 0 dB' is for the model the same as 'video, clean'"):
+    with pytest.raises(FileFault, match="'video, babble 0 dB' is the same to the model as 'video, clean'"):
         read_hypotheses(path, HEARD, Condition("video", "babble", 0.0))
 
 

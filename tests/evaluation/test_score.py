@@ -9,9 +9,10 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.outside import TrnLine
 from avspeech.evaluation.results import Results, read_results, write_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
-from avspeech.evaluation.trn import TrnLine, write_trn
+from avspeech.evaluation.trn import write_trn
 from avspeech.files import file_sha256
 from avspeech.manifest import hash_test_set, read_manifest, write_manifest
 from avspeech.noise.plan import Mix, NoisePlan, Speech
@@ -252,10 +253,9 @@ def test_the_command_writes_a_report(tmp_path, manifest, ours, plan, capsys):
     ("options", "message"),
     [
         (["--normalization=words"], "normalization='words': .*basic, none, fairseq, whisper, muavic"),
-        (["--missing=zero"], "missing='zero' must be one of error, deletions, skip"),
         (["--format=ctm"], "format 'ctm' came, wanted one of jsonl, kaldi, trn, csv, tsv"),
         (["--condition=audio, clear 0"], "condition 'audio, clear 0' came, wanted one such as"),
-        ([], r"0\.txt, line 1: says no modality"),
+        ([], r"0\.txt, line 1: gives no modality"),
         (["--noise_plan=none.jsonl", "--condition=audio, clean"], r"none\.jsonl"),
     ],
 )

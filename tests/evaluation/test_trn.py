@@ -9,9 +9,9 @@ from sclite import needs_sclite, run_sclite
 
 from avspeech.evaluation.error_rate import count_errors, total
 from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.outside import FileFault, TrnLine, read_trn
 from avspeech.evaluation.results import read_results, write_results
-from avspeech.evaluation.text_lines import FileFault
-from avspeech.evaluation.trn import TrnLine, export_trn, main, read_trn, write_trn
+from avspeech.evaluation.trn import export_trn, main, write_trn
 
 ODD_NAMES = ["a b", "a(b)", "x/y.mp4", "ü-1", "50%20", "-", "a_b-c", "%28", "語", ";;x"]
 ODD_TEXTS = [
@@ -31,7 +31,7 @@ def test_what_is_written_is_read(tmp_path):
     lines = [TrnLine(text, name, name) for name in ODD_NAMES for text in ODD_TEXTS[:1]]
     lines += [TrnLine(text, f"u{number}", "s-1") for number, text in enumerate(ODD_TEXTS)]
     write_trn(tmp_path / "a.trn", lines)
-    read = read_trn(tmp_path / "a.trn")
+    read = list(read_trn(tmp_path / "a.trn"))
     assert [(line.text, line.id, line.speaker) for line in read] == [(one.text, one.id, one.speaker) for one in lines]
     assert [line.number for line in read] == list(range(2, 2 + len(lines)))
     assert all(line.possible_ids == (line.id,) for line in read)
@@ -40,7 +40,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_white_space_becomes_one_blank_and_no_speaker_has_a_name(tmp_path):
     write_trn(tmp_path / "a.trn", [TrnLine(" one\u00a0two\n three\u2028", "u", None)])
-    (line,) = read_trn(tmp_path / "a.trn")
+    (line,) = list(read_trn(tmp_path / "a.trn"))
     assert (line.text, line.speaker) == ("one two three", "unknown")
 
 
@@ -75,7 +75,7 @@ def test_a_foreign_file_is_read_as_it_stands(tmp_path):
 def test_a_faulty_line_is_named(tmp_path, text, message):
     (tmp_path / "a.trn").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(FileFault, match=message):
-        read_trn(tmp_path / "a.trn")
+        list(read_trn(tmp_path / "a.trn"))
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_normalised_texts_are_those_that_were_compared(folder, tmp_path):
     (folder / "hypotheses.jsonl").write_text(lines)
     raw, *_ = export_trn(folder, tmp_path / "raw")
     compared, *_ = export_trn(folder, tmp_path / "compared", normalized=True)
-    assert read_trn(raw)[0].text == "Bin blue, at F two now!"
-    assert read_trn(compared)[0].text == "bin blue at f two now"
+    assert next(read_trn(raw)).text == "Bin blue, at F two now!"
+    assert next(read_trn(compared)).text == "bin blue at f two now"
 
 
 def test_the_model_has_to_be_one(folder, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from sclite import Sums, needs_sclite, run_sclite
 
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors, total
-from avspeech.evaluation.trn import TrnLine, write_trn
+from avspeech.evaluation.outside import TrnLine
+from avspeech.evaluation.trn import write_trn
 from avspeech.text.normalize import normalize_for_scoring
 
 ALPHABETS = {
