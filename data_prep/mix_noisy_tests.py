@@ -27,7 +27,7 @@ from jsonargparse import auto_cli
 from scipy.io import wavfile
 from tqdm import tqdm
 
-from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.evaluation.config import read_conditions
 from avspeech.files import make_folder, make_place
 from avspeech.manifest import Utterance, hash_test_set, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav

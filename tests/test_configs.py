@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.evaluation.config import read_conditions
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.train import main
 from avspeech.training.data import AVDataModule

@@ -20,13 +20,14 @@ from typing import Any
 from tqdm import tqdm
 
 from avspeech.evaluation.bleu import BleuCounts, bleu_signature, count_ngrams
-from avspeech.evaluation.conditions import BLANK, OWN, Condition, EvaluationConfig, Metric
+from avspeech.evaluation.conditions import BLANK, OWN, Condition
+from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.error_rate import ErrorCounts, count_normalized
 from avspeech.evaluation.loading import videos_of
 from avspeech.evaluation.results import UNKNOWN_LANGUAGE, ConditionResult, Failure, Results, ScoredHypothesis, summarise
 from avspeech.files import read_lines, write_lines
 from avspeech.manifest import Utterance
-from avspeech.text.normalize import check_rule, text_language
+from avspeech.text.normalize import text_language
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class GridError(ValueError):
 
 
 Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
-Transcripts = dict[Condition, Sequence[str | Unreadable]]
+Transcripts = Mapping[Condition, Sequence[str | Unreadable]]
 """One an utterance, in the order of the manifest, of each condition that was decoded."""
 
 
@@ -54,7 +55,7 @@ def evaluate_grid(
     out_dir: str | Path,
     model: str,
     identity: Mapping[str, Any],
-    decoding: Mapping[str, Any] | None = None,
+    decoding: Mapping[str, Any] = {},
     noise_of: Callable[[str, float | None], str] | None = None,
 ) -> Results:
     """Transcribe and score every condition of ``config.grid()``.
@@ -67,20 +68,17 @@ def evaluate_grid(
         model: name of the model in the results.
         identity: what decides the transcripts and is not in ``config``: hashes of the model, the manifest and, under
             ``noises``, of each noise. It goes into ``runs`` as it is.
-        decoding: what of ``config`` the decoder was told; goes into ``runs`` and decides whether kept transcripts
-            still count. None is what a recogniser is told, ``config.decoding``; a Whisper's is
-            ``config.whisper_settings``.
+        decoding: options that decide the transcripts, ready for JSON (``DecodingConfig.facts``); they go into ``runs``
+            and decide whether kept transcripts still count.
         noise_of: a hash of everything that is mixed in under a noise and SNR; None takes what ``identity`` says.
 
     Raises:
         GridError: in some condition not one utterance could be read, or kept transcripts were spoilt.
         ValueError: an utterance has no text, or a lone utterance was to see another's clip.
     """
-    decoding = config.decoding if decoding is None else decoding
     _check_texts(utterances)
-    check_rule(config.normalization)
     others = videos_of(utterances, config.grid(), config.seed)
-    transcripts: Transcripts = {}
+    transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
     seconds: dict[str, float] = {}
     wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
     noise_hash = None if noise_of is None else cache(noise_of)  # one noise stands beside many pictures
@@ -93,9 +91,7 @@ def evaluate_grid(
         transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
     run = {"model": model, **identity, "seed": config.seed, **decoding}
     video_of = {stream: {name: other.id for name, other in chosen.items()} for stream, chosen in others.items()}
-    results = score_transcripts(
-        utterances, transcripts, config.grid(), run, config.normalization, config.metric, video_of
-    )
+    results = score_transcripts(utterances, transcripts, config.grid(), run, config.scoring, video_of)
     return replace(results, runs=[{**results.runs[0], "decoding_seconds": seconds}])
 
 
@@ -127,8 +123,7 @@ def score_transcripts(
     transcripts: Transcripts,
     rows: Sequence[Condition],
     run: Mapping[str, Any],
-    normalization: str = "basic",
-    metric: Metric = "error_rate",
+    config: Scoring = Scoring(),
     video_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Results:
     """Score transcripts against the texts of their utterances.
@@ -138,15 +133,13 @@ def score_transcripts(
         transcripts: one an utterance, in order, of each condition that was decoded.
         rows: conditions of the results; each stands for the transcripts of its ``decoded_as``.
         run: facts about the run, for ``runs`` of the results: ``model``, ``seed`` (of the intervals), ``task``, ...
-        normalization: rule of ``avspeech.text.normalize``.
-        metric: ``bleu`` adds BLEU.
+        config: how to score.
         video_of: id of the utterance whose clip was shown, by video stream and id.
 
     Raises:
         GridError: in some condition not one utterance could be read.
-        ValueError: an utterance has no text, or there is no such rule.
+        ValueError: an utterance has no text.
     """
-    check_rule(normalization)
     _check_texts(utterances)
     model, task, seed = run["model"], run.get("task"), run["seed"]
     scored: dict[Condition, list[tuple[ScoredHypothesis, ErrorCounts]]] = {}
@@ -158,13 +151,15 @@ def score_transcripts(
                 broken[utterance.id, text.why] += 1
             else:
                 line = _hypothesis(utterance, text, condition, model, video_of or {})
-                counts = count_normalized(line.reference, text, text_language(line.language, task), normalization)
+                counts = count_normalized(
+                    line.reference, text, text_language(line.language, task), config.normalization
+                )
                 scored[condition].append((replace(line, errors=counts.word_errors, n_words=counts.num_words), counts))
         if not scored[condition]:
             why = next(iter(broken))[1] if broken else "the manifest is empty"
             raise GridError(f"no utterance could be scored in {condition.label}; the first reason: {why}")
     ngrams: dict[Condition, list[BleuCounts]] = {}
-    if metric == "bleu":
+    if config.metric == "bleu":
         for condition, lines in scored.items():
             ngrams[condition] = [count_ngrams(line.reference, line.hypothesis) for line, _ in lines]
     results: list[ConditionResult] = []
@@ -177,8 +172,8 @@ def score_transcripts(
     failures = [Failure(name, why, model, times) for (name, why), times in broken.items()]
     if failures:
         log.warning("%d utterances could not be read and are not scored; see failures.jsonl", len(failures))
-    scoring: dict[str, Any] = {"normalization": normalization, "metric": metric}
-    if metric == "bleu":
+    scoring: dict[str, Any] = {"normalization": config.normalization, "metric": config.metric}
+    if config.metric == "bleu":
         scoring["bleu_signature"] = bleu_signature()
     facts = {"noise_plan_sha256": None, **run, **scoring, "n_utterances_given": len(utterances)}
     return Results(results, [facts], hypotheses, failures)

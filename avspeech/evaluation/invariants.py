@@ -1,20 +1,20 @@
-"""Properties that an audio-visual recogniser should have, checked on a model and a test set: pass, fail and the figure.
+"""Check properties that an audio-visual recogniser should have, on a model and a test set.
 
     python -m avspeech.evaluation.invariants --model MODEL --manifest MANIFEST --out_file invariants.json
 
-Reads   a model file, a manifest with text, and with mouth clips for a model that sees; of a conditions YAML
-        (--conditions) only how to decode and to score.
+Reads   a model, a manifest with text, and with mouth clips for a model that uses video; of a conditions YAML
+        (--conditions) only decoding and scoring.
 Writes  a table to the terminal and, with --out_file, the same as JSON. Exit status 1 where a check fails.
 
-A word error rate counts as worse only if the paired 95 % interval of the difference says so. The noise is white, which
-needs no recording.
+A word error rate counts as worse only if the paired 95 % interval of the difference lies above 0. The noise is white,
+which needs no recording.
 """
 
 import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +22,32 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli, set_parsing_settings
 
-from avspeech.evaluation.conditions import CLEAN, MODALITIES, Condition, EvaluationConfig
-from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.config_file import refuse_moved_flags
+from avspeech.decoding.config import inputs_for
+from avspeech.evaluation.conditions import CLEAN, MODALITIES, Condition
+from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.error_rate import ErrorCounts, count_normalized, total
 from avspeech.evaluation.grid import Unreadable
-from avspeech.evaluation.loading import ConditionLoader, check_streams
+from avspeech.evaluation.loading import ConditionLoader, Mixer, check_streams
 from avspeech.evaluation.paired_tests import Difference, paired_difference
 from avspeech.evaluation.results import UNKNOWN_LANGUAGE
-from avspeech.evaluation.systems import Transcriber, make_loader, make_transcriber, transcribe_all
+from avspeech.evaluation.systems import Decode, batch_decoder, decoding_facts, settled, transcribe_all
 from avspeech.files import make_place, write_text
-from avspeech.inputs import AVBatch
+from avspeech.hub.names import open_model
+from avspeech.inputs import AVBatch, Modality
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.media.errors import MediaError
-from avspeech.models.files import check_device, load_model
-from avspeech.models.recognizer import Recognizer
-from avspeech.models.whisper import Whisper
+from avspeech.models.files import check_device
 from avspeech.noise.making import make_plan
 from avspeech.noise.plan import PlanMixer
 from avspeech.noise.spec import NoiseSpec
-from avspeech.text.normalize import check_rule, normalize_for_scoring, text_language
+from avspeech.text.normalize import text_language
 
 log = logging.getLogger(__name__)
 
 SILENCE, QUIET_ROOM, WHITE = "silence", "quiet_room", "white"
 QUIET_ROOM_RMS = 1e-3
-"""Of white noise at -60 dB of full scale."""
-GRID_KEYS = ("modalities", "noises", "snrs_db", "include_clean", "video_streams", "video_streams_at")
+"""RMS of white noise at -60 dB of full scale."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Check:
-    """One property: what was found, and whether that is within the bound."""
+    """One property: its figure, and whether that is within the bound."""
 
     name: str
     passed: bool
@@ -73,54 +73,41 @@ class Check:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
 class NoisyOrSilent:
-    """Adds the noise of a plan, or takes the speech away.
+    """Adds the noise of a plan, or replaces the speech by silence or a quiet room."""
 
-    Args:
-        mixer: of the plan.
-    """
-
-    def __init__(self, mixer: PlanMixer) -> None:
-        self._mixer = mixer
+    mixer: Mixer | None
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
-        """Return silence, a quiet room, or the speech in the plan's noise."""
+        """Return what the noise's name says, (S,) float32."""
         if noise == SILENCE:
             return np.zeros_like(audio_S)
         if noise == QUIET_ROOM:
             rng = np.random.default_rng(len(audio_S))
             return rng.standard_normal(len(audio_S), dtype=np.float32) * np.float32(QUIET_ROOM_RMS)
-        return self._mixer.mix(audio_S, utterance_id, noise, snr_db)
+        assert self.mixer is not None
+        return self.mixer.mix(audio_S, utterance_id, noise, snr_db)
 
 
+@dataclass
 class Subject:
-    """A model and a test set, to be asked under conditions and in batches of any make.
+    """A model and a test set, to be asked under conditions and in batches of any make."""
 
-    Args:
-        transcribe: the model, see ``make_transcriber``.
-        loader: of the samples, with a mixer for noise and silence.
-        utterances: the test set without what cannot be read (``readable``).
-        config: of scoring.
-        modalities: that the model has.
-        snr_db: of white noise.
-        device: of the model.
-        task: of a Whisper.
-    """
-
-    def __init__(
-        self,
-        transcribe: Transcriber,
-        loader: ConditionLoader,
-        utterances: Sequence[Utterance],
-        config: EvaluationConfig,
-        modalities: Sequence[str],
-        snr_db: float = 0.0,
-        device: str = "cpu",
-        task: str | None = None,
-    ) -> None:
-        self.transcribe, self.loader, self.utterances, self.config = transcribe, loader, list(utterances), config
-        self.modalities, self.snr_db, self.device, self.task = modalities, snr_db, device, task
-        self._texts: dict[tuple, list[str]] = {}
+    decode: Decode
+    """The model, see ``batch_decoder``."""
+    loader: ConditionLoader
+    """Loads the samples, with a mixer for noise and silence."""
+    utterances: Sequence[Utterance]
+    """The test set without what cannot be read (``readable``)."""
+    config: EvaluationConfig
+    """Modalities, seed and scoring."""
+    snr_db: float = 0.0
+    """Level of white noise."""
+    device: str = "cpu"
+    task: str | None = None
+    """Task of a Whisper."""
+    _texts: dict[tuple, list[str]] = field(default_factory=dict)
 
     def texts(
         self, condition: Condition, batches: Sequence[Sequence[int]] | None = None, drop_video: bool = False
@@ -134,41 +121,43 @@ class Subject:
         """
 
         def without_video(batch: AVBatch, keep_B2: torch.Tensor) -> list[str]:
-            return self.transcribe(batch, keep_B2 & torch.tensor([True, False], device=keep_B2.device))
+            return self.decode(batch, keep_B2 & torch.tensor([True, False], device=keep_B2.device))
 
         key = (condition, None if batches is None else tuple(map(tuple, batches)), drop_video)
         if key not in self._texts:
-            ask = without_video if drop_video else self.transcribe
+            ask = without_video if drop_video else self.decode
             found = transcribe_all(ask, self.device, self.utterances, condition, self.loader, batches=batches)
             self._texts[key] = ["" if isinstance(text, Unreadable) else text for text in found]
         return self._texts[key]
 
     def counts(self, texts: Sequence[str]) -> list[ErrorCounts]:
         """Return the errors of each utterance."""
-        return [
-            count_normalized(one.text or "", text, self._language(one), self.config.normalization)
-            for one, text in zip(self.utterances, texts, strict=True)
-        ]
+        return self._errors([one.text or "" for one in self.utterances], texts)
 
     def num_words(self, texts: Sequence[str]) -> int:
-        """Return the words of all texts after normalisation."""
-        rule = self.config.normalization
-        pairs = zip(self.utterances, texts, strict=True)
-        return sum(len(normalize_for_scoring(text, self._language(one), rule).split()) for one, text in pairs)
+        """Return the number of words of all texts after normalisation."""
+        return total(self._errors(texts, [""] * len(texts))).num_words
+
+    def _errors(self, references: Sequence[str], texts: Sequence[str]) -> list[ErrorCounts]:
+        rule = self.config.scoring.normalization
+        languages = [text_language(one.language or UNKNOWN_LANGUAGE, self.task) for one in self.utterances]
+        return [count_normalized(*trio, rule) for trio in zip(references, texts, languages, strict=True)]
 
     def difference(self, texts_a: Sequence[str], texts_b: Sequence[str]) -> Difference:
         """Return the word error rate of a minus that of b."""
         speakers = [one.speaker for one in self.utterances]
         return paired_difference(self.counts(texts_a), self.counts(texts_b), self.config.seed, speakers)
 
-    def _language(self, utterance: Utterance) -> str:
-        return text_language(utterance.language or UNKNOWN_LANGUAGE, self.task)
+    @property
+    def places(self) -> dict[str, tuple[str, float | None]]:
+        """Noises of the checks that are made twice, by their names."""
+        return {"clean": (CLEAN, None), f"white {self.snr_db:g} dB": (WHITE, self.snr_db)}
 
 
 def readable(utterances: Sequence[Utterance], modalities: Sequence[str], loader: ConditionLoader) -> list[Utterance]:
-    """Return the utterances whose files can be read; the log names the others, and why.
+    """Return the utterances whose files can be read; the log names the others.
 
-    Nothing heard, twice, would hold nearly every invariant.
+    Two empty hypotheses are equal, so an unreadable utterance would pass nearly every check.
 
     Raises:
         ValueError: there are none.
@@ -190,15 +179,15 @@ def readable(utterances: Sequence[Utterance], modalities: Sequence[str], loader:
 def check_all(subject: Subject, bounds: Bounds = Bounds()) -> list[Check]:
     """Run every check that the model's modalities allow."""
     checks = [*_silence(subject, bounds), _order(subject, bounds), _padding(subject, bounds)]
-    if "audio+video" in subject.modalities:
+    if "audio+video" in subject.config.modalities:
         return [*_missing_video(subject), *checks, _offset(subject, bounds)]
     return checks
 
 
 def _missing_video(subject: Subject) -> list[Check]:
-    """Taken away or grey, the video must not leave the model worse off than one that only hears."""
+    """Without its video, or with a grey one, the model must be no worse than on audio alone."""
     checks = []
-    for place, noise in (("clean", (CLEAN, None)), (f"white {subject.snr_db:g} dB", (WHITE, subject.snr_db))):
+    for place, noise in subject.places.items():
         heard = subject.texts(Condition("audio", *noise))
         ways = {
             "dropped": subject.texts(Condition("audio+video", *noise), drop_video=True),
@@ -215,21 +204,21 @@ def _missing_video(subject: Subject) -> list[Check]:
 
 
 def _silence(subject: Subject, bounds: Bounds) -> list[Check]:
-    """Where nothing is said and nothing seen there are no words."""
+    """Without speech and without lips there are no words."""
     spoken = subject.num_words([one.text or "" for one in subject.utterances])
-    wanted = {}
-    if "audio" in subject.modalities:
-        wanted["silence"] = Condition("audio", SILENCE)
-        wanted["a quiet room"] = Condition("audio", QUIET_ROOM)
-    if "audio+video" in subject.modalities:
-        wanted["silence and a blank video"] = Condition("audio+video", SILENCE, None, "blank")
+    wanted = {
+        "silence": Condition("audio", SILENCE),
+        "a quiet room": Condition("audio", QUIET_ROOM),
+        "silence and a blank video": Condition("audio+video", SILENCE, None, "blank"),
+    }
     checks = []
     for name, condition in wanted.items():
-        words = subject.num_words(subject.texts(condition))
-        share = words / max(1, spoken)
-        figure = f"{words} words where {spoken} are spoken ({_percent(share)})"
-        bound = f"at most {_percent(bounds.silent_words)}"
-        checks.append(Check(name, share <= bounds.silent_words, figure, bound, {"words": words, "share": share}))
+        if condition.modality in subject.config.modalities:
+            words = subject.num_words(subject.texts(condition))
+            share = words / max(1, spoken)
+            figure = f"{words} words where {spoken} are spoken ({_percent(share)})"
+            bound = f"at most {_percent(bounds.silent_words)}"
+            checks.append(Check(name, share <= bounds.silent_words, figure, bound, {"words": words, "share": share}))
     return checks
 
 
@@ -248,31 +237,28 @@ def _padding(subject: Subject, bounds: Bounds) -> Check:
     half = len(by_length) // 2
     pairs = [[short, long] for short, long in zip(by_length[:half], by_length[::-1][:half], strict=True)]
     pairs += [[place] for place in by_length[half : len(by_length) - half]]
-    alone = [[place] for place in by_length]
-    return _compare_batches("padding", subject, alone, pairs, bounds)
+    return _compare_batches("padding", subject, [[place] for place in by_length], pairs, bounds)
 
 
 def _compare_batches(
     name: str, subject: Subject, batches: list[list[int]], others: list[list[int]], bounds: Bounds
 ) -> Check:
     changed: dict[str, list[str]] = {}
-    for modality in subject.modalities:
-        condition = Condition(modality)
-        texts, other_texts = subject.texts(condition, batches), subject.texts(condition, others)
+    for modality in subject.config.modalities:
+        texts, other_texts = (subject.texts(Condition(modality), each) for each in (batches, others))
         trios = zip(subject.utterances, texts, other_texts, strict=True)
         changed[modality] = [one.id for one, text, other in trios if text != other]
-    worst = max(len(ids) for ids in changed.values())
-    size = len(subject.utterances)
+    worst, size = max(map(len, changed.values())), len(subject.utterances)
     figure = ", ".join(f"{modality} {len(ids)} of {size} texts changed" for modality, ids in changed.items())
     bound = f"at most {_percent(bounds.changed_texts)}"
     return Check(name, worst <= bounds.changed_texts * size, figure, bound, {"changed": changed})
 
 
 def _offset(subject: Subject, bounds: Bounds) -> Check:
-    """One frame between picture and sound is what recordings and players do to them."""
+    """Picture and sound may be one frame apart, as recordings and players leave them."""
     values: dict[str, Any] = {}
     figures = []
-    for place, noise in (("clean", (CLEAN, None)), (f"white {subject.snr_db:g} dB", (WHITE, subject.snr_db))):
+    for place, noise in subject.places.items():
         own = subject.texts(Condition("audio+video", *noise))
         for offset in ("offset-40", "offset+40"):
             difference = subject.difference(subject.texts(Condition("audio+video", *noise, offset)), own)
@@ -280,9 +266,8 @@ def _offset(subject: Subject, bounds: Bounds) -> Check:
             figures.append(f"{offset.removeprefix('offset')} ms {place} {_points(difference)}")
     worst = max(one["diff"] for one in values.values())
     bound = f"at most {100 * bounds.offset_cost:+.1f} points"
-    return Check(
-        "40 ms between picture and sound", bool(worst <= bounds.offset_cost), "; ".join(figures), bound, values
-    )
+    name = "40 ms between picture and sound"
+    return Check(name, bool(worst <= bounds.offset_cost), "; ".join(figures), bound, values)
 
 
 def _percent(fraction: float) -> str:
@@ -303,13 +288,13 @@ def as_table(checks: Sequence[Check]) -> str:
 
 
 def main(
-    model: Path,
+    model: str,
     manifest: Path,
     conditions: Path | None = None,
     out_file: Path | None = None,
     device: str = "cpu",
-    modalities: list[str] | None = None,
-    method: str | None = None,
+    modalities: list[Modality] | None = None,
+    decoding: dict[str, Any] | None = None,
     snr_db: float = 0.0,
     max_utterances: int | None = None,
     bounds: Bounds = Bounds(),
@@ -317,42 +302,38 @@ def main(
     """Check the invariants of a model.
 
     Args:
-        model: model file of a recogniser, a Whisper or a Flamingo.
-        manifest: JSON lines with text, and with mouth clips for a model that sees.
-        conditions: YAML that says how to decode and score; by default greedily, with the rule ``basic``.
+        model: a model file, ``demo``, a name of ``avspeech hub``, or owner/name on the Hugging Face hub.
+        manifest: JSON lines with text, and with mouth clips for a model that uses video.
+        conditions: YAML that says how to decode and score; by default as ``avspeech transcribe``, rule ``basic``.
         out_file: JSON with every figure.
-        device: where the model runs.
-        modalities: that the model has; by default all, or audio for a plain Whisper.
-        method: replaces ``method`` of the YAML.
-        snr_db: of white noise, where a check wants noise.
-        max_utterances: the first so many; by default all.
+        device: device that the model runs on.
+        modalities: those to check; by default all that the model has.
+        decoding: replaces options of the YAML's ``decoding``, such as --decoding.method ctc.
+        snr_db: level of white noise in the checks in noise.
+        max_utterances: number of utterances, the first of the manifest; by default all.
         bounds: what the checks allow.
     """
     try:
-        config = EvaluationConfig() if conditions is None else read_conditions(conditions)
-        check_device(device)
-        network = load_model(model, device)
-        if modalities is None:
-            plain = isinstance(network, Whisper) and not network.has_video
-            modalities = ["audio"] if plain else list(MODALITIES)
-        no_grid = EvaluationConfig(tuple(modalities))
-        grid = {name: getattr(no_grid, name) for name in GRID_KEYS}
-        config = replace(config, **grid, method=method or config.method)
-        check_rule(config.normalization)
         if max_utterances is not None and max_utterances < 1:
             raise ValueError(f"max_utterances={max_utterances} must be at least 1; leave it out for all")
+        config = EvaluationConfig() if conditions is None else read_conditions(conditions)
+        check_device(device)
+        network = open_model(model, device)
+        config = config.with_options(
+            modalities or [one for one in MODALITIES if one in network.inputs.modalities], decoding
+        )
+        options = settled(config, network)
         utterances = read_manifest(manifest, require=("text",))[:max_utterances]
-        check_streams(utterances, config.grid(), manifest)
+        check_streams(utterances, [Condition(modality) for modality in config.modalities], manifest)
         if out_file is not None:
             make_place(out_file, "--out_file")
-        transcriber = make_transcriber(network, config, str(model))
         plan = make_plan(utterances, {WHITE: NoiseSpec("white")}, (snr_db,), config.seed)
-        loader = make_loader(network, config, NoisyOrSilent(PlanMixer(plan, {})), utterances)
-        utterances = readable(utterances, modalities, loader)
+        loader = ConditionLoader(NoisyOrSilent(PlanMixer(plan, {})), config.seed, inputs_for(network, options))
+        utterances = readable(utterances, config.modalities, loader)
     except ValueError as error:
         sys.exit(str(error))
-    task = None if isinstance(network, Recognizer) else config.task
-    checks = check_all(Subject(transcriber, loader, utterances, config, modalities, snr_db, device, task), bounds)
+    decode, task = batch_decoder(network, options), decoding_facts(options, network).get("task")
+    checks = check_all(Subject(decode, loader, utterances, config, snr_db, device, task), bounds)
     print(as_table(checks))
     if out_file is not None:
         document = {"model": str(model), "manifest": str(manifest), "checks": [asdict(check) for check in checks]}
@@ -361,5 +342,6 @@ def main(
 
 
 if __name__ == "__main__":
+    refuse_moved_flags({"--method": "--decoding.method"})
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     auto_cli(main, as_positional=False)

@@ -1,8 +1,8 @@
-"""What an encoder made of a stream, kept: a grid shows a model the same lips in every noise, and lets it hear the same
-noise beside every picture.
+"""Keep the outputs of a model's encoders of single streams.
 
-A remembered module looks at the bytes that come in, not at who asks, so a wrong answer is impossible short of a
-collision of 128-bit hashes. Only for inference: what is kept has no gradient.
+A grid shows a model the same video in every noise, and the same audio beside every video. A kept output is found by
+the bytes of the inputs, so a wrong answer is impossible short of a collision of 128-bit hashes. For inference only:
+kept outputs have no gradient.
 """
 
 import hashlib
@@ -11,34 +11,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avspeech.models.flamingo import Flamingo
-from avspeech.models.recognizer import Recognizer
-from avspeech.models.whisper import Whisper
+from avspeech.models.base import Model
 
 
-class Remembered(nn.Module):
-    """Runs ``module`` once on each input.
+class Remembered:
+    """Replaces ``module.forward`` so that it runs once on each input.
 
     Args:
-        module: whose outputs are single tensors, and depend on nothing but its arguments.
-        max_bytes: kept at most, on the module's device. Once it is full, new inputs are computed every time: a grid
-            asks in the same order again and again, so dropping the oldest would never help.
+        module: gives a single tensor that depends on nothing but its arguments.
+        max_bytes: bytes kept at most, on the module's device. Once they are used, new inputs are computed every time:
+            a grid asks in the same order again and again, so dropping the oldest would never help.
     """
 
     def __init__(self, module: nn.Module, max_bytes: int) -> None:
-        super().__init__()
-        self.module, self.free_bytes = module, max_bytes
+        self.free_bytes = max_bytes
         self.num_runs = 0
-        """How often the module itself ran."""
+        """Runs of the module itself."""
         self._kept: dict[bytes, Tensor] = {}
+        self._forward = module.forward
+        module.forward = self
 
-    def forward(self, *inputs: Any) -> Tensor:
-        """Return what the module gives, now or when it was first asked."""
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Return the module's output, computed now or kept."""
         assert not torch.is_grad_enabled(), "a remembered module has no gradient; use it under torch.no_grad()"
         key = _key_of(inputs)
         if key in self._kept:
             return self._kept[key]
-        output = self.module(*inputs)
+        output = self._forward(*inputs)
         self.num_runs += 1
         if output.nbytes <= self.free_bytes:
             self.free_bytes -= output.nbytes
@@ -46,33 +45,18 @@ class Remembered(nn.Module):
         return output
 
 
-def remember_streams(model: nn.Module, max_bytes: int = 1 << 30) -> list[Remembered]:
-    """Let a model's encoders of one stream remember, in place; return what does.
-
-    In a Flamingo that is its lip encoder and its audio encoder, in a Whisper the audio encoder, in a recogniser the lip
-    front end: the rest hears and sees together.
+def remember_streams(model: Model, max_bytes: int = 1 << 30) -> list[Remembered]:
+    """Let a model's ``stream_encoders`` keep their outputs, in place.
 
     Args:
         model: in evaluation mode.
-        max_bytes: kept by each.
+        max_bytes: bytes kept by each encoder.
     """
-    places: list[tuple[nn.Module, str]] = []
-    if isinstance(model, Whisper):
-        places.append((model, "encoder"))
-        if isinstance(model, Flamingo):
-            places.append((model, "video_encoder"))
-    elif isinstance(model, Recognizer):
-        places.append((model.encoder, "video_frontend"))
-    remembered = []
-    for owner, name in places:
-        wrapped = Remembered(getattr(owner, name), max_bytes).eval()
-        setattr(owner, name, wrapped)
-        remembered.append(wrapped)
-    return remembered
+    return [Remembered(module, max_bytes) for module in model.stream_encoders]
 
 
 def _key_of(inputs: tuple) -> bytes:
-    """A hash of tensors with their shapes and types, and of whatever else is among the arguments."""
+    """Return a hash of tensors with their shapes and types, and of the other arguments."""
     digest = hashlib.blake2b(digest_size=16)
     for one in inputs:
         if isinstance(one, Tensor):

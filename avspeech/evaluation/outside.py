@@ -234,7 +234,8 @@ def _read_jsonl(path: Path) -> Iterator[_Row]:
         yield _row(path, number, record)
 
 
-def _read_columns(path: Path, delimiter: str, quoting: int) -> Iterator[_Row]:
+def _read_columns(path: Path, delimiter: str, quoted: bool) -> Iterator[_Row]:
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     reader = csv.reader(StringIO(read_text(path), newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     header: list[str] = []
     number = 1
@@ -306,6 +307,6 @@ _READERS: dict[str, Callable[[Path], Iterator[_Row]]] = {
     "jsonl": _read_jsonl,
     "kaldi": _read_kaldi,
     "trn": lambda path: (_Row(line.number, line.possible_ids, line.text) for line in read_trn(path)),
-    "csv": lambda path: _read_columns(path, ",", csv.QUOTE_MINIMAL),
-    "tsv": lambda path: _read_columns(path, "\t", csv.QUOTE_NONE),
+    "csv": lambda path: _read_columns(path, ",", quoted=True),
+    "tsv": lambda path: _read_columns(path, "\t", quoted=False),
 }

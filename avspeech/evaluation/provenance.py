@@ -1,14 +1,27 @@
-"""How results were measured, in words: what made them, what their intervals mean, and what to be wary of."""
+"""How results were measured: hashes, versions and commands, and the same in words for a report."""
 
+import os
+import platform
+import shlex
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from avspeech.evaluation.bootstrap import MANY_UNITS
 from avspeech.evaluation.conditions import WRONG_SPEAKER
 from avspeech.evaluation.results import Results
+from avspeech.files import file_sha256
+from avspeech.manifest import Utterance, hash_test_set
+from avspeech.noise.plan import NoisePlan
+from avspeech.noise.plan_records import without_hints
 
+PACKAGES = ("avspeech", "torch", "numpy", "scipy", "av", "opencv-python", "jiwer", "openai-whisper")
 SHORT = 12
 """Digits of a hash that are shown; the rest is where the pointer rests."""
 METHODS = {
@@ -60,6 +73,45 @@ class Measured:
     facts: tuple[Fact, ...]
     command: str | None
     everything: tuple[Fact, ...]
+
+
+def identify_data(manifest: Path, utterances: Sequence[Utterance], plan: NoisePlan | None) -> dict[str, Any]:
+    """Return hashes of the test set and facts about its noise, for ``runs`` in results.json."""
+    return {
+        "manifest": manifest.name,
+        "manifest_sha256": file_sha256(manifest),
+        "test_set_sha256": hash_test_set(utterances),
+        "noise_plan_sha256": plan and plan.sha256,
+        "noise_rule": plan and plan.rule,
+        "noises": without_hints(plan.noises) if plan else {},
+    }
+
+
+def identify_run(
+    model: Path, manifest: Path, utterances: Sequence[Utterance], plan: NoisePlan | None, device: str
+) -> dict[str, Any]:
+    """Return what decides the transcripts of a model: hashes, noises, versions, the command."""
+    machine = {"system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"}
+    kind = torch.device(device).type
+    machine["device"] = torch.cuda.get_device_name(device) if kind == "cuda" else kind
+    return {
+        "model_file": model.name,
+        "model_sha256": file_sha256(model),
+        **identify_data(manifest, utterances, plan),
+        "shares_test_speakers": list(plan.shares_test_speakers) if plan else [],
+        "versions": {**versions(PACKAGES), **machine},
+        "command": command_line("avspeech.evaluate"),
+    }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python and of packages."""
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def command_line(module: str) -> str:
+    """Return the command that this process runs."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def describe_run(run: Mapping[str, Any]) -> Measured:

@@ -13,29 +13,24 @@ condition needs a hypothesis of every utterance; ``--missing`` sets what else to
 was given the stated condition.
 """
 
-import shlex
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition, EvaluationConfig
-from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition
+from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.grid import Unreadable, score_transcripts
 from avspeech.evaluation.loading import videos_of
 from avspeech.evaluation.outside import FileFault, OutsideHypothesis, parse_label, read_hypotheses
+from avspeech.evaluation.provenance import command_line, identify_data, versions
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
 from avspeech.files import file_sha256
-from avspeech.manifest import Utterance, hash_test_set, read_manifest
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.plan import NoisePlan
-from avspeech.noise.plan_records import without_hints
-from avspeech.text.normalize import check_rule
 
 Missing = Literal["error", "deletions", "skip"]
 Heard = Mapping[Condition, Mapping[str, OutsideHypothesis]]
@@ -70,8 +65,7 @@ def score_hypotheses(
         ValueError: a file cannot be read, or two of the arguments do not fit together; see also ``read_hypotheses``.
     """
     base = EvaluationConfig() if conditions is None else read_conditions(conditions)
-    rule = normalization or base.normalization
-    check_rule(rule)
+    scoring = base.scoring if normalization is None else replace(base.scoring, normalization=normalization)
     utterances = read_manifest(manifest, require=("text",))
     plan = None if noise_plan is None else NoisePlan.read(noise_plan)
     if seed is None:
@@ -81,27 +75,23 @@ def score_hypotheses(
     if plan is not None:
         _check_plan(heard, plan, noise_plan, utterances, manifest)
     texts, num_missing = _complete(heard, utterances, missing)
-    noises = {one.noise: {"kind": "not stated"} for one in sorted(heard, key=lambda one: one.noise) if not one.is_clean}
     run: dict[str, Any] = {
         "model": name,
         "hypotheses": [{"file": path.name, "sha256": file_sha256(path)} for path, _ in files],
-        "manifest": manifest.name,
-        "manifest_sha256": file_sha256(manifest),
-        "test_set_sha256": hash_test_set(utterances),
-        "noise_plan_sha256": plan and plan.sha256,
-        "noise_rule": plan and plan.rule,
-        "noises": without_hints(plan.noises) if plan else noises,
+        **identify_data(manifest, utterances, plan),
         "missing": missing,
         "n_missing": num_missing,
-        "versions": {"python": python_version(), "avspeech": version("avspeech"), "jiwer": version("jiwer")},
-        "command": shlex.join(["python", "-m", "avspeech.evaluation.score", *sys.argv[1:]]),
+        "versions": versions(("avspeech", "jiwer")),
+        "command": command_line("avspeech.evaluation.score"),
         "seed": seed,
-        "task": base.task,
+        "task": base.decoding.task,
     }
+    if plan is None:
+        run["noises"] = {one.noise: {"kind": "not stated"} for one in heard if not one.is_clean}
     rows = _rows(heard, grid)
     shown = videos_of(utterances, rows, seed)
     video_of = {stream: {name: other.id for name, other in chosen.items()} for stream, chosen in shown.items()}
-    return score_transcripts(_with_languages(utterances, heard), texts, rows, run, rule, base.metric, video_of)
+    return score_transcripts(_with_languages(utterances, heard), texts, rows, run, scoring, video_of)
 
 
 def _read_all(

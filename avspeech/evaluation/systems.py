@@ -1,82 +1,82 @@
-"""A model file as the thing that a grid asks: batches in, texts out, whatever kind of model it is."""
+"""Decode utterances with a model under a condition."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from avspeech.data.batching import plan_batches
-from avspeech.decoding.transcribe import check_heads, transcribe_batch
+from avspeech.decoding.config import DecodingConfig, inputs_for, settle
+from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
-from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.conditions import Condition
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
-from avspeech.evaluation.loading import ConditionLoader, Mixer, videos_of
+from avspeech.evaluation.loading import ConditionLoader
 from avspeech.inputs import AVBatch, Sample, collate
 from avspeech.manifest import Utterance
 from avspeech.media.errors import MediaError
-from avspeech.models.files import Model
-from avspeech.models.flamingo import Flamingo
-from avspeech.models.recognizer import Recognizer
+from avspeech.models.base import Model
 from avspeech.models.whisper import Whisper
-from avspeech.text.tokenizer import Tokenizer
-from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import samples_to_frames
 
-Transcriber = Callable[[AVBatch, torch.Tensor], list[str]]
+Decode = Callable[[AVBatch, torch.Tensor], list[str]]
 """A batch and ``keep_B2`` -> a text for each utterance."""
 
 
-def make_transcriber(model: Model, config: EvaluationConfig, name: str) -> Transcriber:
-    """Return what turns batches into texts.
-
-    Args:
-        model: in evaluation mode, on its device.
-        config: how to decode.
-        name: of the model's file, for the messages.
+def settled(config: EvaluationConfig, model: Model) -> DecodingConfig:
+    """Return how a model decodes in an evaluation: method, beam size and padding named, draws by the config's seed.
 
     Raises:
-        ValueError: the model gives no text, or not by this method, or it has no eyes for a grid with video.
+        ValueError: the model gives no text, lacks a head that the method needs, or cannot decode a modality.
     """
+    known = model.inputs.modalities
+    if lacking := [modality for modality in config.modalities if modality not in known]:
+        takes = ", ".join(known)
+        raise ValueError(f"the model cannot decode {', '.join(lacking)}; evaluate it with --modalities '[{takes}]'")
+    decoding = settle(replace(config.decoding, seed=config.seed), model)
+    return replace(decoding, pad_to_30s=inputs_for(model, decoding).pads_to_30s)
+
+
+_SEARCH = ("length_penalty", "min_length", "max_tokens", "official_limit")
+_READ = {"ctc": (), "attention": _SEARCH, "joint": (*_SEARCH, "ctc_weight")}
+_RECOGNIZER_ONLY = ("ctc_weight", "lm_weight", "min_length", "official_limit", "num_best")
+
+
+def decoding_facts(config: DecodingConfig, model: Model) -> dict[str, Any]:
+    """Return the options that decide a model's texts, ready for JSON: those that its kind and method read."""
+    told = asdict(config)
     if isinstance(model, Whisper):
-        if not isinstance(model, Flamingo) and any("video" in modality for modality in config.modalities):
-            raise ValueError(f"{name} holds a Whisper that reads no lips; evaluate it with --modalities '[audio]'")
-        whisper_tokens = WhisperTokenizer(model.sizes.vocab_size)
-        options = WhisperOptions(**config.whisper_decoding)
+        unread = {*_RECOGNIZER_ONLY, *(() if max(config.temperatures) > 0 else ("seed",))}  # without draws no seed
+        names = [name for name in told if name not in unread]
+    else:
+        names = ["method", "beam_size", *_READ[str(config.method)]]
+    return {name: list(told[name]) if isinstance(told[name], tuple) else told[name] for name in names}
 
-        def transcribe(batch: AVBatch, keep_B2: torch.Tensor) -> list[str]:
-            nbest = transcribe_whisper(model, whisper_tokens, batch, keep_B2, options)
-            return [hypotheses[0].text for hypotheses in nbest]
 
-        return transcribe
-    if not isinstance(model, Recognizer):
-        raise ValueError(f"{name} is a pre-trained model that gives no text; fine-tune it with avspeech.train")
-    check_heads(model, config.method)
-    if model.tokenizer_config is None:
-        raise ValueError(f"{name} carries no tokenizer, so it cannot give text; fine-tune it with avspeech.train")
-    tokenizer = Tokenizer.from_config(model.tokenizer_config)
+def batch_decoder(model: Model, config: DecodingConfig) -> Decode:
+    """Return the function that decodes batches with a model; ``config`` is settled."""
+    if isinstance(model, Whisper):
+        names = {field.name for field in fields(WhisperOptions)}
+        told = {name: value for name, value in vars(config).items() if name in names}
+        options = WhisperOptions(**told)
+        return lambda batch, keep_B2: [
+            nbest[0].text for nbest in transcribe_whisper(model, model.tokenizer, batch, keep_B2, options)
+        ]
+    names = [name for name in ("method", "beam_size", *_READ[str(config.method)]) if name != "max_tokens"]
+    told = {name: getattr(config, name) for name in names}
+    if told.get("length_penalty", 1.0) is None:
+        told["length_penalty"] = 1.0
     return lambda batch, keep_B2: [
-        hypothesis.text for hypothesis in transcribe_batch(model, tokenizer, batch, keep_B2, **config.decoding)
+        one.text
+        for one in transcribe_batch(model, model.tokenizer, batch, keep_B2, **told)  # type: ignore[arg-type]
     ]
 
 
-def make_loader(
-    model: Model, config: EvaluationConfig, mixer: Mixer | None, utterances: Sequence[Utterance]
-) -> ConditionLoader:
-    """Return what loads the samples as the model wants them.
-
-    Args:
-        model: see ``make_transcriber``; not yet one that remembers (``remember_streams``).
-        config: of the grid.
-        mixer: of its noises; None where it has none.
-        utterances: the whole test set.
-    """
-    inputs = replace(model.inputs, pads_to_30s=config.pad_to_30s)
-    return ConditionLoader(mixer, config.seed, inputs, others=videos_of(utterances, config.grid(), config.seed))
-
-
 def transcribe_all(
-    transcribe: Transcriber,
+    decode: Decode,
     device: torch.device | str,
     utterances: Sequence[Utterance],
     condition: Condition,
@@ -85,14 +85,14 @@ def transcribe_all(
     max_clips: int = 64,
     batches: Sequence[Sequence[int]] | None = None,
 ) -> list[str | Unreadable]:
-    """Return a transcript of each utterance in order, or why its files could not be read.
+    """Return a hypothesis of each utterance in order, or why its files could not be read.
 
     Args:
-        transcribe: see ``make_transcriber``.
-        device: of the model.
+        decode: decodes a batch on ``device``.
+        device: device of the model.
         utterances: loaded batch by batch, those of like length together.
-        condition: which streams the model gets, and the noise.
-        loader: of the samples.
+        condition: streams that the model gets, and the noise.
+        loader: loads the samples.
         max_frames: budget of a batch in frames at 25 Hz, padding included.
         max_clips: most utterances in a batch.
         batches: places of the utterances that go together, each once; None plans them by length.
@@ -106,13 +106,13 @@ def transcribe_all(
         for index in batch_of:
             try:
                 samples[index] = loader.load(utterances[index], condition)
-            except MediaError as error:  # a bad file is data; a bug still raises
+            except MediaError as error:
                 texts[index] = Unreadable(f"{type(error).__name__}: {error}")
         if samples:
             batch = collate(list(samples.values())).to(device)
             keep_2 = torch.tensor([condition.keeps_audio, condition.keeps_video], device=device)
             keep_B2 = keep_2.repeat(len(samples), 1)
-            texts.update(zip(samples, transcribe(batch, keep_B2), strict=True))
+            texts.update(zip(samples, decode(batch, keep_B2), strict=True))
     return [texts[index] for index in range(len(utterances))]
 
 

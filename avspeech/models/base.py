@@ -46,6 +46,16 @@ class Model(nn.Module):
         """True if the model turns speech into text."""
         return self.tokenizer is not None
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods of ``DecodingConfig`` that the model's heads allow, the default one first; empty: it has no head."""
+        return ()
+
+    @property
+    def stream_encoders(self) -> list[nn.Module]:
+        """Modules that encode one stream each: their output depends on nothing but their arguments."""
+        return []
+
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         """Return the encoder's output for a batch on the model's device.
 

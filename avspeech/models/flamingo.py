@@ -56,6 +56,10 @@ class Flamingo(Whisper):
     def lip_encoder(self) -> AVEncoder:
         return self.video_encoder
 
+    @property
+    def stream_encoders(self) -> list[nn.Module]:
+        return [self.encoder, self.video_encoder]
+
     def encode_streams(
         self,
         logmel_BAF: Tensor | None,

@@ -65,12 +65,22 @@ class Recognizer(Model):
         return self.encoder
 
     @property
+    def stream_encoders(self) -> list[nn.Module]:
+        return [self.encoder.video_frontend]
+
+    @property
     def tokenizer(self) -> Tokenizer | None:
         return None if self.tokenizer_config is None else Tokenizer.from_config(self.tokenizer_config)
 
     @property
     def gives_text(self) -> bool:
         return self.tokenizer_config is not None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        has = (("ctc", self.ctc_head is not None), ("attention", self.decoder is not None))
+        single = tuple(method for method, there in has if there)
+        return ("joint", *single) if len(single) == 2 else single
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         return Memory(self(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import repeat
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
@@ -59,9 +59,17 @@ class Whisper(Model):
     def lip_encoder(self) -> AVEncoder | None:
         return None
 
+    @property
+    def stream_encoders(self) -> list[nn.Module]:
+        return [self.encoder]
+
     @cached_property
     def tokenizer(self) -> WhisperTokenizer:
         return WhisperTokenizer(self.sizes.vocab_size)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return ("attention",)
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         valid_BA = batch.valid_BA

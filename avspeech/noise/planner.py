@@ -142,7 +142,7 @@ class Planner:
         spec, pool = self.noises[noise], self.pools[noise]
         if spec.kind in ("white", "pink"):
             return [Piece(generator=spec.kind, key=key)]
-        count = draws.between(*spec.num_voices) if spec.is_babble else 1
+        count = draws.between(*spec.voices) if spec.is_babble else 1
         pieces = []
         for index in draws.shuffled(len(pool.files)):
             if len(pieces) == count:

@@ -72,7 +72,7 @@ class Pool:
         """Return the settings of a noise that have a use with its kind, without paths."""
         found: dict[str, Any] = {"kind": spec.kind}
         if spec.is_babble:
-            found["num_voices"] = list(spec.num_voices)
+            found["num_voices"] = list(spec.voices)
         if spec.part is not None:
             found["part"] = spec.part
         if spec.kind == "musan":
@@ -129,9 +129,9 @@ def _open_pool(name: str, spec: NoiseSpec, utterances: Sequence[Utterance]) -> P
         pool = _tree(spec.path.parent if spec.kind == "file" else spec.path, _files(spec, spec.path), rooms)
     except ValueError as error:
         raise ValueError(f"noises.{name}.path: {error}") from error
-    if spec.is_babble and len(pool.files) < spec.num_voices[1]:
+    if spec.is_babble and len(pool.files) < spec.voices[1]:
         raise ValueError(
-            f"noises.{name}.num_voices={list(spec.num_voices)} is more than the {len(pool.files)} recordings of the "
+            f"noises.{name}.num_voices={list(spec.voices)} is more than the {len(pool.files)} recordings of the "
             f"{spec.split} split in {spec.path}"
         )
     return pool
@@ -199,7 +199,7 @@ def _with_voices(
         pool.rooms,
         pool.manifest_sha256,
     )
-    wanted = spec.num_voices[1] if spec.is_babble else 1
+    wanted = spec.voices[1] if spec.is_babble else 1
     own = {voice.id for voice in voices} | {voice.audio for voice in voices}
     # One of each speaker, with and without an own clip in the pool, stands for all.
     for utterance in {(one.speaker, one.id in own or one.audio in own): one for one in utterances}.values():
@@ -212,7 +212,7 @@ def _with_voices(
             )
         if left < wanted:
             raise ValueError(
-                f"noises.{name}.num_voices={list(spec.num_voices)} is more than the {left} of {len(voices)} clips of "
+                f"noises.{name}.num_voices={list(spec.voices)} is more than the {left} of {len(voices)} clips of "
                 f"{spec.manifest} that utterance {utterance.id!r} of speaker {utterance.speaker!r} may hear; lower it "
                 "or add clips, since nobody babbles behind himself"
             )

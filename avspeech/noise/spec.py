@@ -35,7 +35,7 @@ class NoiseSpec:
     ``noisex92``, or ``reverb`` (a room and no noise, so no SNR)."""
     manifest: Path | None = None
     """Manifest of the voices (babble, talker) or recordings (file); relative to the working directory."""
-    num_voices: tuple[int, int] = _DEFAULT_VOICES
+    num_voices: int | tuple[int, int] = _DEFAULT_VOICES
     """Fewest and most voices of babble; one whole number in YAML means exactly that many. AV-HuBERT's has 30."""
     path: Path | None = None
     """The recording (file), or the root of the tree (folder, musan, demand, noisex92)."""
@@ -51,6 +51,8 @@ class NoiseSpec:
     """Folder of room impulse responses; the speech is reverberated, then the noise is added at the SNR against it."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.num_voices, int):
+            object.__setattr__(self, "num_voices", (self.num_voices, self.num_voices))
         if self.kind not in NOISE_KINDS:
             raise ValueError(f"kind={self.kind!r} must be one of {', '.join(NOISE_KINDS)}")
         self._refuse_useless("manifest", self.manifest, None, _FROM_MANIFEST)
@@ -60,10 +62,10 @@ class NoiseSpec:
         self._refuse_useless("test_speakers", self.test_speakers, "exclude", ("babble", "talker"))
         if self.manifest is not None and self.path is not None:
             raise ValueError(f"path={str(self.path)!r} and manifest={str(self.manifest)!r} came; give one of them")
-        low, high = self.num_voices
+        low, high = self.voices
         if not 1 <= low <= high:
             raise ValueError(f"num_voices={[low, high]} must be [fewest, most] with 1 <= fewest <= most")
-        if not self.is_babble and self.num_voices != _DEFAULT_VOICES:
+        if not self.is_babble and self.voices != _DEFAULT_VOICES:
             raise ValueError(f"num_voices={[low, high]} has no use with kind={self.kind}; remove it")
         if self.kind == "musan" and self.part not in MUSAN_PARTS:
             raise ValueError(f"part={self.part!r} must be one of {', '.join(MUSAN_PARTS)} with kind=musan")
@@ -78,6 +80,12 @@ class NoiseSpec:
         if value != default and self.kind not in kinds:
             shown = str(value) if isinstance(value, Path) else value
             raise ValueError(f"{key}={shown!r} has no use with kind={self.kind}; remove it")
+
+    @property
+    def voices(self) -> tuple[int, int]:
+        """Fewest and most voices of babble."""
+        both = self.num_voices
+        return (both, both) if isinstance(both, int) else both
 
     @property
     def has_snr(self) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_transcriber import FakeTranscriber
 
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.manifest import Utterance, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
+from avspeech.decoding.config import DecodingConfig
 from avspeech.evaluation.compare import compare, main, read_side, to_json
 from avspeech.evaluation.compare_tables import to_markdown, to_terminal
 from avspeech.evaluation.comparison import paired_rows
+from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.paired_tests import holm
 from avspeech.evaluation.results import merge_results, read_results, write_results
@@ -37,7 +39,9 @@ def evaluated(tmp_path, people, config):
         identity = IDENTITY | PLAN | {"model_sha256": name} | changed.pop("identity", {})
         chosen = replace(config, modalities=modalities, **changed)
         fake = fake or FakeTranscriber()
-        results = evaluate_grid(words, chosen, fake, tmp_path / name, model or name, identity, chosen.whisper_settings)
+        results = evaluate_grid(
+            words, chosen, fake, tmp_path / name, model or name, identity, {"task": chosen.decoding.task}
+        )
         write_results(tmp_path / name, results)
         return tmp_path / name
 
@@ -152,8 +156,8 @@ def test_transcripts_of_version_1_are_counted_again(evaluated):
         ),
         ({"identity": {"noise_plan_sha256": None}}, "noise_plan_sha256=p{64}, B .other. with None"),
         ({"identity": {"manifest_sha256": "x" * 64}}, "manifest_sha256=a{64}, B .other. with x{64}.*same manifest"),
-        ({"normalization": "none"}, "normalization=basic, B .other. with none.*same normalization"),
-        ({"task": "translate"}, "task=transcribe, B .other. with translate.*same task"),
+        ({"scoring": Scoring("none")}, "normalization=basic, B .other. with none.*same normalization"),
+        ({"decoding": DecodingConfig(task="translate")}, "task=transcribe, B .other. with translate.*same task"),
     ],
 )
 def test_what_was_not_measured_on_the_same_thing_is_refused(evaluated, capsys, tmp_path, changed, said):

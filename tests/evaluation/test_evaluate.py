@@ -1,27 +1,31 @@
 """``python -m avspeech.evaluate`` on a tiny untrained model: files in, report out."""
 
 import json
+import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from avspeech.decoding.config import DecodingConfig
 from avspeech.evaluate import main
-from avspeech.evaluation import systems
-from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.grid import Unreadable
 from avspeech.evaluation.loading import ConditionLoader
-from avspeech.evaluation.systems import make_transcriber, transcribe_all
+from avspeech.evaluation.systems import batch_decoder, decoding_facts, transcribe_all
 from avspeech.files import file_sha256
+from avspeech.hub.folder import save_pretrained
 from avspeech.inputs import InputSpec
 from avspeech.manifest import read_manifest, write_manifest
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.files import save_model
+from avspeech.models.files import load_model, save_model
 from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import Tokenizer
+from tests.models.tiny_whisper import make_whisper
 
 ENCODER = EncoderConfig(
     width=16,
@@ -36,7 +40,7 @@ CONDITIONS = """
 noises:
   babble: {kind: babble, num_voices: 3}
 snrs_db: [0]
-method: ctc
+decoding: {method: ctc, beam_size: 1}
 """
 
 
@@ -116,18 +120,48 @@ def test_options_replace_values_of_the_yaml(folder):
     assert {(row["model"], row["modality"]) for row in document["conditions"]} == {("lips", "video")}
 
 
+@pytest.mark.parametrize("flag", ["--method=ctc", "--beam_size"])
+def test_a_flag_that_moved_is_answered_with_its_new_name(monkeypatch, flag):
+    monkeypatch.setattr("sys.argv", ["evaluate", flag, "4"])
+    with pytest.raises(SystemExit, match="is now --decoding"):
+        runpy.run_module("avspeech.evaluate", run_name="__main__")
+
+
+def test_a_model_is_found_by_its_folder_and_by_its_name(folder, monkeypatch):
+    rows = evaluated(folder, modalities=["audio"])["conditions"]
+    shared = save_pretrained(folder / "shared", load_model(folder / "tiny.safetensors"))
+    monkeypatch.setattr("avspeech.hub.names._find_demo", lambda name: folder / "tiny.safetensors")
+    for name in (str(shared), "demo"):
+        options = {"modalities": ["audio"], "noise_manifests": {"babble": folder / "voices.jsonl"}, "name": "tiny"}
+        main(name, folder / "test.jsonl", folder / "conditions.yaml", folder / "other", **options)
+        assert json.loads((folder / "other" / "results.json").read_text())["conditions"] == rows
+
+
+def test_the_facts_of_decoding_are_what_the_method_reads(model):
+    told = DecodingConfig(beam_size=4, ctc_weight=0.4, length_penalty=0.0, min_length=1, temperatures=(0.0,), seed=3)
+    assert decoding_facts(replace(told, method="ctc"), model) == {"method": "ctc", "beam_size": 4}
+    joint = decoding_facts(replace(told, method="joint"), model)
+    assert joint == {"method": "joint", "beam_size": 4, "length_penalty": 0.0, "min_length": 1, "max_tokens": None,
+                     "official_limit": False, "ctc_weight": 0.4}  # fmt: skip
+    whisper = decoding_facts(replace(told, method="attention"), make_whisper())
+    assert not {"seed", "min_length", "ctc_weight"} & set(whisper), "nothing is drawn, so no seed decides"
+    drawn = decoding_facts(replace(told, method="attention", temperatures=(0.0, 0.5)), make_whisper())
+    assert (drawn["seed"], json.loads(json.dumps(drawn))) == (3, drawn)
+
+
 def test_joint_decoding_of_a_model_with_both_heads(folder, tokenizer):
     config = RecognizerConfig(ENCODER, DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16), ctc=True)
     save_model(folder / "tiny.safetensors", Recognizer(config, tokenizer.vocab_size, tokenizer.to_config()))
-    (run,) = evaluated(folder, method="joint", beam_size=2, ctc_weight=0.5, modalities=["audio"])["runs"]
-    assert (run["method"], run["beam_size"], run["ctc_weight"], run["length_penalty"]) == ("joint", 2, 0.5, 1.0)
+    decoding = {"method": "joint", "beam_size": 2, "ctc_weight": 0.5}
+    (run,) = evaluated(folder, decoding=decoding, modalities=["audio"])["runs"]
+    assert (run["method"], run["beam_size"], run["ctc_weight"], run["length_penalty"]) == ("joint", 2, 0.5, None)
 
 
 def test_what_a_user_gets_wrong_ends_with_one_message(folder):
     with pytest.raises(SystemExit, match=r"noises\.babble\.manifest is not set"):
         main(*(folder / name for name in ("tiny.safetensors", "test.jsonl", "conditions.yaml", "out")))
-    with pytest.raises(SystemExit, match=r"method='viterbi' must be one of ctc, attention"):
-        evaluated(folder, method="viterbi")
+    with pytest.raises(SystemExit, match=r"method.*Expected.*ctc.*viterbi"):
+        evaluated(folder, decoding={"method": "viterbi"})
     with pytest.raises(SystemExit, match=r"device='moon' cannot be used \(.*\); the default is cpu"):
         evaluated(folder, device="moon")
     with pytest.raises(SystemExit, match=r"max_frames=3000 and max_clips=0 must be at least 1"):
@@ -137,8 +171,8 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
     with pytest.raises(SystemExit, match=r"--out_dir .*out cannot be made a folder: File exists; name another"):
         evaluated(folder)
     (folder / "out").unlink()
-    with pytest.raises(SystemExit, match=r"method 'joint' came for a model that has no text decoder"):
-        evaluated(folder, method="joint")
+    with pytest.raises(SystemExit, match=r"method='joint' came for a Recognizer without text decoder"):
+        evaluated(folder, decoding={"method": "joint"})
     shutil.copy(folder / "tiny.safetensors", folder / "whole.safetensors")
     (folder / "tiny.safetensors").write_text("no model")
     with pytest.raises(SystemExit, match=r"tiny\.safetensors cannot be read as a model file"):
@@ -155,12 +189,11 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
 
 def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
     clips = read_manifest(corpus / "test.jsonl")
-    loader, config = ConditionLoader(None, inputs=InputSpec(clip_size=24)), EvaluationConfig(method="ctc")
+    loader = ConditionLoader(None, inputs=InputSpec(clip_size=24))
+    decode = batch_decoder(model, DecodingConfig("ctc", 1))
 
     def transcribed(utterances, max_frames):
-        condition = Condition("audio+video")
-        transcribe = make_transcriber(model, config, "tiny")
-        return transcribe_all(transcribe, "cpu", utterances, condition, loader, max_frames)
+        return transcribe_all(decode, "cpu", utterances, Condition("audio+video"), loader, max_frames)
 
     together = transcribed(clips, 1000)
     assert len(set(together)) > 1, "the model must hear a difference, or this tests nothing"
@@ -169,21 +202,17 @@ def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
     assert [transcribed([clip], 1000)[0] for clip in clips] == together
 
 
-def test_the_condition_decides_what_the_model_gets(corpus, model, monkeypatch):
+def test_the_condition_decides_what_the_model_gets(corpus):
     seen = []
 
-    def spy(model, tokenizer, batch, keep_B2, **decoding):
-        assert decoding == config.decoding
+    def decode(batch, keep_B2):
         seen.append((batch.audio_BTF is not None, batch.video_BTHW is not None, keep_B2.tolist()))
-        return [type("H", (), {"text": ""})() for _ in batch.ids]
+        return [""]
 
-    monkeypatch.setattr(systems, "transcribe_batch", spy)
-    monkeypatch.setattr(systems, "check_heads", lambda model, method: None)
     clips = read_manifest(corpus / "test.jsonl")[:1]
     loader = ConditionLoader(None, inputs=InputSpec(clip_size=24))
-    config = EvaluationConfig(method="joint", ctc_weight=0.4)
     for modality in ("audio", "video", "audio+video"):
-        transcribe_all(make_transcriber(model, config, "tiny"), "cpu", clips, Condition(modality), loader)
+        transcribe_all(decode, "cpu", clips, Condition(modality), loader)
     assert seen == [(True, False, [[True, False]]), (False, True, [[False, True]]), (True, True, [[True, True]])]
 
 

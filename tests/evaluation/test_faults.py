@@ -7,7 +7,7 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
 from avspeech.evaluation.comparison import noises_of, rows_of
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.faults import bar_faults, fault_panels, kinds_with_curves, seen_label
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import to_png, to_svg

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.heat_map import TOPS, colour, heat_maps, legend, scale_top
 from avspeech.evaluation.report import write_report

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.invariants import Bounds, NoisyOrSilent, Subject, as_table, check_all, main, readable
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.inputs import InputSpec
@@ -21,8 +21,6 @@ from avspeech.noise.making import make_plan
 from avspeech.noise.plan import PlanMixer
 from avspeech.noise.spec import NoiseSpec
 from avspeech.text.tokenizer import Tokenizer
-
-MODALITIES = ("audio", "video", "audio+video")
 
 
 class Listener:
@@ -73,7 +71,7 @@ def subject_of(corpus):
     def make(*faults):
         loader = ConditionLoader(NoisyOrSilent(PlanMixer(plan, {})), inputs=InputSpec(clip_size=24))
         listener = Listener({one.id: one.text for one in clips}, faults)
-        return Subject(listener, loader, clips, EvaluationConfig(), MODALITIES)
+        return Subject(listener, loader, clips, EvaluationConfig())
 
     return make
 
@@ -128,31 +126,24 @@ def test_a_real_model_from_the_command_line(tmp_path, corpus, capsys):
     )
     model = Recognizer(RecognizerConfig(encoder, decoder=None, ctc=True), tokenizer.vocab_size, tokenizer.to_config())
     shutil.copytree(corpus, tmp_path / "run")
-    save_model(tmp_path / "run" / "tiny.safetensors", model.eval())
-    out_file = tmp_path / "invariants.json"
+    tiny, manifest, out_file = tmp_path / "run" / "m.safetensors", tmp_path / "run" / "test.jsonl", tmp_path / "i.json"
+    save_model(tiny, model.eval())
     with pytest.raises(SystemExit) as caught:
-        main(tmp_path / "run" / "tiny.safetensors", tmp_path / "run" / "test.jsonl", out_file=out_file, method="ctc")
-    document = json.loads(out_file.read_text())
-    checks = {check["name"]: check for check in document["checks"]}
+        main(tiny, manifest, out_file=out_file, decoding={"beam_size": 1})
+    checks = {check["name"]: check for check in json.loads(out_file.read_text())["checks"]}
     assert caught.value.code == (0 if all(check["passed"] for check in checks.values()) else 1)
     for name in ("order in the batch", "padding", "video dropped, clean"):
         assert checks[name]["passed"], checks[name]
     assert "order in the batch" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"--out_file .*run is a folder, wanted a file"):
-        main(
-            tmp_path / "run" / "tiny.safetensors",
-            tmp_path / "run" / "test.jsonl",
-            out_file=tmp_path / "run",
-            method="ctc",
-        )
     for options, said in (
+        ({"out_file": tmp_path / "run"}, r"--out_file .*run is a folder, wanted a file"),
         ({"device": "moon"}, "device='moon' cannot be used"),
         ({"max_utterances": 0}, "max_utterances=0 must be at least 1"),
+        ({"decoding": {"method": "attention"}}, "method='attention' came for a Recognizer without text decoder"),
+        ({"manifest": tmp_path / "absent.jsonl"}, r"absent\.jsonl: cannot be read"),
     ):
         with pytest.raises(SystemExit, match=said):
-            main(tmp_path / "run" / "tiny.safetensors", tmp_path / "run" / "test.jsonl", method="ctc", **options)
-    with pytest.raises(SystemExit, match=r"absent\.jsonl: cannot be read"):
-        main(tmp_path / "run" / "tiny.safetensors", tmp_path / "absent.jsonl", method="ctc")
+            main(tiny, **{"manifest": manifest, **options})
 
 
 def test_what_cannot_be_read_holds_no_invariant(tmp_path, corpus, caplog):

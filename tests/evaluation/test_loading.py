@@ -9,7 +9,8 @@ import torch
 
 from avspeech.data.dataset import AVDataset
 from avspeech.evaluation import loading
-from avspeech.evaluation.conditions import Condition, EvaluationConfig
+from avspeech.evaluation.conditions import Condition
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
 from avspeech.evaluation.stand_ins import shuffle_clips
 from avspeech.features.logmel import logmel_AF

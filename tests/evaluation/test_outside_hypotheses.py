@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.evaluation.conditions import Condition, EvaluationConfig
-from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.evaluation.conditions import Condition
+from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.outside import ENDINGS, FORMATS, FileFault, parse_label, read_hypotheses
 
 CLEAN = Condition("audio")

@@ -20,7 +20,7 @@ from avspeech.evaluation.comparison import (
     sample_transcripts,
     telling_noise,
 )
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import curves_figure, series_of, spread_apart, to_png, to_svg, wer_figure
 from avspeech.evaluation.report import ReportSection, main, write_report
@@ -170,7 +170,9 @@ def test_contributions_stand_beside_the_picked_models_audio(tmp_path, utterances
 
 
 def test_bleu_is_reported_with_its_signature(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, replace(config, metric="bleu"), FakeTranscriber(), tmp_path, "av", IDENTITY)
+    results = evaluate_grid(
+        utterances, replace(config, scoring=Scoring(metric="bleu")), FakeTranscriber(), tmp_path, "av", IDENTITY
+    )
     write_results(tmp_path, results)
     html = write_report(tmp_path, tmp_path).read_text()
     markdown = (tmp_path / "report.md").read_text()
@@ -189,7 +191,7 @@ def test_bleu_is_reported_with_its_signature(tmp_path, utterances, config):
 
 def test_the_rule_of_normalisation_is_named(tmp_path, utterances, config):
     results = evaluate_grid(
-        utterances, replace(config, normalization="muavic"), FakeTranscriber(), tmp_path, "av", IDENTITY
+        utterances, replace(config, scoring=Scoring("muavic")), FakeTranscriber(), tmp_path, "av", IDENTITY
     )
     write_results(tmp_path, results)
     assert "after the rule <i>muavic</i>" in write_report(tmp_path, tmp_path).read_text()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.exhibits import write_exhibits
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader

@@ -9,7 +9,7 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 from jsonschema import Draft202012Validator
 
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.results import Results, merge_results, read_results, write_results
 from avspeech.files import make_folder, make_place
@@ -68,8 +68,8 @@ def test_what_is_written_is_read(tmp_path, results):
 
 
 def test_streams_and_bleu_are_written_and_read(tmp_path, utterances, config):
-    config = replace(config, video_streams=("own", "blank", "shuffled"), metric="bleu")
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY, config.whisper_settings)
+    config = replace(config, video_streams=("own", "blank", "shuffled"), scoring=Scoring(metric="bleu"))
+    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY, {"task": "transcribe"})
     write_results(tmp_path, results)
     assert read_results(tmp_path) == results
     rows = json.loads((tmp_path / "results.json").read_text())["conditions"]

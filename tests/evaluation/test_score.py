@@ -139,7 +139,7 @@ def test_the_run_says_what_was_scored(tmp_path, manifest, ours, plan):
 
 
 def test_seed_rule_and_metric_come_from_the_conditions(tmp_path, manifest, ours):
-    (tmp_path / "grid.yaml").write_text(YAML + "seed: 7\nnormalization: none\nmetric: bleu\n")
+    (tmp_path / "grid.yaml").write_text(YAML + "seed: 7\nscoring: {normalization: none, metric: bleu}\n")
     files = [(tmp_path / "ours" / "hypotheses.jsonl", None)]
     results = score_hypotheses(files, manifest, "again", conditions=tmp_path / "grid.yaml")
     assert (results.runs[0]["seed"], results.runs[0]["normalization"]) == (7, "none")

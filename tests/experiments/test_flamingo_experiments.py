@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from avspeech.evaluation.conditions_file import read_conditions
+from avspeech.evaluation.config import read_conditions
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from data_prep.synthetic.plan import CorpusConfig, plan_corpus
 
@@ -71,4 +71,4 @@ def test_nine_languages_share_no_sentence_speaker_or_voice_between_sets():
     "path", sorted(EXPERIMENTS.glob("2026-11-flamingo-*/*.yaml")), ids=lambda p: p.parent.name + p.stem
 )
 def test_conditions_are_read(path):
-    assert read_conditions(path).whisper_settings["method"] == "attention"
+    assert read_conditions(path).decoding.method == "attention"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avspeech.evaluation.conditions import EvaluationConfig
+from avspeech.evaluation.config import EvaluationConfig
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.noise.making import check_plan, make_plan, plan_of

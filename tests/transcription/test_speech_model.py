@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.evaluation.conditions import MODALITIES, EvaluationConfig
-from avspeech.evaluation.systems import make_loader, make_transcriber, transcribe_all
+from avspeech.decoding.config import DecodingConfig as EvaluationDecoding
+from avspeech.evaluation.conditions import MODALITIES, Condition
+from avspeech.evaluation.loading import ConditionLoader
+from avspeech.evaluation.systems import batch_decoder, transcribe_all
 from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
@@ -117,10 +119,9 @@ def clip(tmp_path_factory):
 def test_a_file_that_is_one_segment_is_decoded_as_in_evaluation(kind, modality, clip):
     method, beam_size = kind if kind in RECOGNIZERS else "attention", 5 if kind == "joint" else 1
     speaker = model(kind, replace(GREEDY, beam_size=beam_size))  # evaluation decodes CTC greedily
-    config = EvaluationConfig(modalities=(modality,), method=method, beam_size=beam_size)
-    loader = make_loader(speaker.network, config, None, [clip])
-    (condition,) = config.grid()
-    wanted = transcribe_all(make_transcriber(speaker.network, config, kind), "cpu", [clip], condition, loader)
+    options = EvaluationDecoding(method, beam_size, temperatures=(0.0,))
+    loader, condition = ConditionLoader(inputs=speaker.network.inputs), Condition(modality)
+    wanted = transcribe_all(batch_decoder(speaker.network, options), "cpu", [clip], condition, loader)
     audio_S = read_audio(clip.audio) if "audio" in modality else None
     mouth_THW = read_grey_clip(clip.mouth) if "video" in modality else None
     num_frames = 40 if mouth_THW is not None else -(-len(audio_S) // 640)
