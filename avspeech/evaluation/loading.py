@@ -1,10 +1,8 @@
-"""An utterance under a condition -> ``Sample``: the same samples for every model that is evaluated.
+"""An utterance under a condition -> ``Sample``.
 
-Noise comes from a frozen plan (``avspeech.noise.plan``), so it depends on neither the model, the batch nor the
-machine; audio and audio+video hear the same mix. Faults of the picture depend on the seed, the utterance and the fault,
-so the same picture stands beside every noise. Streams are brought to one length as in training
-(``avspeech.data.dataset``): the video's length wins. Nothing is augmented. A Whisper gets log-mel features instead of
-stacked filterbanks, of the same noisy audio.
+Noise comes from a frozen plan (``avspeech.noise.plan``), so it depends on neither model, batch nor machine; ``audio``
+and ``audio+video`` get the same mix. Faults of the picture depend on seed, utterance and fault, so the same picture is
+shown in every noise. Nothing is augmented.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +23,7 @@ from avspeech.timebase import ACOUSTIC_RATE
 
 
 class Mixer(Protocol):
-    """Anything that puts noise to speech, such as ``avspeech.noise.plan.PlanMixer``."""
+    """Adds noise to speech, such as ``avspeech.noise.plan.PlanMixer``."""
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
         """Return the speech in that noise, (S,) float32."""
@@ -49,12 +47,12 @@ class ConditionLoader:
     """Loads utterances under any condition of a grid.
 
     Args:
-        mixer: adds the noise; None hears only clean speech.
-        seed: of the faults of the picture.
+        mixer: adds the noise; None: all conditions are clean.
+        seed: seed of the faults of the picture.
         inputs: what the model takes.
-        cache_bytes: memory for decoded streams, which every condition needs again; once it is full, the rest of
-            the clips are decoded every time (clips come in the same order, so dropping old ones would never help).
-        others: whose clip stands in, by stream and id, see ``videos_of``; may be empty if none does.
+        cache_bytes: memory for decoded streams, which every condition needs again. Once it is full, other clips are
+            decoded every time; as clips come in the same order, dropping old ones would never help.
+        others: utterance whose clip is shown, by stream and id (``videos_of``).
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class ConditionLoader:
         return sample
 
     def heard(self, utterance: Utterance, condition: Condition) -> np.ndarray:
-        """Return the sound as the condition has it, (S,) float32.
+        """Return the audio in the condition's noise, (S,) float32.
 
         Raises:
             MediaError: the file is missing or broken.
@@ -113,9 +111,7 @@ class ConditionLoader:
         return self.mixer.mix(audio_S, utterance.id, condition.noise, condition.snr_db)
 
     def shown(self, utterance: Utterance, condition: Condition) -> np.ndarray:
-        """Return the own clip, with a fault where the condition has one, or one as long that stands in for it.
-
-        (T, H, W) uint8, before the crop; not to be written to.
+        """Return the clip that the condition shows, (T, H, W) uint8 before the crop; not to be written to.
 
         Raises:
             MediaError: a file is missing or broken, or smaller than the crop.

@@ -1,9 +1,8 @@
-"""Videos that stand in for an utterance's own, to measure what a model takes from the lips.
+"""Clips shown in place of an utterance's own, to measure what a model takes from the lips.
 
-A gated model may have learned to ignore the video, and its error rate alone does not say so. Against its own clip stand
-a ``blank`` one (mean grey: a video without information, which is not the same as no video), a ``shuffled`` one
-(another utterance's clip: lips that say something else) and a ``wrong_speaker`` one (somebody else's). All are as long
-as the clip that they replace.
+A gated model may have learned to ignore the video, and its error rate alone does not show it. The clip is ``blank``
+(mean grey: a video without information, which differs from no video), ``shuffled`` (another utterance's) or of a
+``wrong_speaker``. It is as long as the clip that it replaces.
 """
 
 import hashlib
@@ -11,28 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avspeech.evaluation.conditions import SHUFFLED, WRONG_SPEAKER
 from avspeech.features.clip import MEAN
 from avspeech.manifest import Utterance
 
 
 def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
-    """Return for every id another utterance whose clip stands in for its own; each stands in once.
+    """Return for every id another utterance whose clip is shown; each clip is shown once.
 
-    The ids decide and not their order in the manifest: one random cycle through all of them (Sattolo 1986), so that
-    none keeps its own clip.
-
-    Args:
-        utterances: the test set.
-        seed: of the draw.
+    One random cycle through all ids (Sattolo 1986), so none keeps its own clip. Their order in the manifest does not
+    matter.
 
     Raises:
-        ValueError: there is no other utterance.
+        ValueError: there are fewer than two utterances.
     """
-    if len(utterances) < 2:
-        raise ValueError(
-            f"{len(utterances)} utterances came for shuffled videos, wanted two or more, so that there are others; "
-            "leave 'shuffled' out of video_streams"
-        )
+    _need_two(utterances, SHUFFLED)
     own = sorted(utterances, key=lambda utterance: utterance.id)
     other, rng = list(own), np.random.default_rng((seed, len(own)))
     for last in range(len(other) - 1, 0, -1):
@@ -42,28 +34,24 @@ def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utter
 
 
 SIMILAR_LENGTH = 0.1
-"""Two clips are of nearly the same length if they differ by no more than this share of the clip to be replaced."""
+"""Largest difference of two clips of nearly the same length, as a share of the clip to be replaced."""
 
 
 def other_speakers(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
     """Return for every id another speaker's utterance, of nearly the same length where there is one.
 
-    Where there is no other speaker (GRID's s1), it is another utterance, as a comparison of the two ``speaker`` fields
-    tells. Utterances without a speaker count as one speaker. Every utterance chooses for itself, by hashes of seed and
-    ids: one that is added to the test set changes only the choices that fall on it.
+    Where there is no other speaker (GRID's s1), it is another utterance of the same one. Utterances without a speaker
+    count as one speaker. Each choice follows from hashes of seed and ids, so an utterance that is added to the test
+    set changes only the choices that fall on it.
 
     Args:
-        utterances: the test set. Lengths are ``num_frames``; one that is unknown is like any other.
-        seed: of the choice.
+        utterances: the test set. Lengths are ``num_frames``; an unknown one is like any other.
+        seed: seed of the choice.
 
     Raises:
-        ValueError: there is no other utterance.
+        ValueError: there are fewer than two utterances.
     """
-    if len(utterances) < 2:
-        raise ValueError(
-            f"{len(utterances)} utterances came for videos of a wrong speaker, wanted two or more, so that there are "
-            "others; leave 'wrong_speaker' out"
-        )
+    _need_two(utterances, WRONG_SPEAKER)
     ids = [utterance.id for utterance in utterances]
     hashes = np.array([_hash(seed, name) for name in ids], np.uint64)
     speakers = np.unique([str(utterance.speaker) for utterance in utterances], return_inverse=True)[1]
@@ -80,20 +68,25 @@ def other_speakers(utterances: Sequence[Utterance], seed: int) -> dict[str, Utte
     return chosen
 
 
+def _need_two(utterances: Sequence[Utterance], stream: str) -> None:
+    if len(utterances) < 2:
+        raise ValueError(
+            f"{len(utterances)} utterances came for {stream!r} videos, which show another utterance's clip; wanted two "
+            f"or more: leave {stream!r} out of video_streams"
+        )
+
+
 def _hash(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{int(seed)}\x1f{name}".encode()).digest()[:8], "little")
 
 
 def fit_length(clip_THW: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return the clip cut to ``num_frames``, or played forwards and backwards in turn until it is as long.
-
-    Playing it again from the start would make the mouth jump, which no lips do.
-    """
+    """Return the clip cut to ``num_frames``, or played forwards and backwards in turn until it is as long."""
     period = max(1, 2 * (len(clip_THW) - 1))
     place = np.arange(num_frames) % period
     return clip_THW[np.minimum(place, period - place)]
 
 
 def blank_clip(clip_THW: np.ndarray) -> np.ndarray:
-    """Return a clip of the same shape in the mean grey of mouth crops, which the model sees as zero."""
+    """Return a clip of the same shape in the mean grey of mouth crops, which is zero to the model."""
     return np.full_like(clip_THW, round(MEAN * 255))

@@ -175,7 +175,7 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
         evaluated(folder, decoding={"method": "joint"})
     shutil.copy(folder / "tiny.safetensors", folder / "whole.safetensors")
     (folder / "tiny.safetensors").write_text("no model")
-    with pytest.raises(SystemExit, match=r"tiny\.safetensors cannot be read as a model file"):
+    with pytest.raises(SystemExit, match=r"tiny\.safetensors is text and no model"):
         evaluated(folder)
     shutil.copy(folder / "whole.safetensors", folder / "tiny.safetensors")
     first, *others = read_manifest(folder / "test.jsonl")

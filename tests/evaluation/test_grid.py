@@ -154,7 +154,7 @@ def test_the_seed_moves_shuffled_videos_and_the_new_axis_leaves_the_others_decod
 
 def test_a_lone_utterance_cannot_be_shuffled_and_nothing_is_decoded(tmp_path, utterances, config, fake):
     config = replace(config, video_streams=("own", "shuffled"))
-    with pytest.raises(ValueError, match="1 utterances came for shuffled videos"):
+    with pytest.raises(ValueError, match="1 utterances came for 'shuffled' videos"):
         evaluate_grid(utterances[:1], config, fake, tmp_path, "m", IDENTITY)
     assert fake.asked == []
 
