@@ -254,7 +254,7 @@ def _settings(model: SpeechModel, given: Namespace) -> dict[str, Any]:
     """
     decoding = {name: value for name, value in asdict(model.decoding).items() if not name.startswith("max_")}
     asked = {name: given[name] for name in ("language", "modality", "face")}
-    tokenizer = getattr(model.network, "tokenizer_config", None)
+    tokenizer = model.network.to_config().get("tokenizer")
     return asked | {"cutting": asdict(model.cutting), "decoding": decoding, "tokenizer": tokenizer}
 
 

@@ -169,7 +169,7 @@ def encoder_vectors(
     if not whole:
         return read
     batch = collate([read[index] for index in whole]).to(device)
-    memory_BTD = encoder.extract(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, layer=layer).float().cpu()
+    memory_BTD = encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, layer=layer).float().cpu()
     for index, row_TD in zip(whole, memory_BTD, strict=True):
         read[index] = row_TD[: read[index].num_frames].numpy()
     return read

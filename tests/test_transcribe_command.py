@@ -21,6 +21,7 @@ from avspeech import transcribe
 from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video
 from avspeech.models.files import save_model
+from avspeech.text.tokenizer import Tokenizer
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.formats import FORMATS, read_transcript
@@ -158,8 +159,8 @@ def test_what_the_command_line_does_not_name_decodes_anew(change, run, media, de
 
         def with_other_words(given):
             model = load(given)
-            config = model.network.tokenizer_config
-            model.network.tokenizer_config = {**config, "symbols": config["symbols"][::-1]}
+            words = model.network.tokenizer
+            model.network._tokenizer = Tokenizer(words.kind, words.symbols[::-1])
             return model
 
         monkeypatch.setattr(transcribe, "load", with_other_words)

@@ -13,7 +13,6 @@ from avspeech.export.int8 import quantize_file
 from avspeech.export.recognizer_graphs import recognizer_graphs
 from avspeech.export.runtime import FORMAT
 from avspeech.export.whisper_graphs import whisper_graphs
-from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.files import Model
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
@@ -34,9 +33,9 @@ def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:
         ValueError: the model gives no text, the folder holds something, or a package is missing.
     """
     folder = Path(folder)
-    if isinstance(model, ClusterPredictor):
+    if not isinstance(model, Recognizer | Whisper):
         raise ValueError(
-            "a ClusterPredictor came, wanted a model that gives text (Recognizer, Whisper, Flamingo); fine-tune it "
+            f"a {type(model).__name__} came, wanted a model that gives text (Recognizer, Whisper, Flamingo); fine-tune it "
             "with avspeech.train"
         )
     require("onnx", "onnxscript", *(["onnxruntime"] if int8 else []))
@@ -78,7 +77,7 @@ def describe(model: Recognizer | Whisper, graphs: list[Graph]) -> dict[str, Any]
     if isinstance(model, Whisper):
         kind = "flamingo" if isinstance(model, Flamingo) else "whisper"
         return common | {"kind": kind, "sizes": _whisper_sizes(model), "tokens": _whisper_tokens(model)}
-    encoder, decoder = model.config.encoder, model.config.decoder
+    encoder, decoder = model.av_encoder.config, model.config.decoder
     sizes: dict[str, Any] = {
         "audio_features": encoder.audio_features,
         "video_size": encoder.video.input_size,
@@ -89,7 +88,8 @@ def describe(model: Recognizer | Whisper, graphs: list[Graph]) -> dict[str, Any]
     if decoder is not None:
         sizes |= {"text_depth": decoder.depth, "text_heads": decoder.num_heads, "text_width": decoder.width}
     tokens = {"blank": BLANK, "begin": BEGIN, "end": END, "pad": PAD}
-    return common | {"kind": "recognizer", "sizes": sizes, "tokens": tokens, "tokenizer": model.tokenizer_config}
+    tokenizer = model.to_config()["tokenizer"]
+    return common | {"kind": "recognizer", "sizes": sizes, "tokens": tokens, "tokenizer": tokenizer}
 
 
 def _whisper_sizes(model: Whisper) -> dict[str, Any]:

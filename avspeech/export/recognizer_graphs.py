@@ -16,7 +16,7 @@ class StreamEncoder(nn.Module):
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
-        self.model, self.encoder = model, with_every_frame(model.encoder)
+        self.model, self.encoder = model, with_every_frame(model.av_encoder)
 
     def forward(self, audio_BTF: Tensor, video_BTHW: Tensor, valid_BT: Tensor, keep_B2: Tensor) -> tuple[Tensor, ...]:
         """Return (B, T, D), and (B, U, V)."""
@@ -64,7 +64,7 @@ class TextStep(nn.Module):
 
 def recognizer_graphs(model: Recognizer) -> list[Graph]:
     """Return every graph that the model is made of."""
-    config = model.config.encoder
+    config = model.av_encoder.config
     size, (batch, frames, tokens, before) = config.video.input_size, (2, 3, 3, 2)
     valid_BT = torch.ones(batch, frames, dtype=torch.bool)
     streams = {

@@ -1,7 +1,5 @@
 """What a model is, in lines, and whether it gives text."""
 
-from typing import assert_never
-
 from avspeech.interop import avhubert, whisper_flamingo
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.files import Model
@@ -23,14 +21,14 @@ def title(network: Model) -> str:
         return "Audio-visual speech recogniser (AV-HuBERT's encoder)"
     if isinstance(network, ClusterPredictor):
         return "Pre-trained audio-visual encoder (AV-HuBERT), features only"
-    assert_never(network)
+    return network.kind
 
 
 def describe(network: Model, training: bool = True) -> list[str]:
     """Return lines about a model: sizes, parameters and, if wanted, the training configuration of an imported file."""
     if isinstance(network, Recognizer | ClusterPredictor):
         return avhubert.describe_model(network) if training else avhubert.describe_sizes(network)
-    return whisper_flamingo.describe_model(network)
+    return whisper_flamingo.describe_model(network) if isinstance(network, Whisper) else [network.kind]
 
 
 def why_no_text(network: Model) -> str | None:
@@ -40,7 +38,7 @@ def why_no_text(network: Model) -> str | None:
             "it was pre-trained to predict units and knows no words: it gives features; fine-tune it with "
             "python -m avspeech.train, or take a fine-tuned one such as avhubert/large_noise_pt_noise_ft_433h"
         )
-    if isinstance(network, Recognizer) and network.tokenizer_config is None:
+    if isinstance(network, Recognizer) and not network.gives_text:
         return (
             "its checkpoint came without the dictionary that turns numbers into text: put dict.wrd.txt beside it, or "
             "import it with python -m avspeech.interop.avhubert CHECKPOINT OUT --dictionary dict.wrd.txt"

@@ -30,7 +30,7 @@ from avspeech.interop.avhubert_sizes import (
 )
 from avspeech.interop.restricted import CheckpointError, find_inert, read_checkpoint, to_plain
 from avspeech.interop.state_dicts import check_keys, fill, write_checkpoint
-from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor
+from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor, HeadConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import SPECIALS, Tokenizer
@@ -124,11 +124,8 @@ def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) ->
         model = ClusterPredictor(
             encoder,
             _unit_counts(state, file, width),
-            mask_features=sizes["masking_type"] == "feature",
-            unit_width=width,
-            special_units=OFFICIAL_SPECIALS,
-            similarity=sizes["sim_type"],
-            temperature=sizes["logit_temp"],
+            sizes["masking_type"] == "feature",
+            HeadConfig(width, OFFICIAL_SPECIALS, sizes["sim_type"], sizes["logit_temp"]),
         )
     fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
     return model
@@ -165,7 +162,7 @@ def _import_finetuned(
     tokenizer = recover_tokenizer(file.get("task_state"), path, vocab_size, dictionary, sentencepiece)
     with torch.device("meta"):
         config = RecognizerConfig(encoder, decoder)
-        model = Recognizer(config, vocab_size, None if tokenizer is None else tokenizer.to_config())
+        model = Recognizer(config, vocab_size, tokenizer)
     fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
     model.carried = {key: state[key].clone() for key in carried}
     return model
@@ -244,10 +241,11 @@ def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
         ValueError: the model has parts that the official code does not know.
     """
     if isinstance(model, ClusterPredictor):
-        if model.supervised_blocks or model.similarity == "plain" or model.special_units != OFFICIAL_SPECIALS:
+        head = model.head
+        if head.supervised_blocks or head.similarity == "plain" or head.special_units != OFFICIAL_SPECIALS:
             raise ValueError(
-                f"supervised_blocks={model.supervised_blocks}, similarity={model.similarity!r}, "
-                f"special_units={model.special_units} came; the official model knows none, cosine or dot, and 4"
+                f"supervised_blocks={head.supervised_blocks}, similarity={head.similarity!r}, "
+                f"special_units={head.special_units} came; the official model knows none, cosine or dot, and 4"
             )
         config, ours = model.encoder.config, model.state_dict()
         state = {theirs: ours[name] for theirs, name in predictor_keys(config).items()}
@@ -255,7 +253,7 @@ def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
     else:
         if model.decoder is None or model.ctc_head is not None:
             raise ValueError("the official recogniser has a text decoder and no CTC head; this model is another")
-        encoder, decoder, ours = model.config.encoder, model.decoder.config, model.state_dict()
+        encoder, decoder, ours = model.av_encoder.config, model.decoder.config, model.state_dict()
         state = {theirs: ours[name] for theirs, name in recognizer_keys(encoder, decoder).items()}
         fillers = {f"{WRAPPER}mask_emb": torch.zeros(encoder.audio_features)}
         fillers |= {f"{WRAPPER}label_embs_concat": torch.zeros(OFFICIAL_SPECIALS, 256)}
@@ -271,13 +269,13 @@ def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
 
 def describe_sizes(model: ClusterPredictor | Recognizer) -> list[str]:
     """Return lines about a model: sizes and parameters."""
-    encoder = model.encoder.config
+    encoder = model.av_encoder.config
     lines = [
         f"encoder: {encoder.depth} blocks, width {encoder.width}, {encoder.num_heads} heads, "
         f"ffn {encoder.ffn_width}, {'pre' if encoder.pre_norm else 'post'}-norm"
     ]
     if isinstance(model, Recognizer):
-        kind = (model.tokenizer_config or {}).get("kind")
+        kind = model.tokenizer and model.tokenizer.kind
         tokens = f"{model.vocab_size} tokens, tokenizer: "
         tokens += kind or "none found; give --dictionary dict.wrd.txt, or it cannot give text"
         if model.decoder is not None:

@@ -1,11 +1,11 @@
 """What every model says of itself, so that no other stage asks for its class."""
 
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from avspeech.inputs import MODALITIES, AVBatch, InputSpec, Modality
-from avspeech.models.encoder import AVEncoder
+from avspeech.models.encoder import AVEncoder, Encoder
 from avspeech.models.memory import Memory
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
@@ -26,15 +26,40 @@ class Model(nn.Module):
         self.about: dict[str, Any] = {}
         """Notes of the model file's header, JSON-ready: ``modality``, the one that the model was trained with."""
 
+    def to_config(self) -> dict[str, Any]:
+        """Return all sizes and options, JSON-ready, as the model file's header keeps them."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a model with new weights from what ``to_config`` gave.
+
+        Raises:
+            ModelFileError: a field that this version does not know.
+        """
+        raise NotImplementedError
+
     @property
     def inputs(self) -> InputSpec:
         """Features, crop and limits of what the model takes."""
         raise NotImplementedError
 
     @property
-    def lip_encoder(self) -> AVEncoder | None:
+    def lip_encoder(self) -> Encoder | None:
         """The encoder that reads the video; None: the model uses none."""
         raise NotImplementedError
+
+    @property
+    def av_encoder(self) -> AVEncoder:
+        """AV-HuBERT's encoder, for code that needs its parts or its layout.
+
+        Raises:
+            ValueError: the model has no such encoder.
+        """
+        if not isinstance(self.lip_encoder, AVEncoder):
+            found = "no encoder that reads lips" if self.lip_encoder is None else f"a {type(self.lip_encoder).__name__}"
+            raise ValueError(f"the model has {found}, wanted AV-HuBERT's encoder")
+        return self.lip_encoder
 
     @property
     def tokenizer(self) -> Tokenizer | WhisperTokenizer | None:

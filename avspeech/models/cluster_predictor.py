@@ -13,7 +13,7 @@ no ResNet for lips that feature masking hides anyway.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from avspeech.features.clip import MEAN
 from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
+from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.memory import Memory
 
@@ -91,35 +92,43 @@ class Prediction:
         return self.scores[0].logits
 
 
+@dataclass(frozen=True)
+class HeadConfig:
+    """How units are predicted. Defaults are AV-HuBERT's; what goes beyond it says so."""
+
+    unit_width: int = 256
+    """Channels in which frames and units are compared."""
+    special_units: int = 0
+    """Classes before the units that no frame has; 4 gives released models' layout and parameter counts."""
+    similarity: Literal["cosine", "dot", "plain"] = "cosine"
+    """Cosine or dot product over the temperature, or plain dot products: cross-entropy over an ordinary factorised
+    output layer (Fast-HuBERT, arXiv:2309.13860)."""
+    temperature: float = TEMPERATURE
+    """Divides cosines and dots."""
+    supervised_blocks: tuple[int, ...] = ()
+    """Encoder blocks, 1 being the first, that predict units too, each with a head of its own (ILS-SSL,
+    arXiv:2112.08778)."""
+    block_weight: float = 1.0
+    """Weight of each supervised block's loss in training; the end of the encoder has 1."""
+
+
 class UnitHead(nn.Module):
     """Compares frames with the embeddings of units: one projection for each unit set, one table for all.
 
     Args:
         width: D, channels of the frames.
         num_units: K of each unit set.
-        unit_width: channels in which frames and units are compared.
-        special_units: classes that come before the units of each set and that no frame has.
-        similarity: ``cosine`` over the temperature (AV-HuBERT), ``dot`` product over the temperature (the official
-            alternative), or ``plain`` dot product: cross-entropy over an ordinary factorised output layer.
-        temperature: divides cosines and dots.
+        config: how they are compared.
     """
 
-    def __init__(
-        self,
-        width: int,
-        num_units: Sequence[int],
-        unit_width: int = 256,
-        special_units: int = 0,
-        similarity: Literal["cosine", "dot", "plain"] = "cosine",
-        temperature: float = TEMPERATURE,
-    ) -> None:
+    def __init__(self, width: int, num_units: Sequence[int], config: HeadConfig) -> None:
         super().__init__()
-        self.similarity, self.temperature = similarity, temperature
-        self.classes = [special_units + units for units in num_units]
-        self.project = nn.Linear(width, unit_width * len(self.classes))
-        self.embedding = nn.Parameter(torch.empty(sum(self.classes), unit_width))
-        if similarity == "plain":
-            nn.init.normal_(self.embedding, std=unit_width**-0.5)
+        self.config = config
+        self.classes = [config.special_units + units for units in num_units]
+        self.project = nn.Linear(width, config.unit_width * len(self.classes))
+        self.embedding = nn.Parameter(torch.empty(sum(self.classes), config.unit_width))
+        if config.similarity == "plain":
+            nn.init.normal_(self.embedding, std=config.unit_width**-0.5)
         else:
             nn.init.uniform_(self.embedding)
 
@@ -127,10 +136,10 @@ class UnitHead(nn.Module):
         """Return the logits of each unit set, (..., K), from frames (..., D)."""
         frames = self.project(x_D).float().chunk(len(self.classes), dim=-1)
         tables = self.embedding.float().split(self.classes)
-        if self.similarity == "cosine":
+        if self.config.similarity == "cosine":
             frames = [F.normalize(frame, dim=-1, eps=1e-6) for frame in frames]
             tables = [F.normalize(table, dim=-1, eps=1e-6) for table in tables]
-        scale = 1.0 if self.similarity == "plain" else 1 / self.temperature
+        scale = 1.0 if self.config.similarity == "plain" else 1 / self.config.temperature
         return [frame @ table.T * scale for frame, table in zip(frames, tables, strict=True)]
 
 
@@ -141,11 +150,7 @@ class ClusterPredictor(Model):
         encoder: size of the encoder.
         num_units: K, or the K of several unit sets that are predicted at once.
         mask_features: the mask embedding lives in the fused features (iterations 1 to 4), not in the audio input.
-        unit_width: channels in which frames and units are compared.
-        special_units: classes before the units; 4 gives the layout of released models.
-        similarity: how frames and units are compared, see ``UnitHead``.
-        temperature: divides cosines and dots.
-        supervised_blocks: encoder blocks that predict units too, each with a head of its own; 1 is the first.
+        head: how units are predicted.
     """
 
     kind = "cluster_predictor"
@@ -155,28 +160,30 @@ class ClusterPredictor(Model):
         encoder: EncoderConfig,
         num_units: int | Sequence[int],
         mask_features: bool = False,
-        unit_width: int = 256,
-        special_units: int = 0,
-        similarity: Literal["cosine", "dot", "plain"] = "cosine",
-        temperature: float = TEMPERATURE,
-        supervised_blocks: Sequence[int] = (),
+        head: HeadConfig = HeadConfig(),
     ) -> None:
         super().__init__()
-        if wrong := [block for block in supervised_blocks if not 1 <= block < encoder.depth]:
-            raise ValueError(f"supervised_blocks={wrong} came, wanted blocks from 1 to {encoder.depth - 1}")
-        self.encoder = AVEncoder(encoder)
+        if wrong := [block for block in head.supervised_blocks if not 1 <= block < encoder.depth]:
+            raise ValueError(f"head.supervised_blocks={wrong} came, wanted blocks from 1 to {encoder.depth - 1}")
+        self.encoder = encoder.build()
         self.num_units = (num_units,) if isinstance(num_units, int) else tuple(num_units)
-        self.mask_features, self.unit_width, self.special_units = mask_features, unit_width, special_units
-        self.similarity, self.temperature = similarity, temperature
-        self.supervised_blocks = tuple(supervised_blocks)
+        self.mask_features, self.head = mask_features, head
         self.mask_embedding = nn.Parameter(torch.empty(encoder.width if mask_features else encoder.audio_features))
         nn.init.uniform_(self.mask_embedding)
+        self.unit_head = UnitHead(encoder.width, self.num_units, head)
+        heads = {str(block): UnitHead(encoder.width, self.num_units, head) for block in head.supervised_blocks}
+        self.block_heads = nn.ModuleDict(heads)
 
-        def head() -> UnitHead:
-            return UnitHead(encoder.width, self.num_units, unit_width, special_units, similarity, temperature)
+    def to_config(self) -> dict[str, Any]:
+        sizes = {"num_units": self.num_units, "mask_features": self.mask_features}
+        return {"encoder": to_plain(self.encoder.config), **sizes, **to_plain(self.head)}
 
-        self.unit_head = head()
-        self.block_heads = nn.ModuleDict({str(block): head() for block in self.supervised_blocks})
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        sizes = dict(config)
+        encoder = from_plain(EncoderConfig, sizes.pop("encoder"))
+        num_units, mask_features = sizes.pop("num_units"), sizes.pop("mask_features")
+        return cls(encoder, num_units, mask_features, from_plain(HeadConfig, sizes))
 
     @property
     def inputs(self) -> InputSpec:
@@ -231,7 +238,7 @@ class ClusterPredictor(Model):
         taps: list[tuple[int | None, UnitHead, Tensor]] = []
         x_BTD = fused_BTD
         for block, x_BTD in self.encoder.run_blocks(fused_BTD, valid_BT):
-            if block in self.supervised_blocks:
+            if block in self.head.supervised_blocks:
                 taps.append((block, self.block_heads[str(block)], x_BTD))  # type: ignore[arg-type]
         taps.insert(0, (None, self.unit_head, self.encoder.finish(x_BTD)))
         scores = [

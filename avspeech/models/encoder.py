@@ -6,9 +6,10 @@ the lip front end (see frontends.py), so that neither it nor a dropped stream ca
 brings the official behaviour back.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,70 @@ from avspeech.models.blocks import ConvPositions, EncoderBlock
 from avspeech.models.frontends import VideoConfig, VideoFrontend
 from avspeech.models.fusion import VIDEO, Fusion
 
+ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}
+"""Configurations of encoders by the kind that a model file names."""
+
+
+class BaseEncoderConfig(ABC):
+    """Sizes of an encoder; make a frozen dataclass of it. ``class Mine(BaseEncoderConfig, kind="mine")`` registers it.
+
+    ``RecognizerConfig.encoder`` takes any, in YAML by ``class_path``.
+    """
+
+    kind: ClassVar[str]
+    """Name in ``ENCODERS`` and in model files."""
+    width: int
+    """Channels of the memory."""
+
+    def __init_subclass__(cls, kind: str) -> None:
+        super().__init_subclass__()
+        cls.kind = kind
+        ENCODERS[kind] = cls
+
+    @abstractmethod
+    def build(self) -> "Encoder":
+        """Return the encoder with new weights."""
+
+
+class Encoder(nn.Module):
+    """Audio and video streams at 25 Hz -> memory at 25 Hz."""
+
+    @property
+    def inputs(self) -> InputSpec:
+        """Features and crop that the encoder takes."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        audio_BTF: Tensor | None,
+        video_BTHW: Tensor | None,
+        valid_BT: Tensor,
+        keep_B2: Tensor | None = None,
+        layer: int | None = None,
+    ) -> Tensor:
+        """Return the memory, (B, T, D); what stands in padded frames means nothing.
+
+        Args:
+            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio at all.
+            video_BTHW: grey lip clip, uint8, or float already normalised; None: no video at all.
+            valid_BT: bool, True where a frame is real.
+            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
+            layer: return the output of block 1, 2, ... without the final norm, 0 the fused input;
+                None: the end of the encoder.
+
+        Raises:
+            ValueError: both streams are None, the streams' lengths differ, or there is no such layer.
+        """
+        raise NotImplementedError
+
+    @property
+    def stream_encoders(self) -> list[nn.Module]:
+        """Modules that encode one stream each, see ``Model.stream_encoders``."""
+        return []
+
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
     """Size of the fused encoder. Defaults are AV-HuBERT Base."""
 
     width: int = 768
@@ -67,8 +129,11 @@ class EncoderConfig:
                 f"encoder.width={self.width} is not a multiple of encoder.position_groups={self.position_groups}"
             )
 
+    def build(self) -> "AVEncoder":
+        return AVEncoder(self)
 
-class AVEncoder(nn.Module):
+
+class AVEncoder(Encoder):
     """Audio and video streams -> contextual memory.
 
     ``forward`` runs the parts in order; pre-training calls them one by one to mask in between:
@@ -100,7 +165,6 @@ class AVEncoder(nn.Module):
 
     @property
     def inputs(self) -> InputSpec:
-        """Features and crop that the encoder takes."""
         return InputSpec("fbank", self.config.audio_features, self.config.video.input_size)
 
     def forward(
@@ -111,23 +175,12 @@ class AVEncoder(nn.Module):
         keep_B2: Tensor | None = None,
         layer: int | None = None,
     ) -> Tensor:
-        """Return the memory, (B, T, D); what stands in padded frames means nothing.
-
-        Args:
-            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio at all.
-            video_BTHW: grey lip clip, uint8, or float already normalised; None: no video at all.
-            valid_BT: bool, True where a frame is real.
-            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
-            layer: return the output of block 1, 2, ... without the final norm, 0 the fused input;
-                None: the end of the encoder.
-
-        Raises:
-            ValueError: both streams are None, the streams' lengths differ, or there is no such layer.
-        """
         streams_BTE = self.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2)
         return self.contextualize(self.fuse(streams_BTE), valid_BT, layer)
 
-    extract = forward  # the name that data_prep and experiments use for features of a layer
+    @property
+    def stream_encoders(self) -> list[nn.Module]:
+        return [self.video_frontend]
 
     def join_streams(
         self,

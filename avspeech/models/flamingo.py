@@ -8,11 +8,13 @@ the gated layers, so that audio alone is exactly the audio model; the lip featur
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from avspeech.inputs import MODALITIES, InputSpec
+from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import AUDIO, VIDEO
 from avspeech.models.memory import Memory
@@ -43,10 +45,17 @@ class Flamingo(Whisper):
     def __init__(self, config: FlamingoConfig) -> None:
         super().__init__(config.whisper)
         self.config = config
-        self.video_encoder = AVEncoder(config.video)
+        self.video_encoder = config.video.build()
         self.video_project = nn.Linear(config.video.width, config.whisper.text_width)
         self.video_scale = nn.Parameter(torch.ones(()))
         self.video_norm = nn.LayerNorm(config.whisper.text_width) if config.video_norm else nn.Identity()
+
+    def to_config(self) -> dict[str, Any]:
+        return {"flamingo": to_plain(self.config)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(from_plain(FlamingoConfig, config["flamingo"]))
 
     @property
     def inputs(self) -> InputSpec:

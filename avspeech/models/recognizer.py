@@ -5,14 +5,15 @@ AV-HuBERT's fine-tuned models have the decoder (Shi et al. 2022, arXiv:2201.0218
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
+from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.decoder import DecoderConfig, TextDecoder
-from avspeech.models.encoder import AVEncoder, EncoderConfig
+from avspeech.models.encoder import BaseEncoderConfig, Encoder, EncoderConfig
 from avspeech.models.memory import Memory
 from avspeech.text.tokenizer import PAD, Tokenizer
 
@@ -21,8 +22,8 @@ from avspeech.text.tokenizer import PAD, Tokenizer
 class RecognizerConfig:
     """Encoder and the heads that turn its memory into text."""
 
-    encoder: EncoderConfig = EncoderConfig()
-    """The fused encoder."""
+    encoder: EncoderConfig | BaseEncoderConfig = EncoderConfig()
+    """The audio-visual encoder."""
     decoder: DecoderConfig | None = DecoderConfig()
     """The text decoder; null has none."""
     ctc: bool = False
@@ -43,38 +44,43 @@ class Recognizer(Model):
     Args:
         config: sizes.
         vocab_size: V, the tokenizer's; its id 0 doubles as the CTC blank.
-        tokenizer: the tokenizer's own config, carried along so that the model file alone gives text.
+        tokenizer: goes into the model file, so that the one file gives text; None: the model gives none.
     """
 
     kind = "recognizer"
 
-    def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: dict[str, Any] | None = None) -> None:
+    def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: Tokenizer | None = None) -> None:
         super().__init__()
-        self.config, self.vocab_size, self.tokenizer_config = config, vocab_size, tokenizer
-        self.encoder = AVEncoder(config.encoder)
+        self.config, self.vocab_size, self._tokenizer = config, vocab_size, tokenizer
+        self.encoder = config.encoder.build()
         width = config.encoder.width
         self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None
         self.decoder = TextDecoder(config.decoder, vocab_size, width, PAD) if config.decoder else None
+
+    def to_config(self) -> dict[str, Any]:
+        tokenizer = None if self.tokenizer is None else self.tokenizer.to_config()
+        return {"recognizer": to_plain(self.config), "vocab_size": self.vocab_size, "tokenizer": tokenizer}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        tokenizer = None if config["tokenizer"] is None else Tokenizer.from_config(config["tokenizer"])
+        return cls(from_plain(RecognizerConfig, config["recognizer"]), config["vocab_size"], tokenizer)
 
     @property
     def inputs(self) -> InputSpec:
         return replace(self.encoder.inputs, modalities=self.trained_modalities())
 
     @property
-    def lip_encoder(self) -> AVEncoder:
+    def lip_encoder(self) -> Encoder:
         return self.encoder
 
     @property
     def stream_encoders(self) -> list[nn.Module]:
-        return [self.encoder.video_frontend]
+        return self.encoder.stream_encoders
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        return None if self.tokenizer_config is None else Tokenizer.from_config(self.tokenizer_config)
-
-    @property
-    def gives_text(self) -> bool:
-        return self.tokenizer_config is not None
+        return self._tokenizer
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -92,7 +98,7 @@ class Recognizer(Model):
         valid_BT: Tensor,
         keep_B2: Tensor | None = None,
     ) -> Tensor:
-        """Return the memory, (B, T, D); arguments as in ``AVEncoder.forward``."""
+        """Return the memory, (B, T, D); arguments as in ``Encoder.forward``."""
         return self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)
 
     def ctc_logits(self, memory_BTD: Tensor) -> Tensor:

@@ -10,14 +10,16 @@ cannot change its text. ``official_padding`` brings the official behaviour back.
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import repeat
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
+from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.decoder import DecoderConfig, TextDecoder
-from avspeech.models.encoder import AVEncoder
+from avspeech.models.encoder import Encoder
 from avspeech.models.memory import Memory
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND, WhisperConfig, WhisperEncoder, positions_valid
 from avspeech.text.whisper_tokens import WhisperTokenizer
@@ -42,6 +44,13 @@ class Whisper(Model):
     has_video = False
     """Whether the model reads lips."""
 
+    def to_config(self) -> dict[str, Any]:
+        return {"whisper": to_plain(self.sizes)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(from_plain(WhisperConfig, config["whisper"]))
+
     @property
     def inputs(self) -> InputSpec:
         sizes, source = self.sizes, self.source or {}
@@ -56,7 +65,7 @@ class Whisper(Model):
         )
 
     @property
-    def lip_encoder(self) -> AVEncoder | None:
+    def lip_encoder(self) -> Encoder | None:
         return None
 
     @property

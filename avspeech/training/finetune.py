@@ -61,7 +61,8 @@ class FinetuneModule(LightningModule):
     ) -> None:
         super().__init__()
         self.tokenizer = Tokenizer.load(Path(tokenizer))
-        self.model = Recognizer(recognizer, self.tokenizer.vocab_size, self.tokenizer.to_config())
+        self.model = Recognizer(recognizer, self.tokenizer.vocab_size, self.tokenizer)
+        self.model.about["modality"] = modality
         if pretrained is not None:
             load_encoder(pretrained, self.model.encoder)
         self.modality, self.p_drop, self.p_audio = modality, p_drop, p_audio

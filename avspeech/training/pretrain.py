@@ -1,7 +1,6 @@
 """Pre-training by masked multimodal cluster prediction (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184, section 3)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from lightning import LightningModule
@@ -9,31 +8,13 @@ from torch import Generator, Tensor
 
 from avspeech.hub.names import load_encoder
 from avspeech.inputs import IGNORE, AVBatch
-from avspeech.models.cluster_predictor import TEMPERATURE, ClusterPredictor, Prediction
+from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, Prediction
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.fusion import draw_keep
 from avspeech.objectives.cluster_loss import ClusterLoss, masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, draw_masks
 from avspeech.training.randomness import step_generator
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """How units are predicted. Defaults are AV-HuBERT's; what goes beyond it says so."""
-
-    unit_width: int = 256
-    """Channels in which frames and units are compared."""
-    special_units: int = 0
-    """Classes before the units that no frame has; 4 gives released models' layout and parameter counts."""
-    similarity: Literal["cosine", "dot", "plain"] = "cosine"
-    """Cosine or dot product over the temperature, or plain dot products (Fast-HuBERT, arXiv:2309.13860)."""
-    temperature: float = TEMPERATURE
-    """Divides cosines and dots."""
-    supervised_blocks: tuple[int, ...] = ()
-    """Encoder blocks that predict units too, each with a head of its own (ILS-SSL, arXiv:2112.08778)."""
-    block_weight: float = 1.0
-    """Weight of each supervised block's loss; the end of the encoder has 1."""
 
 
 @dataclass(frozen=True)
@@ -106,27 +87,14 @@ class PretrainModule(LightningModule):
                 "shortcuts.skip_hidden_lips came with encoder.official_padding, which runs the ResNet on every frame; "
                 "set one of the two to false"
             )
-        self.model = ClusterPredictor(
-            encoder,
-            num_units,
-            masking.on == "features",
-            head.unit_width,
-            head.special_units,
-            head.similarity,
-            head.temperature,
-            head.supervised_blocks,
-        )
+        self.model = ClusterPredictor(encoder, num_units, masking.on == "features", head)
         if init_from is not None:
             load_encoder(init_from, self.model.encoder)
         if shortcuts.compile_trunk:  # in place, so that the weights keep their names; clips of any number of frames
             self.model.encoder.video_frontend.trunk.compile(dynamic=True)
         self.masking, self.optimizer_config, self.schedule, self.seed = masking, optimizer, schedule, seed
         self.p_drop, self.p_audio, self.drop_per_batch = p_drop, p_audio, drop_per_batch
-        self.unmasked_weight, self.penalty_weight, self.block_weight = (
-            unmasked_weight,
-            penalty_weight,
-            head.block_weight,
-        )
+        self.unmasked_weight, self.penalty_weight = unmasked_weight, penalty_weight
         self.shortcuts, self.trim_to_units = shortcuts, trim_to_units
         self._unit_counts = torch.zeros(self.model.num_units[0], dtype=torch.long)
 
@@ -201,10 +169,10 @@ class PretrainModule(LightningModule):
                 units[..., scores.unit_set],
                 mask,
                 unmasked_weight=self.unmasked_weight,
-                special_units=self.model.special_units,
+                special_units=self.model.head.special_units,
             )
             parts.append(part)
-            total = total + part.loss * (1.0 if scores.block is None else self.block_weight)
+            total = total + part.loss * (1.0 if scores.block is None else self.model.head.block_weight)
         return total / len(self.model.num_units), parts[0]
 
     def configure_optimizers(self):

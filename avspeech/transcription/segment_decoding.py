@@ -18,7 +18,6 @@ from avspeech.models.flamingo import Flamingo
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
-from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE
 
@@ -184,7 +183,7 @@ class RecognizerSegments:
     longest_s = RECOGNIZER_LONGEST_S
 
     def __init__(self, network: Recognizer, config: DecodingConfig, name: str) -> None:
-        if network.tokenizer_config is None:
+        if network.tokenizer is None:
             raise ValueError(
                 f"{name} carries no tokenizer, so it cannot give text; import it with its dictionary "
                 "(python -m avspeech.interop.avhubert --dictionary dict.wrd.txt)"
@@ -193,7 +192,7 @@ class RecognizerSegments:
         self.method: Method = config.method or ("joint" if both else "ctc" if network.decoder is None else "attention")
         check_heads(network, self.method)
         self.beam_size = config.beam_size or BEAM_SIZES[self.method]
-        self.network, self.tokenizer = network, Tokenizer.from_config(network.tokenizer_config)
+        self.network, self.tokenizer = network, network.tokenizer
 
     def sample(self, name: str, num_frames: int, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None) -> Sample:
         """See ``SegmentDecoder``."""

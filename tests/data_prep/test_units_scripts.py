@@ -14,7 +14,7 @@ import torch
 
 from avspeech.manifest import read_manifest, read_units, write_manifest
 from avspeech.media.errors import MediaError
-from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import save_model
 from avspeech.models.frontends import VideoConfig
@@ -32,7 +32,7 @@ def model(tmp_path) -> Path:
     video = VideoConfig(shrink=2, stem_width=4, widths=(4, 8), blocks=(1, 1))
     encoder = EncoderConfig(width=16, depth=2, num_heads=2, ffn_width=32, video=video, position_kernel=8)
     torch.manual_seed(0)
-    save_model(tmp_path / "model.safetensors", ClusterPredictor(encoder, num_units=4, unit_width=8))
+    save_model(tmp_path / "model.safetensors", ClusterPredictor(encoder, num_units=4, head=HeadConfig(8)))
     return tmp_path / "model.safetensors"
 
 

@@ -53,7 +53,7 @@ def tokenizer() -> Tokenizer:
 def model(tokenizer) -> Recognizer:
     torch.manual_seed(0)
     config = RecognizerConfig(encoder=ENCODER, decoder=None, ctc=True)
-    recognizer = Recognizer(config, tokenizer.vocab_size, tokenizer.to_config()).eval()
+    recognizer = Recognizer(config, tokenizer.vocab_size, tokenizer).eval()
     assert recognizer.ctc_head is not None
     torch.nn.init.normal_(recognizer.ctc_head.weight, std=3)  # sharp enough that inputs matter
     torch.nn.init.constant_(recognizer.ctc_head.bias[:4], -100)  # words only: no blank
@@ -151,7 +151,7 @@ def test_the_facts_of_decoding_are_what_the_method_reads(model):
 
 def test_joint_decoding_of_a_model_with_both_heads(folder, tokenizer):
     config = RecognizerConfig(ENCODER, DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16), ctc=True)
-    save_model(folder / "tiny.safetensors", Recognizer(config, tokenizer.vocab_size, tokenizer.to_config()))
+    save_model(folder / "tiny.safetensors", Recognizer(config, tokenizer.vocab_size, tokenizer))
     decoding = {"method": "joint", "beam_size": 2, "ctc_weight": 0.5}
     (run,) = evaluated(folder, decoding=decoding, modalities=["audio"])["runs"]
     assert (run["method"], run["beam_size"], run["ctc_weight"], run["length_penalty"]) == ("joint", 2, 0.5, None)

@@ -124,7 +124,7 @@ def test_a_real_model_from_the_command_line(tmp_path, corpus, capsys):
     encoder = EncoderConfig(
         width=16, depth=1, num_heads=2, ffn_width=32, position_kernel=8, position_groups=4, video=video
     )
-    model = Recognizer(RecognizerConfig(encoder, decoder=None, ctc=True), tokenizer.vocab_size, tokenizer.to_config())
+    model = Recognizer(RecognizerConfig(encoder, decoder=None, ctc=True), tokenizer.vocab_size, tokenizer)
     shutil.copytree(corpus, tmp_path / "run")
     tiny, manifest, out_file = tmp_path / "run" / "m.safetensors", tmp_path / "run" / "test.jsonl", tmp_path / "i.json"
     save_model(tiny, model.eval())

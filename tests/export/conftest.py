@@ -29,7 +29,7 @@ def make_recognizer(has_decoder: bool) -> Recognizer:
     decoder = DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=32) if has_decoder else None
     config = RecognizerConfig(LIPS, decoder, ctc=True, ctc_upsample=2)
     tokenizer = Tokenizer("words", ["bin", "blue", "red", "white", "now", "please"])
-    return stirred(Recognizer(config, tokenizer.vocab_size, tokenizer.to_config()))  # type: ignore[return-value]
+    return stirred(Recognizer(config, tokenizer.vocab_size, tokenizer))  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="session", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["ctc", "both"])

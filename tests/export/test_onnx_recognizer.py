@@ -7,7 +7,6 @@ import torch
 from avspeech.decoding.greedy import attention_greedy, ctc_greedy
 from avspeech.export.runtime import OnnxModel
 from avspeech.models.memory import Memory
-from avspeech.text.tokenizer import Tokenizer
 from tests.export.tiny_exports import largest_share
 from tests.models.tiny_whisper import valid_until
 
@@ -64,7 +63,7 @@ def test_both_ways_of_decoding_give_the_same_tokens(recognizer, onnx_model, name
     wanted = {"ctc": ctc_greedy(recognizer, memory_BTD, given["valid_BT"])}
     if recognizer.decoder is not None:
         wanted["attention"] = attention_greedy(recognizer.decoder, memory_BTD, given["valid_BT"])
-    tokenizer = Tokenizer.from_config(recognizer.tokenizer_config)
+    tokenizer = recognizer.tokenizer
     for method, hypotheses in wanted.items():
         found = onnx_model.decode(arrays, method=method)
         assert found == [one.tokens for one in hypotheses] and any(found), method

@@ -8,7 +8,7 @@ from types import ModuleType
 import torch
 
 from avspeech.interop.avhubert import export_checkpoint
-from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
@@ -29,9 +29,9 @@ def randomize(model):
     return model.eval()
 
 
-def pretrained(encoder=SMALL, **options):
+def pretrained(encoder=SMALL, mask_features=False):
     """Return a pre-trained model of ours with the released layout, and its official checkpoint."""
-    model = randomize(ClusterPredictor(encoder, 9, unit_width=16, special_units=4, **options))
+    model = randomize(ClusterPredictor(encoder, 9, mask_features, HeadConfig(16, 4)))
     return model, export_checkpoint(model)
 
 

@@ -11,11 +11,12 @@ import torch
 from safetensors import safe_open
 
 from avspeech.decoding.transcribe import transcribe_batch
+from avspeech.hub.names import load_encoder
 from avspeech.inputs import Sample, collate
 from avspeech.interop.avhubert import export_checkpoint, import_checkpoint, load_official
 from avspeech.interop.restricted import CheckpointError
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.files import load_encoder, load_model, load_recognizer, save_model
+from avspeech.models.files import load_model, save_model
 from avspeech.text.tokenizer import Tokenizer
 from tests.interop.official import (
     PIECES,
@@ -91,9 +92,9 @@ def test_a_finetuned_model_brings_its_dictionary_and_transcribes(tmp_path, monke
     imported = import_checkpoint(tmp_path / "official.pt").model
     same_state(imported.state_dict(), model.state_dict())
     save_model(tmp_path / "ours.safetensors", imported)
-    ours = load_recognizer(tmp_path / "ours.safetensors")
+    ours = load_model(tmp_path / "ours.safetensors")
     same_state(export_checkpoint(ours)["model"], official["model"])  # what is not read is carried along
-    tokenizer = Tokenizer.from_config(ours.tokenizer_config)
+    tokenizer = ours.tokenizer
     assert tokenizer.decode([5, 7, 6, 8]) == "thes at"
     batch = collate([Sample("a", 6, torch.randn(6, 104), torch.randint(0, 255, (6, 88, 88), dtype=torch.uint8))])
     (hypothesis,) = transcribe_batch(ours, tokenizer, batch, method="attention", beam_size=3)
@@ -109,22 +110,22 @@ def test_the_sentencepiece_model_is_taken_where_its_pieces_are_the_dictionary(tm
     _, official = finetuned(vocab_size=16)
     official["task_state"] = {"target_dictionary": FairseqDictionary(pieces), "s2s_tokenizer": [processor]}
     save_with_fairseq(monkeypatch, official, tmp_path / "official.pt")
-    found = Tokenizer.from_config(load_official(tmp_path / "official.pt").tokenizer_config)
+    found = load_official(tmp_path / "official.pt").tokenizer
     assert found.kind == "sentencepiece"
     assert found.decode(found.encode("the cat")) == "the cat"
 
     official["task_state"]["target_dictionary"] = FairseqDictionary(pieces[::-1])
     save_with_fairseq(monkeypatch, official, tmp_path / "other.pt")
-    assert load_official(tmp_path / "other.pt").tokenizer_config["kind"] == "pieces"
+    assert load_official(tmp_path / "other.pt").tokenizer.kind == "pieces"
 
 
 def test_a_dictionary_can_be_given_or_lie_beside(tmp_path):
     _, official = finetuned()
     torch.save(official, tmp_path / "official.pt")
-    assert load_official(tmp_path / "official.pt").tokenizer_config is None
+    assert load_official(tmp_path / "official.pt").tokenizer is None
     (tmp_path / "given.txt").write_text("".join(f"{piece} 1\n" for piece in PIECES), encoding="utf-8")
     given = import_checkpoint(tmp_path / "official.pt", dictionary=tmp_path / "given.txt").model
-    assert given.tokenizer_config["symbols"] == PIECES
+    assert list(given.tokenizer.symbols) == PIECES
     (tmp_path / "dict.wrd.txt").write_text("a 1\n")
     with pytest.raises(CheckpointError, match="decoder has 9 tokens, the dictionary 5"):
         load_official(tmp_path / "official.pt")
@@ -145,7 +146,7 @@ def test_what_a_configuration_leaves_out_has_the_official_default(tmp_path):
         del official["cfg"]["model"][name]
     torch.save(official, tmp_path / "official.pt")
     model = load_official(tmp_path / "official.pt")
-    assert (model.encoder.config.pre_norm, model.temperature, model.mask_features) == (False, 0.1, False)
+    assert (model.encoder.config.pre_norm, model.head.temperature, model.mask_features) == (False, 0.1, False)
 
 
 def rename(official):
@@ -271,11 +272,11 @@ FULL_SIZES = {
 
 @pytest.mark.parametrize("size", ["base", pytest.param("large", marks=pytest.mark.slow)])
 def test_a_full_size_state_dict_goes_round_bit_for_bit(size, tmp_path):
-    from avspeech.models.cluster_predictor import ClusterPredictor
+    from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 
     encoder, total = FULL_SIZES[size]
     with torch.device("meta"):
-        model = ClusterPredictor(encoder, 2000, special_units=4)
+        model = ClusterPredictor(encoder, 2000, head=HeadConfig(special_units=4))
     assert sum(parameter.numel() for parameter in model.parameters()) == total
     official = export_checkpoint(model)
     generator = torch.Generator().manual_seed(1)

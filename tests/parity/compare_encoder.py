@@ -53,7 +53,7 @@ def compare_encoder(fixture: Fixture, model: ClusterPredictor | None = None) -> 
     cut = [stream[row : row + 1, :length] for stream in (audio_BTF, video_BTHW, valid_BT)]
     table.check("dump.final", model.encoder(*cut))
     for layer in range(model.encoder.config.depth + 1):
-        table.check(f"dump.layer{layer}", model.encoder.extract(*cut, layer=layer))
+        table.check(f"dump.layer{layer}", model.encoder(*cut, layer=layer))
     table.check("final_proj", model.unit_head.project(model.encoder(audio_BTF, video_BTHW, valid_BT)))
     return table
 
@@ -77,5 +77,5 @@ def _compare_layers(table: Comparison, tag: str, encoder: AVEncoder, audio_BTF, 
         table.check(f"{tag}.post_extract_proj", seen["project"][1])
         table.check(f"{tag}.pos_conv", seen["positions"][1].transpose(1, 2))
     for layer in range(1, encoder.config.depth + 1):
-        table.check(f"{tag}.layer{layer}", encoder.extract(audio_BTF, video_BTHW, valid_BT, layer=layer))
+        table.check(f"{tag}.layer{layer}", encoder(audio_BTF, video_BTHW, valid_BT, layer=layer))
     table.check(f"{tag}.x_nopad", encoder(audio_BTF, video_BTHW, torch.ones_like(valid_BT)))

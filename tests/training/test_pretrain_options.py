@@ -7,12 +7,12 @@ import torch
 
 from avspeech.data.batching import TrainingBatches
 from avspeech.inputs import AVBatch
-from avspeech.models.cluster_predictor import ClusterPredictor, MaskedInput
+from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, MaskedInput
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig
 from avspeech.objectives.cluster_loss import masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, TorchDraws, draw_masks, hide_video, official_span_masks
-from avspeech.training.pretrain import HeadConfig, PretrainModule, ShortcutConfig
+from avspeech.training.pretrain import PretrainModule, ShortcutConfig
 
 TINY = EncoderConfig(
     width=32,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from avspeech.models.files import load_model, load_recognizer
+from avspeech.models.files import load_model
 from avspeech.train import main
 from avspeech.training.finetune import teacher_tokens
 from avspeech.training.randomness import step_generator, step_seed
@@ -97,8 +97,8 @@ def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_f
         )
     )
     assert cli.trainer.callback_metrics["val/wer"] < 0.2
-    model = load_recognizer(tmp_path / "fine/model.safetensors")
-    assert model.tokenizer_config["kind"] == "words"
+    model = load_model(tmp_path / "fine/model.safetensors")
+    assert model.tokenizer.kind == "words"
 
 
 def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):

@@ -1,0 +1,76 @@
+"""Configurations as plain values, the way a model file keeps them, and the registries of encoders and models.
+
+A class outside of the package enters itself when its module is imported, or, for the commands, through an entry point
+of its installed package: group ``avspeech.encoders`` or ``avspeech.models``, the kind as the name. Nothing that a model
+file names is ever imported.
+"""
+
+import dataclasses
+import types
+import typing
+from importlib.metadata import entry_points
+from typing import Any
+
+from avspeech.models.encoder import ENCODERS, BaseEncoderConfig, EncoderConfig
+
+
+class ModelFileError(ValueError):
+    """A file is no model file of ours, or does not fit what it is wanted for."""
+
+
+def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
+    """Return the class of a kind from ``registry``, or from the installed packages' entry points.
+
+    Args:
+        registry: classes by kind.
+        group: ``encoders`` or ``models``, for entry points and the message.
+        kind: as the model file names it.
+
+    Raises:
+        ModelFileError: the kind is unknown.
+    """
+    if kind not in registry:
+        for point in entry_points(group=f"avspeech.{group}", name=kind):
+            registry[kind] = point.load()
+    if kind not in registry:
+        raise ModelFileError(
+            f"the file holds a {kind!r}, and the {group} known are {', '.join(sorted(registry))}; update avspeech, or "
+            f"import the package that defines {kind!r} first"
+        )
+    return registry[kind]
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Return a configuration as JSON-ready values; an encoder of another kind than AV-HuBERT's names it."""
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values[field.name] = to_plain(value) if dataclasses.is_dataclass(value) else value
+    if isinstance(config, BaseEncoderConfig) and config.kind != EncoderConfig.kind:
+        values["kind"] = config.kind
+    return values
+
+
+def from_plain(cls: type, values: dict[str, Any]) -> Any:
+    """Return the dataclass ``cls`` from plain values, nested dataclasses and tuples included.
+
+    Raises:
+        ModelFileError: a field, or an encoder's kind, that this version does not know.
+    """
+    values = dict(values)
+    if issubclass(cls, BaseEncoderConfig):
+        cls = find_kind(ENCODERS, "encoders", values.pop("kind", EncoderConfig.kind))
+    hints = typing.get_type_hints(cls)
+    if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(cls)}):
+        raise ModelFileError(f"{cls.__name__} has no field {', '.join(unknown)}; the file is from another version")
+    return cls(**{name: _build(hints[name], value) for name, value in values.items()})
+
+
+def _build(hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        hint = next((kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind)), hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_plain(typing.cast(type, hint), value)
+    if isinstance(value, list) and typing.get_origin(hint) is tuple:
+        return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value)
+    return value
