@@ -35,8 +35,8 @@ def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:
     folder = Path(folder)
     if not isinstance(model, Recognizer | Whisper):
         raise ValueError(
-            f"a {type(model).__name__} came, wanted a model that gives text (Recognizer, Whisper, Flamingo); fine-tune it "
-            "with avspeech.train"
+            f"a {type(model).__name__} came, wanted a model that gives text (Recognizer, Whisper, Flamingo); fine-tune "
+            "it with avspeech.train"
         )
     require("onnx", "onnxscript", *(["onnxruntime"] if int8 else []))
     check_target(folder)
