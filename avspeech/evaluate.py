@@ -13,6 +13,7 @@ Stop it and start it again: conditions that are decoded already are not decoded 
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from jsonargparse import auto_cli
 from avspeech.config_file import refuse_moved_flags
 from avspeech.data.limits import check_languages
 from avspeech.decoding.config import inputs_for
-from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.exhibits import write_exhibits
-from avspeech.evaluation.grid import GridError, Unreadable, evaluate_grid
+from avspeech.evaluation.grid import GridError, evaluate_grid
 from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
 from avspeech.evaluation.memo import remember_streams
 from avspeech.evaluation.provenance import identify_run
@@ -99,23 +99,12 @@ def main(
         identity = identify_run(find_model(model), manifest, utterances, plan, device)
     except ValueError as error:
         sys.exit(str(error))
-    decode = batch_decoder(network, options)
-
-    def transcribe(missing: Sequence[Utterance], condition: Condition) -> list[str | Unreadable]:
-        return transcribe_all(decode, device, missing, condition, loader, max_frames, max_clips)
-
-    noise_of = plan.condition_sha256 if plan else None
+    decode, limits = batch_decoder(network, options), {"max_frames": max_frames, "max_clips": max_clips}
+    transcribe = partial(transcribe_all, decode, device, loader=loader, **limits)
+    name = name or (Path(model).stem if Path(model).is_file() else model)
+    told, noise_of = decoding_facts(options, network), plan.condition_sha256 if plan else None
     try:
-        results = evaluate_grid(
-            utterances,
-            config,
-            transcribe,
-            out_dir,
-            name or (Path(model).stem if Path(model).is_file() else model),
-            identity,
-            decoding_facts(options, network),
-            noise_of,
-        )
+        results = evaluate_grid(utterances, config, transcribe, out_dir, name, identity, told, noise_of)
     except (PlanError, GridError) as error:
         sys.exit(str(error))
     write_results(out_dir, results)
@@ -126,7 +115,7 @@ def main(
 def _noise_plan(
     given: Path | None, out_dir: Path, utterances: Sequence[Utterance], config: EvaluationConfig
 ) -> NoisePlan | None:
-    """Return the plan that was given or one made from the conditions; None where nothing is heard in noise."""
+    """Return the plan that was given, or one made from the conditions; None if no noise is mixed in."""
     if not config.noises or not any("audio" in modality for modality in config.modalities):
         if given is not None:
             raise ValueError(f"noise_plan={given} came, and the conditions mix in no noise; leave it out")

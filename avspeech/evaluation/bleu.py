@@ -1,8 +1,8 @@
 """BLEU of translations, as sacrebleu counts it, with a bootstrap interval (Post 2018, arXiv:1804.08771).
 
-BLEU is a figure of a corpus, not a mean over sentences: n-grams are counted sentence by sentence, added up, and only
-then made into a score from 0 to 100. Texts go in as they are, with case and punctuation: sacrebleu's ``13a`` tokens
-belong to the score and its signature says so. ``13a`` splits at blanks, so it says nothing about Chinese or Japanese.
+BLEU is a figure of a corpus: n-grams are counted sentence by sentence and added up before they become a score from 0 to
+100. Texts are taken as they are, with case and punctuation, and split into sacrebleu's ``13a`` tokens. ``13a`` splits
+at spaces, so it does not suit Chinese or Japanese.
 """
 
 from collections.abc import Sequence
@@ -17,25 +17,25 @@ MAX_ORDER = 4
 
 
 class BleuCounts(NamedTuple):
-    """What one sentence adds to the score of its corpus."""
+    """Counts of one sentence, which add up to those of a corpus."""
 
     num_tokens: int
     """Tokens of the hypothesis."""
     num_reference_tokens: int
     matches: tuple[int, ...]
-    """n-grams that the reference has, too, for n = 1 to 4."""
+    """n-grams that the reference also has, for n = 1 to 4."""
     ngrams: tuple[int, ...]
     """n-grams of the hypothesis."""
 
 
 def count_ngrams(reference: str, hypothesis: str) -> BleuCounts:
-    """Return the counts of one sentence; texts come as they are."""
+    """Return the counts of one sentence."""
     score = BLEU(effective_order=True).sentence_score(hypothesis, [reference])  # only its counts are wanted
     return BleuCounts(score.sys_len, score.ref_len, tuple(score.counts), tuple(score.totals))
 
 
 def corpus_bleu(counts: Sequence[BleuCounts]) -> float:
-    """Return the BLEU of many sentences together, 0 to 100; 0 where no word is right."""
+    """Return the BLEU of a corpus, 0 to 100; 0 if no word is right."""
     return float(_scores(_as_rows(counts).sum(axis=0)))
 
 
@@ -47,13 +47,13 @@ def bleu_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of ``corpus_bleu`` over what is drawn with replacement (Koehn 2004, W04-3250).
 
-    Speakers are drawn where two or more are known, otherwise sentences (``bootstrap.units_of``). BLEU is no ratio of
-    two sums, so these are percentiles: with fewer than 20 units the interval is too narrow.
+    Speakers are drawn if two or more are known, otherwise sentences. BLEU is no ratio of two sums, so these are
+    percentiles: with fewer than 20 units the interval is too narrow.
 
     Args:
         counts: one entry a sentence.
-        seed: of the draws.
-        speakers: of each sentence; None means that nobody knows.
+        seed: seed of the draws.
+        speakers: speaker of each sentence; None: unknown.
         num_resamples: draws; None as in ``bootstrap.wer_interval``.
 
     Raises:
@@ -66,7 +66,7 @@ def bleu_interval(
 
 
 def bleu_signature() -> str:
-    """Return how the score was counted, in sacrebleu's words."""
+    """Return sacrebleu's signature of the score."""
     metric = BLEU()
     metric.corpus_score(["a"], [["a"]])  # the number of references is known only after a score
     return str(metric.get_signature())

@@ -29,24 +29,24 @@ class Condition:
     noise: str = CLEAN
     """Name of the noise; ``none`` is clean."""
     snr_db: float | None = None
-    """Signal-to-noise ratio; None when clean, and for a noise that has none, such as reverberation."""
+    """Signal-to-noise ratio in dB; None when clean, and for a noise that has none, such as reverberation."""
     video_stream: str = OWN
-    """What is seen: the ``own`` clip, ``blank`` (mean grey), ``shuffled`` (another utterance's clip), or the own clip
-    with a fault, such as ``blur-3`` (``avspeech.faults.visual``)."""
+    """Clip that is shown: ``own``, ``blank`` (mean grey), ``shuffled`` (another utterance's), or the own one with a
+    fault, such as ``blur-3`` (``avspeech.faults.visual``)."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality {self.modality!r} must be one of {', '.join(MODALITIES)}")
         if self.noise == "clean":
-            raise ValueError(f"noise 'clean' came; clean speech is the noise {CLEAN!r}")
+            raise ValueError(f"noise 'clean' came; in results and hypotheses clean speech has the noise {CLEAN!r}")
         if self.noise == CLEAN and self.snr_db is not None:
             raise ValueError(f"noise {self.noise!r} does not go with snr_db={self.snr_db}: clean speech has no SNR")
         if not goes_with(self.video_stream, self.modality):
-            raise ValueError(f"video stream {self.video_stream!r} says nothing of modality {self.modality!r}")
+            raise ValueError(f"video stream {self.video_stream!r} does not go with modality {self.modality!r}")
 
     @property
     def is_clean(self) -> bool:
-        """Whether the speech is heard as it was recorded."""
+        """True if nothing is mixed into the audio."""
         return self.noise == CLEAN
 
     @property
@@ -59,12 +59,12 @@ class Condition:
 
     @property
     def fault(self) -> Fault | None:
-        """What is wrong with the picture; None for ``own``, ``blank`` and ``shuffled``."""
+        """Fault of the picture; None for ``own``, ``blank`` and ``shuffled``."""
         return None if self.video_stream in VIDEO_STREAMS else parse_fault(self.video_stream)
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the seed decides what is seen."""
+        """True if the seed decides what is shown."""
         if self.video_stream in VIDEO_STREAMS:
             return self.video_stream == SHUFFLED
         fault = parse_fault(self.video_stream)
@@ -72,7 +72,7 @@ class Condition:
 
     @property
     def label(self) -> str:
-        """For people and file names: ``audio+video, babble -5 dB``, and ``, blur-3`` where it does not see its own."""
+        """Name in reports: ``audio+video, babble -5 dB``, followed by ``, blur-3`` unless the own clip is shown."""
         return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{_seen(self.video_stream)}"
 
     @property
@@ -82,10 +82,7 @@ class Condition:
 
     @property
     def decoded_as(self) -> "Condition":
-        """The condition whose transcripts are the same: clean for ``video``, ``audio`` for a missing video.
-
-        The sound is cut to its video's length (see ``loading``); where there is no video, there is no such length.
-        """
+        """The condition with the same transcripts: clean for ``video``, ``audio`` for a missing video."""
         if not self.keeps_audio:
             return Condition(self.modality, video_stream=self.video_stream)
         if self.video_stream == NO_FACE:
@@ -94,11 +91,7 @@ class Condition:
 
 
 def goes_with(video_stream: str, modality: str) -> bool:
-    """Return whether it makes sense to evaluate ``modality`` with what ``video_stream`` shows.
-
-    Raises:
-        ValueError: there is no such stream.
-    """
+    """Return True if a modality can be evaluated with a video stream; an unknown stream raises ``ValueError``."""
     if video_stream in VIDEO_STREAMS:
         return video_stream == OWN or modality == "audio+video"
     fault = parse_fault(video_stream)
@@ -106,7 +99,7 @@ def goes_with(video_stream: str, modality: str) -> bool:
 
 
 def noise_label(noise: str, snr_db: float | None) -> str:
-    """``clean``, ``babble -5 dB``, or ``reverb`` where there is no SNR."""
+    """Return ``clean``, ``babble -5 dB``, or ``reverb`` if there is no SNR."""
     if snr_db is None:
         return "clean" if noise == CLEAN else noise
     return f"{noise} {snr_db:g} dB"

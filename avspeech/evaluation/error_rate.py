@@ -1,20 +1,18 @@
 """Word and character errors between a reference and a hypothesis, as counts that can be added up.
 
-Rates are always corpus level: errors of all utterances over reference words of all utterances, so a long
-utterance weighs more than a short one (NIST's rule; AV-HuBERT, arXiv:2201.02184, does the same). Alignments
-are jiwer's: Levenshtein, each substitution, deletion and insertion costs 1.
-Texts come in as they are compared: normalise first (``avspeech.text.normalize``).
+Rates are corpus level: errors of all utterances over reference words of all utterances (NIST's rule; AV-HuBERT,
+arXiv:2201.02184, does the same). Alignments are jiwer's: Levenshtein, each substitution, deletion and insertion costs
+1. Texts are compared as they come: normalise first (``avspeech.text.normalize``).
 
-What is empty: an empty hypothesis is a deletion of every reference word; with an empty reference every word heard is an
-insertion. In a corpus these insertions count as errors over the words of the other utterances; where no utterance
-has a word, the rate is their number (errors over one word), and 0 where nothing was heard: jiwer 4 does the same.
+An empty hypothesis is a deletion of every reference word. With an empty reference every hypothesis word is an
+insertion; in a corpus it counts over the words of the other utterances. If no utterance has a reference word, the rate
+is the number of insertions. jiwer 4 does the same.
 
-White space of any kind parts words (``str.split``). jiwer given the same texts agrees to the digit, except that it
-takes a lone no-break space, tab or other such blank for a letter. NIST's sclite costs substitutions 4, deletions and
-insertions 3, so where two alignments cost jiwer the same it takes fewer substitutions, and in rare cases it takes more
-errors, never fewer; at most a third more, since errors at 3 to 4 each must not cost it more than ours do. The tests
-hold for sclite 2.10: the same number of errors in 584 wrong transcripts of real models; within 0.1 point on 5,000
-random texts with errors; up to 0.6 points more where ten-word texts have nothing to do with each other.
+White space of any kind separates words (``str.split``). jiwer agrees to the digit, except that it takes a lone no-break
+space, tab or the like for a letter. NIST's sclite costs substitutions 4, deletions and insertions 3; it never finds
+fewer errors than we do, and at most a third more. Tested against sclite 2.10: the same number of errors in 584 wrong
+transcripts of real models; within 0.1 point on 5,000 random texts with errors; up to 0.6 points more for ten-word
+texts that have nothing in common.
 """
 
 from collections.abc import Iterable
@@ -35,7 +33,7 @@ class ErrorCounts:
     deletions: int = 0
     insertions: int = 0
     num_characters: int = 0
-    """Characters of the reference; the blank between two words is one."""
+    """Characters of the reference; the space between two words is one."""
     character_errors: int = 0
 
     @property
@@ -44,10 +42,7 @@ class ErrorCounts:
 
     @property
     def wer(self) -> float:
-        """Word error rate as a fraction; above 1 where insertions abound.
-
-        Without reference words it is the number of inserted words, so that it is a number and right silence scores 0.
-        """
+        """Word error rate as a fraction, may exceed 1; without reference words the number of insertions."""
         return self.word_errors / max(self.num_words, 1)
 
     @property
@@ -67,7 +62,7 @@ class ErrorCounts:
 
 
 def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Return the errors of ``hypothesis``; runs of white space count as one blank, those at the ends as none."""
+    """Return the errors of ``hypothesis``; a run of white space counts as one space, at the ends as none."""
     reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())
     words = jiwer.process_words(reference, hypothesis)
     characters = jiwer.process_characters(reference, hypothesis)
@@ -88,7 +83,7 @@ def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
 
 @dataclass(frozen=True)
 class Edit:
-    """One step of an alignment: ``kind`` is equal, substitute, delete or insert; the missing side is ""."""
+    """One step of an alignment: ``kind`` is equal, substitute, delete or insert; a missing side is ""."""
 
     kind: str
     reference: str
@@ -96,7 +91,7 @@ class Edit:
 
 
 def align_words(reference: str, hypothesis: str) -> list[Edit]:
-    """Return the word alignment from left to right, one ``Edit`` a word: what the report marks."""
+    """Return the word alignment from left to right, one ``Edit`` a word."""
     words = jiwer.process_words(" ".join(reference.split()), " ".join(hypothesis.split()))
     reference_words, hypothesis_words = reference.split(), hypothesis.split()
     edits = []

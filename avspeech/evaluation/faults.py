@@ -1,4 +1,4 @@
-"""What faults of the picture cost: the rows with a fault beside those with the own video and with audio alone."""
+"""Rows with a fault of the picture, beside those with the own video and with audio alone."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -9,22 +9,22 @@ from avspeech.evaluation.results import ConditionResult, Results
 from avspeech.faults.visual import KINDS, Fault, parse_fault
 
 CURVE_POINTS = 3
-"""Levels of a kind from which they make a curve; fewer are bars only."""
+"""Fewest levels of a kind that make a curve; fewer are bars only."""
 
 
 @dataclass(frozen=True)
 class FaultPanel:
-    """One model and modality in one noise, with every fault that was tried there."""
+    """One model and modality in one noise, with every fault that was tried."""
 
     model: str
     modality: str
     noise: Noise
     rows: tuple[ConditionResult, ...]
-    """One a fault, in the order of the results."""
+    """One row a fault, in the order of the results."""
     own: ConditionResult | None
-    """With nothing wrong."""
+    """Row without a fault."""
     audio: ConditionResult | None
-    """Audio alone of this model, or of the first other; None for a model that only sees."""
+    """Row of audio alone, of this model or else of the first that has one; None for ``video``."""
 
     @property
     def faults(self) -> dict[Fault, ConditionResult]:
@@ -34,7 +34,7 @@ class FaultPanel:
 def fault_panels(results: Results) -> list[FaultPanel]:
     """Return a panel for each model, modality and noise in which faults were tried, over all languages together.
 
-    ``video`` does not hear, so it has one panel and not one a noise.
+    ``video`` has one panel, because noise does not change it.
     """
     language = languages_of(results)[0]
     rows = [row for row in results.conditions if row.language == language]
@@ -54,7 +54,7 @@ def fault_panels(results: Results) -> list[FaultPanel]:
 
 
 def kinds_with_curves(panels: list[FaultPanel]) -> list[str]:
-    """Return the kinds of fault of which enough levels were tried to draw a curve, in the order of the rows."""
+    """Return the kinds of fault with at least ``CURVE_POINTS`` levels, in the order of the rows."""
     levels: dict[str, set[float]] = {}
     for panel in panels:
         for fault in panel.faults:
@@ -63,7 +63,7 @@ def kinds_with_curves(panels: list[FaultPanel]) -> list[str]:
 
 
 def bar_faults(panels: list[FaultPanel]) -> list[Fault]:
-    """Return the faults that have bars: of a kind with a curve only the severest, early and late; of others all."""
+    """Return the faults that have bars: the severest of a kind with a curve (early and late), all of other kinds."""
     found = list(dict.fromkeys(fault for panel in panels for fault in panel.faults))
     shown = set(found)
     for kind in kinds_with_curves(panels):
@@ -74,7 +74,7 @@ def bar_faults(panels: list[FaultPanel]) -> list[Fault]:
 
 
 def seen_label(video_stream: str) -> str:
-    """Return what is seen in words: ``own video``, ``blur 3``, ``drop 50 %``, ``offset +80 ms``, ``no face``."""
+    """Return a video stream in words: ``own video``, ``blur 3``, ``drop 50 %``, ``offset +80 ms``, ``no face``."""
     if video_stream in VIDEO_STREAMS:
         return f"{video_stream} video"
     fault = parse_fault(video_stream)

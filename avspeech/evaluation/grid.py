@@ -34,18 +34,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands for the transcript of an utterance whose files are broken."""
+    """Takes the place of a transcript if the utterance's files are broken."""
 
     why: str
 
 
 class GridError(ValueError):
-    """The grid cannot be scored: the message says why."""
+    """The grid cannot be scored."""
 
 
 Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
 Transcripts = Mapping[Condition, Sequence[str | Unreadable]]
-"""One an utterance, in the order of the manifest, of each condition that was decoded."""
+"""Transcripts in the order of the utterances, by condition that was decoded."""
 
 
 def evaluate_grid(
@@ -61,20 +61,20 @@ def evaluate_grid(
     """Transcribe and score every condition of ``config.grid()``.
 
     Args:
-        utterances: with text; the language, where it is None, is written as ``und``.
-        config: the grid.
-        transcribe: gets all utterances and a condition, gives a transcript or ``Unreadable`` for each, in order.
-        out_dir: where finished conditions are kept; nothing else is written here.
+        utterances: with text; a language that is None is written as ``und``.
+        config: the grid and its scoring.
+        transcribe: returns a transcript or ``Unreadable`` for each utterance under a condition, in order.
+        out_dir: folder in which finished conditions are kept; nothing else is written.
         model: name of the model in the results.
-        identity: what decides the transcripts and is not in ``config``: hashes of the model, the manifest and, under
-            ``noises``, of each noise. It goes into ``runs`` as it is.
-        decoding: options that decide the transcripts, ready for JSON (``DecodingConfig.facts``); they go into ``runs``
-            and decide whether kept transcripts still count.
-        noise_of: a hash of everything that is mixed in under a noise and SNR; None takes what ``identity`` says.
+        identity: facts that decide the transcripts and are not in ``config``: hashes of the model, the manifest and,
+            under ``noises``, of each noise. They go into ``runs``.
+        decoding: options that decide the transcripts, ready for JSON (``systems.decoding_facts``). They go into
+            ``runs``; kept transcripts of other options are not used.
+        noise_of: returns a hash of everything that is mixed in for a noise and SNR; None takes it from ``identity``.
 
     Raises:
-        GridError: in some condition not one utterance could be read, or kept transcripts were spoilt.
-        ValueError: an utterance has no text, or a lone utterance was to see another's clip.
+        GridError: no utterance of a condition could be read, or a file of kept transcripts is damaged.
+        ValueError: an utterance has no text, or there is only one and another's clip is to be shown.
     """
     _check_texts(utterances)
     others = videos_of(utterances, config.grid(), config.seed)
@@ -104,7 +104,7 @@ def _check_texts(utterances: Sequence[Utterance]) -> None:
 def _complete(
     store: "DecodedFile", utterances: Sequence[Utterance], condition: Condition, transcribe: Transcribe
 ) -> tuple[list[str | Unreadable], float]:
-    """Transcribe what the store lacks; files that were broken are tried again, for they may have been mended."""
+    """Transcribe what the store lacks, and again what was unreadable: its files may have been mended."""
     kept, seconds = store.read()
     missing = [one for one in utterances if isinstance(kept.get(one.id, Unreadable("")), Unreadable)]
     if missing:
@@ -137,7 +137,7 @@ def score_transcripts(
         video_of: id of the utterance whose clip was shown, by video stream and id.
 
     Raises:
-        GridError: in some condition not one utterance could be read.
+        GridError: no utterance of a condition could be read.
         ValueError: an utterance has no text.
     """
     _check_texts(utterances)
@@ -182,7 +182,7 @@ def score_transcripts(
 def _hypothesis(
     utterance: Utterance, text: str, condition: Condition, model: str, video_of: Mapping[str, Mapping[str, str]]
 ) -> ScoredHypothesis:
-    """The line of ``hypotheses.jsonl``, not yet scored."""
+    """Return the line of ``hypotheses.jsonl``, not yet scored."""
     return ScoredHypothesis(
         id=utterance.id,
         model=model,
@@ -202,7 +202,7 @@ def _hypothesis(
 def _fingerprint(
     condition: Condition, heard: Any, seed: int, decoding: Mapping[str, Any], identity: Mapping[str, Any]
 ) -> str:
-    """A hash of what decides the transcripts of one condition; other noises of the grid do not."""
+    """Return a hash of everything that decides the transcripts of one condition."""
     hashes = {key: value for key, value in identity.items() if key.endswith("sha256") and key != "noise_plan_sha256"}
     seeded = not condition.is_clean or condition.video_stream not in (OWN, BLANK)
     facts = {
@@ -217,17 +217,13 @@ def _fingerprint(
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """The transcripts of one condition on disk; those made under another fingerprint count as absent."""
+    """Transcripts of one condition on disk; those of another fingerprint count as absent."""
 
     path: Path
     fingerprint: str
 
     def read(self) -> tuple[dict[str, str | Unreadable], float]:
-        """Return the transcripts by id and the seconds that they took.
-
-        Raises:
-            GridError: the file is none of ours.
-        """
+        """Return the transcripts by id and the seconds that they took; a damaged file raises ``GridError``."""
         try:
             header, *lines = read_lines(self.path) or [{}]
             if header.get("fingerprint") != self.fingerprint:
@@ -235,10 +231,10 @@ class DecodedFile:
             texts = {line["id"]: line["text"] if "text" in line else Unreadable(line["unreadable"]) for line in lines}
             return texts, header["seconds"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise GridError(f"{self.path} holds no transcripts of ours ({error}); delete it to decode anew") from error
+            raise GridError(f"{self.path} is damaged ({error}); delete it to decode anew") from error
 
     def write(self, texts: Mapping[str, str | Unreadable], seconds: float) -> None:
-        """Keep the transcripts; the file gets its name once it is whole."""
+        """Write the transcripts, whole or not at all."""
         lines: list[dict[str, Any]] = [{"fingerprint": self.fingerprint, "seconds": seconds}]
         for name, text in texts.items():
             lines.append(

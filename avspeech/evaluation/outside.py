@@ -174,6 +174,7 @@ def _condition(path: Path, row: _Row, given: Condition | None) -> Condition:
         raise FileFault(path, row.number, "gives no modality; add it, or name one: --condition 'audio, clean'")
     else:
         noise = said.get("noise", CLEAN)
+        noise = CLEAN if noise == "clean" else noise
         if not re.fullmatch(_NOISE_NAME, str(noise)):
             raise FileFault(path, row.number, f"noise={noise!r} must be a name of letters, digits, - and _")
         try:

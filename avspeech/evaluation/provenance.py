@@ -23,7 +23,7 @@ from avspeech.noise.plan_records import without_hints
 
 PACKAGES = ("avspeech", "torch", "numpy", "scipy", "av", "opencv-python", "jiwer", "openai-whisper")
 SHORT = 12
-"""Digits of a hash that are shown; the rest is where the pointer rests."""
+"""Digits of a hash that are shown; the whole hash is in the tooltip."""
 METHODS = {
     "bootstrap-t": "studentised bootstrap",
     "jackknife-t": "studentised bootstrap, not narrower than the jackknife with Student's t",
@@ -33,7 +33,7 @@ METHODS = {
     "one-unit": "from one alone, the exact Poisson interval",
     "percentile": "percentile bootstrap",
 }
-"""Methods of ``avspeech.evaluation.bootstrap`` in words."""
+"""Names of the methods of ``avspeech.evaluation.bootstrap`` in a report."""
 _FILES = (
     ("model", "model_file", "model_sha256"),
     ("manifest", "manifest", "manifest_sha256"),
@@ -53,7 +53,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Fact:
-    """Something about a run."""
+    """One fact about a run."""
 
     name: str
     value: str
@@ -67,7 +67,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: what most readers ask for, and all that was recorded."""
+    """One run: a summary, and all that was recorded."""
 
     model: str
     facts: tuple[Fact, ...]
@@ -115,7 +115,7 @@ def command_line(module: str) -> str:
 
 
 def describe_run(run: Mapping[str, Any]) -> Measured:
-    """Return what made the rows of a model, from its entry in ``runs``; what an entry lacks is left out."""
+    """Return the facts in an entry of ``runs``; keys that it lacks are left out."""
     facts = []
     for name, file_key, hash_key in _FILES:
         if run.get(hash_key) or (file_key and run.get(file_key)):
@@ -130,7 +130,7 @@ def describe_run(run: Mapping[str, Any]) -> Measured:
 
 
 def _flat(prefix: str, value: Any) -> list[Fact]:
-    """Return every leaf with the path to it; a hash is one in its own place."""
+    """Return every leaf with the path to it."""
     if isinstance(value, Mapping):
         return [fact for key, inner in value.items() for fact in _flat(f"{prefix}.{key}" if prefix else key, inner)]
     is_hash = prefix.endswith("sha256") and isinstance(value, str)
@@ -138,7 +138,7 @@ def _flat(prefix: str, value: Any) -> list[Fact]:
 
 
 def describe_intervals(results: Results) -> str:
-    """Return one sentence: what the 95 % intervals were drawn over, and how."""
+    """Return one sentence about the units and methods of the 95 % intervals."""
     units: dict[str, list[int]] = {}
     for row in results.conditions:
         units.setdefault(row.wer_95_unit, []).append(row.wer_95_units)
@@ -153,19 +153,19 @@ def _span(counts: list[int]) -> str:
 
 
 def warnings_of(results: Results) -> list[str]:
-    """Return what a reader should be wary of, a sentence each."""
+    """Return reasons to doubt the figures, a sentence each."""
     found = []
     speakers = [row.wer_95_units for row in results.conditions if row.wer_95_unit == "speaker"]
     if speakers and min(speakers) < MANY_UNITS:
         found.append(
             f"Few speakers: intervals rest on {_span(speakers)}. Below {MANY_UNITS} an interval is itself uncertain; "
-            "read it as a hint."
+            "take it as a hint."
         )
     by_utterance = [row.wer_95_unit == "utterance" for row in results.conditions]
     if any(by_utterance):
         found.append(
             f"{'Intervals' if all(by_utterance) else 'Some intervals'} are over utterances, because fewer than two "
-            "speakers are known: they say how figures would move with other sentences, not with other speakers."
+            "speakers are known: they cover other sentences, not other speakers."
         )
     shared = sorted(
         {
@@ -177,15 +177,15 @@ def warnings_of(results: Results) -> list[str]:
     )
     if shared:
         found.append(
-            f"Speakers of the test set may be heard in {', '.join(shared)}: figures are harder to compare with those "
-            "of noise made from strangers."
+            f"Speakers of the test set may be heard in {', '.join(shared)}: compare these figures only with "
+            "figures in such noise."
         )
     speaker_of = {line.id: line.speaker for line in results.hypotheses}
     wrong = [line for line in results.hypotheses if line.video_stream == WRONG_SPEAKER and line.video_of is not None]
     same = [line for line in wrong if speaker_of.get(line.video_of or "") == line.speaker]
     if same:
         found.append(
-            f"The wrong speaker is none in {len(same)} of {len(wrong)} transcripts: the test set has no other there, "
-            "or names none, so another utterance of the same speaker was seen."
+            f"The wrong speaker is the right one in {len(same)} of {len(wrong)} transcripts: the test set has or names "
+            "no other speaker, so another utterance of the same one was shown."
         )
     return found

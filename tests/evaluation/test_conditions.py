@@ -197,13 +197,13 @@ def test_what_cannot_differ_is_decoded_once():
 def test_condition_without_meaning_is_refused():
     with pytest.raises(ValueError, match="clean speech has no SNR"):
         Condition("audio", "none", 5.0)
-    with pytest.raises(ValueError, match="noise 'clean' came; clean speech is the noise 'none'"):
+    with pytest.raises(ValueError, match="noise 'clean' came; "):
         Condition("audio", "clean")
-    with pytest.raises(ValueError, match="video stream 'blank' says nothing of modality 'video'"):
+    with pytest.raises(ValueError, match="video stream 'blank' does not go with modality 'video'"):
         Condition("video", video_stream="blank")
-    with pytest.raises(ValueError, match="video stream 'offset\\+80' says nothing of modality 'video'"):
+    with pytest.raises(ValueError, match="video stream 'offset\\+80' does not go with modality 'video'"):
         Condition("video", video_stream="offset+80")
-    with pytest.raises(ValueError, match="video stream 'blur-3' says nothing of modality 'audio'"):
+    with pytest.raises(ValueError, match="video stream 'blur-3' does not go with modality 'audio'"):
         Condition("audio", video_stream="blur-3")
     with pytest.raises(ValueError, match="black"):
         Condition("audio+video", video_stream="black")

@@ -212,7 +212,7 @@ def test_spoilt_transcripts_are_named(tmp_path, utterances, config, fake, spoilt
     kept = tmp_path / "decoded" / "audio_clean.jsonl"
     fingerprint = json.loads(kept.read_text().splitlines()[0])["fingerprint"]
     kept.write_text(spoilt.replace("$", fingerprint))
-    with pytest.raises(GridError, match=r"audio_clean\.jsonl holds no transcripts of ours .*; delete it"):
+    with pytest.raises(GridError, match=r"audio_clean\.jsonl is damaged .*; delete it"):
         evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
 
 

@@ -59,7 +59,7 @@ def test_lines_say_their_condition(tmp_path):
     path = written(tmp_path, "a.jsonl", "\n".join(map(json.dumps, lines)))
     assert [one.condition for one in read_hypotheses(path, HEARD)] == expected
     table = "id,modality,noise,snr_db,video_stream,text\nen/1,audio,,,,a\nen/1,audio+video,babble,0,,b\n"
-    path = written(tmp_path, "a.csv", table + "en/1,audio+video,none,,blank,c\n")
+    path = written(tmp_path, "a.csv", table + "en/1,audio+video,clean,,blank,c\n")
     assert [one.condition for one in read_hypotheses(path, HEARD)] == expected
 
 

@@ -63,4 +63,4 @@ def test_a_wrong_speaker_who_is_none_is_told(tmp_path, utterances, config):
     first, *_ = warnings_of(evaluate_grid(utterances, seen, FakeTranscriber(), tmp_path / "many", "av", IDENTITY))
     assert first.startswith("Few speakers")
     alone = evaluate_grid(one_speaker, seen, FakeTranscriber(), tmp_path / "one", "av", IDENTITY)
-    assert warnings_of(alone)[-1].startswith("The wrong speaker is none in 40 of 40 transcripts: ")
+    assert warnings_of(alone)[-1].startswith("The wrong speaker is the right one in 40 of 40 transcripts: ")
