@@ -1,10 +1,11 @@
 """One job of the page: a video and its settings -> transcripts, and files to look at and listen to.
 
-Nothing here knows the browser: a job can be run from Python, and is by the tests.
+Independent of the browser. Uploads are measured before anything expensive is done with them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,57 +14,80 @@ from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.inputs import Modality
 from avspeech.media.audio import read_audio_if_any, write_wav
-from avspeech.media.container import find_tracks
+from avspeech.media.container import audio_stream, find_tracks, guard, open_media, video_stream
 from avspeech.media.video import write_video
-from avspeech.page.limits import Limits, Refused, check_upload
 from avspeech.page.noises import NONE, Noises
 from avspeech.text.normalize import normalize_for_scoring
 from avspeech.transcription.preview import write_preview
 from avspeech.transcription.result import Transcript
 from avspeech.transcription.speech_model import SpeechModel
-from avspeech.transcription.streams import Streams
 
 ENLARGED = 3
-"""Pixels on a side that a pixel of the lip crop is shown as."""
+"""Pixels on a side that a pixel of the mouth crop is shown as."""
 
 Progress = Callable[[float, str], None]
-"""Told the share of the job that is done, 0 to 1, and what is being done, in words."""
+"""Called with the share of the job that is done, 0 to 1, and what is being done, in words."""
+
+
+class Refused(ValueError):
+    """The page does not take an upload; the message is for its sender, and names no path of the server."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of an upload. A job takes a few times as long as its video, and jobs run one after another."""
+
+    max_mb: float = 200.0
+    """Largest file in millions of bytes."""
+    max_seconds: float = 120.0
+    """Longest video in seconds."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_mb", "max_seconds"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name}={value} must be a number above 0")
+
+    @property
+    def max_bytes(self) -> int:
+        """Largest file in bytes."""
+        return int(self.max_mb * 1_000_000)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a visitor asks for."""
+    """Settings that a visitor chose."""
 
     video: Path
     language: str | None = None
-    """Code of the language; None detects it where the model knows languages."""
+    """Language code; None: detected where the model knows languages."""
     modality: Modality = "audio+video"
     noise: str = NONE
     """One of ``Noises.kinds``."""
     snr_db: float = 0.0
-    """Of the noise; without noise it means nothing."""
+    """Level of the speech over the noise; not used without noise."""
     reference: str = ""
-    """What is really said, where the visitor knows it."""
+    """The words that are spoken, if the visitor knows them."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job; files lie in the job's folder."""
+    """The results of a job; its files lie in the job's folder."""
 
     job: Job
     transcript: Transcript
-    """With the streams that were asked for."""
+    """Transcript with the streams that were asked for."""
     sound_alone: Transcript | None
-    """The same without the picture; None where that is what was asked for, or there is no sound."""
+    """Transcript without the picture; None where that was asked for, or there is no sound."""
     preview: Path | None
-    """The video with captions, and with the sound that the model heard; None for a file without a picture."""
+    """Video with captions and the sound that the model heard; None for a file without a picture."""
     lips: Path | None
-    """The lip crop as the model sees it, enlarged, as long as the video; None where no face was found or looked for."""
+    """Enlarged mouth crop as the model sees it, as long as the video; None without a face."""
     sound: Path | None
-    """The sound as the model heard it."""
+    """Sound as the model heard it."""
 
     def errors(self, transcript: Transcript) -> ErrorCounts | None:
-        """Return the word errors of a transcript against the reference; None without one."""
+        """Return the word errors of a transcript against the reference; None without a reference."""
         language = self.job.language or transcript.language
         reference = normalize_for_scoring(self.job.reference, language)
         return count_errors(reference, normalize_for_scoring(transcript.text, language)) if reference else None
@@ -72,17 +96,17 @@ class Outcome:
 def run_job(
     job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, progress: Progress | None = None
 ) -> Outcome:
-    """Transcribe a video with and without its picture and write what there is to see and hear.
+    """Transcribe a video with and without its picture, and write the files that the page shows.
 
-    The lips are cut out once, and both transcripts are of the same pieces of the same sound.
+    The mouth is cropped once, and both transcripts are of the same segments of the same sound.
 
     Args:
-        job: what to do.
-        model: loaded.
-        noises: that can be added.
+        job: settings.
+        model: transcribes.
+        noises: noises that can be added.
         folder: for the files; it exists and is empty.
-        limits: of the video.
-        progress: told how far the job is.
+        limits: limits of the video.
+        progress: called with the share that is done.
 
     Raises:
         Refused: the video is too large or too long.
@@ -93,58 +117,47 @@ def run_job(
     tell(0.0, "Looking at the file")
     check_upload(job.video, limits)
     model.check_language(job.language)
-    heard_S = read_audio_if_any(job.video)
+    heard_S = read_audio_if_any(job.video, [])  # the transcript's notes tell of any damage
     if heard_S is None and job.noise != NONE:
         raise Refused("The file has no sound, so no noise can be added to it. Choose no noise.")
     if heard_S is not None:
         heard_S = noises.add(heard_S, job.noise, job.snr_db)
-    wanted: Modality = "audio+video" if job.modality == "video" and heard_S is not None else job.modality
     streams = model.prepare(
         job.video,
-        modality=wanted,
+        modality="audio+video" if job.modality == "video" and heard_S is not None else job.modality,
         audio_S=heard_S,
         progress=lambda share: tell(0.05 + 0.5 * share, "Finding the face and the speech"),
     )
     sound_alone = None
     if job.modality != "audio" and streams.audio_S is not None:
-        tell(0.6, "Writing down the sound alone")
+        tell(0.6, "Transcribing the sound alone")
         sound_alone = model.transcribe_streams(streams, language=job.language, modality="audio")
-    tell(0.7, "Writing down what was asked for")
+    tell(0.7, "Transcribing")
     transcript = model.transcribe_streams(streams, language=job.language, modality=job.modality)
     tell(0.85, "Drawing captions")
+    preview, lips, sound = folder / "preview.mp4", folder / "lips.mp4", folder / "sound.wav"
+    if has_picture := find_tracks(streams.source).has_video:
+        write_preview(preview, transcript, streams)
+    if clips := [(one.frames[0], one.mouth_THW) for one in streams.segments if one.mouth_THW is not None]:
+        write_video(lips, _enlarged(clips, streams.num_frames), preset="ultrafast")
+    if streams.audio_S is not None:
+        write_wav(sound, streams.audio_S)
     return Outcome(
         job,
         transcript,
         sound_alone,
-        preview=_write_preview(folder, streams, transcript),
-        lips=_write_lips(folder, streams),
-        sound=_write_sound(folder, streams.audio_S),
+        preview=preview if has_picture else None,
+        lips=lips if clips else None,
+        sound=None if streams.audio_S is None else sound,
     )
 
 
-def _write_preview(folder: Path, streams: Streams, transcript: Transcript) -> Path | None:
-    if not find_tracks(streams.source).has_video:
-        return None
-    path = folder / "preview.mp4"
-    write_preview(path, transcript, streams)
-    return path
-
-
-def _write_lips(folder: Path, streams: Streams) -> Path | None:
-    clips = [(one.frames[0], one.mouth_THW) for one in streams.segments if one.mouth_THW is not None]
-    if not clips:
-        return None
-    path = folder / "lips.mp4"
-    write_video(path, _enlarged(clips, streams.num_frames), preset="ultrafast")
-    return path
-
-
 def _enlarged(clips: Sequence[tuple[int, np.ndarray]], num_frames: int) -> Iterator[np.ndarray]:
-    """Yield the middle of the lip crops, every pixel as a square; frames between the clips are black.
+    """Yield the middle of the mouth crops, every pixel as a square; frames between the clips are black.
 
     Args:
         clips: first frame and ``mouth_THW`` of each.
-        num_frames: of the whole video.
+        num_frames: length of the whole video.
     """
     seen_THW = np.zeros((num_frames, CLIP_SIZE, CLIP_SIZE), np.uint8)
     for start, mouth_THW in clips:
@@ -155,9 +168,53 @@ def _enlarged(clips: Sequence[tuple[int, np.ndarray]], num_frames: int) -> Itera
         yield seen_HW.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
 
 
-def _write_sound(folder: Path, audio_S: np.ndarray | None) -> Path | None:
-    if audio_S is None:
-        return None
-    path = folder / "sound.wav"
-    write_wav(path, audio_S)
-    return path
+def check_upload(path: Path, limits: Limits) -> float:
+    """Return the length of a file in seconds.
+
+    Raises:
+        Refused: it is larger or longer than the limits allow.
+        MediaError: it is no media file.
+    """
+    size = path.stat().st_size
+    if size > limits.max_bytes:
+        raise Refused(
+            f"The file has {size / 1e6:.1f} MB and this page takes up to {limits.max_mb:g} MB. Send a smaller one, or "
+            "use `python -m avspeech.transcribe`, which has no limit."
+        )
+    duration_s = measure_duration(path)
+    if duration_s > limits.max_seconds:
+        raise Refused(
+            f"The video lasts {duration_s:.1f} s and this page takes up to {limits.max_seconds:g} s. Cut it, or use "
+            "`python -m avspeech.transcribe`, which takes any length."
+        )
+    return duration_s
+
+
+def measure_duration(path: Path) -> float:
+    """Return the seconds from the first to the last moment of sound or picture, by the packets' timestamps.
+
+    Headers are not trusted: those of a browser's recordings state no length, and others may state any. Nothing is
+    decoded, so this takes as long as reading the file.
+
+    Raises:
+        MediaError: it is no media file.
+    """
+    first: Fraction | None = None
+    last = Fraction(0)
+    with open_media(path) as container:
+        with guard(path, "its tracks cannot be read"):
+            streams = [stream for stream in (video_stream(container), audio_stream(container)) if stream is not None]
+        if not streams:
+            return 0.0
+        packets = container.demux(streams)
+        while True:
+            with guard(path, "cannot be read to its end"):
+                packet = next(packets, None)
+            if packet is None:
+                break
+            if packet.pts is None or packet.time_base is None:
+                continue
+            start = packet.pts * packet.time_base
+            first = start if first is None else min(first, start)
+            last = max(last, start + (packet.duration or 0) * packet.time_base)
+    return 0.0 if first is None else float(last - first)

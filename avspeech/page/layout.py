@@ -1,16 +1,15 @@
-"""The page itself, in Gradio: what stands where, and what happens on a click."""
+"""The page in Gradio: its layout, its models and examples, and the reactions to clicks."""
 
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from avspeech.inputs import Modality
-from avspeech.manifest import Utterance
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.media.errors import MediaError
-from avspeech.page.choices import Shelf
-from avspeech.page.job import Job, run_job
-from avspeech.page.limits import Limits, Refused, check_upload
+from avspeech.page.job import Job, Limits, check_upload, run_job
 from avspeech.page.noises import HIGHEST_SNR_DB, LOWEST_SNR_DB, NONE, Noises
 from avspeech.page.render import render_message, render_outcome
 from avspeech.page.sessions import Sessions
@@ -20,20 +19,62 @@ from avspeech.transcription.speech_model import SpeechModel
 log = logging.getLogger(__name__)
 
 DETECT, NO_CHOICE = "detect", "the model's own"
-"""Shown for no language: of a model that can be told one, and of one that cannot."""
+"""Shown where no language is chosen: for a model that can be told one, and for one that cannot."""
 MODALITIES: dict[str, Modality] = {"sound and picture": "audio+video", "sound alone": "audio", "picture alone": "video"}
 MAX_REFERENCE = 10_000
-"""Letters of a reference; aligning takes the square of its length."""
+"""Longest reference in letters; the time of aligning grows with the square of its length."""
 QUEUE = 20
-"""Jobs that may wait; more are told to come back."""
+"""Most jobs that wait; further ones are refused."""
 CLEAN_EVERY_S, KEEP_S = 600, 3600
-"""How often Gradio looks for files that no visit has taken away, and how old it lets them become."""
+"""Gradio's own clean-up, for files that no visit has deleted: its period, and their greatest age."""
 WEBCAM = {"width": {"ideal": 1280}, "height": {"ideal": 720}}
-"""What the camera is asked for: more is no use for lips of 96x96 pixels, and slow machines drop frames of it."""
+"""Size that the camera is asked for: more does not help mouth crops of 96x96 pixels, and costs slow machines frames."""
 EXPLANATION = (
     "Upload a video of somebody who speaks, or record yourself. Add noise and see what the lips are good for. "
     "Nothing leaves this server, and your files are deleted when you close the page."
 )
+
+
+class Shelf:
+    """The models of a page, each loaded on its first use and then kept.
+
+    Args:
+        names: models that visitors may choose; no other is ever loaded.
+        load: returns the model of a name.
+    """
+
+    def __init__(self, names: Sequence[str], load: Callable[[str], SpeechModel]) -> None:
+        if not names:
+            raise ValueError("no model came, wanted at least one name or path; see --models")
+        self.names = list(dict.fromkeys(names))
+        self._load, self._loaded, self._lock = load, {}, Lock()
+
+    def take(self, name: str) -> SpeechModel:
+        """Return a model.
+
+        Raises:
+            ValueError: the page does not offer it, or it cannot be loaded.
+        """
+        if name not in self.names:
+            raise ValueError(f"model {name!r} came, wanted one of {', '.join(self.names)}")
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            return self._loaded[name]
+
+
+def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
+    """Return the first clips with a video of a manifest, of as many languages as possible.
+
+    Raises:
+        ValueError: it cannot be read, or a line has no video.
+    """
+    utterances = read_manifest(manifest, require=("video",))
+    first_of: dict[str | None, Utterance] = {}
+    for one in utterances:
+        first_of.setdefault(one.language, one)
+    rest = [one for one in utterances if one is not first_of[one.language]]
+    return [*first_of.values(), *rest][:count]
 
 
 def build_page(
@@ -43,8 +84,8 @@ def build_page(
 
     Args:
         shelf: the models; the first is loaded now.
-        noises: that can be added.
-        limits: of uploads.
+        noises: noises that can be added.
+        limits: limits of uploads.
         sessions: keeps and deletes the files.
         examples: clips to try.
 
@@ -53,8 +94,7 @@ def build_page(
     """
     import gradio as gr
 
-    first = shelf.take(shelf.names[0])
-    languages, modalities = _languages(first), _modalities(first)
+    languages, modalities, first_modality = _choices(shelf.take(shelf.names[0]))
 
     def take_upload(video: str | None, request: gr.Request) -> Any:
         """Keep an upload that is within the limits; take any other out of the page at once."""
@@ -73,12 +113,8 @@ def build_page(
         why = _reason(lambda: loaded.append(shelf.take(name)))
         if why is not None:
             return gr.skip(), gr.skip(), render_message(why)
-        languages, modalities = _languages(loaded[0]), _modalities(loaded[0])
-        return (
-            gr.Dropdown(choices=languages, value=languages[0]),
-            gr.Radio(choices=modalities, value=modalities[0]),
-            "",
-        )
+        languages, modalities, chosen = _choices(loaded[0])
+        return gr.Dropdown(choices=languages, value=languages[0]), gr.Radio(choices=modalities, value=chosen), ""
 
     def transcribe(
         video: str | None,
@@ -122,14 +158,10 @@ def build_page(
                 model = gr.Dropdown(shelf.names, value=shelf.names[0], label="Model", elem_id="model")
                 with gr.Row():
                     language = gr.Dropdown(
-                        languages,
-                        value=languages[0],
-                        label="Language",
-                        elem_id="language",
-                        min_width=110,
+                        languages, value=languages[0], label="Language", elem_id="language", min_width=110
                     )
                     noise = gr.Dropdown(noises.kinds, value=NONE, label="Added noise", elem_id="noise", min_width=110)
-                modality = gr.Radio(modalities, value=modalities[0], label="Transcribe", elem_id="modality")
+                modality = gr.Radio(modalities, value=first_modality, label="Transcribe", elem_id="modality")
                 snr_db = gr.Slider(
                     LOWEST_SNR_DB, HIGHEST_SNR_DB, value=0, step=1, label="Speech over noise (SNR, dB)", elem_id="snr"
                 )
@@ -155,12 +187,11 @@ def build_page(
     return page.queue(max_size=QUEUE)
 
 
-def _languages(model: SpeechModel) -> list[str]:
-    return [DETECT, *model.languages] if model.languages else [NO_CHOICE]
-
-
-def _modalities(model: SpeechModel) -> list[str]:
-    return [name for name, streams in MODALITIES.items() if model.decoder.reads_lips or streams == "audio"]
+def _choices(model: SpeechModel) -> tuple[list[str], list[str], str]:
+    """Return the languages and modalities that a model takes, as they are shown, and its default modality."""
+    languages = [DETECT, *model.languages] if model.languages else [NO_CHOICE]
+    shown = {streams: name for name, streams in MODALITIES.items() if model.decoder.reads_lips or streams == "audio"}
+    return languages, list(shown.values()), shown[model.modality()]
 
 
 def _label(example: Utterance) -> str:
@@ -168,21 +199,19 @@ def _label(example: Utterance) -> str:
 
 
 def _reason(work: Callable[[], Any], video: str | None = None) -> str | None:
-    """Do the work; return why it could not be done in words for the visitor, or None.
+    """Do the work; return None, or why it could not be done in words for the visitor.
 
     The path under which the server keeps an upload is replaced by the file's name.
     """
     try:
         work()
         return None
-    except Refused as error:
-        why = str(error)
-    except (MediaError, ValueError, FaceModelError, ImportError) as error:
-        why = str(error)
     except FileNotFoundError:
         log.exception("a file of a job is gone")
         why = "The upload is no longer on the server. Send it again."
-    except Exception:  # a bug of ours: the visitor is told that there is one, the log has it all
+    except (MediaError, ValueError, FaceModelError, ImportError) as error:
+        why = str(error)
+    except Exception:  # a bug of ours
         log.exception("a job of the page failed")
-        why = "The server made a mistake that is none of yours; its log says which. Other videos and settings may work."
+        why = "The server made a mistake; its log has the details. Other videos and settings may work."
     return why if video is None else why.replace(video, Path(video).name)

@@ -8,15 +8,28 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from avspeech.evaluation.error_rate import ErrorCounts
+from avspeech.evaluation.error_rate import ErrorCounts, align_words
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.page.job import Outcome
 from avspeech.page.noises import NONE
-from avspeech.page.word_marks import WordMark, mark_words
+from avspeech.text.normalize import normalize_for_scoring
 from avspeech.transcription.result import Transcript
 
 STYLE_FILE = Path(__file__).parent / "outcome.css"
 _NAMES = {"audio": "sound alone", "video": "picture alone", "audio+video": "sound and picture"}
+_KINDS = {"equal": "equal", "substitute": "different", "insert": "extra", "delete": "missing"}
+
+
+@dataclass(frozen=True)
+class WordMark:
+    """A word of a transcript, compared with another transcript."""
+
+    text: str
+    """The word as it stands in the transcript; empty where only the other one has a word."""
+    kind: str
+    """``equal``, ``different``, ``extra`` (the other has nothing here) or ``missing`` (only the other has a word)."""
+    other: str = ""
+    """The other's word, without case and punctuation; empty for ``extra``."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +40,40 @@ class ShownTranscript:
     marks: list[WordMark] | None
     """Its words, compared with the reference or else with the other transcript; None where there is neither."""
     other: str
-    """Says in a mark's tooltip what it is compared with."""
+    """Start of a mark's tooltip: what the word is compared with."""
     errors: ErrorCounts | None
-    """Against the reference."""
+    """Errors against the reference."""
 
     @property
     def mean_score(self) -> float | None:
-        """Over the segments; None without any."""
+        """Mean score of the segments; None without any."""
         scores = [segment.score for segment in self.transcript.segments]
         return sum(scores) / len(scores) if scores else None
+
+
+def mark_words(text: str, other: str, language: str | None = None) -> list[WordMark]:
+    """Return the words of ``text``, each compared with those of ``other``, and the words that it lacks, in order.
+
+    Words are compared as error rates are counted, without case and punctuation. A word without letters is shown
+    unmarked.
+    """
+    shown = [(word, _comparable(word, language)) for word in text.split()]
+    compared = " ".join(key for _, key in shown if key)
+    others = " ".join(key for key in (_comparable(word, language) for word in other.split()) if key)
+    marks: list[WordMark] = []
+    place = 0
+    for edit in align_words(others, compared):
+        while edit.hypothesis and not shown[place][1]:
+            marks.append(WordMark(shown[place][0], "equal"))
+            place += 1
+        marks.append(WordMark(shown[place][0] if edit.hypothesis else "", _KINDS[edit.kind], edit.reference))
+        place += bool(edit.hypothesis)
+    return marks + [WordMark(word, "equal") for word, _ in shown[place:]]
+
+
+def _comparable(word: str, language: str | None) -> str:
+    """Return a word without case and punctuation, always as one word: ``well-known`` is not split."""
+    return normalize_for_scoring(word, language).replace(" ", "")
 
 
 def render_message(text: str) -> str:
@@ -44,7 +82,7 @@ def render_message(text: str) -> str:
 
 
 def render_outcome(outcome: Outcome) -> str:
-    """Return everything that came of a job, as HTML that refers to files of the server."""
+    """Return the results of a job as HTML that refers to files of the server."""
     both = [one for one in (outcome.sound_alone, outcome.transcript) if one is not None]
     others = both[::-1] if len(both) == 2 else [None]
     notes = [note for one in both for note in (*one.notes, *(segment.note for segment in one.segments)) if note]

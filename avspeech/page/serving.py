@@ -1,4 +1,4 @@
-"""Run the page: where Gradio keeps its files, what it may send and to whom, and that nothing is left when it ends."""
+"""Run the page in Gradio, with its files in a temporary folder and without any request to another server."""
 
 import os
 import signal
@@ -10,23 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from avspeech.manifest import Utterance
-from avspeech.page.choices import Shelf
-from avspeech.page.layout import build_page
-from avspeech.page.limits import Limits
+from avspeech.page.job import Limits
+from avspeech.page.layout import Shelf, build_page
 from avspeech.page.noises import Noises
 from avspeech.page.render import STYLE_FILE
 from avspeech.page.sessions import Sessions
 
 FONT, CODE_FONT = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""The visitor's own; Gradio's themes would ask a font server."""
+"""Fonts of the visitor's computer; Gradio's themes would ask a font server."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is served."""
+    """Address of the page."""
 
     host: str = "127.0.0.1"
-    """Only this computer reaches the default; 0.0.0.0 opens the page to the network."""
+    """The default is reached from this computer only; 0.0.0.0 opens the page to the network."""
     port: int = 7860
 
     def __post_init__(self) -> None:
@@ -44,11 +43,11 @@ def serve(
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM.
 
-    Everything that is uploaded or made lies in one temporary folder, which goes with the process.
+    All uploads and results lie in one temporary folder, which is deleted at the end.
 
     Args:
         shelf, noises, limits, examples: see ``build_page``.
-        address: where.
+        address: address of the page.
         on_start: called with the page's address once it answers.
 
     Raises:
@@ -79,7 +78,7 @@ def serve(
 
 
 def _import_gradio(uploads: Path) -> Any:
-    """Return Gradio, told before it is imported to keep its files here and to report to nobody."""
+    """Return Gradio; its folder and its telemetry are set before it is imported."""
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

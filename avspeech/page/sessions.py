@@ -1,8 +1,8 @@
-"""Whose files lie on the server, and when they go: nothing stays longer than the visit that it was made for.
+"""Delete the files of a visit with the visit.
 
 A visit (Gradio's session, one open tab) holds at most one upload and the results of its last job. Both are deleted
-when the next one takes their place and when the tab is closed. Gradio stores two uploads of one content as one file, so
-an upload is deleted only when no visit holds it any more.
+when they are replaced and when the tab is closed. Gradio stores uploads of the same content as one file, so an upload
+is deleted when no visit holds it any more.
 """
 
 import shutil
@@ -17,8 +17,8 @@ class Sessions:
     """The files of all visits.
 
     Args:
-        uploads: folder in which Gradio keeps what was sent; files elsewhere are never deleted.
-        results: folder for what jobs make.
+        uploads: folder of Gradio's uploads; files elsewhere are never deleted.
+        results: folder for the results of jobs.
     """
 
     def __init__(self, uploads: Path, results: Path) -> None:
@@ -33,7 +33,7 @@ class Sessions:
         self._lock = Lock()
 
     def hold(self, session: str, upload: Path | None) -> None:
-        """Note the upload of a visit, None for none any more; the one before goes."""
+        """Record the upload of a visit, None for none any more; delete the one before."""
         with self._lock:
             before = self._upload_of.pop(session, None)
             if upload is not None:
@@ -43,7 +43,7 @@ class Sessions:
 
     @contextmanager
     def job(self, session: str) -> Iterator[Path]:
-        """Give a new folder for the results of a visit's job; those of the job before go."""
+        """Give a new folder for the results of a visit's job; delete those of the job before."""
         folder = Path(tempfile.mkdtemp(dir=self.results))
         with self._lock:
             before = self._folder_of.pop(session, None)
@@ -65,7 +65,7 @@ class Sessions:
                 self.forget(session)
 
     def forget(self, session: str) -> None:
-        """Delete everything of a visit; of one whose job is running, as soon as it is done."""
+        """Delete the files of a visit; while its job is running, as soon as it is done."""
         with self._lock:
             if session in self._running:
                 self._left.add(session)

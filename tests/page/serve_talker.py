@@ -6,8 +6,8 @@ from pathlib import Path
 from talker import TalkerModel
 
 from avspeech.manifest import Utterance
-from avspeech.page.choices import Shelf
-from avspeech.page.limits import Limits
+from avspeech.page.job import Limits
+from avspeech.page.layout import Shelf
 from avspeech.page.serving import Address, serve
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ class TalkerModel:
     def decoder(self) -> SimpleNamespace:
         return SimpleNamespace(reads_lips=self.reads_lips, languages=self.languages)
 
+    def modality(self, wanted=None):
+        return wanted or ("audio+video" if self.reads_lips else "audio")
+
     def check_language(self, language: str | None) -> None:
         if language not in (None, *self.languages):
             raise ValueError(f"language={language!r} came")

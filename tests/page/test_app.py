@@ -6,7 +6,7 @@ import pytest
 
 from avspeech import app
 from avspeech.manifest import Utterance, write_manifest
-from avspeech.page.choices import Shelf, choose_examples
+from avspeech.page.layout import Shelf, choose_examples
 
 
 @pytest.mark.parametrize(

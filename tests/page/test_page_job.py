@@ -9,8 +9,7 @@ from talker import TalkerModel, write_clip
 from avspeech.media.audio import read_audio
 from avspeech.media.container import find_tracks
 from avspeech.media.video import read_frames
-from avspeech.page.job import Job, Outcome, run_job
-from avspeech.page.limits import Limits, Refused
+from avspeech.page.job import Job, Limits, Outcome, Refused, run_job
 from avspeech.page.noises import Noises
 from avspeech.page.render import render_message, render_outcome
 

@@ -4,7 +4,7 @@ import pytest
 from talker import write_clip
 
 from avspeech.media.errors import MediaError
-from avspeech.page.limits import Limits, Refused, check_upload, measure_duration
+from avspeech.page.job import Limits, Refused, check_upload, measure_duration
 
 
 def test_length_is_measured_where_the_header_says_nothing(tmp_path):

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from avspeech.evaluation.error_rate import count_errors
-from avspeech.page.word_marks import mark_words
+from avspeech.page.render import mark_words
 
 
 def kinds(text: str, other: str) -> list[tuple[str, str, str]]:
