@@ -1,9 +1,9 @@
-"""Show a page on which videos are transcribed, with and without their picture, in noise of choice.
+"""Serve a page that transcribes videos with and without their picture, in added noise.
 
     python -m avspeech.app --models demo
 
-Needs the extra ``app`` (``pip install "avspeech[app]"``). The page is served to this computer alone unless ``--host``
-says otherwise; it asks nothing of a network, and whatever is uploaded is deleted when its tab is closed.
+Needs the extra ``app`` (``pip install "avspeech[app]"``). Only this computer reaches the page, unless ``--host`` opens
+it to the network. The page loads nothing from other servers, and deletes uploads when their tab is closed.
 """
 
 import logging
@@ -12,14 +12,15 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from avspeech.page.choices import Shelf, choose_examples
-from avspeech.page.limits import Limits
+from avspeech.hub.names import demo_run
+from avspeech.page.job import Limits
+from avspeech.page.layout import Shelf, choose_examples
 from avspeech.page.noises import Noises, read_voices
 from avspeech.page.serving import Address, serve
 from avspeech.transcription.speech_model import load_model
 
-DEMO_EXAMPLES = Path("runs/demo/test.jsonl")
-DEMO_VOICES = Path("runs/demo/corpus/babble_test.jsonl")
+DEMO_EXAMPLES, DEMO_VOICES = "test.jsonl", "corpus/babble_test.jsonl"
+"""Files of a run of ``make demo``."""
 
 
 def main(
@@ -35,20 +36,22 @@ def main(
     """Serve the page until Ctrl-C.
 
     Args:
-        models: names or paths that visitors can choose from, parted by commas; see ``avspeech.load_model``.
+        models: names or paths of the models that visitors can choose, separated by commas; see
+            ``avspeech.load_model``.
         host: address to listen at; 0.0.0.0 opens the page to the whole network.
         port: TCP port.
-        max_mb: largest upload, in millions of bytes.
-        max_seconds: longest video.
-        device: where the models run.
-        noise_manifest: JSON lines of voices for babble; by default those of the demo, where it was made.
-        examples: JSON lines of clips to try; by default those of the demo, where it was made.
+        max_mb: largest upload in millions of bytes.
+        max_seconds: longest video in seconds.
+        device: device of the models.
+        noise_manifest: manifest of voices for babble; null: the demo's, if it has been made.
+        examples: manifest of clips to try; null: the demo's, if it has been made.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:  # what a user can get wrong ends with its message alone
+    voices, clips_to_try = demo_run() / DEMO_VOICES, demo_run() / DEMO_EXAMPLES
+    try:
         limits, address = Limits(max_mb, max_seconds), Address(host, port)
-        noise_manifest = noise_manifest or (DEMO_VOICES if DEMO_VOICES.is_file() else None)
-        examples = examples or (DEMO_EXAMPLES if DEMO_EXAMPLES.is_file() else None)
+        noise_manifest = noise_manifest or (voices if voices.is_file() else None)
+        examples = examples or (clips_to_try if clips_to_try.is_file() else None)
         noises = Noises(read_voices(noise_manifest) if noise_manifest else ())
         clips = choose_examples(examples) if examples else ()
         names = [name.strip() for name in models.split(",") if name.strip()]

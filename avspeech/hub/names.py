@@ -110,9 +110,14 @@ def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline
     raise ModelNameError(f"{name!r} is no file and no model's name{hint}; {possible_names()}")
 
 
+def demo_run() -> Path:
+    """Return the folder where the run of ``make demo`` is expected; it need not exist."""
+    return Path(os.environ.get(DEMO_VARIABLE) or "runs/demo").absolute()
+
+
 def _find_demo(name: str) -> Path:
     named = os.environ.get(DEMO_VARIABLE)
-    file = Path(named or "runs/demo").absolute() / DEMO_MODELS[name]
+    file = demo_run() / DEMO_MODELS[name]
     if file.is_file():
         return file
     if named:

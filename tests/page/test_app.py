@@ -47,3 +47,16 @@ def test_a_model_is_loaded_once_and_only_if_it_is_offered():
     with pytest.raises(ValueError, match="'/secret' came, wanted one of one, two"):
         shelf.take("/secret")
     assert loaded == ["two"]
+
+
+def test_the_demos_clips_and_voices_are_those_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVSPEECH_DEMO", str(tmp_path))
+    clip = Utterance("clip", video=tmp_path / "clip.mp4", audio=tmp_path / "clip.wav")
+    for name in ("test.jsonl", "corpus/babble_test.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_manifest(tmp_path / name, [clip])
+    served = []
+    monkeypatch.setattr(app, "serve", lambda *given: served.append(given))
+    app.main()
+    shelf, noises, *_, clips, _ = served[0]
+    assert [one.id for one in clips] == ["clip"] and "babble" in noises.kinds and shelf.names == ["demo"]
