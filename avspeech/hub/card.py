@@ -11,10 +11,8 @@ from typing import Any
 
 import yaml
 
-from avspeech.hub.describe import describe, holds_avhubert, title, why_no_text
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.official import AVHUBERT_NOTICE
-from avspeech.models.files import Model
+from avspeech.models.files import Model, ModelFileError
 
 TASK = "automatic-speech-recognition"
 _AVHUBERT_LICENSE = {
@@ -37,7 +35,7 @@ def read_results(results: Path | Mapping[str, Any], model: str | None = None) ->
         model: whose rows, as the file calls it; None where there is one only.
 
     Raises:
-        ModelNameError: the file is none, or does not say which model is meant.
+        ModelFileError: the file is none, or does not say which model is meant.
     """
     where = "results"
     if not isinstance(results, Mapping):
@@ -45,21 +43,21 @@ def read_results(results: Path | Mapping[str, Any], model: str | None = None) ->
         try:
             results = json.loads(Path(results).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelNameError(f"{where} cannot be read as results.json: {error}") from error
+            raise ModelFileError(f"{where} cannot be read as results.json: {error}") from error
     try:
         assert isinstance(results, Mapping)
         names = list(dict.fromkeys(row["model"] for row in results["conditions"]))
         if model is None and len(names) != 1:
-            raise ModelNameError(f"{where} holds results of {', '.join(names) or 'no model'}; say whose with `model`")
+            raise ModelFileError(f"{where} holds results of {', '.join(names) or 'no model'}; say whose with `model`")
         rows = [row for row in results["conditions"] if row["model"] == (model or names[0])]
         if not rows:
-            raise ModelNameError(f"{where} holds no results of {model}, but of {', '.join(names)}")
+            raise ModelFileError(f"{where} holds no results of {model}, but of {', '.join(names)}")
         kept = [_checked(row) for row in rows]
         run = next((dict(run) for run in results["runs"] if run["model"] == rows[0]["model"]), {})
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ModelNameError):
+        if isinstance(error, ModelFileError):
             raise
-        raise ModelNameError(
+        raise ModelFileError(
             f"{where} is no results.json of avspeech.evaluate ({type(error).__name__}: {error}); see "
             "avspeech/evaluation/results.schema.json"
         ) from error
@@ -104,8 +102,8 @@ def model_card(
     training = training if training is not None else (network.source or {}).get("training")
     parts = [
         f"# {name}",
-        f"{title(network)}; for the Python package avspeech, audio-visual speech recognition.",
-        "\n".join(f"- {line}" for line in describe(network, training=False)),
+        f"{network.title}; for the Python package avspeech, audio-visual speech recognition.",
+        "\n".join(f"- {line}" for line in network.describe(training=False)),
         _usage(network, name),
     ]
     if rows:
@@ -114,10 +112,10 @@ def model_card(
         text = yaml.safe_dump(without_paths(training), sort_keys=False, allow_unicode=True)
         parts.append(f"## Training configuration\n\n```yaml\n{text}```")
     lines = [*limitations, *_LIMITS]
-    if (reason := why_no_text(network)) is not None:
-        lines.insert(0, f"It gives no text: {reason}.")
+    if not network.gives_text:
+        lines.insert(0, f"It gives no text: {network.no_text}.")
     parts.append("## Limitations\n\n" + "\n".join(f"- {line}" for line in lines))
-    if holds_avhubert(network):
+    if _holds_avhubert(network):
         parts.append(f"## Licence of the weights\n\n{AVHUBERT_NOTICE}")
     return f"---\n{_head(network, name, rows, run or {}, languages, license)}---\n\n" + "\n\n".join(parts) + "\n"
 
@@ -146,18 +144,24 @@ def _head(
         for row in rows
     ]
     licenses: dict[str, Any] = {"license": license} if license else {}
-    if license is None and holds_avhubert(network):
+    if license is None and _holds_avhubert(network):
         licenses = _AVHUBERT_LICENSE
     head = ModelCardData(
         language=list(languages) or None,
         library_name="avspeech",
-        pipeline_tag=TASK if why_no_text(network) is None else "feature-extraction",
+        pipeline_tag=TASK if network.gives_text else "feature-extraction",
         tags=["audio-visual-speech-recognition", "lip-reading"],
         model_name=name if rows else None,
         eval_results=results or None,
         **licenses,
     )
     return head.to_yaml() + "\n"
+
+
+def _holds_avhubert(network: Model) -> bool:
+    """Return True if weights were imported from AV-HuBERT, wholly or as a video encoder."""
+    source = network.source or {}
+    return source.get("model") in ("av_hubert", "av_hubert_seq2seq") or source.get("video_model") is not None
 
 
 def condition_of(row: Mapping[str, Any]) -> str:
@@ -171,7 +175,7 @@ def condition_of(row: Mapping[str, Any]) -> str:
 
 
 def _usage(network: Model, name: str) -> str:
-    if why_no_text(network) is not None:
+    if not network.gives_text:
         return (
             "## Use\n\n```python\nimport avspeech\n\n"
             f'model = avspeech.load_model("{name}")\nfeatures = model.features("clip.mp4")\n```'

@@ -16,8 +16,7 @@ from safetensors import safe_open
 from avspeech import __version__
 from avspeech.files import file_sha256
 from avspeech.hub.card import languages_of, model_card, read_results
-from avspeech.hub.errors import ModelNameError
-from avspeech.models.files import HEADER, Model, save_model
+from avspeech.models.files import HEADER, Model, ModelFileError, save_model
 
 FORMAT, VERSION = "avspeech model", 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -53,12 +52,12 @@ def save_pretrained(
         The folder.
 
     Raises:
-        ModelNameError: the folder holds something else, or the results cannot be read.
+        ModelFileError: the folder holds something else, or the results cannot be read.
         OSError: the disk is full or may not be written.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(FILES)):
-        raise ModelNameError(f"{folder} exists and holds more than a saved model; give an empty or a new folder")
+        raise ModelFileError(f"{folder} exists and holds more than a saved model; give an empty or a new folder")
     rows, run = read_results(_as_path(results), results_of) if results is not None else ([], {})
     languages = languages_of(rows) if languages is None else list(languages)
     card = model_card(network, name or folder.name, rows, run, training, languages, license, limitations)
@@ -109,7 +108,7 @@ def check_folder(folder: str | Path) -> Path:
     A folder of a training run, which has a model file and no ``config.json``, will do.
 
     Raises:
-        ModelNameError: the folder holds no model of ours, or a broken one.
+        ModelFileError: the folder holds no model of ours, or a broken one.
     """
     folder = Path(folder)
     weights = folder / WEIGHTS
@@ -117,9 +116,9 @@ def check_folder(folder: str | Path) -> Path:
     if not weights.is_file():
         inside = sorted(folder.glob(f"*/{WEIGHTS}"))
         hint = f"wanted one of {', '.join(map(str, inside[:3]))}" if inside else "wanted a folder of save_pretrained"
-        raise ModelNameError(f"{folder} is a folder without {WEIGHTS}; {hint}")
+        raise ModelFileError(f"{folder} is a folder without {WEIGHTS}; {hint}")
     if config is not None and (got := file_sha256(weights)) != config["weights"]["sha256"]:
-        raise ModelNameError(
+        raise ModelFileError(
             f"{weights} is not the file that {CONFIG} was written for (SHA-256 {got[:12]}..., wanted "
             f"{config['weights']['sha256'][:12]}...): delete {weights.resolve()} and download it again, or write the "
             "folder anew with save_pretrained"
@@ -131,23 +130,23 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """Return ``config.json`` of a folder.
 
     Raises:
-        ModelNameError: it cannot be read, is of another library or of a later version.
+        ModelFileError: it cannot be read, is of another library or of a later version.
     """
     path = Path(folder) / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelNameError(f"{path} cannot be read: {error}") from error
+        raise ModelFileError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         other = config.get("model_type") if isinstance(config, dict) else None
         what = f"a {other} of Hugging Face's transformers" if other else "another library's model"
-        raise ModelNameError(
+        raise ModelFileError(
             f"{path} is of {what}; wanted a model that save_pretrained of avspeech wrote; for a Whisper give OpenAI's "
             "name (tiny ... turbo)"
         )
     if config.get("version") != VERSION:
-        raise ModelNameError(f"{path} is of version {config.get('version')}, this avspeech reads {VERSION}; update it")
+        raise ModelFileError(f"{path} is of version {config.get('version')}, this avspeech reads {VERSION}; update it")
     weights = config.get("weights")
     if not isinstance(weights, dict) or not isinstance(weights.get("sha256"), str):
-        raise ModelNameError(f"{path} does not say the SHA-256 of its weights; write the folder anew")
+        raise ModelFileError(f"{path} does not say the SHA-256 of its weights; write the folder anew")
     return config

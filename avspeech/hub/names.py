@@ -12,10 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from avspeech.hub.errors import ModelNameError
 from avspeech.models.encoder import AVEncoder
-from avspeech.models.files import Model
-from avspeech.models.flamingo import Flamingo
+from avspeech.models.files import Model, ModelFileError
 
 DEMO_VARIABLE = "AVSPEECH_DEMO"
 """Environment variable: the folder of a run of ``make demo``; without it ``runs/demo`` of the working directory."""
@@ -38,20 +36,20 @@ def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEnco
     """Return the audio-visual encoder of a model, in evaluation mode.
 
     Raises:
-        ModelNameError: as ``open_model``, or the model has no such encoder.
+        ModelFileError: as ``open_model``, or the model has no such encoder.
     """
     model = open_model(name, device)
-    encoder = model.video_encoder if isinstance(model, Flamingo) else model.encoder
-    if not isinstance(encoder, AVEncoder):
-        raise ModelNameError(f"{name} holds a {type(model).__name__} without an encoder that reads lips")
-    return encoder
+    try:
+        return model.av_encoder
+    except ValueError as error:
+        raise ModelFileError(f"{name}: {error}") from error
 
 
 def load_encoder(name: str | Path, encoder: nn.Module) -> None:
     """Copy the audio-visual encoder of a model into ``encoder``. No random number is drawn.
 
     Raises:
-        ModelNameError: as ``open_encoder``, or the encoders differ in size; the message names the weights.
+        ModelFileError: as ``open_encoder``, or the encoders differ in size; the message names the weights.
     """
     with torch.random.fork_rng(devices=[]):
         given = open_encoder(name).state_dict()
@@ -63,7 +61,7 @@ def load_encoder(name: str | Path, encoder: nn.Module) -> None:
         if key in given and given[key].shape != own[key].shape
     ]
     if missing or unknown or shapes:
-        raise ModelNameError(
+        raise ModelFileError(
             f"{name} has another encoder than this run's config; missing: {missing[:5]}, unknown: {unknown[:5]}, "
             f"of another shape: {shapes[:5]}"
         )
@@ -80,14 +78,14 @@ def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline
         offline: do not ask the Hugging Face hub; take what is in its cache.
 
     Raises:
-        ModelNameError: the name stands for nothing, or its model cannot be downloaded; the message is one line.
+        ModelFileError: the name stands for nothing, or its model cannot be downloaded; the message is one line.
     """
     from avspeech.hub.folder import check_folder
     from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
 
     if isinstance(name, str):
         if not name.strip():
-            raise ModelNameError(f"an empty name came for a model; {possible_names()}")
+            raise ModelFileError(f"an empty name came for a model; {possible_names()}")
         if name in DEMO_MODELS:
             return _find_demo(name)
         if name in RELEASES or name in OPENAI:
@@ -98,7 +96,7 @@ def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline
     if path.exists():
         return path
     if isinstance(name, Path) or name.endswith(_FILE_ENDINGS) or name.startswith(("/", ".", "~")):
-        raise ModelNameError(f"{path} does not exist; {possible_names()}")
+        raise ModelFileError(f"{path} does not exist; {possible_names()}")
     if name.split("/")[0] in FAMILIES:  # misspelt, and the error names close ones
         return fetch_official(name)
     if _HUB_NAME.fullmatch(name):
@@ -107,7 +105,7 @@ def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline
         return check_folder(download(name, None, cache_dir, offline))
     close = difflib.get_close_matches(name, [*DEMO_MODELS, *OPENAI, *RELEASES], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ModelNameError(f"{name!r} is no file and no model's name{hint}; {possible_names()}")
+    raise ModelFileError(f"{name!r} is no file and no model's name{hint}; {possible_names()}")
 
 
 def demo_run() -> Path:
@@ -121,8 +119,8 @@ def _find_demo(name: str) -> Path:
     if file.is_file():
         return file
     if named:
-        raise ModelNameError(f"{DEMO_VARIABLE}={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
-    raise ModelNameError(
+        raise ModelFileError(f"{DEMO_VARIABLE}={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
+    raise ModelFileError(
         f"the model {name} has not been trained here: there is no {file}; run `make demo` in the checkout and call "
         f"from there, or set {DEMO_VARIABLE} to its runs/demo"
     )

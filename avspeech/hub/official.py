@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avspeech.files import DownloadError, cache_folder, fetch, file_sha256
-from avspeech.hub.errors import ModelNameError
-from avspeech.interop.restricted import CheckpointError, read_checkpoint
+from avspeech.interop.restricted import read_checkpoint
 from avspeech.interop.whisper import ALIASES, SHA256, download_whisper
+from avspeech.models.files import ModelFileError
 
 log = logging.getLogger(__name__)
 
@@ -129,17 +129,17 @@ def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
         timeout_s: how long the network may stay silent.
 
     Raises:
-        ModelNameError: no such name; no network; or what came is broken or not what it was the first time.
+        ModelFileError: no such name; no network; or what came is broken or not what it was the first time.
     """
     if name in OPENAI:
         try:
             return download_whisper(ALIASES.get(name, name), timeout_s=timeout_s)
-        except CheckpointError as error:
-            raise ModelNameError(error) from error
+        except ModelFileError as error:
+            raise ModelFileError(error) from error
     if name not in RELEASES:
         family = [other for other in RELEASES if other.split("/")[0] == name.split("/")[0]]
         close = difflib.get_close_matches(name, RELEASES, n=3, cutoff=0.5) or family[:3]
-        raise ModelNameError(
+        raise ModelFileError(
             f"{name} is no published model; near it are {', '.join(close)}; python -m avspeech.hub lists all"
         )
     release, path = RELEASES[name], cache_folder() / "official" / f"{name}.pt"
@@ -159,9 +159,9 @@ def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
         got = fetch(release.address, path, pinned, timeout_s, check=lambda part: _check(part, release.address))
     except DownloadError as error:
         changed = f"; if its authors replaced it, delete {pin}" if pinned else ""
-        raise ModelNameError(f"{name} could not be downloaded: {error}{changed}") from error
+        raise ModelFileError(f"{name} could not be downloaded: {error}{changed}") from error
     except OSError as error:
-        raise ModelNameError(
+        raise ModelFileError(
             f"{name} is not in the cache and its download from {release.address} failed ({error}); fetch that address "
             f"on another machine and save it as {path}, or give a path in place of the name"
         ) from error
@@ -172,9 +172,9 @@ def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
 def _check(path: Path, origin: Path | str) -> None:
     try:
         read_checkpoint(path)
-    except CheckpointError as error:
+    except ModelFileError as error:
         reason = str(error).removeprefix(f"{path} ")
-        raise ModelNameError(f"{origin} gave no checkpoint: the file {reason}") from error
+        raise ModelFileError(f"{origin} gave no checkpoint: the file {reason}") from error
 
 
 def _write_pin(pin: Path, sha256: str) -> None:

@@ -12,9 +12,8 @@ import torch
 
 from avspeech import __version__
 from avspeech.hub.any_file import load_any
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import CONFIG, FILES, WEIGHTS, check_folder, read_config
-from avspeech.models.files import Model
+from avspeech.models.files import Model, ModelFileError
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ def from_pretrained(
         endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
 
     Raises:
-        ModelNameError: there is no such model, it cannot be fetched, or it is broken or another library's.
+        ModelFileError: there is no such model, it cannot be fetched, or it is broken or another library's.
     """
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
@@ -63,7 +62,7 @@ def download(
     The configuration comes first, so that another library's gigabytes are not fetched before it is found out.
 
     Raises:
-        ModelNameError: as ``from_pretrained``.
+        ModelFileError: as ``from_pretrained``.
     """
     from huggingface_hub import HfApi, hf_hub_download  # most of a second, which a local file should not cost
     from huggingface_hub.errors import OfflineModeIsEnabled
@@ -89,8 +88,8 @@ def download(
         read_config(config.parent)
         # By the commit of the first file, as the branch may move between the two.
         return Path(hf_hub_download(repository, WEIGHTS, revision=config.parent.name, **options)).parent
-    except ModelNameError as error:
-        raise ModelNameError(f"{at} on the Hugging Face hub is no model of ours: {error}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"{at} on the Hugging Face hub is no model of ours: {error}") from error
     except Exception as error:
         fetch = f"hf download {repository}" + (f" --revision {revision}" if revision else "") + " --local-dir FOLDER"
         advice = (
@@ -120,13 +119,13 @@ def push_to_hub(
         endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
 
     Raises:
-        ModelNameError: the folder is not whole, or the hub refuses it or cannot be reached.
+        ModelFileError: the folder is not whole, or the hub refuses it or cannot be reached.
     """
     from huggingface_hub import HfApi
 
     folder = Path(folder)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
-        raise ModelNameError(f"{folder} lacks {', '.join(missing)}; write it with save_pretrained first")
+        raise ModelFileError(f"{folder} lacks {', '.join(missing)}; write it with save_pretrained first")
     check_folder(folder)
     api = HfApi(endpoint=endpoint, library_name="avspeech", library_version=__version__)
     try:
@@ -154,22 +153,22 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
 
     where = f"{at} on the Hugging Face hub"
     if isinstance(error, errors.HFValidationError):
-        return ModelNameError(f"{at!r} is no name of the Hugging Face hub: {error}")
+        return ModelFileError(f"{at!r} is no name of the Hugging Face hub: {error}")
     if isinstance(error, errors.GatedRepoError):
-        return ModelNameError(f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`")
+        return ModelFileError(f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`")
     if isinstance(error, errors.RevisionNotFoundError):
-        return ModelNameError(f"{where} has no such revision; see its branches, tags and commits there")
+        return ModelFileError(f"{where} has no such revision; see its branches, tags and commits there")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelNameError(
+        return ModelFileError(
             f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one: check the "
             "spelling, or `hf auth login`"
         )
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error):
-        return ModelNameError(f"{where} cannot be reached {advice}")
+        return ModelFileError(f"{where} cannot be reached {advice}")
     if isinstance(error, errors.EntryNotFoundError):
-        return ModelNameError(f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}")
+        return ModelFileError(f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}")
     if isinstance(error, errors.HfHubHTTPError | OSError):
-        return ModelNameError(f"{where}: {type(error).__name__}: {error}")
+        return ModelFileError(f"{where}: {type(error).__name__}: {error}")
     return error
 
 

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch.serialization import safe_globals
 
+from avspeech.models.files import ModelFileError
+
 _KNOWN = (
     "fairseq.data.dictionary.Dictionary",
     "fairseq.data.encoders.sentencepiece_bpe.SentencepieceBPE",
@@ -62,10 +64,6 @@ _PLAIN = ("collections.OrderedDict", "collections.Counter", "_codecs.encode", "b
 """What torch's restricted unpickler builds itself, beside its own tensors."""
 
 
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used: the message is one line that says which file and why."""
-
-
 class Inert:
     """Stands for an object whose class is not loaded; remembers what it was made from."""
 
@@ -91,14 +89,14 @@ def read_checkpoint(path: str | Path) -> Any:
     """Return what ``torch.save`` wrote, with ``Inert`` in place of the known classes.
 
     Raises:
-        CheckpointError: the file is missing, cut off or no checkpoint, or names a class or function that is not known.
+        ModelFileError: the file is missing, cut off or no checkpoint, or names a class or function that is not known.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist or is no file")
+        raise ModelFileError(f"{path} does not exist or is no file")
     is_zip = zipfile.is_zipfile(path)
     if refused := sorted(name for name in _names(path, is_zip) if not _is_known(name)):
-        raise CheckpointError(
+        raise ModelFileError(
             f"{path} is refused: it names {', '.join(refused)}, which no checkpoint needs and which could run code"
         )
     with safe_globals([(stand_in, name) for name, stand_in in _STAND_INS.items()]):
@@ -111,7 +109,7 @@ def read_checkpoint(path: str | Path) -> Any:
             detail = re.search(
                 r"(Unsupported global: GLOBAL \S+|Unsupported [^.]*|Can only [^.]*|Trying to [^.]*)", str(error)
             )
-            raise CheckpointError(
+            raise ModelFileError(
                 f"{path} is refused: its pickle does what no checkpoint needs ({detail[1]})"
                 if detail and is_zip
                 else f"{path} is no whole PyTorch checkpoint: it is cut off, or of another format; download it again"

@@ -1,65 +1,142 @@
-"""Give a model the weights of a foreign state dict, say in one line what does not fit; write such files whole."""
+"""What every importer does: check a foreign state dict, give a model its weights, write weights back.
 
-from collections.abc import Sequence
+An importer of another project's checkpoints is a map of its keys to ours and the sizes of the model; see
+``avspeech/interop/whisper.py`` for a short one.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from avspeech.interop.restricted import CheckpointError
+from avspeech.files import written_whole
+from avspeech.interop.restricted import read_checkpoint
+from avspeech.models.base import Model
+from avspeech.models.files import ModelFileError
+
+M = TypeVar("M", bound=Model, covariant=True)
 
 
-def check_keys(state: dict[str, Tensor], keys: dict[str, str], may_carry: Sequence[str], path: Path) -> list[str]:
-    """Return the keys of ``state`` that are carried along, not read.
+@dataclass(frozen=True)
+class Imported(Generic[M]):
+    """A model with the weights of an official checkpoint, in evaluation mode."""
+
+    model: M
+    dropped: dict[str, str] = field(default_factory=dict)
+    """Parts of the file that the model does not use -> what became of them."""
+
+
+def read_layout(path: Path, content: Any, weights: str, others: tuple[str, ...], owner: str) -> dict[str, Any]:
+    """Return the content of a checkpoint whose weights stand under the key ``weights``.
 
     Args:
-        state: the foreign state dict.
-        keys: their key -> our key, all that the model needs.
-        may_carry: further keys that such files have.
-        path: of the file, for the message.
+        path: of the file.
+        content: what ``read_checkpoint`` gave for it; None reads the file.
+        weights: key of the state dict.
+        others: further keys that must be there.
+        owner: project that writes such files, for the message.
 
     Raises:
-        CheckpointError: keys are missing, or unknown.
+        ModelFileError: the file has another layout, or something other than tensors in its state dict.
     """
-    missing, unknown = [key for key in keys if key not in state], [key for key in state if key not in keys]
-    carried = [key for key in unknown if key in may_carry]
-    unknown = [key for key in unknown if key not in may_carry]
+    file = read_checkpoint(path) if content is None else content
+    if not isinstance(file, dict) or not isinstance(file.get(weights), dict) or any(key not in file for key in others):
+        found = f"keys {sorted(map(str, file))[:6]}" if isinstance(file, dict) else f"a {type(file).__name__}"
+        wanted = " and ".join(repr(key) for key in (*others, weights))
+        raise ModelFileError(f"{path} holds {found}; wanted {owner}'s {wanted}")
+    if odd := [str(key) for key, value in file[weights].items() if not isinstance(value, Tensor)]:
+        raise ModelFileError(f"{path} has something else than tensors in its state dict: {', '.join(odd[:5])}")
+    return file
+
+
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Raise errors of sizes and settings as a ``ModelFileError`` that begins with the file's name."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(f"{path} has a setting missing or of a wrong type: {error!r}") from error
+    except (ValueError, ZeroDivisionError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def new_model(
+    make: Callable[[], M], state: Mapping[str, Tensor], keys: Mapping[str, str], path: Path, carry: Sequence[str] = ()
+) -> M:
+    """Return ``make()`` with the weights of a foreign state dict, floats as fp32, in evaluation mode.
+
+    Args:
+        make: called on the meta device, so that no weight is drawn.
+        state: the foreign state dict.
+        keys: their key -> our key, for every weight of the model.
+        path: of the file, for the message.
+        carry: further keys that such files may have; the model carries them along for the way back.
+
+    Raises:
+        ModelFileError: keys are missing or unknown, or a weight has another shape than the model's.
+    """
+    missing = [key for key in keys if key not in state]
+    unknown = [key for key in state if key not in keys and key not in carry]
     if missing or unknown:
         parts = [f"missing: {_some(missing)}"] if missing else []
         parts += [f"unknown: {_some(unknown)}"] if unknown else []
-        raise CheckpointError(f"{path} has other keys than a model of its sizes; {'; '.join(parts)}")
-    return carried
-
-
-def _some(keys: list[str], most: int = 20) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
-
-
-def fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Give a model on the meta device its weights by our names, floats as fp32.
-
-    Raises:
-        CheckpointError: a weight has another shape than the model's.
-    """
+        raise ModelFileError(f"{path} has other keys than a model of its sizes; {'; '.join(parts)}")
+    with torch.device("meta"):
+        model = make()
+    weights = {ours: state[theirs] for theirs, ours in keys.items()}
     wrong = [
         f"{name} has {tuple(weights[name].shape)}, its configuration says {tuple(tensor.shape)}"
         for name, tensor in model.state_dict().items()
         if weights[name].shape != tensor.shape
     ]
     if wrong:
-        raise CheckpointError(f"{path} has weights of another shape: {'; '.join(wrong[:5])}")
-    # clone: the file is mapped into memory and must not be held open, or be written to by training
-    weights = {k: v.float().clone() if v.is_floating_point() else v.clone() for k, v in weights.items()}
+        raise ModelFileError(f"{path} has weights of another shape: {'; '.join(wrong[:5])}")
+    # clone: the file is mapped into memory, and training must neither hold it open nor write to it
+    weights = {key: (x.float() if x.is_floating_point() else x).clone() for key, x in weights.items()}
     model.load_state_dict(weights, assign=True)
-    for name, tensor in model.named_parameters():
-        assert not tensor.is_meta, name
+    model.carried = {key: state[key].clone() for key in state if key in carry}
+    return model.eval()
+
+
+def _some(keys: list[str], most: int = 20) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) -> dict[str, str]:
+    """Return what ``Imported.dropped`` says of a file.
+
+    Args:
+        file: content of the checkpoint.
+        used: its keys that were read.
+        model: the model made from it.
+    """
+    dropped = dict.fromkeys(model.carried, "kept in the model file for the way back, not read")
+    return dropped | {str(key): "dropped" for key, x in file.items() if key not in used and x not in (None, {}, [])}
+
+
+def official_state(
+    model: Model, keys: Mapping[str, str], dtype: torch.dtype | None = None, extra: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return a model's weights under the names of another project, on the CPU.
+
+    Args:
+        model: the model.
+        keys: their key -> our key.
+        dtype: of the floats; None keeps the model's.
+        extra: weights that the model does not have, by the name on our side of ``keys``.
+    """
+    ours = {**model.state_dict(), **(extra or {})}
+    state = {theirs: ours[name].detach().cpu() for theirs, name in keys.items()}
+    return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
 
 
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a pickled checkpoint; it appears only when whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    torch.save(content, unfinished)
-    unfinished.rename(path)
+    """Write a pickled checkpoint, whole or not at all."""
+    with written_whole(path) as unfinished:
+        torch.save(content, unfinished)

@@ -1,33 +1,30 @@
-"""OpenAI's Whisper checkpoints: by name or file into our ``Whisper``, and back.
+"""OpenAI's Whisper checkpoints, by name or file, into our ``Whisper`` and back.
 
-    python -m avspeech.interop.whisper small small.safetensors
-    python -m avspeech.interop.whisper base.pt base.safetensors
-    python -m avspeech.interop.whisper base.safetensors back.pt
-
-Reads   a name of OpenAI's (tiny ... large-v3, turbo; downloaded once, its SHA-256 checked), a file in OpenAI's layout
-        (``dims`` and ``model_state_dict``), or a model file of ours.
-Writes  a model file, or a file in OpenAI's layout.
-
-The weights are OpenAI's (MIT); Radford et al. 2023, arXiv:2212.04356.
+Radford et al. 2023, arXiv:2212.04356; the weights are OpenAI's (MIT). A file holds ``dims`` and ``model_state_dict``.
 """
 
 import base64
 import gzip
-import sys
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import auto_cli
-from torch import Tensor
 
 from avspeech.files import DownloadError, cache_folder, fetch, file_sha256
-from avspeech.interop.restricted import CheckpointError, read_checkpoint
-from avspeech.interop.state_dicts import check_keys, fill, write_checkpoint
+from avspeech.interop.state_dicts import (
+    Imported,
+    dropped_parts,
+    named_errors,
+    new_model,
+    official_state,
+    read_layout,
+    write_checkpoint,
+)
 from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
-from avspeech.models.files import load_model, save_model
+from avspeech.models.files import ModelFileError, load_model
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 
@@ -60,43 +57,41 @@ _BY_SIZE = {
     (32, 32, 1280, 51_866): "large-v3",
     (32, 4, 1280, 51_866): "large-v3-turbo",
 }
-"""Name by (encoder blocks, decoder blocks, width, vocabulary); large-v1 and large-v2 look alike."""
+"""Name by (encoder blocks, decoder blocks, width, vocabulary). large-v1 and large-v2 have the same sizes."""
 
 
 def load_whisper(name_or_path: str | Path, official_padding: bool = False, address: str = ADDRESS) -> Whisper:
-    """Return a Whisper in evaluation mode, from OpenAI's name, a file in OpenAI's layout, or a model file of ours.
+    """Return a Whisper in evaluation mode.
 
     Args:
-        name_or_path: ``tiny`` ... ``large-v3``, ``turbo``, or a path.
-        official_padding: see ``WhisperConfig``; a model file of ours says it itself.
+        name_or_path: OpenAI's name (``tiny`` ... ``large-v3``, ``turbo``), a file in OpenAI's layout, or a model file.
+        official_padding: see ``WhisperConfig``; a model file has its own.
         address: where names are downloaded from.
 
     Raises:
-        CheckpointError: no such name and no such file, the download failed, or the file holds something else.
+        ModelFileError: no such name and no such file, the download failed, or the file holds something else.
     """
-    name = str(name_or_path)
-    if name in SHA256 or name in ALIASES:
-        name = ALIASES.get(name, name)
-        model = load_openai(download_whisper(name, address), official_padding, name)
-        return model
+    name = ALIASES.get(str(name_or_path), str(name_or_path))
+    if name in SHA256:
+        return load_openai(download_whisper(name, address), official_padding, name)
     path = Path(name_or_path)
     if not path.is_file():
-        raise CheckpointError(
+        raise ModelFileError(
             f"{path} is no file and no name of OpenAI's; the names are {', '.join([*SHA256, *ALIASES])}"
         )
-    if path.suffix == ".safetensors":
-        model = load_model(path)
-        if not isinstance(model, Whisper):
-            raise CheckpointError(f"{path} holds a {type(model).__name__}, wanted a Whisper")
-        return model
-    return load_openai(path, official_padding)
+    if path.suffix != ".safetensors":
+        return load_openai(path, official_padding)
+    model = load_model(path)
+    if not isinstance(model, Whisper):
+        raise ModelFileError(f"{path} holds a {type(model).__name__}, wanted a Whisper")
+    return model
 
 
 def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0) -> Path:
     """Return the path of one of OpenAI's files, downloaded into the user's cache unless it is there.
 
     Raises:
-        CheckpointError: the download failed; says what to do without a network.
+        ModelFileError: the download failed; the message tells how to do without a network.
     """
     sha256 = SHA256[name]
     path, url = cache_folder() / "whisper" / f"{name}.pt", address.format(sha256=sha256, file=name)
@@ -105,51 +100,44 @@ def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0)
     try:
         fetch(url, path, sha256, timeout_s)
     except (OSError, DownloadError) as error:
-        raise CheckpointError(
+        raise ModelFileError(
             f"Whisper {name} is not whole in the cache and its download from {url} failed ({error}); fetch that "
             f"address on another machine and save it as {path}, or give a path in place of the name"
         ) from error
     return path
 
 
-def load_openai(
+def load_openai(path: str | Path, official_padding: bool = False, name: str | None = None) -> Whisper:
+    """Return the Whisper of a file in OpenAI's layout; arguments and errors as of ``import_openai``."""
+    return import_openai(path, official_padding, name).model
+
+
+def import_openai(
     path: str | Path, official_padding: bool = False, name: str | None = None, content: Any = None
-) -> Whisper:
-    """Return the Whisper of a file in OpenAI's layout, in evaluation mode, as fp32.
+) -> Imported[Whisper]:
+    """Read a file in OpenAI's layout.
 
     Args:
-        path: ``{"dims": ..., "model_state_dict": ...}``.
+        path: of the ``.pt`` file.
         official_padding: see ``WhisperConfig``.
-        name: OpenAI's name, for the heads that word times come from; None guesses it by the sizes, and by the file's
-            own name where they leave it open.
+        name: OpenAI's name, which decides the heads that word times come from; None: the name of a released model of
+            these sizes; where two have them, the file's own name.
         content: what ``read_checkpoint`` gave for this file; None reads it.
 
     Raises:
-        CheckpointError: the file is broken, could run code, or holds something else.
+        ModelFileError: the file is broken, could run code, or holds something else.
     """
     path = Path(path)
-    file = read_checkpoint(path) if content is None else content
-    if not isinstance(file, dict) or not isinstance(file.get("model_state_dict"), dict) or "dims" not in file:
-        found = f"keys {sorted(map(str, file))[:6]}" if isinstance(file, dict) else f"a {type(file).__name__}"
-        hint = "; see python -m avspeech.interop.whisper_flamingo" if "state_dict" in found else ""
-        raise CheckpointError(f"{path} holds {found}; wanted OpenAI's 'dims' and 'model_state_dict'{hint}")
+    file = read_layout(path, content, "model_state_dict", ("dims",), "OpenAI")
     state, dims = file["model_state_dict"], file["dims"]
-    if odd := [str(key) for key, value in state.items() if not isinstance(value, Tensor)]:
-        raise CheckpointError(f"{path} has something else than tensors in its state dict: {', '.join(odd[:5])}")
-    try:
+    with named_errors(path):
         sizes = whisper_sizes(state, dims["n_audio_head"], dims["n_text_head"], official_padding=official_padding)
         if name is None and (name := name_of(sizes)) is None and sizes.audio_depth == sizes.text_depth == 32:
             name = path.stem if path.stem in ("large-v1", "large-v2") else None
         sizes = replace(sizes, alignment_heads=alignment_heads(sizes, name))
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
-    keys = whisper_keys(sizes)
-    check_keys(state, keys, (), path)
-    with torch.device("meta"):
-        model = Whisper(sizes)
-    fill(model, {ours: state[theirs] for theirs, ours in keys.items()}, path)
+    model = new_model(lambda: Whisper(sizes), state, whisper_keys(sizes), path)
     model.source = {"model": "whisper", "name": name}
-    return model.eval()
+    return Imported(model, dropped_parts(file, ("dims", "model_state_dict"), model))
 
 
 def name_of(sizes: WhisperConfig) -> str | None:
@@ -158,7 +146,7 @@ def name_of(sizes: WhisperConfig) -> str | None:
 
 
 def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, int], ...]:
-    """Return the heads that OpenAI found to follow the words in time; none for an unknown model."""
+    """Return the heads whose attention OpenAI found to follow the words; none for an unknown model."""
     name = name or name_of(sizes)
     if name is None:
         return ()
@@ -172,17 +160,14 @@ def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, 
 
 
 def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
-    """Write a Whisper in OpenAI's layout; the file appears only when whole.
+    """Write a Whisper in OpenAI's layout, whole or not at all.
 
     Args:
         model: a plain Whisper; of a Flamingo, the audio model without its gated layers is written.
         path: of the file.
         dtype: of the weights; OpenAI's are float16. None keeps the model's.
     """
-    sizes, weights = model.sizes, model.state_dict()
-    state = {theirs: weights[ours].detach().cpu().to(dtype) for theirs, ours in whisper_keys(sizes).items()}
-    if not model.has_video:
-        assert len(state) == len(weights)
+    sizes = model.sizes
     dims = {
         "n_mels": sizes.mel_bins,
         "n_vocab": sizes.vocab_size,
@@ -195,33 +180,9 @@ def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = 
         "n_text_head": sizes.text_heads,
         "n_text_layer": sizes.text_depth,
     }
+    state = official_state(model, whisper_keys(sizes), dtype)
     write_checkpoint(path, {"dims": dims, "model_state_dict": state})
 
 
-def main(source: str, target: Path, official_padding: bool = False) -> None:
-    """Turn a Whisper from OpenAI's layout into ours or back; the target's ending says which.
-
-    Args:
-        source: OpenAI's name, a ``.pt`` file, or a model file.
-        target: ``.safetensors`` for a model file, ``.pt`` for OpenAI's layout.
-        official_padding: let the model hear the padding of a batch, as OpenAI's does.
-    """
-    try:
-        if target.suffix not in (".safetensors", ".pt"):
-            raise ValueError(f"{target} must end in .safetensors (our model file) or .pt (OpenAI's layout)")
-        if official_padding and (target.suffix == ".pt" or Path(source).suffix == ".safetensors"):
-            raise ValueError(
-                "official_padding is written into a model file made from OpenAI's layout; leave it out here"
-            )
-        model = load_whisper(source, official_padding)
-        if target.suffix == ".pt":
-            export_openai(model, target)
-        else:
-            save_model(target, model)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    print(f"{target}: {sum(weight.numel() for weight in model.parameters()):,} weights")
-
-
 if __name__ == "__main__":
-    auto_cli(main)
+    runpy.run_module("avspeech.interop", run_name="__main__")

@@ -16,6 +16,10 @@ class Model(nn.Module):
 
     kind: str
     """Name of the class in a model file, its key in ``avspeech.models.files.KINDS``."""
+    title = "Speech model"
+    """What the model is, in a few words, for model cards."""
+    no_text = ""
+    """Why a model that gives no text gives none, and what to do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,6 +93,24 @@ class Model(nn.Module):
             keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
         """
         raise NotImplementedError
+
+    def size_lines(self) -> list[str]:
+        """Return one line about the sizes of each part."""
+        return []
+
+    def describe(self, training: bool = True) -> list[str]:
+        """Return lines about the model: sizes, parameters, and how imported weights were trained.
+
+        Args:
+            training: False leaves the training out.
+        """
+        lines = [*self.size_lines(), f"parameters: {sum(parameter.numel() for parameter in self.parameters()):,}"]
+        source = self.source or {}
+        if training and "updates" in source:
+            lines.append(f"trained for {source['updates']} updates")
+            for section, values in source.get("training", {}).items():
+                lines.append(f"{section}: " + ", ".join(f"{name}={value}" for name, value in values.items()))
+        return lines
 
     def trained_modalities(self) -> tuple[Modality, ...]:
         """Return what an audio-visual model can decode from: all, unless it was trained on one stream alone."""

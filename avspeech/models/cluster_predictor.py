@@ -154,6 +154,11 @@ class ClusterPredictor(Model):
     """
 
     kind = "cluster_predictor"
+    title = "Pre-trained audio-visual encoder (AV-HuBERT), features only"
+    no_text = (
+        "it was pre-trained to predict units and has no vocabulary; fine-tune it with python -m avspeech.train, or "
+        "take a fine-tuned model such as avhubert/large_noise_pt_noise_ft_433h"
+    )
 
     def __init__(
         self,
@@ -192,6 +197,11 @@ class ClusterPredictor(Model):
     @property
     def lip_encoder(self) -> AVEncoder:
         return self.encoder
+
+    def size_lines(self) -> list[str]:
+        where = "features" if self.mask_features else "input"
+        units = ", ".join(map(str, self.num_units))
+        return [f"encoder: {self.encoder.size_line}", f"units: {units}; masks its {where}"]
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         return Memory(self.encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)

@@ -15,7 +15,10 @@ from avspeech.models.encoder import ENCODERS, BaseEncoderConfig, EncoderConfig
 
 
 class ModelFileError(ValueError):
-    """A file is no model file of ours, or does not fit what it is wanted for."""
+    """A file, a folder or a name gives no model, or not the one that is wanted. The message is one line."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(" ".join(str(reason).split()))  # libraries break their messages into lines
 
 
 def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:

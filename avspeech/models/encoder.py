@@ -80,6 +80,11 @@ class Encoder(nn.Module):
         """Modules that encode one stream each, see ``Model.stream_encoders``."""
         return []
 
+    @property
+    def size_line(self) -> str:
+        """The sizes in a few words."""
+        return type(self).__name__
+
 
 @dataclass(frozen=True)
 class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
@@ -162,6 +167,12 @@ class AVEncoder(Encoder):
             )
             for _ in range(config.depth)
         )
+
+    @property
+    def size_line(self) -> str:
+        sizes = self.config
+        norm = "pre" if sizes.pre_norm else "post"
+        return f"{sizes.depth} blocks, width {sizes.width}, {sizes.num_heads} heads, ffn {sizes.ffn_width}, {norm}-norm"
 
     @property
     def inputs(self) -> InputSpec:

@@ -64,11 +64,10 @@ def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, Any],
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
-        hint = ""
-        if Path(path).suffix in (".pt", ".ckpt"):
-            hint = "; an official checkpoint is imported first: python -m avspeech.interop."
-            hint += "{avhubert,whisper,whisper_flamingo}"
-        raise ModelFileError(f"{path} cannot be read as a model file: {error}{hint}") from error
+        raise ModelFileError(
+            f"{path} cannot be read as a model file: {error}; an official checkpoint becomes one by python -m "
+            "avspeech.interop"
+        ) from error
     header = json.loads(metadata[HEADER]) if HEADER in metadata else metadata
     if "kind" not in header or "config" not in header:
         raise ModelFileError(f"{path} is a safetensors file without our header; wanted one written by save_model")

@@ -40,6 +40,7 @@ class Flamingo(Whisper):
     """Audio and lips -> text. Decoding is that of ``Whisper``; only ``encode_streams`` differs."""
 
     kind = "flamingo"
+    title = "Audio-visual Whisper (Whisper-Flamingo)"
     has_video = True
 
     def __init__(self, config: FlamingoConfig) -> None:
@@ -68,6 +69,10 @@ class Flamingo(Whisper):
     @property
     def stream_encoders(self) -> list[nn.Module]:
         return [self.encoder, self.video_encoder]
+
+    def size_lines(self) -> list[str]:
+        source = (self.source or {}).get("video_model") or "trained here"
+        return [*super().size_lines(), f"video encoder ({source}): {self.video_encoder.size_line}"]
 
     def encode_streams(
         self,

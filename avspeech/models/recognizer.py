@@ -48,6 +48,11 @@ class Recognizer(Model):
     """
 
     kind = "recognizer"
+    title = "Audio-visual speech recogniser (AV-HuBERT's encoder)"
+    no_text = (
+        "its checkpoint came without the dictionary that turns tokens into text: put dict.wrd.txt beside it, or import "
+        "it with python -m avspeech.interop CHECKPOINT OUT --dictionary dict.wrd.txt"
+    )
 
     def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: Tokenizer | None = None) -> None:
         super().__init__()
@@ -87,6 +92,17 @@ class Recognizer(Model):
         has = (("ctc", self.ctc_head is not None), ("attention", self.decoder is not None))
         single = tuple(method for method, there in has if there)
         return ("joint", *single) if len(single) == 2 else single
+
+    def size_lines(self) -> list[str]:
+        lines = [f"encoder: {self.encoder.size_line}"]
+        if (sizes := self.config.decoder) is not None:
+            lines.append(
+                f"decoder: {sizes.depth} blocks, width {sizes.width}, {sizes.num_heads} heads, ffn {sizes.ffn_width}"
+            )
+        if self.config.ctc:
+            lines.append(f"CTC head: {25 * self.config.ctc_upsample} steps a second")
+        tokenizer = f"none: {self.no_text}" if self.tokenizer is None else self.tokenizer.kind
+        return [*lines, f"{self.vocab_size} tokens, tokenizer: {tokenizer}"]
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         return Memory(self(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)

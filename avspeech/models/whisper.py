@@ -34,6 +34,7 @@ class Whisper(Model):
     """Audio -> text."""
 
     kind = "whisper"
+    title = "Whisper, of audio alone"
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
@@ -79,6 +80,15 @@ class Whisper(Model):
     @property
     def methods(self) -> tuple[str, ...]:
         return ("attention",)
+
+    def size_lines(self) -> list[str]:
+        sizes = self.sizes
+        return [
+            f"audio encoder: {sizes.audio_depth} blocks, width {sizes.audio_width}, {sizes.audio_heads} heads, "
+            f"{sizes.mel_bins} mel channels",
+            f"decoder: {sizes.text_depth} blocks, width {sizes.text_width}, {sizes.text_heads} heads, "
+            f"{sizes.vocab_size} tokens, texts of at most {sizes.text_positions}",
+        ]
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         valid_BA = batch.valid_BA

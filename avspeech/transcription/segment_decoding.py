@@ -186,7 +186,7 @@ class RecognizerSegments:
         if network.tokenizer is None:
             raise ValueError(
                 f"{name} carries no tokenizer, so it cannot give text; import it with its dictionary "
-                "(python -m avspeech.interop.avhubert --dictionary dict.wrd.txt)"
+                "(python -m avspeech.interop --dictionary dict.wrd.txt)"
             )
         both = network.ctc_head is not None and network.decoder is not None
         self.method: Method = config.method or ("joint" if both else "ctc" if network.decoder is None else "attention")

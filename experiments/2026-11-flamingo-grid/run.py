@@ -1,6 +1,6 @@
 """Whisper base that reads lips, on one speaker: both stages, the lip encoders and the ways of dropping streams.
 
-    python -m avspeech.interop.whisper base runs/whisper_base.safetensors
+    python -m avspeech.interop base runs/whisper_base.safetensors
     python experiments/2026-11-flamingo-grid/run.py LIPS runs/flamingo_grid runs/whisper_base.safetensors \
         RECOGNIZER.safetensors PREDICTOR.safetensors
 

@@ -3,7 +3,7 @@
 #
 #     experiments/2026-11-flamingo-nine/run.sh runs/nine runs/whisper_base.safetensors runs/demo/av/model.safetensors
 #
-# Reads  a model file of Whisper base: python -m avspeech.interop.whisper base runs/whisper_base.safetensors
+# Reads  a model file of Whisper base: python -m avspeech.interop base runs/whisper_base.safetensors
 #        and the audio-visual recogniser of make demo, whose lip encoder has seen synthetic faces speak commands
 # Writes everything into the first folder. Test speakers, sentences and babble voices are in no other set.
 set -euo pipefail

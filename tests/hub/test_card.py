@@ -7,9 +7,8 @@ import yaml
 from huggingface_hub import ModelCard
 
 from avspeech.hub.card import model_card, read_results, without_paths
-from avspeech.hub.describe import title
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import save_pretrained
+from avspeech.models.files import ModelFileError
 from tests.hub.small_models import KINDS, recognizer
 
 
@@ -57,7 +56,7 @@ def test_every_kind_has_a_card_without_results(kind):
     network = KINDS[kind]()
     card = model_card(network, "me/m")
     head = yaml.safe_load(card.split("---\n")[1])
-    assert "model-index" not in head and "license" not in head and title(network) in card
+    assert "model-index" not in head and "license" not in head and network.title in card
     gives_text = kind != "cluster_predictor"
     assert (head["pipeline_tag"] == "automatic-speech-recognition") is gives_text
     assert ("model.features(" in card) is not gives_text and ("gives no text" in card) is not gives_text
@@ -85,11 +84,11 @@ def test_a_card_names_no_machine():
 
 def test_results_of_several_models(results):
     results["conditions"].append(row(model="audio"))
-    with pytest.raises(ModelNameError, match="holds results of av, audio; say whose"):
+    with pytest.raises(ModelFileError, match="holds results of av, audio; say whose"):
         read_results(results)
     rows, run = read_results(results, "audio")
     assert len(rows) == 1 and run == {}
-    with pytest.raises(ModelNameError, match="holds no results of video, but of av, audio"):
+    with pytest.raises(ModelFileError, match="holds no results of video, but of av, audio"):
         read_results(results, "video")
 
 
@@ -97,7 +96,7 @@ def test_results_of_several_models(results):
 def test_what_is_no_results_file(content, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(content)
-    with pytest.raises(ModelNameError, match=r"results\.json"):
+    with pytest.raises(ModelFileError, match=r"results\.json"):
         read_results(path)
-    with pytest.raises(ModelNameError, match="cannot be read"):
+    with pytest.raises(ModelFileError, match="cannot be read"):
         read_results(tmp_path / "nowhere.json")

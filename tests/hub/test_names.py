@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.names import find_model, load_encoder, open_encoder, open_model
 from avspeech.models.encoder import AVEncoder
-from avspeech.models.files import save_model
+from avspeech.models.files import ModelFileError, save_model
 from avspeech.models.flamingo import Flamingo
 from tests.hub.small_models import KINDS, recognizer
 from tests.interop.official import SMALL, pretrained
@@ -30,7 +29,7 @@ def test_demo_is_found_where_the_variable_says(run, monkeypatch):
     assert find_model("demo") == run / "av/model.safetensors"
     assert find_model("demo-audio") == run / "audio/model.safetensors"
     monkeypatch.setenv("AVSPEECH_DEMO", str(run.parent))
-    with pytest.raises(ModelNameError, match=r"AVSPEECH_DEMO=.* has no av/model\.safetensors"):
+    with pytest.raises(ModelFileError, match=r"AVSPEECH_DEMO=.* has no av/model\.safetensors"):
         find_model("demo")
 
 
@@ -41,7 +40,7 @@ def test_demo_is_found_under_the_current_folder(run, monkeypatch):
 
 def test_a_demo_that_was_not_made_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelNameError, match=r"run `make demo` in the checkout .* set AVSPEECH_DEMO") as caught:
+    with pytest.raises(ModelFileError, match=r"run `make demo` in the checkout .* set AVSPEECH_DEMO") as caught:
         find_model("demo-audio")
     assert str(tmp_path / "runs/demo/audio/model.safetensors") in str(caught.value) and "\n" not in str(caught.value)
 
@@ -49,7 +48,7 @@ def test_a_demo_that_was_not_made_says_how_to_make_it(tmp_path, monkeypatch):
 def test_a_path_object_is_never_a_name(tmp_path, monkeypatch, run):
     monkeypatch.setenv("AVSPEECH_DEMO", str(run))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelNameError, match="demo does not exist"):
+    with pytest.raises(ModelFileError, match="demo does not exist"):
         find_model(Path("demo"))
     save_model("demo", recognizer())
     assert find_model("./demo") == find_model(Path("demo")) == Path("demo")
@@ -60,16 +59,16 @@ def test_folders(tmp_path, run):
     folder = save_pretrained(tmp_path / "mine", recognizer())
     assert find_model(folder) == find_model(str(folder)) == folder / "model.safetensors"
     assert find_model(run / "av") == run / "av/model.safetensors"
-    with pytest.raises(ModelNameError, match=r"is a folder without model\.safetensors; wanted one of .*av/model"):
+    with pytest.raises(ModelFileError, match=r"is a folder without model\.safetensors; wanted one of .*av/model"):
         find_model(run)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelNameError, match="wanted a folder of save_pretrained"):
+    with pytest.raises(ModelFileError, match="wanted a folder of save_pretrained"):
         find_model(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "nothing", "a/b/c", "/nowhere/model", "~/nowhere/model", "models/model.pt"])
 def test_a_name_that_stands_for_nothing_lists_what_there_is(name, hub):
-    with pytest.raises(ModelNameError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         find_model(name)
     said = str(caught.value)
     assert "\n" not in said and not hub.asked
@@ -78,7 +77,7 @@ def test_a_name_that_stands_for_nothing_lists_what_there_is(name, hub):
 
 
 def test_a_misspelt_name_gets_the_right_one():
-    with pytest.raises(ModelNameError, match=r"did you mean large-v2\?"):
+    with pytest.raises(ModelFileError, match=r"did you mean large-v2\?"):
         find_model("largev2")
 
 
@@ -91,10 +90,10 @@ def test_a_name_of_the_hub(hub, tmp_path):
     assert first in str(found) and found.read_bytes() == (folder / "model.safetensors").read_bytes()
     hub.asked.clear()
     assert find_model("me/mine@v1", offline=True) == found and not hub.asked
-    with pytest.raises(ModelNameError, match="me/mine on the Hugging Face hub is no model of ours"):
+    with pytest.raises(ModelFileError, match="me/mine on the Hugging Face hub is no model of ours"):
         find_model("me/mine")
     with pytest.raises(
-        ModelNameError, match=r"me/other is no local path, and the Hugging Face hub knows no such model"
+        ModelFileError, match=r"me/other is no local path, and the Hugging Face hub knows no such model"
     ):
         find_model("me/other")
 
@@ -111,13 +110,13 @@ def test_an_encoder_of_any_model_starts_a_training(tmp_path):
     assert torch.equal(torch.get_rng_state(), before), "a training would draw other numbers"
     state = ours.encoder.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())
-    with pytest.raises(ModelNameError, match=r"has another encoder than this run's config; missing: \['blocks\.2"):
+    with pytest.raises(ModelFileError, match=r"has another encoder than this run's config; missing: \['blocks\.2"):
         load_encoder(tmp_path / "ours.safetensors", AVEncoder(replace(SMALL, depth=3)))
 
 
 def test_a_model_without_an_encoder_of_lips_starts_none(tmp_path):
     save_model(tmp_path / "whisper.safetensors", KINDS["whisper"]())
-    with pytest.raises(ModelNameError, match="holds a Whisper without an encoder that reads lips"):
+    with pytest.raises(ModelFileError, match="has no encoder that reads lips, wanted AV-HuBERT's encoder"):
         open_encoder(tmp_path / "whisper.safetensors")
     save_model(tmp_path / "flamingo.safetensors", KINDS["flamingo"]())
     assert isinstance(open_model(tmp_path / "flamingo.safetensors"), Flamingo)

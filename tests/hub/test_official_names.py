@@ -11,10 +11,10 @@ import torch
 from avspeech.files import DownloadError, fetch
 from avspeech.hub import official
 from avspeech.hub.__main__ import main
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.names import find_model, open_model
 from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, Release, fetch_official
 from avspeech.interop import whisper
+from avspeech.models.files import ModelFileError
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from tests.interop.official import finetuned
@@ -68,7 +68,7 @@ def test_another_file_than_the_first_time_is_refused(served, cached):
     path = fetch_official(NAME)
     path.unlink()
     served.write_bytes(served.read_bytes() + b"\0" * 8)
-    with pytest.raises(ModelNameError, match=r"the file was deleted; if its authors replaced it, delete"):
+    with pytest.raises(ModelFileError, match=r"the file was deleted; if its authors replaced it, delete"):
         fetch_official(NAME)
     assert cached() == ["base_vox_433h.pt.sha256"]
 
@@ -80,14 +80,14 @@ def test_a_file_put_into_the_cache_by_hand_is_taken_and_pinned(served, cached, t
     assert fetch_official(NAME) == path and len(cached()) == 2
     path.with_name(path.name + ".sha256").unlink()
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ModelNameError, match=r"gave no checkpoint: the file is no whole PyTorch checkpoint"):
+    with pytest.raises(ModelFileError, match=r"gave no checkpoint: the file is no whole PyTorch checkpoint"):
         fetch_official(NAME)
 
 
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Log in</title>", b""])
 def test_what_is_no_checkpoint_never_gets_the_name(content, served, cached):
     served.write_bytes(content)
-    with pytest.raises(ModelNameError, match=r"base\.pt gave no checkpoint"):
+    with pytest.raises(ModelFileError, match=r"base\.pt gave no checkpoint"):
         fetch_official(NAME)
     assert cached() == []
 
@@ -95,7 +95,7 @@ def test_what_is_no_checkpoint_never_gets_the_name(content, served, cached):
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(served, cached, monkeypatch):
     closed = "http://127.0.0.1:9/base.pt"
     monkeypatch.setitem(RELEASES, NAME, Release(closed, "tiny", "its licence"))
-    with pytest.raises(ModelNameError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         find_model(NAME)
     said = str(caught.value)
     assert closed in said and "save it as" in said and f"{NAME}.pt" in said and "\n" not in said
@@ -114,9 +114,9 @@ def test_a_download_that_breaks_off_is_thrown_away(tmp_path, monkeypatch):
 
 
 def test_a_misspelt_name_gets_the_near_ones_and_never_the_hub(hub):
-    with pytest.raises(ModelNameError, match=r"near it are avhubert/large_vox_433h, .*lists all"):
+    with pytest.raises(ModelFileError, match=r"near it are avhubert/large_vox_433h, .*lists all"):
         find_model("avhubert/large_433h")
-    with pytest.raises(ModelNameError, match=r"near it are whisper-flamingo/"):
+    with pytest.raises(ModelFileError, match=r"near it are whisper-flamingo/"):
         find_model("whisper-flamingo/nothing-like-it-at-all")
     assert not hub.asked
 
@@ -128,7 +128,7 @@ def test_openai_names_go_to_their_own_table(tmp_path, monkeypatch):
     monkeypatch.setattr(whisper.download_whisper, "__defaults__", (f"{path.parent.as_uri()}/{{file}}.pt", 30.0))
     assert type(open_model("tiny")) is Whisper
     monkeypatch.setattr(whisper.download_whisper, "__defaults__", ("http://127.0.0.1:9/{sha256}/{file}", 30.0))
-    with pytest.raises(ModelNameError, match="Whisper large-v3 is not whole in the cache"):
+    with pytest.raises(ModelFileError, match="Whisper large-v3 is not whole in the cache"):
         find_model("large")
 
 

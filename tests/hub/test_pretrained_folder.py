@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from avspeech.hub import folder as folder_module
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import check_folder, save_pretrained
 from avspeech.hub.remote import from_pretrained
+from avspeech.models.files import ModelFileError
 from tests.hub.small_models import KINDS, recognizer
 
 
@@ -40,9 +40,9 @@ def test_the_folder_is_replaced_but_nobody_elses(tmp_path):
     save_pretrained(folder, recognizer())
     assert check_folder(folder).read_bytes() != before
     (folder / "notes.txt").touch()
-    with pytest.raises(ModelNameError, match="holds more than a saved model"):
+    with pytest.raises(ModelFileError, match="holds more than a saved model"):
         save_pretrained(folder, recognizer())
-    with pytest.raises(ModelNameError, match="holds more than a saved model"):
+    with pytest.raises(ModelFileError, match="holds more than a saved model"):
         save_pretrained(folder / "notes.txt", recognizer())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
@@ -65,7 +65,7 @@ def test_a_half_written_folder_never_has_its_name(tmp_path, monkeypatch):
 def test_weights_of_another_file_are_refused(tmp_path):
     folder, other = (save_pretrained(tmp_path / name, recognizer()) for name in ("model", "other"))
     shutil.copy(other / "model.safetensors", folder)
-    with pytest.raises(ModelNameError, match=r"is not the file that config\.json was written for .* delete") as caught:
+    with pytest.raises(ModelFileError, match=r"is not the file that config\.json was written for .* delete") as caught:
         from_pretrained(folder)
     assert "\n" not in str(caught.value)
 
@@ -83,5 +83,5 @@ def test_weights_of_another_file_are_refused(tmp_path):
 def test_other_configurations(content, said, tmp_path):
     folder = save_pretrained(tmp_path / "model", recognizer())
     (folder / "config.json").write_text(content)
-    with pytest.raises(ModelNameError, match=said):
+    with pytest.raises(ModelFileError, match=said):
         from_pretrained(folder)

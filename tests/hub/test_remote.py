@@ -4,9 +4,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from avspeech.hub.errors import ModelNameError
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.remote import from_pretrained, push_to_hub
+from avspeech.models.files import ModelFileError
 from tests.hub.conftest import NOWHERE, point_to
 from tests.hub.small_models import recognizer
 
@@ -17,7 +17,7 @@ def folder(tmp_path):
 
 
 def said(call, *arguments, **options):
-    with pytest.raises(ModelNameError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         call(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)

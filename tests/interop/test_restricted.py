@@ -6,7 +6,8 @@ import pickle
 import pytest
 import torch
 
-from avspeech.interop.restricted import CheckpointError, find_inert, read_checkpoint, to_plain
+from avspeech.interop.restricted import find_inert, read_checkpoint, to_plain
+from avspeech.models.files import ModelFileError
 from tests.interop.official import FairseqDictionary, save_with_fairseq
 
 
@@ -21,7 +22,7 @@ class Hostile:
 
 
 def refused(path):
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         read_checkpoint(path)
     message = str(caught.value)
     assert message.startswith(str(path))

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from avspeech.files import DownloadError, fetch
-from avspeech.interop import whisper as interop
-from avspeech.interop.restricted import CheckpointError
-from avspeech.interop.whisper import ALIASES, SHA256, download_whisper, load_whisper, main
+from avspeech.interop.__main__ import main
+from avspeech.interop.whisper import ALIASES, SHA256, download_whisper, load_whisper
+from avspeech.models.files import ModelFileError
 from tests.interop.whisper_files import TINY, half_file
 
 
@@ -55,14 +55,14 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server, tmp_path):
     assert download_whisper("tiny", address).read_bytes() == path.read_bytes()
     held.write_bytes(b"")
     path.unlink()
-    with pytest.raises(CheckpointError, match="tiny is not whole in the cache"):
+    with pytest.raises(ModelFileError, match="tiny is not whole in the cache"):
         download_whisper("tiny", address)
 
 
 def test_another_file_at_the_address_is_thrown_away(server, tmp_path):
     path, address = server
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(CheckpointError, match=r"gave a file with SHA-256 \w{64}, expected \w{64}; the file"):
+    with pytest.raises(ModelFileError, match=r"gave a file with SHA-256 \w{64}, expected \w{64}; the file"):
         load_whisper("tiny", address=address)
     assert cached(tmp_path) == []
 
@@ -81,7 +81,7 @@ def test_a_download_that_fails_leaves_the_old_file_and_no_part(server, tmp_path)
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(server, tmp_path):
     path, _ = server
     closed = "http://127.0.0.1:9/{sha256}/{file}.pt"  # the discard port: nothing listens
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         load_whisper("tiny", address=closed)
     said, held = str(caught.value), tmp_path / "cache/avspeech/whisper/tiny.pt"
     assert closed.format(sha256=SHA256["tiny"], file="tiny") in said
@@ -98,11 +98,11 @@ def test_a_server_that_is_none_has_the_same_error(server, monkeypatch):
         raise http.client.BadStatusLine("nonsense")
 
     monkeypatch.setattr("urllib.request.urlopen", speaks_nonsense)
-    with pytest.raises(CheckpointError, match="gave no proper answer: BadStatusLine nonsense"):
+    with pytest.raises(ModelFileError, match="gave no proper answer: BadStatusLine nonsense"):
         load_whisper("tiny")
 
 
 def test_the_command_takes_a_name(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(interop.load_whisper, "__defaults__", (False, server[1]))
+    monkeypatch.setattr(download_whisper, "__defaults__", (server[1], 30.0))
     main("tiny", tmp_path / "tiny.safetensors")
     assert load_whisper(tmp_path / "tiny.safetensors").source == {"model": "whisper", "name": "tiny"}

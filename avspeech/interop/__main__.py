@@ -1,0 +1,79 @@
+"""Turn an official checkpoint into a model file, or a model file into an official checkpoint.
+
+    python -m avspeech.interop base_vox_iter5.pt base_vox_iter5.safetensors
+    python -m avspeech.interop small small.safetensors
+    python -m avspeech.interop small.safetensors back.pt
+
+A model file is safe to open and names no path of its author.
+"""
+
+import sys
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from avspeech.interop.official_files import WhisperLayout, export_official, import_official
+from avspeech.interop.whisper import ALIASES, SHA256, download_whisper
+from avspeech.interop.whisper_flamingo_keys import Variant
+from avspeech.models.files import load_model, save_model
+
+
+def main(
+    source: str,
+    target: Path,
+    dictionary: Path | None = None,
+    sentencepiece: Path | None = None,
+    official_padding: bool | None = None,
+    audio_heads: int | None = None,
+    text_heads: int | None = None,
+    video_heads: int | None = None,
+    layout: WhisperLayout | None = None,
+    variant: Variant | None = None,
+    half: bool | None = None,
+) -> None:
+    """Convert a model between the layout of its project and ours; the target's ending says which.
+
+    Args:
+        source: an official checkpoint, OpenAI's name of a Whisper (tiny ... large-v3, turbo), or a model file.
+        target: .safetensors for a model file, .pt for an official checkpoint.
+        dictionary: dict.wrd.txt of a fine-tuned AV-HuBERT whose file does not hold it; null looks beside that file.
+        sentencepiece: the model that cuts text into the dictionary's pieces, for AV-HuBERT.
+        official_padding: let a Whisper hear the padding of a batch, as OpenAI's code does.
+        audio_heads: attention heads of the Whisper encoder in a Whisper-Flamingo; null: those of the released model of
+            its width.
+        text_heads: attention heads of its decoder; null likewise.
+        video_heads: attention heads of its AV-HuBERT encoder; null likewise.
+        layout: of a .pt file that a Whisper or Flamingo goes into; null: Whisper-Flamingo's for a Flamingo and for
+            weights imported from there, else OpenAI's, which leaves video out.
+        variant: into a Whisper-Flamingo checkpoint, where the official code looks for AV-HuBERT; null: where the
+            imported file had it.
+        half: into a .pt file, write the weights in float16; null does so for OpenAI's layout alone.
+    """
+    reading = {"dictionary": dictionary, "sentencepiece": sentencepiece, "official_padding": official_padding}
+    reading |= {"audio_heads": audio_heads, "text_heads": text_heads, "video_heads": video_heads}
+    try:
+        if target.suffix not in (".safetensors", ".pt"):
+            raise ValueError(f"{target} must end in .safetensors (our model file) or .pt (an official checkpoint)")
+        if source.endswith(".safetensors"):
+            if target.suffix != ".pt" or any(value is not None for value in reading.values()):
+                raise ValueError(f"{source} is a model file; wanted a .pt target and no option of reading a checkpoint")
+            model = load_model(source)
+            export_official(model, target, layout, variant, half)
+            print(f"official checkpoint: {target}")
+            return
+        if target.suffix != ".safetensors" or any(value is not None for value in (layout, variant, half)):
+            raise ValueError(f"{source} is no model file; wanted a .safetensors target and no option of writing a .pt")
+        name = ALIASES.get(source, source)
+        path = download_whisper(name) if name in SHA256 else Path(source)
+        imported = import_official(path, name=name if name in SHA256 else None, **reading)
+        save_model(target, imported.model)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    print("\n".join(imported.model.describe()))
+    for key, fate in imported.dropped.items():
+        print(f"{key}: {fate}")
+    print(f"model file: {target}")
+
+
+if __name__ == "__main__":
+    auto_cli(main)

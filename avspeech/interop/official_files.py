@@ -1,0 +1,95 @@
+"""Any official checkpoint -> our model, and our model -> an official checkpoint of its project.
+
+A checkpoint is known by its keys: fairseq's ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict``
+(OpenAI's Whisper), or one ``state_dict`` in OpenAI's names (Whisper-Flamingo, and Whisper fine-tuned by its authors).
+Nothing in a file can run, see ``avspeech.interop.restricted``.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from avspeech.interop.avhubert import export_checkpoint, import_checkpoint
+from avspeech.interop.restricted import read_checkpoint
+from avspeech.interop.state_dicts import Imported, write_checkpoint
+from avspeech.interop.whisper import export_openai, import_openai
+from avspeech.interop.whisper_flamingo import export_flamingo, import_flamingo
+from avspeech.interop.whisper_flamingo_keys import Variant
+from avspeech.models.cluster_predictor import ClusterPredictor
+from avspeech.models.files import Model, ModelFileError
+from avspeech.models.recognizer import Recognizer
+from avspeech.models.whisper import Whisper
+
+WANTED = "wanted a model file (.safetensors) or a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo (.pt)"
+WhisperLayout = Literal["whisper", "whisper_flamingo"]
+_FLAMINGO_KEY = "model.decoder.token_embedding.weight"
+"""Every file of Whisper-Flamingo's authors has it; our own training checkpoints call this weight otherwise."""
+
+
+def import_official(path: str | Path, content: Any = None, **options: Any) -> Imported[Model]:
+    """Read a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
+
+    Args:
+        path: of the file; its name says nothing.
+        content: what ``read_checkpoint`` gave for this file; None reads it.
+        options: of ``import_checkpoint``, ``import_openai`` or ``import_flamingo``; None stands for "not given".
+
+    Raises:
+        ModelFileError: the file is broken, could run code, is of another program, or an option is of another project.
+    """
+    path = Path(path)
+    content = read_checkpoint(path) if content is None else content
+    if not isinstance(content, dict):
+        raise ModelFileError(f"{path} is a PyTorch file that holds a {type(content).__name__}; {WANTED}")
+    state = content.get("state_dict")
+    if "dims" in content and "model_state_dict" in content:
+        read, known = import_openai, ("official_padding", "name")
+    elif "cfg" in content and "model" in content:
+        read, known = import_checkpoint, ("dictionary", "sentencepiece")
+    elif isinstance(state, dict) and _FLAMINGO_KEY in state:
+        read, known = import_flamingo, ("audio_heads", "text_heads", "video_heads", "video_pre_norm", "official")
+    elif "pytorch-lightning_version" in content:
+        raise ModelFileError(
+            f"{path} is a training checkpoint of Lightning, which resumes a run; wanted the model.safetensors that the "
+            "run wrote"
+        )
+    else:
+        keys = ", ".join(str(key) for key in list(content)[:5]) or "none"
+        raise ModelFileError(f"{path} is a PyTorch file of another program (its keys: {keys}); {WANTED}")
+    given = {name: value for name, value in options.items() if value is not None}
+    if foreign := sorted(set(given) - set(known)):
+        raise ModelFileError(f"{', '.join(foreign)} came for {path}, which takes {', '.join(known)}; leave it out")
+    return read(path, content=content, **given)
+
+
+def export_official(
+    model: Model,
+    path: Path,
+    layout: WhisperLayout | None = None,
+    variant: Variant | None = None,
+    half: bool | None = None,
+) -> None:
+    """Write a model as its project's checkpoint.
+
+    Args:
+        model: any model.
+        path: of the file.
+        layout: of a Whisper's file; None: Whisper-Flamingo's for a Flamingo and for weights imported from there, else
+            OpenAI's. OpenAI's has no place for a Flamingo's video, which is left out.
+        variant: of a Flamingo, see ``export_flamingo``.
+        half: float16 weights; None: as the project does, which is float16 for OpenAI's files alone.
+
+    Raises:
+        ValueError: the model has parts that the official code does not know.
+    """
+    if isinstance(model, ClusterPredictor | Recognizer):
+        write_checkpoint(path, export_checkpoint(model))
+        return
+    assert isinstance(model, Whisper)
+    imported = (model.source or {}).get("model") == "whisper_flamingo"
+    layout = layout or ("whisper_flamingo" if model.has_video or imported else "whisper")
+    if layout == "whisper_flamingo":
+        write_checkpoint(path, export_flamingo(model, torch.float16 if half else torch.float32, variant))
+    else:
+        export_openai(model, path, None if half is False else torch.float16)
