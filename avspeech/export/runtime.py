@@ -93,6 +93,40 @@ class OnnxModel(ABC):
         """Return a decoder at its beginning."""
         return Decoding(self, memory)
 
+    def likeliest(
+        self,
+        decoding: "Decoding",
+        prompt_BL: np.ndarray,
+        limit_B: np.ndarray,
+        banned: Sequence[int],
+        banned_at_start: Sequence[int] = (),
+    ) -> list[list[int]]:
+        """Return the likeliest token over and over, until the end token or the limit.
+
+        Args:
+            decoding: of ``start``.
+            prompt_BL: int64, tokens to feed first.
+            limit_B: most tokens of each text.
+            banned: tokens that never come.
+            banned_at_start: further tokens that do not come first.
+        """
+        end, fed_BL = self.config["tokens"]["end"], prompt_BL
+        rows: list[list[int]] = [[] for _ in prompt_BL]
+        done_B = np.zeros(len(rows), bool)
+        for step in range(int(limit_B.max())):
+            logits_BV = decoding.feed(fed_BL)[:, -1].copy()
+            logits_BV[:, list(banned)] = -np.inf
+            if step == 0:
+                logits_BV[:, list(banned_at_start)] = -np.inf
+            next_B = np.where(done_B, end, logits_BV.argmax(axis=1))
+            done_B |= (next_B == end) | (step >= limit_B)
+            for row in np.flatnonzero(~done_B):
+                rows[row].append(int(next_B[row]))
+            if done_B.all():
+                break
+            fed_BL = next_B[:, None]
+        return rows
+
     def crop(self, video_BTHW: np.ndarray) -> np.ndarray:
         """Return the centre of grey lip clips, as large as the model sees them.
 
@@ -216,24 +250,10 @@ class OnnxWhisper(OnnxModel):
         tokens, positions = self.config["tokens"], self.config["sizes"]["text_positions"]
         decoding = self.start(memory)
         prompt_BL = self._prompts(decoding, languages)
-        logits_BV = decoding.feed(prompt_BL)[:, -1]
         fed = prompt_BL.shape[1] + (languages is None and bool(tokens["languages"]))
         limit = max(1, min(max_tokens or positions // 2, positions + 1 - fed))
-        rows: list[list[int]] = [[] for _ in range(decoding.batch)]
-        done_B = np.zeros(decoding.batch, bool)
-        for step in range(limit):
-            logits_BV = logits_BV.copy()
-            logits_BV[:, tokens["suppressed"]] = -np.inf
-            if step == 0:
-                logits_BV[:, tokens["suppressed_at_start"]] = -np.inf
-            next_B = np.where(done_B, tokens["end"], logits_BV.argmax(axis=1))
-            done_B |= next_B == tokens["end"]
-            for row in np.flatnonzero(~done_B):
-                rows[row].append(int(next_B[row]))
-            if done_B.all() or step == limit - 1:
-                break
-            logits_BV = decoding.feed(next_B[:, None])[:, -1]
-        return rows
+        limits_B = np.full(decoding.batch, limit)
+        return self.likeliest(decoding, prompt_BL, limits_B, tokens["suppressed"], tokens["suppressed_at_start"])
 
     def detect_languages(self, memory: Arrays) -> list[str]:
         """Return the likeliest language of each utterance; ``en`` where the model knows no other."""
@@ -312,7 +332,7 @@ class OnnxRecognizer(OnnxModel):
         Args:
             memory: of ``encode``.
             method: ``ctc`` or ``attention``; None: the decoder where there is one.
-            max_tokens: of ``attention``; None: one a frame, but at least 10.
+            max_tokens: of ``attention``; None: one per frame of the utterance, but at least 10.
 
         Raises:
             ValueError: the model cannot decode so.
@@ -334,20 +354,9 @@ class OnnxRecognizer(OnnxModel):
 
     def _next_tokens(self, memory: Arrays, max_tokens: int | None) -> list[list[int]]:
         tokens, decoding = self.config["tokens"], self.start(memory)
-        limit = max_tokens or max(10, memory["memory_BTD"].shape[1])
-        next_B = np.full(decoding.batch, tokens["begin"])
-        rows: list[list[int]] = [[] for _ in next_B]
-        done_B = np.zeros(decoding.batch, bool)
-        for _ in range(limit):
-            logits_BV = decoding.feed(next_B[:, None])[:, -1].copy()
-            logits_BV[:, tokens["pad"]] = -np.inf
-            next_B = np.where(done_B, tokens["end"], logits_BV.argmax(axis=1))
-            done_B |= next_B == tokens["end"]
-            for row in np.flatnonzero(~done_B):
-                rows[row].append(int(next_B[row]))
-            if done_B.all():
-                break
-        return rows
+        frames_B = memory["valid_BT"].sum(axis=1)
+        limit_B = np.maximum(10, frames_B) if max_tokens is None else np.full(decoding.batch, max_tokens)
+        return self.likeliest(decoding, np.full((decoding.batch, 1), tokens["begin"]), limit_B, [tokens["pad"]])
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text.

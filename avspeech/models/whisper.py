@@ -81,6 +81,10 @@ class Whisper(Model):
     def methods(self) -> tuple[str, ...]:
         return ("attention",)
 
+    @property
+    def gives_text(self) -> bool:
+        return True
+
     def size_lines(self) -> list[str]:
         sizes = self.sizes
         return [

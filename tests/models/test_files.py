@@ -108,5 +108,5 @@ def test_equal_models_are_equal_files(tiny, tmp_path):
 
 def test_an_official_checkpoint_is_sent_to_its_import(tmp_path):
     (tmp_path / "base.pt").write_bytes(b"PK no model file")
-    with pytest.raises(ModelFileError, match=r"an official checkpoint is imported first: python -m avspeech\.interop"):
+    with pytest.raises(ModelFileError, match=r"an official checkpoint becomes one by python -m avspeech\.interop"):
         load_model(tmp_path / "base.pt")

@@ -1,0 +1,158 @@
+"""What each kind of model exports: its graphs, and what one must know to run them.
+
+A new kind of model gets a function here and an entry in ``EXPORTS``.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from avspeech.decoding.whisper_rules import token_rules
+from avspeech.export.graph import Graph
+from avspeech.export.parts import decoder_graphs, with_every_frame
+from avspeech.models.flamingo import Flamingo
+from avspeech.models.recognizer import Recognizer
+from avspeech.models.whisper import Whisper
+from avspeech.models.whisper_encoder import WhisperEncoder, positions_valid
+from avspeech.text.tokenizer import BLANK, EOS, PAD
+
+BATCH, FRAMES, ACOUSTIC = 2, 3, 12
+"""Sizes of the examples that graphs are made with."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model as graphs."""
+
+    graphs: list[Graph]
+    config: dict[str, Any]
+    """Entries of ``config.json``: sizes, numbers of special tokens, tokenizer."""
+    pieces: list[str] | None = None
+    """Bytes of every text token in base64, as some are half a character; None: the tokenizer is in ``config``."""
+
+
+class StreamEncoder(nn.Module):
+    """Both streams -> the memory and, where there is a CTC head, its logits."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model, self.encoder = model, with_every_frame(model.av_encoder)
+
+    def forward(self, audio_BTF: Tensor, video_BTHW: Tensor, valid_BT: Tensor, keep_B2: Tensor) -> tuple[Tensor, ...]:
+        """Return (B, T, D), and (B, U, V)."""
+        memory_BTD = self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)
+        return (memory_BTD,) if self.model.ctc_head is None else (memory_BTD, self.model.ctc_logits(memory_BTD))
+
+
+def recognizer_export(model: Recognizer) -> Export:
+    """Return a recogniser's encoder with its CTC head, and its text decoder."""
+    config = model.av_encoder.config
+    size = config.video.input_size
+    valid_BT = torch.ones(BATCH, FRAMES, dtype=torch.bool)
+    streams = {
+        "audio_BTF": torch.zeros(BATCH, FRAMES, config.audio_features),
+        "video_BTHW": torch.zeros(BATCH, FRAMES, size, size, dtype=torch.uint8),
+        "valid_BT": valid_BT,
+        "keep_B2": valid_BT[:, :2],
+    }
+    outputs = ("memory_BTD",) if model.ctc_head is None else ("memory_BTD", "ctc_logits_BUV")
+    graphs = [Graph("encoder", StreamEncoder(model), streams, outputs)]
+    sizes: dict[str, Any] = {
+        "audio_features": config.audio_features,
+        "video_size": size,
+        "width": config.width,
+        "vocab_size": model.vocab_size,
+        "ctc_upsample": model.config.ctc_upsample,
+    }
+    if model.decoder is not None:
+        graphs += decoder_graphs(model.decoder, "memory_BTD", config.width, {})
+        text = model.decoder.config
+        sizes |= {"text_depth": text.depth, "text_heads": text.num_heads, "text_width": text.width}
+    tokens = {"blank": BLANK, "begin": EOS, "end": EOS, "pad": PAD}
+    return Export(graphs, {"sizes": sizes, "tokens": tokens, "tokenizer": model.to_config()["tokenizer"]})
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel -> the audio memory, and which of its positions are attended."""
+
+    def __init__(self, encoder: WhisperEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, logmel_BAF: Tensor, valid_BA: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, P, D) and bool (B, P)."""
+        valid_BP = positions_valid(valid_BA)
+        if self.encoder.config.official_padding:
+            valid_BP = valid_BP | True
+        return self.encoder(logmel_BAF, valid_BA), valid_BP
+
+
+class LipEncoder(nn.Module):
+    """Mouth crops -> what the gated layers attend to, projected and scaled."""
+
+    def __init__(self, model: Flamingo) -> None:
+        super().__init__()
+        self.encoder = with_every_frame(model.video_encoder)
+        self.project, self.norm, self.scale = model.video_project, model.video_norm, model.video_scale
+
+    def forward(self, video_BTHW: Tensor, valid_BT: Tensor) -> Tensor:
+        """Return (B, T, D)."""
+        return self.norm(self.project(self.encoder(None, video_BTHW, valid_BT))) * self.scale
+
+
+def whisper_export(model: Whisper) -> Export:
+    """Return a Whisper's audio encoder and text decoder."""
+    sizes = model.sizes
+    real_BA = torch.ones(BATCH, ACOUSTIC, dtype=torch.bool)
+    audio = {"logmel_BAF": torch.zeros(BATCH, ACOUSTIC, sizes.mel_bins), "valid_BA": real_BA}
+    longest = {"A": 2 * sizes.audio_positions, "P": sizes.audio_positions}
+    longest |= dict.fromkeys("LO", sizes.text_positions)
+    encoder = Graph("audio_encoder", AudioEncoder(model.encoder), audio, ("audio_BPD", "valid_BP"), longest)
+    decoder = decoder_graphs(model.decoder, "audio_BPD", sizes.audio_width, longest, model.has_video)
+    names = (
+        *("mel_bins", "audio_positions", "audio_width", "vocab_size", "text_positions", "text_width", "text_heads"),
+        *("text_depth", "official_padding"),
+    )
+    tokenizer = model.tokenizer
+    library, rules = tokenizer.library, token_rules(tokenizer)
+    tokens = {
+        "start": tokenizer.start,
+        "end": tokenizer.end,
+        "first_time": tokenizer.first_time,
+        "no_timestamps": library.no_timestamps,
+        "no_speech": library.no_speech,
+        "transcribe": library.transcribe,
+        "translate": library.translate,
+        # An English-only model has no language tokens.
+        "languages": dict(zip(tokenizer.languages, tokenizer.language_tokens, strict=False)),
+        "suppressed": rules.suppressed.tolist(),
+        "suppressed_at_start": rules.suppressed_at_start.tolist(),
+    }
+    encoding = library.encoding
+    pieces = [encoding.decode_single_token_bytes(number) for number in range(tokenizer.end)]
+    config = {"sizes": {name: getattr(sizes, name) for name in names}, "tokens": tokens}
+    return Export([encoder, *decoder], config, [base64.b64encode(piece).decode("ascii") for piece in pieces])
+
+
+def flamingo_export(model: Flamingo) -> Export:
+    """Return what a Whisper has, and the video encoder."""
+    export, size = whisper_export(model), model.config.video.video.input_size
+    lips = {
+        "video_BTHW": torch.zeros(BATCH, FRAMES, size, size, dtype=torch.uint8),
+        "valid_BT": torch.ones(BATCH, FRAMES, dtype=torch.bool),
+    }
+    export.graphs.insert(1, Graph("video_encoder", LipEncoder(model), lips, ("video_BTD",)))
+    export.config["sizes"] |= {"video_size": size, "zero_dropped_video": model.config.zero_dropped_video}
+    return export
+
+
+EXPORTS: dict[str, Callable[[Any], Export]] = {
+    "recognizer": recognizer_export,
+    "whisper": whisper_export,
+    "flamingo": flamingo_export,
+}
+"""Kind of a model -> how it is exported."""
