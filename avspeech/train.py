@@ -7,14 +7,34 @@ Precision, accumulation, devices, DDP and resuming (``--ckpt_path``) are Lightni
 of file: Lightning's ``.ckpt``, which resumes, and ``model.safetensors``, which evaluation and users load.
 """
 
+import re
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonargparse
 from lightning import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from avspeech.training.callbacks import SaveModelFile, StepProgressBar
+
+MOVED = {
+    "p_drop": "modality_dropout.p_both, which is 1 - p_drop",
+    "p_audio": "modality_dropout.p_video_only in pre-training and fine-tuning, p_audio_only in Flamingo training",
+    "p_av": "modality_dropout.p_both",
+    "drop_per_batch": "modality_dropout.per_batch",
+}
+"""New names of keys that configurations of earlier versions have."""
+
+
+class TrainParser(LightningArgumentParser):
+    """Names the new key where an old one came."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        found = [key for key in MOVED if re.search(rf"\b{key}\b", message)]
+        hints = [
+            f"{key} is now {MOVED[key]}" for key in found if "not accepted" in message or "not expected" in message
+        ]
+        super().error("\n".join([message, *hints]), ex)
 
 
 class TrainCLI(LightningCLI):
@@ -36,6 +56,7 @@ def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
     # Lightning calls jsonargparse's former names; that is theirs to change.
     warnings.filterwarnings("ignore", message="(?s).*(deprecated in v4|JsonargparseDeprecationWarning)")
     return TrainCLI(
+        parser_class=TrainParser,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,

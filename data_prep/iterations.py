@@ -65,7 +65,7 @@ class TrainingConfig:
     configs: tuple[Path, ...] = ()
     """Configuration files, composed from left to right."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Values by their dotted names, such as ``model.init_args.p_drop``; they come after the files."""
+    """Values by their dotted names, such as ``model.init_args.masking.on``; they come after the files."""
 
     def __post_init__(self) -> None:
         for key in flatten(self.overrides):

@@ -1,6 +1,7 @@
 """Every configuration is parsed and instantiated, large ones without memory; each trains one step at small sizes."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import yaml
 
 from avspeech.evaluation.config import read_conditions
+from avspeech.models.fusion import ModalityDropout
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.train import main
 from avspeech.training.data import AVDataModule
@@ -131,7 +133,8 @@ def test_official_pretraining_configurations_are_composed(official):
     model, data = cli.model, cli.datamodule
     assert (model.optimizer_config.lr, model.schedule.warmup_steps) == (lr, warmup * 1000)
     assert cli.trainer.max_steps == updates * 1000
-    assert (data.units_rate, model.masking.on, model.p_drop, model.p_audio) == (rate, masks, drop, 0.5)
+    assert (data.units_rate or 25, model.masking.on) == (rate, masks)
+    assert model.modality_dropout == ModalityDropout(1 - drop, drop / 2, drop / 2)
     assert (data.batches.longest, data.augment.max_frames, data.batches.crop) == (longest, cut, crop)
     assert (model.unmasked_weight, data.noise.probability) == (seen, noise)
     assert (model.optimizer_config.betas, model.optimizer_config.eps) == ((0.9, 0.98), 1e-6)
@@ -154,7 +157,11 @@ def test_official_sizes_with_2000_units(task, parameters):
 
 def test_official_rules_and_shortcuts_go_behind_any_task():
     model = compose("base vox official_rules").model
-    assert (model.masking.sampler, model.masking.audio_fraction, model.drop_per_batch) == ("official", 0.8, True)
+    assert (model.masking.sampler, model.masking.audio_fraction, model.modality_dropout.per_batch) == (
+        "official",
+        0.8,
+        True,
+    )
     assert (model.model.encoder.config.official_padding, model.trim_to_units) == (True, True)
     assert compose("base faster").model.shortcuts.score_hidden_only
 
@@ -287,7 +294,7 @@ def test_the_official_values_of_whisper_flamingo(task):
         return
     assert given["whisper"] == f"runs/audio_{languages}_{size}/model.safetensors"
     assert counts["video_encoder"] == pytest.approx(325, rel=0.01)
-    assert (model.p_av, model.p_audio) == ((0.5, 0.0) if languages == "multi" else (1.0, 0.0))
+    assert model.modality_dropout == (ModalityDropout(0.5, 0.0, 0.5) if languages == "multi" else ModalityDropout())
     assert (model.freeze_video, model.freeze_batch_norm) == (languages != "multi", False)
     trained = {name for name, weight in model.model.named_parameters() if weight.requires_grad}
     new = {name for name, _ in model.model.named_parameters() if ".video." in name or name.startswith("video_project")}
@@ -325,9 +332,7 @@ def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
     cli = compose_flamingo(task, variant.stem)
     model, trainer = cli.model, cli.trainer
     have = {
-        "p_av": model.p_av,
-        "p_audio": model.p_audio,
-        "drop_per_batch": model.drop_per_batch,
+        **asdict(model.modality_dropout),
         "zero_dropped_video": model.model.config.zero_dropped_video,
         "official_padding": model.model.sizes.official_padding,
         "save_memory": model.model.encoder.saves_memory and model.model.decoder.saves_memory,
@@ -340,9 +345,9 @@ def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
     if variant.stem != "one_gpu":
         assert not have["save_memory"]
         chances = {"drop_none": (1.0, 0.0), "drop_either": (0.5, 0.25)}.get(variant.stem, (0.5, 0.0))
-        assert (model.p_av, model.p_audio) == chances
+        assert (have["p_both"], have["p_audio_only"]) == chances
     official = variant.stem == "drop_official"
-    assert (have["drop_per_batch"], have["zero_dropped_video"], have["official_padding"]) == (official,) * 3
+    assert (have["per_batch"], have["zero_dropped_video"], have["official_padding"]) == (official,) * 3
 
 
 def test_one_gpu_goes_behind_an_audio_task_too():

@@ -58,7 +58,10 @@ def test_from_faces_to_a_report(tmp_path):
     units = [f"--data.init_args.{key}_units={tmp_path}/units/train.km" for key in ("train", "val")]
     train("pretrain", "pre", 10, "--model.init_args.num_units=10", f"--model.init_args.encoder={ENCODER}", *units)
     model = [f"--model.init_args.recognizer.encoder={ENCODER}", f"--model.init_args.tokenizer={tmp_path}/tokens.json"]
-    model += [f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors", "--model.init_args.p_drop=0"]
+    model += [
+        f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors",
+        "--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}",
+    ]
     model += ["--model.init_args.optimizer.lr=3e-3", "--model.init_args.schedule.warmup_steps=20"]
     plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 150}"]
     train("finetune", "fine", 400, *model, *plain)

@@ -35,7 +35,8 @@ OFFICIAL_SPECIALS = 4
 class MaskedInput:
     """Which frames of a batch are hidden, and how.
 
-    Either the two stream masks and ``video_source_BT`` are set (masking on the input), or ``feature_BT`` is.
+    Either the masks of the streams that there are, and with lips ``video_source_BT``, are set (masking on the input),
+    or ``feature_BT`` is.
     """
 
     audio_BT: Tensor | None = None
@@ -56,8 +57,17 @@ class MaskedInput:
         """bool, frames whose unit is to be predicted from context: hidden in at least one stream."""
         if self.feature_BT is not None:
             return self.feature_BT
-        assert self.audio_BT is not None and self.video_BT is not None
-        return self.audio_BT | self.video_BT
+        masks = [mask_BT for mask_BT in (self.audio_BT, self.video_BT) if mask_BT is not None]
+        assert masks, "a MaskedInput hides nothing"
+        return masks[0] if len(masks) == 1 else masks[0] | masks[1]
+
+    def of_streams(self, audio: bool, video: bool) -> "MaskedInput":
+        """Return the masks of the streams that a batch has: what an absent stream hides, hides nothing.
+
+        A stream that modality dropout removes counts as there, as in the official code.
+        """
+        masks = self if audio else replace(self, audio_BT=None)
+        return masks if video else replace(masks, video_BT=None, video_source_BT=None, video_row_BT=None)
 
     def to(self, device: torch.device) -> "MaskedInput":
         """Return a copy on ``device``."""

@@ -2,10 +2,12 @@
 
 AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.2) zeroes a dropped stream, concatenates audio and
 video in that order, normalises and projects back. Which streams survive is an argument here, not a coin
-tossed inside ``forward``: training draws it with ``draw_keep``, evaluation fixes it, and both run the
-same lines. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default.
+tossed inside ``forward``: training draws it with ``ModalityDropout``, evaluation fixes it, and both run the
+same lines. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default; one draw per batch makes
+the gradient of a small batch all-audio or all-video.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -56,22 +58,37 @@ class Fusion(nn.Module):
         return self.project(self.norm(streams_BTE))
 
 
-def draw_keep(
-    batch_size: int,
-    p_drop: float,
-    p_audio: float,
-    generator: Generator | None = None,
-    per_batch: bool = False,
-) -> Tensor:
-    """Draw ``keep_B2``: with ``p_drop`` an utterance loses one stream, the audio with ``p_audio``.
+@dataclass(frozen=True)
+class ModalityDropout:
+    """Chances that training shows an utterance both streams, or one alone. They add up to 1."""
 
-    No utterance loses both. Each draws for itself unless ``per_batch`` (AV-HuBERT's rule): one draw per
-    batch makes the gradient of a small batch all-audio or all-video.
-    """
-    draws = 1 if per_batch else batch_size
-    drop_B = torch.rand(draws, generator=generator) < p_drop
-    audio_B = torch.rand(draws, generator=generator) < p_audio
-    return torch.stack([~(drop_B & audio_B), ~(drop_B & ~audio_B)], dim=1).expand(batch_size, 2)
+    p_both: float = 1.0
+    """Chance that the utterance keeps both streams."""
+    p_audio_only: float = 0.0
+    """Chance that it loses the video."""
+    p_video_only: float = 0.0
+    """Chance that it loses the audio."""
+    per_batch: bool = False
+    """Draw once for all utterances of a batch, as AV-HuBERT's and Whisper-Flamingo's code does."""
+
+    def __post_init__(self) -> None:
+        chances = (self.p_both, self.p_audio_only, self.p_video_only)
+        if min(chances) < 0 or abs(sum(chances) - 1) > 1e-6:
+            raise ValueError(
+                f"modality_dropout.p_both={self.p_both}, p_audio_only={self.p_audio_only} and "
+                f"p_video_only={self.p_video_only} must be chances that add up to 1"
+            )
+
+    def draw(self, batch_size: int, generator: Generator | None = None) -> Tensor:
+        """Draw ``keep_B2``; no utterance loses both streams.
+
+        Two numbers are drawn for each utterance: whether it loses a stream, and which.
+        """
+        draws = 1 if self.per_batch else batch_size
+        p_drop = 1 - self.p_both
+        drop_B = torch.rand(draws, generator=generator) < p_drop
+        audio_B = torch.rand(draws, generator=generator) < (self.p_video_only / p_drop if p_drop > 0 else 0.5)
+        return torch.stack([~(drop_B & audio_B), ~(drop_B & ~audio_B)], dim=1).expand(batch_size, 2)
 
 
 def fixed_keep(batch_size: int, modality: str) -> Tensor | None:

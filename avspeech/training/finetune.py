@@ -13,7 +13,7 @@ from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.evaluation.error_rate import count_errors
 from avspeech.hub.names import load_encoder
 from avspeech.inputs import IGNORE, AVBatch
-from avspeech.models.fusion import draw_keep, fixed_keep
+from avspeech.models.fusion import ModalityDropout, fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
@@ -33,8 +33,7 @@ class FinetuneModule(LightningModule):
         tokenizer: file written by ``data_prep/train_tokenizer.py``.
         modality: what the model sees: ``audio``, ``video`` or ``audio+video``.
         pretrained: file or name of a model whose encoder training starts from; null starts afresh.
-        p_drop: with ``audio+video``, chance that an utterance loses one modality.
-        p_audio: given a loss, chance that it is the audio.
+        modality_dropout: with ``audio+video``, chances that an utterance keeps both streams, or one alone.
         ctc_weight: share of the CTC loss where the model has both heads.
         smoothing: label smoothing of the text decoder.
         freeze_steps: optimiser steps for which the encoder is not trained. It stays in training mode, so that its
@@ -50,8 +49,7 @@ class FinetuneModule(LightningModule):
         tokenizer: str,
         modality: Literal["audio", "video", "audio+video"] = "audio+video",
         pretrained: str | None = None,
-        p_drop: float = 0.0,
-        p_audio: float = 0.5,
+        modality_dropout: ModalityDropout = ModalityDropout(),
         ctc_weight: float = 0.5,
         smoothing: float = 0.1,
         freeze_steps: int = 0,
@@ -65,7 +63,7 @@ class FinetuneModule(LightningModule):
         self.model.about["modality"] = modality
         if pretrained is not None:
             load_encoder(pretrained, self.model.encoder)
-        self.modality, self.p_drop, self.p_audio = modality, p_drop, p_audio
+        self.modality, self.modality_dropout = modality, modality_dropout
         self.ctc_weight = {(True, False): 1.0, (False, True): 0.0}.get(
             (recognizer.ctc, recognizer.decoder is not None), ctc_weight
         )
@@ -77,8 +75,8 @@ class FinetuneModule(LightningModule):
         number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
         generator = step_generator(self.seed, number)
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
-        if keep_B2 is None and self.p_drop > 0:
-            keep_B2 = draw_keep(len(batch.ids), self.p_drop, self.p_audio, generator)
+        if keep_B2 is None and self.modality_dropout.p_both < 1:
+            keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
         frozen = self.global_step < self.freeze_steps
         with torch.no_grad() if frozen else nullcontext():
             memory_BTD = self._encode(batch, keep_B2)

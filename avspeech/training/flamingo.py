@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 from lightning import LightningModule
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.error_rate import count_errors
@@ -17,6 +17,7 @@ from avspeech.hub.names import open_encoder, open_model
 from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
+from avspeech.models.fusion import ModalityDropout
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.objectives.text_loss import token_accuracy, token_loss
@@ -43,9 +44,8 @@ class FlamingoModule(LightningModule):
         freeze_video: do not train the lip encoder.
         freeze_batch_norm: keep the lip encoder's BatchNorm statistics. A frozen encoder then runs as in evaluation;
             with false its dropout is active and its statistics move, frozen or not, as in the official code.
-        p_av: chance that an utterance keeps both streams; the official models have 1.0 and, multilingual, 0.5.
-        p_audio: chance that it keeps the audio alone; what is left is the chance of the video alone.
-        drop_per_batch: draw once for all utterances of a batch, as the official code does.
+        modality_dropout: chances that an utterance keeps both streams, or one alone. The official models keep both;
+            the multilingual ones keep the video alone with chance 0.5.
         zero_dropped_video: show the gated layers zeros where the video is dropped, as the official code does; false
             skips them.
         official_padding: let padding be heard and attended, as the official code does.
@@ -70,9 +70,7 @@ class FlamingoModule(LightningModule):
         freeze_whisper: bool | None = None,
         freeze_video: bool = True,
         freeze_batch_norm: bool = True,
-        p_av: float = 1.0,
-        p_audio: float = 0.0,
-        drop_per_batch: bool = False,
+        modality_dropout: ModalityDropout = ModalityDropout(),
         zero_dropped_video: bool = False,
         official_padding: bool = False,
         task: Task = "transcribe",
@@ -86,12 +84,11 @@ class FlamingoModule(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not (p_av >= 0 and p_audio >= 0 and p_av + p_audio <= 1 + 1e-9):
-            raise ValueError(f"p_av={p_av} and p_audio={p_audio} must be chances that add up to at most 1")
         lips = start_lips(video, video_pretrained)
         audio = Whisper(sizes) if whisper is None else start_audio(whisper)
         self.model = build(audio, lips, video_norm, zero_dropped_video, official_padding)
         self.model.source = {**(self.model.source or {}), "fine_tuned": True}  # no longer wants padding to 30 s
+        self.model.about["modality"] = "audio+video" if self.model.has_video else "audio"
         self.model.save_memory(("encoder", "decoder") if save_memory else ())
         self.tokenizer = WhisperTokenizer(self.model.sizes.vocab_size)
         self.freeze_video, self.freeze_batch_norm = freeze_video, freeze_batch_norm
@@ -101,7 +98,7 @@ class FlamingoModule(LightningModule):
             for weight in self.model.new_weights:
                 weight.requires_grad_(True)
             self.model.video_encoder.requires_grad_(not freeze_video)
-        self.p_av, self.p_audio, self.drop_per_batch = p_av, p_audio, drop_per_batch
+        self.modality_dropout = modality_dropout
         self.task: Task = task
         self.smoothing, self.seed, self.normalization = smoothing, seed, normalization
         self.optimizer_config, self.schedule = optimizer, schedule
@@ -121,14 +118,14 @@ class FlamingoModule(LightningModule):
         return self
 
     def on_train_start(self) -> None:
-        check_synchronised(self.model, self.p_audio, self.trainer.world_size)
+        check_synchronised(self.model, self.modality_dropout.p_audio_only, self.trainer.world_size)
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
         number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
         generator = step_generator(self.seed, number)
         keep_B2 = None
-        if self.model.has_video and self.p_av < 1:
-            keep_B2 = draw_streams(len(batch.ids), self.p_av, self.p_audio, self.drop_per_batch, generator)
+        if self.model.has_video and self.modality_dropout.p_both < 1:
+            keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
         loss = self._loss(batch, keep_B2, "train", "")
         if not loss.requires_grad:  # audio alone skips the gated layers, and nothing else is trained
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
@@ -229,7 +226,7 @@ def build(
     return model
 
 
-def check_synchronised(model: nn.Module, p_audio: float, world_size: int) -> None:
+def check_synchronised(model: nn.Module, p_audio_only: float, world_size: int) -> None:
     """Refuse a run in which processes would wait for each other for ever.
 
     A batch whose utterances all lose the video does not run the lip encoder, and its synchronised BatchNorms would
@@ -239,27 +236,11 @@ def check_synchronised(model: nn.Module, p_audio: float, world_size: int) -> Non
         ValueError: the video may be dropped, and BatchNorm statistics are synchronised.
     """
     synchronised = any(isinstance(part, nn.SyncBatchNorm) and part.training for part in model.modules())
-    if world_size > 1 and p_audio > 0 and synchronised:
+    if world_size > 1 and p_audio_only > 0 and synchronised:
         raise ValueError(
-            f"p_audio={p_audio} with trainer.sync_batchnorm=true on {world_size} processes would hang where one of "
+            f"modality_dropout.p_audio_only={p_audio_only} with trainer.sync_batchnorm=true on {world_size} processes would hang where one of "
             "them drops the video of a whole batch; set sync_batchnorm: false, or freeze_batch_norm: true"
         )
-
-
-def draw_streams(
-    batch_size: int, p_av: float, p_audio: float, per_batch: bool = False, generator: Generator | None = None
-) -> Tensor:
-    """Return ``keep_B2`` of decoder modality dropout: both streams, audio alone, or else video alone.
-
-    Args:
-        batch_size: B.
-        p_av: chance of both.
-        p_audio: chance of audio alone.
-        per_batch: one draw for all utterances.
-        generator: of the draws.
-    """
-    drawn_B = torch.rand(1 if per_batch else batch_size, generator=generator).expand(batch_size)
-    return torch.stack([drawn_B < p_av + p_audio, (drawn_B < p_av) | (drawn_B >= p_av + p_audio)], dim=1)
 
 
 def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int) -> tuple[Tensor, Tensor]:

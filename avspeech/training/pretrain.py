@@ -10,7 +10,7 @@ from avspeech.hub.names import load_encoder
 from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, Prediction
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.fusion import draw_keep
+from avspeech.models.fusion import ModalityDropout
 from avspeech.objectives.cluster_loss import ClusterLoss, masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, draw_masks
 from avspeech.training.randomness import step_generator
@@ -42,9 +42,7 @@ class PretrainModule(LightningModule):
         encoder: size of the fused encoder.
         num_units: size of the codebook that the targets were assigned with, or of several (data.train_units).
         masking: spans that are hidden.
-        p_drop: chance that an utterance loses one modality.
-        p_audio: given a loss, chance that it is the audio.
-        drop_per_batch: draw the loss once per batch, as the official code does.
+        modality_dropout: chances that an utterance keeps both streams, or one alone.
         unmasked_weight: weight of frames that are not hidden; 1 for AV-HuBERT Large.
         penalty_weight: weight of the mean square of the streams before fusion.
         head: how units are predicted.
@@ -63,9 +61,7 @@ class PretrainModule(LightningModule):
         encoder: EncoderConfig,
         num_units: int | list[int],
         masking: MaskingConfig = MaskingConfig(),
-        p_drop: float = 0.5,
-        p_audio: float = 0.5,
-        drop_per_batch: bool = False,
+        modality_dropout: ModalityDropout = ModalityDropout(0.5, 0.25, 0.25),
         unmasked_weight: float = 0.0,
         penalty_weight: float = 10.0,
         head: HeadConfig = HeadConfig(),
@@ -93,15 +89,19 @@ class PretrainModule(LightningModule):
         if shortcuts.compile_trunk:  # in place, so that the weights keep their names; clips of any number of frames
             self.model.encoder.video_frontend.trunk.compile(dynamic=True)
         self.masking, self.optimizer_config, self.schedule, self.seed = masking, optimizer, schedule, seed
-        self.p_drop, self.p_audio, self.drop_per_batch = p_drop, p_audio, drop_per_batch
+        self.modality_dropout = modality_dropout
         self.unmasked_weight, self.penalty_weight = unmasked_weight, penalty_weight
         self.shortcuts, self.trim_to_units = shortcuts, trim_to_units
         self._unit_counts = torch.zeros(self.model.num_units[0], dtype=torch.long)
 
+    def on_fit_start(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        self.model.about["modality"] = getattr(data, "modality", "audio+video")
+
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
         number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
         generator = step_generator(self.seed, number)
-        keep_B2 = draw_keep(len(batch.ids), self.p_drop, self.p_audio, generator, self.drop_per_batch)
+        keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
         return self._step(batch, "train", keep_B2.to(self.device), generator)
 
     def on_validation_epoch_start(self) -> None:
@@ -127,6 +127,7 @@ class PretrainModule(LightningModule):
             )
         units_BTJ = batch.units_BTJ
         masks = draw_masks(batch.valid_BT.cpu(), self.masking, generator)
+        masks = masks.of_streams(batch.audio_BTF is not None, batch.video_BTHW is not None)
         num_targets = int((units_BTJ != IGNORE).any(-1).any(0).sum()) if self.trim_to_units else None
         units_BTJ, mask_BT = units_BTJ[:, :num_targets], masks.either_BT[:, :num_targets]
         hidden_M = None

@@ -98,9 +98,9 @@ def commands_of(
         encoder = encoders["predictor" if name == "av_pretrained" else "recognizer"]
         start.append(f"--model.init_args.video_pretrained={encoder}")
     if name == "av_never":
-        start.append("--model.init_args.p_av=1.0")
+        start.append("--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}")
     if name == "av_batch":
-        start.append("--model.init_args.drop_per_batch=true")
+        start.append("--model.init_args.modality_dropout.per_batch=true")
     train = training("av", lips, run, name, steps, *start)
     return {"train": train, "evaluate": evaluation(lips, run, name, full, model)}
 

@@ -114,6 +114,20 @@ def test_units_at_100_hz_are_thinned_and_missing_ones_are_not_scored(utterances)
     assert set(sample.units_TJ[5:, 0].tolist()) == {-100}
 
 
+@pytest.mark.parametrize("stored", [25, 100])
+def test_a_unit_file_is_read_at_the_rate_that_its_facts_name(stored, tmp_path):
+    """Units of 100 Hz that were given as 25 Hz once trained on wrong targets without a word."""
+    path, other = tmp_path / "train.km", 125 - stored
+    path.write_text("0 1 2 3 4 5 6 7\n")
+    assert UnitSet.read(path).rate == 25
+    path.with_name("train.km.json").write_text(f'{{"rate": {stored}, "num_units": 8}}')
+    assert UnitSet.read(path) == UnitSet.read(path, stored) == UnitSet([list(range(8))], stored)
+    with pytest.raises(
+        ManifestError, match=rf"has {stored} units per second, as train\.km\.json .* units_rate={other}"
+    ):
+        UnitSet.read(path, other)
+
+
 def test_audio_only_never_opens_the_video(utterances, tmp_path):
     blind = [replace(u, mouth=tmp_path / "none.mp4") for u in utterances]
     sample = AVDataset(blind, modality="audio")[0]

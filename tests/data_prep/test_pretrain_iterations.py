@@ -38,7 +38,9 @@ SIZES = {
     **{"depth": 1, "num_heads": 2, "ffn_width": 32, "position_kernel": 7, "position_groups": 4, "layer_drop": 0.2},
     "video": {"shrink": 4, "stem_kernel": 5, "stem_width": 4, "widths": [4, 8], "blocks": [1, 1]},
 }
-HIDE_FEATURES = {"overrides": {"model.init_args.masking.on": "features", "model.init_args.p_drop": 0.0}}
+HIDE_FEATURES = {
+    "overrides": {"model.init_args.masking.on": "features", "model.init_args.modality_dropout.p_both": 1.0}
+}
 
 
 def tiny(corpus, layers=(1,), **more):
@@ -96,7 +98,7 @@ def test_the_papers_recipe_is_the_papers(monkeypatch):
     assert column(f"{model}.masking.audio_fraction") == 5 * [0.8]
     assert column(f"{model}.masking.audio_span") == 5 * [10]
     assert (settings[4][f"{model}.masking.video_fraction"], settings[4][f"{model}.masking.video_span"]) == (0.3, 5)
-    assert column(f"{model}.p_drop") == 4 * [0.0] + [0.5]
+    assert column(f"{model}.modality_dropout.p_both") == 4 * [1.0] + [0.5]
     assert column(f"{optimizer}.lr") == 5 * [5e-4]
     assert column(f"{model}.schedule.warmup_steps") == 5 * [32_000]
     assert column("trainer.max_steps") == 5 * [400_000]
@@ -110,7 +112,7 @@ def test_the_vox_recipe_drops_streams_from_its_second_iteration_on(monkeypatch):
     monkeypatch.chdir(RECIPES.parents[1])
     recipe = Recipe.read(RECIPES / "vox_base.yaml")
     settings = [recipe.settings(number) for number in range(5)]
-    assert [one["model.init_args.p_drop"] for one in settings] == [0.0, 0.5, 0.5, 0.5, 0.5]
+    assert [one["model.init_args.modality_dropout.p_both"] for one in settings] == [1.0, 0.5, 0.5, 0.5, 0.5]
     assert [one["model.init_args.masking.on"] for one in settings] == ["features"] * 4 + ["input"]
     assert {one["data.init_args.batches.crop"] for one in settings} == {True}
     assert {one["trainer.max_steps"] for one in settings} == {800_000}
@@ -130,7 +132,7 @@ def test_the_command_line_comes_to_the_same_as_the_settings(path, monkeypatch):
             cli = main([*arguments, "--trainer.precision=null", "--trainer.logger=false"], run=False)
         settings = recipe.settings(number)
         assert cli.model.masking.on == settings["model.init_args.masking.on"]
-        assert cli.model.p_drop == settings.get("model.init_args.p_drop", 0.5)
+        assert cli.model.modality_dropout.p_both == settings.get("model.init_args.modality_dropout.p_both", 0.5)
         assert cli.model.model.encoder.config.width == settings["model.init_args.encoder.width"]
         assert cli.model.model.encoder.config.depth == settings["model.init_args.encoder.depth"]
         assert cli.model.optimizer_config.lr == settings["model.init_args.optimizer.lr"]

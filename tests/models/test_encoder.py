@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avspeech.models.encoder import AVEncoder, scale_gradient
-from avspeech.models.fusion import draw_keep, fixed_keep
+from avspeech.models.fusion import ModalityDropout, fixed_keep
 
 
 @pytest.mark.parametrize("pre_norm", [True, False])
@@ -107,13 +107,27 @@ def test_streams_of_different_length_are_named_in_the_error(encoder, inputs):
 
 
 def test_no_utterance_loses_both_streams_and_shares_are_as_asked():
-    keep_B2 = draw_keep(20_000, 0.5, 0.25, torch.Generator().manual_seed(0))
+    keep_B2 = ModalityDropout(0.5, 0.375, 0.125).draw(20_000, torch.Generator().manual_seed(0))
     assert keep_B2.any(dim=1).all()
     without_audio, without_video = (~keep_B2).float().mean(dim=0).tolist()
     assert without_audio == pytest.approx(0.125, abs=0.01)
     assert without_video == pytest.approx(0.375, abs=0.01)
-    per_batch = draw_keep(50, 1.0, 0.5, torch.Generator().manual_seed(0), per_batch=True)
+    per_batch = ModalityDropout(0.0, 0.5, 0.5, per_batch=True).draw(50, torch.Generator().manual_seed(0))
     assert (per_batch == per_batch[0]).all()
+    assert ModalityDropout().draw(50).all()
+
+
+def test_the_draws_are_those_of_before_the_chances_were_named_by_what_is_kept():
+    """Two uniform numbers an utterance, as when p_drop=0.5 and p_audio=0.5 were given: runs of before come out alike."""
+    drop_B, audio_B = (torch.rand(64, generator=g) < 0.5 for g in [torch.Generator().manual_seed(3)] * 2)
+    keep_B2 = ModalityDropout(0.5, 0.25, 0.25).draw(64, torch.Generator().manual_seed(3))
+    assert torch.equal(keep_B2, torch.stack([~(drop_B & audio_B), ~(drop_B & ~audio_B)], dim=1))
+
+
+@pytest.mark.parametrize("chances", [(0.8, 0.4, 0.0), (0.5, 0.0, 0.0), (1.2, -0.2, 0.0)])
+def test_chances_add_up_to_one(chances):
+    with pytest.raises(ValueError, match=r"modality_dropout\.p_both=.*add up to 1"):
+        ModalityDropout(*chances)
 
 
 def test_gradient_is_scaled_and_the_value_is_not():

@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from avspeech.inputs import MODALITIES
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 from avspeech.models.configs import ModelFileError
 from avspeech.models.decoder import DecoderConfig
@@ -110,3 +111,13 @@ def test_an_official_checkpoint_is_sent_to_its_import(tmp_path):
     (tmp_path / "base.pt").write_bytes(b"PK no model file")
     with pytest.raises(ModelFileError, match=r"an official checkpoint becomes one by python -m avspeech\.interop"):
         load_model(tmp_path / "base.pt")
+
+
+@pytest.mark.parametrize("modality", ["audio", "video", "audio+video", None])
+def test_a_model_decodes_what_it_was_trained_on(tiny, tmp_path, modality):
+    """``demo-audio`` was shown lips by default, which it had never seen in training."""
+    for model in (Recognizer(RecognizerConfig(tiny, None, ctc=True), 9), ClusterPredictor(tiny, num_units=6)):
+        model.about = {} if modality is None else {"modality": modality}
+        save_model(tmp_path / "m.safetensors", model)
+        alone = modality in ("audio", "video")
+        assert load_model(tmp_path / "m.safetensors").inputs.modalities == ((modality,) if alone else MODALITIES)

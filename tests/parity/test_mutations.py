@@ -16,17 +16,21 @@ from tests.parity.compare_encoder import import_model, spied
 from tests.parity.compare_flamingo import import_flamingo_model, streams
 from tests.parity.comparison import TOLERANCE, relative_error
 
+LARGE_EPSILON = 1e-2
+"""Half a percent of a normalised value of variance 1, so that it is noticed on the weights of any seed; 1e-6 moved
+between 2e-5 and 4e-5. ``test_every_norm_has_the_official_epsilon`` tells small differences."""
+
 
 def norm_epsilon(model):
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
-            module.eps = 1e-6
+            module.eps = LARGE_EPSILON
 
 
 def batch_norm_epsilon(model):
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = 1e-6
+            module.eps = LARGE_EPSILON
 
 
 def relu_for_gelu(model):

@@ -17,7 +17,7 @@ from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
-from avspeech.training.flamingo import FlamingoModule, build, check_synchronised, draw_streams, teacher_tokens
+from avspeech.training.flamingo import FlamingoModule, build, check_synchronised, teacher_tokens
 from avspeech.training.schedules import OptimizerConfig, group_weights
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
@@ -88,7 +88,7 @@ def stages(corpus, lips_file, tmp_path_factory):
     start += [f"--model.init_args.video_pretrained={lips_file}", "--model.init_args.freeze_video=false"]
     start += [
         "--model.init_args.freeze_batch_norm=false",
-        "--model.init_args.p_av=0.5",
+        "--model.init_args.modality_dropout={p_both: 0.5, p_audio_only: 0.0, p_video_only: 0.5}",
         "--model.init_args.gate_rate=9",
     ]
     start += ["--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]
@@ -146,17 +146,6 @@ def test_the_lip_encoder_is_frozen_as_asked():
     assert trained == {"decoder", "video_project", "video_scale"}
 
 
-def test_streams_are_drawn_with_their_chances():
-    generator = torch.Generator().manual_seed(0)
-    keep_B2 = draw_streams(20_000, 0.5, 0.2, generator=generator)
-    both, audio = keep_B2.all(dim=1).float().mean(), (keep_B2[:, 0] & ~keep_B2[:, 1]).float().mean()
-    assert (both - 0.5).abs() < 0.015 and (audio - 0.2).abs() < 0.015
-    assert bool(keep_B2.any(dim=1).all())
-    assert bool(draw_streams(50, 1.0, 0.0, generator=generator).all())
-    drawn = torch.stack([draw_streams(4, 0.5, 0.0, True, generator) for _ in range(200)])
-    assert bool((drawn == drawn[:, :1]).all()) and 60 < int(drawn[:, 0, 0].sum()) < 140
-
-
 def test_teacher_tokens_are_prompt_text_and_end():
     prompt_BL = torch.tensor([[90, 91], [90, 92]])
     inputs_BL, targets_BL = teacher_tokens(prompt_BL, torch.tensor([[1, 2, 3], [4, -100, -100]]), end=7)
@@ -165,8 +154,9 @@ def test_teacher_tokens_are_prompt_text_and_end():
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(corpus, lips_file, stages, tmp_path):
-    start = [f"--model.init_args.whisper={stages[2]}/one/model.safetensors", "--model.init_args.p_av=0.4"]
-    start += [f"--model.init_args.video_pretrained={lips_file}", "--model.init_args.p_audio=0.3"]
+    start = [f"--model.init_args.whisper={stages[2]}/one/model.safetensors"]
+    start += [f"--model.init_args.video_pretrained={lips_file}"]
+    start += ["--model.init_args.modality_dropout={p_both: 0.4, p_audio_only: 0.3, p_video_only: 0.3}"]
     start += ["--trainer.enable_checkpointing=true", "--data.init_args.noise.probability=1"]
     start += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"]
     start += ["--trainer.callbacks.init_args.every_n_train_steps=2", "--trainer.callbacks.init_args.save_top_k=-1"]
@@ -215,8 +205,6 @@ def test_learning_rates_and_decay_go_by_name():
 
 
 def test_wrong_settings_are_named(lips_file, corpus):
-    with pytest.raises(ValueError, match=r"p_av=0\.8 and p_audio=0\.4"):
-        FlamingoModule(sizes=SIZES, p_av=0.8, p_audio=0.4)
     with pytest.raises(ValueError, match="video and video_pretrained both came"):
         FlamingoModule(sizes=SIZES, video=LIPS, video_pretrained=str(lips_file))
     with pytest.raises(ValueError, match=r"'whisper-tiny' is no file and no model's name"):
@@ -275,6 +263,6 @@ def test_processes_that_would_wait_for_each_other_are_refused():
     model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     check_synchronised(model, 0.25, 1)
     check_synchronised(model, 0.0, 2)
-    with pytest.raises(ValueError, match=r"p_audio=0\.25 with trainer\.sync_batchnorm=true"):
+    with pytest.raises(ValueError, match=r"p_audio_only=0\.25 with trainer\.sync_batchnorm=true"):
         check_synchronised(model, 0.25, 2)
     check_synchronised(model.eval(), 0.25, 2)

@@ -109,6 +109,20 @@ def test_dropped_video_needs_no_resnet():
     assert counted[1] == given.valid_BT.numel()
 
 
+@pytest.mark.parametrize("absent", ["audio", "video", None])
+def test_only_frames_that_a_present_stream_hides_count_as_hidden(absent):
+    """Pre-training on audio alone once scored frames that only the absent video hid, and that were plainly heard."""
+    made, given = module(penalty_weight=0.0), batch()
+    masks = draw_masks(given.valid_BT, MASKING, torch.Generator().manual_seed(3))
+    hidden_BT = {"audio": masks.video_BT, "video": masks.audio_BT, None: masks.either_BT}[absent]
+    assert absent is None or not torch.equal(hidden_BT, masks.either_BT)
+    if absent is not None:
+        given = replace(given, **{"audio_BTF" if absent == "audio" else "video_BTHW": None})
+    shown = masks.of_streams(absent != "audio", absent != "video")
+    expected = masked_cluster_loss(predict(made, given, shown).logits_BTK, given.units_BTJ[..., 0], hidden_BT)
+    torch.testing.assert_close(step(made, given)[0], expected.loss.detach())
+
+
 def test_several_unit_sets_are_predicted_at_once():
     made, given = module(num_units=[5, 7]), batch(sets=2)
     loss, gradients = step(made, given)

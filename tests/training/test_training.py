@@ -91,14 +91,14 @@ def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_f
             f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors",
             "--model.init_args.optimizer.lr=5e-3",
             "--model.init_args.freeze_steps=5",
-            "--model.init_args.p_drop=0.0",
+            "--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}",
             "--data.init_args.spans={start: 1.0, end: 0.2, steps: 60}",
             "--trainer.val_check_interval=50",
         )
     )
     assert cli.trainer.callback_metrics["val/wer"] < 0.2
     model = load_model(tmp_path / "fine/model.safetensors")
-    assert model.tokenizer.kind == "words"
+    assert model.tokenizer.kind == "words" and model.about == {"modality": "audio+video"}
 
 
 def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):
@@ -133,6 +133,22 @@ def test_mixed_precision_accumulation_and_clipping_go_together(corpus, tmp_path)
     assert cli.trainer.gradient_clip_val
     assert cli.trainer.global_step == 3
     assert (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "flag", "hint"),
+    [
+        ("pretrain", "p_drop=0.5", "p_drop is now modality_dropout.p_both, which is 1 - p_drop"),
+        ("finetune", "p_audio=0.5", "p_audio is now modality_dropout.p_video_only in pre-training and fine-tuning"),
+        ("pretrain", "drop_per_batch=true", "drop_per_batch is now modality_dropout.per_batch"),
+        ("flamingo", "p_av=0.5", "p_av is now modality_dropout.p_both"),
+    ],
+)
+def test_a_key_that_was_renamed_is_answered_with_its_new_name(task, flag, hint, capsys):
+    stage = task.capitalize()
+    with pytest.raises(SystemExit):
+        main(["fit", f"--model=avspeech.training.{task}.{stage}Module", f"--model.init_args.{flag}"], run=False)
+    assert hint in capsys.readouterr().err
 
 
 def test_a_run_without_an_end_is_refused(corpus, tmp_path):
