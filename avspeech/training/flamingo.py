@@ -238,8 +238,9 @@ def check_synchronised(model: nn.Module, p_audio_only: float, world_size: int) -
     synchronised = any(isinstance(part, nn.SyncBatchNorm) and part.training for part in model.modules())
     if world_size > 1 and p_audio_only > 0 and synchronised:
         raise ValueError(
-            f"modality_dropout.p_audio_only={p_audio_only} with trainer.sync_batchnorm=true on {world_size} processes would hang where one of "
-            "them drops the video of a whole batch; set sync_batchnorm: false, or freeze_batch_norm: true"
+            f"modality_dropout.p_audio_only={p_audio_only} with trainer.sync_batchnorm=true on {world_size} processes "
+            "would hang where one of them drops the video of a whole batch; set sync_batchnorm: false, or "
+            "freeze_batch_norm: true"
         )
 
 

@@ -122,9 +122,7 @@ def test_a_unit_file_is_read_at_the_rate_that_its_facts_name(stored, tmp_path):
     assert UnitSet.read(path).rate == 25
     path.with_name("train.km.json").write_text(f'{{"rate": {stored}, "num_units": 8}}')
     assert UnitSet.read(path) == UnitSet.read(path, stored) == UnitSet([list(range(8))], stored)
-    with pytest.raises(
-        ManifestError, match=rf"has {stored} units per second, as train\.km\.json .* units_rate={other}"
-    ):
+    with pytest.raises(ManifestError, match=rf"has {stored} units per second, as train\.km\.json .*units_rate={other}"):
         UnitSet.read(path, other)
 
 

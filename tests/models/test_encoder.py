@@ -118,7 +118,7 @@ def test_no_utterance_loses_both_streams_and_shares_are_as_asked():
 
 
 def test_the_draws_are_those_of_before_the_chances_were_named_by_what_is_kept():
-    """Two uniform numbers an utterance, as when p_drop=0.5 and p_audio=0.5 were given: runs of before come out alike."""
+    """Two uniform numbers an utterance, as for the p_drop=0.5 and p_audio=0.5 of before."""
     drop_B, audio_B = (torch.rand(64, generator=g) < 0.5 for g in [torch.Generator().manual_seed(3)] * 2)
     keep_B2 = ModalityDropout(0.5, 0.25, 0.25).draw(64, torch.Generator().manual_seed(3))
     assert torch.equal(keep_B2, torch.stack([~(drop_B & audio_B), ~(drop_B & ~audio_B)], dim=1))
