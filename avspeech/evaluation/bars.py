@@ -1,23 +1,27 @@
-"""Plots that compare languages and faults of the picture: bars with intervals, and curves over the level of a fault."""
+"""Bars of languages and faults of the picture with intervals, and curves over the level of a fault."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from avspeech.evaluation.comparison import Noise
 from avspeech.evaluation.conditions import MODALITIES, noise_label
 from avspeech.evaluation.faults import FaultPanel, bar_faults, kinds_with_curves, seen_label
 from avspeech.evaluation.plots import (
     COLOURS,
     HIGHEST,
     INK,
+    WER_LABEL,
+    ceiling,
+    draw_band,
+    make_panels,
     plain,
+    set_title,
     spread_of,
     style_axis,
 )
-from avspeech.evaluation.results import ConditionResult
+from avspeech.evaluation.results import ConditionResult, Noise
 
 _WHISKER = {"ecolor": "#444444", "elinewidth": 1.0, "capsize": 2.0}
 _HATCHES = ("", "////", "....")  # first, second and third model with the same modality
@@ -26,20 +30,14 @@ _NOISE_LOOKS = (("#333333", "o"), ("#CC79A7", "s"), ("#8A6D00", "D"), ("#56B4E9"
 
 
 def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], several_models: bool) -> Figure:
-    """Return bars of the word error rate, languages across, one panel a noise, one bar a system.
-
-    Args:
-        panels: noise and its rows, of all languages.
-        several_models: name the models.
-    """
+    """Return bars of the word error rate: languages across, one panel a noise with its rows, one bar a system."""
     languages = sorted({row.language for _, rows in panels for row in rows})
     found = dict.fromkeys((row.modality, row.model) for _, rows in panels for row in rows)
     systems = sorted(found, key=lambda system: MODALITIES.index(system[0]))
     ranks = {one: [other for other in systems if other[0] == one[0]].index(one) for one in systems}
     width = min(11.0, 3.0 + 0.28 * len(languages) * len(systems))
-    figure = Figure(figsize=(width, 2.9 * len(panels)), layout="constrained", facecolor="white")
-    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True).ravel()
-    axes[0].set_ylim(0, _ceiling([row for _, rows in panels for row in rows]))
+    figure, axes = make_panels(len(panels), 1, (width, 2.9 * len(panels)), share_x=True)
+    axes[0].set_ylim(0, ceiling([row for _, rows in panels for row in rows]))
     for axis, (noise, rows) in zip(axes, panels, strict=True):
         for number, system in enumerate(systems):
             mine = [row for row in rows if (row.modality, row.model) == system]
@@ -51,8 +49,8 @@ def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], s
                 error_kw=_WHISKER, label=plain(f"{system[0]} ({system[1]})") if several_models else system[0],
             )  # fmt: skip
         axis.set_xticks(range(len(languages)), languages)
-        axis.set_title(noise_label(*noise), loc="left", fontsize=11, color=INK, fontweight="bold")
-        axis.set_ylabel("word error rate, %", color=INK)
+        set_title(axis, noise_label(*noise))
+        axis.set_ylabel(WER_LABEL, color=INK)
         style_axis(axis)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(systems), frameon=False, fontsize=9.5)
@@ -60,28 +58,21 @@ def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], s
 
 
 def fault_figure(panels: Sequence[FaultPanel]) -> Figure:
-    """Return bars of the word error rate by fault, one panel a noise; lines are the own video and audio alone.
-
-    Args:
-        panels: of one model.
-    """
+    """Return bars of one model's word error rate by fault, one panel a noise; lines: own video and audio alone."""
     faults = bar_faults(list(panels))
-    figure = Figure(
-        figsize=(2.2 + 3.6 * len(panels), 1.5 + 0.27 * len(faults)), layout="constrained", facecolor="white"
-    )
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True).ravel()
+    figure, axes = make_panels(len(panels), len(panels), (2.2 + 3.6 * len(panels), 1.5 + 0.27 * len(faults)))
     for axis, panel in zip(axes, panels, strict=True):
         rows = {fault: row for fault, row in panel.faults.items() if fault in faults}
         places, mine = [faults.index(fault) for fault in rows], list(rows.values())
         whole = [row for row in (*mine, panel.own, panel.audio) if row is not None]
-        axis.set_xlim(0, _ceiling(whole))
+        axis.set_xlim(0, ceiling(whole))
         axis.barh(
             places, [100 * row.wer for row in mine], 0.72, xerr=spread_of(mine), color=COLOURS[panel.modality],
             alpha=0.75, error_kw=_WHISKER,
         )  # fmt: skip
         _reference_lines(axis, panel)
-        axis.set_title(_panel_title(panel), loc="left", fontsize=11, color=INK, fontweight="bold", pad=26)
-        axis.set_xlabel("word error rate, %", color=INK)
+        set_title(axis, _panel_title(panel), pad=26)
+        axis.set_xlabel(WER_LABEL, color=INK)
         style_axis(axis, grid="x")
     axes[0].set_yticks(range(len(faults)), [seen_label(fault.label) for fault in faults])
     axes[0].set_ylim(len(faults) - 0.5, -0.5)
@@ -89,7 +80,7 @@ def fault_figure(panels: Sequence[FaultPanel]) -> Figure:
 
 
 def _reference_lines(axis: Axes, panel: FaultPanel) -> None:
-    """Upright lines at the own video and at audio alone, named above the plot, apart where they are near each other."""
+    """Draw upright lines at the own video and at audio alone, named above the plot."""
     looks = (
         (panel.own, "own video", COLOURS[panel.modality], "-"),
         (panel.audio, "audio alone", COLOURS["audio"], "--"),
@@ -108,61 +99,39 @@ def _reference_lines(axis: Axes, panel: FaultPanel) -> None:
 
 
 def fault_curves(panels: Sequence[FaultPanel]) -> Figure | None:
-    """Return the word error rate over the level of each kind of fault that was tried at several; None without one.
+    """Return one model's word error rate over the level of each kind of fault tried at several; None without one.
 
     The own video is the level 0. Dashed lines are audio alone.
-
-    Args:
-        panels: of one model.
     """
     kinds = kinds_with_curves(list(panels))
     if not kinds:
         return None
     across = min(4, len(kinds))
-    down = -(-len(kinds) // across)
-    figure = Figure(figsize=(0.9 + 2.6 * across, 0.5 + 2.6 * down), layout="constrained", facecolor="white")
-    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-    for unused in axes[len(kinds) :]:
-        unused.set_axis_off()
-    axes[0].set_ylim(0, _ceiling([row for panel in panels for row in (*panel.rows, panel.audio) if row is not None]))
+    figure, axes = make_panels(len(kinds), across, (0.9 + 2.6 * across, 0.5 + 2.6 * -(-len(kinds) // across)))
+    axes[0].set_ylim(0, ceiling([row for panel in panels for row in (*panel.rows, panel.audio) if row is not None]))
     handles = {}
-    for axis, kind in zip(axes, kinds, strict=False):  # the last axes may be empty
+    for place, (axis, kind) in enumerate(zip(axes, kinds, strict=True)):
         ticks: set[float] = set()
-        for number, panel in enumerate(panels):
+        for panel, (colour, marker) in zip(panels, cycle(_NOISE_LOOKS), strict=False):
             points = [(fault.level, row) for fault, row in panel.faults.items() if fault.kind == kind]
             if points:
                 points += [(0.0, panel.own)] if panel.own is not None else []
                 points.sort(key=lambda point: point[0])
                 ticks |= {x for x, _ in points}
-                handles[_panel_title(panel)] = _draw_curve(axis, panel, points, number)
+                if panel.audio is not None:
+                    axis.axhline(100 * panel.audio.wer, color=colour, linewidth=1.1, linestyle="--")
+                line = draw_band(axis, points, color=colour, linewidth=2, marker=marker, markersize=5)
+                handles[_panel_title(panel)] = line
         axis.set_xticks(sorted(ticks))
-        axis.set_title(kind.replace("_", " "), loc="left", fontsize=11, color=INK, fontweight="bold")
+        set_title(axis, kind.replace("_", " "))
         axis.set_xlabel(_LEVELS.get(kind, "severity; 0 is the own video"), color=INK)
+        if place % across == 0:
+            axis.set_ylabel(WER_LABEL, color=INK)
         style_axis(axis)
-    for first in axes[::across]:
-        first.set_ylabel("word error rate, %", color=INK)
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside upper left", ncols=len(handles), frameon=False, fontsize=10
-    )
+    look = {"loc": "outside upper left", "ncols": len(handles), "frameon": False, "fontsize": 10}
+    figure.legend(list(handles.values()), list(handles), **look)
     return figure
-
-
-def _draw_curve(axis: Axes, panel: FaultPanel, points: Sequence[tuple[float, ConditionResult]], number: int) -> Line2D:
-    colour, marker = _NOISE_LOOKS[number % len(_NOISE_LOOKS)]
-    xs, rows = [x for x, _ in points], [row for _, row in points]
-    lows, highs = [100 * row.wer_95[0] for row in rows], [100 * row.wer_95[1] for row in rows]
-    axis.fill_between(xs, lows, highs, color=colour, alpha=0.14, linewidth=0)
-    if panel.audio is not None:
-        axis.axhline(100 * panel.audio.wer, color=colour, linewidth=1.1, linestyle="--")
-    (line,) = axis.plot(xs, [100 * row.wer for row in rows], color=colour, linewidth=2, marker=marker, markersize=5)
-    return line
 
 
 def _panel_title(panel: FaultPanel) -> str:
     return "lips alone" if panel.modality == "video" else noise_label(*panel.noise)
-
-
-def _ceiling(rows: Sequence[ConditionResult]) -> float:
-    """Return where an axis ends, in per cent."""
-    top = max([100 * max(row.wer_95[1], row.wer) for row in rows], default=100.0)
-    return max(10.0, min(1.06 * top, HIGHEST))

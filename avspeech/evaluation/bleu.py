@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from avspeech.evaluation.bootstrap import checked_units, resampled_sums
+from avspeech.evaluation.bootstrap import resampled_sums, units_of
 
 MAX_ORDER = 4
 
@@ -59,7 +59,7 @@ def bleu_interval(
     Raises:
         ValueError: there is no sentence, or not one speaker for each.
     """
-    units = checked_units(len(counts), speakers)
+    units = units_of(len(counts), speakers)
     scores_R = _scores(resampled_sums(units.sums(_as_rows(counts)), seed, num_resamples))
     low, high = np.percentile(scores_R, [2.5, 97.5])
     return float(low), float(high)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from itertools import product
 
-from avspeech.evaluation.comparison import Noise, languages_of, noises_of
 from avspeech.evaluation.conditions import MODALITIES, OWN, VIDEO_STREAMS
-from avspeech.evaluation.results import ConditionResult, Results
+from avspeech.evaluation.results import ConditionResult, Noise, Results
 from avspeech.faults.visual import KINDS, Fault, parse_fault
 
 CURVE_POINTS = 3
@@ -36,11 +35,11 @@ def fault_panels(results: Results) -> list[FaultPanel]:
 
     ``video`` has one panel, because noise does not change it.
     """
-    language = languages_of(results)[0]
+    language = results.languages[0]
     rows = [row for row in results.conditions if row.language == language]
     models = list(dict.fromkeys(row.model for row in rows))
     panels = []
-    for model, modality, noise in product(models, reversed(MODALITIES), noises_of(results)):
+    for model, modality, noise in product(models, reversed(MODALITIES), results.noises):
         here = [row for row in rows if (row.modality, row.noise, row.snr_db) == (modality, *noise)]
         faulty = tuple(row for row in here if row.model == model and row.video_stream not in VIDEO_STREAMS)
         seen_alone = modality == "video" and any((one.model, one.modality) == (model, modality) for one in panels)

@@ -193,6 +193,7 @@ def _hypothesis(
         reference=utterance.text or "",
         hypothesis=text,
         errors=0,
+        n_words=0,
         video_stream=condition.video_stream,
         video_of=video_of.get(condition.video_stream, {}).get(utterance.id),
         speaker=utterance.speaker,

@@ -1,22 +1,21 @@
-"""Plots of the report as SVG text and PNG: word error rate over SNR with intervals, and training curves.
+"""Plots of the report as SVG and PNG: word error rate over SNR with intervals, and training curves.
 
-matplotlib without pyplot: no window, no global state. Colours are Okabe and Ito's (readable with colour blindness);
-each modality keeps its colour in every plot, and lines are labelled where they end instead of in a legend.
+Colours are Okabe and Ito's, readable with colour blindness. Lines are labelled where they end instead of in a legend.
 """
 
 import html
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from avspeech.evaluation.conditions import CLEAN, MODALITIES
 from avspeech.evaluation.results import ConditionResult
@@ -25,62 +24,70 @@ COLOURS = {"audio": "#D55E00", "video": "#0072B2", "audio+video": "#009E73"}
 CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")
 MARKERS = {"audio": "o", "video": "D", "audio+video": "s"}
 INK, FAINT = "#333333", "#E3E3E3"
-HIGHEST = 150.0
-"""Word error rates above this, in per cent, leave the plot; the table has them."""
-_LINE_OF_TEXT = 0.055  # height of a label, in parts of the plot's height
+WER_LABEL = "word error rate, %"
+HIGHEST = 150.0  # top of a plot in per cent; higher rates stand in the tables
+_LINE_OF_TEXT = 0.055  # height of a label as a share of the plot's height
 LINE_STYLES: tuple = ("-", (0, (4, 2)), (0, (1, 1.5)))  # first, second and third model with the same modality
 
 
-@dataclass(frozen=True)
-class Series:
-    """One line of the plot: a model with a modality, over SNR."""
+class Series(NamedTuple):
+    """One line of the plot; ``rank`` counts the models of its modality from 0."""
 
     modality: str
     model: str
     rank: int
-    """0 for the first model that has this modality, 1 for the second."""
-    rows: tuple[ConditionResult, ...]
+    rows: list[ConditionResult]
+
+
+def make_panels(count: int, across: int, size: tuple[float, float], share_x: bool = False) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``size`` inches and its ``count`` axes, ``across`` side by side, with one y axis for all."""
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    axes = figure.subplots(-(-count // across), across, squeeze=False, sharex=share_x, sharey=True).ravel()
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return figure, list(axes[:count])
+
+
+def ceiling(rows: Sequence[ConditionResult]) -> float:
+    """Return where an axis of word error rates ends, in per cent."""
+    top = max([100 * max(row.wer_95[1], row.wer) for row in rows], default=100.0)
+    return max(10.0, min(1.06 * top, HIGHEST))
 
 
 def wer_figure(panels: Mapping[str, Sequence[ConditionResult]], noise: str) -> Figure:
     """Return the word error rate over SNR in one noise, clean at the right; one panel a language.
 
     Args:
-        panels: rows by panel title; rows of other noises are ignored. An empty title draws none.
-        noise: as in ``ConditionResult.noise``.
+        panels: rows by panel title; rows of other noises are ignored.
+        noise: name of the noise.
     """
     across = min(3, len(panels))
-    down = -(-len(panels) // across)
-    figure = Figure(figsize=(7.6 if across == 1 else 5.4 * across, 4.3 * down), layout="constrained", facecolor="white")
-    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-    for unused in axes[len(panels) :]:
-        unused.set_axis_off()
+    size = (7.6 if across == 1 else 5.4 * across, 4.3 * -(-len(panels) // across))
+    figure, axes = make_panels(len(panels), across, size)
     shown = [row for rows in panels.values() for row in rows if row.noise in (noise, CLEAN)]
-    top = max([row.wer_95[1] for row in shown], default=1.0) * 100
-    for axis, (title, rows) in zip(axes, panels.items(), strict=False):  # the last axes may be empty
-        axis.set_ylim(0, max(10.0, min(top * 1.06, HIGHEST)))
+    for place, (axis, (title, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
+        axis.set_ylim(0, ceiling(shown))
         _draw_panel(axis, rows, noise)
-        axis.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
-    for first in axes[::across]:
-        first.set_ylabel("word error rate, %", color=INK)
+        set_title(axis, title)
+        if place % across == 0:
+            axis.set_ylabel(WER_LABEL, color=INK)
     return figure
 
 
 def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
-    """Return the lines that a plot of ``noise`` has, by modality and then by model in the order of the rows."""
+    """Return the lines of a plot of ``noise``, by modality and then by model in the order of the rows."""
+    rows = [row for row in rows if row.noise in (noise, CLEAN)]
     found = []
     for modality in MODALITIES:
-        models = list(dict.fromkeys(row.model for row in rows if row.modality == modality))
+        models = dict.fromkeys(row.model for row in rows if row.modality == modality)
         for rank, model in enumerate(models):
             chosen = [row for row in rows if (row.modality, row.model) == (modality, model)]
-            chosen = [row for row in chosen if row.noise in (noise, CLEAN)]
-            if chosen:
-                found.append(Series(modality, model, rank, tuple(chosen)))
+            found.append(Series(modality, model, rank, chosen))
     return found
 
 
 def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None:
-    """SNRs from left to right, then a noise that has none, then clean."""
+    """Draw SNRs from left to right, then a noise without an SNR, then clean."""
     snrs_db = sorted({row.snr_db for row in rows if row.noise == noise and row.snr_db is not None})
     step = min((b - a for a, b in pairwise(snrs_db)), default=5.0)
     left, right = (snrs_db[0], snrs_db[-1]) if snrs_db else (0.0, 0.0)
@@ -89,6 +96,7 @@ def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None
     clean_x = right + 1.25 * step if has_noise else 0.0
     labels = []
     all_series = series_of(rows, noise)
+    several = len({series.model for series in all_series}) > 1
     for number, series in enumerate(all_series):
         apart = 0.07 * step * (number - (len(all_series) - 1) / 2)  # so that error bars do not hide each other
         points = []
@@ -97,7 +105,8 @@ def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None
             points.append((alone + apart if row.snr_db is None else row.snr_db, row))
         points.sort(key=lambda point: point[0])
         _draw_series(axis, series, points)
-        labels.append((100 * points[-1][1].wer, series))
+        label = f"{series.modality} ({series.model})" if several else series.modality
+        labels.append((100 * points[-1][1].wer, label, COLOURS[series.modality]))
     ticks = [(snr_db, f"{snr_db:g}") for snr_db in snrs_db] or [(0.0, noise)] * has_noise
     ticks += [(clean_x, "clean")] * has_clean
     axis.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
@@ -106,30 +115,33 @@ def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None
     axis.set_xlim(left - 0.25 * step, (clean_x if has_clean else right) + 0.25 * step)
     axis.set_xlabel(f"{noise}: signal-to-noise ratio, dB" if snrs_db else "", color=INK)
     style_axis(axis)
-    several = len({series.model for series in all_series}) > 1
-    label_ends(axis, [(y, _label(series, several), COLOURS[series.modality]) for y, series in labels])
+    label_ends(axis, labels)
 
 
 def _draw_series(axis: Axes, series: Series, points: list[tuple[float, ConditionResult]]) -> None:
-    """Line and band over the SNRs; a point without an SNR stands alone, with an error bar."""
+    """Draw a line and a band over the SNRs; a point without an SNR has an error bar."""
     colour, marker = COLOURS[series.modality], MARKERS[series.modality]
-    noisy = [(x, row) for x, row in points if row.snr_db is not None]
-    xs, ys = [x for x, _ in noisy], [100 * row.wer for _, row in noisy]
-    lows, highs = [100 * row.wer_95[0] for _, row in noisy], [100 * row.wer_95[1] for _, row in noisy]
-    look = {"color": colour, "linewidth": 2.0, "linestyle": LINE_STYLES[min(series.rank, len(LINE_STYLES) - 1)]}
     fill = colour if series.rank == 0 else "white"
-    axis.fill_between(xs, lows, highs, color=colour, alpha=0.14, linewidth=0)
-    axis.plot(xs, ys, marker=marker, markersize=6, markerfacecolor=fill, zorder=3, **look)
-    joint = (xs[-1], ys[-1]) if noisy else None
+    noisy = [(x, row) for x, row in points if row.snr_db is not None]
+    look = {"linestyle": LINE_STYLES[min(series.rank, len(LINE_STYLES) - 1)], "markerfacecolor": fill, "zorder": 3}
+    draw_band(axis, noisy, color=colour, linewidth=2.0, marker=marker, markersize=6, **look)
+    joint = (noisy[-1][0], 100 * noisy[-1][1].wer) if noisy else None
     for x, row in points:
         if row.snr_db is None:
-            y = 100 * row.wer
-            axis.errorbar(
-                [x], [y], yerr=spread_of([row]), fmt=marker, markersize=6, color=colour, markerfacecolor=fill, capsize=3
-            )
+            y, bar = 100 * row.wer, {"color": colour, "markerfacecolor": fill, "capsize": 3}
+            axis.errorbar([x], [y], yerr=spread_of([row]), fmt=marker, markersize=6, **bar)
             if joint is not None:
                 axis.plot([joint[0], x], [joint[1], y], color=colour, linewidth=1.0, alpha=0.35, zorder=2)
             joint = x, y
+
+
+def draw_band(axis: Axes, points: Sequence[tuple[float, ConditionResult]], color: str, **look: Any) -> Line2D:
+    """Draw the word error rates of (x, row) points as a line in a band of their 95 % intervals."""
+    xs, rows = [x for x, _ in points], [row for _, row in points]
+    lows, highs = ([100 * row.wer_95[end] for row in rows] for end in (0, 1))
+    axis.fill_between(xs, lows, highs, color=color, alpha=0.14, linewidth=0)
+    (line,) = axis.plot(xs, [100 * row.wer for row in rows], color=color, **look)
+    return line
 
 
 def spread_of(rows: Sequence[ConditionResult]) -> list[list[float]]:
@@ -138,24 +150,13 @@ def spread_of(rows: Sequence[ConditionResult]) -> list[list[float]]:
     return [below, [max(0.0, 100 * (row.wer_95[1] - row.wer)) for row in rows]]
 
 
-def _label(series: Series, several_models: bool) -> str:
-    return f"{series.modality} ({series.model})" if several_models else series.modality
-
-
 def curves_figure(
     curves: Mapping[str, Sequence[tuple[float, float]]],
     x_label: str,
     y_label: str,
     levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Return curves over a common axis, each labelled at its end, with horizontal ``levels`` to compare them with.
-
-    Args:
-        curves: (x, y) points by name.
-        x_label: such as ``update``.
-        y_label: such as ``masked accuracy``.
-        levels: heights of dashed lines by name, such as a majority class.
-    """
+    """Return curves, (x, y) points by name, and dashed horizontal ``levels`` by name."""
     figure = Figure(figsize=(7.6, 3.4), layout="constrained", facecolor="white")
     axis = figure.subplots()
     labels = []
@@ -177,8 +178,12 @@ def curves_figure(
     return figure
 
 
+def set_title(axis: Axes, title: str, pad: float = 6.0) -> None:
+    axis.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=pad)
+
+
 def style_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """Leave the axis a bottom line and faint grid lines across the values."""
+    """Leave the axis its bottom line and faint grid lines."""
     axis.grid(axis=grid, color=FAINT, linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -188,11 +193,9 @@ def style_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
 
 
 def label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Write each name to the right of the plot near its line's end, moved apart where they would overlap.
+    """Write each label (height in data units, text, colour) to the right of the plot, moved apart from the others.
 
-    Args:
-        axis: its limits are final.
-        labels: height in data units, text, colour.
+    The limits of the axis must be final.
     """
     low, high = axis.get_ylim()
     labels = sorted((min(max(y, low), high), text, colour) for y, text, colour in labels)  # a line may leave the plot
@@ -208,20 +211,14 @@ def label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
 
 
 def plain(text: str) -> str:
-    """Return text that matplotlib shows as it is: two dollar signs would begin and end a formula."""
+    """Return text that matplotlib does not read as a formula."""
     return text.replace("$", r"\$")
 
 
 def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return places at least ``gap`` apart, in the order of ``wanted``, each as near to its wish as groups allow.
+    """Return places at least ``gap`` apart, within ``low`` and ``high``, near the ascending ``wanted`` ones.
 
-    Neighbours that would overlap form a group around the mean of their wishes; groups that then meet join.
-
-    Args:
-        wanted: heights, ascending.
-        gap: least distance of two places.
-        low: nothing lies below this, as far as there is room.
-        high: nothing lies above this.
+    Neighbours that would overlap form a group around their mean; groups that then meet join.
     """
     groups: list[list[float]] = []
 
@@ -238,12 +235,12 @@ def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -
 
 
 def to_svg(figure: Figure, name: str = "figure", label: str = "") -> str:
-    """Return the figure as an ``<svg>`` element to put into HTML; the same figure gives the same text.
+    """Return the figure as an ``<svg>`` element; the same figure gives the same text.
 
     Args:
-        figure: to draw.
-        name: stands before every id inside, which no other figure of the page may share.
-        label: what a screen reader says.
+        figure: figure to draw.
+        name: prefix of every id inside; unique within a page.
+        label: text for screen readers.
     """
     with matplotlib.rc_context({"svg.hashsalt": "avspeech", "svg.fonttype": "path"}):
         stream = io.StringIO()

@@ -31,7 +31,6 @@ METHODS = {
     "few-errors": "where errors are few, not narrower than the exact Poisson interval",
     "no-spread": "where all have the same rate, as wide as for no error",
     "one-unit": "from one alone, the exact Poisson interval",
-    "percentile": "percentile bootstrap",
 }
 """Names of the methods of ``avspeech.evaluation.bootstrap`` in a report."""
 _FILES = (

@@ -1,36 +1,35 @@
-"""Results -> ``report.html`` and ``report.md``: plots, the grid, differences, transcripts, and how it was measured.
+"""Make ``report.html`` and ``report.md`` of results: plots, the grid, differences, transcripts, measurement.
 
     python -m avspeech.evaluation.report runs/av/test runs/audio/test --out runs/report --pick '{audio: audio_only}'
 
 Reads   results.json, hypotheses.jsonl and failures.jsonl of each folder, as ``avspeech.evaluate`` writes them.
 Writes  the same three files with the rows of all, report.html (one file, everything inside), report.md, images/ and
-        the exhibits/ of all (see ``avspeech.evaluation.exhibits``), as many as fit.
-Nothing is decoded; run it again whenever the look or the choice of models is to change.
+        as many exhibits/ of all as fit (see ``avspeech.evaluation.exhibits``). Nothing is decoded.
 """
 
 import base64
 import html
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 
-from avspeech.evaluation import comparison
+from avspeech.evaluation import heat_map, tables
 from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
-from avspeech.evaluation.comparison import transcript_of
 from avspeech.evaluation.conditions import CLEAN, noise_label
-from avspeech.evaluation.exhibits import FOLDER, Exhibit, merge_exhibits
-from avspeech.evaluation.faults import fault_panels
-from avspeech.evaluation.heat_map import column_label, group_label, heat_maps, legend, scale_top
+from avspeech.evaluation.exhibits import FOLDER, merge_exhibits
+from avspeech.evaluation.faults import fault_panels, seen_label
+from avspeech.evaluation.merging import merge_results
 from avspeech.evaluation.plots import COLOURS, curves_figure, to_png, to_svg, wer_figure
 from avspeech.evaluation.provenance import describe_intervals, describe_run, warnings_of
-from avspeech.evaluation.results import ALL_LANGUAGES, Results, merge_results, read_results, write_results
-from avspeech.files import write_text
+from avspeech.evaluation.results import ALL_LANGUAGES, Results, read_results, write_results
+from avspeech.files import write_text, written_whole
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp3": "audio/mpeg", ".mp4": "video/mp4"}
@@ -38,13 +37,13 @@ _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp3
 
 @dataclass(frozen=True)
 class ReportSection:
-    """Something else that a report shows, such as lip crops or training curves; every part may be empty."""
+    """An extra section of a report, such as lip crops or training curves; every part may be empty."""
 
     title: str
     text: str = ""
-    """Plain paragraphs, an empty line between two."""
+    """Plain paragraphs with empty lines between them."""
     html: str = ""
-    """Put into report.html as it is; report.md leaves it out."""
+    """Copied into report.html; report.md leaves it out."""
     images: Sequence[tuple[Path, str]] = ()
     """PNG or JPEG files with captions."""
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
@@ -52,14 +51,13 @@ class ReportSection:
     x_label: str = "update"
     y_label: str = ""
     levels: Mapping[str, float] = field(default_factory=dict)
-    """Dashed lines to compare the curves with, by name."""
+    """Dashed lines of the plot by name."""
     first: bool = False
-    """Stands before the results instead of after them."""
+    """Place the section before the results instead of after them."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image as both reports need it: inside the HTML, and as a file beside the Markdown."""
+class Picture(NamedTuple):
+    """An image as an HTML element, and as a file for the Markdown."""
 
     html: str
     file: str
@@ -77,10 +75,10 @@ def write_report(
 
     Args:
         results_dirs: folders that ``avspeech.evaluate`` wrote.
-        out_dir: may be the folder itself if there is only one.
-        extra_sections: shown as well.
+        out_dir: folder of the report; it may be the only one of ``results_dirs``.
+        extra_sections: further sections.
         pick: for a modality, the model whose rows stand for it; see ``merge_results``.
-        title: of the page.
+        title: title of the page.
 
     Raises:
         ValueError: a folder holds no results, they cannot be merged, or an image is no PNG or JPEG file.
@@ -94,82 +92,88 @@ def write_report(
     images = out_dir / "images"
     images.mkdir(parents=True, exist_ok=True)
     plots = {kind: [_keep_figure(images, *one) for one in figures] for kind, figures in _figures(results).items()}
-    sections = [_section(images, number, section) for number, section in enumerate(extra_sections)]
-    telling, top = comparison.telling_noise(results), scale_top(results)
+    telling, top = tables.telling_noise(results), heat_map.scale_top(results)
     facts = {
         "title": title,
-        "headline": comparison.headline(results),
-        "tiles": comparison.headline_rows(results),
+        "headline": tables.headline(results),
+        "tiles": tables.headline_rows(results),
         "plots": plots,
-        "maps": heat_maps(results),
-        "legend": legend(top),
-        "tables": comparison.grid_tables(results),
-        "contributions": comparison.contribution_tables(results),
+        "maps": tables.heat_maps(results),
+        "legend": heat_map.legend(top),
+        "tables": tables.grid_tables(results),
+        "contributions": tables.contribution_tables(results),
         "rule": results.runs[0]["normalization"],
         "bleu_signature": next((run["bleu_signature"] for run in results.runs if "bleu_signature" in run), None),
-        "paired": comparison.paired_rows(results),
+        "paired": tables.paired_rows(results),
         "telling": telling,
-        "samples": comparison.sample_transcripts(results, telling),
-        "exhibits": [_exhibit(out_dir, results, one) for one in merge_exhibits(folders, out_dir, results)],
+        "samples": tables.sample_transcripts(results, telling),
+        "exhibits": merge_exhibits(folders, out_dir, results),
         "results": results,
         "measured": [describe_run(run) for run in results.runs],
         "intervals": describe_intervals(results),
         "warnings": warnings_of(results),
-        "before": [section for section in sections if section["first"]],
-        "after": [section for section in sections if not section["first"]],
+        "sections": [(one, _pictures(images, number, one)) for number, one in enumerate(extra_sections)],
         "colours": COLOURS,
     }
     for name in ("report.md", "report.html"):
-        write_text(out_dir / name, _environment(results, name).get_template(f"{name}.jinja").render(facts))
+        environment = Environment(
+            loader=PackageLoader("avspeech.evaluation", package_path=""),
+            autoescape=name.endswith(".html"),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        environment.filters |= _filters(results, top, out_dir / FOLDER)
+        write_text(out_dir / name, environment.get_template(f"{name}.jinja").render(facts))
     return out_dir / "report.html"
 
 
-def _environment(results: Results, name: str) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("avspeech.evaluation", package_path=""),
-        autoescape=name.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
-    environment.filters["score"] = lambda score: f"{score:.1f}"
-    environment.filters["points"] = lambda fraction: f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["column"] = column_label
-    environment.filters["group"] = group_label
-    environment.filters["noise"] = lambda noise: noise_label(*noise)
-    environment.filters["p_value"] = lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}"
-    environment.filters["share"] = lambda share: f"{100 * share:.0f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["system"] = lambda system: comparison.system_label(system, results)
-    environment.filters["paragraphs"] = lambda text: [part for part in text.split("\n\n") if part.strip()]
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    return environment
+def _filters(results: Results, top: float, exhibits: Path) -> dict[str, Callable[[Any], Any]]:
+    """Return the templates' filters; ``top`` is the word error rate of the heat map's darkest colour."""
+    return {
+        "percent": lambda fraction: f"{100 * fraction:.1f}",
+        "score": lambda score: f"{score:.1f}",
+        "points": lambda fraction: _minus(f"{100 * fraction:+.1f}"),
+        "share": lambda share: _minus(f"{100 * share:.0f}"),
+        "decibels": lambda noise: "" if noise[1] is None else _minus(f"{noise[1]:g}"),
+        "noise": lambda noise: noise_label(*noise),
+        "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
+        "system": lambda system: tables.system_label(system, results),
+        "seen": seen_label,
+        "colour": lambda row: heat_map.colour(row.wer / top),
+        "transcript": lambda exhibit: tables.transcript_of(results, (exhibit.noise, exhibit.snr_db), exhibit.id),
+        "inside": lambda name: _data_uri(exhibits / name),
+        "paragraphs": lambda text: [part for part in text.split("\n\n") if part.strip()],
+        "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
+    }
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
-    """Name, figure and caption of each plot, by the section that it stands in."""
-    languages = comparison.languages_of(results)
+    """Return name, figure and caption of each plot, by the section that it stands in."""
+    languages, telling = results.languages, tables.telling_noise(results)
     bars = "Bands and bars: 95 % intervals."
     found: dict[str, list[tuple[str, Figure, str]]] = {"wer": [], "by_language": [], "languages": [], "faults": []}
     for noise in list(dict.fromkeys(row.noise for row in results.conditions if row.noise != CLEAN)) or [CLEAN]:
-        what = _over(results, noise)
-        rows = comparison.rows_of(results, languages[0])
-        found["wer"].append((f"wer_{_plain(noise)}", wer_figure({"": rows}, noise), f"Word error rate {what}. {bars}"))
+        figure = wer_figure({"": results.rows_of(languages[0])}, noise)
+        found["wer"].append((f"wer_{_plain(noise)}", figure, f"Word error rate {_over(results, noise)}. {bars}"))
     if languages[0] == ALL_LANGUAGES:
-        telling = comparison.telling_noise(results)
-        panels = {language: comparison.rows_of(results, language) for language in languages[1:]}
+        panels = {language: results.rows_of(language) for language in languages[1:]}
         name = f"wer_{_plain(telling[0])}_by_language"
         caption = f"Word error rate {_over(results, telling[0])}, by language. {bars}"
         found["by_language"].append((name, wer_figure(panels, telling[0]), caption))
         own = [row for rows in panels.values() for row in rows]
-        noises = [noise for noise in comparison.noises_of(results) if noise in ((CLEAN, None), telling)]
+        shown = [noise for noise in results.noises if noise in ((CLEAN, None), telling)]
         several = len({row.model for row in results.conditions}) > 1
-        figure = language_figure([(n, [row for row in own if (row.noise, row.snr_db) == n]) for n in noises], several)
+        figure = language_figure([(n, [row for row in own if (row.noise, row.snr_db) == n]) for n in shown], several)
         found["languages"].append(("languages", figure, f"Word error rate of each language. {bars}"))
-    panels_of = fault_panels(results)
-    for model in dict.fromkeys(panel.model for panel in panels_of):
-        mine = [panel for panel in panels_of if panel.model == model]
+    faulty = fault_panels(results)
+    for model in dict.fromkeys(panel.model for panel in faulty):
+        mine = [panel for panel in faulty if panel.model == model]
         caption = f"Word error rate of {model} by what is wrong with the picture; of faults with a curve the severest."
         found["faults"].append((f"faults_{_plain(model)}", fault_figure(mine), f"{caption} {bars}"))
         curves = fault_curves(mine)
@@ -180,35 +184,22 @@ def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
 
 
 def _over(results: Results, noise: str) -> str:
-    """Return what a plot of one noise shows: its levels, the noise alone, or clean speech."""
+    """Return the end of a plot's caption: the noise's levels, the noise alone, or clean speech."""
     has_snr = any(row.noise == noise and row.snr_db is not None for row in results.conditions)
     return f"over the level of {noise}" if has_snr else "without noise" if noise == CLEAN else f"in {noise}"
 
 
 def _plain(name: str) -> str:
-    """Return a name for files and ids."""
+    """Return a name that is safe in files and ids."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
-
-
-def _exhibit(out_dir: Path, results: Results, exhibit: Exhibit) -> dict[str, Any]:
-    """What the templates need of an exhibit: its facts, its files inside the page, and what everybody understood."""
-    files = {kind: getattr(exhibit, kind) for kind in ("clean", "heard", "seen")}
-    inside = {kind: name and _data_uri(out_dir / FOLDER / name) for kind, name in files.items()}
-    noise = (exhibit.noise, exhibit.snr_db)
-    return {
-        "facts": exhibit,
-        "noise": noise,
-        "inside": inside,
-        "links": {kind: f"{FOLDER}/{name}" for kind, name in files.items() if name},
-        "words": transcript_of(results, noise, exhibit.id),
-    }
 
 
 def _data_uri(path: Path) -> str:
     return f"data:{_MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _section(images: Path, number: int, section: ReportSection) -> dict[str, Any]:
+def _pictures(images: Path, number: int, section: ReportSection) -> list[Picture]:
+    """Copy the images of a section, draw its curves, and return them."""
     pictures = []
     for place, (path, caption) in enumerate(section.images):
         if Path(path).suffix.lower() not in _IMAGES or not Path(path).is_file():
@@ -221,28 +212,19 @@ def _section(images: Path, number: int, section: ReportSection) -> dict[str, Any
     if section.curves:
         figure = curves_figure(section.curves, section.x_label, section.y_label, section.levels)
         pictures.append(_keep_figure(images, f"section{number}_curves", figure, ""))
-    return {
-        "title": section.title,
-        "text": section.text,
-        "html": section.html,
-        "first": section.first,
-        "pictures": pictures,
-    }
+    return pictures
 
 
 def _keep_figure(images: Path, name: str, figure: Figure, caption: str) -> Picture:
-    unfinished = images / f"{name}.part.png"
     svg = to_svg(figure, name, caption)
     figure.set_layout_engine("none")  # it is laid out now, which takes a third of the time of drawing
-    unfinished.write_bytes(to_png(figure))
-    unfinished.rename(images / f"{name}.png")
+    with written_whole(images / f"{name}.png") as unfinished:
+        unfinished.write_bytes(to_png(figure))
     return Picture(svg, f"images/{name}.png", caption)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Parse the command line (or ``args``); an own parser because several folders come without a flag."""
-    from jsonargparse import ArgumentParser
-
+    """Parse the command line (or ``args``); ``auto_cli`` has no list of arguments without a flag."""
     parser = ArgumentParser(description="Make the report of one or several evaluations again, without decoding.")
     parser.add_argument("results_dirs", type=Path, nargs="+", help="folders that avspeech.evaluate wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")

@@ -1,40 +1,35 @@
-"""What an evaluation leaves behind: results, transcripts, failures; reading, writing and merging them.
+"""Results of an evaluation: rows, transcripts and failures; reading and writing them.
 
-``results.json`` is ``{"format": "avspeech results", "version": 2, "conditions": [...], "runs": [...]}``, as
-``results.schema.json`` says (see ``results_schema``). A condition is one row: one model, one modality, one noise, one
-SNR, one video stream, one language; with several languages each has its row and ``all`` stands for them together.
-Rates are fractions. ``wer_95`` and ``cer_95`` are 95 % intervals, ``[low, high]``; ``wer_95_method`` says how the first
-was made (see ``bootstrap``), ``wer_95_units`` and ``wer_95_unit`` from how many speakers or utterances. ``snr_db`` is
-null when clean. ``video_stream`` is ``own`` unless the video was replaced or spoilt (see ``conditions``). ``bleu``, 0
-to 100, and ``bleu_95`` are null where they were not asked for. ``video`` rows in noise repeat the clean one (see
-``conditions``). ``runs`` says for each evaluated model what made its rows: file hashes, seed, settings, versions,
-command. ``hypotheses.jsonl`` has every transcript once (no repeats for ``video`` in noise), with the utterance whose
-clip was shown where it is another's, ``failures.jsonl`` the utterances that could not be read.
+``results.json`` is ``{"format": "avspeech results", "version": 2, "conditions": [...], "runs": [...]}``; its JSON
+Schema is ``results.schema.json`` beside this file. A change that older readers would misread takes the next version. A
+condition is one row: one model, modality, noise, SNR, video stream and language; with several languages each has its
+row and ``all`` stands for them together. ``video`` rows in noise repeat the clean one (see ``conditions``). ``runs``
+has for each model what made its rows: hashes, seed, settings, versions, command. ``hypotheses.jsonl`` has every
+transcript once, ``failures.jsonl`` the utterances that could not be read.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
 from avspeech.evaluation.bleu import BleuCounts, bleu_interval, corpus_bleu
 from avspeech.evaluation.bootstrap import cer_interval, wer_interval
-from avspeech.evaluation.conditions import OWN, Condition
+from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition
 from avspeech.evaluation.error_rate import ErrorCounts, total
-from avspeech.evaluation.results_schema import FORMAT, VERSION, check_document, upgrade
 from avspeech.files import make_folder, read_lines, write_lines, write_text
 
+FORMAT, VERSION = "avspeech results", 2
+Noise = tuple[str, float | None]  # name and SNR: a column of the report
+System = tuple[str, str]  # modality and model
 ALL_LANGUAGES = "all"
 UNKNOWN_LANGUAGE = "und"  # ISO 639: undetermined
-SAME_FOR_COMPARISON = ("manifest_sha256", "noise_plan_sha256", "seed", "normalization")
-_WHAT_TO_DO = {
-    "manifest_sha256": "evaluate both on the same manifest",
-    "test_set_sha256": "evaluate both on the same utterances and texts",
-    "noise_plan_sha256": "evaluate both with the same noise plan (--noise_plan)",
-    "normalization": "evaluate both with the same normalization in the conditions YAML",
-    "task": "evaluate both with the same task in the conditions YAML",
-}
 
 
 @dataclass(frozen=True)
@@ -45,37 +40,45 @@ class ConditionResult:
     modality: str
     noise: str
     snr_db: float | None
+    """None when clean, and for a noise without an SNR."""
     language: str
     n_utterances: int
     n_words: int
+    """Words of the references after normalisation."""
     wer: float
+    """Fraction, as is ``cer``; above 1 where there are many insertions."""
     cer: float
     substitutions: int
     deletions: int
     insertions: int
     wer_95: tuple[float, float]
+    """95 % interval, low and high end."""
     wer_95_method: str
+    """See ``bootstrap``."""
     wer_95_units: int
+    """Number of speakers or utterances that the interval was drawn from."""
     wer_95_unit: str
+    """``speaker`` or ``utterance``."""
     video_stream: str = OWN
+    """``own`` unless the video was replaced or has a fault (see ``conditions``)."""
     bleu: float | None = None
+    """0 to 100; None where it was not asked for."""
     bleu_95: tuple[float, float] | None = None
     cer_95: tuple[float, float] | None = None
-    """None in files of version 1."""
 
     @property
     def condition(self) -> Condition:
         return Condition(self.modality, self.noise, self.snr_db, self.video_stream)
 
     @property
-    def key(self) -> tuple:
-        """What no other row of the same results may share."""
-        return (self.model, self.modality, self.noise, self.snr_db, self.video_stream, self.language)
+    def key(self) -> tuple[str, Condition, str]:
+        """Model, condition and language; unique within results."""
+        return self.model, self.condition, self.language
 
 
 @dataclass(frozen=True)
 class ScoredHypothesis:
-    """One line of ``hypotheses.jsonl``: texts as they came, ``errors`` in words after normalisation."""
+    """One line of ``hypotheses.jsonl``: texts as they came, counts after normalisation."""
 
     id: str
     model: str
@@ -86,21 +89,27 @@ class ScoredHypothesis:
     reference: str
     hypothesis: str
     errors: int
+    """Word errors."""
     video_stream: str = OWN
     video_of: str | None = None
-    """Id of the utterance whose clip stood in for this one's; None where it is its own."""
+    """Id of the utterance whose clip was shown; None for its own."""
     speaker: str | None = None
-    n_words: int | None = None
-    """Words of the reference after normalisation; None in files of version 1."""
+    n_words: int = field(kw_only=True)
+    """Words of the reference."""
 
     @property
     def condition(self) -> Condition:
         return Condition(self.modality, self.noise, self.snr_db, self.video_stream)
 
+    @property
+    def counts(self) -> ErrorCounts:
+        """Words and word errors; which kinds of error they were is not kept."""
+        return ErrorCounts(num_words=self.n_words, substitutions=self.errors)
+
 
 @dataclass(frozen=True)
 class Failure:
-    """An utterance that was not scored, why, and in how many of the decoded conditions."""
+    """An utterance that was not scored, the reason, and the number of decoded conditions that it is missing from."""
 
     id: str
     why: str
@@ -110,12 +119,41 @@ class Failure:
 
 @dataclass(frozen=True)
 class Results:
-    """Rows, what made them, and every transcript behind them."""
+    """Rows, the runs that made them, and every transcript behind them."""
 
     conditions: list[ConditionResult]
     runs: list[dict[str, Any]]
     hypotheses: list[ScoredHypothesis] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+
+    @cached_property
+    def transcripts(self) -> dict[tuple[str, Condition], dict[str, ScoredHypothesis]]:
+        """Transcripts by id for every model and decoded condition (``Condition.decoded_as``)."""
+        found: dict[tuple[str, Condition], dict[str, ScoredHypothesis]] = {}
+        for line in self.hypotheses:
+            found.setdefault((line.model, line.condition), {})[line.id] = line
+        return found
+
+    @property
+    def systems(self) -> list[System]:
+        """Every modality and model that has rows, by modality, then in the order of the rows."""
+        found = dict.fromkeys((row.modality, row.model) for row in self.conditions)
+        return sorted(found, key=lambda system: MODALITIES.index(system[0]))
+
+    @property
+    def noises(self) -> list[Noise]:
+        """Every noise and SNR in the order of the rows, clean first."""
+        found = dict.fromkeys((row.noise, row.snr_db) for row in self.conditions)
+        return sorted(found, key=lambda noise: noise[0] != CLEAN)
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that have rows, ``all`` first where it is there."""
+        return sorted({row.language for row in self.conditions}, key=lambda name: (name != ALL_LANGUAGES, name))
+
+    def rows_of(self, language: str) -> list[ConditionResult]:
+        """Return the rows of one language with the own video."""
+        return [row for row in self.conditions if row.language == language and row.video_stream == OWN]
 
 
 def summarise(
@@ -134,9 +172,9 @@ def summarise(
         condition: what was decoded.
         languages: one an utterance.
         counts: one an utterance, same order.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
         ngrams: one an utterance, same order; None leaves BLEU out.
-        speakers: one an utterance, same order; None means that nobody knows.
+        speakers: one an utterance, same order; None if unknown.
     """
     names = sorted(set(languages))
     rows = []
@@ -145,8 +183,7 @@ def summarise(
         chosen = [counts[place] for place in places]
         spoken_by = None if speakers is None else [speakers[place] for place in places]
         translated = None if ngrams is None else [ngrams[place] for place in places]
-        errors = total(chosen)
-        interval = wer_interval(chosen, seed, spoken_by)
+        errors, interval = total(chosen), wer_interval(chosen, seed, spoken_by)
         rows.append(
             ConditionResult(
                 model=model,
@@ -175,20 +212,16 @@ def summarise(
 
 
 def write_results(out_dir: str | Path, results: Results) -> None:
-    """Write the three files; each appears only when whole, ``results.json`` last.
+    """Write the three files, each whole or not at all, ``results.json`` last.
 
     Raises:
         ValueError: the results do not fit the schema, or the folder cannot be written to; nothing is written.
     """
     out_dir = Path(out_dir)
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "conditions": [asdict(row) for row in results.conditions],
-        "runs": results.runs,
-    }
+    rows = [asdict(row) for row in results.conditions]
+    document = {"format": FORMAT, "version": VERSION, "conditions": rows, "runs": results.runs}
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    check_document(json.loads(text), out_dir / "results.json")
+    _check_document(json.loads(text), out_dir / "results.json")
     make_folder(out_dir, "out_dir")
     write_lines(out_dir / "hypotheses.jsonl", (asdict(line) for line in results.hypotheses))
     write_lines(out_dir / "failures.jsonl", (asdict(line) for line in results.failures))
@@ -196,126 +229,55 @@ def write_results(out_dir: str | Path, results: Results) -> None:
 
 
 def read_results(results_dir: str | Path) -> Results:
-    """Read what ``write_results`` wrote, now or in an earlier version.
+    """Read what ``write_results`` wrote.
 
     Raises:
-        ValueError: the folder holds no results, they are from a newer version, or they do not fit the schema.
+        ValueError: the folder holds no results, they are of another version, or they do not fit the schema.
     """
     results_dir = Path(results_dir)
     path = results_dir / "results.json"
     if not path.is_file():
         raise ValueError(f"{results_dir} holds no results.json; make it with python -m avspeech.evaluate")
     try:
-        document = upgrade(json.loads(path.read_text(encoding="utf-8")), path)
-        check_document(document, path)
+        document = json.loads(path.read_text(encoding="utf-8"))
+        _check_document(document, path)
         rows = [_read_row(row) for row in document["conditions"]]
         hypotheses = [ScoredHypothesis(**line) for line in read_lines(results_dir / "hypotheses.jsonl")]
         failures = [Failure(**line) for line in read_lines(results_dir / "failures.jsonl")]
         return Results(rows, document["runs"], hypotheses, failures)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path} and the files beside it cannot be read ({type(error).__name__}: {error}); "
             "make them again with python -m avspeech.evaluate"
         ) from error
 
 
-def _read_row(row: Mapping[str, Any]) -> ConditionResult:
-    intervals = {name: None if row[name] is None else tuple(row[name]) for name in ("wer_95", "cer_95", "bleu_95")}
+def _read_row(row: dict[str, Any]) -> ConditionResult:
+    intervals: dict[str, Any] = {name: row[name] and tuple(row[name]) for name in ("wer_95", "cer_95", "bleu_95")}
     return ConditionResult(**{**row, **intervals})
 
 
-def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = None) -> Results:
-    """Return the rows of several evaluations as one, for a report that compares their models.
-
-    Args:
-        several: results on the same manifest, with the same noise.
-        pick: for a modality, the model whose rows stand for it, such as ``{"audio": "audio_only"}``; modalities
-            not named keep the rows of all models. None keeps everything.
-
-    Raises:
-        ValueError: two results were not made on the same samples, hold the same row, or ``pick`` names a model
-            without rows in that modality.
-    """
-    runs = [run for results in several for run in results.runs]
-    need_same_samples([(f"model {run['model']}", run) for run in runs])
-    rows = [row for results in several for row in results.conditions]
-    for modality, model in (pick or {}).items():
-        if not any(row.model == model and row.modality == modality for row in rows):
-            names = ", ".join(sorted({row.model for row in rows if row.modality == modality})) or "none"
-            raise ValueError(f"pick: model {model!r} has no {modality!r} rows; models that have are: {names}")
-    lines = [line for results in several for line in results.hypotheses]
-    failures = [failure for results in several for failure in results.failures]
-    rows, lines = _picked(rows, pick or {}), _picked(lines, pick or {})
-    seen: set[tuple] = set()
-    for row in rows:
-        if row.key in seen:
-            raise ValueError(
-                f"two results have a row for model {row.model!r}, {row.condition.label}, {row.language}; "
-                "give the models different names (--name) or leave one result out"
-            )
-        seen.add(row.key)
-    _need_same_pictures(rows, runs)
-    models = {row.model for row in rows}
-    return Results(rows, [run for run in runs if run["model"] in models], lines, failures)
+@lru_cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(
+        json.loads(files("avspeech.evaluation").joinpath("results.schema.json").read_text("utf-8"))
+    )
 
 
-def need_same_samples(runs: Sequence[tuple[str, Mapping[str, Any]]], also: Sequence[str] = ()) -> None:
-    """Check that rows may stand side by side: the same utterances, noise and scoring made them.
-
-    A manifest that lies elsewhere has another hash; where both runs have a hash of the test set, that decides instead.
-    Where noise was frozen in a plan, the plan decides; where it was drawn as it was mixed, the noises and the seed.
-
-    Args:
-        runs: with what each is called in the message.
-        also: further keys that must be equal.
-
-    Raises:
-        ValueError: they are not; the message has both values.
-    """
-    for place, (other, later) in enumerate(runs):
-        for first, earlier in runs[:place]:
-            for key, value, different in _facts(earlier, later, also):
-                if value != different:
-                    raise ValueError(
-                        f"{first} was evaluated with {key}={value}, {other} with {different}: such rows cannot be "
-                        f"compared; {_WHAT_TO_DO.get(key, 'evaluate both with the same conditions')}"
-                    )
-
-
-def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
-    """What must be equal in two runs, by key."""
-    planned = [run.get("noise_plan_sha256") is not None for run in (one, other)]
-    noisy = [plan or bool(run.get("noises")) for plan, run in zip(planned, (one, other), strict=True)]
-    for key in (*SAME_FOR_COMPARISON, *also):
-        if key == "manifest_sha256" and "test_set_sha256" in one and "test_set_sha256" in other:
-            key = "test_set_sha256"
-        if key == "noise_plan_sha256" and not all(noisy):
-            continue  # one was clean throughout, so nothing contradicts
-        if key == "seed" and any(planned):
-            continue
-        yield key, one.get(key), other.get(key)
-    if not any(planned):
-        for name in sorted(set(one.get("noises", {})) & set(other.get("noises", {}))):
-            yield f"noises.{name}", one["noises"][name], other["noises"][name]
-
-
-def _need_same_pictures(rows: Sequence[ConditionResult], runs: Sequence[Mapping[str, Any]]) -> None:
-    """Check that a stream that is drawn was drawn from one seed; a noise plan freezes what is heard, not what is seen.
-
-    Raises:
-        ValueError: it was not.
-    """
-    seed_of = {run["model"]: run["seed"] for run in runs}
-    first: dict[str, str] = {}
-    for row in rows:
-        if row.condition.is_drawn:
-            other = first.setdefault(row.video_stream, row.model)
-            if seed_of[other] != seed_of[row.model]:
-                raise ValueError(
-                    f"model {other} was shown {row.video_stream} with seed={seed_of[other]}, {row.model} with "
-                    f"{seed_of[row.model]}, so other pictures; evaluate both with the same seed in the conditions YAML"
-                )
-
-
-def _picked(rows: list, pick: Mapping[str, str]) -> list:
-    return [row for row in rows if pick.get(row.modality, row.model) == row.model]
+def _check_document(document: Any, path: Path) -> None:
+    """Raise a ValueError that names version or place, such as ``conditions[3].wer``, if the schema does not fit."""
+    version = document.get("version", 1) if isinstance(document, dict) and "conditions" in document else VERSION
+    if version != VERSION:
+        raise ValueError(
+            f"{path} has version {version} of the results format, this avspeech reads {VERSION}; evaluate again with "
+            "python -m avspeech.evaluate, or read the file with the version of avspeech that wrote it"
+        )
+    error = best_match(_validator().iter_errors(document))
+    if error is not None:
+        place = error.json_path.removeprefix("$").removeprefix(".") or "the document"
+        message = " ".join(error.message.split())  # it may quote the whole document
+        message = message if len(message) <= 200 else f"...{message[-200:]}"
+        raise ValueError(
+            f"{path}: {place}: {message}; see avspeech/evaluation/results.schema.json, or make the file again with "
+            "python -m avspeech.evaluate"
+        )

@@ -53,7 +53,7 @@ def test_the_interval_is_that_of_resampled_corpora(monkeypatch):
     assert bleu_interval(counts, seed=3, num_resamples=400) == pytest.approx(expected, abs=1e-9)
     low, high = bleu_interval(counts)
     assert low < corpus_bleu(counts) < high
-    with pytest.raises(ValueError, match="of no utterance"):
+    with pytest.raises(ValueError, match="at least one scored utterance"):
         bleu_interval([])
 
 

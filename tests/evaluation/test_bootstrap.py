@@ -50,7 +50,7 @@ def test_a_percentile_interval_does_not_cover_with_few_speakers():
     rng, covered = np.random.default_rng(0), 0
     for _ in range(300):
         (counts,), names = simulate(rng, 4, 0.2)
-        units = units_of(names)
+        units = units_of(len(names), names)
         errors, words = units.sums([one.word_errors for one in counts]), units.sums([one.num_words for one in counts])
         low, high = np.percentile(draw_ratio(errors, words, 0, 999).ratios_R, [2.5, 97.5])
         covered += low <= 0.2 <= high
@@ -96,31 +96,13 @@ def test_below_twenty_units_it_is_never_narrower_than_the_jackknife():
     rng = np.random.default_rng(3)
     for speakers in (2, 3, 5, 8, 15, 19):
         (counts,), names = simulate(rng, speakers, 0.3, uneven=True)
-        errors, words = (
-            np.array(
-                [sum(values[place] for place, who in enumerate(names) if who == name) for name in dict.fromkeys(names)]
-            )
-            for values in ([one.word_errors for one in counts], [one.num_words for one in counts])
-        )
-        left_out = (errors.sum() - errors) / (words.sum() - words)
-        rate = errors.sum() / words.sum()
-        error = np.sqrt((speakers - 1) / speakers * ((left_out - rate) ** 2).sum())
+        units = units_of(len(names), names)
+        errors, words = units.sums([one.word_errors for one in counts]), units.sums([one.num_words for one in counts])
+        left_out, rate = (errors.sum() - errors) / (words.sum() - words), errors.sum() / words.sum()
+        reach = stats.t.ppf(0.975, speakers - 1) * np.sqrt((speakers - 1) / speakers * ((left_out - rate) ** 2).sum())
         interval = wer_interval(counts, speakers=names)
-        reach = stats.t.ppf(0.975, speakers - 1) * error
         assert interval.low <= max(rate - reach, 0) + 1e-12
         assert interval.high >= rate + reach - 1e-12
-
-
-def test_interval_width_is_that_of_the_binomial():
-    low, high, *_ = wer_interval(binomial_counts(np.random.default_rng(1), 2000, 0.2))
-    expected = 2 * 1.96 * np.sqrt(0.2 * 0.8 / (2000 * 6))
-    assert high - low == pytest.approx(expected, rel=0.1)
-
-
-def test_same_seed_same_interval():
-    counts = binomial_counts(np.random.default_rng(2), 30, 0.3)
-    assert wer_interval(counts, seed=5) == wer_interval(counts, seed=5)
-    assert wer_interval(counts, seed=5) != wer_interval(counts, seed=6)
 
 
 def test_the_order_of_utterances_changes_nothing_but_the_draws():
@@ -129,6 +111,7 @@ def test_the_order_of_utterances_changes_nothing_but_the_draws():
     one = wer_interval(counts, speakers=names)
     other = wer_interval([counts[i] for i in order], speakers=[names[i] for i in order])
     assert one[:2] == pytest.approx(other[:2], rel=0.03)
+    assert one == wer_interval(counts, speakers=names) != wer_interval(counts, seed=6, speakers=names)
 
 
 def test_what_is_drawn_in_parts_is_what_is_drawn_at_once(monkeypatch):
@@ -155,10 +138,10 @@ def test_drawing_speakers_widens_the_interval_where_speakers_differ():
 
 
 def test_units_are_speakers_only_where_two_are_known():
-    assert units_of(["a", "a", "a"])[::2] == ("utterance", 3)
-    assert units_of([None, None])[::2] == ("utterance", 2)
-    assert units_of(["a", None, "a"])[::2] == ("utterance", 3)
-    mixed = units_of(["a", None, "b", "a", None])
+    assert units_of(3, ["a", "a", "a"])[::2] == ("utterance", 3)
+    assert units_of(2, [None, None])[::2] == ("utterance", 2)
+    assert units_of(3, ["a", None, "a"])[::2] == ("utterance", 3)
+    mixed = units_of(5, ["a", None, "b", "a", None])
     assert mixed[::2] == ("speaker", 4)
     assert mixed.of_entry.tolist() == [0, 1, 2, 0, 3]
     assert mixed.sums([1, 2, 3, 4, 5]).tolist() == [5, 2, 3, 5]
@@ -174,16 +157,10 @@ def test_one_speaker_falls_back_on_utterances_and_one_utterance_on_its_words():
 
 
 def test_what_cannot_be_drawn_from_is_refused():
-    with pytest.raises(ValueError, match="no utterance"):
+    with pytest.raises(ValueError, match="at least one scored utterance"):
         wer_interval([])
-    with pytest.raises(ValueError, match="1 speakers were given for 2"):
+    with pytest.raises(ValueError, match="1 speakers came for 2"):
         wer_interval([ErrorCounts(3), ErrorCounts(3)], speakers=["s1"])
-
-
-def test_references_without_words_give_no_nan():
-    interval = wer_interval([ErrorCounts(), ErrorCounts(insertions=1)])
-    assert interval.low == 0
-    assert np.isfinite(interval.high)
 
 
 def test_character_errors_have_an_interval_of_their_own():

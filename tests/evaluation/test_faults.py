@@ -6,7 +6,6 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
-from avspeech.evaluation.comparison import noises_of, rows_of
 from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.faults import bar_faults, fault_panels, kinds_with_curves, seen_label
 from avspeech.evaluation.grid import evaluate_grid
@@ -64,8 +63,8 @@ def test_figures_are_drawn_and_reported(tmp_path, results):
     assert width > 1500 and height > 350
     assert to_svg(fault_curves(panels), "curves", "a < b").startswith('<svg role="img" aria-label="a &lt; b"')
     assert fault_curves(panels[2:]) is not None
-    rows = [row for language in ("en", "es") for row in rows_of(results, language)]
-    noises = noises_of(results)[:2]
+    rows = [row for language in ("en", "es") for row in results.rows_of(language)]
+    noises = results.noises[:2]
     figure = language_figure([(n, [row for row in rows if (row.noise, row.snr_db) == n]) for n in noises], False)
     assert len(figure.axes) == 2
     assert [len(axis.containers) // 2 for axis in figure.axes] == [3, 3]  # bars and their whiskers, of three systems

@@ -9,9 +9,10 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.heat_map import TOPS, colour, heat_maps, legend, scale_top
+from avspeech.evaluation.heat_map import TOPS, colour, legend, scale_top
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
+from avspeech.evaluation.tables import heat_maps
 from avspeech.noise.spec import NoiseSpec
 
 
@@ -29,22 +30,22 @@ def results(tmp_path, utterances) -> Results:
 def test_every_row_of_the_results_is_one_cell(results):
     maps = heat_maps(results)
     assert [(one.model, one.language) for one in maps] == [("av", "all"), ("av", "en"), ("av", "es")]
-    cells = [cell.row for one in maps for line in one.rows for cell in line.cells if cell is not None]
-    assert sorted(row.key for row in cells) == sorted(row.key for row in results.conditions)
+    cells = [cell for one in maps for line in one.lines for cell in line.cells if cell is not None]
+    assert len(cells) == len(results.conditions) and set(cells) == set(results.conditions)
     for one in maps:
-        assert one.groups == (("none", 1), ("babble", 2), ("white", 2))
-        for line in one.rows:
+        assert one.groups == [("none", 1), ("babble", 2), ("white", 2)]
+        for line in one.lines:
             for cell, noise in zip(line.cells, one.columns, strict=True):
-                assert cell is None or (cell.row.noise, cell.row.snr_db) == noise
+                assert cell is None or (cell.noise, cell.snr_db) == noise
 
 
 def test_lines_stand_by_modality_and_own_video_first(results):
     first = heat_maps(results)[0]
-    assert [line.label for line in first.rows] == [
-        "audio", "video", "video, blur 3",
-        "audio+video", "audio+video, blank video", "audio+video, blur 3", "audio+video, offset +80 ms",
+    assert [(line.label, line.video_stream) for line in first.lines] == [
+        ("audio", "own"), ("video", "own"), ("video", "blur-3"),
+        ("audio+video", "own"), ("audio+video", "blank"), ("audio+video", "blur-3"), ("audio+video", "offset+80"),
     ]  # fmt: skip
-    spoilt = first.rows[-1]
+    spoilt = first.lines[-1]
     assert [cell is not None for cell in spoilt.cells] == [True, False, True, False, False]
 
 
@@ -86,12 +87,15 @@ def test_the_map_is_a_table_of_the_page(tmp_path, results):
     html = write_report(tmp_path, tmp_path).read_text()
     tables = re.findall(r'<table class="heat">.*?</table>', html, flags=re.DOTALL)
     assert len(tables) == 3
+    top = scale_top(results)
     for table, one in zip(tables, heat_maps(results), strict=True):
         shown = re.findall(r'<td style="background:(#\w{6});color:(#\w{6})" title="([^"]*)">([\d.]+)</td>', table)
-        cells = [cell for line in one.rows for cell in line.cells if cell is not None]
-        assert [(*found[:2], found[3]) for found in shown] == [
-            (cell.background, cell.ink, f"{100 * cell.row.wer:.1f}") for cell in cells
-        ]
-        assert [found[2] for found in shown] == [cell.title for cell in cells]
-        assert table.count('class="absent"') == sum(cell is None for line in one.rows for cell in line.cells)
-        assert table.count('<th scope="row"') == len(one.rows)
+        cells = [cell for line in one.lines for cell in line.cells if cell is not None]
+        for (background, ink, title, rate), cell in zip(shown, cells, strict=True):
+            assert (background, ink) == colour(cell.wer / top)
+            assert rate == f"{100 * cell.wer:.1f}"
+            assert f"{rate} %, 95 % interval {100 * cell.wer_95[0]:.1f} to {100 * cell.wer_95[1]:.1f}; " in title
+        assert table.count('class="absent"') == sum(cell is None for line in one.lines for cell in line.cells)
+        assert table.count('<th scope="row"') == len(one.lines)
+    assert 'title="audio+video, offset +80 ms, babble -5 dB: ' in html
+    assert 'aria-label="audio+video, blank video"' in html

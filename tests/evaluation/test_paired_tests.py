@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from simulated_counts import simulate
 
 from avspeech.evaluation.bootstrap import wer_interval
@@ -25,7 +24,7 @@ def false_alarms(trials: int, speakers: int, utterances: int, rate: float, **des
         names = names if utterances > 1 else ["x"] * len(names)
         p_values = (
             paired_difference(a, b, speakers=names, num_resamples=1999).p_value,
-            matched_pairs(a, b, names).p_value,
+            matched_pairs(a, b, names),
         )
         alarms += np.array(p_values) <= 0.05
     return tuple(alarms / trials)
@@ -95,7 +94,7 @@ def test_a_system_does_not_differ_from_itself():
     found = paired_difference(counts, counts)
     assert (found.diff, found.p_value, found.win_rate, found.method) == (0, 1, 0.5, "no-spread")
     assert found.low == -found.high < 0, "one that made the same errors here need not always"
-    assert matched_pairs(counts, counts)[:2] == (0, 1)
+    assert matched_pairs(counts, counts) == 1
 
 
 def test_pairing_narrows_the_interval_where_utterances_are_hard_for_both():
@@ -113,7 +112,6 @@ def test_speakers_are_the_units_where_two_are_known():
     assert (by_utterance.method, by_utterance.num_units, by_utterance.unit) == ("bootstrap", 180, "utterance")
     assert paired_difference(a, b, speakers=["x"] * 180) == by_utterance
     assert paired_difference(a[:45], b[:45], speakers=names[:45]).method == "too-few-units"
-    assert matched_pairs(a, b, names)[2:] == (12, "speaker")
 
 
 def test_one_utterance_decides_nothing():
@@ -127,27 +125,16 @@ def test_systems_that_differ_by_the_same_everywhere():
     assert found.method == "no-spread"
     assert found.p_value < 0.01
     assert found.high < 0
-    pairs = matched_pairs(counts_of([1] * 40), counts_of([4] * 40))
-    assert (pairs.statistic, pairs.p_value) == (-np.inf, 2 * 0.5**40)
+    assert matched_pairs(counts_of([1] * 40), counts_of([4] * 40)) == 2 * 0.5**40
     few = paired_difference(counts_of([1] * 4), counts_of([9] * 4))
     assert (few.p_value, few.high) == (0.125, 0), "four of four is no proof"
-    assert matched_pairs(counts_of([1] * 2), counts_of([9] * 2)).p_value == 0.5, "nor two of two"
+    assert matched_pairs(counts_of([1] * 2), counts_of([9] * 2)) == 0.5, "nor two of two"
 
 
 def test_matched_pairs_by_hand():
     # Differences 1, 0, -1, 2, 3: mean 1, standard deviation sqrt(10 / 4), t = 1 / sqrt(2.5 / 5) = sqrt(2).
     found = matched_pairs(counts_of([3, 2, 0, 4, 5]), counts_of([2, 2, 1, 2, 2]))
-    assert found.statistic == pytest.approx(np.sqrt(2))
-    assert found.p_value == pytest.approx(0.2302, abs=1e-4)  # two-sided, 4 degrees of freedom
-    assert found[2:] == (5, "utterance")
-
-
-def test_matched_pairs_is_scipys_paired_test_and_the_normal_one_for_many_segments():
-    rng = np.random.default_rng(7)
-    a, b = rng.binomial(10, 0.3, 500), rng.binomial(10, 0.32, 500)
-    found, expected = matched_pairs(counts_of(a), counts_of(b)), stats.ttest_rel(a, b)
-    assert found[:2] == pytest.approx((expected.statistic, expected.pvalue))
-    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(found.statistic)), abs=0.002)
+    assert found == pytest.approx(0.2302, abs=1e-4)  # two-sided, 4 degrees of freedom
 
 
 def test_holm_by_hand():
@@ -166,7 +153,7 @@ def test_pairs_of_other_references_are_refused():
         paired_difference([ErrorCounts(3)], [ErrorCounts(4)])
     with pytest.raises(ValueError, match="1 and 2 utterances"):
         matched_pairs([ErrorCounts(3)], [ErrorCounts(3), ErrorCounts(3)])
-    with pytest.raises(ValueError, match="no utterance"):
+    with pytest.raises(ValueError, match="at least one scored utterance"):
         paired_difference([], [])
 
 

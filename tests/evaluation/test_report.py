@@ -11,20 +11,12 @@ import numpy as np
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.comparison import (
-    contribution_tables,
-    headline,
-    noises_of,
-    paired_rows,
-    rows_of,
-    sample_transcripts,
-    telling_noise,
-)
 from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.plots import curves_figure, series_of, spread_apart, to_png, to_svg, wer_figure
+from avspeech.evaluation.plots import curves_figure, series_of, spread_apart, to_png, wer_figure
 from avspeech.evaluation.report import ReportSection, main, write_report
 from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.tables import contribution_tables, headline, paired_rows, sample_transcripts, telling_noise
 
 VOID = {"meta", "link", "br", "img", "hr"}
 
@@ -61,6 +53,8 @@ def test_report_shows_every_condition_in_one_file(tmp_path, folders):
     assert "en/7" in html
     assert "MediaError: x.wav: is <b>empty" in markdown
     assert not list((tmp_path / "report").rglob("*.part*"))
+    assert num_tables(markdown) == 3 + 1 + 1 + 1 + 2  # languages, differences, failures, counts, runs
+    assert write_report(folders, tmp_path / "again", pick={"audio": "audio_only"}).read_text() == html
 
 
 def test_report_of_one_run_may_lie_beside_its_results(folders):
@@ -71,22 +65,9 @@ def test_report_of_one_run_may_lie_beside_its_results(folders):
         write_report(folders, folders[0])
 
 
-def test_the_same_results_give_the_same_report(tmp_path, folders):
-    first, second = (write_report(folders, tmp_path / name) for name in ("one", "two"))
-    assert first.read_text() == second.read_text()
-
-
-def test_tables_of_the_markdown_have_equal_rows(tmp_path, folders):
-    write_report(folders, tmp_path / "report")
-    tables = re.findall(r"(?:^\|.*\|\n)+", (tmp_path / "report" / "report.md").read_text(), flags=re.MULTILINE)
-    assert len(tables) == 3 + 1 + 1 + 1 + 2  # languages, differences, failures, counts, runs
-    for table in tables:
-        assert len({line.count("|") - line.count("\\|") for line in table.splitlines()}) == 1, table
-
-
 def test_extra_sections_are_shown(tmp_path, folders):
     picture = tmp_path / "lips.png"
-    picture.write_bytes(one_pixel_png())
+    picture.write_bytes(to_png(curves_figure({}, "", "")))
     sections = [
         ReportSection("Lip crops", text="Cut from mp4 files.\n\nAll <grey>.", images=[(picture, "Eight")], first=True),
         ReportSection(
@@ -108,9 +89,6 @@ def test_extra_sections_are_shown(tmp_path, folders):
     assert balanced(html)
     assert "![Eight](images/section0_0.png)" in markdown
     assert "![Pre-training](images/section1_curves.png)" in markdown
-
-
-def test_an_image_that_is_none_is_named(tmp_path, folders):
     with pytest.raises(ValueError, match=r"section 'Lips': image .*absent\.png must be a PNG"):
         write_report(folders[0], tmp_path / "report", [ReportSection("Lips", images=[(tmp_path / "absent.png", "")])])
 
@@ -144,17 +122,17 @@ def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, ut
     assert [(table.model, table.language) for table in tables] == [("av", "all"), ("av", "en"), ("av", "es")]
     labels = ["audio+video, own video", "audio+video, blank video", "audio+video, shuffled video", "audio alone"]
     for table in tables:
-        assert [label for label, _ in table.rows] == labels
-        for label, cells in table.rows:
-            assert [(cell.noise, cell.snr_db) for cell in cells] == table.columns
-            assert {(cell.language, cell.modality) for cell in cells} == {
-                (table.language, label.split(", ")[0].split()[0])
+        assert [line.label for line in table.lines] == labels
+        for line in table.lines:
+            assert [(cell.noise, cell.snr_db) for cell in line.cells] == table.columns
+            assert {(cell.language, cell.modality) for cell in line.cells} == {
+                (table.language, line.label.split()[0].strip(","))
             }
-    own, blank, shuffled, sound = (cells[-1].wer for _, cells in tables[0].rows)
+    own, blank, shuffled, sound = (line.cells[-1].wer for line in tables[0].lines)
     assert [label for label, _ in tables[0].removed] == ["own video", "blank video", "shuffled video"]
     assert [shares[-1] for _, shares in tables[0].removed] == [1 - wer / sound for wer in (own, blank, shuffled)]
     assert own < blank < shuffled
-    for cell in tables[0].rows[1][1]:
+    for cell in tables[0].lines[1].cells:
         assert f"{100 * cell.wer:.1f} ({100 * cell.wer_95[0]:.1f} to" in pages[3][1]
 
 
@@ -164,15 +142,14 @@ def test_contributions_stand_beside_the_picked_models_audio(tmp_path, utterances
     write_results(folder, evaluate_grid(utterances, chosen, FakeTranscriber(), folder, "both", IDENTITY))
     write_report([folder, folders[1]], tmp_path / "report")
     (table, *_) = contribution_tables(read_results(tmp_path / "report"))
-    assert [label for label, _ in table.rows] == [
+    assert [line.label for line in table.lines] == [
         "audio+video, own video", "audio+video, blank video", "audio alone (audio_only)",
     ]  # fmt: skip
 
 
-def test_bleu_is_reported_with_its_signature(tmp_path, utterances, config):
-    results = evaluate_grid(
-        utterances, replace(config, scoring=Scoring(metric="bleu")), FakeTranscriber(), tmp_path, "av", IDENTITY
-    )
+def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_named(tmp_path, utterances, config):
+    config = replace(config, scoring=Scoring("muavic", "bleu"))
+    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
     write_results(tmp_path, results)
     html = write_report(tmp_path, tmp_path).read_text()
     markdown = (tmp_path / "report.md").read_text()
@@ -182,20 +159,10 @@ def test_bleu_is_reported_with_its_signature(tmp_path, utterances, config):
         for row in results.conditions:
             assert f"{row.bleu:.1f}" in text
             assert f"{row.bleu_95[0]:.1f} to {row.bleu_95[1]:.1f}" in text
+    assert "after the rule <i>muavic</i>" in html
+    assert "after the rule `muavic`" in markdown
     assert re.match(r"In babble at 0 dB, BLEU is \d+\.\d from sound alone, ", headline(results))
-    tables = re.findall(r"(?:^\|.*\|\n)+", markdown, flags=re.MULTILINE)
-    assert len(tables) == 3 + 3 + 1 + 1 + 1  # error rates, BLEU, differences, counts, run
-    for table in tables:
-        assert len({line.count("|") - line.count("\\|") for line in table.splitlines()}) == 1, table
-
-
-def test_the_rule_of_normalisation_is_named(tmp_path, utterances, config):
-    results = evaluate_grid(
-        utterances, replace(config, scoring=Scoring("muavic")), FakeTranscriber(), tmp_path, "av", IDENTITY
-    )
-    write_results(tmp_path, results)
-    assert "after the rule <i>muavic</i>" in write_report(tmp_path, tmp_path).read_text()
-    assert "after the rule `muavic`" in (tmp_path / "report.md").read_text()
+    assert num_tables(markdown) == 3 + 3 + 1 + 1 + 1  # error rates, BLEU, differences, counts, run
 
 
 def test_differences_pair_the_utterances_that_both_have(folders):
@@ -245,28 +212,6 @@ def test_lines_of_a_plot_are_the_systems_of_its_noise(folders):
     ]
 
 
-def test_plots_are_drawn(folders):
-    rows = [row for row in read_results(folders[0]).conditions if row.language == "all"]
-    png = to_png(wer_figure({"": rows}, "babble"))
-    width, height = struct.unpack(">II", png[16:24])
-    assert (width, height) == (1140, 645)
-    four = to_png(wer_figure(dict.fromkeys("abcd", rows), "babble"))  # three panels, and one below
-    assert struct.unpack(">II", four[16:24]) == (2430, 1290)
-    assert to_svg(curves_figure({"a": [(0, 1.0)], "b": [(0, 0.5), (5, 0.1)]}, "update", "loss")).startswith("<svg")
-    assert to_svg(curves_figure({}, "update", "loss")).startswith("<svg")
-
-
-def test_a_model_with_dollars_in_its_name_is_drawn(tmp_path, utterances, config):
-    names = ("1$ model \\frac$", "other")
-    folders = []
-    for name in names:
-        results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path / "run", name, IDENTITY)
-        folders.append(tmp_path / f"run{len(folders)}")
-        write_results(folders[-1], results)
-    page = write_report(folders, tmp_path / "report").read_text()
-    assert page.count("<svg") >= 2
-
-
 @pytest.mark.filterwarnings("error")
 def test_a_noise_without_an_snr_is_not_clean(tmp_path, folders):
     results = read_results(folders[0])
@@ -275,10 +220,10 @@ def test_a_noise_without_an_snr_is_not_clean(tmp_path, folders):
     ]
     lines = [replace(line, noise="hall", snr_db=None) for line in results.hypotheses if line.snr_db == 10]
     both = replace(results, conditions=[*rooms, *results.conditions], hypotheses=[*lines, *results.hypotheses])
-    assert noises_of(both) == [("none", None), ("hall", None), ("babble", 10.0), ("babble", 0.0), ("babble", -5.0)]
+    assert both.noises == [("none", None), ("hall", None), ("babble", 10.0), ("babble", 0.0), ("babble", -5.0)]
     assert telling_noise(both) == ("hall", None)
     assert headline(both).startswith("In hall, the word error rate is ")
-    (axis,) = wer_figure({"": rows_of(both, "all")}, "hall").axes
+    (axis,) = wer_figure({"": both.rows_of("all")}, "hall").axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["hall", "clean"]
     assert axis.get_xticks()[0] < axis.get_xticks()[1]
     write_results(tmp_path, both)
@@ -287,11 +232,13 @@ def test_a_noise_without_an_snr_is_not_clean(tmp_path, folders):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_rate_far_above_one_leaves_the_plot_and_not_the_page(folders):
-    rows = [replace(row, wer=6.0, wer_95=(5.5, 6.5)) for row in read_results(folders[0]).conditions]
-    figure = wer_figure({"": rows}, "babble")
+def test_plots_have_a_panel_a_language_and_end_where_rates_are_far_above_one(folders):
+    rows = read_results(folders[0]).rows_of("all")
+    figure = wer_figure(dict.fromkeys("abcd", rows), "babble")  # three panels, and one below
+    assert struct.unpack(">II", to_png(figure)[16:24]) == (2430, 1290)
+    figure = wer_figure({"": [replace(row, wer=6.0, wer_95=(5.5, 6.5)) for row in rows]}, "babble")
     assert figure.axes[0].get_ylim()[1] == 150
-    assert to_png(figure)
+    assert struct.unpack(">II", to_png(figure)[16:24]) == (1140, 645)
 
 
 def test_labels_keep_their_distance_and_stay_inside():
@@ -318,6 +265,26 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([str(folders[0]), "--out", str(tmp_path / "r" / "report.md")])
     assert re.fullmatch(r"out_dir .*report\.md cannot be made a folder: .*; name another\n", capsys.readouterr().err)
+
+
+def test_names_from_elsewhere_are_drawn_and_name_no_file_elsewhere(tmp_path, utterances, config):
+    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
+    strange = [replace(row, noise="../../rain" if row.snr_db is not None else "none") for row in results.conditions]
+    others = [replace(row, model="1$ model \\frac$") for row in strange]  # a formula to matplotlib
+    runs = [*results.runs, results.runs[0] | {"model": others[0].model}]
+    write_results(tmp_path / "in", replace(results, conditions=[*strange, *others], runs=runs, hypotheses=[]))
+    write_report(tmp_path / "in", tmp_path / "deep" / "out")
+    assert {path.name for path in (tmp_path / "deep" / "out" / "images").iterdir()} == {
+        "wer__rain.png", "wer__rain_by_language.png", "languages.png",
+    }  # fmt: skip
+
+
+def num_tables(markdown: str) -> int:
+    """Number of tables; the rows of each have equally many cells."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", markdown, flags=re.MULTILINE)
+    for table in tables:
+        assert len({line.count("|") - line.count("\\|") for line in table.splitlines()}) == 1, table
+    return len(tables)
 
 
 def parts(text: str) -> dict[str, str]:
@@ -351,19 +318,3 @@ def balanced(html: str) -> bool:
     tags = _Tags()
     tags.feed(html)
     return not tags.open and not tags.wrong
-
-
-def one_pixel_png() -> bytes:
-    import cv2
-
-    return cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
-
-
-def test_a_noise_of_somebody_elses_results_names_no_file_elsewhere(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
-    strange = [replace(row, noise="../../rain" if row.snr_db is not None else "none") for row in results.conditions]
-    write_results(tmp_path / "in", replace(results, conditions=strange, hypotheses=[]))
-    write_report(tmp_path / "in", tmp_path / "deep" / "out")
-    assert {path.name for path in (tmp_path / "deep" / "out" / "images").iterdir()} == {
-        "wer__rain.png", "wer__rain_by_language.png", "languages.png",
-    }  # fmt: skip

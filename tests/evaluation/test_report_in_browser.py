@@ -23,7 +23,6 @@ from avspeech.noise.spec import NoiseSpec
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install one (Debian: apt install chromium)")
 WIDTHS = (390, 1280)
-KEPT = sorted((Path(__file__).parents[2] / "experiments" / "2026-11-noise-bench").glob("*/report.html"))
 FAULTS = ("blur-1", "blur-3", "blur-5", "drop-50", "offset-80", "offset+80", "wrong_speaker", "no_face")
 
 
@@ -131,16 +130,6 @@ def test_plots_sounds_and_clips_load_from_the_one_file(opened, page_file):
         " return ids.length === new Set(ids).size; })()"
     ), "two elements have the same id"
     assert page_file.stat().st_size < 3_000_000
-
-
-@pytest.mark.parametrize("report", KEPT, ids=lambda path: path.parent.name)
-def test_reports_of_the_bench_load_from_their_one_file(browser, report):
-    opened = Opened(browser, report, WIDTHS[1])
-    media, pictures = check_everything_loads(opened)
-    opened.context.close()
-    assert {one["tag"] for one in media} == {"AUDIO", "VIDEO"}
-    assert len(pictures) >= 6
-    assert report.stat().st_size < 3_000_000
 
 
 def test_nothing_is_wider_than_the_screen(opened):
