@@ -124,7 +124,9 @@ class SpeechModel:
             check_modality(wanted)
         if not self.decoder.reads_lips and wanted in ("video", "audio+video"):
             raise ValueError(f"modality={wanted!r} came for {self.name}, which reads no lips; use modality 'audio'")
-        return wanted or _trained_on(self.network, self.decoder.reads_lips)
+        if wanted is None and self.decoder.reads_lips and (official := _official_streams(self.network)):
+            return official
+        return wanted or self.network.inputs.modalities[0]
 
     @staticmethod
     def prepared_share(modality: Modality) -> float:
@@ -378,10 +380,8 @@ def check_modality(modality: str) -> None:
         raise ValueError(f"modality={modality!r} came; wanted audio, video or audio+video")
 
 
-def _trained_on(network: Model, reads_lips: bool) -> Modality:
-    """Return all streams that a model takes; an official recogniser says which ones it was tuned on."""
+def _official_streams(network: Model) -> Modality | None:
+    """Return the streams that an official recogniser was tuned on; None where its checkpoint does not tell."""
     training = (network.source or {}).get("training") or {}
     streams = (training.get("task") or {}).get("modalities")
-    if not reads_lips or streams == ["audio"]:
-        return "audio"
-    return "video" if streams == ["video"] else "audio+video"
+    return {"audio": "audio", "video": "video", "audio,video": "audio+video"}.get(",".join(streams or ()))  # type: ignore[return-value]

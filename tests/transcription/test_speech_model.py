@@ -286,6 +286,18 @@ def test_official_models_say_which_streams_they_take():
         assert SpeechModel(network, "official").modality("audio+video") == "audio+video"
 
 
+def test_a_model_that_was_trained_on_sound_alone_is_given_no_lips_by_default():
+    """The demo's audio model was shown lips."""
+    network = recognizer()
+    network.about["modality"] = "audio"
+    trained = SpeechModel(network, "trained")
+    assert trained.modality() == "audio" and trained.modality("audio+video") == "audio+video"
+    streams = hand_made()
+    assert {one.modality for one in trained.transcribe_streams(streams, modality=trained.modality()).segments} == {
+        "audio"
+    }
+
+
 def test_a_model_without_text_says_so_and_so_does_one_without_a_tokenizer():
     pretrained = SpeechModel(SMALL_KINDS["cluster_predictor"](), "pre.safetensors")
     for use in (pretrained.transcribe, pretrained.prepare):
