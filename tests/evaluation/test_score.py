@@ -148,17 +148,6 @@ def test_seed_rule_and_metric_come_from_the_conditions(tmp_path, manifest, ours)
     assert (results.runs[0]["seed"], results.runs[0]["normalization"]) == (8, "basic")
 
 
-def test_a_named_rule_decides_what_is_an_error(tmp_path, manifest, utterances):
-    text = "".join(f"{one.id} {(one.text or '').upper()}!\n" for one in utterances)
-    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    files: list[tuple[Path, str | None]] = [(tmp_path / "a.txt", "audio, clean")]
-    wer = {
-        rule: score_hypotheses(files, manifest, "a", normalization=rule).conditions[-1].wer
-        for rule in ("basic", "none")
-    }
-    assert wer == {"basic": 0.0, "none": 1.0}
-
-
 def test_some_conditions_are_enough(tmp_path, manifest, ours):
     """Lips in noise are lips in clean speech, also where no YAML says the noises."""
     files = [one for one in export(ours, tmp_path, "txt") if one[1] in ("video, clean", "audio, babble 0 dB")]
@@ -203,12 +192,6 @@ def test_an_utterance_that_the_plan_could_not_read_may_be_skipped(tmp_path, mani
     plan = written_plan(tmp_path / "plan.jsonl", names[1:])
     results = score_hypotheses([(tmp_path / "a.txt", "audio, babble 0 dB")], manifest, "a", plan, missing="skip")
     assert [failure.id for failure in results.failures] == names[:1]
-
-
-def test_an_altered_plan_is_refused(tmp_path, manifest, ours, plan):
-    plan.write_text(plan.read_text().replace('"seed": 3', '"seed": 4'))
-    with pytest.raises(ValueError, match=r"plan\.jsonl"):
-        score_hypotheses(export(ours, tmp_path, "txt"), manifest, "a", plan)
 
 
 def test_the_same_condition_from_two_files_is_refused(tmp_path, manifest, ours):
@@ -270,29 +253,9 @@ def test_what_a_user_gets_wrong_ends_with_one_line(tmp_path, manifest, ours, opt
 
 
 def test_the_folder_of_the_hypotheses_is_not_overwritten(tmp_path, manifest, ours, capsys):
-    before = (tmp_path / "ours" / "hypotheses.jsonl").read_bytes()
+    ours_again = tmp_path / "ours" / "hypotheses.jsonl"
+    before = ours_again.read_bytes()
     with pytest.raises(SystemExit):
-        main(
-            [
-                str(tmp_path / "ours" / "hypotheses.jsonl"),
-                f"--manifest={manifest}",
-                f"--out_dir={tmp_path / 'ours'}",
-                "--name=a",
-            ]
-        )
+        main([str(ours_again), f"--manifest={manifest}", f"--out_dir={tmp_path / 'ours'}", "--name=a"])
     assert "would overwrite it; name another" in capsys.readouterr().err
-    assert (tmp_path / "ours" / "hypotheses.jsonl").read_bytes() == before
-
-
-def test_a_folder_that_cannot_be_had_is_named(tmp_path, manifest, ours, capsys):
-    (path, _), *_ = export(ours, tmp_path, "txt")
-    with pytest.raises(SystemExit):
-        main([str(path), f"--manifest={manifest}", f"--out_dir={path}", "--name=a", "--condition=audio, clean"])
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert re.fullmatch(r"out_dir .*0\.txt cannot be made a folder: File exists; name another", message)
-
-
-def test_help_lists_the_rules(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "basic, none, fairseq, whisper, muavic" in " ".join(capsys.readouterr().out.split())
+    assert ours_again.read_bytes() == before
