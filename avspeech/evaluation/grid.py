@@ -77,7 +77,7 @@ def evaluate_grid(
         ValueError: an utterance has no text, or there is only one and another's clip is to be shown.
     """
     _check_texts(utterances)
-    others = videos_of(utterances, config.grid(), config.seed)
+    videos_of(utterances, config.grid(), config.seed)  # raises before anything is decoded
     transcripts: dict[Condition, Sequence[str | Unreadable]] = {}
     seconds: dict[str, float] = {}
     wanted = list(dict.fromkeys(condition.decoded_as for condition in config.grid()))
@@ -90,8 +90,7 @@ def evaluate_grid(
         store = DecodedFile(Path(out_dir) / "decoded" / f"{condition.file_name}.jsonl", fingerprint)
         transcripts[condition], seconds[condition.label] = _complete(store, utterances, condition, transcribe)
     run = {"model": model, **identity, "seed": config.seed, **decoding}
-    video_of = {stream: {name: other.id for name, other in chosen.items()} for stream, chosen in others.items()}
-    results = score_transcripts(utterances, transcripts, config.grid(), run, config.scoring, video_of)
+    results = score_transcripts(utterances, transcripts, config.grid(), run, config.scoring)
     return replace(results, runs=[{**results.runs[0], "decoding_seconds": seconds}])
 
 
@@ -124,7 +123,6 @@ def score_transcripts(
     rows: Sequence[Condition],
     run: Mapping[str, Any],
     config: Scoring = Scoring(),
-    video_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Results:
     """Score transcripts against the texts of their utterances.
 
@@ -132,9 +130,9 @@ def score_transcripts(
         utterances: with text; a language that is None is written as ``und``.
         transcripts: one an utterance, in order, of each condition that was decoded.
         rows: conditions of the results; each stands for the transcripts of its ``decoded_as``.
-        run: facts about the run, for ``runs`` of the results: ``model``, ``seed`` (of the intervals), ``task``, ...
+        run: facts about the run, for ``runs`` of the results: ``model``, ``seed`` (of intervals and videos of other
+            utterances), ``task``, ...
         config: how to score.
-        video_of: id of the utterance whose clip was shown, by video stream and id.
 
     Raises:
         GridError: no utterance of a condition could be read.
@@ -142,6 +140,7 @@ def score_transcripts(
     """
     _check_texts(utterances)
     model, task, seed = run["model"], run.get("task"), run["seed"]
+    others = videos_of(utterances, rows, seed)
     scored: dict[Condition, list[tuple[ScoredHypothesis, ErrorCounts]]] = {}
     broken: Counter[tuple[str, str]] = Counter()
     for condition, texts in transcripts.items():
@@ -150,7 +149,7 @@ def score_transcripts(
             if isinstance(text, Unreadable):
                 broken[utterance.id, text.why] += 1
             else:
-                line = _hypothesis(utterance, text, condition, model, video_of or {})
+                line = _hypothesis(utterance, text, condition, model, others)
                 counts = count_normalized(
                     line.reference, text, text_language(line.language, task), config.normalization
                 )
@@ -180,9 +179,10 @@ def score_transcripts(
 
 
 def _hypothesis(
-    utterance: Utterance, text: str, condition: Condition, model: str, video_of: Mapping[str, Mapping[str, str]]
+    utterance: Utterance, text: str, condition: Condition, model: str, others: Mapping[str, Mapping[str, Utterance]]
 ) -> ScoredHypothesis:
     """Return the line of ``hypotheses.jsonl``, not yet scored."""
+    shown = others.get(condition.video_stream, {}).get(utterance.id)
     return ScoredHypothesis(
         id=utterance.id,
         model=model,
@@ -195,7 +195,7 @@ def _hypothesis(
         errors=0,
         n_words=0,
         video_stream=condition.video_stream,
-        video_of=video_of.get(condition.video_stream, {}).get(utterance.id),
+        video_of=shown and shown.id,
         speaker=utterance.speaker,
     )
 

@@ -23,7 +23,6 @@ from jsonargparse import ArgumentParser
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition
 from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.grid import Unreadable, score_transcripts
-from avspeech.evaluation.loading import videos_of
 from avspeech.evaluation.outside import FileFault, OutsideHypothesis, parse_label, read_hypotheses
 from avspeech.evaluation.provenance import command_line, identify_data, versions
 from avspeech.evaluation.report import write_report
@@ -88,10 +87,7 @@ def score_hypotheses(
     }
     if plan is None:
         run["noises"] = {one.noise: {"kind": "not stated"} for one in heard if not one.is_clean}
-    rows = _rows(heard, grid)
-    shown = videos_of(utterances, rows, seed)
-    video_of = {stream: {name: other.id for name, other in chosen.items()} for stream, chosen in shown.items()}
-    return score_transcripts(_with_languages(utterances, heard), texts, rows, run, scoring, video_of)
+    return score_transcripts(_with_languages(utterances, heard), texts, _rows(heard, grid), run, scoring)
 
 
 def _read_all(
