@@ -37,6 +37,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.stem}.part{path.suffix}")
+    if len(os.fsencode(unfinished.name)) > 255:  # most file systems' longest name
+        unfinished = path.with_name(f"{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.part{path.suffix}")
     _remove(unfinished)
     try:
         yield unfinished

@@ -61,3 +61,9 @@ def test_a_place_that_cannot_be_written_is_named_with_its_option(tmp_path):
         make_folder(tmp_path / "file" / "below", "--out_dir")
     with pytest.raises(ValueError, match=r"--out .* is a folder, wanted a file"):
         make_place(tmp_path, "--out")
+
+
+def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path):
+    path = tmp_path / ("y" * 250 + ".json")
+    write_text(path, "{}")
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]

@@ -1,8 +1,8 @@
-"""Cut what was said into captions: at most two lines, at most 7 s, ended by pauses, sentences and segments.
+"""Cut a transcript into captions: at most two lines and 7 s, ended by pauses, sentences and segments.
 
 Sizes are those of the Netflix Timed Text Style Guide for Latin scripts: 42 columns, two lines, 5/6 s to 7 s. A wide
-character (Chinese, Japanese, Korean) counts as two columns, a mark that combines with the letter before it as none.
-Cues of one speaker never overlap; where two faces talk at once, both have their cue, and players stack them.
+character (Chinese, Japanese, Korean) counts as two columns, a combining mark as none. Cues of one speaker do not
+overlap; two speakers at once have a cue each, which players stack.
 """
 
 import unicodedata
@@ -15,36 +15,35 @@ from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.result import Segment, Transcript
 
 MAX_COLUMNS = 42
-"""Of a line, the speaker's label included."""
+"""Longest line, the speaker's label included."""
 MAX_S = 7.0
-"""How long a cue may stand."""
+"""Longest cue in seconds."""
 MIN_S = 0.8
-"""How long a cue stands at least, where the next one leaves it the time."""
+"""Shortest cue in seconds, where the next one leaves the time."""
 PAUSE_S = 0.5
-"""A silence between two words after which a new cue starts."""
+"""Shortest silence between two words that ends a cue, in seconds."""
 SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
 CLAUSE_ENDS = (*SENTENCE_ENDS, *",;:،؛、，；：")
 
 
 @dataclass(frozen=True)
 class CaptionWord:
-    """A word in its place in a line."""
+    """A word of a line."""
 
     text: str
     start_s: float
     end_s: float
     joined: bool = False
-    """No blank stands between it and the word before."""
+    """True if no blank separates it from the word before."""
 
 
 @dataclass(frozen=True)
 class Cue:
-    """What is on screen at once, of one speaker."""
+    """The words of one speaker that are on screen at once."""
 
     start_s: float
-    """In seconds from the file's start, a whole number of milliseconds."""
+    """Seconds from the file's start, a whole number of milliseconds."""
     end_s: float
-    """As ``start_s``, and later."""
     lines: tuple[tuple[CaptionWord, ...], ...]
     """One or two."""
     speaker: str | None = None
@@ -56,9 +55,9 @@ class Cue:
 
 
 def captions(transcript: Transcript) -> list[Cue]:
-    """Return the cues of a transcript, by start.
+    """Return the cues of a transcript, sorted by start.
 
-    Words that carry no times of their own get their share of the segment, by their number of columns.
+    The words of a segment without word times share its time by their columns.
     """
     of_speaker: dict[str | None, list[Cue]] = {}
     for segment in sorted(transcript.segments, key=lambda one: one.start_s):
@@ -72,7 +71,7 @@ def captions(transcript: Transcript) -> list[Cue]:
 
 
 def columns(text: str) -> int:
-    """Return how many columns a text takes on a screen whose letters are all alike."""
+    """Return the width of a text in columns of a fixed-width font."""
     return sum(map(_width, text))
 
 
@@ -95,12 +94,12 @@ def _words(segment: Segment) -> list[CaptionWord]:
         return _spread(text, segment)
     starts, at = [], 0
     for word, _ in timed:
-        if (at := text.find(word, at)) < 0:  # the text was written otherwise than the words: the words carry times
+        if (at := text.find(word, at)) < 0:  # the text is not that of the words: use the words, which have times
             joined = (segment.language or "").split("-")[0] in WITHOUT_BLANKS
             return [CaptionWord(word, one.start_s, one.end_s, joined and i > 0) for i, (word, one) in enumerate(timed)]
         starts.append(at)
         at += len(word)
-    starts[0] = 0  # signs between words belong to the word before them, those at the start to the first
+    starts[0] = 0  # signs between words belong to the word before, those at the start to the first
     return [
         CaptionWord(text[start:end].strip(), one.start_s, one.end_s, start > 0 and text[start - 1] != " ")
         for (start, end), (_, one) in zip(pairwise([*starts, len(text)]), timed, strict=True)
@@ -108,7 +107,7 @@ def _words(segment: Segment) -> list[CaptionWord]:
 
 
 def _spread(text: str, segment: Segment) -> list[CaptionWord]:
-    """Return the words of a text without times, each as long as its share of the columns."""
+    """Return the words of a text without times, each with a time in proportion to its columns."""
     words = [(word, i > 0) for blank in text.split() for i, word in enumerate(_at_wide_characters(blank))]
     ends = list(accumulate(max(columns(word), 1) for word, _ in words))
     lasts_s = segment.end_s - segment.start_s
@@ -161,17 +160,17 @@ def _runs(words: Sequence[CaptionWord]) -> Iterator[list[CaptionWord]]:
 
 
 def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionWord]]:
-    """Yield a run in parts that each fit a cue: as few as possible, alike in length, rather ended by a comma."""
+    """Yield a run in parts that fit a cue: few, of similar length, and preferably ended by a comma."""
     ends = list(accumulate((columns(word.text) + (not word.joined) for word in run), initial=0))
 
     def width(first: int, end: int) -> int:
         return ends[end] - ends[first] - (not run[first].joined)
 
-    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each word: parts, cost, where the last part starts
+    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each word: parts, cost, start of the last part
     for end in range(1, len(run) + 1):
         options, first, second = [], end - 1, end
         while first >= 0:
-            # The first line takes all it can; what is left must fit the second.
+            # The first line takes all that fits; the rest must fit the second.
             while second > first + 1 and label + width(first, second) > MAX_COLUMNS:
                 second -= 1
             fits = second == end or width(second, end) <= MAX_COLUMNS
@@ -191,7 +190,7 @@ def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionW
 
 
 def _cue(words: Sequence[CaptionWord], label: int, speaker: str | None) -> Cue:
-    """Return a cue in one line, or in two that are alike in length and rather parted at a comma."""
+    """Return a cue in one line, or in two of similar length, preferably parted at a comma."""
     start_s, end_s = words[0].start_s, words[-1].end_s
     whole = label + columns(join_words(words))
     if whole <= MAX_COLUMNS:
@@ -207,13 +206,13 @@ def _cue(words: Sequence[CaptionWord], label: int, speaker: str | None) -> Cue:
 
 
 def _settle(cues: Sequence[Cue], duration_s: float) -> Iterator[Cue]:
-    """Yield one speaker's cues with times that do not overlap, long enough to be seen and to the millisecond."""
+    """Yield one speaker's cues with times that do not overlap, are long enough, and are whole milliseconds."""
     cues = sorted(cues, key=lambda cue: cue.start_s)
     ended_s = 0.0
     for cue, following in zip_longest(cues, cues[1:]):
         start_s = max(cue.start_s, ended_s)
         free_s = following.start_s if following else max(duration_s, cue.end_s)
         end_s = min(max(cue.end_s, start_s + MIN_S), start_s + MAX_S, free_s)
-        ended_s = max(end_s, start_s + 1 / FRAME_RATE)  # two words at one moment: each is there for a frame
+        ended_s = max(end_s, start_s + 1 / FRAME_RATE)  # of two words at the same moment each stands for a frame
         start_s, ended_s = round(start_s, 3), round(ended_s, 3)
         yield replace(cue, start_s=start_s, end_s=ended_s)

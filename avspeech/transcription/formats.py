@@ -1,13 +1,12 @@
-"""Write a transcript as txt, srt, vtt, json or tsv: UTF-8, newlines as ``\\n``, each file whole or not there."""
+"""Write a transcript as txt, srt, vtt, json or tsv: UTF-8, lines ended by ``\\n``, each file whole or not at all."""
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from avspeech import __version__
+from avspeech.files import write_text
 from avspeech.transcription.captions import captions
 from avspeech.transcription.result import Transcript
 
@@ -21,9 +20,9 @@ def write_transcript(
 
     Args:
         transcript: may be empty; its files are valid all the same.
-        stem: folder and name without an ending (dots in it are kept); folders are made, files replaced.
-        formats: of ``FORMATS``.
-        options: what the file was transcribed with, for the json; plain values.
+        stem: folder and name without an ending (dots in it are kept); folders are created, files replaced.
+        formats: keys of ``FORMATS``.
+        options: plain values for the json: how the file was transcribed.
 
     Raises:
         ValueError: there is no such format.
@@ -31,42 +30,32 @@ def write_transcript(
     """
     check_formats(formats)
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    finished = [stem.with_name(f"{stem.name}.{name}") for name in dict.fromkeys(formats)]
-    # A hash, because the finished name may be as long as the file system takes.
-    marks = [hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16] for path in finished]
-    unfinished = [path.with_name(f".{mark}.{os.getpid()}.part") for mark, path in zip(marks, finished, strict=True)]
-    try:
-        for name, path in zip(dict.fromkeys(formats), unfinished, strict=True):
-            text = to_json(transcript, options) if name == "json" else FORMATS[name](transcript)
-            # A source whose name is no UTF-8 holds surrogates; in json this is how they are escaped.
-            path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        for part, path in zip(unfinished, finished, strict=True):
-            part.replace(path)
-    finally:
-        for part in unfinished:
-            part.unlink(missing_ok=True)
-    return finished
+    texts = {
+        stem.with_name(f"{stem.name}.{name}"): to_json(transcript, options)
+        if name == "json"
+        else FORMATS[name](transcript)
+        for name in formats
+    }
+    for path, text in texts.items():
+        # The name of a source that is not UTF-8 holds surrogates; in json this is how they are escaped.
+        write_text(path, text.encode(errors="backslashreplace").decode())
+    return list(texts)
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuse a format that cannot be written, before the work is done.
-
-    Raises:
-        ValueError: there is no such format, or none is named.
-    """
+    """Raise ValueError if a format cannot be written, or none is named."""
     if isinstance(formats, str) or not formats or not set(formats) <= set(FORMATS):
         came = formats if isinstance(formats, str) else ",".join(formats)
         raise ValueError(f"format {came!r} came; wanted a list of {', '.join(FORMATS)}; see --format")
 
 
 def to_txt(transcript: Transcript) -> str:
-    """Return the text, with a line and a label for each turn where there are several speakers."""
+    """Return the text; with several speakers one line per segment, after the speaker's label."""
     return f"{transcript.text}\n" if transcript.text else ""
 
 
 def to_srt(transcript: Transcript) -> str:
-    """Return SubRip cues; a speaker's label stands before the text."""
+    """Return SubRip; a speaker's label stands before the text."""
     cues = []
     for number, cue in enumerate(captions(transcript), start=1):
         label = "" if cue.speaker is None else f"{_one_line(cue.speaker)}: "
@@ -91,7 +80,7 @@ def _escape(text: str) -> str:
 
 
 def to_json(transcript: Transcript, options: Mapping[str, Any] | None = None) -> str:
-    """Return all that is known, the version of avspeech and the options; ``read_transcript`` reads it."""
+    """Return the transcript with the version of avspeech and the options; ``read_transcript`` reads it."""
     record = {**transcript.to_json(), "version": __version__, "options": dict(options or {})}
     return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
@@ -100,22 +89,22 @@ def read_transcript(path: str | Path) -> Transcript:
     """Return the transcript of a json file that ``write_transcript`` wrote.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no such file.
+        OSError: the file cannot be read.
+        ValueError: it holds no transcript.
     """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(record, dict):
             record = {name: value for name, value in record.items() if name not in ("version", "options")}
         return Transcript.from_json(record)
-    except ValueError as error:  # json's and Unicode's errors are of this kind
+    except ValueError as error:  # json's and Unicode's errors, too
         raise ValueError(
-            f"{path}: is no transcript of avspeech ({error}); give a .json of `avspeech transcribe`"
+            f"{path} is no transcript of avspeech ({error}); give a .json of `avspeech transcribe`"
         ) from None
 
 
 def to_tsv(transcript: Transcript) -> str:
-    """Return a header and one line for each segment; tabs and newlines in texts become blanks."""
+    """Return a header and one line per segment; tabs and newlines in texts become blanks."""
     lines = ["\t".join(TSV_COLUMNS)]
     for one in transcript.segments:
         share = "" if one.face_share is None else f"{one.face_share:.3f}"
@@ -126,13 +115,9 @@ def to_tsv(transcript: Transcript) -> str:
 
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {
-    "txt": to_txt,
-    "srt": to_srt,
-    "vtt": to_vtt,
-    "json": to_json,
-    "tsv": to_tsv,
-}
-"""Ending of the file -> what is in it."""
+    "txt": to_txt, "srt": to_srt, "vtt": to_vtt, "json": to_json, "tsv": to_tsv,
+}  # fmt: skip
+"""Ending of a file -> its content."""
 
 
 def _one_line(text: str) -> str:
@@ -140,6 +125,6 @@ def _one_line(text: str) -> str:
 
 
 def _clock(time_s: float, mark: str) -> str:
-    """Return hours:minutes:seconds and milliseconds after ``mark``."""
+    """Return hours:minutes:seconds, ``mark`` and milliseconds."""
     seconds, ms = divmod(round(1000 * time_s), 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}{ms:03}"

@@ -1,10 +1,9 @@
-"""Draw captions of any script into small pictures that are laid over frames.
+"""Draw captions of any script as small pictures that are laid over frames.
 
-OpenCV's letters are ASCII, so Pillow draws, with the DejaVu Sans that matplotlib brings (Latin, Greek, Cyrillic,
-Arabic, Hebrew), or with a font of the system that has the letters where DejaVu lacks some (Chinese, Hindi). Letters are
-joined by raqm, which Pillow's wheels hold, and which needs the system's FriBidi library. Words are placed one by one,
-so that one can be marked, and their order within a line follows the Unicode bidirectional algorithm (UAX #9, rule L2)
-at the level of words.
+Pillow draws, because OpenCV's letters are ASCII, with the DejaVu Sans that comes with matplotlib (Latin, Greek,
+Cyrillic, Arabic, Hebrew), or with a font of the system where DejaVu lacks letters (Chinese, Hindi). Letters are joined
+by raqm, which is in Pillow's wheels and needs the system's FriBidi library. Words are placed one by one, so that one
+can be marked; their order in a line follows the Unicode bidirectional algorithm (UAX #9, rule L2) at word level.
 """
 
 import logging
@@ -22,7 +21,7 @@ from avspeech.transcription.captions import CaptionWord, Cue
 log = logging.getLogger(__name__)
 
 PLAIN, MARKED, LABEL = (255, 255, 255), (255, 221, 64), (160, 200, 255)
-"""Colours of words, of the word that is being said, and of speakers' labels."""
+"""Colours of words, of the word that is being spoken, and of speakers' labels."""
 BACKGROUND = (0, 0, 0, 165)
 
 
@@ -33,7 +32,7 @@ class Patch:
     colour_HWC: np.ndarray
     """uint8 RGB, multiplied by its opacity."""
     behind_HWC: np.ndarray
-    """uint8, how much of the frame is seen through it, of 255."""
+    """uint8, the share of the frame that shows through, of 255."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,7 +40,7 @@ class Patch:
         return self.colour_HWC.shape[1], self.colour_HWC.shape[0]
 
     def lay_over(self, frame_HWC: np.ndarray, left: int, top: int) -> None:
-        """Draw it into a frame; what lies outside is cut off."""
+        """Draw it into a frame, cut off at the frame's edges."""
         height, width = frame_HWC.shape[:2]
         x, y = slice(max(left, 0), min(left + self.size[0], width)), slice(max(top, 0), min(top + self.size[1], height))
         if x.start >= x.stop or y.start >= y.stop:
@@ -55,10 +54,10 @@ class Lettering:
     """Draws lines of words.
 
     Args:
-        text: all that will be drawn, by which the font is chosen.
-        max_width: of a caption, pixels; wider lines get smaller letters.
-        letter_size: height of a line's letters, pixels.
-        font: a font file; None: DejaVu Sans, or one of the system's that has the letters.
+        text: all letters that will be drawn, to choose the font.
+        max_width: widest caption in pixels; wider lines get smaller letters.
+        letter_size: height of the letters in pixels.
+        font: a font file; None: see ``find_font``.
     """
 
     def __init__(self, text: str, max_width: int, letter_size: int, font: str | Path | None = None) -> None:
@@ -74,7 +73,7 @@ class Lettering:
             )
 
     def cues(self, cues: Sequence[Cue], time_s: float) -> Patch:
-        """Return what is said, one cue above the other, the words of the moment ``time_s`` marked."""
+        """Return cues, one above the other, with the words that are spoken at ``time_s`` marked."""
         lines: list[list[tuple[CaptionWord, tuple[int, int, int]]]] = []
         for cue in cues:
             for number, line in enumerate(cue.lines):
@@ -121,7 +120,7 @@ class Lettering:
         return ImageFont.truetype(str(self.font), size, layout_engine=engine)
 
     def _joined(self, text: str) -> str:
-        """Return what to hand to Pillow, which without raqm sets letters from left to right as they come."""
+        """Return the text for Pillow, which without raqm sets letters from left to right."""
         return text if self.joins or not _is_right_to_left(text) else text[::-1]
 
 
@@ -138,7 +137,7 @@ def in_order_of_sight(
 ) -> list[tuple[CaptionWord, tuple[int, int, int]]]:
     """Return a line's words from left to right.
 
-    The line runs as its first word with a direction does. Words without one (numbers) run as the line does.
+    The first word with a direction gives that of the line, and of words without one (numbers).
     """
     directions = [_direction(word.text) for word, _ in line]
     to_left = next(filter(None, directions), None) == "right to left"
@@ -157,7 +156,7 @@ def _is_right_to_left(text: str) -> bool:
 
 
 def _direction(text: str) -> str | None:
-    """Return how a text runs, by its first letter that has a direction."""
+    """Return the direction of a text, that of its first letter with one."""
     for character in text:
         kind = unicodedata.bidirectional(character)
         if kind in ("R", "AL"):
@@ -168,9 +167,9 @@ def _direction(text: str) -> str | None:
 
 
 def find_font(text: str) -> Path:
-    """Return the file of a font that has the letters of ``text``: DejaVu Sans, else one of the system's.
+    """Return the file of a font with the letters of ``text``: DejaVu Sans, else one of the system's.
 
-    Where no font has them all, it is DejaVu Sans, and a warning says which letters will be boxes.
+    Where no font has all of them it is DejaVu Sans, with a warning about the letters that will be boxes.
     """
     import matplotlib
 
@@ -178,9 +177,9 @@ def find_font(text: str) -> Path:
     wanted = {ord(letter) for letter in text if unicodedata.category(letter)[0] in "LNPS"}
     if wanted <= _letters_of(default):
         return default
-    from matplotlib import font_manager  # lists the fonts of the system, which takes a while
+    from matplotlib import font_manager  # takes a while to list the fonts of the system
 
-    # "Last Resort" has every letter there is, as a box.
+    # "Last Resort" has every letter, as a box.
     fonts = [font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort")]
     regular = [font.fname for font in fonts if font.style == "normal" and font.weight == 400]
     for name in sorted(regular):
@@ -188,8 +187,8 @@ def find_font(text: str) -> Path:
             return Path(name)
     missing = "".join(map(chr, sorted(wanted - _letters_of(default))))
     log.warning(
-        "no font of this computer has all letters of the captions: %s%s are drawn as boxes; install one that has, "
-        "for example Noto Sans", missing[:20], "..." if len(missing) > 20 else "",
+        "no font of this computer has all letters of the captions: %s%s are drawn as boxes; install one, for example "
+        "Noto Sans", missing[:20], "..." if len(missing) > 20 else "",
     )  # fmt: skip
     return default
 

@@ -12,15 +12,15 @@ ENDINGS = (
     "3g2 3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg "
     "ogv opus ts vob wav webm wma wmv"
 )
-"""Of files that are taken from a folder. A file that is named itself may end as it likes."""
+"""Endings of the files that are taken from a folder. A file that is named itself may have any."""
 
 
 def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
-    """Return the files that are meant, each once and in order, and why a name gave none.
+    """Return the files that are named, each once and in order, and the reason of each name that gives none.
 
     Args:
-        names: a file; a folder, whose media files are taken, those of its subfolders too but no hidden ones; or a
-            pattern with ``*``, ``?``, ``[...]`` or ``**``, for where the shell has not filled it in.
+        names: files; folders, whose media files are taken, with subfolders and without hidden files; or patterns with
+            ``*``, ``?``, ``[...]`` or ``**``, for shells that do not expand them.
     """
     found: dict[str, Path] = {}
     reasons: dict[str, str] = {}
@@ -33,7 +33,7 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
         path = Path(name)
         try:
             is_folder, exists = path.is_dir(), path.exists()
-        except OSError:  # too long a name, a folder that is closed to us: reported when the file cannot be opened
+        except OSError:  # the name is too long, or its folder closed: reported when the file is opened
             is_folder, exists = False, False
         if not name:
             reasons["''"] = "is an empty name; name a file, a folder or a pattern"
@@ -45,7 +45,7 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
                 reasons[name] = "is a folder without media files (none ends in .mp4, .mkv, .wav or the like)"
             take(inside)
         elif exists or not glob.has_magic(name):
-            take([path])  # one that does not exist is reported with all others that cannot be read
+            take([path])  # one that does not exist is reported when it is opened
         else:
             matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - may be absolute
             matches = [match for match in matches if not os.path.isdir(match)]  # noqa: PTH112 - raises nothing
@@ -61,11 +61,11 @@ def _is_media(file: Path, folder: Path) -> bool:
 
 
 def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
-    """Return for each input the name, without an ending, that its outputs have in one folder; no two are alike.
+    """Return for each input the name, without an ending, of its outputs in one folder; all names differ.
 
-    It is the input's own stem where no other input has it; else the ending is added (clip.mp4, clip.mkv), or as many
-    folders as tell the inputs apart (a_clip, b_clip). Names that differ only in case count as alike, because some
-    file systems think so. The order of the inputs does not matter.
+    The name is the input's own stem if no other input has it; else the ending is added (clip.mp4, clip.mkv), or as
+    many folders as tell the inputs apart (a_clip, b_clip). Names that differ only in case count as equal, as in some
+    file systems. The order of the inputs does not matter.
     """
     whole = {Path(path): Path(os.path.normpath(Path(path).absolute())) for path in paths}
     names = {file: _names(file) for file in set(whole.values())}
@@ -82,7 +82,7 @@ def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
 
 
 def _names(file: Path) -> list[str]:
-    """Return what a file's outputs may be called, shortest first; the last name no other file has."""
+    """Return possible names of a file's outputs, shortest first; the last one is unique."""
     folders = [part for part in file.parent.parts if part != file.anchor]
     ways = ["_".join([*folders[len(folders) - depth :], ""]) for depth in range(len(folders) + 1)]
     mark = hashlib.sha256(os.fsencode(file)).hexdigest()

@@ -1,4 +1,4 @@
-"""Draw a transcription on its video: the face, the lips as the model sees them, the words as they are said."""
+"""Draw a transcript on its video: the face, the mouth crop, and the words as they are spoken."""
 
 from bisect import bisect_right
 from collections import deque
@@ -23,32 +23,32 @@ from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.streams import Streams
 
 MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
-"""Of the preview, pixels. Small videos are enlarged, so that captions and lips do not hide the face."""
+"""Size of the preview in pixels. Small videos are enlarged, so that captions and crops do not hide the face."""
 COLOURS = {FrameStatus.MEASURED: (80, 220, 120), FrameStatus.INTERPOLATED: (255, 190, 60)}
-"""Of the face's box, by how it was found."""
+"""Colours of a face's box, by how it was found."""
 MISSING_COLOUR = (150, 150, 150)
-"""Of the border of a lip crop where the face is only supposed."""
+"""Colour of a mouth crop's border where the face was not found."""
 LIP_COLOUR = (255, 110, 130)
 _BITS = 3
-"""OpenCV draws between pixels: coordinates are in eighths."""
+"""Fractional bits of OpenCV's coordinates: eighths of a pixel."""
 
 
 _UPPER_LIP, _LOWER_LIP = slice(len(STABLE), len(STABLE) + 11), slice(len(STABLE) + 11, len(STABLE) + 20)
-"""The lips' outer edges among a ``Face``'s points, each from the right corner of the mouth on."""
+"""Points of the lips' outer edges in ``Face.points_TN2``, each from the right corner of the mouth."""
 
 
 @dataclass(frozen=True)
 class FaceView:
-    """One speaker in every frame of a file; the face may be another one from stretch to stretch."""
+    """One speaker in every frame of a file; the face may change from segment to segment."""
 
     box_T4: np.ndarray
-    """float32, left, top, right, bottom in pixels of the frames of ``read_frames``; NaN where there is no face."""
+    """float32, left, top, right, bottom in pixels of the frames of ``read_frames``; NaN without a face."""
     lips_TK2: np.ndarray
-    """float32, the closed outline of the lips, x and y in the same pixels; NaN where there is no face."""
+    """float32, closed outline of the lips, x and y in the same pixels; NaN without a face."""
     status_T: np.ndarray
-    """uint8, a ``FrameStatus`` per frame."""
+    """uint8, ``FrameStatus`` of each frame."""
     mouths: tuple[tuple[int, np.ndarray], ...] = ()
-    """The first frame of each stretch whose lips are read, and its lip crop (frames, H, W), uint8 grey; by time."""
+    """First frame and ``mouth_THW`` of each segment whose lips are read, sorted by time."""
     speaker: str | None = None
     """Label, where several faces are transcribed."""
 
@@ -106,16 +106,16 @@ def draw_preview(
     audio_S: np.ndarray | None = None,
     font: str | Path | None = None,
 ) -> int:
-    """Write a video with everything drawn on it, at 25 fps and at most 720 px high, and return its number of frames.
+    """Write the preview, at 25 fps and at most 720 pixels high, and return its number of frames.
 
     One frame is in memory at a time. The file appears only when it is whole.
 
     Args:
         video: the file that was transcribed.
         out_path: ends with .mp4; a file of that name is replaced.
-        transcript: of the file; its captions are drawn.
-        faces: those that were transcribed; with none the preview says "no face", unless nobody looked for one.
-        audio_S: its sound, 16 kHz; None writes none.
+        transcript: transcript of the file; its captions are drawn.
+        faces: the transcribed faces; without any the preview shows "no face", unless none was looked for.
+        audio_S: sound at 16 kHz; None: the preview has none.
         font: a font file; None: see ``Lettering``.
 
     Raises:
@@ -141,7 +141,7 @@ def _drawn(
     video: Path, transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
 ) -> Iterator[np.ndarray]:
     painter, shown, scaled = None, None, np.empty(0)
-    num_known = min((len(face.status_T) for face in faces), default=None)  # more, where the sound outlasts the picture
+    num_known = min((len(face.status_T) for face in faces), default=None)  # more than frames where sound is longer
     for index, picture in enumerate(read_pictures(video, [])):  # the transcript tells of any damage
         if num_known is not None and index >= num_known:
             raise MediaError(video, f"has more than the {num_known} frames in which faces were found; did it change?")
@@ -154,7 +154,7 @@ def _drawn(
 
 
 class _Painter:
-    """Draws on frames that come one after another."""
+    """Draws on frames in their order."""
 
     def __init__(
         self, size: tuple[int, ...], transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
@@ -163,7 +163,7 @@ class _Painter:
         scale = min(MAX_HEIGHT / height, MAX_WIDTH / width, max(1.0, MIN_HEIGHT / height))
         self.width, self.height = (max(16, 2 * round(length * scale / 2)) for length in (width, height))
         self.scale_2 = np.array([self.width / width, self.height / height])
-        self.averages = 2 * self.width <= width  # a smaller step loses nothing without, and is several times faster
+        self.averages = 2 * self.width <= width  # for smaller factors interpolation is as good and much faster
         self.faces, self.thickness = faces, max(1, self.height // 300)
         self.transcript = transcript
         self.segments = sorted(transcript.segments, key=lambda one: one.start_s)
@@ -173,12 +173,12 @@ class _Painter:
         letter_size = max(10, min(self.height // 20, self.width // 24))
         self.captions = Lettering(text, int(0.94 * self.width), letter_size, font)
         self.labels = Lettering(text, self.width // 2, max(10, letter_size * 2 // 3), self.captions.font)
-        self.caption: tuple[object, Patch] | None = None  # the last one; it changes a few times a second
+        self.caption: tuple[object, Patch] | None = None  # the last one, kept because it changes rarely
         self.label_patches: dict[str, Patch] = {}
         self.inset, self.inset_right = self._place_insets()
 
     def _place_insets(self) -> tuple[int, bool]:
-        """Return the lip crops' side, and whether they go to the top right corner: where faces are less often."""
+        """Return the side of the mouth crops, and True if they go to the top right corner, away from the faces."""
         crops = [mouths[0][1] for face in self.faces if (mouths := face.mouths)]
         if not crops:
             return 0, True
@@ -204,7 +204,7 @@ class _Painter:
         return frame_HWC
 
     def _points(self, points_K2: np.ndarray) -> np.ndarray:
-        """Return OpenCV's coordinates, which count from the first pixel's centre."""
+        """Return OpenCV's coordinates, whose origin is the centre of the first pixel."""
         return np.round((points_K2 * self.scale_2 - 0.5) * 2**_BITS).astype(np.int32)
 
     def _draw_face(self, frame_HWC: np.ndarray, face: FaceView, index: int) -> None:
@@ -222,7 +222,7 @@ class _Painter:
             patch.lay_over(frame_HWC, left, top - patch.size[1])
 
     def _draw_insets(self, frame_HWC: np.ndarray, index: int) -> None:
-        """Draw the lip crops side by side in their corner, each framed in the colour of how it was found."""
+        """Draw the mouth crops side by side in their corner, framed in the colour of how the face was found."""
         border, side = 2 * self.thickness, self.inset
         step = side + 2 * border
         at = self.width - step - border if self.inset_right else border
@@ -274,7 +274,7 @@ class _Painter:
 
 
 def _at(mouths: Sequence[tuple[int, np.ndarray]], index: int) -> np.ndarray | None:
-    """Return the lip crop of a frame; None outside the stretches whose lips are read."""
+    """Return the mouth crop of a frame; None outside the segments whose lips are read."""
     place = bisect_right(mouths, index, key=lambda mouth: mouth[0]) - 1
     if place < 0 or index - mouths[place][0] >= len(mouths[place][1]):
         return None

@@ -108,7 +108,7 @@ def test_json_is_read_back_as_it_was(transcript, tmp_path):
 def test_other_json_is_refused_in_one_line(content, tmp_path):
     path = tmp_path / "other.json"
     path.write_bytes(content.encode(errors="surrogatepass"))
-    with pytest.raises(ValueError, match=r"other\.json: is no transcript") as caught:
+    with pytest.raises(ValueError, match=r"other\.json is no transcript") as caught:
         read_transcript(path)
     assert "\n" not in str(caught.value)
 
