@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from avspeech.files import file_sha256, make_folder, make_place, read_lines, write_json, write_lines, written_whole
+from avspeech.files import (
+    file_sha256,
+    make_folder,
+    make_place,
+    read_lines,
+    write_json,
+    write_lines,
+    write_text,
+    written_whole,
+)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
