@@ -1,28 +1,30 @@
-"""avspeech: from a talking-face video to words, in noise.
+"""avspeech: audio-visual speech recognition in noise.
 
-The folders are the flow of one utterance, in this order; a stage imports only itself and the stages above it.
+The folders follow the flow of one utterance; each imports only itself and those above it.
 
-    timebase, sequence   the clocks; lengths, masks, padding
+    timebase, sequence   clocks; lengths, masks, padding
+    files, manifest      files written whole or not at all; the lines of a data set
     media/               a path                   -> frames at 25 fps, ``audio_S`` at 16 kHz in [-1, 1]
-    roi/                 frames                   -> ``mouth_THW``, 96x96 grey lips
-    features/            ``audio_S``, lips        -> ``fbank_TF`` (104 at 25 Hz), ``mfcc_AF``, 88x88 clips
-    noise/               clean speech             -> the same in noise, drawn or from a frozen plan
-    faults/              clean video              -> the same with a faulty picture
+    roi/                 frames                   -> ``mouth_THW``, 96x96 grey mouth crops
+    features/            ``audio_S``, crops       -> ``fbank_TF`` (104 at 25 Hz), ``logmel_AF``, ``mfcc_AF``, 88x88 video
+    noise/               clean speech             -> speech in noise, drawn or from a frozen plan
+    faults/              clean video              -> video with a fault of the picture
     text/                a transcript             -> tokens, and text back
     units/               vectors                  -> a k-means codebook, ``units_T``
-    data/                a manifest               -> ``AVBatch``
+    inputs               sound, mouth crops       -> ``Sample``, ``AVBatch``, as a model's ``InputSpec`` wants them
+    data/                a manifest               -> batches
     models/              a batch                  -> ``memory_BTD``, ``logits_BTK``, ``logits_BLV``
     interop/             an official checkpoint   -> our model with those weights, and back
-    hub/                 a name                   -> a model, wherever it lies; a model -> a folder to share
+    hub/                 a name                   -> a model; a model -> a folder to share
     objectives/          logits, targets, masks   -> loss and accuracy
     decoding/            model, memory            -> hypotheses
     transcription/       any video, a model       -> ``Transcript``: segments, words with times, subtitles, preview
     evaluation/          references, hypotheses   -> error rates, intervals, report, comparison, invariants
     training/            everything above         -> a model file
-    export/              a model                  -> ONNX graphs and what runs them
-    page/                a browser                -> the same as a page
+    export/              a model                  -> ONNX graphs and their runtime
+    page/                an upload in a browser   -> transcripts
     train, evaluate, transcribe, app, cli
-                         the verbs: ``python -m avspeech.train`` ..., and ``avspeech VERB``, which is the same
+                         commands: ``python -m avspeech.train`` ..., or ``avspeech train`` ...
 
 Tensors carry their axes as a suffix: B utterance, S sample at 16 kHz, A acoustic frame at 100 Hz, T frame at 25 Hz,
 F feature, H W pixels, P Whisper position at 50 Hz, D width, N head, L text token, V vocabulary, K unit, J unit set,

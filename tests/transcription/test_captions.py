@@ -112,11 +112,6 @@ def test_lines_are_alike_in_length_and_rather_end_at_a_comma():
     assert cue.texts == ("aaaa bbbb cccc dddd,", "eeee ffff gggg hhhh iiii jjjj")
 
 
-def test_no_lonely_word_at_the_end_of_a_long_sentence():
-    cues = captions(transcript_of(spoken(" ".join(["word"] * 18), word_s=0.3)))  # 89 columns
-    assert [len(" ".join(cue.texts).split()) for cue in cues] == [9, 9]
-
-
 def test_a_short_cue_stands_longer_where_there_is_time():
     (cue,) = captions(transcript_of(spoken("yes", word_s=0.1)))
     assert (cue.start_s, cue.end_s) == (1.0, 1.0 + MIN_S)
@@ -163,9 +158,3 @@ def test_marks_take_no_column_and_stay_with_their_letter():
 def test_nothing_said_gives_no_cue():
     assert captions(transcript_of()) == []
     assert captions(transcript_of(Segment(0.0, 1.0, "", "audio"), Segment(1.0, 2.0, " \n", "audio"))) == []
-
-
-def test_an_hour_in_one_segment_loses_no_word():
-    words = tuple(TimedWord(f"word{i % 97}", 0.4 * i, 0.4 * i + 0.4) for i in range(9000))
-    cues = captions(transcript_of(Segment(0.0, 3600.0, " ".join(word.text for word in words), "audio", words)))
-    assert sum(len(line) for cue in cues for line in cue.lines) == 9000

@@ -45,8 +45,8 @@ def test_the_text_is_that_of_all_segments_and_names_speakers_where_there_are_sev
     ],
 )
 def test_what_is_no_transcript_is_refused(change):
-    with pytest.raises(ValueError, match="transcribe the file anew"):
+    with pytest.raises(ValueError, match="transcribe the file again"):
         Transcript.from_json({**WHOLE.to_json(), **change})
     for record in ([], "text", None, {}):
-        with pytest.raises(ValueError, match=r"a transcript of format \w+ came"):
+        with pytest.raises(ValueError, match=r"its format is \w+"):
             Transcript.from_json(record)
