@@ -58,7 +58,9 @@ _HOME = {
     "load_official": "avspeech.interop.avhubert",
     "load_whisper": "avspeech.interop.whisper",
     "load_flamingo": "avspeech.interop.whisper_flamingo",
-    "transcribe_whisper": "avspeech.decoding.whisper_transcribe",
+    "DecodingConfig": "avspeech.decoding.config",
+    "transcribe_batch": "avspeech.decoding.transcribe",
+    "transcribe_whisper": "avspeech.decoding.transcribe",
     "word_times": "avspeech.decoding.word_times",
 }
 

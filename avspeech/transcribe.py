@@ -21,6 +21,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from tqdm import tqdm
 
+from avspeech.decoding.config import DecodingConfig
 from avspeech.files import make_folder
 from avspeech.inputs import MODALITIES
 from avspeech.media.container import find_tracks
@@ -32,7 +33,6 @@ from avspeech.transcription.kept import Kept
 from avspeech.transcription.paths import find_media, output_stems
 from avspeech.transcription.preview import write_preview
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.segment_decoding import DecodingConfig
 from avspeech.transcription.speech_activity import VoiceDetectorError
 from avspeech.transcription.speech_model import SpeechModel, load_model
 from avspeech.transcription.streams import FaceChoice, Streams, check_face
@@ -62,7 +62,7 @@ def make_parser() -> ArgumentParser:
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     add("--fresh", action="store_true", help="ignore what earlier runs have kept")
     add("--quiet", action="store_true", help="show no progress bar")
-    parser.add_class_arguments(DecodingConfig, "decoding", skip={"max_frames", "max_clips"})
+    parser.add_class_arguments(DecodingConfig, "decoding")
     return parser
 
 
@@ -100,12 +100,13 @@ def load(given: Namespace) -> SpeechModel:
         ValueError: there is no such model, or it cannot do what is asked.
     """
     check_device(given.device)
-    decoding = replace(given.decoding, max_frames=given.batch_frames)
-    model = load_model(given.model, given.device, decoding)
+    model = load_model(given.model, given.device, given.decoding, batch_frames=given.batch_frames)
     asked = {"longest_s": given.longest, "min_pause_s": given.min_pause}
     asked = {name: value for name, value in asked.items() if value is not None}
     if asked:
-        model = SpeechModel(model.network, model.name, model.path, decoding, replace(model.cutting, **asked))
+        model = SpeechModel(
+            model.network, model.name, model.path, given.decoding, replace(model.cutting, **asked), given.batch_frames
+        )
     _ = model.cutting  # raises where it is longer than the model takes
     given.modality = model.modality(given.modality)
     model.check_language(given.language)
@@ -252,7 +253,7 @@ def _settings(model: SpeechModel, given: Namespace) -> dict[str, Any]:
 
     The tokenizer is part of it, because it lies beside an official checkpoint.
     """
-    decoding = {name: value for name, value in asdict(model.decoding).items() if not name.startswith("max_")}
+    decoding = asdict(model.decoding)
     asked = {name: given[name] for name in ("language", "modality", "face")}
     tokenizer = model.network.to_config().get("tokenizer")
     return asked | {"cutting": asdict(model.cutting), "decoding": decoding, "tokenizer": tokenizer}

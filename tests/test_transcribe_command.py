@@ -25,7 +25,7 @@ from avspeech.text.tokenizer import Tokenizer
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.formats import FORMATS, read_transcript
-from avspeech.transcription.segment_decoding import RecognizerSegments
+from avspeech.transcription.segment_decoding import SegmentDecoder
 from avspeech.transcription.speech_model import SpeechModel
 from tests.hub.small_models import KINDS, recognizer
 from tests.roi.conftest import finder, picture  # noqa: F401 - a fixture
@@ -99,13 +99,13 @@ def run(models, tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def decoded(monkeypatch) -> list[int]:
     """Return a list that grows by the number of segments of each batch that is decoded."""
-    counts, decode = [], RecognizerSegments.decode
+    counts, decode = [], SegmentDecoder.decode
 
     def counted(self, samples, *others):
         counts.append(len(samples))
         return decode(self, samples, *others)
 
-    monkeypatch.setattr(RecognizerSegments, "decode", counted)
+    monkeypatch.setattr(SegmentDecoder, "decode", counted)
     return counts
 
 
@@ -184,18 +184,18 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_decodes_the_rest(run, me
     run(media / "talk.wav", *one_by_one, "--out_dir", "whole", "--fresh")
     assert decoded == [1, 1, 1]
     shutil.rmtree(tmp_path / "cache")
-    decode = RecognizerSegments.decode
+    decode = SegmentDecoder.decode
 
     def stopped(self, samples, *others):
         if len(decoded) == 5:
             raise KeyboardInterrupt
         return decode(self, samples, *others)
 
-    monkeypatch.setattr(RecognizerSegments, "decode", stopped)
+    monkeypatch.setattr(SegmentDecoder, "decode", stopped)
     answer = run(media / "talk.wav", *one_by_one, status=130)
     assert "0 of 1 files" in answer.err and "2 segments of" in answer.err and "are kept" in answer.err
     assert names(".") == ["whole"] and not answer.out
-    monkeypatch.setattr(RecognizerSegments, "decode", decode)
+    monkeypatch.setattr(SegmentDecoder, "decode", decode)
     run(media / "talk.wav", *one_by_one, "--out_dir", "rest")
     assert decoded[3:] == [1, 1, 1]
     whole, rest = (read_transcript(f"{folder}/talk.json") for folder in ("whole", "rest"))
@@ -206,14 +206,14 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_decodes_the_rest(run, me
 
 def test_ctrl_c_between_files_keeps_the_finished_ones(run, media, decoded, monkeypatch):
     shutil.copy(media / "a.wav", "a.wav")
-    decode = RecognizerSegments.decode
+    decode = SegmentDecoder.decode
 
     def stopped(self, samples, *others):
         if decoded:
             raise KeyboardInterrupt
         return decode(self, samples, *others)
 
-    monkeypatch.setattr(RecognizerSegments, "decode", stopped)
+    monkeypatch.setattr(SegmentDecoder, "decode", stopped)
     answer = run("a.wav", media / "talk.wav", "--format", "txt", status=130)
     assert "1 of 2 files are finished" in answer.err
     assert names(".") == ["a.txt", "a.wav"]
@@ -352,11 +352,11 @@ def test_what_may_not_be_read_or_written_is_said(models, monkeypatch, capfd):
         (("--face", "0"), "--face 0: face=0 came"),
         (("--face", "left"), "--face left: face='left' came"),
         (("--decoding.beam_size", "0"), "beam_size=0"),
-        (("--decoding.method", "attention"), "no text decoder"),
+        (("--decoding.method", "attention"), "without text decoder"),
         (("--longest", "1"), "longest_s=1.0"),
         (("--longest", "21"), "takes at most 20 s"),
         (("--min_pause", "-1"), "min_pause_s=-1.0"),
-        (("--batch_frames", "0"), "max_frames=0"),
+        (("--batch_frames", "0"), "batch_frames=0"),
         (("--device", "warp"), "device='warp'"),
         (("--device", "meta"), "device='meta'"),
         (("--preview", "p.avi"), "must end in .mp4"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from avspeech.objectives.text_loss import BLANK
+from avspeech.text.tokenizer import BLANK
 
 
 def align_ctc(log_TV: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]] | None:

@@ -16,52 +16,50 @@ terms 10^300 times smaller than it.
 import torch
 from torch import Tensor
 
-from avspeech.decoding.greedy import BEGIN, END
-from avspeech.objectives.text_loss import BLANK
+from avspeech.text.tokenizer import BLANK, EOS, START
 
 
 class CtcPrefixScorer:
     """Step by step, how each next token changes the log-probability of what CTC reads.
 
-    R are the hypotheses, utterance-major: row ``b * beam_size + k`` is hypothesis k of utterance b. The changes
-    along a text add up to its log-probability, the end included.
+    R are the hypotheses, utterance-major: one per utterance at first, others after ``select``. The changes along a text
+    add up to its log-probability, the end included.
 
     Args:
         logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
         valid_BT: bool, True where a step is real, and padding at the right end only.
-        beam_size: hypotheses an utterance.
     """
 
-    def __init__(self, logits_BTV: Tensor, valid_BT: Tensor, beam_size: int = 1) -> None:
+    def __init__(self, logits_BTV: Tensor, valid_BT: Tensor) -> None:
         assert logits_BTV.shape[:2] == valid_BT.shape, "one mark of validity for each CTC step"
         log_BTV = logits_BTV.double().log_softmax(dim=-1).masked_fill(~valid_BT[..., None], -torch.inf)
         self.p_BTV = log_BTV.exp()
         self.log_BVT = log_BTV.clamp_min(-1e4).transpose(1, 2).contiguous()  # finite: the scans divide by it
-        self.utterance_R = torch.arange(len(valid_BT), device=valid_BT.device).repeat_interleave(beam_size)
-        self.valid_RT = valid_BT[self.utterance_R]
+        self.utterance_R = torch.arange(len(valid_BT), device=valid_BT.device)
+        self.valid_RT = valid_BT
         self.length_R1 = self.valid_RT.sum(dim=1, keepdim=True)
         # These have T + 1 entries: the first is before any frame. The empty text is blanks throughout.
-        self.blanks_RT = _cumulated(self.log_BVT[self.utterance_R, BLANK])
+        self.blanks_RT = _cumulated(self.log_BVT[:, BLANK])
         self.blank_RT = self.blanks_RT
         self.label_RT = torch.full_like(self.blank_RT, -torch.inf)
         self.prefix_R = self.blank_RT.new_zeros(len(self.blank_RT))
         self.tokens_R: Tensor | None = None
 
     def step(self, tokens_R: Tensor) -> Tensor:
-        """Append a token to each text, ``BEGIN`` at first; return the change that each token would make, (R, V).
+        """Append a token to each text, ``START`` at first; return the change that each token would make, (R, V).
 
         Of the end token it is the change to the probability of exactly this text. The blank gives -inf, and so does
         everything after a text that CTC cannot read in that many frames.
         """
         if self.tokens_R is None:
-            assert bool((tokens_R == BEGIN).all()), "a text starts with the begin token"
+            assert bool((tokens_R == START).all()), "a text starts with the start token"
         else:
             self._append(tokens_R, repeated_R=tokens_R == self.tokens_R)
         self.tokens_R = tokens_R
         next_RV = self._any_next(torch.logaddexp(self.label_RT, self.blank_RT)[:, :-1])
         next_RV.scatter_(1, tokens_R[:, None], self._starting_RT(tokens_R, self.blank_RT).logsumexp(dim=1)[:, None])
         next_RV[:, BLANK] = -torch.inf
-        next_RV[:, END] = torch.logaddexp(self.label_RT, self.blank_RT).gather(1, self.length_R1)[:, 0]
+        next_RV[:, EOS] = torch.logaddexp(self.label_RT, self.blank_RT).gather(1, self.length_R1)[:, 0]
         return torch.where(self.prefix_R[:, None] > -torch.inf, next_RV - self.prefix_R[:, None], -torch.inf)
 
     def reorder(self, rows_R: Tensor) -> None:
@@ -69,6 +67,15 @@ class CtcPrefixScorer:
         assert self.tokens_R is not None, "before the first step all hypotheses are the same"
         self.label_RT, self.blank_RT = self.label_RT[rows_R], self.blank_RT[rows_R]
         self.tokens_R = self.tokens_R[rows_R]
+
+    def select(self, rows_R: Tensor) -> None:
+        """Make hypothesis i continue ``rows_R[i]``, of any utterance; there may be more or fewer rows than before."""
+        self.reorder(rows_R)
+        self.utterance_R, self.prefix_R = self.utterance_R[rows_R], self.prefix_R[rows_R]
+        self.valid_RT, self.length_R1 = self.valid_RT[rows_R], self.length_R1[rows_R]
+        self.blanks_RT = self.blanks_RT[rows_R]
+        present_B, self.utterance_R = self.utterance_R.unique_consecutive(return_inverse=True)
+        self.p_BTV, self.log_BVT = self.p_BTV[present_B], self.log_BVT[present_B]
 
     def _append(self, tokens_R: Tensor, repeated_R: Tensor) -> None:
         """Move on to the texts with one more token: r(t) = p(t) * (r(t - 1) + what enters), for both kinds of r."""

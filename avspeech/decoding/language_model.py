@@ -1,6 +1,6 @@
 """What a language model must offer to take part in a beam search, and an adapter for any torch model.
 
-A language model reads the tokens of the recogniser's own tokenizer, ``BEGIN`` first, and gives log-probabilities of
+A language model reads the tokens of the recogniser's own tokenizer, ``START`` first, and gives log-probabilities of
 the next one, the end token among them. It carries no state of its own; what it remembers of the hypotheses is the
 state that ``start`` gives, so that one model serves many searches. Probabilities of padding and begin are not read.
 """
@@ -28,7 +28,7 @@ class LanguageModel(Protocol):
         ...
 
     def step(self, tokens_R: Tensor, state: Any) -> Tensor:
-        """Append a token to each hypothesis, ``BEGIN`` at first; return log-probabilities of the next, (R, V)."""
+        """Append a token to each hypothesis, ``START`` at first; return log-probabilities of the next, (R, V)."""
         ...
 
 

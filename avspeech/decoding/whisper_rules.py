@@ -5,14 +5,13 @@ weights give the same tokens. Here they hold for all rows at once, without a loo
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from avspeech.decoding.config import Suppress
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
-Suppress = Literal["default", "none"] | tuple[int, ...]
 MAX_INITIAL_S = 1.0
 """The first time token is at most this."""
 SECONDS = 30
@@ -112,8 +111,6 @@ def _suppressed(tokenizer: WhisperTokenizer, suppress: Suppress) -> list[int]:
         return []
     library = tokenizer.library
     if isinstance(suppress, str):
-        if suppress != "default":
-            raise ValueError(f"suppress={suppress!r} must be 'default', 'none' or a list of token numbers")
         tokens = set(library.non_speech_tokens)
     else:
         tokens = {int(token) for token in suppress}

@@ -12,7 +12,7 @@ import numpy as np
 
 from avspeech.timebase import FRAME_RATE
 
-Stretch = tuple[float, float]
+Interval = tuple[float, float]
 """Start and end in seconds."""
 
 SPEECH = 0.5
@@ -33,15 +33,15 @@ SHORTEST_S = 0.04
 class Moments:
     """What is known of a word: when its first and its last token are read, and how long these two are."""
 
-    first: Stretch
+    first: Interval
     """The frames in which its first token is read."""
-    last: Stretch
+    last: Interval
     first_letters: int = 1
     """Of its first token, at least 1: longer tokens reach further."""
     last_letters: int = 1
 
 
-def speech_stretches(prob_T: np.ndarray) -> list[Stretch]:
+def speech_intervals(prob_T: np.ndarray) -> list[Interval]:
     """Return when somebody speaks, in order; pauses within words are no silence.
 
     Args:
@@ -49,15 +49,15 @@ def speech_stretches(prob_T: np.ndarray) -> list[Stretch]:
     """
     padded = np.concatenate([[False], np.asarray(prob_T) >= SPEECH, [False]])
     edges = np.flatnonzero(padded[1:] != padded[:-1]) / FRAME_RATE
-    stretches: list[Stretch] = []
+    intervals: list[Interval] = []
     for start, end in edges.reshape(-1, 2).tolist():
-        if stretches and start - stretches[-1][1] < PAUSE_S - 1e-6:
-            start = stretches.pop()[0]
-        stretches.append((start, end))
-    return stretches
+        if intervals and start - intervals[-1][1] < PAUSE_S - 1e-6:
+            start = intervals.pop()[0]
+        intervals.append((start, end))
+    return intervals
 
 
-def words_around(moments: Sequence[Moments], duration_s: float, speech: Sequence[Stretch] = ()) -> list[Stretch]:
+def words_around(moments: Sequence[Moments], duration_s: float, speech: Sequence[Interval] = ()) -> list[Interval]:
     """Return the start and end of each word.
 
     Neighbours meet between their tokens, nearer to the shorter one (in the ratio of the roots of their letters), or
@@ -67,7 +67,7 @@ def words_around(moments: Sequence[Moments], duration_s: float, speech: Sequence
     Args:
         moments: of the words in order.
         duration_s: of the clip.
-        speech: see ``speech_stretches``; none: not known.
+        speech: see ``speech_intervals``; none: not known.
     """
     if not moments:
         return []
@@ -87,11 +87,11 @@ def words_around(moments: Sequence[Moments], duration_s: float, speech: Sequence
     return [(max(0.0, start), min(duration_s, stop)) for start, stop in zip(starts, stops, strict=True)]
 
 
-def _middle(stretch: Stretch) -> float:
-    return (stretch[0] + stretch[1]) / 2
+def _middle(interval: Interval) -> float:
+    return (interval[0] + interval[1]) / 2
 
 
-def _onset(first: Stretch, gap: float, reach: float, speech: Sequence[Stretch]) -> float:
+def _onset(first: Interval, gap: float, reach: float, speech: Sequence[Interval]) -> float:
     """Return when a text starts whose first token is read at ``first``."""
     near = min(gap, LONGEST_REACH_S) / 2
     begun = [start for start, end in speech if start < first[1] and end > first[0] - reach]
@@ -100,7 +100,7 @@ def _onset(first: Stretch, gap: float, reach: float, speech: Sequence[Stretch]) 
     return min(max(begun[-1], _middle(first) - reach), _middle(first) - near / 2, first[0])
 
 
-def _between(one: Moments, other: Moments, speech: Sequence[Stretch]) -> Stretch:
+def _between(one: Moments, other: Moments, speech: Sequence[Interval]) -> Interval:
     """Return when the former of two neighbours ends and the latter begins."""
     pauses = [
         (end, start) for (_, end), (start, _) in pairwise(speech) if end >= one.last[1] and start <= other.first[0]
@@ -113,12 +113,12 @@ def _between(one: Moments, other: Moments, speech: Sequence[Stretch]) -> Stretch
     return boundary, boundary
 
 
-def fit_to_speech(words: Sequence[Stretch], speech: Sequence[Stretch]) -> list[Stretch]:
+def fit_to_speech(words: Sequence[Interval], speech: Sequence[Interval]) -> list[Interval]:
     """Return words without the silence at their ends, the last one up to the end of the speech if it is near.
 
     Args:
         words: start and end of each, in order.
-        speech: see ``speech_stretches``; none: the words stay as they are.
+        speech: see ``speech_intervals``; none: the words stay as they are.
     """
     fitted = []
     for start, end in words:
@@ -131,7 +131,7 @@ def fit_to_speech(words: Sequence[Stretch], speech: Sequence[Stretch]) -> list[S
     return fitted
 
 
-def spread(letters: Sequence[int], start_s: float, end_s: float) -> list[Stretch]:
+def spread(letters: Sequence[int], start_s: float, end_s: float) -> list[Interval]:
     """Return words of which nothing is known: side by side, as long as their letters ask for.
 
     Args:

@@ -1,18 +1,24 @@
-"""When each word is said: the path of least cost through the decoder's attention to the audio, or to the lips.
+"""When each word of a hypothesis is said, by a CTC head or by the text decoder's attention.
 
-As in OpenAI's package (openai-whisper, MIT), which gives the dynamic time warping, the median filter and the rule for
-punctuation. Where we differ: audio need not be padded to 30 s; an utterance without audio is timed by its gated
-attention to the video, by another path (``avspeech.decoding.attention_path``); words at the ends of sentences are not
-shortened by a rule, but where it is known when somebody speaks, words at pauses begin and end with the speech.
+CTC reads a token in one or two steps anywhere inside the word, so the text is aligned with CTC
+(``avspeech.decoding.ctc_alignment``) and the words' ends are sought between those steps (``words_around``).
+
+Attention to the memory is followed by dynamic time warping. A Whisper's attention to the audio is read as in OpenAI's
+package (openai-whisper, MIT), which gives the warping, the median filter and the rule for punctuation. Where we differ:
+audio need not be padded to 30 s, and words at the ends of sentences are not shortened by a rule. Attention to a
+recogniser's memory, or to the video of an utterance without audio, takes another path (see ``attention_path``).
+
+Where it is known when somebody speaks, words at pauses begin and end with the speech.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from avspeech.decoding.attention_path import (
     RecordedAttention,
@@ -21,22 +27,20 @@ from avspeech.decoding.attention_path import (
     positions_of_openai,
     record,
 )
-from avspeech.decoding.whisper_transcribe import WhisperHypothesis
-from avspeech.decoding.word_edges import fit_to_speech, speech_stretches
+from avspeech.decoding.ctc_alignment import align_ctc
+from avspeech.decoding.hypothesis import Hypothesis
+from avspeech.decoding.word_edges import Interval, Moments, fit_to_speech, speech_intervals, spread, words_around
 from avspeech.manifest import Word
-from avspeech.models.blocks import Attention
+from avspeech.models.base import Model
 from avspeech.models.memory import Memory
+from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
-from avspeech.text.whisper_tokens import WhisperTokenizer
+from avspeech.text.tokenizer import EOS, START
 from avspeech.timebase import FRAME_RATE
 
 TOKENS_AT_ONCE = 1024
-"""Rows times tokens whose logits are in memory at once; a token's logits take 200 kB."""
-WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")
-"""Languages whose words are not set apart by blanks: every token that ends a character is a word."""
-PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
-"""Punctuation that belongs to the word after it, and to the word before it."""
+"""Rows times tokens whose logits are in memory at once; a token's logits take 200 kB in a Whisper."""
 
 
 @dataclass(frozen=True)
@@ -44,67 +48,156 @@ class TimedWord(Word):
     """A word, when it is spoken, and how sure the model is of it."""
 
     probability: float = 0.0
-    """Mean probability of its tokens, given those before."""
+    """Mean probability of its tokens: given those before, or of its CTC steps."""
 
 
 @torch.no_grad()
 def word_times(
-    model: Whisper,
-    tokenizer: WhisperTokenizer,
-    hypotheses: Sequence[WhisperHypothesis],
+    model: Model,
+    hypotheses: Sequence[Hypothesis],
     memory: Memory,
     durations_s: Sequence[float] | None = None,
     speech: Sequence[np.ndarray | None] | None = None,
+    method: Literal["ctc", "attention"] | None = None,
 ) -> list[list[TimedWord]]:
     """Return the words of each hypothesis with their times in seconds from the clip's start.
 
+    Times are ordered and lie within the clip. A text that CTC cannot spell in so few frames is spread over the speech,
+    with probability 0.
+
     Args:
         model: in evaluation mode.
-        tokenizer: the model's.
         hypotheses: one for each utterance of ``memory``.
         memory: of ``encode_batch``.
-        durations_s: how long each clip lasts where the audio was padded to 30 s, or the silence takes part in the
-            alignment; None: as long as the memory is real.
-        speech: for each clip the probability of speech per frame at 25 Hz, (T,), or None where nobody listened. Without
-            it the first word starts with the silence before it, if the audio times it.
+        durations_s: how long each clip lasts where a Whisper's audio was padded to 30 s, or the silence takes part in
+            the alignment; None: as long as the memory is real.
+        speech: for each clip the probability of speech per frame at 25 Hz, (T,), or None where it is not known. Without
+            it the first word may start with the silence before it.
+        method: what times the words; None: CTC where the model has it.
 
     Raises:
-        ValueError: there are not as many hypotheses, or as many of ``speech``, as utterances, or an utterance has
-            neither audio nor video.
+        ValueError: there are not as many hypotheses, or as many of ``speech``, as utterances, the model lacks the head,
+            or an utterance has neither audio nor video.
     """
-    if len(hypotheses) != len(memory):
-        raise ValueError(
-            f"{len(hypotheses)} hypotheses came for a memory of {len(memory)} utterances; give the best one of each"
-        )
-    if speech is not None and len(speech) != len(hypotheses):
-        raise ValueError(
-            f"{len(speech)} probabilities of speech came for {len(hypotheses)} hypotheses; give one for each"
-        )
-    silent = _without_audio(memory)
-    texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
+    for name, given in (("hypotheses", hypotheses), ("probabilities of speech", speech)):
+        if given is not None and len(given) != len(memory):
+            raise ValueError(
+                f"{len(given)} {name} came for a memory of {len(memory)} utterances; give one of each, the best"
+            )
+    method = method or ("ctc" if "ctc" in model.methods else "attention")
+    if method not in model.methods:
+        raise ValueError(f"method={method!r} came for word times; this model has {' and '.join(model.methods)}")
+    heard = [[] if one is None else speech_intervals(one) for one in speech or [None] * len(hypotheses)]
+    if method == "ctc":
+        assert isinstance(model, Recognizer)
+        return _by_ctc(model, hypotheses, memory, heard)
     words: list[list[TimedWord]] = [[] for _ in hypotheses]
-    for from_video in (False, True):  # attention to audio and to video is recorded in different layers
-        group = [i for i, text in enumerate(texts) if text and silent[i] == from_video]
-        for rows in _chunks(group, [len(text) for text in texts]):
+    by_video = _timed_by_video(model, memory)
+    for from_video in (False, True):  # attention to the memory and to the video is recorded in different layers
+        group = [i for i, one in enumerate(hypotheses) if one.tokens and by_video[i] == from_video]
+        for rows in _chunks(group, [len(one.tokens) for one in hypotheses]):
             part = memory.select(torch.tensor(rows, device=memory.memory_BTD.device))
             lasts = None if durations_s is None else [durations_s[i] for i in rows]
-            timed = _align(model, tokenizer, [hypotheses[i] for i in rows], part, from_video, lasts)
+            timed = _by_attention(model, [hypotheses[i] for i in rows], part, from_video, lasts)
             for i, one in zip(rows, timed, strict=True):
-                words[i] = one
-    if speech is not None:
-        words = [one if heard is None else _in_speech(one, heard) for one, heard in zip(words, speech, strict=True)]
+                words[i] = _fitted(one, heard[i])
     return words
 
 
-def _in_speech(words: list[TimedWord], prob_T: np.ndarray) -> list[TimedWord]:
-    fitted = fit_to_speech([(word.start_s, word.end_s) for word in words], speech_stretches(prob_T))
-    return [replace(word, start_s=start, end_s=end) for word, (start, end) in zip(words, fitted, strict=True)]
+def _fitted(words: list[TimedWord], speech: list[Interval]) -> list[TimedWord]:
+    times = fit_to_speech([(word.start_s, word.end_s) for word in words], speech)
+    return [TimedWord(word.text, *time, word.probability) for word, time in zip(words, times, strict=True)]
 
 
-def _without_audio(memory: Memory) -> list[bool]:
-    """Return for each utterance whether it is timed by its video: its audio was dropped, which leaves zeros."""
+def _by_ctc(
+    model: Recognizer, hypotheses: Sequence[Hypothesis], memory: Memory, heard: list[list[Interval]]
+) -> list[list[TimedWord]]:
+    tokenizer, upsample = model.tokenizer, model.config.ctc_upsample
+    assert tokenizer is not None and memory.valid_BT is not None
+    log_BTV = model.ctc_logits(memory.memory_BTD).float().log_softmax(dim=-1).cpu().numpy()
+    rate, lengths = FRAME_RATE * upsample, memory.valid_BT.sum(dim=1).tolist()
+    result = []
+    for log_TV, one, length, speech in zip(log_BTV, hypotheses, lengths, heard, strict=True):
+        words, duration_s = tokenizer.split_words(one.tokens), length / FRAME_RATE
+        log_TV = log_TV[: length * upsample]
+        steps = align_ctc(log_TV, one.tokens)
+        if steps is None:
+            start, end = (speech[0][0], min(duration_s, speech[-1][1])) if speech else (0.0, duration_s)
+            times, probs = spread([len(word) for word, _ in words], start, end), [0.0] * len(one.tokens)
+        else:
+            letters = [max(1, tokenizer.num_letters(token)) for token in one.tokens]
+            seconds = [(first / rate, end / rate) for first, end in steps]
+            moments = [Moments(seconds[p[0]], seconds[p[-1]], letters[p[0]], letters[p[-1]]) for _, p in words]
+            times = words_around(moments, duration_s, speech)
+            probs = [
+                float(np.exp(log_TV[first:end, token]).mean())
+                for token, (first, end) in zip(one.tokens, steps, strict=True)
+            ]
+        result.append(_timed(words, times, probs))
+    return result
+
+
+def _by_attention(
+    model: Model,
+    hypotheses: Sequence[Hypothesis],
+    memory: Memory,
+    from_video: bool,
+    durations_s: list[float] | None,
+) -> list[list[TimedWord]]:
+    """Return the words of utterances that all are timed by the same stream."""
+    decoder: Any = model.decoder
+    tokenizer: Any = model.tokenizer
+    is_whisper = isinstance(model, Whisper)
+    if is_whisper:  # time tokens are no words
+        texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
+        prompts = [tokenizer.prompt(one.language, one.task) for one in hypotheses]
+        end = text_vocab = tokenizer.end
+    else:
+        texts, prompts = [list(one.tokens) for one in hypotheses], [[START]] * len(hypotheses)
+        end, text_vocab = EOS, tokenizer.vocab_size
+    rows = [[*prompt, *text, end] for prompt, text in zip(prompts, texts, strict=True)]
+    longest = max(map(len, rows))
+    tokens_BL = torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=memory.memory_BTD.device)
+    with record_attention(model, from_video) as recorded:
+        logits_BLV = decoder(tokens_BL, memory)
+    by_silence = from_video or not is_whisper
+    rate = FRAME_RATE if by_silence else POSITIONS_PER_SECOND
+    valid_BT = memory.video_valid_BT if from_video else memory.valid_BT
+    result = []
+    for i, (one, prompt, text) in enumerate(zip(hypotheses, prompts, texts, strict=True)):
+        words = tokenizer.split_words(text, one.language) if is_whisper else tokenizer.split_words(text)
+        if not words:
+            result.append([])
+            continue
+        num_positions = recorded.num_positions if valid_BT is None else int(valid_BT[i].sum())
+        if durations_s is not None:
+            num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
+        first = len(prompt) - 1  # the token before a text token is the one that looks for it
+        weights_NLP = recorded.weights(i, len(rows[i]), num_positions)
+        find = positions_between_silence if by_silence else positions_of_openai
+        starts = [position / rate for position in find(weights_NLP, first, len(text))]
+        # Blanks between words belong to the word before; punctuation joined to a Whisper's word takes no time.
+        stops = [p[-1] + 1 for _, p in words] if is_whisper else [*(p[0] for _, p in words[1:]), len(text)]
+        times = [(starts[places[0]], starts[stop]) for (_, places), stop in zip(words, stops, strict=True)]
+        probs_LV = logits_BLV[i, first : first + len(text), :text_vocab].float().softmax(dim=1)
+        probs = probs_LV.gather(1, torch.tensor(text, device=probs_LV.device)[:, None])[:, 0].tolist()
+        result.append(_timed(words, times, probs))
+    return result
+
+
+def _timed(words: list[tuple[str, list[int]]], times: list[Interval], probs: list[float]) -> list[TimedWord]:
+    return [
+        TimedWord(text, start, end, sum(probs[place] for place in places) / len(places))
+        for (text, places), (start, end) in zip(words, times, strict=True)
+    ]
+
+
+def _timed_by_video(model: Model, memory: Memory) -> list[bool]:
+    """Return True for each utterance of a Whisper whose audio was dropped, which leaves zeros."""
+    if not isinstance(model, Whisper):
+        return [False] * len(memory)
     silent_B = (memory.memory_BTD == 0).flatten(1).all(dim=1)
-    has_video_B = torch.full_like(silent_B, memory.video_BTD is not None)
+    has_video_B: Tensor = torch.full_like(silent_B, memory.video_BTD is not None)
     if memory.has_video_B is not None:
         has_video_B &= memory.has_video_B
     if bool((silent_B & ~has_video_B).any()):
@@ -123,71 +216,21 @@ def _chunks(rows: list[int], lengths: list[int]) -> Iterator[list[int]]:
         yield chunk
 
 
-def _align(
-    model: Whisper,
-    tokenizer: WhisperTokenizer,
-    hypotheses: list[WhisperHypothesis],
-    memory: Memory,
-    from_video: bool,
-    durations_s: list[float] | None,
-) -> list[list[TimedWord]]:
-    """Return the words of utterances that all are timed by the same stream."""
-    texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
-    prompts = [tokenizer.prompt(one.language, one.task) for one in hypotheses]
-    rows = [[*prompt, *text, tokenizer.end] for prompt, text in zip(prompts, texts, strict=True)]
-    longest = max(map(len, rows))
-    tokens_BL = torch.tensor([row + [tokenizer.end] * (longest - len(row)) for row in rows])
-    with record_attention(model, from_video) as recorded:
-        logits_BLV = model.decoder(tokens_BL.to(memory.memory_BTD.device), memory)
-    rate, valid = (FRAME_RATE, memory.video_valid_BT) if from_video else (POSITIONS_PER_SECOND, memory.valid_BT)
-    result = []
-    for i, (one, prompt, text) in enumerate(zip(hypotheses, prompts, texts, strict=True)):
-        num_positions = recorded.num_positions if valid is None else int(valid[i].sum())
-        if durations_s is not None:
-            num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
-        first = len(prompt) - 1  # the token before a text token is the one that looks for it
-        weights_NLP = recorded.weights(i, len(rows[i]), num_positions)
-        find = positions_between_silence if from_video else positions_of_openai
-        times_s = [position / rate for position in find(weights_NLP, first, len(text))]
-        probs_LV = logits_BLV[i, first : first + len(text), : tokenizer.end].float().softmax(dim=1)
-        probs = probs_LV.gather(1, torch.tensor(text, device=probs_LV.device)[:, None])[:, 0].tolist()
-        result.append(_words(tokenizer, one.language, text, times_s, probs))
-    return result
-
-
 @contextmanager
-def record_attention(model: Whisper, from_video: bool = False) -> Iterator[RecordedAttention]:
-    """Record attention to the memory inside the ``with``.
+def record_attention(model: Model, from_video: bool = False) -> Iterator[RecordedAttention]:
+    """Record a text decoder's attention to the memory inside the ``with``.
 
     Args:
-        model: its heads in ``sizes.alignment_heads`` are recorded, or all of the later half of the blocks.
+        model: a Whisper's ``sizes.alignment_heads`` are recorded; without these, all heads of the later half of the
+            blocks.
         from_video: record the gated attention to the video instead, all heads of the later half.
     """
-    sizes = model.sizes
-    heads = () if from_video else sizes.alignment_heads
-    heads = heads or later_heads(sizes.text_depth, sizes.text_heads)
-    layers: dict[int, Attention] = {}
-    for number in {block for block, _ in heads}:
-        block: Any = model.decoder.blocks[number]
-        layers[number] = block.video.attention if from_video else block.memory_attention
+    decoder: Any = model.decoder
+    heads = model.sizes.alignment_heads if isinstance(model, Whisper) and not from_video else ()
+    heads = heads or later_heads(decoder.config.depth, decoder.config.num_heads)
+    blocks = {number: decoder.blocks[number] for number in {block for block, _ in heads}}
+    layers = {
+        number: block.video.attention if from_video else block.memory_attention for number, block in blocks.items()
+    }
     with record(layers, heads) as recorded:
         yield recorded
-
-
-def _words(
-    tokenizer: WhisperTokenizer, language: str, text: list[int], times_s: list[float], probs: list[float]
-) -> list[TimedWord]:
-    """Return words from the start of each token (``times_s`` has one more, the end's), punctuation joined to them."""
-    from whisper.timing import WordTiming, merge_punctuations
-
-    blanks = language not in WITHOUT_BLANKS
-    split = tokenizer.library.split_tokens_on_spaces if blanks else tokenizer.library.split_tokens_on_unicode
-    timings, at = [], 0
-    for word, tokens in zip(*split([*text, tokenizer.end]), strict=True):
-        end = at + len(tokens)
-        if at < len(text):  # the last word is the end itself
-            probability = sum(probs[at:end]) / len(tokens)
-            timings.append(WordTiming(word, tokens, times_s[at], times_s[end], probability))
-        at = end
-    merge_punctuations(timings, PREPENDED, APPENDED)
-    return [TimedWord(one.word.strip(), one.start, one.end, one.probability) for one in timings if one.word.strip()]

@@ -1,7 +1,7 @@
 """Decode utterances with a model under a condition."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from tqdm import tqdm
 from avspeech.data.batching import plan_batches
 from avspeech.decoding.config import DecodingConfig, inputs_for, settle
 from avspeech.decoding.transcribe import transcribe_batch
-from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.grid import Unreadable
@@ -58,21 +57,7 @@ def decoding_facts(config: DecodingConfig, model: Model) -> dict[str, Any]:
 
 def batch_decoder(model: Model, config: DecodingConfig) -> Decode:
     """Return the function that decodes batches with a model; ``config`` is settled."""
-    if isinstance(model, Whisper):
-        names = {field.name for field in fields(WhisperOptions)}
-        told = {name: value for name, value in vars(config).items() if name in names}
-        options = WhisperOptions(**told)
-        return lambda batch, keep_B2: [
-            nbest[0].text for nbest in transcribe_whisper(model, model.tokenizer, batch, keep_B2, options)
-        ]
-    names = [name for name in ("method", "beam_size", *_READ[str(config.method)]) if name != "max_tokens"]
-    told = {name: getattr(config, name) for name in names}
-    if told.get("length_penalty", 1.0) is None:
-        told["length_penalty"] = 1.0
-    return lambda batch, keep_B2: [
-        one.text
-        for one in transcribe_batch(model, model.tokenizer, batch, keep_B2, **told)  # type: ignore[arg-type]
-    ]
+    return lambda batch, keep_B2: [found[0].text for found in transcribe_batch(model, batch, keep_B2, config)]
 
 
 def transcribe_all(

@@ -5,8 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avspeech.sequence import lengths_to_valid
-
-BLANK = 0
+from avspeech.text.tokenizer import BLANK
 
 
 def next_token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0.1, ignore: int = -100) -> Tensor:

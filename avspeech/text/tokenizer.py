@@ -22,10 +22,14 @@ import sentencepiece
 BLANK = BOS = 0
 PAD = 1
 EOS = 2
-UNKNOWN = 3
+UNK = 3
+START = EOS
+"""First token of the text decoder's input; AV-HuBERT starts with the end of sentence."""
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 KINDS = ("words", "characters", "sentencepiece")
 PIECES = "pieces"
+WORD_START = "\u2581"
+"""What sentencepiece writes for the blank before a word."""
 
 
 class Tokenizer:
@@ -47,6 +51,9 @@ class Tokenizer:
     languages: tuple[str, ...] = ()
     """Codes of the languages that a prompt can name; these tokenizers know none."""
     end, pad = EOS, PAD
+
+    languages: tuple[str, ...] = ()
+    """Languages that a model with this tokenizer can be told: none."""
 
     def __init__(self, kind: str, symbols: Sequence[str] = (), sentencepiece_model: bytes | None = None) -> None:
         if kind not in (*KINDS, PIECES):
@@ -97,7 +104,7 @@ class Tokenizer:
         return [EOS]
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's token numbers, without begin and end; what is not known becomes ``UNKNOWN``.
+        """Return the text's token numbers, without begin and end; what is not known becomes ``UNK``.
 
         Raises:
             ValueError: the tokenizer is one of ``pieces``, which cannot cut a text up.
@@ -111,10 +118,10 @@ class Tokenizer:
         if self._pieces:
             return self._pieces.encode(text)
         symbols = text.split() if self.kind == "words" else text
-        return [self._number_of.get(symbol, UNKNOWN) for symbol in symbols]
+        return [self._number_of.get(symbol, UNK) for symbol in symbols]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of token numbers; begin, padding and end are left out, ``UNKNOWN`` shows as ``<unk>``.
+        """Return the text of token numbers; begin, padding and end are left out, ``UNK`` shows as ``<unk>``.
 
         Raises:
             ValueError: a number outside 0..vocab_size - 1.
@@ -126,14 +133,41 @@ class Tokenizer:
             )
         pieces = [self.piece(token) for token in tokens if token not in (BOS, PAD, EOS)]
         if self.kind in ("sentencepiece", PIECES):
-            return "".join(pieces).replace("\u2581", " ").strip()
+            return "".join(pieces).replace(WORD_START, " ").strip()
         return _tidy((" " if self.kind == "words" else "").join(pieces))
 
     def piece(self, token: int) -> str:
         """Return the word, character or piece of a number."""
-        if token == UNKNOWN:
-            return SPECIALS[UNKNOWN]
+        if token == UNK:
+            return SPECIALS[UNK]
         return self._pieces.id_to_piece(token) if self._pieces else self.symbols[token - len(SPECIALS)]
+
+    def num_letters(self, token: int) -> int:
+        """Return how many letters a token has, blanks before the word not counted."""
+        return len(self.piece(token).strip(WORD_START))
+
+    def split_words(self, tokens: Sequence[int]) -> list[tuple[str, list[int]]]:
+        """Return the words of a text and the places of their tokens; blanks and special tokens belong to none.
+
+        Joined by blanks, the words are the text of ``decode``.
+        """
+        words: list[tuple[str, list[int]]] = []
+        pieces, open_word = self.kind in ("sentencepiece", PIECES), False
+        for place, token in enumerate(tokens):
+            if token in (BOS, PAD, EOS):
+                continue
+            piece = self.piece(token)
+            if self.kind == "words" or (pieces and piece.startswith(WORD_START)) or piece.isspace():
+                open_word = False
+            text = piece.replace(WORD_START, "") if pieces else piece.strip()
+            if not text:
+                continue
+            if open_word:
+                words[-1] = (words[-1][0] + text, [*words[-1][1], place])
+            else:
+                words.append((text, [place]))
+            open_word = True
+        return [(unicodedata.normalize("NFC", text), places) for text, places in words]
 
     def to_config(self) -> dict[str, Any]:
         """Return all there is to know, ready for JSON; ``from_config`` makes the same tokenizer of it."""
@@ -190,10 +224,10 @@ def _open_pieces(model: bytes) -> sentencepiece.SentencePieceProcessor:
     except RuntimeError as error:
         raise ValueError(f"the sentencepiece model cannot be read: {error}") from error
     numbers = (pieces.bos_id(), pieces.pad_id(), pieces.eos_id(), pieces.unk_id())
-    if numbers != (BOS, PAD, EOS, UNKNOWN):
+    if numbers != (BOS, PAD, EOS, UNK):
         raise ValueError(
             f"a sentencepiece model with begin, padding, end, unknown = {numbers} came, "
-            f"wanted {(BOS, PAD, EOS, UNKNOWN)}; train it with data_prep/train_tokenizer.py"
+            f"wanted {(BOS, PAD, EOS, UNK)}; train it with data_prep/train_tokenizer.py"
         )
     return pieces
 
@@ -212,7 +246,7 @@ def _train_pieces(texts: list[str], vocab_size: int | None) -> bytes:
             bos_id=BOS,
             pad_id=PAD,
             eos_id=EOS,
-            unk_id=UNKNOWN,
+            unk_id=UNK,
             num_threads=1,  # the order of sums, and so the pieces, would depend on the machine
             minloglevel=2,
         )

@@ -4,12 +4,16 @@ A thin cover over the tokenizer of the openai-whisper package. The vocabulary's 
 51,865 (99 languages), 51,866 (100, large-v3 and turbo) or 51,864 (English only, no language and no task).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 Task = Literal["transcribe", "translate"]
 ENGLISH_ONLY, MULTILINGUAL = 51_864, 51_865
+WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")
+"""Languages whose words are not set apart by blanks."""
+PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
+"""Punctuation that belongs to the word after it, and to the word before it."""
 
 
 class WhisperTokenizer:
@@ -95,6 +99,26 @@ class WhisperTokenizer:
         """One token a language, in the order of ``languages``; empty where the model is English only."""
         # The library's order is that of a set: another one in every process.
         return tuple(sorted(self.library.all_language_tokens)) if self.is_multilingual else ()
+
+    def split_words(self, tokens: Sequence[int], language: str | None) -> list[tuple[str, list[int]]]:
+        """Return the words of a text and the places of their tokens; punctuation is joined to its word, without places.
+
+        Args:
+            tokens: of the text alone.
+            language: of the text; where its words are not set apart by blanks, each token that ends a character is a
+                word.
+        """
+        from whisper.timing import WordTiming, merge_punctuations
+
+        unspaced = language in WITHOUT_BLANKS
+        split = self.library.split_tokens_on_unicode if unspaced else self.library.split_tokens_on_spaces
+        timings, at = [], 0
+        for word, part in zip(*split([*tokens, self.end]), strict=True):
+            if at < len(tokens):  # the last word is the end itself
+                timings.append(WordTiming(word, part, at, at + len(part), 0.0))
+            at += len(part)
+        merge_punctuations(timings, PREPENDED, APPENDED)
+        return [(one.word.strip(), list(range(one.start, one.end))) for one in timings if one.word.strip()]
 
     @property
     def start(self) -> int:

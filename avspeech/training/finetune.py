@@ -8,7 +8,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from avspeech.decoding.greedy import BEGIN, END, PAD
+from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.evaluation.error_rate import count_errors
 from avspeech.hub.names import load_encoder
@@ -17,7 +17,7 @@ from avspeech.models.fusion import ModalityDropout, fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
-from avspeech.text.tokenizer import Tokenizer
+from avspeech.text.tokenizer import EOS, PAD, START, Tokenizer
 from avspeech.training.randomness import step_generator
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
 
@@ -26,7 +26,7 @@ class FinetuneModule(LightningModule):
     """Train a ``Recognizer``.
 
     Logs ``loss``, its parts ``ctc_loss`` (nats per token) and ``attention_loss`` (nats per sentence), and in
-    validation the greedy word error rate ``wer``.
+    validation the word error rate ``wer``.
 
     Args:
         recognizer: sizes of encoder and heads.
@@ -38,6 +38,7 @@ class FinetuneModule(LightningModule):
         smoothing: label smoothing of the text decoder.
         freeze_steps: optimiser steps for which the encoder is not trained. It stays in training mode, so that its
             dropout is active and its BatchNorm statistics move, as in the official code.
+        decoding: how validation decodes; a beam of 1 by default, because it comes often.
         optimizer: AdamW's settings.
         schedule: the learning-rate curve.
         seed: of modality dropout and dropout.
@@ -53,6 +54,7 @@ class FinetuneModule(LightningModule):
         ctc_weight: float = 0.5,
         smoothing: float = 0.1,
         freeze_steps: int = 0,
+        decoding: DecodingConfig = DecodingConfig(beam_size=1),
         optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, eps=1e-8, weight_decay=0.0),
         schedule: ScheduleConfig = ScheduleConfig(),
         seed: int = 0,
@@ -68,7 +70,7 @@ class FinetuneModule(LightningModule):
             (recognizer.ctc, recognizer.decoder is not None), ctc_weight
         )
         self.smoothing, self.freeze_steps, self.seed = smoothing, freeze_steps, seed
-        self.optimizer_config, self.schedule = optimizer, schedule
+        self.optimizer_config, self.schedule, self.decoding = optimizer, schedule, decoding
         self._errors = self._words = 0
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
@@ -89,10 +91,9 @@ class FinetuneModule(LightningModule):
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
         self._loss(batch, self._encode(batch, keep_B2), "val")
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
-        method = "ctc" if self.model.ctc_head is not None else "attention"
-        hypotheses = transcribe_batch(self.model, self.tokenizer, batch, keep_B2, method)
-        for text, hypothesis in zip(batch.texts, hypotheses, strict=True):
-            counts = count_errors(text or "", hypothesis.text)
+        hypotheses = transcribe_batch(self.model, batch, keep_B2, self.decoding)
+        for text, found in zip(batch.texts, hypotheses, strict=True):
+            counts = count_errors(text or "", found[0].text)
             self._errors += counts.substitutions + counts.deletions + counts.insertions
             self._words += counts.num_words
 
@@ -136,7 +137,7 @@ def teacher_tokens(tokens_BL: Tensor) -> tuple[Tensor, Tensor]:
         tokens_BL: int64 tokens of the text, ``IGNORE`` where padded.
     """
     lengths_B1 = (tokens_BL != IGNORE).sum(dim=1, keepdim=True)
-    begin_B1 = tokens_BL.new_full((len(tokens_BL), 1), BEGIN)
+    begin_B1 = tokens_BL.new_full((len(tokens_BL), 1), START)
     inputs_BL = torch.cat([begin_B1, tokens_BL.masked_fill(tokens_BL == IGNORE, PAD)], dim=1)
     targets_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE)], dim=1)
-    return inputs_BL, targets_BL.scatter(1, lengths_B1, END)
+    return inputs_BL, targets_BL.scatter(1, lengths_B1, EOS)

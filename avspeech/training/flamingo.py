@@ -11,7 +11,8 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from avspeech.decoding.whisper_transcribe import WhisperOptions, transcribe_whisper
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.evaluation.error_rate import count_errors
 from avspeech.hub.names import open_encoder, open_model
 from avspeech.inputs import IGNORE, AVBatch
@@ -30,7 +31,7 @@ from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_op
 class FlamingoModule(LightningModule):
     """Train a ``Whisper`` (no ``video``) or a ``Flamingo``.
 
-    Logs ``loss`` (nats per token) and ``token_accuracy``; in validation also the greedy word error rate ``wer`` with
+    Logs ``loss`` (nats per token) and ``token_accuracy``; in validation also the word error rate ``wer`` with
     all streams, and, with video, ``loss_audio`` and ``loss_video`` of each stream alone.
 
     Args:
@@ -52,6 +53,7 @@ class FlamingoModule(LightningModule):
         task: ``transcribe``; Whisper-Flamingo uses it for En-X translation too, with the language of the text.
         smoothing: label smoothing.
         save_memory: compute activations again in the backward pass instead of keeping them.
+        decoding: how validation decodes; greedy by default, because it comes often. Its task is ``task``.
         optimizer: AdamW's settings.
         schedule: the learning-rate curve.
         video_rate: factor on the learning rate of the lip encoder.
@@ -76,6 +78,7 @@ class FlamingoModule(LightningModule):
         task: Task = "transcribe",
         smoothing: float = 0.0,
         save_memory: bool = False,
+        decoding: DecodingConfig = DecodingConfig(beam_size=1, temperatures=(0.0,)),
         optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01),
         schedule: ScheduleConfig = ScheduleConfig(),
         video_rate: float = 1.0,
@@ -102,6 +105,7 @@ class FlamingoModule(LightningModule):
         self.task: Task = task
         self.smoothing, self.seed, self.normalization = smoothing, seed, normalization
         self.optimizer_config, self.schedule = optimizer, schedule
+        self.decoding = replace(decoding, task=task)
         self.rates = {"video_encoder": video_rate, "_gate": gate_rate}
         self._errors = self._words = 0
         self.train()  # what was loaded is in evaluation mode
@@ -140,7 +144,7 @@ class FlamingoModule(LightningModule):
             for name, streams in (("_audio", [True, False]), ("_video", [False, True])):
                 keep_B2 = torch.tensor(streams, device=self.device).repeat(len(batch.ids), 1)
                 self._loss(batch, keep_B2, "val", name)
-        hypotheses = transcribe_whisper(self.model, self.tokenizer, batch, None, WhisperOptions(task=self.task))
+        hypotheses = transcribe_batch(self.model, batch, config=self.decoding)
         for text, language, best in zip(batch.texts, batch.languages, hypotheses, strict=True):
             written = language and text_language(language, self.task)
             pair = (normalize_for_scoring(one, written, self.normalization) for one in (text or "", best[0].text))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, zip_longest
 
-from avspeech.decoding.word_times import APPENDED, PREPENDED, WITHOUT_BLANKS
+from avspeech.text.whisper_tokens import APPENDED, PREPENDED, WITHOUT_BLANKS
 from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.result import Segment, Transcript
 

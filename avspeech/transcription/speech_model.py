@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from avspeech.data.batching import plan_batches
+from avspeech.decoding.config import DecodingConfig
 from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.names import find_model, open_model
@@ -27,9 +28,11 @@ from avspeech.models.files import Model
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.layers import Features, Part, encoder_part, layer_features, longest_piece_s
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.segment_decoding import Decoded, DecodingConfig, SegmentDecoder, make_decoder
+from avspeech.transcription.segment_decoding import Decoded, SegmentDecoder
 from avspeech.transcription.streams import FaceChoice, Streams, read_streams
 
+MAX_CLIPS = 16
+"""Most segments in a batch."""
 DETECTION_FRAMES = 1500
 """Speech that the language is detected from, in frames at 25 Hz: one minute, the longest segments first."""
 
@@ -44,6 +47,7 @@ def load_model(
     device: str = "cpu",
     decoding: DecodingConfig = DecodingConfig(),
     cutting: CuttingConfig | None = None,
+    batch_frames: int = 3000,
 ) -> "SpeechModel":
     """Return a model that transcribes files.
 
@@ -52,12 +56,13 @@ def load_model(
         device: where it runs.
         decoding: how segments are turned into text.
         cutting: how files are cut into segments; None: as long as the model takes them.
+        batch_frames: budget of a batch of segments in frames at 25 Hz, padding included.
 
     Raises:
         ValueError: there is no such model, or it cannot be used in this way.
     """
     path = find_model(name)
-    return SpeechModel(open_model(path, device), str(name), path, decoding, cutting)
+    return SpeechModel(open_model(path, device), str(name), path, decoding, cutting, batch_frames)
 
 
 class SpeechModel:
@@ -69,6 +74,7 @@ class SpeechModel:
         path: of the file that it came from; None: it was made here.
         decoding: how segments are turned into text.
         cutting: how files are cut into segments; None: as long as the model takes them.
+        batch_frames: budget of a batch of segments in frames at 25 Hz, padding included.
     """
 
     def __init__(
@@ -78,9 +84,12 @@ class SpeechModel:
         path: Path | None = None,
         decoding: DecodingConfig = DecodingConfig(),
         cutting: CuttingConfig | None = None,
+        batch_frames: int = 3000,
     ) -> None:
+        if batch_frames < 1:
+            raise ValueError(f"batch_frames={batch_frames} must be at least 1")
         self.network, self.name, self.path = network, name, path
-        self.decoding, self._cutting = decoding, cutting
+        self.decoding, self._cutting, self.batch_frames = decoding, cutting, batch_frames
         self._decoder: SegmentDecoder | None = None
 
     @cached_property
@@ -96,7 +105,7 @@ class SpeechModel:
             ValueError: the network gives no text.
         """
         if self._decoder is None:
-            self._decoder = make_decoder(self.network, self.decoding, self.name)
+            self._decoder = SegmentDecoder(self.network, self.decoding, self.name)
         return self._decoder
 
     @property
@@ -304,7 +313,7 @@ class SpeechModel:
         """Yield the segments in batches of the same streams and of similar length."""
         for group in _by_modality(segments):
             lengths = [segment.num_frames for segment in group]
-            for batch in plan_batches(lengths, self.decoding.max_frames, self.decoding.max_clips):
+            for batch in plan_batches(lengths, self.batch_frames, MAX_CLIPS):
                 yield [group[place] for place in batch]
 
     def _sample(self, streams: Streams, segment: Segment) -> Any:
@@ -320,7 +329,7 @@ class SpeechModel:
         chosen, frames = [], 0
         for segment in sorted(group, key=lambda one: -one.num_frames):
             # Many short segments cost as much as many long ones where each is padded to 30 s.
-            full = len(chosen) == self.decoding.max_clips or frames + segment.num_frames > DETECTION_FRAMES
+            full = len(chosen) == MAX_CLIPS or frames + segment.num_frames > DETECTION_FRAMES
             if chosen and full:
                 break
             chosen.append(segment)

@@ -5,6 +5,7 @@ import torch
 from reference_search import VOCAB
 
 from avspeech.models.decoder import DecoderConfig, TextDecoder
+from avspeech.models.memory import Memory
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def decoder() -> TextDecoder:
 
 
 @pytest.fixture
-def memory() -> tuple[torch.Tensor, torch.Tensor]:
+def memory() -> Memory:
     valid_BT = torch.ones(3, 5, dtype=torch.bool)
     valid_BT[2, 3:] = False
-    return torch.randn(3, 5, 8), valid_BT
+    return Memory(torch.randn(3, 5, 8), valid_BT)

@@ -8,20 +8,24 @@ import torch
 from reference_search import AllAlignments
 
 from avspeech.decoding.ctc_prefix import CtcPrefixScorer
-from avspeech.decoding.greedy import BEGIN, END
-from avspeech.objectives.text_loss import BLANK
+from avspeech.text.tokenizer import BLANK, EOS, START
 
-LABELS = (1, 3, 4)  # END is a label of the head, too, but no text can hold it
+LABELS = (1, 3, 4)  # EOS is a label of the head, too, but no text can hold it
 
 
 def valid(*lengths: int) -> torch.Tensor:
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
 
 
+def scorer(logits_BTV, valid_BT, times: int) -> CtcPrefixScorer:
+    """Return a scorer of ``times`` texts per utterance."""
+    return CtcPrefixScorer(logits_BTV.repeat_interleave(times, dim=0), valid_BT.repeat_interleave(times, dim=0))
+
+
 def walk(scorer: CtcPrefixScorer, texts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the log-probability of each text as a beginning, by adding up the steps, and the last step."""
     total_R = torch.zeros(len(texts), dtype=torch.float64)
-    step_RV = scorer.step(torch.full((len(texts),), BEGIN))
+    step_RV = scorer.step(torch.full((len(texts),), START))
     for tokens in zip(*texts, strict=True):
         total_R += step_RV[range(len(texts)), tokens]
         step_RV = scorer.step(torch.tensor(tokens))
@@ -33,7 +37,7 @@ def walk(scorer: CtcPrefixScorer, texts: list[tuple[int, ...]]) -> tuple[torch.T
 def test_equals_the_sum_over_all_alignments(sharpness, length):
     logits_BTV = sharpness * torch.randn(2, 5, 5)
     texts = list(itertools.product(LABELS, repeat=length))
-    total_R, step_RV = walk(CtcPrefixScorer(logits_BTV, valid(5, 4), len(texts)), texts * 2)
+    total_R, step_RV = walk(scorer(logits_BTV, valid(5, 4), len(texts)), texts * 2)
     for row, text in enumerate(texts * 2):
         every = AllAlignments(logits_BTV[row // len(texts)][: (5, 4)[row // len(texts)]])
         assert total_R[row].item() == pytest.approx(every.prefix(text), abs=1e-9)
@@ -42,9 +46,9 @@ def test_equals_the_sum_over_all_alignments(sharpness, length):
 
 def test_end_and_continuations_share_the_prefix_probability():
     logits_BTV = 3 * torch.randn(2, 9, 7)
-    logits_BTV[..., END] = -torch.inf  # the one label that no text continues with
+    logits_BTV[..., EOS] = -torch.inf  # the one label that no text continues with
     texts = [(3,), (4,), (5,), (6,)]
-    _, step_RV = walk(CtcPrefixScorer(logits_BTV, valid(9, 6), 2), texts)
+    _, step_RV = walk(scorer(logits_BTV, valid(9, 6), 2), texts)
     torch.testing.assert_close(step_RV.logsumexp(dim=1), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-9)
 
 
@@ -62,12 +66,12 @@ def test_padding_and_neighbours_change_nothing():
 
 def test_reordered_hypotheses_take_their_past_along():
     logits_BTV = torch.randn(2, 6, 6)
-    scorer = CtcPrefixScorer(logits_BTV, valid(6, 5), 2)
-    walk(scorer, [(3, 4), (4, 4), (5, 3), (3, 3)])
-    scorer.reorder(torch.tensor([1, 1, 2, 3]))
-    step_RV = scorer.step(torch.tensor([4, 5, 5, 3]))
+    found = scorer(logits_BTV, valid(6, 5), 2)
+    walk(found, [(3, 4), (4, 4), (5, 3), (3, 3)])
+    found.reorder(torch.tensor([1, 1, 2, 3]))
+    step_RV = found.step(torch.tensor([4, 5, 5, 3]))
     texts = [(4, 4, 4), (4, 4, 5), (5, 3, 5), (3, 3, 3)]
-    _, expected_RV = walk(CtcPrefixScorer(logits_BTV, valid(6, 5), 2), texts)
+    _, expected_RV = walk(scorer(logits_BTV, valid(6, 5), 2), texts)
     torch.testing.assert_close(step_RV, expected_RV)
 
 
@@ -87,7 +91,7 @@ def test_long_and_unlikely_texts_equal_the_recursion_over_frames():
     assert prefix < -800, "less than the smallest double, or this tests nothing"
     total_R, step_RV = walk(CtcPrefixScorer(logits_TV[None], valid(frames)), [text])
     assert total_R[0].item() == pytest.approx(prefix, rel=1e-9)
-    assert step_RV[0, END].item() == pytest.approx(np.logaddexp(label_T[-1], blank_T[-1]) - prefix, rel=1e-9)
+    assert step_RV[0, EOS].item() == pytest.approx(np.logaddexp(label_T[-1], blank_T[-1]) - prefix, rel=1e-9)
 
 
 def test_a_text_longer_than_the_clip_is_impossible_and_stays_so():

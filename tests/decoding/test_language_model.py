@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from reference_search import VOCAB, decoder_scores, search
+from reference_search import VOCAB, alone, beam_search, decoder_scores, search
 
-from avspeech.decoding.beam import beam_search
-from avspeech.decoding.greedy import BEGIN, END
 from avspeech.decoding.language_model import TokenModel
+from avspeech.text.tokenizer import EOS, START
 
 
 class Nothing:
@@ -75,44 +74,41 @@ def module():
 
 
 def test_a_weight_of_zero_changes_nothing(decoder, memory, module):
-    alone = beam_search(decoder, *memory, 3, max_length=6)
-    assert beam_search(decoder, *memory, 3, max_length=6, lm=TokenModel(module), lm_weight=0.0) == alone
-    assert beam_search(decoder, *memory, 3, max_length=6, lm=TokenModel(module), lm_weight=1.0) != alone
+    plain = beam_search(decoder, memory, 3, 1.0, 6)
+    assert beam_search(decoder, memory, 3, 1.0, 6, lm=TokenModel(module), lm_weight=0.0) == plain
+    assert beam_search(decoder, memory, 3, 1.0, 6, lm=TokenModel(module), lm_weight=1.0) != plain
 
 
 def test_a_strong_model_forces_its_text(decoder, memory):
     log_VV = torch.full((VOCAB, VOCAB), -torch.inf)
-    for before, after in [(BEGIN, 4), (4, 3), (3, 5), (5, END)]:
+    for before, after in [(START, 4), (4, 3), (3, 5), (5, EOS)]:
         log_VV[before, after] = 0
-    for hypotheses in beam_search(decoder, *memory, 3, lm=BigramTable(log_VV), lm_weight=0.1):
-        assert [one.tokens for one in hypotheses] == [[4, 3, 5]]
+    for hypotheses in beam_search(decoder, memory, 3, lm=BigramTable(log_VV), lm_weight=0.1):
+        assert [tokens for tokens, *_ in hypotheses] == [(4, 3, 5)]
 
 
 def test_a_state_is_reordered_with_its_beams(decoder, memory, module):
-    afresh = beam_search(decoder, *memory, 4, max_length=8, lm=TokenModel(module), lm_weight=2.0)
-    with_state = beam_search(decoder, *memory, 4, max_length=8, lm=RunningSum(module), lm_weight=2.0)
+    afresh = beam_search(decoder, memory, 4, 1.0, 8, lm=TokenModel(module), lm_weight=2.0)
+    with_state = beam_search(decoder, memory, 4, 1.0, 8, lm=RunningSum(module), lm_weight=2.0)
     for one, other in zip(afresh, with_state, strict=True):
-        assert [hypothesis.tokens for hypothesis in one] == [hypothesis.tokens for hypothesis in other]
+        assert [tokens for tokens, *_ in one] == [tokens for tokens, *_ in other]
 
 
 @torch.no_grad()
 def test_equals_the_plain_search(decoder, memory, module):
-    beams = beam_search(decoder, *memory, 3, 1.0, 6, lm=TokenModel(module), lm_weight=0.5)
+    beams = beam_search(decoder, memory, 3, 1.0, 6, lm=TokenModel(module), lm_weight=0.5)
     for row in range(3):
-        memory_BTD, valid_BT = memory[0][row : row + 1], memory[1][row : row + 1]
 
-        def score_next(text, memory_BTD=memory_BTD, valid_BT=valid_BT):
-            language = module(torch.tensor([[BEGIN, *text]]))[0, -1].log_softmax(dim=-1).tolist()
-            pairs = zip(decoder_scores(decoder, memory_BTD, valid_BT, text), language, strict=True)
+        def score_next(text, part=alone(memory, row)):
+            language = module(torch.tensor([[START, *text]]))[0, -1].log_softmax(dim=-1).tolist()
+            pairs = zip(decoder_scores(decoder, part, text), language, strict=True)
             return [attention + 0.5 * lm for attention, lm in pairs]
 
         expected = search(score_next, 3, 1.0, limit=6)
-        assert [tuple(one.tokens) for one in beams[row]] == [text for text, _ in expected]
-        assert [one.score for one in beams[row]] == pytest.approx([score for _, score in expected], abs=1e-4)
+        assert [tokens for tokens, *_ in beams[row]] == [text for text, _ in expected]
+        assert [score for _, score, _ in beams[row]] == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
 def test_a_model_of_other_tokens_is_refused(decoder, memory):
-    with pytest.raises(ValueError, match=r"gave \(6, 9\) log-probabilities, wanted 6 hypotheses x 6 tokens"):
-        beam_search(decoder, *memory, 2, lm=BigramTable(torch.zeros(9, 9)))
-    with pytest.raises(ValueError, match=r"lm_weight=-1 must not be negative"):
-        beam_search(decoder, *memory, 2, lm=BigramTable(torch.zeros(6, 6)), lm_weight=-1)
+    with pytest.raises(ValueError, match=r"shape \(3, 9\), wanted \(3, 6\)"):
+        beam_search(decoder, memory, 2, lm=BigramTable(torch.zeros(9, 9)))

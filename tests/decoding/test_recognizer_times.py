@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.decoding.recognizer_times import recognizer_word_times, split_words
+from avspeech.decoding.hypothesis import Hypothesis
+from avspeech.decoding.word_times import word_times
 from avspeech.models.decoder import DecoderConfig, TextDecoder
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig
+from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import Tokenizer
 
@@ -28,7 +30,7 @@ def reader(tokenizer, upsample=1, decoder=None, ctc=True):
     """A recogniser whose memory is what its CTC reads: dimension v of the memory is the logit of token v."""
     torch.manual_seed(5)
     config = RecognizerConfig(ENCODER, decoder, ctc, upsample)
-    model = Recognizer(config, tokenizer.vocab_size)
+    model = Recognizer(config, tokenizer.vocab_size, tokenizer.to_config())
     if ctc:
         model.ctc_head = torch.nn.Identity()
     return model.eval()
@@ -43,12 +45,17 @@ def spikes(tokenizer, num_frames, at, upsample=1):
     return logits_TV.reshape(1, num_frames, -1)
 
 
+def timed(model, texts, memory_BTD, valid_BT, speech=None, method=None):
+    hypotheses = [Hypothesis("", 0.0, tuple(tokens)) for tokens in texts]
+    return word_times(model, hypotheses, Memory(memory_BTD, valid_BT), None, speech, method)
+
+
 @pytest.mark.parametrize("kind", ["words", "characters", "sentencepiece"])
 @pytest.mark.parametrize("text", [*SENTENCES, "red", "soon  the\u00a0one"])
 def test_joined_words_are_the_text(kind, text):
     tokenizer = tokenizer_of(kind)
     tokens = tokenizer.encode(text)
-    words = split_words(tokenizer, [*tokens, 2])
+    words = tokenizer.split_words([*tokens, 2])
     assert " ".join(word for word, _ in words) == " ".join(tokenizer.decode(tokens).split())
     places = [place for _, places in words for place in places]
     assert places == sorted(set(places))
@@ -61,14 +68,14 @@ def test_words_lie_around_the_steps_that_read_them():
     memory_BTD = spikes(tokenizer, 40, dict(zip((10, 18, 30), tokens, strict=True)))
     valid_BT = torch.ones(1, 40, dtype=torch.bool)
     model = reader(tokenizer)
-    (words,) = recognizer_word_times(model, tokenizer, [tokens], memory_BTD, valid_BT)
+    (words,) = timed(model, [tokens], memory_BTD, valid_BT)
     assert [word.text for word in words] == ["set", "red", "now"]
     assert [word.end_s for word in words[:-1]] == [word.start_s for word in words[1:]] == pytest.approx([0.58, 0.98])
     assert words[0].start_s == pytest.approx(0.42 - 0.2)
     assert all(word.probability > 0.9 for word in words)
     prob_T = np.zeros(40)
     prob_T[7:35] = 1
-    (heard,) = recognizer_word_times(model, tokenizer, [tokens], memory_BTD, valid_BT, [prob_T])
+    (heard,) = timed(model, [tokens], memory_BTD, valid_BT, [prob_T])
     assert (heard[0].start_s, heard[-1].end_s) == pytest.approx((0.28, 1.4))
     assert [word.start_s for word in heard[1:]] == [word.start_s for word in words[1:]]
 
@@ -79,7 +86,7 @@ def test_characters_at_50_hz_reach_from_first_to_last():
     at = dict(zip((20, 24, 28, 34, 40, 44, 48), tokens, strict=True))
     memory_BTD = spikes(tokenizer, 40, at, upsample=2)
     model = reader(tokenizer, upsample=2)
-    (words,) = recognizer_word_times(model, tokenizer, [tokens], memory_BTD, torch.ones(1, 40, dtype=torch.bool))
+    (words,) = timed(model, [tokens], memory_BTD, torch.ones(1, 40, dtype=torch.bool))
     assert [word.text for word in words] == ["red", "now"]
     assert words[0].start_s < 0.4
     assert words[0].end_s == words[1].start_s == pytest.approx((28.5 + 40.5) / 2 / 50)
@@ -95,10 +102,10 @@ def test_a_batch_is_timed_as_each_alone():
     lengths, texts = (20, 9, 14), [tokenizer.encode(text) for text in SENTENCES]
     valid_BT = torch.arange(20)[None] < torch.tensor(lengths)[:, None]
     for method in ("ctc", "attention"):
-        together = recognizer_word_times(model, tokenizer, texts, memory_BTD, valid_BT, method=method)
+        together = timed(model, texts, memory_BTD, valid_BT, method=method)
         for i, length in enumerate(lengths):
             part = (texts[i : i + 1], memory_BTD[i : i + 1, :length], valid_BT[i : i + 1, :length])
-            (alone,) = recognizer_word_times(model, tokenizer, *part, method=method)
+            (alone,) = timed(model, *part, method=method)
             assert [(w.text, w.start_s, w.end_s) for w in together[i]] == [(w.text, w.start_s, w.end_s) for w in alone]
             np.testing.assert_allclose([w.probability for w in together[i]], [w.probability for w in alone], rtol=1e-4)
             assert all(0 <= word.start_s <= word.end_s <= length / 25 for word in alone)
@@ -119,9 +126,9 @@ def test_a_decoder_that_looks_at_a_place_is_timed_there():
     torch.nn.init.eye_(attention.key.weight)
     torch.nn.init.zeros_(attention.key.bias)
     looking_LD = 40.0 * torch.eye(3, 16)[None]  # begin looks for the first token, and so on
-    hook = attention.query.register_forward_hook(lambda *_: torch.nn.functional.pad(looking_LD, (0, 0, 0, 1)))
+    hook = attention.query.register_forward_hook(lambda *_: torch.nn.functional.pad(looking_LD, (0, 0, 0, 2)))
     valid_BT = torch.ones(1, 32, dtype=torch.bool)
-    (words,) = recognizer_word_times(model, tokenizer, [tokens], memory_BTD, valid_BT)
+    (words,) = timed(model, [tokens], memory_BTD, valid_BT)
     hook.remove()
     times = [(word.start_s, word.end_s) for word in words]
     np.testing.assert_allclose(times, [(0.32, 0.48), (0.48, 0.8), (0.8, 0.96)], atol=0.041)
@@ -131,7 +138,7 @@ def test_a_text_that_ctc_cannot_spell_is_spread_over_the_speech():
     tokenizer = tokenizer_of("words")
     tokens = tokenizer.encode("set red now")
     memory_BTD, valid_BT = torch.zeros(1, 2, tokenizer.vocab_size), torch.ones(1, 2, dtype=torch.bool)
-    (words,) = recognizer_word_times(reader(tokenizer), tokenizer, [tokens], memory_BTD, valid_BT, [np.array([0, 1.0])])
+    (words,) = timed(reader(tokenizer), [tokens], memory_BTD, valid_BT, [np.array([0, 1.0])])
     assert [word.text for word in words] == ["set", "red", "now"]
     assert (words[0].start_s, words[-1].end_s) == (0.04, 0.08)
     assert [word.probability for word in words] == [0, 0, 0]
@@ -140,17 +147,17 @@ def test_a_text_that_ctc_cannot_spell_is_spread_over_the_speech():
 def test_empty_texts_have_no_words():
     tokenizer = tokenizer_of("words")
     memory_BTD, valid_BT = torch.zeros(1, 4, tokenizer.vocab_size), torch.ones(1, 4, dtype=torch.bool)
-    assert recognizer_word_times(reader(tokenizer), tokenizer, [[]], memory_BTD, valid_BT) == [[]]
+    assert timed(reader(tokenizer), [[]], memory_BTD, valid_BT) == [[]]
     model = reader(tokenizer, decoder=DecoderConfig(16, 1, 1, 16), ctc=False)
-    assert recognizer_word_times(model, tokenizer, [[]], torch.zeros(1, 4, 16), valid_BT) == [[]]
+    assert timed(model, [[]], torch.zeros(1, 4, 16), valid_BT) == [[]]
 
 
 def test_what_does_not_fit_is_named():
     tokenizer = tokenizer_of("words")
     memory_BTD, valid_BT = torch.zeros(2, 4, tokenizer.vocab_size), torch.ones(2, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match="1 texts came for a memory of 2"):
-        recognizer_word_times(reader(tokenizer), tokenizer, [[4]], memory_BTD, valid_BT)
+    with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
+        timed(reader(tokenizer), [[4]], memory_BTD, valid_BT)
     with pytest.raises(ValueError, match="1 probabilities of speech came for a memory of 2"):
-        recognizer_word_times(reader(tokenizer), tokenizer, [[4], [4]], memory_BTD, valid_BT, [None])
-    with pytest.raises(ValueError, match="no text decoder"):
-        recognizer_word_times(reader(tokenizer), tokenizer, [[4], [4]], memory_BTD, valid_BT, method="attention")
+        timed(reader(tokenizer), [[4], [4]], memory_BTD, valid_BT, [None])
+    with pytest.raises(ValueError, match="method='attention' came for word times; this model has ctc"):
+        timed(reader(tokenizer), [[4], [4]], memory_BTD, valid_BT, method="attention")

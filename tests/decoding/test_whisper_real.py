@@ -78,18 +78,19 @@ def compare(clips, languages, batch_size=8):
     """Check logits and greedy transcripts of every clip; return the texts."""
     from whisper.decoding import DecodingOptions, decode
 
-    from avspeech.decoding.whisper_transcribe import decode_memory
+    from avspeech.decoding.config import DecodingConfig
+    from avspeech.decoding.transcribe import decode_memory
 
     theirs, ours = models()
     tokenizer, texts = WhisperTokenizer(), []
     for first in range(0, len(clips), batch_size):
         mel_BAF, codes = padded(clips[first : first + batch_size]), languages[first : first + batch_size]
         memory = ours.encode_streams(mel_BAF)
-        found = decode_memory(ours, tokenizer, memory, codes)
+        found = decode_memory(ours, memory, DecodingConfig(temperatures=(0.0,)), codes)
         for i, ((best,), code) in enumerate(zip(found, codes, strict=True)):
             audio_1PD = theirs.encoder(mel_BAF[i : i + 1].transpose(1, 2))
             (wanted,) = decode(theirs, audio_1PD, DecodingOptions(language=code, fp16=False, without_timestamps=True))
-            assert best.tokens == wanted.tokens, (best.text, wanted.text)
+            assert list(best.tokens) == wanted.tokens, (best.text, wanted.text)
             assert best.score == pytest.approx(wanted.avg_logprob, abs=1e-3)
             tokens_1L = torch.tensor([[*tokenizer.prompt(code), *wanted.tokens]])
             theirs_LV = theirs.decoder(tokens_1L, audio_1PD)[0]
@@ -126,20 +127,21 @@ def test_word_times_are_those_of_openai():
     from whisper.timing import find_alignment, merge_punctuations
     from whisper.tokenizer import get_tokenizer
 
-    from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory
-    from avspeech.decoding.word_times import APPENDED, PREPENDED, word_times
+    from avspeech.decoding.config import DecodingConfig
+    from avspeech.decoding.transcribe import decode_memory
+    from avspeech.decoding.word_times import word_times
+    from avspeech.text.whisper_tokens import APPENDED, PREPENDED
 
     theirs, ours = models()
-    tokenizer = WhisperTokenizer()
     clips = grid_clips(1)
     mel_BAF = padded(clips)
     memory = ours.encode_streams(mel_BAF)
-    best = [nbest[0] for nbest in decode_memory(ours, tokenizer, memory, options=WhisperOptions(language="en"))]
+    best = [nbest[0] for nbest in decode_memory(ours, memory, DecodingConfig(language="en", temperatures=(0.0,)))]
     durations_s = [len(audio_S) / 16_000 for audio_S in clips]
-    timed = word_times(ours, tokenizer, best, memory, durations_s)
+    timed = word_times(ours, best, memory, durations_s)
     library = get_tokenizer(True, num_languages=99, language="en", task="transcribe")
     for one, words, mel_AF, duration_s in zip(best, timed, mel_BAF, durations_s, strict=True):
-        wanted = find_alignment(theirs, library, one.tokens, mel_AF.T, round(duration_s * 100))
+        wanted = find_alignment(theirs, library, list(one.tokens), mel_AF.T, round(duration_s * 100))
         merge_punctuations(wanted, PREPENDED, APPENDED)
         wanted = [word for word in wanted if word.word]
         assert [word.text for word in words] == [word.word.strip() for word in wanted]

@@ -6,26 +6,34 @@ import pytest
 import torch
 from reference_whisper import POSITIONS, TOKENIZER, mels, memory_of, tiny_pair
 
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.search import Found, closed_up, draw
+from avspeech.decoding.transcribe import decode_memory
+from avspeech.decoding.whisper import detect_languages, rank
 from avspeech.decoding.whisper_rules import token_rules
-from avspeech.decoding.whisper_search import WhisperTokens, _closed_up, _draw, rank
-from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory, detect_languages
 from avspeech.models.memory import Memory
 
+
+def greedy(**options) -> DecodingConfig:
+    """Return a config without fallback."""
+    return DecodingConfig(**{"temperatures": (0.0,)} | options)
+
+
 CASES = {
-    "greedy": ({}, WhisperOptions()),
-    "beam": ({"beam_size": 5}, WhisperOptions(beam_size=5)),
-    "patient beam": ({"beam_size": 5, "patience": 2.0}, WhisperOptions(beam_size=5, patience=2.0)),
-    "impatient beam": ({"beam_size": 4, "patience": 0.5}, WhisperOptions(beam_size=4, patience=0.5)),
-    "length penalty": ({"beam_size": 5, "length_penalty": 0.7}, WhisperOptions(beam_size=5, length_penalty=0.7)),
-    "context": ({"prompt": "the quick brown"}, WhisperOptions(context="the quick brown")),
-    "translation": ({"task": "translate"}, WhisperOptions(task="translate")),
-    "nothing suppressed": ({"suppress_tokens": ""}, WhisperOptions(suppress="none")),
-    "some suppressed": ({"suppress_tokens": [13, 50_416]}, WhisperOptions(suppress=(13, 50_416))),
-    "cut off": ({"beam_size": 3, "sample_len": 5}, WhisperOptions(beam_size=3, max_tokens=5)),
-    "to the last position": ({"sample_len": 400, "beam_size": 2}, WhisperOptions(beam_size=2, max_tokens=400)),
+    "greedy": ({}, greedy()),
+    "beam": ({"beam_size": 5}, greedy(beam_size=5)),
+    "patient beam": ({"beam_size": 5, "patience": 2.0}, greedy(beam_size=5, patience=2.0)),
+    "impatient beam": ({"beam_size": 4, "patience": 0.5}, greedy(beam_size=4, patience=0.5)),
+    "length penalty": ({"beam_size": 5, "length_penalty": 0.7}, greedy(beam_size=5, length_penalty=0.7)),
+    "context": ({"prompt": "the quick brown"}, greedy(context="the quick brown")),
+    "translation": ({"task": "translate"}, greedy(task="translate")),
+    "nothing suppressed": ({"suppress_tokens": ""}, greedy(suppress="none")),
+    "some suppressed": ({"suppress_tokens": [13, 50_416]}, greedy(suppress=(13, 50_416))),
+    "cut off": ({"beam_size": 3, "sample_len": 5}, greedy(beam_size=3, max_tokens=5)),
+    "to the last position": ({"sample_len": 400, "beam_size": 2}, greedy(beam_size=2, max_tokens=400)),
     "blank allowed": (
         {"suppress_blank": False, "length_penalty": 1.0},
-        WhisperOptions(suppress_blank=False, length_penalty=1.0),
+        greedy(suppress_blank=False, length_penalty=1.0),
     ),
 }
 
@@ -36,14 +44,14 @@ def test_tokens_are_those_of_openai(case, timestamps):
     from whisper.decoding import DecodingOptions, decode
 
     theirs, ours = tiny_pair()
-    their_options, options = CASES[case]
+    their_options, config = CASES[case]
     mel_BAF = mels(4)
     settings = {"language": "de", "fp16": False, "without_timestamps": not timestamps} | their_options
-    options = replace(options, language="de", timestamps=timestamps)
-    found = decode_memory(ours, TOKENIZER, ours.encode_streams(mel_BAF), options=options)
+    config = replace(config, language="de", timestamps=timestamps)
+    found = decode_memory(ours, ours.encode_streams(mel_BAF), config)
     for mel_AF, (best, *_) in zip(mel_BAF, found, strict=True):
         wanted = decode(theirs, mel_AF.T, DecodingOptions(**settings))
-        assert best.tokens == wanted.tokens
+        assert list(best.tokens) == wanted.tokens
         assert best.score == pytest.approx(wanted.avg_logprob, abs=1e-4)
         assert best.no_speech_prob == pytest.approx(wanted.no_speech_prob, rel=1e-3)
         assert best.compression_ratio == pytest.approx(wanted.compression_ratio)
@@ -56,25 +64,25 @@ def test_the_detected_language_is_that_of_openai_and_shares_the_pass():
     theirs, ours = tiny_pair()
     mel_BAF = mels(4)
     _, wanted = openai_detects(theirs, mel_BAF.transpose(1, 2))
-    languages, probs = detect_languages(ours, TOKENIZER, ours.encode_streams(mel_BAF))
-    found = decode_memory(ours, TOKENIZER, ours.encode_streams(mel_BAF))
+    languages, probs = detect_languages(ours, ours.encode_streams(mel_BAF))
+    found = decode_memory(ours, ours.encode_streams(mel_BAF), greedy())
     for i, table in enumerate(wanted):
         assert languages[i] == found[i][0].language == max(table, key=table.get)
         assert probs[i] == pytest.approx(table, abs=1e-5)
         assert found[i][0].language_probs == pytest.approx(table, abs=1e-5)
         their = decode(theirs, mel_BAF[i].T, DecodingOptions(fp16=False, without_timestamps=True))
-        assert found[i][0].tokens == their.tokens
+        assert list(found[i][0].tokens) == their.tokens
         assert found[i][0].no_speech_prob == pytest.approx(their.no_speech_prob, rel=1e-3)
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        WhisperOptions(),
-        WhisperOptions(beam_size=4, patience=1.5, num_best=4),
-        WhisperOptions(beam_size=4, patience=0.5, num_best=4),
-        WhisperOptions(timestamps=True, context="before"),
-        WhisperOptions(temperatures=(0.8,), best_of=3, num_best=3, logprob_threshold=None),
+        greedy(),
+        greedy(beam_size=4, patience=1.5, num_best=4),
+        greedy(beam_size=4, patience=0.5, num_best=4),
+        greedy(timestamps=True, context="before"),
+        greedy(temperatures=(0.8,), best_of=3, num_best=3, logprob_threshold=None),
     ],
     ids=["greedy", "beam", "impatient beam", "times and context", "drawn"],
 )
@@ -85,25 +93,25 @@ def test_neighbours_do_not_matter(options):
     memory = Memory(memory.memory_BTD, valid_BP)
     languages = ["en", None, "ru", "de", None, "en", "el"]
     ids = [f"clip{i}" for i in range(7)]
-    together = decode_memory(ours, TOKENIZER, memory, languages, options, ids)
+    together = decode_memory(ours, memory, options, languages, ids)
     for i in range(7):
         length = int(valid_BP[i].sum())
         alone = Memory(memory.memory_BTD[i : i + 1, :length])
-        (wanted,) = decode_memory(ours, TOKENIZER, alone, languages[i : i + 1], options, ids[i : i + 1])
+        (wanted,) = decode_memory(ours, alone, options, languages[i : i + 1], ids[i : i + 1])
         assert [one.tokens for one in together[i]] == [one.tokens for one in wanted]
         assert [one.score for one in together[i]] == pytest.approx([one.score for one in wanted], abs=1e-4)
         assert together[i][0].language == wanted[0].language
     assert len({len(nbest[0].tokens) for nbest in together}) > 2  # or no utterance left the batch before another
 
 
-@pytest.mark.parametrize("options", [WhisperOptions(), WhisperOptions(beam_size=3, num_best=3)], ids=["greedy", "beam"])
+@pytest.mark.parametrize("options", [greedy(), greedy(beam_size=3, num_best=3)], ids=["greedy", "beam"])
 def test_looking_seldom_changes_nothing(options, monkeypatch):
     """On a GPU the search looks only now and then whether something is finished."""
     _, ours = tiny_pair()
     memory = memory_of(ours, 6)
-    wanted = decode_memory(ours, TOKENIZER, memory, ["en"] * 6, options)
-    monkeypatch.setattr("avspeech.decoding.whisper_search._looks", lambda step, device: step % 7 == 6)
-    found = decode_memory(ours, TOKENIZER, memory, ["en"] * 6, options)
+    wanted = decode_memory(ours, memory, options, ["en"] * 6)
+    monkeypatch.setattr("avspeech.decoding.search._looks", lambda step, device: step % 7 == 6)
+    found = decode_memory(ours, memory, options, ["en"] * 6)
     for now, then in zip(found, wanted, strict=True):
         assert [one.tokens for one in now] == [one.tokens for one in then]
         assert [one.score for one in now] == pytest.approx([one.score for one in then], abs=1e-4)
@@ -114,7 +122,7 @@ def test_the_memory_given_stays_as_it_is():
     memory = memory_of(ours, 5)
     memory = Memory(memory.memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
     before = Memory(*(None if part is None else part.clone() for part in memory.parts))
-    decode_memory(ours, TOKENIZER, memory, ["en"] * 5, WhisperOptions(beam_size=2))
+    decode_memory(ours, memory, greedy(beam_size=2), ["en"] * 5)
     for now, then in zip(memory.parts, before.parts, strict=True):
         assert (now is None) == (then is None)
         assert now is None or torch.equal(now, then)
@@ -122,33 +130,33 @@ def test_the_memory_given_stays_as_it_is():
 
 def test_nbest_is_sorted_and_holds_no_text_twice():
     _, ours = tiny_pair()
-    options = WhisperOptions(language="en", beam_size=5, num_best=5)
-    for nbest in decode_memory(ours, TOKENIZER, memory_of(ours, 3), options=options):
+    options = greedy(language="en", beam_size=5, num_best=5)
+    for nbest in decode_memory(ours, memory_of(ours, 3), options):
         sums = [one.score * (len(one.tokens) + 1) / max(1, len(one.tokens)) for one in nbest]
         assert sums == sorted(sums, reverse=True)
         assert len({tuple(one.tokens) for one in nbest}) == len(nbest) == 5
 
 
 def test_gaps_are_filled_from_behind():
-    assert _closed_up([0, 3, 4]) == [0, 3, 4]
-    assert _closed_up([0, 2, 5]) == [0, 5, 2]
-    assert _closed_up([4, 5]) == [4, 5]
+    assert closed_up([0, 3, 4]) == [0, 3, 4]
+    assert closed_up([0, 2, 5]) == [0, 5, 2]
+    assert closed_up([4, 5]) == [4, 5]
 
 
-def test_draws_follow_the_distribution():
+def testdraws_follow_the_distribution():
     probs_V = torch.tensor([0.1, 0.0, 0.6, 0.3])
     uniform_R = torch.rand(5_000)
-    drawn_R = _draw(probs_V.log().expand(5_000, -1), uniform_R)
+    drawn_R = draw(probs_V.log().expand(5_000, -1), uniform_R)
     torch.testing.assert_close(torch.bincount(drawn_R, minlength=4) / 5_000, probs_V, atol=0.03, rtol=0)
-    assert _draw(probs_V.log()[None], torch.tensor([0.0])).item() == 0
-    assert _draw(probs_V.log()[None], torch.tensor([1 - 2**-24])).item() == 3
+    assert draw(probs_V.log()[None], torch.tensor([0.0])).item() == 0
+    assert draw(probs_V.log()[None], torch.tensor([1 - 2**-24])).item() == 3
 
 
 def test_length_penalties_rank():
-    short, long = WhisperTokens([1], -2.0), WhisperTokens([1, 2, 3, 4], -4.0)
+    short, long = Found([1], -2.0), Found([1, 2, 3, 4], -4.0)
     assert rank([short, long], None)[0] == long
     assert rank([short, long], 0.0)[0] == short
-    assert rank([short, long, WhisperTokens([1], -9.0)], None) == [long, short]
+    assert rank([short, long, Found([1], -9.0)], None) == [long, short]
 
 
 def test_an_unknown_token_to_suppress_is_named():

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from avspeech.decoding.word_edges import Moments, fit_to_speech, speech_stretches, spread, words_around
+from avspeech.decoding.word_edges import Moments, fit_to_speech, speech_intervals, spread, words_around
 
 
 def moment(start, end, letters=1):
@@ -14,9 +14,9 @@ def moment(start, end, letters=1):
 
 def test_stretches_leave_pauses_within_words_out():
     prob_T = np.array([0, 0, 0.9, 0.9, 0.2, 0.1, 0.8, 0, 0, 0, 0.5, 0.6], dtype=np.float32)
-    assert speech_stretches(prob_T) == [(0.08, 0.28), (0.4, 0.48)]  # two frames of silence are a plosive, three are not
-    assert speech_stretches(np.zeros(4)) == speech_stretches(np.zeros(0)) == []
-    assert speech_stretches(np.ones(5)) == [(0.0, 0.2)]
+    assert speech_intervals(prob_T) == [(0.08, 0.28), (0.4, 0.48)]  # two frames of silence are a plosive, three are not
+    assert speech_intervals(np.zeros(4)) == speech_intervals(np.zeros(0)) == []
+    assert speech_intervals(np.ones(5)) == [(0.0, 0.2)]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -25,7 +25,7 @@ def test_words_are_ordered_and_within_the_clip(seed):
     frames = int(draw.integers(1, 60))
     edges = np.sort(draw.choice(np.arange(frames + 1), size=min(frames + 1, int(draw.integers(2, 9))), replace=False))
     words = [moment(a / 25, b / 25, int(draw.integers(1, 9))) for a, b in pairwise(edges.tolist())]
-    speech = speech_stretches(draw.random(frames)) if seed % 3 else []
+    speech = speech_intervals(draw.random(frames)) if seed % 3 else []
     times = words_around(words, frames / 25, speech)
     assert len(times) == len(words)
     assert all(0 <= start < end <= frames / 25 + 1e-9 for start, end in times)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.decoding.greedy import attention_greedy, ctc_greedy
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.transcribe import decode_memory
 from avspeech.export.runtime import OnnxModel
 from avspeech.models.memory import Memory
 from tests.export.tiny_exports import largest_share
@@ -60,13 +61,11 @@ def test_both_ways_of_decoding_give_the_same_tokens(recognizer, onnx_model, name
     given = {name: streams[name] for name in (*names, "valid_BT")}
     memory_BTD = recognizer(given.get("audio_BTF"), given.get("video_BTHW"), given["valid_BT"])
     arrays = onnx_model.encode(**as_arrays(given))
-    wanted = {"ctc": ctc_greedy(recognizer, memory_BTD, given["valid_BT"])}
-    if recognizer.decoder is not None:
-        wanted["attention"] = attention_greedy(recognizer.decoder, memory_BTD, given["valid_BT"])
-    tokenizer = recognizer.tokenizer
-    for method, hypotheses in wanted.items():
+    memory, tokenizer = Memory(memory_BTD, given["valid_BT"]), recognizer.tokenizer
+    for method in ("ctc", "attention") if recognizer.decoder else ("ctc",):
+        nbest = decode_memory(recognizer, memory, DecodingConfig(method, beam_size=1))
         found = onnx_model.decode(arrays, method=method)
-        assert found == [one.tokens for one in hypotheses] and any(found), method
+        assert found == [list(one.tokens) for (one,) in nbest] and any(found), method
         texts = onnx_model.transcribe(**as_arrays(given), method=method)
         assert texts == [tokenizer.decode(tokens) for tokens in found]
 

@@ -7,6 +7,7 @@ import sentencepiece
 import torch
 from safetensors import safe_open
 
+from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.inputs import Sample, collate
 from avspeech.interop.avhubert import export_checkpoint, import_checkpoint, load_official
@@ -91,7 +92,7 @@ def test_a_finetuned_model_brings_its_dictionary_and_transcribes(tmp_path, monke
     tokenizer = ours.tokenizer
     assert tokenizer.decode([5, 7, 6, 8]) == "thes at"
     batch = collate([Sample("a", 6, torch.randn(6, 104), torch.randint(0, 255, (6, 88, 88), dtype=torch.uint8))])
-    (hypothesis,) = transcribe_batch(ours, tokenizer, batch, method="attention", beam_size=3)
+    ((hypothesis,),) = transcribe_batch(ours, batch, config=DecodingConfig(beam_size=3))
     assert isinstance(hypothesis.text, str)
     with pytest.raises(ValueError, match="--sentencepiece"):
         tokenizer.encode("the")

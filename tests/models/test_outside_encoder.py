@@ -91,10 +91,11 @@ def test_it_is_trained_saved_and_loaded(model_file, corpus, tmp_path):
 
 
 def test_it_transcribes_files_like_any_other(model_file, corpus):
-    from avspeech.transcription.segment_decoding import DecodingConfig, make_decoder
+    from avspeech.decoding.config import DecodingConfig
+    from avspeech.transcription.segment_decoding import SegmentDecoder
 
     clip = read_manifest(corpus / "val.jsonl")[0]
-    decoder = make_decoder(load_model(model_file), DecodingConfig(), "toy")
+    decoder = SegmentDecoder(load_model(model_file), DecodingConfig(), "toy")
     mouth_THW = read_grey_clip(clip.mouth)
     sample = decoder.sample("x", len(mouth_THW), np.asarray(read_audio(clip.audio)), mouth_THW)
     assert sample.video_THW.shape[1:] == (16, 16)

@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from avspeech.decoding.whisper_transcribe import WhisperOptions, decode_memory
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.transcribe import decode_memory
 from avspeech.interop.avhubert_sizes import complete
 from avspeech.interop.whisper_flamingo import load_flamingo
 from avspeech.models.flamingo import Flamingo
 from avspeech.models.fusion import fixed_keep
 from avspeech.models.memory import Memory
-from avspeech.text.whisper_tokens import WhisperTokenizer
 from tests.parity.compare_encoder import spied
 from tests.parity.comparison import Comparison
 from tests.parity.fixtures import Fixture
@@ -124,20 +124,21 @@ def _compare_search(table: Comparison, name: str, official: list | dict, fixture
         length = int(valid_BT[row].sum()) if "unpadded" in name else valid_BT.shape[1]
         logmel_BAF, video_BTHW = logmel_BAF[row : row + 1, : 4 * length], video_BTHW[row : row + 1, :length]
     beam = re.match(r"beam(\d+)_", name)
-    options = WhisperOptions(language=name.rsplit("_", 1)[1], beam_size=int(beam[1]) if beam else 1)
+    language, size = name.rsplit("_", 1)[1], int(beam[1]) if beam else 1
+    options = DecodingConfig(language=language, beam_size=size, temperatures=(0.0,))
     official = official if isinstance(official, list) else [official]
     longest = max(len(entry["tokens"]) for entry in official)
-    tokenizer, memory = WhisperTokenizer(model.sizes.vocab_size), model.encode_streams(logmel_BAF, None, video_BTHW)
+    memory = model.encode_streams(logmel_BAF, None, video_BTHW)
     errors = []
     for limit in (None, longest):  # the fixture does not say after how many tokens its search was cut off
-        found = decode_memory(model, tokenizer, memory, options=replace(options, max_tokens=limit))
+        found = decode_memory(model, memory, replace(options, max_tokens=limit))
         assert len(found) == len(official), name
         errors.append(max(_search_error(ours[0], entry) for ours, entry in zip(found, official, strict=True)))
     table.errors[f"search: {name}"] = min(errors)
 
 
 def _search_error(ours, official: dict) -> float:
-    if ours.tokens != official["tokens"]:
+    if list(ours.tokens) != official["tokens"]:
         return float("inf")
     pairs = (ours.score, official["avg_logprob"]), (ours.no_speech_prob, official["no_speech_prob"])
     return max(abs(mine - theirs) / abs(theirs) for mine, theirs in pairs)

@@ -5,11 +5,12 @@ import re
 
 import torch
 
-from avspeech.decoding.beam import beam_search, official_length_limit
-from avspeech.decoding.greedy import END, PAD
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.recognizer import length_limits, official_length_limit, search_text
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer
 from avspeech.objectives.text_loss import next_token_loss
+from avspeech.text.tokenizer import EOS, PAD
 from tests.parity.compare_encoder import import_model, spied
 from tests.parity.comparison import TOLERANCE, Comparison
 from tests.parity.fixtures import Fixture
@@ -56,24 +57,27 @@ def _compare_decoder(table: Comparison, tag: str, model: Recognizer, memory_BTD,
 def _compare_beam(table: Comparison, name: str, official: list, model: Recognizer, memory_BTD, valid_BT, has_audio):
     beam, factor, penalty = re.fullmatch(r"\w+\.beam(\d+)_maxlena([\d.]+)_lenpen([\d.]+)", name).groups()
     limit = official_length_limit(valid_BT.shape[1], has_audio, float(factor))
-    ours = beam_search(model.decoder, memory_BTD, valid_BT, int(beam), float(penalty), max_length=limit, min_length=1)
+    config = DecodingConfig(beam_size=int(beam), length_penalty=float(penalty), max_tokens=limit, min_length=1)
+    limit_B = length_limits(valid_BT, config, has_audio)
+    ours, our_scores = search_text(model.decoder, Memory(memory_BTD, valid_BT), limit_B, config)
     worst = 0.0
-    for our_row, their_row in zip(ours, official, strict=True):
+    for our_row, row_scores, their_row in zip(ours, our_scores, official, strict=True):
         assert len(our_row) == len(their_row), name
-        scores = {(*hypothesis.tokens, END): hypothesis for hypothesis in our_row}
-        ranked = [(*hypothesis.tokens, END) for hypothesis in our_row]
+        ranked = [(*hypothesis.tokens, EOS) for hypothesis in our_row]
+        scores, parts = (
+            dict(zip(ranked, column, strict=True)) for column in (row_scores, [one.parts for one in our_row])
+        )
         for rank, entry in enumerate(their_row):
             tokens, score = tuple(entry["tokens"]), entry["score"]
             if tokens not in scores:  # one that the official search kept may have lost to its equal in ours
                 official_tokens = {tuple(other["tokens"]) for other in their_row}
-                rivals = [h.score for their, h in scores.items() if their not in official_tokens]
+                rivals = [rival for their, rival in scores.items() if their not in official_tokens]
                 equal = any(abs(rival - score) <= TOLERANCE * abs(score) for rival in rivals)
                 worst = worst if equal else float("inf")
                 continue
-            hypothesis = scores[tokens]
-            worst = max(worst, abs(hypothesis.score - score) / abs(score))
+            worst = max(worst, abs(scores[tokens] - score) / abs(score))
             steps = torch.tensor(entry["positional_scores"])
-            difference = (torch.tensor(hypothesis.token_scores) - steps).abs().max() / steps.abs().max()
+            difference = (torch.tensor(parts[tokens]) - steps).abs().max() / steps.abs().max()
             worst = max(worst, float(difference))
             other = their_row[ranked.index(tokens)]["score"]
             if ranked.index(tokens) != rank and abs(other - score) > TOLERANCE * abs(score):

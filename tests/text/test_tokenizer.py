@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from avspeech.text.tokenizer import BLANK, BOS, EOS, KINDS, PAD, UNKNOWN, Tokenizer
+from avspeech.text.tokenizer import BLANK, BOS, EOS, KINDS, PAD, UNK, Tokenizer
 
 TEXTS = [
     "bin blue at f three soon",
@@ -30,7 +30,7 @@ def tokenizer(request) -> Tokenizer:
 def test_texts_come_back(tokenizer):
     for text in TEXTS:
         tokens = tokenizer.encode(text)
-        assert all(UNKNOWN < token < tokenizer.vocab_size for token in tokens), text
+        assert all(UNK < token < tokenizer.vocab_size for token in tokens), text
         assert tokenizer.decode(tokens) == text
 
 
@@ -55,7 +55,7 @@ def test_a_file_and_a_pickle_hold_it_too(tokenizer, tmp_path):
 
 
 def test_the_special_numbers_are_avhuberts_and_never_text(tokenizer):
-    assert (BOS, BLANK, PAD, EOS, UNKNOWN) == (0, 0, 1, 2, 3)
+    assert (BOS, BLANK, PAD, EOS, UNK) == (0, 0, 1, 2, 3)
     tokens = tokenizer.encode(TEXTS[0])
     assert tokenizer.decode([BOS, *tokens, EOS, PAD, PAD]) == TEXTS[0]
     assert tokenizer.decode([]) == ""
@@ -65,7 +65,7 @@ def test_the_special_numbers_are_avhuberts_and_never_text(tokenizer):
 
 def test_what_is_unknown_shows_and_does_not_vanish(tokenizer):
     tokens = tokenizer.encode("bin 你好 blue")
-    assert UNKNOWN in tokens
+    assert UNK in tokens
     assert "<unk>" in tokenizer.decode(tokens)
 
 
@@ -81,7 +81,7 @@ def test_sizes_are_kept():
     assert make("sentencepiece").vocab_size == 60
     frequent = Tokenizer.fit(["a a a b b c"], "words", 6)
     assert frequent.symbols == ("a", "b")
-    assert frequent.encode("a b c") == [4, 5, UNKNOWN]
+    assert frequent.encode("a b c") == [4, 5, UNK]
 
 
 def test_numbers_out_of_range_are_named_in_the_error(tokenizer):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avspeech.decoding.greedy import END
 from avspeech.models.flamingo import FlamingoConfig
 from avspeech.models.recognizer import Recognizer
 from avspeech.roi.faces import FollowedFaces
+from avspeech.text.tokenizer import EOS
 from avspeech.transcription.result import Segment
 from avspeech.transcription.streams import Streams
 from tests.hub.small_models import recognizer
@@ -51,7 +51,7 @@ def make(kind: str):
     if network.ctc_head is not None:
         _centre(network)
     if network.decoder is not None:  # the end of the text is likelier, or none comes
-        end_D = network.decoder.embedding.weight[END]
+        end_D = network.decoder.embedding.weight[EOS]
         network.decoder.norm.bias.copy_(3 * end_D / end_D.square().sum())
     return network
 

@@ -1,37 +1,38 @@
 """Batches to texts: languages, fallback, options that cannot be, and the errors a user sees."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
-from reference_whisper import POSITIONS, TOKENIZER, mels, memory_of, tiny_pair
+from reference_whisper import POSITIONS, mels, memory_of, tiny_pair
 
-from avspeech.decoding import whisper_transcribe
-from avspeech.decoding.whisper_transcribe import (
-    WhisperHypothesis,
-    WhisperOptions,
-    compression_ratio,
-    decode_memory,
-    detect_languages,
-    failed,
-    transcribe_whisper,
-)
+from avspeech.decoding import whisper
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.hypothesis import Hypothesis
+from avspeech.decoding.transcribe import decode_memory, transcribe_batch
+from avspeech.decoding.whisper import compression_ratio, detect_languages, failed
+from avspeech.inputs import AVBatch
 from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
-from avspeech.text.whisper_tokens import ENGLISH_ONLY, WhisperTokenizer
+from avspeech.text.whisper_tokens import ENGLISH_ONLY
+
+GREEDY = DecodingConfig(temperatures=(0.0,))
 
 
 def batch_of(logmel_BAF, valid_BA=None, languages=None):
     count = len(logmel_BAF)
-    return SimpleNamespace(
+    return AVBatch(
         ids=tuple(f"clip{i}" for i in range(count)),
-        languages=languages or (None,) * count,
+        valid_BT=torch.ones(count, logmel_BAF.shape[1] // 4, dtype=torch.bool),
+        audio_BTF=None,
+        video_BTHW=None,
+        units_BTJ=None,
+        tokens_BL=None,
+        texts=(None,) * count,
         logmel_BAF=logmel_BAF,
         valid_BA=valid_BA,
-        video_BTHW=None,
-        valid_BT=torch.ones(count, logmel_BAF.shape[1] // 4, dtype=torch.bool),
+        languages=languages or (None,) * count,
     )
 
 
@@ -42,10 +43,10 @@ def test_clips_of_unequal_length_decode_as_alone():
     valid_BA = torch.arange(120)[None] < torch.tensor(lengths)[:, None]
     logmel_BAF = torch.where(valid_BA[..., None], logmel_BAF, 0)
     languages = ("en", "ru", None)
-    together = transcribe_whisper(ours, TOKENIZER, batch_of(logmel_BAF, valid_BA, languages))
+    together = transcribe_batch(ours, batch_of(logmel_BAF, valid_BA, languages), config=GREEDY)
     for i, length in enumerate(lengths):
-        alone = transcribe_whisper(
-            ours, TOKENIZER, batch_of(logmel_BAF[i : i + 1, :length], languages=languages[i : i + 1])
+        alone = transcribe_batch(
+            ours, batch_of(logmel_BAF[i : i + 1, :length], languages=languages[i : i + 1]), config=GREEDY
         )
         assert together[i][0].tokens == alone[0][0].tokens
         assert together[i][0].language == alone[0][0].language
@@ -55,10 +56,10 @@ def test_clips_of_unequal_length_decode_as_alone():
 def test_languages_come_from_options_then_batch_then_detection():
     _, ours = tiny_pair()
     memory = memory_of(ours, 2)
-    detected, _ = detect_languages(ours, TOKENIZER, memory)
+    detected, _ = detect_languages(ours, memory)
 
     def languages(given, **options):
-        return [nbest[0].language for nbest in decode_memory(ours, TOKENIZER, memory, given, WhisperOptions(**options))]
+        return [nbest[0].language for nbest in decode_memory(ours, memory, replace(GREEDY, **options), given)]
 
     assert languages(["fr", None]) == ["fr", detected[1]]
     assert languages(["fr", None], language="pt") == ["pt", "pt"]
@@ -69,21 +70,21 @@ def test_languages_come_from_options_then_batch_then_detection():
 def test_only_what_failed_is_decoded_again(monkeypatch):
     _, ours = tiny_pair()
     memory = memory_of(ours, 4)
-    first = decode_memory(ours, TOKENIZER, memory, ["en"] * 4)
+    first = decode_memory(ours, memory, GREEDY, ["en"] * 4)
     scores = sorted(nbest[0].score for nbest in first)
     threshold = (scores[1] + scores[2]) / 2  # two of the four pass
     tried = []
-    search = whisper_transcribe._search
+    search = whisper._search
 
-    def spy(model, tokenizer, start, ids, temperature, options):
+    def spy(model, start, ids, temperature, config):
         tried.append((temperature, ids))
-        return search(model, tokenizer, start, ids, temperature, options)
+        return search(model, start, ids, temperature, config)
 
-    monkeypatch.setattr(whisper_transcribe, "_search", spy)
-    options = WhisperOptions(
+    monkeypatch.setattr(whisper, "_search", spy)
+    options = DecodingConfig(
         temperatures=(0.0, 0.4), logprob_threshold=threshold, no_speech_threshold=None, compression_ratio_threshold=None
     )
-    found = decode_memory(ours, TOKENIZER, memory, ["en"] * 4, options, ids="abcd")
+    found = decode_memory(ours, memory, options, ["en"] * 4, ids="abcd")
     low = [name for name, nbest in zip("abcd", first, strict=True) if nbest[0].score < threshold]
     assert tried == [(0.0, list("abcd")), (0.4, low)]
     for name, now, then in zip("abcd", found, first, strict=True):
@@ -96,8 +97,8 @@ def test_draws_depend_on_seed_and_id():
     memory = memory_of(ours, 1)
 
     def tokens(seed, name):
-        options = WhisperOptions(temperatures=(1.5,), best_of=2, num_best=2, seed=seed, language="en")
-        return [one.tokens for one in decode_memory(ours, TOKENIZER, memory, (), options, [name])[0]]
+        options = DecodingConfig(temperatures=(1.5,), best_of=2, num_best=2, seed=seed, language="en")
+        return [one.tokens for one in decode_memory(ours, memory, options, (), [name])[0]]
 
     assert tokens(0, "a") == tokens(0, "a")
     assert tokens(0, "a") != tokens(1, "a")
@@ -105,14 +106,14 @@ def test_draws_depend_on_seed_and_id():
 
 
 def test_fallback_follows_the_thresholds_of_openai():
-    good = WhisperHypothesis("", [1], -0.5, "en", 0.0, 0.1, 1.0)
-    assert not failed(good, WhisperOptions())
-    assert failed(replace(good, score=-1.5), WhisperOptions())
-    assert failed(replace(good, compression_ratio=3.0), WhisperOptions())
-    assert not failed(replace(good, score=-1.5, no_speech_prob=0.7), WhisperOptions())
-    assert failed(replace(good, score=-1.5, no_speech_prob=0.7), WhisperOptions(no_speech_threshold=None))
-    off = WhisperOptions(logprob_threshold=None, compression_ratio_threshold=None)
-    assert not failed(replace(good, score=-9.0, compression_ratio=9.0), off)
+    good = Hypothesis("", -0.5, (1,), -0.5, no_speech_prob=0.1, compression_ratio=1.0)
+    assert not failed(good, DecodingConfig())
+    assert failed(replace(good, mean_score=-1.5), DecodingConfig())
+    assert failed(replace(good, compression_ratio=3.0), DecodingConfig())
+    assert not failed(replace(good, mean_score=-1.5, no_speech_prob=0.7), DecodingConfig())
+    assert failed(replace(good, mean_score=-1.5, no_speech_prob=0.7), DecodingConfig(no_speech_threshold=None))
+    off = DecodingConfig(logprob_threshold=None, compression_ratio_threshold=None)
+    assert not failed(replace(good, mean_score=-9.0, compression_ratio=9.0), off)
 
 
 def test_a_text_that_repeats_itself_compresses():
@@ -129,12 +130,11 @@ def test_english_only_models_need_no_language():
             text_positions=16, text_width=16, text_heads=2, text_depth=1,
         )
     ).eval()  # fmt: skip
-    tokenizer = WhisperTokenizer(ENGLISH_ONLY)
-    ((found,),) = decode_memory(ours, tokenizer, memory_of(ours, 1), [None])
+    ((found,),) = decode_memory(ours, memory_of(ours, 1), GREEDY, [None])
     assert found.language == "en"
     assert len(found.tokens) <= 8
     with pytest.raises(ValueError, match="English-only"):
-        detect_languages(ours, tokenizer, memory_of(ours, 1))
+        detect_languages(ours, memory_of(ours, 1))
 
 
 def test_nan_is_an_error_not_silence():
@@ -142,27 +142,24 @@ def test_nan_is_an_error_not_silence():
     logmel_BAF = mels(2)
     logmel_BAF[1, 3] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
-        transcribe_whisper(ours, TOKENIZER, batch_of(logmel_BAF))
+        transcribe_batch(ours, batch_of(logmel_BAF))
 
 
 def test_unknown_languages_and_impossible_options_are_named():
     _, ours = tiny_pair()
     with pytest.raises(ValueError, match="language 'xx'"):
-        decode_memory(ours, TOKENIZER, memory_of(ours, 1), ["xx"])
+        decode_memory(ours, memory_of(ours, 1), GREEDY, ["xx"])
     for options, name in [
-        ({"beam_size": 0}, "beam_size=0"),
         ({"beam_size": 2, "patience": 0.1}, "patience=0.1"),
-        ({"temperatures": ()}, "temperatures"),
-        ({"length_penalty": 2.0}, "length_penalty=2.0"),
-        ({"language": "en", "detect_language": True}, "detect_language"),
-        ({"max_tokens": 0}, "max_tokens=0"),
+        ({"length_penalty": 2.0}, r"length_penalty=2\.0 must lie in 0\.\.1"),
+        ({"method": "ctc"}, "method='ctc' came for a Whisper without CTC head"),
     ]:
         with pytest.raises(ValueError, match=name):
-            WhisperOptions(**options)
+            decode_memory(ours, memory_of(ours, 1), DecodingConfig(**options), ["en"])
 
 
 def test_video_alone_is_decoded_with_the_memory_it_gives():
     """A memory whose audio is one zero position, as ``Flamingo.encode`` makes it without audio."""
     _, ours = tiny_pair()
-    found = decode_memory(ours, TOKENIZER, Memory(torch.zeros(2, 1, 32)), ["en", "en"])
+    found = decode_memory(ours, Memory(torch.zeros(2, 1, 32)), GREEDY, ["en", "en"])
     assert found[0][0].tokens == found[1][0].tokens

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.decoding.ctc_beam import search_texts
-from avspeech.objectives.text_loss import BLANK
+from avspeech.decoding.ctc import search_texts
+from avspeech.text.tokenizer import BLANK
 
 
 def random_log_TV(seed: int, steps: int = 5, labels: int = 4, sharpness: float = 1.0) -> np.ndarray:

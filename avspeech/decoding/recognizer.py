@@ -1,0 +1,134 @@
+"""A recogniser's memory -> hypotheses, by CTC, by the text decoder, or by both.
+
+The beam's rules and order are those of the decoder that AV-HuBERT was published with (Shi et al. 2022,
+arXiv:2201.02184), so that its weights give its transcripts. A hypothesis' score is its log-probability, end token
+included, over (number of tokens + 1) ** length_penalty. At the length limit the end is forced.
+"""
+
+import torch
+from torch import Tensor
+
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.ctc import ctc_beam, ctc_greedy
+from avspeech.decoding.ctc_prefix import CtcPrefixScorer
+from avspeech.decoding.hypothesis import Hypothesis
+from avspeech.decoding.joint_scorer import JointScorer
+from avspeech.decoding.language_model import LanguageModel
+from avspeech.decoding.search import Ending, Found, beam_tokens, sample_tokens
+from avspeech.features.logfbank import STACKED_WIDTH
+from avspeech.models.decoder import TextDecoder
+from avspeech.models.memory import Memory
+from avspeech.models.recognizer import Recognizer
+from avspeech.text.tokenizer import EOS
+
+FEWEST_TOKENS = 10
+"""A text may have this many tokens however short the utterance is."""
+
+
+def official_length_limit(num_frames: int, has_audio: bool, max_len_a: float = 1.0, max_len_b: float = 0) -> int:
+    """Return the most tokens that AV-HuBERT's published decoder allows.
+
+    It means to allow ``max_len_a`` tokens per frame and ``max_len_b`` more, but takes the number of frames from the
+    wrong axis of the audio: with audio the limit is that of 104 frames, however long the clip. Without, it is as meant.
+
+    Args:
+        num_frames: T of the batch, padding included.
+        has_audio: the batch has audio.
+        max_len_a: tokens per frame.
+        max_len_b: tokens more.
+    """
+    return int(max_len_a * (STACKED_WIDTH if has_audio else num_frames) + max_len_b)
+
+
+def length_limits(valid_BT: Tensor, config: DecodingConfig, has_audio: bool) -> Tensor:
+    """Return the most tokens of each utterance's text, (B,) int64.
+
+    It follows from the utterance's own length, so that neighbours in the batch change nothing; ``official_limit``
+    alone looks at the padded length.
+    """
+    frames_B = valid_BT.sum(dim=1)
+    if config.max_tokens is not None:
+        return torch.full_like(frames_B, config.max_tokens)
+    if config.official_limit:
+        frames_B = torch.full_like(frames_B, official_length_limit(valid_BT.shape[1], has_audio))
+    else:
+        frames_B = frames_B.clamp(min=FEWEST_TOKENS)
+    return frames_B.clamp(min=config.min_length)
+
+
+@torch.no_grad()
+def decode_recognizer(
+    model: Recognizer,
+    memory: Memory,
+    config: DecodingConfig,
+    has_audio: bool = True,
+    lm: LanguageModel | None = None,
+) -> list[list[Hypothesis]]:
+    """Return hypotheses of each utterance, best first; none where CTC rules all out.
+
+    Args:
+        model: in evaluation mode.
+        memory: of ``model.encode``.
+        config: of ``settle``.
+        has_audio: the batch had audio; ``official_limit`` reads it.
+        lm: language model over the tokenizer's tokens, for ``attention`` and ``joint``.
+
+    Raises:
+        ValueError: a language model came with ``ctc``, or options do not go together.
+    """
+    tokenizer, valid_BT = model.tokenizer, memory.valid_BT
+    assert tokenizer is not None and valid_BT is not None and config.beam_size is not None
+    logits_BTV = None if config.method == "attention" else model.ctc_logits(memory.memory_BTD)
+    steps_BT = valid_BT.repeat_interleave(model.config.ctc_upsample, dim=1)
+    if config.method == "ctc":
+        assert logits_BTV is not None
+        if lm is not None:
+            raise ValueError("a language model came with method 'ctc', which takes none; decode with 'joint'")
+        if config.beam_size > 1:
+            nbest = ctc_beam(logits_BTV, steps_BT, config.beam_size)
+        else:
+            nbest = [[one] for one in ctc_greedy(logits_BTV, steps_BT)]
+        scores = [[one.logprob for one in found] for found in nbest]
+        lengths = [[length] * len(nbest[i]) for i, length in enumerate(steps_BT.sum(dim=1).clamp(min=1).tolist())]
+    else:
+        assert model.decoder is not None
+        ctc = None if logits_BTV is None else CtcPrefixScorer(logits_BTV, steps_BT)
+        limit_B = length_limits(valid_BT, config, has_audio)
+        nbest, scores = search_text(model.decoder, memory, limit_B, config, ctc, lm)
+        lengths = [[len(one.tokens) + 1 for one in found] for found in nbest]
+    return [
+        [
+            Hypothesis(tokenizer.decode(one.tokens), score, tuple(one.tokens), one.logprob / length, one.parts)
+            for one, score, length in zip(found, scores[i], lengths[i], strict=True)
+        ]
+        for i, found in enumerate(nbest)
+    ]
+
+
+def search_text(
+    decoder: TextDecoder,
+    memory: Memory,
+    limit_B: Tensor,
+    config: DecodingConfig,
+    ctc: CtcPrefixScorer | None = None,
+    lm: LanguageModel | None = None,
+) -> tuple[list[list[Found]], list[list[float]]]:
+    """Return what the text decoder finds for each utterance and the scores, best first.
+
+    A single hypothesis that the decoder alone scores is greedy, and its score is its log-probability.
+
+    Raises:
+        ValueError: the beam is not below the vocabulary's size, or CTC or the language model does not fit.
+    """
+    size = config.beam_size or 1
+    if size >= decoder.vocab_size:
+        raise ValueError(f"beam_size={size} must be below the vocabulary's {decoder.vocab_size} tokens")
+    scorer = JointScorer(decoder, memory, limit_B, config.min_length, ctc, config.ctc_weight, lm, config.lm_weight)
+    limit = int(limit_B.max()) + 1
+    if size == 1 and ctc is None and lm is None:
+        nbest = [[one] for one in sample_tokens(scorer, EOS, limit)]
+        return nbest, [[one.logprob for one in found] for found in nbest]
+    found = beam_tokens(scorer, EOS, limit, size, Ending(wanted=size, among_best=True))
+    penalty = 1.0 if config.length_penalty is None else config.length_penalty
+    ranked = [sorted(found_b, key=lambda one: -one.logprob / (len(one.tokens) + 1) ** penalty) for found_b in found]
+    return ranked, [[one.logprob / (len(one.tokens) + 1) ** penalty for one in found_b] for found_b in ranked]

@@ -1,0 +1,273 @@
+"""A Whisper's memory -> hypotheses: language, prompt, search, and another try where the text failed.
+
+Options, rules and thresholds are those of OpenAI's package (MIT; Radford et al. 2023, arXiv:2212.04356).
+Where we differ: languages may be mixed in a batch, one pass over the start token both detects the language and gives
+the probability of no speech, and only what failed is decoded again. Silence is reported (``no_speech_prob``), not
+deleted.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.hypothesis import Hypothesis
+from avspeech.decoding.search import Ending, Found, beam_tokens, sample_tokens
+from avspeech.decoding.whisper_rules import TokenRules, token_rules
+from avspeech.models.decoder import State, TextDecoder
+from avspeech.models.memory import Memory
+from avspeech.models.whisper import Whisper
+from avspeech.text.whisper_tokens import WhisperTokenizer
+
+
+@torch.no_grad()
+def decode_whisper(
+    model: Whisper,
+    memory: Memory,
+    config: DecodingConfig,
+    languages: Sequence[str | None] = (),
+    ids: Sequence[str] = (),
+) -> list[list[Hypothesis]]:
+    """Return hypotheses of each utterance, best first.
+
+    Args:
+        model: in evaluation mode.
+        memory: of ``model.encode``.
+        config: of ``settle``.
+        languages: of the utterances; None, or none at all: detected, unless ``config`` has one.
+        ids: of the utterances, for the draws above temperature 0; none: their places.
+
+    Raises:
+        ValueError: the model does not know a language, or an option does not fit a Whisper.
+    """
+    if config.length_penalty is not None and not 0 <= config.length_penalty <= 1:
+        raise ValueError(f"length_penalty={config.length_penalty} must lie in 0..1 for a Whisper, or be null")
+    tokenizer, batch = model.tokenizer, len(memory)
+    wanted: list[str | None] = [config.language] * batch
+    if config.language is None and not config.detect_language and languages:
+        wanted = list(languages)
+    if not tokenizer.is_multilingual:
+        wanted = ["en"] * batch
+    ids = ids or [str(place) for place in range(batch)]
+    results: list[list[Hypothesis]] = [[] for _ in range(batch)]
+    language_probs: list[dict[str, float] | None] = [None] * batch
+    pending = list(range(batch))
+    for temperature in config.temperatures:
+        part = memory
+        if len(pending) < batch:
+            part = memory.select(torch.tensor(pending, device=memory.memory_BTD.device))
+        start = _start(model, part, [wanted[i] for i in pending], config)
+        found = _search(model, start, [ids[i] for i in pending], temperature, config)
+        columns = (start.languages, start.language_probs, found, start.no_speech_B.tolist())
+        for i, language, probs, nbest, no_speech_prob in zip(pending, *columns, strict=True):
+            wanted[i] = language
+            language_probs[i] = language_probs[i] or probs
+            results[i] = []
+            for one in nbest[: config.num_best]:
+                text, score = tokenizer.decode(one.tokens), one.logprob / (len(one.tokens) + 1)
+                results[i].append(
+                    Hypothesis(
+                        text=text,
+                        score=score,
+                        tokens=tuple(one.tokens),
+                        mean_score=score,
+                        token_scores=one.parts,
+                        language=language,
+                        task=config.task,
+                        temperature=temperature,
+                        no_speech_prob=no_speech_prob,
+                        compression_ratio=compression_ratio(text),
+                        language_probs=language_probs[i],
+                    )
+                )
+        pending = [i for i in pending if failed(results[i][0], config)]
+        if not pending:
+            break
+    return results
+
+
+def failed(best: Hypothesis, config: DecodingConfig) -> bool:
+    """Return True if a text repeats itself or is improbable, so that another temperature is to be tried."""
+    assert best.no_speech_prob is not None and best.compression_ratio is not None
+    unlikely = config.logprob_threshold is not None and best.mean_score < config.logprob_threshold
+    silent = config.no_speech_threshold is not None and best.no_speech_prob > config.no_speech_threshold
+    if unlikely and silent:
+        return False
+    limit = config.compression_ratio_threshold
+    return unlikely or (limit is not None and best.compression_ratio > limit)
+
+
+def compression_ratio(text: str) -> float:
+    """Return how many times shorter zlib makes a text; above about 2.4 it repeats itself."""
+    data = text.encode("utf-8")
+    return len(data) / len(zlib.compress(data))
+
+
+def rank(found: list[Found], length_penalty: float | None) -> list[Found]:
+    """Return hypotheses of an utterance best first, each token sequence once; see ``DecodingConfig.length_penalty``."""
+
+    def score(one: Found) -> float:
+        length = max(1, len(one.tokens))
+        return one.logprob / (length if length_penalty is None else ((5 + length) / 6) ** length_penalty)
+
+    unique = {tuple(one.tokens): one for one in reversed(found)}  # of equals, the first one found stays
+    return sorted((one for one in found if unique[tuple(one.tokens)] is one), key=score, reverse=True)
+
+
+@torch.no_grad()
+def detect_languages(model: Whisper, memory: Memory) -> tuple[list[str], list[dict[str, float]]]:
+    """Return the likeliest language of each utterance, and the probability of every language.
+
+    Raises:
+        ValueError: the model is English only.
+    """
+    tokenizer = model.tokenizer
+    if not tokenizer.is_multilingual:
+        raise ValueError("an English-only Whisper came to detect languages; it has no tokens for them")
+    start_B1 = torch.full((len(memory), 1), tokenizer.start, device=memory.memory_BTD.device)
+    return _languages(tokenizer, model.decoder.step(start_B1, model.decoder.start(memory, 1)))
+
+
+def _languages(tokenizer: WhisperTokenizer, logits_BV: Tensor) -> tuple[list[str], list[dict[str, float]]]:
+    probs = logits_BV[:, list(tokenizer.language_tokens)].float().softmax(dim=1).tolist()
+    tables = [dict(zip(tokenizer.languages, row, strict=True)) for row in probs]
+    return [max(table, key=table.__getitem__) for table in tables], tables
+
+
+class WhisperScorer:
+    """A ``Scorer`` of ``avspeech.decoding.search`` that starts after the prompt and keeps OpenAI's rules.
+
+    Args:
+        decoder: in evaluation mode.
+        state: after the prompt.
+        logits_RV: after the prompt; changed.
+        rules: which tokens may follow.
+    """
+
+    def __init__(self, decoder: TextDecoder, state: State, logits_RV: Tensor, rules: TokenRules) -> None:
+        self.decoder, self.state, self.logits_RV, self.rules = decoder, state, logits_RV, rules
+
+    @property
+    def num_utterances(self) -> int:
+        """Utterances of the batch."""
+        return self.state.num_utterances
+
+    def step(self, tokens_RL: Tensor) -> Tensor:
+        """Return log-probabilities of the next token; see ``Scorer``."""
+        logits_RV = self.decoder.step(tokens_RL[:, -1:], self.state) if tokens_RL.shape[1] else self.logits_RV
+        logits_RV = logits_RV.float()
+        self.rules.apply(logits_RV, tokens_RL)
+        return logits_RV.log_softmax(dim=1)
+
+    def reorder(self, rows_R: Tensor) -> None:
+        """See ``Scorer``."""
+        self.state.reorder(rows_R)
+
+    def repeat(self, times: int) -> None:
+        """See ``Scorer``."""
+        self.state.repeat(times)
+
+    def keep(self, places: list[int]) -> None:
+        """See ``Scorer``."""
+        self.state.keep(places)
+
+
+@dataclass
+class _Start:
+    """The decoder after the prompt."""
+
+    state: State
+    logits_BV: Tensor
+    no_speech_B: Tensor
+    languages: list[str]
+    language_probs: list[dict[str, float] | None]
+    limit: int
+
+
+def _start(model: Whisper, memory: Memory, wanted: list[str | None], config: DecodingConfig) -> _Start:
+    """Feed the prompt, and detect the languages that are None on the way."""
+    decoder, tokenizer, device = model.decoder, model.tokenizer, memory.memory_BTD.device
+    positions, batch = model.sizes.text_positions, len(wanted)
+    context = _context(tokenizer, config.context, positions)
+    unknown = [i for i, language in enumerate(wanted) if language is None]
+    tables: list[dict[str, float] | None] = [None] * batch
+
+    def learn(detected: list[str], probs: list[dict[str, float]]) -> list[str | None]:
+        for i in unknown:
+            tables[i] = probs[i]
+        return [language or found for language, found in zip(wanted, detected, strict=True)]
+
+    if unknown and context:  # Whisper detects without context: at the first position, in a state of its own
+        wanted, unknown_left = learn(*detect_languages(model, memory)), False
+    else:
+        unknown_left = bool(unknown)
+    some_language = next((language for language in wanted if language is not None), "en")  # all prompts are as long
+    prompt_length = len(context) + len(tokenizer.prompt(some_language, config.task, config.timestamps))
+    # The last token needs no position: it is never fed.
+    limit = max(1, min(config.max_tokens or positions // 2, positions + 1 - prompt_length))
+    state = decoder.start(memory, prompt_length + limit)
+    if context:
+        decoder.step(torch.tensor([context], device=device).expand(batch, -1), state)
+    if unknown_left:
+        start_BV = decoder.step(torch.full((batch, 1), tokenizer.start, device=device), state)
+        wanted = learn(*_languages(tokenizer, start_BV))
+        logits_BV = decoder.step(_prompts(tokenizer, wanted, config)[:, 1:].to(device), state)
+    else:
+        logits_BLV = decoder.step(_prompts(tokenizer, wanted, config).to(device), state, last_only=False)
+        start_BV, logits_BV = logits_BLV[:, 0], logits_BLV[:, -1]
+    no_speech_B = start_BV.float().softmax(dim=1)[:, tokenizer.library.no_speech]
+    assert all(language is not None for language in wanted)
+    return _Start(state, logits_BV, no_speech_B, wanted, tables, limit)  # type: ignore[arg-type]
+
+
+def _prompts(tokenizer: WhisperTokenizer, languages: list[str | None], config: DecodingConfig) -> Tensor:
+    return torch.tensor([tokenizer.prompt(language, config.task, config.timestamps) for language in languages])
+
+
+def _context(tokenizer: WhisperTokenizer, text: str | None, positions: int) -> list[int]:
+    """Return the tokens of what came before, at most half of the positions, as OpenAI's decoder cuts them."""
+    if not text:
+        return []
+    tokens = tokenizer.encode(text)[-(positions // 2 - 1) :]
+    return [tokenizer.library.sot_prev, *tokens]
+
+
+def _search(
+    model: Whisper, start: _Start, ids: list[str], temperature: float, config: DecodingConfig
+) -> list[list[Found]]:
+    device, end, size = start.logits_BV.device, model.tokenizer.end, config.beam_size or 1
+    rules = token_rules(
+        model.tokenizer,
+        config.suppress,
+        config.suppress_blank,
+        config.timestamps,
+        model.sizes.audio_positions,
+        device,
+    )
+    if temperature == 0 and size > 1:
+        ending = Ending(round(size * config.patience), among_best=False)
+        if ending.wanted < 1:
+            raise ValueError(f"beam_size={size} times patience={config.patience} must round to at least 1")
+        scorer = WhisperScorer(model.decoder, start.state, start.logits_BV, rules)
+        found = beam_tokens(scorer, end, start.limit, size, ending)
+    elif temperature == 0:
+        scorer = WhisperScorer(model.decoder, start.state, start.logits_BV, rules)
+        found = [[one] for one in sample_tokens(scorer, end, start.limit)]
+    else:
+        times = config.best_of
+        uniform_RL = torch.cat([_uniform(one, config.seed, temperature, times, start.limit) for one in ids])
+        start.state.repeat(times)
+        logits_RV = start.logits_BV.repeat_interleave(times, dim=0)
+        scorer = WhisperScorer(model.decoder, start.state, logits_RV, rules)
+        rows = sample_tokens(scorer, end, start.limit, temperature, uniform_RL.to(device))
+        found = [rows[first : first + times] for first in range(0, len(rows), times)]
+    return [rank(hypotheses, config.length_penalty) for hypotheses in found]
+
+
+def _uniform(utterance_id: str, seed: int, temperature: float, times: int, limit: int) -> Tensor:
+    """Return the numbers that an utterance's texts are drawn with; its neighbours and the device do not matter."""
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {temperature} {utterance_id}".encode()))
+    return torch.rand(times, limit, generator=generator)
