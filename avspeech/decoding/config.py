@@ -112,9 +112,8 @@ def settle(config: DecodingConfig, model: Model) -> DecodingConfig:
         ValueError: the model gives no text, or lacks a head that the method needs.
     """
     if not model.gives_text:
-        reason = "carries no tokenizer" if model.methods else "is a pre-trained model"
-        raise ValueError(f"this {type(model).__name__} {reason}, so it gives no text; fine-tune it with avspeech.train")
-    method: Method = config.method or model.methods[0]
+        raise ValueError(f"this {type(model).__name__} gives no text: {model.no_text}")
+    method = config.method or model.methods[0]
     if method not in model.methods:
         lacks = "text decoder" if model.methods == ("ctc",) else "CTC head"
         raise ValueError(

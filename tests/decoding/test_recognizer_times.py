@@ -30,7 +30,7 @@ def reader(tokenizer, upsample=1, decoder=None, ctc=True):
     """A recogniser whose memory is what its CTC reads: dimension v of the memory is the logit of token v."""
     torch.manual_seed(5)
     config = RecognizerConfig(ENCODER, decoder, ctc, upsample)
-    model = Recognizer(config, tokenizer.vocab_size, tokenizer.to_config())
+    model = Recognizer(config, tokenizer.vocab_size, tokenizer)
     if ctc:
         model.ctc_head = torch.nn.Identity()
     return model.eval()

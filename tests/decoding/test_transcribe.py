@@ -36,7 +36,7 @@ TOKENIZER = Tokenizer.fit(["set red now", "bin blue soon"], "words")
 
 
 def recognizer(**config) -> Recognizer:
-    return Recognizer(replace(CONFIG, **config), TOKENIZER.vocab_size, TOKENIZER.to_config()).eval()
+    return Recognizer(replace(CONFIG, **config), TOKENIZER.vocab_size, TOKENIZER).eval()
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ def test_a_missing_head_is_named_before_anything_runs(batch):
 
 
 def test_a_model_without_text_says_so(batch):
-    with pytest.raises(ValueError, match="ClusterPredictor is a pre-trained model"):
+    with pytest.raises(ValueError, match="ClusterPredictor gives no text"):
         transcribe_batch(ClusterPredictor(CONFIG.encoder, 5), batch)
-    with pytest.raises(ValueError, match="Recognizer carries no tokenizer"):
+    with pytest.raises(ValueError, match="Recognizer gives no text: its checkpoint came without the dictionary"):
         transcribe_batch(Recognizer(CONFIG, 9), batch)
 
 
