@@ -12,7 +12,6 @@ Stop it and start it again: it starts over; OUT.km appears only when whole.
 Prints how much the units tell about the words (avspeech/units/quality.py) where the manifest has word times.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,12 +22,12 @@ from typing import Any, Literal
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.files import file_sha256
+from avspeech.files import file_sha256, write_json, write_text
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.units.kmeans import CHUNK, Codebook
 from avspeech.units.quality import UnitQuality, frame_labels, unit_quality, unit_use
 from data_prep.clip_vectors import extract_each, open_source, plan
-from data_prep.dump_features import report_failures
+from data_prep.run_each import report_failures
 
 
 def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
@@ -143,8 +142,8 @@ def main(
         "words": None if quality is None else asdict(quality),
         "made_by": shlex.join(sys.argv),
     }
-    _write(out.with_name(out.name + ".json"), json.dumps(facts, indent=1) + "\n")
-    _write(out, "".join(" ".join(map(str, row)) + "\n" for row in units))
+    write_json(out.with_name(out.name + ".json"), facts)
+    write_text(out, "".join(" ".join(map(str, row)) + "\n" for row in units))
     print(
         f"{len(units) - len(failures)} of {len(units)} clips at {wanted} Hz in {out}; "
         f"{use.used} of {book.num_units} units used, perplexity {use.perplexity:.1f}"
@@ -154,15 +153,8 @@ def main(
             f"against words, over {quality.num_frames} frames: PNMI {quality.pnmi:.3f}, "
             f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
         )
-    named = [(utterances[index].id, why) for index, why in sorted(failures)]
+    named = [{"id": utterances[index].id, "why": why} for index, why in sorted(failures)]
     report_failures(out.with_name(out.name + ".failures.jsonl"), named, len(units), max_failed)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(path)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from jsonargparse import auto_cli
 from tqdm import tqdm
 
 from avspeech.faults.visual import Box, Fault, degrade_frames, fault_key, parse_fault
+from avspeech.files import write_lines, written_whole
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
@@ -40,8 +41,8 @@ from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE
 from avspeech.roi.sparse import EVERY_FRAME
 from avspeech.roi.track import NoFace
-from data_prep.extract_rois import face_finder, one_thread, write_lines
-from data_prep.run_each import Crash, run_each
+from data_prep.extract_rois import face_finder, one_thread
+from data_prep.run_each import Crash, report_failures, run_each
 
 MIN_FOUND = 0.5
 """Smallest share of frames in which the face must be known, to find the mouth."""
@@ -114,27 +115,23 @@ def main(
     degrade = partial(degrade_one, out_dir=out_dir, settings=settings, face_model=face_model)
     why: dict[tuple[str, str], str] = {}
     listing = Path(f"{stem}.failures.jsonl")
-    progress = tqdm(total=len(utterances), initial=len(utterances) - len(pending), unit="clip", smoothing=0.05)
-    with progress, listing.open("w") as log:
+    done_before = len(utterances) - len(pending)
+    with tqdm(total=len(utterances), initial=done_before, unit="clip", smoothing=0.05) as progress:
         for (utterance, _, missing), result in run_each(degrade, pending, workers, one_thread, timeout_s):
             failed = {fault.label: result.why for fault in missing} if isinstance(result, Crash) else result
             for label, reason in failed.items():
                 why[utterance.id, label] = reason
-                print(json.dumps({"id": utterance.id, "fault": label, "why": reason}), file=log, flush=True)
+                progress.write(f"{utterance.id}, {label}: {reason}", file=sys.stderr)
             progress.set_postfix(failed=len(why), refresh=False)
             progress.update()
     # In the order of manifest and faults, whatever order the workers finished in.
     places = [(utterance, fault) for fault in wanted for utterance in utterances]
-    write_lines(
-        listing,
-        [{"id": u.id, "fault": f.label, "why": why[u.id, f.label]} for u, f in places if (u.id, f.label) in why],
-    )
     for fault in wanted:
         done = [filled_in(u, fault, out_dir) for u in utterances if (u.id, fault.label) not in why]
         write_manifest(Path(f"{stem}.{fault.label}.jsonl"), done)
         print(f"{fault.label}: {len(done)} of {len(utterances)} videos, listed in {stem}.{fault.label}.jsonl")
-    if len(why) > max_failed * len(places):
-        sys.exit(f"{len(why)} of {len(places)} failed, more than {max_failed:.0%}: see {listing}")
+    failed = [{"id": u.id, "fault": f.label, "why": why[u.id, f.label]} for u, f in places if (u.id, f.label) in why]
+    report_failures(listing, failed, len(places), max_failed)
 
 
 def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None:
@@ -272,13 +269,11 @@ def write_one(
 ) -> None:
     """Write a video, then its record, then give the video its name."""
     target = video_path(utterance, fault, out_dir)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.stem}.part.mp4")
-    num_frames = write_video(unfinished, frames, audio_S, crf=settings["crf"])
-    target.unlink(missing_ok=True)  # one of other settings, before its record changes
-    told = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
-    write_lines(record_path(utterance, fault, out_dir), [told])
-    unfinished.rename(target)
+    with written_whole(target) as unfinished:
+        num_frames = write_video(unfinished, frames, audio_S, crf=settings["crf"])
+        target.unlink(missing_ok=True)  # one of other settings, before its record changes
+        record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
+        write_lines(record_path(utterance, fault, out_dir), [record])
 
 
 def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:

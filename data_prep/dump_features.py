@@ -13,29 +13,19 @@ Shards may run at the same time into one folder; nothing is left to merge.
 ``fit_units.py`` and ``assign_units.py`` read it with ``--dump``, or make the same vectors as they go.
 """
 
-import json
+import contextlib
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
 
+from avspeech.files import write_json, written_whole
 from avspeech.manifest import read_manifest
 from data_prep.clip_vectors import LISTING, Kind, Modality, describe, dump_listing, extract_each, open_source, plan
-
-
-def report_failures(listing: Path, failures: list[tuple[str, str]], total: int, max_failed: float) -> None:
-    """Write the failures, one JSON line each, and end with status 1 when they are too many."""
-    unfinished = listing.with_name(listing.name + ".part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        for name, why in failures:
-            print(json.dumps({"id": name, "why": why}, ensure_ascii=False), file=file)
-    unfinished.rename(listing)
-    if len(failures) > max_failed * total:
-        sys.exit(f"{len(failures)} of {total} clips failed, more than {max_failed:.0%}: see {listing}")
+from data_prep.run_each import report_failures
 
 
 def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
@@ -43,14 +33,11 @@ def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     listing = out_dir / LISTING
     if not listing.exists():
-        unfinished = listing.with_name(f"{listing.name}.{os.getpid()}.part")
-        unfinished.write_text(json.dumps(features), encoding="utf-8")
-        try:
-            listing.hardlink_to(unfinished)  # unlike a rename, it fails where another shard was first
-        except FileExistsError:
-            pass
-        finally:
-            unfinished.unlink()
+        note = listing.with_name(f"{listing.name}.{os.getpid()}")
+        write_json(note, features)
+        with contextlib.suppress(FileExistsError):
+            listing.hardlink_to(note)  # unlike a rename, it fails where another shard was first
+        note.unlink()
     if (there := dump_listing(out_dir)) != features:
         raise ValueError(f"{out_dir} holds {there}, wanted {features}; give another folder or empty this one")
 
@@ -105,17 +92,15 @@ def main(
     claim_folder(out_dir, description)
     paths = [out_dir / f"{utterance.id}.npy" for utterance in utterances]
     mine = plan(utterances, source, max_frames)[number::count]
-    failures: list[tuple[str, str]] = []
+    failures: list[dict[str, str]] = []
     # A batch is made again as a whole: with other company the last digits of a clip's vectors would differ.
     missing = [batch for batch in mine if not all(paths[index].exists() for index in batch)]
     for index, vectors_TF, why in extract_each(utterances, source, missing):
         if vectors_TF is None:
-            failures.append((utterances[index].id, why))
+            failures.append({"id": utterances[index].id, "why": why})
         elif not paths[index].exists():
-            paths[index].parent.mkdir(parents=True, exist_ok=True)
-            unfinished = paths[index].with_name(paths[index].stem + ".part.npy")
-            np.save(unfinished, vectors_TF)
-            unfinished.rename(paths[index])
+            with written_whole(paths[index]) as unfinished:
+                np.save(unfinished, vectors_TF)
     total = sum(map(len, mine))
     print(f"{total - len(failures)} of {total} clips in {out_dir}")
     name = "failures.jsonl" if shard is None else f"failures.{number}of{count}.jsonl"

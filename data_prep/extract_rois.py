@@ -23,6 +23,7 @@ from typing import Any
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
+from avspeech.files import write_lines, written_whole
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
@@ -31,7 +32,7 @@ from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import extract_mouth
 from avspeech.roi.mouth import MouthClip
 from avspeech.roi.track import FrameStatus, NoFace
-from data_prep.run_each import Crash, run_each
+from data_prep.run_each import Crash, report_failures, run_each
 
 
 @dataclass(frozen=True)
@@ -81,25 +82,22 @@ def main(
     extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model)
     failures: dict[str, str] = {}
     out_manifest, rois, listing = output_paths(roi_dir, out_manifest)
-    out_manifest.parent.mkdir(parents=True, exist_ok=True)
-    progress = tqdm(total=len(utterances), initial=len(records), unit="clip", smoothing=0.05)
-    with progress, listing.open("w") as log:
+    with tqdm(total=len(utterances), initial=len(records), unit="clip", smoothing=0.05) as progress:
         for utterance, result in run_each(extract, pending, workers, one_thread, timeout_s):
             if isinstance(result, dict):
                 records[utterance.id] = result
             else:
                 failures[utterance.id] = result.why if isinstance(result, Crash) else result
-                print(json.dumps({"id": utterance.id, "why": failures[utterance.id]}), file=log, flush=True)
+                progress.write(f"{utterance.id}: {failures[utterance.id]}", file=sys.stderr)
             progress.set_postfix(failed=len(failures), refresh=False)
             progress.update()
     done = [utterance for utterance in utterances if utterance.id in records]
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
-    write_lines(listing, [{"id": u.id, "why": failures[u.id]} for u in utterances if u.id in failures])
     write_lines(rois, [records[utterance.id] for utterance in done])
     write_manifest(out_manifest, [filled_in(u, records[u.id], roi_dir) for u in done])
     print(f"{len(done)} of {len(utterances)} clips in {roi_dir}, listed in {out_manifest}")
-    if len(failures) > max_failed * len(utterances):
-        sys.exit(f"{len(failures)} of {len(utterances)} failed, more than {max_failed:.0%}: see {listing}")
+    failed = [{"id": u.id, "why": failures[u.id]} for u in utterances if u.id in failures]
+    report_failures(listing, failed, len(utterances), max_failed)
 
 
 def output_paths(roi_dir: Path, out_manifest: Path | None) -> tuple[Path, Path, Path]:
@@ -139,13 +137,11 @@ def extract_one(utterance: Utterance, roi_dir: Path, roi: RoiConfig, face_model:
         "not_measured": not_measured(clip),
         "settings": asdict(roi),
     }
-    target, sidecar = clip_path(utterance, roi_dir), record_path(utterance, roi_dir)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.stem}.part.mp4")
-    write_video(unfinished, clip.mouth_THW, crf=roi.crf, preset="faster")
-    target.unlink(missing_ok=True)  # one of other settings, before its record changes
-    write_lines(sidecar, [record])
-    unfinished.rename(target)  # last: a clip that has its name has its record
+    target = clip_path(utterance, roi_dir)
+    with written_whole(target) as unfinished:  # it gets its name last: a clip that has its name has its record
+        write_video(unfinished, clip.mouth_THW, crf=roi.crf, preset="faster")
+        target.unlink(missing_ok=True)  # one of other settings, before its record changes
+        write_lines(record_path(utterance, roi_dir), [record])
     return record
 
 
@@ -196,15 +192,6 @@ def clip_path(utterance: Utterance, roi_dir: Path) -> Path:
 
 def record_path(utterance: Utterance, roi_dir: Path) -> Path:
     return roi_dir / f"{utterance.id}.json"
-
-
-def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write JSON lines; the file appears, or is replaced, only when whole."""
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(
-        "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8"
-    )
-    unfinished.rename(path)
 
 
 def one_thread() -> None:

@@ -16,7 +16,7 @@ so that a unit stands for the whole of a video frame. It then clusters layers 9,
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -25,22 +25,7 @@ from avspeech.manifest import read_manifest
 from avspeech.units.kmeans import fit_kmeans
 from avspeech.units.sampling import FrameSample
 from data_prep.clip_vectors import Kind, Modality, describe, dump_listing, extract_each, open_source, plan
-from data_prep.dump_features import report_failures
-
-
-def describe_dump(dump: Path, features: Kind, rate: int, model: Path | None, layer: int | None) -> dict[str, Any]:
-    """Return what a dump's vectors are.
-
-    Raises:
-        ValueError: other features are asked for at the same time.
-    """
-    there = dump_listing(dump)
-    wrong_kind = (features, rate) != ("mfcc", 25) and (features, rate) != (there["kind"], there["rate"])
-    if wrong_kind or model is not None or layer is not None:
-        raise ValueError(
-            f"--dump {dump} holds {there}; leave out --features, --rate, --model and --layer, which it settles"
-        )
-    return there
+from data_prep.run_each import report_failures
 
 
 def main(
@@ -70,7 +55,7 @@ def main(
         model: model file or official checkpoint, for encoder features.
         layer: which block's output, 1 is the first; 0 is the fused input.
         modality: the streams that the encoder is given.
-        dump: folder of dump_features.py to read the vectors from; it settles what they are.
+        dump: folder of dump_features.py to read the vectors from; it settles what they are where no features are named.
         num_units: K; AV-HuBERT's iterations use 100, 100, 500, 1000, 2000.
         percent: share of the clips that is used, above 0 and up to 1 (AV-HuBERT: 0.1 of its 433 hours).
         max_vectors: of the vectors of these clips, so many are drawn and kept in memory; null keeps all.
@@ -82,22 +67,20 @@ def main(
     if not 0 < percent <= 1:
         raise ValueError(f"--percent {percent} came, wanted a share above 0 and up to 1")
     sample = FrameSample(max_vectors, seed)
-    if dump is not None:
-        description = describe_dump(dump, features, rate, model, layer)
-    else:
-        description = describe(features, rate, model, layer, modality)
+    asked = (features, rate, model, layer) != ("mfcc", 25, None, None)
+    # A dump settles what its vectors are, unless other features are asked for: open_source refuses those.
+    description = describe(features, rate, model, layer, modality) if asked or dump is None else dump_listing(dump)
     source = open_source(description, model, device, dump)
     everything = read_manifest(manifest, require=source.needs)
     count = max(1, round(percent * len(everything)))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(everything))[:count])
     utterances = [everything[index] for index in chosen]
-    failures: list[tuple[str, str]] = []
+    failures: list[dict[str, str]] = []
     for index, vectors_TF, why in extract_each(utterances, source, plan(utterances, source, max_frames)):
         if vectors_TF is None:
-            failures.append((utterances[index].id, why))
+            failures.append({"id": utterances[index].id, "why": why})
         else:
             sample.add(int(chosen[index]), vectors_TF)
-    codebook.parent.mkdir(parents=True, exist_ok=True)
     report_failures(codebook.with_name(codebook.name + ".failures.jsonl"), failures, count, max_failed)
     vectors_MF = sample.vectors_MF()
     fitted = fit_kmeans(vectors_MF, num_units, description, seed)

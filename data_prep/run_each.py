@@ -8,13 +8,17 @@ answered with a ``Crash``, a new worker takes the place, and the others never no
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 from typing import Any, TypeVar
+
+from avspeech.files import write_lines
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -93,6 +97,13 @@ def run_each(
     finally:
         for worker in crew:
             worker.kill()
+
+
+def report_failures(listing: Path, failures: list[dict[str, Any]], total: int, max_failed: float) -> None:
+    """Write the failures as JSON lines and exit with status 1 if they are too many."""
+    write_lines(listing, failures)
+    if len(failures) > max_failed * total:
+        sys.exit(f"{len(failures)} of {total} failed, more than {max_failed:.0%}: see {listing}")
 
 
 _NOTHING: Any = object()

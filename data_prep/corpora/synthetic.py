@@ -25,6 +25,7 @@ from typing import Literal
 from jsonargparse import auto_cli
 from tqdm import tqdm
 
+from avspeech.files import write_json
 from avspeech.manifest import Utterance, write_manifest
 from data_prep.synthetic.clip import make_clip
 from data_prep.synthetic.espeak import Espeak
@@ -111,10 +112,7 @@ def _claim(folder: Path, config: CorpusConfig) -> None:
                 "choose another folder or delete that one"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = note.with_suffix(".part.json")
-    unfinished.write_text(json.dumps(settings, indent=1))
-    unfinished.rename(note)
+    write_json(note, settings)
 
 
 def main(

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from avspeech.files import written_whole
 from avspeech.manifest import Utterance
 from data_prep.synthetic.espeak import Espeak
 from data_prep.synthetic.motion import draw_motion
@@ -68,10 +69,7 @@ def make_clip(clip: Clip, folder: Path, espeak: Espeak, truth: bool = False) -> 
 
 def write_truth(path: Path, speech: Speech, motion: Motion) -> None:
     """Write what drove the mouth: ``mouth_TF`` (columns ``mouth``), ``viseme_T`` (indices into ``visemes``)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part.npz")
     viseme_T = viseme_labels(speech.phones, speech.num_frames)
-    np.savez_compressed(
-        unfinished, mouth_TF=motion.mouth_TF, mouth=np.array(MOUTH), viseme_T=viseme_T, visemes=np.array(NAMES)
-    )
-    unfinished.rename(path)
+    arrays = {"mouth_TF": motion.mouth_TF, "mouth": np.array(MOUTH), "viseme_T": viseme_T, "visemes": np.array(NAMES)}
+    with written_whole(path) as unfinished:
+        np.savez_compressed(unfinished, **arrays)

@@ -14,6 +14,7 @@ import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
 
+from avspeech.files import written_whole
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE
 
 QUALITY = {"crf": "22", "preset": "ultrafast", "threads": "1"}
@@ -28,8 +29,7 @@ def write_talking_face(path: Path, frames: Iterable[np.ndarray], audio_S: np.nda
         frames: (H, W, 3) uint8 RGB at 25 fps, H and W even.
         audio_S: float32 in [-1, 1] at 16 kHz.
     """
-    unfinished = path.with_suffix(f".part{path.suffix}")
-    with av.open(str(unfinished), "w", options={"fflags": "+bitexact"}) as container:
+    with written_whole(path) as unfinished, av.open(str(unfinished), "w", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=FRAME_RATE, options=QUALITY)
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
@@ -43,16 +43,13 @@ def write_talking_face(path: Path, frames: Iterable[np.ndarray], audio_S: np.nda
             container.mux(video.encode(av.VideoFrame.from_ndarray(yuv, format="yuv420p")))
         container.mux(video.encode(None))
         _mux_sound(container, audio, audio_S)
-    unfinished.rename(path)
 
 
 def write_voice(path: Path, audio_S: np.ndarray) -> None:
     """Write a 16-bit wav; the file gets its name only when it is whole."""
-    unfinished = path.with_suffix(f".part{path.suffix}")
-    with av.open(str(unfinished), "w", options={"fflags": "+bitexact"}) as container:
+    with written_whole(path) as unfinished, av.open(str(unfinished), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
         _mux_sound(container, stream, audio_S)
-    unfinished.rename(path)
 
 
 def _mux_sound(container: OutputContainer, stream: av.AudioStream, audio_S: np.ndarray) -> None:

@@ -167,7 +167,7 @@ def start(manifest: Path, roi_dir: Path, *options: str) -> subprocess.Popen:
 
 
 def wait_for_clips(roi_dir: Path, count: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while len([path for path in roi_dir.glob("*.mp4") if ".part" not in path.name]) < count:
         assert time.monotonic() < until, "no clips came"
         time.sleep(0.01)

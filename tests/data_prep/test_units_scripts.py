@@ -99,7 +99,7 @@ def test_a_broken_clip_keeps_its_line_and_is_listed(corpus, broken, tmp_path):
 
 
 def test_too_many_broken_clips_end_with_status_1(corpus, broken, tmp_path):
-    with pytest.raises(SystemExit, match="2 of 12 clips failed, more than 2%"):
+    with pytest.raises(SystemExit, match="2 of 12 failed, more than 2%"):
         fit_units.main(broken, tmp_path / "book.safetensors", num_units=4)
     assert not (tmp_path / "book.safetensors").exists()
     fit_units.main(broken, tmp_path / "book.safetensors", num_units=4, max_failed=0.5)
@@ -231,15 +231,16 @@ def test_units_from_a_dump_are_those_made_on_the_spot(corpus, model, tmp_path, s
 def test_a_dump_of_other_features_is_refused_and_holes_are_failures(corpus, tmp_path):
     train, dump, book = corpus / "train.jsonl", tmp_path / "dump", tmp_path / "book.safetensors"
     dump_features.main(train, dump, rate=100)
-    with pytest.raises(ValueError, match="leave out --features, --rate"):
-        fit_units.main(train, book, features="encoder", dump=dump)
+    dump_features.main(train, tmp_path / "slow")
+    with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 25\}, wanted .* 100"):
+        fit_units.main(train, book, rate=100, dump=tmp_path / "slow")
     with pytest.raises(ValueError, match=r"has no features\.json"):
         fit_units.main(train, book, dump=tmp_path)
     fit_units.main(train, book, num_units=4)
     with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 100\}, wanted"):
         assign_units.main(train, book, tmp_path / "out.km", dump=dump)
     (dump / "train3.npy").unlink()
-    with pytest.raises(SystemExit, match="1 of 12 clips failed"):
+    with pytest.raises(SystemExit, match="1 of 12 failed"):
         fit_units.main(train, book, num_units=4, dump=dump)
     assert "is not in the dump" in (tmp_path / "book.safetensors.failures.jsonl").read_text()
 
