@@ -1,4 +1,4 @@
-"""The curve of a training that may be killed at any moment: one whole line of JSON for each report, never rewritten.
+"""The curve of a training that may be killed at any moment: one line of JSON for each report, never rewritten.
 
 Lightning's CSVLogger rewrites its file whenever a new figure appears and empties it when a run goes on.
 """
@@ -10,31 +10,25 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from data_prep.restartable_training import CURVE
+
 
 class CurveFile(Logger):
     """Append what a training logs to ``curve.jsonl``.
 
     Args:
-        save_dir: folder of the file, which is there.
+        save_dir: existing folder of the file.
     """
+
+    name = version = ""  # one training, one folder
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self._folder = save_dir
 
     @property
-    def name(self) -> str:
-        """Nothing: one training, one folder."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """Nothing: one training, one folder."""
-        return ""
-
-    @property
     def save_dir(self) -> str:
-        """Return where the curve is; Lightning writes the composed configuration there too."""
+        """Return the folder; Lightning writes the composed configuration there too."""
         return self._folder
 
     @rank_zero_only
@@ -42,7 +36,7 @@ class CurveFile(Logger):
         """Write a line; ``update`` counts from 1."""
         assert step is not None
         values = {key: float(value) for key, value in metrics.items() if key != "epoch"}
-        with (Path(self._folder) / "curve.jsonl").open("a", encoding="utf-8") as file:
+        with (Path(self._folder) / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"update": step + 1, **values}) + "\n")
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:

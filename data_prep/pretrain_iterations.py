@@ -3,200 +3,279 @@
     python data_prep/pretrain_iterations.py configs/iterations/lrs3_base.yaml --run runs/lrs3
     python data_prep/pretrain_iterations.py configs/iterations/toy.yaml --run runs/toy --train a.jsonl --val b.jsonl
 
-Reads   a recipe (data_prep/iterations.py says what it may hold) and the manifests that it names.
+Reads   a recipe (``Recipe`` below) and the manifests that it names.
 Writes  RUN/iteration1/units/    codebook.safetensors, train.km, val.km and what is known about them;
         RUN/iteration1/training/ model.safetensors, curve.csv, checkpoints; and so on for each iteration;
-        RUN/summary.json.
-Stop it, by kill -9 too, and start it again: finished steps are skipped, a training goes on from a checkpoint, and what
-comes out is the same to the bit, on a CPU at least. A step that was made from something else than the recipe and the
-files say now is refused. ``device``, ``max_frames``, ``dump`` and ``checkpoint_every`` may change: they change nothing,
-or the last digits of an encoder's features.
+        RUN/summary.json, RUN/steps.json, RUN/logs.
+Stop it, by kill -9 too, and start it again: finished steps are skipped, a training goes on from a checkpoint, and the
+result is the same to the bit, on a CPU at least. A step that was made from other settings or files is refused.
+``device``, ``max_frames``, ``dump`` and ``checkpoint_every`` may change: they change nothing, or the last digits of an
+encoder's features.
+
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): cluster MFCCs, train on the clusters, cluster a layer of the trained
+encoder, train a new one on those, and so on. ``configs/iterations/`` has the paper's recipe and a toy.
 """
 
-import contextlib
 import json
-import shutil
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal
 
-import torch
 from jsonargparse import auto_cli
 
 from avspeech.files import file_sha256, write_json
-from data_prep import assign_units, fit_units
-from data_prep.clip_vectors import describe
-from data_prep.iterations import Recipe, RecipeError
-from data_prep.restartable_training import on_leash, read_curve, run_training
-from data_prep.steps import Step, StepError, claim, run_step
+from data_prep.clip_vectors import Kind, Modality
+from data_prep.pipeline import RecipeError, Step, StepError, flatten, read_recipe, read_records, run_steps, settings_of
+from data_prep.restartable_training import read_curve
 
 
-class Run:
-    """A recipe in a folder.
+@dataclass(frozen=True)
+class FeatureConfig:
+    """What is clustered."""
 
-    Args:
-        recipe: what to do.
-        folder: where.
-        lock: the folder's, held.
+    kind: Kind
+    """mfcc, or encoder for a layer of the previous iteration's model, or of ``start`` in the first."""
+    rate: int = 25
+    """Vectors per second: 100 or 25 for MFCCs, 25 for an encoder."""
+    layer: int | None = None
+    """Which block's output, 1 is the first; 0 is the fused input."""
+    modality: Modality = "audio+video"
+    """The streams that the encoder is given."""
+
+
+OWNED = (
+    *(f"data.init_args.{name}" for name in ("train", "val", "train_units", "val_units", "units_rate")),
+    *(f"model.init_args.{name}" for name in ("num_units", "init_from")),
+    *(f"trainer.{name}" for name in ("default_root_dir", "logger", "callbacks", "enable_checkpointing")),
+    *("ckpt_path", "config", "model_file"),
+)
+"""What nobody else may set: where things are, and checkpoints and curves, which restarting relies on."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Arguments of ``python -m avspeech.train fit``."""
+
+    configs: tuple[Path, ...] = ()
+    """Configuration files, composed from left to right."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Values by their dotted names, such as ``model.init_args.masking.on``; they come after the files."""
+
+    def __post_init__(self) -> None:
+        for key in flatten(self.overrides):
+            if any(key == owned or key.startswith(owned + ".") for owned in OWNED):
+                raise ValueError(f"overrides.{key} is set by this command, from the recipe and --run; leave it out")
+
+
+SEEDS = ("seed_everything", "model.init_args.seed", "data.init_args.seed")
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One round: features, units, training."""
+
+    features: FeatureConfig
+    """What is clustered."""
+    num_units: int
+    """K."""
+    percent: float = 1.0
+    """Share of the training clips that k-means sees, above 0 and up to 1."""
+    max_vectors: int | None = None
+    """Most vectors of these clips that k-means sees, drawn uniformly; null takes all."""
+    units_seed: int = 0
+    """Seed of the choice of clips and vectors and of k-means."""
+    training_seed: int | None = None
+    """Seed of weights, order, masks and dropout; null leaves the configurations' own."""
+    init_from: Literal["start", "previous"] | None = None
+    """Encoder that training starts from; null starts afresh, as AV-HuBERT does."""
+    training: TrainingConfig = TrainingConfig()
+    """Comes after the recipe's own ``training`` and wins over it."""
+
+    def __post_init__(self) -> None:
+        kind, layer = self.features.kind, self.features.layer
+        if self.num_units < 1:
+            raise ValueError(f"num_units={self.num_units} must be at least 1")
+        if not 0 < self.percent <= 1:
+            raise ValueError(f"percent={self.percent} must be a share above 0 and up to 1")
+        if (kind == "encoder") != (layer is not None):
+            raise ValueError(f"features.layer={layer} with kind {kind}: encoder features need a layer, mfcc have none")
+        if self.features.rate not in ((25, 100) if kind == "mfcc" else (25,)):
+            raise ValueError(f"features.rate={self.features.rate}: mfcc run at 100 or 25 Hz, encoder features at 25")
+
+
+@dataclass(frozen=True)
+class DumpConfig:
+    """Write features to disk before clustering, by several processes; what is there survives a restart.
+
+    40 hours of a 768-channel layer take 11 GB. The folder is removed once both unit files are there.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, lock: TextIO) -> None:
-        self.recipe, self.folder, self.lock = recipe, folder, lock
-        self.manifests = {"train": recipe.train, "val": recipe.val}
-        self.manifest_sums = {split: file_sha256(path) for split, path in self.manifests.items()}
+    shards: int = 1
+    """Processes, and parts of the manifest."""
+    devices: tuple[str, ...] = ()
+    """Device of each shard, in turn; empty takes the recipe's device."""
 
-    def units_folder(self, number: int) -> Path:
-        """Return where the units of an iteration are, the first being number 0."""
-        return self.folder / f"iteration{number + 1}" / "units"
 
-    def training_folder(self, number: int) -> Path:
-        """Return where the model of an iteration is."""
-        return self.folder / f"iteration{number + 1}" / "training"
+@dataclass(frozen=True)
+class Recipe:
+    """A whole pre-training. Paths are relative to the folder that the command runs in."""
 
-    def model(self, number: int) -> Path | None:
-        """Return the model that iteration ``number`` left; that of -1 is where the recipe starts from."""
-        if number >= 0:
-            return self.training_folder(number) / "model.safetensors"
-        if self.recipe.start is None or self.recipe.start.suffix == ".safetensors":
-            return self.recipe.start
-        return self.folder / "start" / "model.safetensors"
+    train: Path
+    """Manifest of the training clips."""
+    val: Path
+    """Manifest of the validation clips."""
+    iterations: tuple[Iteration, ...]
+    """In order."""
+    training: TrainingConfig = TrainingConfig()
+    """Common to all iterations."""
+    start: Path | None = None
+    """A model file, or an official checkpoint (.pt): the "previous model" of the first iteration."""
+    device: str = "cpu"
+    """Where encoders make features and vectors are compared. Training says for itself (trainer.accelerator)."""
+    max_frames: int | None = None
+    """Frames at 25 Hz that go through an encoder at once, for a GPU; null takes clip after clip."""
+    dump: DumpConfig | None = None
+    """Null makes features as they are needed: a share of them once, all of them once more."""
+    checkpoint_every: int = 500
+    """Updates between checkpoints of a training; up to twice as many are lost when it is killed, or three times where
+    trainer.log_every_n_steps is as large."""
+    max_failed: float = 0.02
+    """Share of clips without features beyond which the run ends."""
 
-    def import_start(self) -> None:
-        """Make a model file of an official checkpoint, which training can start from."""
-        start, model = self.recipe.start, self.model(-1)
-        if start is None or model is None or model == start:
-            return
+    def __post_init__(self) -> None:
+        if not self.iterations:
+            raise ValueError("iterations is empty; wanted at least one")
+        if self.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={self.checkpoint_every} must be at least 1")
+        for number, iteration in enumerate(self.iterations):
+            where = f"iterations[{number}]"
+            if self.start is None and iteration.init_from == "start":
+                raise ValueError(f"{where}.init_from is start, and the recipe has no 'start'")
+            if self.start is None and number == 0 and iteration.features.kind == "encoder":
+                raise ValueError(f"{where}.features.kind is encoder, and there is no model yet; give 'start', or mfcc")
+            if self.start is None and number == 0 and iteration.init_from == "previous":
+                raise ValueError(f"{where}.init_from is previous, and there is no model yet; give 'start', or null")
 
-        def act() -> None:
-            from avspeech.interop.avhubert import load_official
-            from avspeech.models.files import save_model
+    def training_command(self, number: int) -> list[str]:
+        """Return the recipe's part of an iteration's training command, the first being 0; later arguments win."""
+        iteration = self.iterations[number]
+        command = ["-m", "avspeech.train", "fit"]
+        for training in (self.training, iteration.training):
+            command += [f"--config={path}" for path in training.configs]
+            if training is iteration.training and iteration.training_seed is not None:
+                command += [f"--{key}={iteration.training_seed}" for key in SEEDS]
+            command += [f"--{key}={as_argument(value)}" for key, value in flatten(training.overrides).items()]
+        return command
 
-            save_model(model, load_official(start))
-            print(f"from {start.name}")
 
-        made_from = {"checkpoint_sha256": file_sha256(start)}
-        run_step(Step("import", model.with_name("import.json"), made_from, (model,), act))
+def as_argument(value: Any) -> str:
+    """Return a value as it stands in a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
 
-    def make_units(self, number: int) -> None:
-        """Fit the codebook of an iteration and assign both manifests."""
-        iteration, recipe, folder = self.recipe.iterations[number], self.recipe, self.units_folder(number)
-        wanted, name = iteration.features, f"iteration {number + 1}"
-        model = self.model(number - 1) if wanted.kind == "encoder" else None
-        what = {"rate": wanted.rate, "model": model, "layer": wanted.layer, "modality": wanted.modality}
-        features = describe(wanted.kind, **what)
-        book, dumped = folder / "codebook.safetensors", folder / "features"
-        common = {name: getattr(recipe, name) for name in ("max_frames", "device", "max_failed")}
 
-        def dump(split: str) -> Path | None:
-            if recipe.dump is None:
-                return None
-            out = dumped / f"{split}_{self.manifest_sums[split][:12]}"  # another manifest may have the same ids
-            return self.dump(out, split, features, model)
+MANNER = ("device", "max_frames", "max_failed", "dump")
+"""Options of the units' commands that do not decide the outcome."""
 
-        chosen = {"percent": iteration.percent, "max_vectors": iteration.max_vectors, "seed": iteration.units_seed}
 
-        def fit() -> None:
-            made = {"dump": dump("train")} if recipe.dump is not None else {"features": wanted.kind, **what}
-            fit_units.main(self.manifests["train"], book, num_units=iteration.num_units, **made, **chosen, **common)
+def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
+    """Yield the steps of all iterations in order."""
+    model = recipe.start
+    if model is not None and model.suffix != ".safetensors":
+        model = run / "start" / "model.safetensors"
+        command = ["-m", "avspeech.interop.avhubert", str(recipe.start), str(model)]
+        yield Step("import the start", {"import": command}, [model])
+    start = model
+    for number in range(len(recipe.iterations)):
+        yield from units_steps(recipe, number, model, run)
+        training = training_step(recipe, number, {"start": start, "previous": model}, run)
+        yield training
+        model = training.makes[0]
 
-        made_from = {"features": features, "num_units": iteration.num_units, "sample": chosen}
-        made_from["train_sha256"] = self.manifest_sums["train"]
-        run_step(Step(f"{name}, fit units", folder / "fit.json", made_from, (book,), fit))
-        for split, manifest in self.manifests.items():
-            out = folder / f"{split}.km"
 
-            def assign(split: str = split, manifest: Path = manifest, out: Path = out) -> None:
-                assign_units.main(manifest, book, out, model=model, dump=dump(split), **common)
+def units_steps(recipe: Recipe, number: int, model: Path | None, run: Path) -> Iterator[Step]:
+    """Yield the steps that fit the codebook of an iteration and assign both manifests.
 
-            made_from = {"codebook_sha256": file_sha256(book), "manifest_sha256": self.manifest_sums[split]}
-            made = (out, out.with_name(out.name + ".json"))
-            run_step(Step(f"{name}, assign {split}", folder / f"assign_{split}.json", made_from, made, assign))
-        if dumped.exists():
-            shutil.rmtree(dumped)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # the training is another process
+    Args:
+        recipe: the whole.
+        number: 0 for the first iteration.
+        model: of the iteration before; None where there is none.
+        run: folder of the run.
+    """
+    iteration, wanted = recipe.iterations[number], recipe.iterations[number].features
+    folder = run / f"iteration{number + 1}" / "units"
+    book, dumped, name = folder / "codebook.safetensors", folder / "features", f"iteration {number + 1}"
+    source = [f"--model={model}"] if wanted.kind == "encoder" else []
+    features = [f"--features={wanted.kind}", f"--rate={wanted.rate}", *source]
+    if wanted.kind == "encoder":
+        features += [f"--layer={wanted.layer}", f"--modality={wanted.modality}"]
+    common = [f"--max_failed={recipe.max_failed}"]
+    common += [] if recipe.max_frames is None else [f"--max_frames={recipe.max_frames}"]
+    device = [f"--device={recipe.device}"]
+    manifests = {"train": recipe.train, "val": recipe.val}
+    shards: dict[str, dict[str, list[str]]] = {split: {} for split in manifests}
+    dump: dict[str, list[str]] = {split: [] for split in manifests}
+    for split, manifest in manifests.items() if recipe.dump is not None else ():
+        assert recipe.dump is not None
+        out = dumped / f"{split}_{file_sha256(manifest)[:12]}"  # another manifest may have the same ids
+        dump[split] = [f"--dump={out}"]
+        devices = recipe.dump.devices or (recipe.device,)
+        for shard in range(recipe.dump.shards):
+            own = [f"--shard={shard}/{recipe.dump.shards}", f"--device={devices[shard % len(devices)]}"]
+            command = ["-m", "data_prep.dump_features", str(manifest), str(out), *features, *common, *own]
+            shards[split][f"iteration{number + 1}_features_{split}_{shard}"] = command
+    sample = [f"--num_units={iteration.num_units}", f"--percent={iteration.percent}", f"--seed={iteration.units_seed}"]
+    sample += [] if iteration.max_vectors is None else [f"--max_vectors={iteration.max_vectors}"]
+    fit = ["-m", "data_prep.fit_units", str(recipe.train), str(book), *features, *sample]
+    fit += [*dump["train"], *common, *device]
+    yield Step(f"{name}, fit units", {f"iteration{number + 1}_fit": fit}, [book], shards["train"], MANNER)
+    makes, commands = [], {}
+    for split, manifest in manifests.items():
+        units = folder / f"{split}.km"
+        command = ["-m", "data_prep.assign_units", str(manifest), str(book), str(units), *source, *dump[split]]
+        commands[f"iteration{number + 1}_assign_{split}"] = [*command, *common, *device]
+        makes += [units, units.with_name(units.name + ".json")]
+    both = shards["train"] | shards["val"]
+    yield Step(f"{name}, assign units", commands, makes, both, MANNER, temporary=dumped)
 
-    def dump(self, out: Path, split: str, features: dict[str, Any], model: Path | None) -> Path:
-        """Write the features of a split by several processes; what is there already is kept."""
-        assert self.recipe.dump is not None
-        complete = out / "complete"
-        if complete.exists():
-            return out
-        count, devices = self.recipe.dump.shards, self.recipe.dump.devices or (self.recipe.device,)
-        options = [f"--features={features['kind']}", f"--rate={features['rate']}"]
-        options.append(f"--max_failed={self.recipe.max_failed}")
-        if model is not None:
-            options += [f"--model={model}", f"--layer={features['layer']}", f"--modality={features['modality']}"]
-        if self.recipe.max_frames is not None:
-            options.append(f"--max_frames={self.recipe.max_frames}")
-        script = Path(__file__).with_name("dump_features.py")
-        command = [sys.executable, str(script), str(self.manifests[split]), str(out), *options]
-        out.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            log = stack.enter_context((out.parent / "log.txt").open("a"))
-            running = []
-            for shard in range(count):
-                own = [f"--shard={shard}/{count}", f"--device={devices[shard % len(devices)]}"]
-                running.append(stack.enter_context(on_leash([*command, *own], log, self.lock)))
-            states = [process.wait() for process in running]
-        if any(states):
-            sys.exit(f"dumping features of {split} ended with status {states}; see {out.parent / 'log.txt'}")
-        complete.touch()
-        return out
 
-    def train(self, number: int) -> None:
-        """Train the model of an iteration on its units."""
-        iteration, recipe = self.recipe.iterations[number], self.recipe
-        units, folder, settings = self.units_folder(number), self.training_folder(number), recipe.settings(number)
-        files = {f"{split}_units": units / f"{split}.km" for split in self.manifests}
-        given: dict[str, Any] = {
-            "model.init_args.num_units": iteration.num_units,
-            "data.init_args.units_rate": iteration.features.rate,
-        }
-        origin = {"start": self.model(-1), "previous": self.model(number - 1), None: None}[iteration.init_from]
-        paths = {f"data.init_args.{split}": path for split, path in self.manifests.items()}
-        paths |= {f"data.init_args.{key}": path for key, path in files.items()}
-        if origin is not None:
-            paths["model.init_args.init_from"] = origin
-        arguments = recipe.training_arguments(number)
-        arguments += [f"--{key}={value}" for key, value in (given | paths).items()]
+def training_step(recipe: Recipe, number: int, origins: dict[str, Path | None], run: Path) -> Step:
+    """Return the step that trains the model of an iteration on its units."""
+    iteration, folder = recipe.iterations[number], run / f"iteration{number + 1}"
+    given: dict[str, Any] = {"model.init_args.num_units": iteration.num_units}
+    given["data.init_args.units_rate"] = iteration.features.rate
+    for split, manifest in (("train", recipe.train), ("val", recipe.val)):
+        given |= {f"data.init_args.{split}": manifest, f"data.init_args.{split}_units": folder / f"units/{split}.km"}
+    if iteration.init_from is not None:
+        given["model.init_args.init_from"] = origins[iteration.init_from]
+    given["trainer.default_root_dir"] = folder / "training"
+    command = [*recipe.training_command(number), *(f"--{key}={value}" for key, value in given.items())]
+    makes = [folder / "training/model.safetensors", folder / "training/curve.csv"]
+    return Step(f"iteration {number + 1}, train", {f"iteration{number + 1}_train": command}, makes)
 
-        def act() -> None:
-            run_training(folder, arguments, settings, recipe.checkpoint_every, self.lock)
 
-        sums = {key: file_sha256(path) for key, path in files.items()} | self.manifest_sums
-        sums |= {} if origin is None else {"init_from": file_sha256(origin)}
-        step = Step(
-            f"iteration {number + 1}, train",
-            folder / "train.json",
-            {"settings": settings | given, "sha256": sums},
-            (folder / "model.safetensors", folder / "curve.csv"),
-            act,
-            partial=folder / "checkpoints",
-        )
-        run_step(step)
-
-    def summary(self) -> dict[str, Any]:
-        """Return the figures of every iteration."""
-        return {"iterations": [self._summary_of(number) for number in range(len(self.recipe.iterations))]}
-
-    def _summary_of(self, number: int) -> dict[str, Any]:
-        folder = self.units_folder(number)
-        quality = {split: json.loads((folder / f"{split}.km.json").read_text()) for split in self.manifests}
-        kept = ("clips", "frames", "used", "perplexity", "mean_squared_distance", "words")
+def summary(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Return the figures of every iteration: units, training, time."""
+    records, found = read_records(run), []
+    kept = ("clips", "frames", "used", "perplexity", "mean_squared_distance", "words")
+    for number in range(1, len(recipe.iterations) + 1):
+        folder = run / f"iteration{number}"
+        quality = {split: json.loads((folder / f"units/{split}.km.json").read_text()) for split in ("train", "val")}
         last: dict[str, float] = {}
-        for values in read_curve(self.training_folder(number)).values():
+        for values in read_curve(folder / "training").values():
             last |= values
-        marks = [folder / f"{name}.json" for name in ("fit", "assign_train", "assign_val")]
-        marks.append(self.training_folder(number) / "train.json")
-        return {
-            "features": quality["train"]["features"],
-            "num_units": quality["train"]["num_units"],
-            "units": {split: {name: facts[name] for name in kept} for split, facts in quality.items()},
-            "training": last,
-            "wall_s": {mark.stem: json.loads(mark.read_text())["wall_s"] for mark in marks},
-        }
+        steps = {"fit": "fit units", "assign": "assign units", "train": "train"}
+        found.append(
+            {
+                "features": quality["train"]["features"],
+                "num_units": quality["train"]["num_units"],
+                "units": {split: {name: facts[name] for name in kept} for split, facts in quality.items()},
+                "training": last,
+                "wall_s": {key: records[f"iteration {number}, {name}"]["wall_s"] for key, name in steps.items()},
+            }
+        )
+    return {"iterations": found}
 
 
 def main(recipe: Path, run: Path = Path("runs/iterations"), train: Path | None = None, val: Path | None = None) -> None:
@@ -208,26 +287,21 @@ def main(recipe: Path, run: Path = Path("runs/iterations"), train: Path | None =
         train: manifest of the training clips, instead of the recipe's.
         val: manifest of the validation clips, instead of the recipe's.
     """
-    whole = Recipe.read(recipe)
+    whole, run = read_recipe(Recipe, recipe), run.resolve()
     whole = replace(whole, train=(train or whole.train).resolve(), val=(val or whole.val).resolve())
     for split in ("train", "val"):
         if not (manifest := getattr(whole, split)).is_file():
             raise RecipeError(f"{split}: the manifest {manifest} does not exist; name another in {recipe} or --{split}")
     count = len(whole.iterations)
     for number in range(count):
-        whole.settings(number)  # a configuration that is not there is better missed now than in a week
-    with claim(run.resolve()) as lock:
-        work = Run(whole, run.resolve(), lock)
-        work.import_start()
-        for number in range(count):
-            work.make_units(number)
-            work.train(number)
-        write_json(work.folder / "summary.json", work.summary())
+        settings_of(whole.training_command(number))  # a missing configuration is better reported now than in a week
+    run_steps(run, steps_of(whole, run), checkpoint_every=whole.checkpoint_every)
+    write_json(run / "summary.json", summary(whole, run))
     print(f"{count} iterations in {run}; see {run / 'summary.json'}")
 
 
 if __name__ == "__main__":
     try:
         auto_cli(main)
-    except (RecipeError, StepError) as error:  # what a user can get wrong ends with its message alone
+    except (RecipeError, StepError) as error:  # a user's mistake ends with its message alone
         sys.exit(str(error))

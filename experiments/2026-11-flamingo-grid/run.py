@@ -7,23 +7,22 @@
 Reads   LIPS/{train,valid,test}.jsonl with mouth clips of GRID s1, as experiments/2026-11-pretrain-or-scratch makes them
         (RUN/lips), and two model files of that experiment: scratch_0/av (a recogniser) and pretrained_0/pretrain2 (a
         pre-trained encoder).
-Writes  RUN/<model>/ for each model: the model file, curves, evaluate/; RUN/voices_{train,test}.jsonl; RUN/times.json.
-Stop it and start it again: finished steps are skipped, and a training goes on from its last checkpoint.
+Writes  RUN/<model>/ for each model: the model file, curves, evaluate/; RUN/voices_{train,test}.jsonl.
+Stop it and start it again: finished steps are skipped, and a training goes on from a checkpoint.
 """
 
-import json
-import os
 import random
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from avspeech.manifest import read_manifest, write_manifest
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ROOT = Path(__file__).resolve().parents[2]
+from avspeech.manifest import read_manifest, write_manifest
+from data_prep.pipeline import ROOT, Step, run_steps
+
+CONFIGS = ROOT / "configs"
 HERE = Path(__file__).resolve().parent
 NUM_TEST_VOICES = 60
 """Training clips that only ever babble in the test; the other ones babble in training."""
@@ -40,32 +39,22 @@ def split_voices(lips: Path, run: Path, seed: int) -> None:
 
 def training(stage: str, lips: Path, run: Path, name: str, steps: int, *more: str) -> list[str]:
     """Return the command of one training."""
-    folder = run / name
-    last = folder / "checkpoints/last.ckpt"
     return [
-        *(
-            sys.executable,
-            "-m",
-            "avspeech.train",
-            "fit",
-            *(f"--config=configs/flamingo/{file}.yaml" for file in (stage, f"{stage}/few_clips")),
-        ),
-        *("--config=configs/trainer/cpu.yaml", f"--trainer.max_steps={steps}", "--trainer.precision=bf16-mixed"),
+        *("-m", "avspeech.train", "fit", f"--config={CONFIGS}/flamingo/{stage}.yaml"),
+        *(f"--config={CONFIGS}/flamingo/{stage}/few_clips.yaml", f"--config={CONFIGS}/trainer/cpu.yaml"),
+        *(f"--trainer.max_steps={steps}", "--trainer.precision=bf16-mixed", "--trainer.val_check_interval=100"),
         *(f"--data.init_args.train={lips}/train.jsonl", f"--data.init_args.val={lips}/valid.jsonl"),
         f"--data.init_args.noise_manifest={run}/voices_train.jsonl",
         "--data.init_args.val_noise={probability: 1.0, snr_db: [0, 0], kinds: [babble], num_voices: [6, 6]}",
-        *(f"--trainer.default_root_dir={folder}", f"--trainer.logger.init_args.save_dir={folder}"),
-        *("--trainer.val_check_interval=100", "--trainer.enable_progress_bar=false"),
-        "--trainer.callbacks.init_args.every_n_train_steps=100",
+        f"--trainer.default_root_dir={run / name}",
         *more,
-        *([f"--ckpt_path={last}"] if last.exists() else []),
     ]
 
 
 def evaluation(lips: Path, run: Path, name: str, conditions: str, model: Path, *more: str) -> list[str]:
     """Return the command of one evaluation."""
     return [
-        *(sys.executable, "-m", "avspeech.evaluate", f"--model={model}", f"--manifest={lips}/test.jsonl"),
+        *("-m", "avspeech.evaluate", f"--model={model}", f"--manifest={lips}/test.jsonl"),
         *(f"--conditions={conditions}", f"--out_dir={run}/{name}/evaluate", f"--name={name}"),
         f"--noise_manifests={{babble: {run}/voices_test.jsonl}}",
         *more,
@@ -133,21 +122,12 @@ def main(
     if not (run / "voices_test.jsonl").exists():
         split_voices(lips, run, seed)
     for name in models:
-        times_file = run / name / "times.json"
-        times = json.loads(times_file.read_text()) if times_file.exists() else {}
-        for step, command in commands_of(name, lips, run, whisper, encoders, steps).items():
-            if step in times:
-                continue
-            log = run / name / f"{step}.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            start = time.monotonic()
-            with log.open("a") as file:
-                environment = os.environ | {"OMP_NUM_THREADS": "1"}
-                if subprocess.run(command, cwd=ROOT, env=environment, stdout=file, stderr=file).returncode:
-                    sys.exit(f"{name}: {step} failed; see {log}")
-            times[step] = round(time.monotonic() - start, 1)
-            times_file.write_text(json.dumps(times, indent=1))
-            print(f"{name}: {step} took {times[step]} s", flush=True)
+        commands = commands_of(name, lips, run, whisper, encoders, steps)
+        makes = {"train": run / name / "model.safetensors", "evaluate": run / name / "evaluate/results.json"}
+        plan = [Step(step, {step: command}, [makes[step]]) for step, command in commands.items()]
+        records = run_steps(run / name, plan, threads=1, checkpoint_every=100)
+        for step, record in records.items():
+            print(f"{name}: {step} took {record['wall_s']} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,29 +3,24 @@
     nice python experiments/2026-11-pretrain-or-scratch/run.py path/to/grid_s1 runs/pretrain_or_scratch
 
 Reads   the corpus, or lips that were cut before (--lips).
-Writes  RUN/ARM_SEED/ for each arm (pretrained, scratch) and seed: models, curves, evaluate_av/, times.json.
-Stop it and start it again: finished commands are skipped; a training that was stopped begins anew, so that its CPU time
-is that of one whole training.
+Writes  RUN/ARM_SEED/ for each arm (pretrained, scratch) and seed: models, curves, evaluate_av/, steps.json.
+Stop it and start it again: finished steps are skipped. For CPU times of whole trainings let it run through.
 """
 
-import json
-import os
-import resource
-import shutil
-import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import auto_cli
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from experiments.demo.recipe import ROOT, SPLITS, Recipe, plan
+from data_prep.pipeline import Step, run_steps
+from experiments.demo.recipe import SPLITS, Recipe, plan
 
 PREPARING = 5
 """Steps of a plan that make manifests, lips and the tokenizer, which all arms and seeds share."""
-TRAININGS = ("pretrain1", "pretrain2", "av")
+TRAININGS = {"pretrain1", "pretrain2", "av"}
 
 
 def recipe_of(arm: str, seed: int, pretrain_steps: tuple[int, int], steps: int) -> Recipe:
@@ -35,7 +30,7 @@ def recipe_of(arm: str, seed: int, pretrain_steps: tuple[int, int], steps: int) 
         finetune.append("--model.init_args.pretrained=null")
     return Recipe(
         title=f"{arm}, seed {seed}",
-        corpus=["python", "-m", "data_prep.corpora.grid", "{data}", "{run}/corpus"],
+        corpus=["-m", "data_prep.corpora.grid", "{data}", "{run}/corpus"],
         train_voices="train.jsonl",
         test_voices="train.jsonl",
         pretrain_steps=pretrain_steps,
@@ -46,34 +41,16 @@ def recipe_of(arm: str, seed: int, pretrain_steps: tuple[int, int], steps: int) 
     )
 
 
-def commands_of(arm: str, recipe: Recipe, folder: Path) -> dict[str, list[str]]:
-    """Return an arm's commands in order: units and pre-training where it has them, fine-tuning, evaluation."""
-    commands = {}
-    for step in plan(recipe, folder, None)[PREPARING:]:
-        for name, command in step.commands.items():
-            if "audio" in name or (arm == "scratch" and name not in ("av", "evaluate_av")):
-                continue
-            if name in TRAININGS:
-                command = [*command, "--trainer.val_check_interval=100"]
-            commands[name] = command
-    return commands
-
-
-def execute(command: list[str], log: Path) -> dict[str, float]:
-    """Run a command on one thread; return the CPU and wall seconds it took."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    start, cpu = time.monotonic(), _cpu_seconds()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
-        if subprocess.run(command, cwd=ROOT, env=environment, stdout=file, stderr=file).returncode:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            sys.exit(f"{tail}\n\n{log.stem} failed; see {log}")
-    return {"cpu_s": round(_cpu_seconds() - cpu, 1), "wall_s": round(time.monotonic() - start, 1)}
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def steps_of(arm: str, recipe: Recipe, folder: Path) -> list[Step]:
+    """Return an arm's steps: units and pre-training where it has them, fine-tuning, evaluation; no audio-only model."""
+    steps = []
+    for step in plan(recipe, folder, None)[-2 if arm == "scratch" else PREPARING :]:
+        commands = {name: [*command] for name, command in step.commands.items() if "audio" not in name}
+        for name in TRAININGS & commands.keys():
+            commands[name].append("--trainer.val_check_interval=100")
+        makes = [path for path in step.makes if "audio" not in path.parent.name]
+        steps.append(replace(step, commands=commands, makes=makes))
+    return steps
 
 
 def main(
@@ -98,10 +75,9 @@ def main(
     """
     run = run.resolve()
     lips = (lips or run / "lips").resolve()
-    for step in plan(recipe_of("scratch", 0, pretrain_steps, scratch_steps), lips, data.resolve())[:PREPARING]:
-        for name, command in step.commands.items():
-            if not all(path.exists() for path in step.makes):
-                print(name, execute(command, lips / f"logs/{name}.log"), flush=True)
+    preparing = plan(recipe_of("scratch", 0, pretrain_steps, scratch_steps), lips, data.resolve())[:PREPARING]
+    if not all(path.exists() for step in preparing for path in step.makes):
+        run_steps(lips, preparing, threads=1)
     for seed in seeds:
         for arm, steps in (("pretrained", finetune_steps), ("scratch", scratch_steps)):
             folder = run / f"{arm}_{seed}"
@@ -109,15 +85,8 @@ def main(
             for shared in ("roi", "tokenizer.json", *(f"{split}.jsonl" for split in SPLITS)):
                 if not (folder / shared).exists():
                     (folder / shared).symlink_to(lips / shared)
-            times_file = folder / "times.json"
-            times = json.loads(times_file.read_text()) if times_file.exists() else {}
-            for name, command in commands_of(arm, recipe_of(arm, seed, pretrain_steps, steps), folder).items():
-                if name not in times:
-                    if name in TRAININGS:
-                        shutil.rmtree(folder / name, ignore_errors=True)
-                    times[name] = execute(command, folder / f"logs/{name}.log")
-                    times_file.write_text(json.dumps(times, indent=1))
-                    print(f"{arm} {seed}: {name} {times[name]}", flush=True)
+            records = run_steps(folder, steps_of(arm, recipe_of(arm, seed, pretrain_steps, steps), folder), threads=1)
+            print(f"{arm} {seed}: {sum(record['cpu_s'] for record in records.values()):.1f} CPU seconds", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
-"""What an experiment of this kind runs: a recipe, and the commands that it stands for."""
+"""What an experiment of this kind runs: a recipe, and the steps that it stands for."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+from data_prep.pipeline import ROOT, Step
 
-ROOT = Path(__file__).parents[2]
 LAYER = 2
 """Encoder block whose output is clustered for the second pre-training; AV-HuBERT takes block 9 of 12."""
 
@@ -17,7 +15,7 @@ class Recipe:
 
     title: str
     corpus: list[str]
-    """Command that writes train.jsonl, valid.jsonl and test.jsonl into {run}/corpus; {data} is the user's folder."""
+    """Arguments of Python that write {run}/corpus/train.jsonl, valid.jsonl and test.jsonl; {data} is the user's."""
     train_voices: str
     """Manifest of the clips that training babble is made of, relative to the run's folder."""
     test_voices: str
@@ -34,40 +32,26 @@ class Recipe:
     finetune: list[str] = field(default_factory=list)
     """More arguments for both recognisers."""
 
-    @classmethod
-    def read(cls, path: Path) -> "Recipe":
-        """Read a recipe from YAML."""
-        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
 
-
-@dataclass(frozen=True)
-class Step:
-    """Commands that run side by side, and the files that say they are done."""
-
-    name: str
-    commands: dict[str, list[str]]
-    """By name of their log; two run at once, one thread each."""
-    makes: list[Path]
-    training_steps: int | None = None
-    """Length of the trainings in this step, for the progress bars."""
+SPLITS = ("train", "valid", "test")
+CONFIGS = ROOT / "configs"
 
 
 def plan(recipe: Recipe, run: Path, data: Path | None) -> list[Step]:
-    """Return the steps of an experiment in order."""
-    python = sys.executable
+    """Return the steps of an experiment in order.
+
+    Args:
+        recipe: what to do.
+        run: folder of everything that is made, absolute.
+        data: the user's corpus, for recipes that name one.
+    """
     corpus = [part.format(run=run, data=data) for part in recipe.corpus]
-    corpus[0] = python if corpus[0] == "python" else corpus[0]
     steps = [Step("make the corpus", {"corpus": corpus}, [run / f"corpus/{split}.jsonl" for split in SPLITS])]
     for split in SPLITS:
-        rois = [python, "data_prep/extract_rois.py", f"{run}/corpus/{split}.jsonl", f"{run}/roi", *recipe.rois]
-        steps.append(
-            Step(
-                f"cut the lips: {split}",
-                {f"roi_{split}": [*rois, f"--out_manifest={run}/{split}.jsonl"]},
-                [run / f"{split}.jsonl"],
-            )
-        )
-    tokens = [python, "data_prep/train_tokenizer.py", f"{run}/train.jsonl", f"{run}/tokenizer.json", "--kind=words"]
+        rois = ["-m", "data_prep.extract_rois", f"{run}/corpus/{split}.jsonl", f"{run}/roi", *recipe.rois]
+        rois.append(f"--out_manifest={run}/{split}.jsonl")
+        steps.append(Step(f"cut the lips: {split}", {f"roi_{split}": rois}, [run / f"{split}.jsonl"]))
+    tokens = ["-m", "data_prep.train_tokenizer", f"{run}/train.jsonl", f"{run}/tokenizer.json", "--kind=words"]
     steps.append(Step("fit the tokenizer", {"tokenizer": tokens}, [run / "tokenizer.json"]))
     for number in (1, 2):
         steps += _pretraining(recipe, run, number)
@@ -84,75 +68,62 @@ def plan(recipe: Recipe, run: Path, data: Path | None) -> list[Step]:
         ]
         for name, more in tasks.items()
     }
-    models = [run / f"{name}/model.safetensors" for name in tasks]
-    steps.append(Step("train both recognisers", trainings, models, recipe.finetune_steps))
+    models = {name: run / f"{name}/model.safetensors" for name in tasks}
+    steps.append(Step("train both recognisers", trainings, list(models.values())))
     evaluations = {
         f"evaluate_{name}": [
-            *[python, "-m", "avspeech.evaluate", "--model", str(model), "--manifest", f"{run}/test.jsonl"],
-            *["--conditions=configs/evaluate/noise_grid.yaml", f"--out_dir={run}/evaluate_{name}", f"--name={name}"],
-            *["--noise_manifests", f"{{babble: {run}/{recipe.test_voices}}}"],
+            *["-m", "avspeech.evaluate", f"--model={model}", f"--manifest={run}/test.jsonl", f"--name={name}"],
+            *[f"--conditions={CONFIGS}/evaluate/noise_grid.yaml", f"--out_dir={run}/evaluate_{name}"],
+            f"--noise_manifests={{babble: {run}/{recipe.test_voices}}}",
             *(["--modalities=[audio]"] if name == "audio" else []),
         ]
-        for name, model in zip(tasks, models, strict=True)
+        for name, model in models.items()
     }
     return [*steps, Step("evaluate", evaluations, [run / f"{name}/results.json" for name in evaluations])]
 
 
-SPLITS = ("train", "valid", "test")
-
-
 def _pretraining(recipe: Recipe, run: Path, number: int) -> list[Step]:
     """Return the steps of one round: fit units, assign them, pre-train."""
-    python, units = sys.executable, run / f"units{number}"
-    codebook, steps = f"{units}/codebook.safetensors", recipe.pretrain_steps[number - 1]
+    units, num_units, name = run / f"units{number}", recipe.num_units[number - 1], f"pretrain{number}"
+    codebook = units / "codebook.safetensors"
     features, model = ["--features=mfcc"], []
     if number > 1:
         model = [f"--model={run}/pretrain{number - 1}/model.safetensors"]
         features = ["--features=encoder", f"--layer={LAYER}", *model]
-    fit = [
-        python,
-        "data_prep/fit_units.py",
-        f"{run}/train.jsonl",
-        codebook,
-        f"--num_units={recipe.num_units[number - 1]}",
-    ]
+    fit = ["-m", "data_prep.fit_units", f"{run}/train.jsonl", str(codebook), f"--num_units={num_units}", *features]
+    files = {split: units / f"{split}.km" for split in ("train", "valid")}
     assign = {
         f"units{number}_{split}": [
-            *[python, "data_prep/assign_units.py", f"{run}/{split}.jsonl", codebook, f"{units}/{split}.km", *model]
+            *["-m", "data_prep.assign_units", f"{run}/{split}.jsonl", str(codebook), str(file), *model]
         ]
-        for split in ("train", "valid")
+        for split, file in files.items()
     }
     training = [
-        *_training(recipe, run, f"pretrain{number}", "pretrain", steps),
-        f"--model.init_args.num_units={recipe.num_units[number - 1]}",
-        f"--data.init_args.train_units={units}/train.km",
-        f"--data.init_args.val_units={units}/valid.km",
+        *_training(recipe, run, name, "pretrain", recipe.pretrain_steps[number - 1]),
+        f"--model.init_args.num_units={num_units}",
+        f"--data.init_args.train_units={files['train']}",
+        f"--data.init_args.val_units={files['valid']}",
         "--trainer.val_check_interval=50",
     ]
     return [
-        Step(
-            f"fit units, round {number}",
-            {f"units{number}": [*fit, *features, f"--seed={recipe.seed}"]},
-            [Path(codebook)],
-        ),
-        Step(f"assign units, round {number}", assign, [units / f"{split}.km" for split in ("train", "valid")]),
-        Step(
-            f"pre-train, round {number}",
-            {f"pretrain{number}": training},
-            [run / f"pretrain{number}/model.safetensors"],
-            steps,
-        ),
+        Step(f"fit units, round {number}", {f"units{number}": [*fit, f"--seed={recipe.seed}"]}, [codebook]),
+        Step(f"assign units, round {number}", assign, list(files.values())),
+        Step(f"pre-train, round {number}", {name: training}, [run / name / "model.safetensors"]),
     ]
 
 
 def _training(recipe: Recipe, run: Path, name: str, task: str, steps: int) -> list[str]:
     """Return the arguments that every training has."""
     return [
-        *[sys.executable, "-m", "avspeech.train", "fit"],
-        *[f"--config=configs/{task}/small.yaml", "--config=configs/trainer/cpu.yaml"],
+        *[
+            "-m",
+            "avspeech.train",
+            "fit",
+            f"--config={CONFIGS}/{task}/small.yaml",
+            f"--config={CONFIGS}/trainer/cpu.yaml",
+        ],
         *[f"--data.init_args.train={run}/train.jsonl", f"--data.init_args.val={run}/valid.jsonl"],
         *["--data.init_args.cache_gb=2", f"--seed_everything={recipe.seed}", f"--trainer.max_steps={steps}"],
         *[f"--model.init_args.seed={recipe.seed}", f"--data.init_args.seed={recipe.seed}"],
-        *[f"--trainer.default_root_dir={run}/{name}", f"--trainer.logger.init_args.save_dir={run}/{name}"],
-        *["--trainer.enable_progress_bar=false"],
+        f"--trainer.default_root_dir={run}/{name}",
     ]

@@ -1,9 +1,8 @@
 """The report of an experiment: lip crops, curves, where the time went, and the noise grid."""
 
-import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,10 +10,11 @@ import numpy as np
 from avspeech.evaluation.report import ReportSection, write_report
 from avspeech.manifest import read_manifest
 from avspeech.media.video import read_grey_clip
+from data_prep.restartable_training import read_curve
 from experiments.demo.recipe import Recipe
 
 
-def write_demo_report(recipe: Recipe, run: Path, times: dict[str, dict[str, float]]) -> Path:
+def write_demo_report(recipe: Recipe, run: Path, records: dict[str, dict[str, Any]]) -> Path:
     """Write report.html, report.md and results.json into the run's folder; return the path of the report.
 
     The ``audio`` rows come from the dedicated audio-only model; those of the audio-visual model stay in its own
@@ -38,7 +38,7 @@ def write_demo_report(recipe: Recipe, run: Path, times: dict[str, dict[str, floa
             curves={name: curve(run / name, "val/wer") for name in ("av", "audio")},
             y_label="word error rate",
         ),
-        ReportSection("Where the time went", html=_times_table(times)),
+        ReportSection("Where the time went", html=_times_table(records)),
     ]
     pick = {"audio": "audio", "video": "av", "audio+video": "av"}
     folders = [run / "evaluate_av", run / "evaluate_audio"]
@@ -61,26 +61,16 @@ def _pretraining_section(run: Path, number: int) -> ReportSection:
 
 def curve(folder: Path, name: str) -> list[tuple[float, float]]:
     """Return (update, value) of a metric that a training logged."""
-    return sorted({step: float(row[name]) for step, row in read_metrics(folder) if row.get(name)}.items())
+    return [(update, values[name]) for update, values in read_curve(folder).items() if name in values]
 
 
-def read_metrics(folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (update, values) of everything that a training logged, before and after it was stopped."""
-    for path in [*sorted(folder.glob("metrics.*.csv")), folder / "metrics.csv"]:
-        if path.exists():
-            with path.open() as file:
-                for row in csv.DictReader(file):
-                    if (row.get("step") or "").isdigit():  # the last line may still be half-written
-                        yield int(row["step"]) + 1, row
-
-
-def _times_table(times: dict[str, dict[str, float]]) -> str:
+def _times_table(records: dict[str, dict[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td>{name}</td><td>{spent['wall_s']:.0f}</td><td>{spent['cpu_s']:.0f}</td></tr>"
-        for name, spent in times.items()
+        for name, spent in records.items()
     )
-    total = sum(spent["wall_s"] for spent in times.values())
-    peak = max(spent["peak_gib"] for spent in times.values())
+    total = sum(spent["wall_s"] for spent in records.values())
+    peak = max(spent["peak_gib"] for spent in records.values())
     return (
         f"<table><tr><th>step</th><th>wall, s</th><th>CPU, s</th></tr>{rows}</table>"
         f"<p>{total / 60:.1f} minutes in all; the largest process held {peak:.1f} GiB.</p>"

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 
-def wait_until(true, process, limit_s=120):
+def wait_until(true, process, limit_s=300):
     deadline = time.monotonic() + limit_s
     while not true():
         assert process.poll() is None, "the run has ended before it could be killed"

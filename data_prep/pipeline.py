@@ -1,0 +1,328 @@
+"""Run a recipe's steps once each; a run that is killed at any moment, by ``kill -9`` too, goes on to the same result.
+
+A step is a set of commands that run side by side and the files that they make. ``RUN/steps.json`` records what these
+were made from: all arguments, the values of configuration files, and the SHA-256 of every file that an argument names.
+A finished step is skipped; a step that was made from something else is refused, and the values that differ are named.
+
+A command with ``--trainer.default_root_dir`` is a training: it goes on from a checkpoint (restartable_training.py).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import jsonargparse
+import yaml
+from tqdm import tqdm
+
+from avspeech.files import file_sha256, write_json
+from data_prep.restartable_training import forget, read_curve, restartable, training_folder, write_curve
+
+Recipe = TypeVar("Recipe")
+
+ROOT = Path(__file__).parents[1]
+LEASH = Path(__file__).with_name("leash.py")
+PATIENCE_S = 20
+"""Longest time that a new run waits for the children of a killed one to be gone; milliseconds are the rule."""
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; the message names the file and the key."""
+
+
+class StepError(ValueError):
+    """A step was made from something else."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do once."""
+
+    name: str
+    commands: Mapping[str, Sequence[str]]
+    """Arguments of Python by the name of their log; they run side by side. Options are written ``--key=value``."""
+    makes: Sequence[Path]
+    """Files that exist once the step is done."""
+    before: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Commands that run side by side first and do not decide the outcome."""
+    may_change: Sequence[str] = ()
+    """Options that do not decide the outcome."""
+    temporary: Path | None = None
+    """Folder that is removed once the step is done."""
+
+
+def read_recipe(kind: type[Recipe], path: Path) -> Recipe:
+    """Read a dataclass from YAML.
+
+    Raises:
+        RecipeError: the file is missing or no YAML, or a key is unknown, missing or of a wrong type.
+    """
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    values = _read_yaml(path)
+    try:
+        return kind(**parser.instantiate_classes(parser.parse_object(values)).as_dict())
+    except (ValueError, TypeError, jsonargparse.ArgumentError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise RecipeError(f"{path}: {' '.join(lines)}") from error
+
+
+def run_steps(
+    folder: Path, steps: Iterable[Step], threads: int | None = None, checkpoint_every: int = 500
+) -> dict[str, dict[str, Any]]:
+    """Do the steps in order; return the record of each: ``wall_s``, ``cpu_s``, ``peak_gib``.
+
+    Args:
+        folder: of everything the run makes; one run at a time holds it.
+        steps: may be a generator: a step is asked for when those before it are done.
+        threads: of each command (``OMP_NUM_THREADS``); None leaves it to the libraries.
+        checkpoint_every: updates between checkpoints of a training.
+
+    Raises:
+        StepError: a step was done, or begun, from something else.
+    """
+    folder = folder.resolve()
+    with claim(folder) as lock:
+        records: dict[str, dict[str, Any]] = {}
+        for step in steps:
+            records[step.name] = _run_step(step, folder, lock, threads, checkpoint_every)
+    return records
+
+
+def read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of every step that was begun in a run's folder."""
+    path = folder / "steps.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _run_step(step: Step, folder: Path, lock: TextIO, threads: int | None, checkpoint_every: int) -> dict[str, Any]:
+    facts, records = made_from(step, folder), read_records(folder)
+    there = records.get(step.name)
+    trainings = {name: Path(place) for name, command in step.commands.items() if (place := training_folder(command))}
+    done = there is not None and there["done"] and all(path.exists() for path in step.makes)
+    begun = any((place / "checkpoints").exists() or (place / "curve.csv").exists() for place in trainings.values())
+    if there is not None and (done or begun):
+        _check_same(step, folder, there["made_from"], facts)
+    if there is not None and done:
+        print(f"{step.name}: done before")
+        return there
+    print(step.name, flush=True)
+    if there is None:  # nothing says that these checkpoints are of this recipe
+        for place in trainings.values():
+            forget(place)
+    record: dict[str, Any] = {"made_from": facts, "done": False}
+    write_json(folder / "steps.json", records | {step.name: record})
+    start, cpu = time.monotonic(), _cpu_seconds()
+    for commands in filter(None, (step.before, step.commands)):
+        _run_commands(step.name, commands, folder, lock, threads, checkpoint_every)
+    if missing := [path for path in step.makes if not path.exists()]:
+        sys.exit(f"step '{step.name}' ended without {missing[0]}; see {folder / 'logs'}")
+    if step.temporary is not None and step.temporary.exists():
+        shutil.rmtree(step.temporary)
+    record |= {"done": True, "wall_s": round(time.monotonic() - start, 1), "cpu_s": round(_cpu_seconds() - cpu, 1)}
+    record["peak_gib"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)
+    write_json(folder / "steps.json", records | {step.name: record})
+    return record
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+# What a step is made from
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, by dotted names; lists and empty mappings stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def settings_of(command: Sequence[str]) -> dict[str, Any]:
+    """Return what a command's arguments come to by dotted names: ``--config`` files by their values, later ones win.
+
+    Raises:
+        RecipeError: a configuration file is missing or no YAML.
+    """
+    settings: dict[str, Any] = {}
+    for place, argument in enumerate(command):
+        key, _, value = argument.partition("=")
+        if key == "--config":
+            settings |= flatten(_read_yaml(Path(value)))
+        elif key.startswith("--"):
+            settings |= flatten({key[2:]: yaml.safe_load(value)})
+        else:
+            settings[f"argument {place}"] = argument
+    return settings
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds no mapping of keys to values")
+    return values
+
+
+def made_from(step: Step, folder: Path) -> dict[str, Any]:
+    """Return what decides a step's outcome: its settings by command and name; files by their SHA-256."""
+
+    def fact(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        # unlike Path.is_file, this takes a text that is too long for a name
+        if os.path.isfile(value) and Path(value) not in step.makes:  # noqa: PTH113
+            return f"{Path(value).name}, SHA-256 {file_sha256(value)[:16]}"
+        return value.replace(str(folder), "RUN")
+
+    return {
+        name: {key: fact(value) for key, value in settings_of(command).items() if key not in step.may_change}
+        for name, command in step.commands.items()
+    }
+
+
+def _check_same(step: Step, folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [
+        f"{name}: {key} was {_short(old.get(key))}, is now {_short(new.get(key))}"
+        for name in sorted(before | now)
+        for old, new in [(before.get(name, {}), now.get(name, {}))]
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
+    ]
+    if changed:
+        made = ", ".join(map(str, step.makes))
+        raise StepError(
+            f"step '{step.name}' in {folder} was made from something else ({'; '.join(changed)}). Take the "
+            f"change back, give another --run, or remove what the step made to make it again: {made}"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 80 else text[:40] + '..."'
+
+
+# Commands
+
+
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[TextIO]:
+    """Hold a run's folder; wait a little for the children of a killed run to be gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    sys.exit(f"another run works in {folder}; wait for its end, or give another --run")
+                time.sleep(0.05)
+        yield lock
+
+
+def _run_commands(
+    step: str,
+    commands: Mapping[str, Sequence[str]],
+    folder: Path,
+    lock: TextIO,
+    threads: int | None,
+    checkpoint_every: int,
+) -> None:
+    """Run commands side by side; show the progress of trainings, or let a lone command show its own."""
+    (folder / "logs").mkdir(exist_ok=True)
+    running: dict[str, subprocess.Popen] = {}
+    bars: dict[str, tqdm] = {}
+    with contextlib.ExitStack() as stack:
+        for name, command in commands.items():
+            place, log = training_folder(command), folder / "logs" / f"{name}.log"
+            if place and (Path(place) / "curve.csv").exists():
+                continue  # this training has ended, another of the step has not
+            if place:
+                settings = settings_of(command)
+                bar = tqdm(
+                    total=settings.get("trainer.max_steps"),
+                    desc=f"  {name}",
+                    position=len(bars),
+                    unit="update",
+                    mininterval=1,
+                )
+                bars[name] = stack.enter_context(bar)
+                command = restartable(command, settings, checkpoint_every)
+            quiet = place or len(commands) > 1
+            out = stack.enter_context(log.open("a")) if quiet else None
+            running[name] = stack.enter_context(start(command, out, lock, threads))
+        waiting = dict(running)
+        while waiting:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                next(iter(waiting.values())).wait(timeout=0.5)
+            for name, bar in bars.items():
+                bar.update(max(read_curve(Path(training_folder(commands[name]))), default=0) - bar.n)
+            for name, process in list(waiting.items()):
+                if process.poll() is None:
+                    continue
+                if process.returncode:
+                    _fail(step, name, process.returncode, folder / "logs" / f"{name}.log")
+                del waiting[name]
+                if name in bars:
+                    write_curve(Path(training_folder(commands[name])))
+
+
+def _fail(step: str, name: str, status: int, log: Path) -> None:
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) + "\n\n" if log.exists() else ""
+    sys.exit(f"{tail}step '{step}' failed: {name} ended with status {status}; see {log if log.exists() else 'above'}")
+
+
+@contextlib.contextmanager
+def start(
+    command: Sequence[str], log: TextIO | None, lock: TextIO, threads: int | None = None
+) -> Iterator[subprocess.Popen]:
+    """Start a command that dies with this process, and kill it when the block ends early.
+
+    Args:
+        command: arguments of Python; relative paths are relative to the folder of this process.
+        log: takes what it prints; None is the terminal.
+        lock: open file that it inherits, so that a new run waits until an orphan is gone.
+        threads: see ``run_steps``.
+    """
+    if log is not None:
+        print("$ python", *command, file=log, flush=True)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    process = subprocess.Popen(
+        [sys.executable, "-S", str(LEASH), sys.executable, *command],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        pass_fds=[lock.fileno()],
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
