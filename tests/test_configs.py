@@ -203,7 +203,7 @@ TINY_LIPS = {
     "ffn_width": 32,
     "position_kernel": 8,
     "position_groups": 4,
-    "video": {"input_size": 24, "stem_width": 4, "widths": [4, 8], "blocks": [1, 1]},
+    "video": {"input_size": 24, "stem_width": 8, "widths": [8, 16], "blocks": [1, 1]},
 }
 VARIANTS = sorted(CONFIGS.glob("flamingo/variants/*.yaml"))
 FLAMINGO_TABLE = (CONFIGS / "flamingo/README.md").read_text()

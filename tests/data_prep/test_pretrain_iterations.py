@@ -38,7 +38,7 @@ RECIPES = ROOT / "configs/iterations"
 SIZES = {
     "width": 16,
     **{"depth": 1, "num_heads": 2, "ffn_width": 32, "position_kernel": 7, "position_groups": 4, "layer_drop": 0.2},
-    "video": {"shrink": 4, "stem_kernel": 5, "stem_width": 4, "widths": [4, 8], "blocks": [1, 1]},
+    "video": {"shrink": 4, "stem_kernel": 5, "stem_width": 8, "widths": [8, 16], "blocks": [1, 1]},
 }
 NONE_DROPPED = {"p_both": 1.0, "p_audio_only": 0.0, "p_video_only": 0.0}
 HIDE_FEATURES = {
