@@ -23,25 +23,25 @@ from avspeech.timebase import ACOUSTIC_RATE, FRAME_RATE, SAMPLE_RATE, samples_to
 
 Kind = Literal["mfcc", "encoder"]
 LISTING = "features.json"
-"""The file in a dump that says what its vectors are."""
+"""File of a dump that describes its vectors."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where vectors come from."""
+    """A source of vectors."""
 
     features: dict[str, Any]
-    """What they are, as a codebook carries it."""
+    """Description of the vectors, as a codebook carries it."""
     extract: Callable[[Sequence[Utterance]], list[np.ndarray | MediaError]]
-    """Utterances, worked on at once -> vectors of each, (frames, features) float32, or why it has none."""
+    """Utterances -> for each its vectors, (frames, features) float32, or the error."""
     needs: tuple[str, ...]
     """Fields that an utterance must have."""
     batched: bool
-    """Whether several utterances at once go faster on some device."""
+    """True if a GPU gains from several utterances at once."""
 
 
 def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modality: Modality) -> dict[str, Any]:
-    """Return what the vectors are, as a codebook carries it.
+    """Return the description of vectors that a codebook carries.
 
     Raises:
         ValueError: encoder features without model or layer, or a rate that they do not have.
@@ -65,12 +65,12 @@ def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modal
 def open_source(
     features: dict[str, Any], model: Path | None = None, device: str = "cpu", dump: Path | None = None
 ) -> Source:
-    """Return where vectors of a kind come from.
+    """Return the source of vectors of a kind.
 
     Args:
         features: from ``describe``, ``dump_listing`` or a codebook.
         model: the model, for encoder features; it must have the checksum that ``features`` names.
-        device: where the encoder runs.
+        device: torch device of the encoder.
         dump: folder of ``dump_features.py`` to read from, without any model.
 
     Raises:
@@ -111,7 +111,7 @@ def open_encoder(path: Path, device: str = "cpu") -> AVEncoder:
 
 
 def dump_listing(dump: Path) -> dict[str, Any]:
-    """Return what a dump's vectors are.
+    """Return the description of a dump's vectors.
 
     Raises:
         ValueError: the folder is no dump.
@@ -176,11 +176,11 @@ def encoder_vectors(
 
 
 def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None) -> list[list[int]]:
-    """Return which utterances are worked on at once: each alone, or those of like length under a budget.
+    """Return the batches: each utterance alone, or utterances of like length under a budget of frames.
 
     Args:
-        utterances: of the whole manifest, so that a clip's company does not depend on what is done already.
-        source: decides whether there is anything to gain.
+        utterances: of the whole manifest, so that a clip's batch does not depend on what is done already.
+        source: of the vectors.
         max_frames: budget in frames at 25 Hz, padding included; None takes each alone.
 
     Raises:
@@ -200,12 +200,12 @@ def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None
 def extract_each(
     utterances: Sequence[Utterance], source: Source, batches: Sequence[Sequence[int]]
 ) -> Iterator[tuple[int, np.ndarray | None, str]]:
-    """Yield an utterance's number, its vectors and an empty text, or None and why it has none; shows progress.
+    """Yield (index, vectors, "") or (index, None, reason) for each utterance; shows progress.
 
     Args:
-        utterances: what ``batches`` counts in.
-        source: gives the vectors.
-        batches: from ``plan``, or some of it; the order of what is yielded.
+        utterances: ``batches`` holds their indices.
+        source: of the vectors.
+        batches: from ``plan``, or some of them, in the order of the results.
     """
     with tqdm(total=sum(map(len, batches)), unit="clip", mininterval=1) as progress:
         for batch in batches:

@@ -48,7 +48,7 @@ MIN_FOUND = 0.5
 """Smallest share of frames in which the face must be known, to find the mouth."""
 
 MAX_MOUTH_SIDE = 8192
-"""More than any video has: a blur as wide as a slip of the pen asks for would take hours."""
+"""Larger than any video; a mistyped value would blur for hours."""
 Job = tuple[Utterance, Utterance | None, tuple[Fault, ...]]
 """An utterance, whose video stands in for it with a wrong speaker, and the faults that it is still to get."""
 
@@ -81,7 +81,7 @@ def main(
         workers: processes.
         max_failed: share of the videos that may fail; beyond it the exit status is 1.
         face_model: mediapipe's face_landmarker.task; None searches for it.
-        timeout_s: seconds after which an utterance is given up; None waits for ever.
+        timeout_s: longest time of an utterance in seconds; None: no limit.
     """
     stem = (out_manifest or out_dir / "manifest.jsonl").with_suffix("")
     try:  # what a user can get wrong ends with its message alone
@@ -135,7 +135,7 @@ def main(
 
 
 def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None:
-    """Refuse values that no video could be made with."""
+    """Refuse options that make no video."""
     if not faults:
         raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
     if mouth_side is not None and not 1 <= mouth_side <= MAX_MOUTH_SIDE:
@@ -145,7 +145,7 @@ def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None
 
 
 def _needs_face(fault: Fault, mouth_side: float | None) -> bool:
-    """Whether the fault lies on the mouth, or is as large as the mouth is and nobody said how large."""
+    """Return True if the fault lies on the mouth, or scales with it and its size is not given."""
     grows = fault.kind in ("blur", "pixel_noise", "low_resolution") and mouth_side is None
     return grows or fault.kind in ("object", "hand", "no_face")
 

@@ -29,7 +29,7 @@ from data_prep.run_each import report_failures
 
 
 def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
-    """Note in a folder what its vectors are; refuse a folder that holds others."""
+    """Write the description of the vectors into a folder; refuse a folder that holds others."""
     out_dir.mkdir(parents=True, exist_ok=True)
     listing = out_dir / LISTING
     if not listing.exists():
@@ -43,10 +43,10 @@ def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
 
 
 def read_shard(shard: str | None) -> tuple[int, int]:
-    """Return which shard of how many ``0/4`` is; None is the only one.
+    """Return (number, count) of a shard such as ``0/4``; None is the only shard.
 
     Raises:
-        ValueError: it says something else.
+        ValueError: it is not of this form.
     """
     if shard is None:
         return 0, 1

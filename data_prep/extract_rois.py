@@ -37,7 +37,7 @@ from data_prep.run_each import Crash, report_failures, run_each
 
 @dataclass(frozen=True)
 class RoiConfig:
-    """How mouths are cut; see ``avspeech.roi.lips.extract_lips``."""
+    """Settings of the crops; see ``avspeech.roi.lips.extract_lips``."""
 
     max_gap: int = 12
     """Longest gap, in frames, that is interpolated."""
@@ -73,7 +73,7 @@ def main(
         max_failed: share of failures beyond which the exit status is 1.
         roi: how mouths are cut.
         face_model: mediapipe's face_landmarker.task; None searches for it.
-        timeout_s: seconds after which a clip is given up; None waits for ever.
+        timeout_s: longest time of a clip in seconds; None: no limit.
     """
     roi_dir.mkdir(parents=True, exist_ok=True)
     utterances = read_manifest(manifest)
@@ -195,7 +195,7 @@ def record_path(utterance: Utterance, roi_dir: Path) -> Path:
 
 
 def one_thread() -> None:
-    """Keep a worker to one core: the workers are the parallelism."""
+    """Use one thread in a worker: the workers are the parallelism."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,10 +1,10 @@
-"""Run a command that dies with whoever started it, however that one dies, and takes its own children along.
+"""Run a command that is killed, with all its children, when the process that started it ends.
 
     python data_prep/leash.py COMMAND...
 
-Standard input is a pipe that the starter holds open and never writes to. The kernel closes it when the starter is gone,
-by ``kill -9`` too; then this process and all of its group are killed: a training, its loaders, the other ranks of DDP.
-Start it in a session of its own. The exit status is the command's.
+Standard input is a pipe that the starter holds open and never writes to. The kernel closes it when the starter ends,
+by ``kill -9`` too; then this process kills its group: a training, its loaders, the other ranks of DDP. Start it in a
+session of its own. The exit status is the command's.
 """
 
 import os

@@ -118,7 +118,7 @@ def _run_step(step: Step, folder: Path, lock: TextIO, threads: int | None, check
         print(f"{step.name}: done before")
         return there
     print(step.name, flush=True)
-    if there is None:  # nothing says that these checkpoints are of this recipe
+    if there is None:  # checkpoints of an unknown recipe
         for place in trainings.values():
             forget(place)
     record: dict[str, Any] = {"made_from": facts, "done": False}

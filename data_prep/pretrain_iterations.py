@@ -33,7 +33,7 @@ from data_prep.restartable_training import read_curve
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """What is clustered."""
+    """Features that are clustered."""
 
     kind: Kind
     """mfcc, or encoder for a layer of the previous iteration's model, or of ``start`` in the first."""
@@ -51,7 +51,7 @@ OWNED = (
     *(f"trainer.{name}" for name in ("default_root_dir", "logger", "callbacks", "enable_checkpointing")),
     *("ckpt_path", "config", "model_file"),
 )
-"""What nobody else may set: where things are, and checkpoints and curves, which restarting relies on."""
+"""Keys that this command sets itself: paths, and the checkpoints and curves that a restart needs."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Iteration:
     """One round: features, units, training."""
 
     features: FeatureConfig
-    """What is clustered."""
+    """Features that are clustered."""
     num_units: int
     """K."""
     percent: float = 1.0
@@ -133,7 +133,7 @@ class Recipe:
     start: Path | None = None
     """A model file, or an official checkpoint (.pt): the "previous model" of the first iteration."""
     device: str = "cpu"
-    """Where encoders make features and vectors are compared. Training says for itself (trainer.accelerator)."""
+    """torch device that makes features and compares vectors; a training has trainer.accelerator."""
     max_frames: int | None = None
     """Frames at 25 Hz that go through an encoder at once, for a GPU; null takes clip after clip."""
     dump: DumpConfig | None = None

@@ -1,4 +1,4 @@
-"""Run ``avspeech.train fit`` so that it may be killed at any moment and ends as if it had never been.
+"""Run ``avspeech.train fit`` so that it can be killed at any moment and still ends with the same result.
 
 Lightning saves a checkpoint before it reports the figures of that update, and a kill in between would lose them.
 Therefore a training goes on from the last checkpoint after which something was reported.
@@ -86,7 +86,7 @@ def read_curve(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def write_curve(folder: Path) -> None:
-    """Write curve.csv: one line for each update that something was reported at. It says that the training has ended."""
+    """Write curve.csv, one line for each update with a report. The file marks the end of a training."""
     curve = read_curve(folder)
     names = sorted({name for values in curve.values() for name in values})
     with written_whole(folder / "curve.csv") as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:

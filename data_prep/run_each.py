@@ -2,7 +2,7 @@
 
 ``multiprocessing.Pool`` hangs and ``ProcessPoolExecutor`` gives up when a worker is killed, and decoders do crash on
 broken files. Here each worker has one item at a time, so it is known which item a dead worker was on: that item is
-answered with a ``Crash``, a new worker takes the place, and the others never notice.
+answered with a ``Crash`` and a new worker is started; the others go on.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ MAX_FALSE_STARTS = 3
 
 @dataclass(frozen=True)
 class Crash:
-    """What an item gives whose worker died."""
+    """Result of an item whose worker died."""
 
     why: str
 
@@ -50,8 +50,7 @@ def run_each(
         items: what to run it on.
         workers: processes; 0 runs everything in this one, for a debugger.
         setup: runs once in each new worker.
-        timeout_s: longest an item may take, not counting a worker's start; past it the worker is killed. None waits
-            for ever.
+        timeout_s: longest time of an item, without a worker's start; then the worker is killed. None: no limit.
 
     Raises:
         RuntimeError: ``function`` or ``setup`` raised, which is a bug (bad input is to be returned as a result), or
@@ -120,7 +119,7 @@ def _ready(crew: list["_Worker"], timeout_s: float | None) -> list["_Worker"]:
 
 @dataclass
 class _Worker:
-    """A process, the pipe to it and the item that it is on."""
+    """A process, the pipe to it and its current item."""
 
     function: Callable[[Any], Any]
     setup: Callable[[], None] | None
@@ -138,7 +137,7 @@ class _Worker:
 
     def give(self, item: Any) -> None:
         self.item, self.started_s = item, time.monotonic()
-        with contextlib.suppress(BrokenPipeError):  # dead already: take() finds out and says so
+        with contextlib.suppress(BrokenPipeError):  # dead already: take() reports it
             self.pipe.send((item,))
 
     def is_late(self, timeout_s: float | None) -> bool:

@@ -7,7 +7,7 @@ JASA 120(5), 2006; CC BY 4.0.
 
 Reads   videos (.mpg as distributed, or .mp4) and alignments (.align) anywhere below the root, matched by speaker
         folder (s1 ... s34) and name; manifest.tsv in the root, if there is one, gives files, speakers and splits.
-Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl where nothing says how to split.
+Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl where no split is known.
 Restart it: manifests are replaced whole.
 """
 
@@ -70,7 +70,7 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
 
 
 def utterance_of(clip: Clip, words: tuple[Word, ...], several_speakers: bool) -> Utterance:
-    """Return a clip's manifest line. Every speaker says some of the same sentences, so an id may need its speaker."""
+    """Return a clip's manifest line; with several speakers the id names the speaker, since names repeat."""
     return Utterance(
         id=f"{clip.speaker}/{clip.name}" if several_speakers else clip.name,
         video=clip.video,

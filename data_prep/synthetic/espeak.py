@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Voice:
-    """How somebody sounds: an espeak-ng variant and its settings."""
+    """An espeak-ng variant and its settings."""
 
     variant: str
     """Name in espeak-ng's ``voices/!v``, such as "m3"."""
@@ -39,12 +39,12 @@ class Event:
     ipa: str
     """The phone; "" for a pause or a word."""
     text_position: int
-    """Where in the text it belongs, in characters from 0."""
+    """Position in the text, in characters from 0."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What espeak-ng gives for one text."""
+    """Sound and events of one text."""
 
     pcm: np.ndarray
     """int16, mono, at ``rate``."""
@@ -89,12 +89,12 @@ class Espeak:
         """Return the sound and the events of a text.
 
         Args:
-            text: what to say, without line breaks or not; they are spoken as blanks.
-            language: espeak-ng's language name; ISO 639-1 codes of the corpus all are ("en", "es", "ar", ...).
-            voice: how to say it.
+            text: to speak; a line break counts as a blank.
+            language: espeak-ng's language name; the ISO 639-1 codes of the corpus are such names.
+            voice: variant and settings.
 
         Raises:
-            ValueError: espeak-ng does not know the language or the variant, or says nothing.
+            ValueError: espeak-ng does not know the language or the variant, or gives only silence.
             RuntimeError: the child process is gone.
         """
         request = {"text": " ".join(text.split()), "voice": f"{language}+{voice.variant}", "rate": voice.rate}
@@ -116,7 +116,7 @@ class Espeak:
             raise ValueError(f"{language!r} {text!r}: {reply['error']}")
         pcm = np.frombuffer(self._process.stdout.read(2 * reply["samples"]), np.int16)
         if not pcm.any():
-            raise ValueError(f"espeak-ng says nothing for {language!r} {text!r}; expected a text with letters")
+            raise ValueError(f"espeak-ng gives no sound for {language!r} {text!r}; expected a text with letters")
         rate = reply["rate"]
         events = tuple(Event(kind, at / rate, ipa, position - 1) for kind, at, ipa, position in reply["events"])
         return Synthesis(pcm, rate, events)

@@ -29,7 +29,7 @@ class Lips:
     upper_U: np.ndarray
     """Upper edge of the upper lip."""
     seam_U: np.ndarray
-    """Where the lips meet."""
+    """Line on which the lips meet."""
     lower_U: np.ndarray
     """Lower edge of the lower lip."""
 

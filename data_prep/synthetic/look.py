@@ -1,4 +1,4 @@
-"""What a face is painted with: skin, hair, lips, eyes, light, background, clothes and camera, drawn per speaker."""
+"""The look of a face: skin, hair, lips, eyes, light, background, clothes and camera, drawn per speaker."""
 
 import colorsys
 from dataclasses import dataclass

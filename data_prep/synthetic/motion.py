@@ -1,4 +1,4 @@
-"""How a speaker moves in a clip: the mouth follows the phones; head, eyes and light wander within sane limits."""
+"""Movements of a speaker in a clip: the mouth follows the phones; head, eyes and light drift within limits."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ from data_prep.synthetic.trajectory import mouth_trajectory
 TURN_REST = (0.10, 0.05, 0.03)
 """Spread of a clip's yaw, pitch and roll, radians."""
 TURN_SWAY = (0.06, 0.035, 0.025)
-"""Spread of their wandering within it."""
+"""Spread of the drift of yaw, pitch and roll within a clip, radians."""
 TURN_LIMIT = (0.30, 0.18, 0.12)
 BLINK = (1, 2, 2, 1)
 """Textures of the eyes over four frames."""
 
 
 def draw_motion(speech: Speech, speaker: Speaker, rng: np.random.Generator) -> Motion:
-    """Return what a speaker does while saying something."""
+    """Return the movements of a speaker during a speech."""
     num_frames = speech.num_frames
     mouth_TF = mouth_trajectory(speech.phones, num_frames, rng, speaker.opening, speaker.clarity)
     turn_T3 = np.stack([_sway(rng, num_frames) for _ in range(3)], -1) * TURN_SWAY + rng.normal(0, TURN_REST)
@@ -38,7 +38,7 @@ def draw_motion(speech: Speech, speaker: Speaker, rng: np.random.Generator) -> M
 
 
 def _sway(rng: np.random.Generator, num_frames: int, speed_hz: float = 0.5) -> np.ndarray:
-    """Return a slow wandering of about unit size, (T,)."""
+    """Return a slow drift of about unit size, (T,)."""
     time_T = np.arange(num_frames) / FRAME_RATE
     waves = (rng.normal(0, 0.5) * np.sin(2 * np.pi * (speed_hz * f * time_T + rng.random())) for f in (0.4, 0.9, 1.7))
     return np.sum(list(waves), axis=0)

@@ -1,4 +1,4 @@
-"""Move the mouth of a painted face: one warp of the region between nose and chin, and what is seen inside.
+"""Move the mouth of a painted face: one warp of the region between nose and chin, and the inside of the mouth.
 
 Across, pixels near the mouth are squeezed or stretched by the width. Down, each column is mapped piece by piece between
 six heights: nose, upper edge, seam (split in two when the mouth opens), lower edge, chin, bottom of the region.
@@ -20,7 +20,7 @@ def _soft_step(value_cm: np.ndarray, px_per_cm: float) -> np.ndarray:
 
 
 class MouthWarp:
-    """Draws one speaker's mouth; ``region`` says which part of the texture it replaces."""
+    """Draw one speaker's mouth; ``region`` is the part of the texture that it replaces."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, shape, lips = rig, rig.shape, rig.shape.lips
@@ -36,9 +36,8 @@ class MouthWarp:
         reach_HW = np.exp(-((self.x_W / 2.9) ** 4) - ((self.y_H1 - self.middle_y) / 2.1) ** 2)
         below_nose_H1 = 1 / (1 + np.exp(-6 * (shape.nose_y - 0.15 - self.y_H1)))
         self.reach_HW = (reach_HW * below_nose_H1).astype(np.float32)  # where the mouth's width is felt
-        self.jaw_W = (
-            np.cos(np.clip(self.x_W / 6.4, -1, 1) * np.pi / 2).clip(0, 1) ** 0.8
-        )  # how far the jaw takes the skin
+        # how far the jaw takes the skin
+        self.jaw_W = np.cos(np.clip(self.x_W / 6.4, -1, 1) * np.pi / 2).clip(0, 1) ** 0.8
 
     def draw(self, head_HWC: np.ndarray, mouth_F: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the moved region, (h, w, 4) uint8, and the height of the gap in cm.

@@ -1,4 +1,4 @@
-"""The plan of a corpus: who says what in which set. It depends on the settings only, and its sets are disjoint.
+"""The plan of a corpus: speaker and text of each clip. It depends on the settings only, and its sets are disjoint.
 
 Test speakers, sentences and babble voices never occur in training: faces have seeds of their own, voices come from
 separate lists of variants (``speaker.VARIANTS``), texts from a fixed partition (``texts.partition``) that does not
@@ -18,12 +18,12 @@ from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, refe
 TEXT_SET = {"train": "train", "valid": "valid", "test": "test", "babble_train": "train", "babble_test": "babble_test"}
 """Which part of the texts each set draws from; nothing else shares a part."""
 BABBLE_SENTENCES = 3
-"""A babble clip says this many sentences without a break."""
+"""Sentences in a babble clip, without a break."""
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What decides the content of a corpus."""
+    """Settings that decide the content of a corpus."""
 
     clips: dict[str, int]
     """Number of clips by set, keys ``speaker.SETS``."""
@@ -60,18 +60,18 @@ class Clip:
     language: str
     sentences: tuple[str, ...]
     seed: int
-    """Of its noise and motion."""
+    """Seed of its noise and motion."""
 
     @property
     def text(self) -> str:
-        """What espeak-ng is given."""
+        """Text for espeak-ng."""
         return (
             " ".join(self.sentences) if len(self.sentences) == 1 else ". ".join(s.rstrip(".") for s in self.sentences)
         )
 
     @property
     def has_face(self) -> bool:
-        """Whether it has a picture; babble is sound only."""
+        """True if the clip has a picture; babble is sound only."""
         return not self.part.startswith("babble")
 
 

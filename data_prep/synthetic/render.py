@@ -16,7 +16,7 @@ GRAIN_MARGIN = 64
 
 @dataclass(frozen=True)
 class Motion:
-    """What a speaker does in a clip, per frame."""
+    """Movements of a speaker in a clip, per frame."""
 
     mouth_TF: np.ndarray
     """``visemes.MOUTH`` parameters."""

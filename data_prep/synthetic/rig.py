@@ -22,7 +22,7 @@ EYES_OPEN = (1.0, 0.45, 0.04)
 
 @dataclass(frozen=True)
 class Rig:
-    """All that a frame is made from."""
+    """Everything that a frame is made from."""
 
     shape: FaceShape
     look: Look
@@ -31,7 +31,7 @@ class Rig:
     x0: float
     """Column of the texture where x = 0 cm."""
     y0: float
-    """Its row where y = 0 cm."""
+    """Row of the texture where y = 0 cm."""
     heads: tuple[np.ndarray, ...]
     """(TEXTURE, TEXTURE, 4) uint8, RGB and opacity, for each of ``EYES_OPEN``."""
     depth_HW: np.ndarray

@@ -1,4 +1,4 @@
-"""Who speaks: a face seed, a voice and habits. Voices of the sets of a corpus never share an espeak-ng variant."""
+"""Speakers: a face seed, a voice and habits. No two sets of a corpus share an espeak-ng variant."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ SETS = tuple(VARIANTS)
 
 @dataclass(frozen=True)
 class Speaker:
-    """Somebody with a face and a voice."""
+    """A face and a voice."""
 
     name: str
     """Set and number, such as "train-03"."""
     seed: int
-    """Of the face."""
+    """Seed of the face."""
     sex: str
     """"male" or "female"; drawn with the voice, so that both agree."""
     voice: Voice
     opening: float
-    """How wide the mouth opens; 1 is usual."""
+    """Opening of the mouth; 1 is usual."""
     clarity: float
-    """How sharply one mouth shape follows another; 1 is usual."""
+    """Sharpness of the change from one mouth shape to the next; 1 is usual."""
 
 
 def stable_seed(*parts: str | int) -> int:

@@ -1,4 +1,4 @@
-"""A text said aloud: 16 kHz sound with the phones and words that are heard, each with its time.
+"""A spoken text: 16 kHz sound with its phones and words and their times.
 
 Clips begin and end with ``MARGIN_S`` of near silence and last a whole number of video frames. espeak-ng reports the
 *start* of a phone. For a voiceless stop that is the burst, and the silence of the closure comes before it (measured:
@@ -21,7 +21,7 @@ from data_prep.synthetic.visemes import VOICED_STOPS, VOICELESS_STOPS, is_switch
 MARGIN_S = 0.25
 """Silence before the first and after the last phone."""
 CLOSURE_S = 0.055
-"""How long a stop keeps the mouth closed."""
+"""Duration of a stop's closure."""
 LEVEL = 0.08
 """Root mean square of a clip."""
 ROOM = 2e-4
@@ -60,9 +60,9 @@ def say(espeak: Espeak, text: str, language: str, voice: Voice, rng: np.random.G
 
     Args:
         espeak: a running espeak-ng process.
-        text: what is said; it may have capitals and punctuation.
+        text: to speak; it may have capitals and punctuation.
         language: ISO 639-1 code.
-        voice: who says it.
+        voice: of the speaker.
         rng: draws the room's noise.
     """
     text = unicodedata.normalize("NFC", " ".join(text.split()))  # positions of events count these characters
@@ -151,7 +151,7 @@ def closure_of(phone: Phone) -> tuple[float, float]:
 def words_of(phones: list[Phone], text: str, language: str) -> tuple[Word, ...]:
     """Return the words of the reference with their times.
 
-    espeak-ng says some pairs ("of the") as one word; they share its time by their number of letters.
+    espeak-ng speaks some pairs ("of the") as one word; they share its time in proportion to their letters.
     """
     tokens = [word for word, _, _ in tokens_of(text, language)]
     spans = {word: list(group) for word, group in groupby((p for p in phones if p.word >= 0), key=lambda p: p.word)}

@@ -1,4 +1,4 @@
-"""What is said: the sentence files, references made from them, and their partition into disjoint sets.
+"""The sentences, their references, and their partition into disjoint sets.
 
 ``texts/<language>.txt`` holds about 100 everyday sentences a language, one a line, with capitals and punctuation.
 The reference of a sentence is what a recogniser should write: lower case, no punctuation (an apostrophe inside a

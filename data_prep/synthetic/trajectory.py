@@ -14,7 +14,7 @@ from data_prep.synthetic.speech import Phone, closure_of
 from data_prep.synthetic.visemes import JAW, NAMES, OPEN, TUCK, VISEMES, WIDTH
 
 LIP_SPEED = 14.0
-"""How fast lips part from a closure, cm/s."""
+"""Speed of lips that part from a closure, cm/s."""
 SMALLEST_GAP = 0.06
 """Gaps below this many cm are drawn shut."""
 

@@ -18,14 +18,14 @@ OPEN, WIDTH, JAW, TUCK = MOUTH.index("open"), MOUTH.index("width"), MOUTH.index(
 
 @dataclass(frozen=True)
 class Viseme:
-    """What a class of phones does to the mouth."""
+    """Mouth shape of a class of phones."""
 
     shape: tuple[float, ...]
     """Target of each ``MOUTH`` parameter."""
     strength: float
     """Weight against neighbours while the phone sounds."""
     falloff: float
-    """How fast the weight decays outside the phone, 1/s."""
+    """Decay of the weight outside the phone, 1/s."""
 
 
 #          open  width thick press lift  upT  loT  tongue jaw  tuck
@@ -78,7 +78,7 @@ SWITCH = re.compile(r"\([^)]*\)?")  # "(en)": espeak-ng changes language; no pho
 
 
 def is_switch(ipa: str) -> bool:
-    """Whether a phone event only reports a change of language."""
+    """Return True if a phone event only reports a change of language."""
     return bool(ipa) and not SWITCH.sub("", ipa).strip()
 
 
