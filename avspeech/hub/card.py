@@ -1,7 +1,7 @@
-"""The model card: what the hub shows of a model, as Markdown with a YAML head.
+"""The model card: Markdown with a YAML head, which the Hugging Face hub shows and searches.
 
 The head follows the hub's specification (library, task, languages, licence, and a ``model-index`` with every measured
-error rate), so that results are searchable there; huggingface_hub writes it. The body says the same to people.
+error rate). huggingface_hub writes it.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from avspeech.hub.official import AVHUBERT_NOTICE
+from avspeech.interop.restricted import without_paths
 from avspeech.models.files import Model, ModelFileError
 
 TASK = "automatic-speech-recognition"
@@ -21,51 +22,45 @@ _AVHUBERT_LICENSE = {
     "license_link": "https://github.com/facebookresearch/av_hubert/blob/main/LICENSE",
 }
 _LIMITS = (
-    "It was measured under the conditions of the table and no others; without a table, nobody has measured it.",
-    "It takes 25 frames a second of lips that avspeech has cut; other crops give other results, mostly worse ones.",
+    "It was measured under the conditions of the table and no others; without a table it was not measured.",
+    "It takes mouth crops at 25 frames a second that avspeech has cut; other crops mostly give worse results.",
     "Do not use it to listen in on people or to tell who they are.",
 )
+_FACTS = ("manifest", "method", "beam_size", "normalization", "seed")
 
 
 def read_results(results: Path | Mapping[str, Any], model: str | None = None) -> tuple[list[dict[str, Any]], dict]:
     """Return the rows of one model in a ``results.json`` of ``avspeech.evaluate``, and the run that made them.
 
     Args:
-        results: the file, or what it holds (``avspeech/evaluation/results.schema.json``).
-        model: whose rows, as the file calls it; None where there is one only.
+        results: the file, or its content (``avspeech/evaluation/results.schema.json``).
+        model: name of the model in the file; None where there is only one.
 
     Raises:
-        ModelFileError: the file is none, or does not say which model is meant.
+        ModelFileError: it is no such file, or it holds several models and ``model`` is None.
     """
-    where = "results"
-    if not isinstance(results, Mapping):
-        where = str(results)
-        try:
-            results = json.loads(Path(results).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelFileError(f"{where} cannot be read as results.json: {error}") from error
+    where = "results" if isinstance(results, Mapping) else str(results)
     try:
-        assert isinstance(results, Mapping)
-        names = list(dict.fromkeys(row["model"] for row in results["conditions"]))
-        if model is None and len(names) != 1:
-            raise ModelFileError(f"{where} holds results of {', '.join(names) or 'no model'}; say whose with `model`")
-        rows = [row for row in results["conditions"] if row["model"] == (model or names[0])]
-        if not rows:
-            raise ModelFileError(f"{where} holds no results of {model}, but of {', '.join(names)}")
-        kept = [_checked(row) for row in rows]
-        run = next((dict(run) for run in results["runs"] if run["model"] == rows[0]["model"]), {})
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+        content: Any = results if isinstance(results, Mapping) else json.loads(results.read_text(encoding="utf-8"))
+        names = list(dict.fromkeys(row["model"] for row in content["conditions"]))
+        if (model or len(names) != 1) and model not in names:
+            asked = f"no results of {model}, but" if model else "results"
+            hint = "" if model else "; name one of them with `model`"
+            raise ModelFileError(f"{where} holds {asked} of {', '.join(names) or 'no model'}{hint}")
+        rows = [_checked(row) for row in content["conditions"] if row["model"] == (model or names[0])]
+        run = next((dict(run) for run in content["runs"] if run["model"] == (model or names[0])), {})
+    except ModelFileError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"{where} is no results.json of avspeech.evaluate ({type(error).__name__}: {error}); see "
+            f"{where} cannot be read as results.json of avspeech.evaluate ({type(error).__name__}: {error}); see "
             "avspeech/evaluation/results.schema.json"
         ) from error
-    return kept, run
+    return rows, run
 
 
 def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the card shows of a row; KeyError, TypeError or ValueError where that is not there."""
+    """Return what the card shows of a row; raise KeyError, TypeError or ValueError where it is missing."""
     kept = {name: row[name] for name in ("modality", "noise", "snr_db", "language", "n_words")}
     low, high = row["wer_95"]
     rates = {"wer": float(row["wer"]), "cer": float(row["cer"]), "wer_95": (float(low), float(high))}
@@ -91,13 +86,12 @@ def model_card(
 
     Args:
         network: the model.
-        name: what users will call it: ``owner/name``, or a folder.
-        rows: of ``read_results``.
-        run: likewise.
-        training: configuration; None: what came with imported weights. Paths in it are left out.
+        name: under which users load it: ``owner/name``, or a folder.
+        rows, run: of ``read_results``.
+        training: configuration, shown without its paths; None: that of imported weights.
         languages: ISO 639 codes.
-        license: as the hub spells it (``apache-2.0``); None: AV-HuBERT's where its weights are inside, else unsaid.
-        limitations: sentences beside our own.
+        license: as the hub spells it (``apache-2.0``); None: AV-HuBERT's where its weights are inside, else none.
+        limitations: sentences to add to ours.
     """
     training = training if training is not None else (network.source or {}).get("training")
     parts = [
@@ -111,13 +105,11 @@ def model_card(
     if training:
         text = yaml.safe_dump(without_paths(training), sort_keys=False, allow_unicode=True)
         parts.append(f"## Training configuration\n\n```yaml\n{text}```")
-    lines = [*limitations, *_LIMITS]
-    if not network.gives_text:
-        lines.insert(0, f"It gives no text: {network.no_text}.")
-    parts.append("## Limitations\n\n" + "\n".join(f"- {line}" for line in lines))
+    lines = [] if network.gives_text else [f"It gives no text: {network.no_text}."]
+    parts.append("## Limitations\n\n" + "\n".join(f"- {line}" for line in [*lines, *limitations, *_LIMITS]))
     if _holds_avhubert(network):
         parts.append(f"## Licence of the weights\n\n{AVHUBERT_NOTICE}")
-    return f"---\n{_head(network, name, rows, run or {}, languages, license)}---\n\n" + "\n\n".join(parts) + "\n"
+    return f"---\n{_head(network, name, rows, run or {}, languages, license)}\n---\n\n" + "\n\n".join(parts) + "\n"
 
 
 def _head(
@@ -128,13 +120,14 @@ def _head(
     languages: Sequence[str],
     license: str | None,
 ) -> str:
-    from huggingface_hub import EvalResult, ModelCardData  # most of a second, which reading a model should not cost
+    from huggingface_hub import EvalResult, ModelCardData  # takes most of a second; loading a model needs none of it
 
+    data_set = str(run.get("manifest", "manifest"))
     results = [
         EvalResult(
             task_type=TASK,
-            dataset_type=str(run.get("manifest", "manifest")),
-            dataset_name=str(run.get("manifest", "manifest")),
+            dataset_type=data_set,
+            dataset_name=data_set,
             dataset_config=str(row["language"]),
             dataset_revision=run.get("manifest_sha256"),
             metric_type="wer",
@@ -155,11 +148,11 @@ def _head(
         eval_results=results or None,
         **licenses,
     )
-    return head.to_yaml() + "\n"
+    return head.to_yaml()
 
 
 def _holds_avhubert(network: Model) -> bool:
-    """Return True if weights were imported from AV-HuBERT, wholly or as a video encoder."""
+    """Return True if weights were imported from AV-HuBERT, all or those of the video encoder."""
     source = network.source or {}
     return source.get("model") in ("av_hubert", "av_hubert_seq2seq") or source.get("video_model") is not None
 
@@ -175,20 +168,14 @@ def condition_of(row: Mapping[str, Any]) -> str:
 
 
 def _usage(network: Model, name: str) -> str:
-    if not network.gives_text:
-        return (
-            "## Use\n\n```python\nimport avspeech\n\n"
-            f'model = avspeech.load_model("{name}")\nfeatures = model.features("clip.mp4")\n```'
-        )
-    return (
-        f"## Use\n\n```\npip install avspeech\navspeech transcribe clip.mp4 --model {name}\n```\n\n"
-        "```python\nimport avspeech\n\n"
-        f'model = avspeech.load_model("{name}")\nprint(model.transcribe("clip.mp4").text)\n```'
-    )
+    call = 'print(model.transcribe("clip.mp4").text)' if network.gives_text else 'features = model.features("clip.mp4")'
+    python = f'```python\nimport avspeech\n\nmodel = avspeech.load_model("{name}")\n{call}\n```'
+    shell = f"```\npip install avspeech\navspeech transcribe clip.mp4 --model {name}\n```\n\n"
+    return f"## Use\n\n{shell if network.gives_text else ''}{python}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
-    """Return the error rates over all languages; where rows name single ones only, those."""
+    """Return the error rates over all languages, or those of single languages where there is no row of all."""
     shown = [row for row in rows if row["language"] == "all"] or list(rows)
     one = len({row["language"] for row in shown}) == 1
     lines = ["| condition | WER, % (95 % interval) | CER, % | words |", "|---|---:|---:|---:|"]
@@ -197,16 +184,5 @@ def _table(rows: Sequence[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
         condition = condition_of(row) + ("" if one else f", {row['language']}")
         rates = f"{100 * row['wer']:.1f} ({100 * low:.1f} to {100 * high:.1f}) | {100 * row['cer']:.1f}"
         lines.append(f"| {condition} | {rates} | {row['n_words']} |")
-    facts = [f"{key}: {run[key]}" for key in ("manifest", "method", "beam_size", "normalization", "seed") if key in run]
-    return "## Results\n\n" + "\n".join(lines) + ("\n\n" + ", ".join(facts) + "." if facts else "")
-
-
-def without_paths(value: Any) -> Any:
-    """Return a configuration as plain values, with ``(a path)`` where a path stood: a card names no machine."""
-    if isinstance(value, Mapping):
-        return {str(key): without_paths(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_paths(child) for child in value]
-    if isinstance(value, Path) or (isinstance(value, str) and ("/" in value or "\\" in value)):
-        return "(a path)"
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    facts = ", ".join(f"{key}: {run[key]}" for key in _FACTS if key in run)
+    return "## Results\n\n" + "\n".join(lines) + (f"\n\n{facts}." if facts else "")

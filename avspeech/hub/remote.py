@@ -1,7 +1,7 @@
-"""Fetch a model from the Hugging Face hub and put one there, in our own layout (``avspeech.hub.folder``).
+"""Download a model from the Hugging Face hub, or upload one, in the layout of ``avspeech.hub.folder``.
 
 Caching, tokens and retries are huggingface_hub's: ``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``
-work as everywhere.
+work as usual.
 """
 
 import logging
@@ -18,7 +18,7 @@ from avspeech.models.files import Model, ModelFileError
 log = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
-"""How long the hub may take to say whether it has a model."""
+"""Longest wait in seconds for the hub's answer whether it has a model."""
 _LIBRARY = {"library_name": "avspeech", "library_version": __version__}
 
 
@@ -37,12 +37,12 @@ def from_pretrained(
         name_or_folder: a folder, or ``owner/name`` or ``owner/name@revision`` of the hub.
         revision: branch, tag or commit; None: the main branch.
         cache_dir: None: huggingface_hub's own.
-        local_files_only: ask nobody; take what is in the cache.
+        local_files_only: do not ask the hub; take what is in the cache.
         device: where the weights go.
         endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
 
     Raises:
-        ModelFileError: there is no such model, it cannot be fetched, or it is broken or another library's.
+        ModelFileError: there is no such model, it cannot be downloaded, or it is broken or another library's.
     """
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
@@ -57,14 +57,11 @@ def download(
     local_files_only: bool = False,
     endpoint: str | None = None,
 ) -> Path:
-    """Return the folder in the cache that holds a model of the hub, fetched unless it is there.
+    """Return the folder in the cache that holds a model of the hub; arguments and errors as of ``from_pretrained``.
 
-    The configuration comes first, so that another library's gigabytes are not fetched before it is found out.
-
-    Raises:
-        ModelFileError: as ``from_pretrained``.
+    The configuration comes first, so that no weights of another library's model are downloaded.
     """
-    from huggingface_hub import HfApi, hf_hub_download  # most of a second, which a local file should not cost
+    from huggingface_hub import HfApi, hf_hub_download  # takes most of a second; a local file needs none of it
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     options: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, **_LIBRARY}
@@ -75,9 +72,8 @@ def download(
     try:
         if not local_files_only:
             try:
-                # Without a network this fails at once, where the download's own retries take half a minute.
-                api = HfApi(endpoint=endpoint, library_name="avspeech", library_version=__version__)
-                api.model_info(repository, revision=revision, timeout=_PATIENCE_S)
+                # Without a network this fails at once; the download's own retries take half a minute.
+                HfApi(endpoint=endpoint, **_LIBRARY).model_info(repository, revision=revision, timeout=_PATIENCE_S)
             except Exception as error:
                 if not (_is_silence(error) or isinstance(error, OfflineModeIsEnabled)):
                     raise
@@ -86,16 +82,13 @@ def download(
         options["local_files_only"] = local_files_only
         config = Path(hf_hub_download(repository, CONFIG, revision=revision, **options))
         read_config(config.parent)
-        # By the commit of the first file, as the branch may move between the two.
+        # By the commit of the first file: the branch may move between the two downloads.
         return Path(hf_hub_download(repository, WEIGHTS, revision=config.parent.name, **options)).parent
     except ModelFileError as error:
-        raise ModelFileError(f"{at} on the Hugging Face hub is no model of ours: {error}") from error
+        raise ModelFileError(f"{at} on the Hugging Face hub is no model of avspeech: {error}") from error
     except Exception as error:
-        fetch = f"hf download {repository}" + (f" --revision {revision}" if revision else "") + " --local-dir FOLDER"
-        advice = (
-            f"and is not in the cache: run `{fetch}` where there is a network, bring that folder here and give it in "
-            "place of the name"
-        )
+        command = f"hf download {repository}" + (f" --revision {revision}" if revision else "") + " --local-dir FOLDER"
+        advice = f"and is not in the cache: run `{command}` where there is a network, and give that folder as the name"
         raise _explained(error, at, advice) from error
 
 
@@ -107,15 +100,15 @@ def push_to_hub(
     message: str | None = None,
     endpoint: str | None = None,
 ) -> str:
-    """Put a folder of ``save_pretrained`` on the hub and return the address of the commit.
+    """Upload a folder of ``save_pretrained`` and return the address of the commit.
 
-    The repository is made unless it exists. The token is the one of ``hf auth login`` or ``HF_TOKEN``.
+    A repository that does not exist is created. The token is that of ``hf auth login`` or ``HF_TOKEN``.
 
     Args:
         repository: ``owner/name``.
         folder: of ``save_pretrained``.
-        private: whether a new repository is; None: as the owner's account says.
-        message: of the commit.
+        private: True makes a new repository private; None: the default of the owner's account.
+        message: of the commit; None: the version of avspeech.
         endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
 
     Raises:
@@ -127,14 +120,11 @@ def push_to_hub(
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise ModelFileError(f"{folder} lacks {', '.join(missing)}; write it with save_pretrained first")
     check_folder(folder)
-    api = HfApi(endpoint=endpoint, library_name="avspeech", library_version=__version__)
+    api, message = HfApi(endpoint=endpoint, **_LIBRARY), message or f"Model of avspeech {__version__}"
     try:
         api.create_repo(repository, private=private, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            allow_patterns=list(FILES),
-            commit_message=message or f"Model of avspeech {__version__}",
+            repo_id=repository, folder_path=folder, allow_patterns=list(FILES), commit_message=message
         )
     except Exception as error:
         raise _explained(error, repository, f"now; {folder} is whole and can be pushed later") from error
@@ -142,38 +132,35 @@ def push_to_hub(
 
 
 def _explained(error: Exception, at: str, advice: str) -> Exception:
-    """Return what to raise for an error of huggingface_hub; an error that is none of the hub's, as it is.
+    """Return what to raise for an error of huggingface_hub; an error of another kind, as it is.
 
     Args:
         error: what was caught.
         at: the repository.
-        advice: how a message goes on that begins with ``cannot be reached``.
+        advice: end of the message that begins with ``cannot be reached``.
     """
     from huggingface_hub import errors
 
     where = f"{at} on the Hugging Face hub"
-    if isinstance(error, errors.HFValidationError):
-        return ModelFileError(f"{at!r} is no name of the Hugging Face hub: {error}")
-    if isinstance(error, errors.GatedRepoError):
-        return ModelFileError(f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return ModelFileError(f"{where} has no such revision; see its branches, tags and commits there")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelFileError(
+    unreachable = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error)
+    cases: list[tuple[Any, str]] = [
+        (errors.HFValidationError, f"{at!r} is no name of the Hugging Face hub: {error}"),
+        (errors.GatedRepoError, f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`"),
+        (errors.RevisionNotFoundError, f"{where} has no such revision; its page lists branches, tags and commits"),
+        (
+            errors.RepositoryNotFoundError,
             f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one: check the "
-            "spelling, or `hf auth login`"
-        )
-    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error):
-        return ModelFileError(f"{where} cannot be reached {advice}")
-    if isinstance(error, errors.EntryNotFoundError):
-        return ModelFileError(f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}")
-    if isinstance(error, errors.HfHubHTTPError | OSError):
-        return ModelFileError(f"{where}: {type(error).__name__}: {error}")
-    return error
+            "spelling, or `hf auth login`",
+        ),
+        (Exception if unreachable else (), f"{where} cannot be reached {advice}"),
+        (errors.EntryNotFoundError, f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}"),
+        ((errors.HfHubHTTPError, OSError), f"{where}: {type(error).__name__}: {error}"),
+    ]
+    return next((ModelFileError(message) for kind, message in cases if isinstance(error, kind)), error)
 
 
 def _is_silence(error: Exception) -> bool:
-    """Return whether the hub gave no answer at all, or only that it is out of order."""
+    """Return True if the hub gave no answer, or one that it is out of order."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HTTPError,  # pyright: ignore[reportPrivateImportUsage] - its web client's, which changes with its version

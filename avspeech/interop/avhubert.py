@@ -21,7 +21,7 @@ from avspeech.interop.avhubert_sizes import (
     official_decoder,
     official_encoder,
 )
-from avspeech.interop.restricted import find_inert, to_plain
+from avspeech.interop.restricted import find_inert, to_plain, without_paths
 from avspeech.interop.state_dicts import Imported, dropped_parts, named_errors, new_model, official_state, read_layout
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor, HeadConfig
 from avspeech.models.files import ModelFileError
@@ -183,18 +183,12 @@ def _sized(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
 
 
 def training_settings(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Return what matters of a training configuration, without paths."""
+    """Return the settings of a training that are of interest, without paths."""
     kept = {}
     for section, names in _REPORTED.items():
         values = cfg.get(section) or {}
-        kept[section] = {name: _without_paths(values[name]) for name in names if values.get(name) is not None}
+        kept[section] = {name: without_paths(values[name]) for name in names if values.get(name) is not None}
     return {section: values for section, values in kept.items() if values}
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_paths(part) for part in value]
-    return "(a path)" if isinstance(value, str) and ("/" in value or "\\" in value) else value
 
 
 def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:

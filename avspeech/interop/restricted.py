@@ -1,8 +1,8 @@
-"""Read a pickled PyTorch checkpoint without running anything that is in it.
+"""Read a pickled PyTorch checkpoint without running any code that is in it.
 
-Official AV-HuBERT files carry objects of fairseq, omegaconf and sentencepiece. torch's own restricted unpickler
-(``weights_only``) reads tensors and plain containers; the classes named here become inert stand-ins that only remember
-their state, and every other name is refused before anything is built.
+Official AV-HuBERT files carry objects of fairseq, omegaconf and sentencepiece. torch's restricted unpickler
+(``weights_only``) reads tensors and plain containers. The classes listed here become inert stand-ins that hold their
+state; every other name is refused before any object is built.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import pickletools
 import re
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +20,32 @@ from torch.serialization import safe_globals
 
 from avspeech.models.files import ModelFileError
 
-_KNOWN = (
-    "fairseq.data.dictionary.Dictionary",
-    "fairseq.data.encoders.sentencepiece_bpe.SentencepieceBPE",
-    "fairseq.data.encoders.sentencepiece_bpe.SentencepieceConfig",
-    "fairseq.dataclass.configs.FairseqConfig",
-    "fairseq.dataclass.constants.DDP_BACKEND_CHOICES",
-    "fairseq.dataclass.constants.LOG_FORMAT_CHOICES",
-    "fairseq.dataclass.constants.PIPELINE_CHECKPOINT_CHOICES",
-    "fairseq.dataclass.constants.ZERO_SHARDING_CHOICES",
-    "fairseq.dataclass.utils.ChoiceEnum",
-    "sentencepiece.SentencePieceProcessor",
-    "argparse.Namespace",
-    "omegaconf.dictconfig.DictConfig",
-    "omegaconf.listconfig.ListConfig",
-    "omegaconf.base.ContainerMetadata",
-    "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode",
-    "omegaconf.nodes.BooleanNode",
-    "omegaconf.nodes.EnumNode",
-    "omegaconf.nodes.FloatNode",
-    "omegaconf.nodes.IntegerNode",
-    "omegaconf.nodes.StringNode",
-    "omegaconf.nodes.ValueNode",
-    "typing.Any",
-    "builtins.dict",
-    "builtins.list",
-    "builtins.tuple",
-    "builtins.int",
-    "builtins.float",
-    "builtins.str",
-    "builtins.bool",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "numpy.dtype",
-    "numpy.ndarray",
-)
-
-
+_KNOWN = {
+    "fairseq.data.dictionary": "Dictionary",
+    "fairseq.data.encoders.sentencepiece_bpe": "SentencepieceBPE SentencepieceConfig",
+    "fairseq.dataclass.configs": "FairseqConfig",
+    "fairseq.dataclass.constants": "DDP_BACKEND_CHOICES LOG_FORMAT_CHOICES PIPELINE_CHECKPOINT_CHOICES "
+    "ZERO_SHARDING_CHOICES",
+    "fairseq.dataclass.utils": "ChoiceEnum",
+    "sentencepiece": "SentencePieceProcessor",
+    "argparse": "Namespace",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.base": "ContainerMetadata Metadata",
+    "omegaconf.nodes": "AnyNode BooleanNode EnumNode FloatNode IntegerNode StringNode ValueNode",
+    "typing": "Any",
+    "builtins": "dict list tuple int float str bool",
+    "numpy.core.multiarray": "scalar _reconstruct",
+    "numpy._core.multiarray": "scalar _reconstruct",
+    "numpy": "dtype ndarray",
+}
+"""Module -> its classes that become stand-ins."""
 _PLAIN = ("collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set", "builtins.bytearray")
-"""What torch's restricted unpickler builds itself, beside its own tensors."""
+"""What torch's restricted unpickler builds itself, apart from its own tensors."""
 
 
 class Inert:
-    """Stands for an object whose class is not loaded; remembers what it was made from."""
+    """Stand-in for an object whose class is not loaded; holds its arguments and state."""
 
     origin = ""
 
@@ -82,14 +62,17 @@ class Inert:
         self.state = state
 
 
-_STAND_INS: dict[str, type[Inert]] = {name: type("Inert", (Inert,), {"origin": name}) for name in _KNOWN}
+_STAND_INS: dict[str, type[Inert]] = {
+    name: type("Inert", (Inert,), {"origin": name})
+    for name in (f"{module}.{one}" for module, names in _KNOWN.items() for one in names.split())
+}
 
 
 def read_checkpoint(path: str | Path) -> Any:
     """Return what ``torch.save`` wrote, with ``Inert`` in place of the known classes.
 
     Raises:
-        ModelFileError: the file is missing, cut off or no checkpoint, or names a class or function that is not known.
+        ModelFileError: the file is missing, cut off or no checkpoint, or it names an unknown class or function.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,7 +84,7 @@ def read_checkpoint(path: str | Path) -> Any:
         )
     with safe_globals([(stand_in, name) for name, stand_in in _STAND_INS.items()]):
         try:
-            if path.suffix == ".safetensors":  # by which torch would take it for one, whatever is in it
+            if path.suffix == ".safetensors":  # from a path with this ending torch would not unpickle
                 with path.open("rb") as file:
                     return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
@@ -117,13 +100,15 @@ def read_checkpoint(path: str | Path) -> Any:
 
 
 def _is_known(name: str) -> bool:
-    return name in _STAND_INS or name in _PLAIN or name.startswith("torch.")  # which of torch's, torch itself decides
+    return (
+        name in _STAND_INS or name in _PLAIN or name.startswith("torch.")
+    )  # torch itself decides which of its names are allowed
 
 
 def _names(path: Path, is_zip: bool) -> set[str]:
-    """Return the classes and functions that a file's pickles name, without building anything.
+    """Return the classes and functions that a file's pickles name.
 
-    Only for a better message: what this scan misses, torch's unpickler refuses.
+    The scan only makes the message better: torch's unpickler refuses what the scan misses.
     """
     if is_zip:
         with zipfile.ZipFile(path) as archive:
@@ -132,7 +117,7 @@ def _names(path: Path, is_zip: bool) -> set[str]:
         pickles = [path.open("rb")]
     names: set[str] = set()
     for stream in pickles:
-        with stream, contextlib.suppress(Exception):  # the tensors that follow the pickles of an old file are none
+        with stream, contextlib.suppress(Exception):  # in an old file tensors follow, which are no pickles
             for _ in range(8):  # an old file holds several pickles in a row
                 texts: list[str] = []
                 for opcode, value, _ in pickletools.genops(stream):
@@ -186,3 +171,14 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(child) for child in value]
     return value if isinstance(value, str | int | float | bool | None) else None
+
+
+def without_paths(value: Any) -> Any:
+    """Return a configuration as plain values, with ``(a path)`` in place of each path."""
+    if isinstance(value, Mapping):
+        return {str(key): without_paths(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(child) for child in value]
+    if isinstance(value, Path) or (isinstance(value, str) and ("/" in value or "\\" in value)):
+        return "(a path)"
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -6,8 +6,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from avspeech.hub.card import model_card, read_results, without_paths
+from avspeech.hub.card import model_card, read_results
 from avspeech.hub.folder import save_pretrained
+from avspeech.interop.restricted import without_paths
 from avspeech.models.files import ModelFileError
 from tests.hub.small_models import KINDS, recognizer
 
@@ -84,7 +85,7 @@ def test_a_card_names_no_machine():
 
 def test_results_of_several_models(results):
     results["conditions"].append(row(model="audio"))
-    with pytest.raises(ModelFileError, match="holds results of av, audio; say whose"):
+    with pytest.raises(ModelFileError, match="holds results of av, audio; name one"):
         read_results(results)
     rows, run = read_results(results, "audio")
     assert len(rows) == 1 and run == {}

@@ -90,7 +90,7 @@ def test_a_name_of_the_hub(hub, tmp_path):
     assert first in str(found) and found.read_bytes() == (folder / "model.safetensors").read_bytes()
     hub.asked.clear()
     assert find_model("me/mine@v1", offline=True) == found and not hub.asked
-    with pytest.raises(ModelFileError, match="me/mine on the Hugging Face hub is no model of ours"):
+    with pytest.raises(ModelFileError, match="me/mine on the Hugging Face hub is no model of avspeech"):
         find_model("me/mine")
     with pytest.raises(
         ModelFileError, match=r"me/other is no local path, and the Hugging Face hub knows no such model"

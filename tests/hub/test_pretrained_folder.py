@@ -77,7 +77,7 @@ def test_weights_of_another_file_are_refused(tmp_path):
         ("[]", "another library's model"),
         ("{", "cannot be read"),
         ('{"format": "avspeech model", "version": 9}', "is of version 9, this avspeech reads 1"),
-        ('{"format": "avspeech model", "version": 1}', "does not say the SHA-256"),
+        ('{"format": "avspeech model", "version": 1}', "has no SHA-256 of its weights"),
     ],
 )
 def test_other_configurations(content, said, tmp_path):
