@@ -35,7 +35,8 @@ def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], s
     found = dict.fromkeys((row.modality, row.model) for _, rows in panels for row in rows)
     systems = sorted(found, key=lambda system: MODALITIES.index(system[0]))
     ranks = {one: [other for other in systems if other[0] == one[0]].index(one) for one in systems}
-    width = min(11.0, 3.0 + 0.28 * len(languages) * len(systems))
+    legend_width = (2.0 if several_models else 1.3) * len(systems)  # inches; a narrower figure cuts the legend
+    width = max(legend_width, min(11.0, 3.0 + 0.28 * len(languages) * len(systems)))
     figure, axes = make_panels(len(panels), 1, (width, 2.9 * len(panels)), share_x=True)
     axes[0].set_ylim(0, ceiling([row for _, rows in panels for row in rows]))
     for axis, (noise, rows) in zip(axes, panels, strict=True):
@@ -107,7 +108,8 @@ def fault_curves(panels: Sequence[FaultPanel]) -> Figure | None:
     if not kinds:
         return None
     across = min(4, len(kinds))
-    figure, axes = make_panels(len(kinds), across, (0.9 + 2.6 * across, 0.5 + 2.6 * -(-len(kinds) // across)))
+    width = max(0.9 + 2.6 * across, 1.4 * len(panels))  # a narrower figure cuts the legend
+    figure, axes = make_panels(len(kinds), across, (width, 0.5 + 2.6 * -(-len(kinds) // across)))
     axes[0].set_ylim(0, ceiling([row for panel in panels for row in (*panel.rows, panel.audio) if row is not None]))
     handles = {}
     for place, (axis, kind) in enumerate(zip(axes, kinds, strict=True)):

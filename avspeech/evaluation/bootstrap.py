@@ -113,9 +113,6 @@ def wer_interval(
         seed: seed of the draws.
         speakers: one an utterance; see ``units_of``.
         num_resamples: draws; None takes 10,000, fewer above 2,000 units.
-
-    Raises:
-        ValueError: see ``units_of``.
     """
     errors, words = [one.word_errors for one in counts], [one.num_words for one in counts]
     return rate_interval(errors, words, units_of(len(counts), speakers), seed, num_resamples, WORDS_A_RUN)

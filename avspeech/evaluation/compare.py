@@ -75,13 +75,7 @@ class Side:
 
 
 def read_side(label: str, path: Path, model: str | None = None, modality: str | None = None) -> Side:
-    """Read one side.
-
-    Args:
-        label: ``A`` or ``B``, for messages.
-        path: a results.json, or its folder.
-        model: None takes the only model there is.
-        modality: None takes all.
+    """Read one side from a results.json or its folder; see ``Side`` and ``main`` for the arguments.
 
     Raises:
         ValueError: there are no results, no transcripts beside them, not one model, or no row of that modality.
@@ -97,15 +91,12 @@ def read_side(label: str, path: Path, model: str | None = None, modality: str | 
     models = list(dict.fromkeys(row.model for row in results.conditions))
     if model is None and len(models) > 1:
         raise ValueError(f"{label}: {path} has the models {', '.join(models)}; choose one with --model_{label.lower()}")
-    if model is not None and model not in models:
-        raise ValueError(f"--model_{label.lower()} {model} is not in {path}; it has {', '.join(models)}")
     model = model or models[0]
-    modalities = list(dict.fromkeys(row.modality for row in results.conditions if row.model == model))
-    if modality is not None and modality not in modalities:
-        raise ValueError(
-            f"--modality_{label.lower()} {modality} was not evaluated with model {model} in {path}; "
-            f"it has {', '.join(modalities)}"
-        )
+    modalities = [row.modality for row in results.conditions if row.model == model]
+    for option, wanted, known in (("model", model, models), ("modality", modality, modalities)):
+        if wanted is not None and wanted not in known:
+            has = ", ".join(dict.fromkeys(known))
+            raise ValueError(f"--{option}_{label.lower()} {wanted} is not in {path}; it has {has}")
     run = next(run for run in results.runs if run["model"] == model)
     return Side(label, folder / "results.json", model, modality, results, run)
 

@@ -19,7 +19,7 @@ import av
 import av.container
 import numpy as np
 
-from avspeech.evaluation.conditions import CLEAN, OWN, Condition
+from avspeech.evaluation.conditions import OWN, Condition
 from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.results import Results, ScoredHypothesis
 from avspeech.evaluation.tables import telling_noise
@@ -34,10 +34,8 @@ log = logging.getLogger(__name__)
 
 FOLDER, LISTING = "exhibits", "exhibits.json"
 KINDS = ("clean", "heard", "seen")
-MAX_BYTES = 1_200_000
-"""Size of all sounds and clips together, so that a report stays below 3 MB (base64 adds a third)."""
-BIT_RATE = 64_000
-"""Bits per second of MP3. Noise is hard to compress: at 32 kbit/s babble gurgles."""
+MAX_BYTES = 1_200_000  # of all sounds and clips, so that a report stays below 3 MB (base64 adds a third)
+BIT_RATE = 64_000  # bit/s of MP3; at 32 kbit/s babble gurgles
 CLIP_CRF = 23
 
 
@@ -73,10 +71,6 @@ def choose_worst(results: Results, count: int) -> list[Exhibit]:
     """Return the utterances with the most errors a word in the telling noise, the worst first, ties by id.
 
     They are those of the first system with most streams. Utterances without errors are left out.
-
-    Args:
-        results: with hypotheses.
-        count: utterances at most.
     """
     decoded = {(line.modality, line.model) for line in results.hypotheses if line.video_stream == OWN}
     system = max((one for one in results.systems if one in decoded), key=lambda one: len(one[0]), default=None)
@@ -109,15 +103,7 @@ def write_exhibits(
     """Write the sounds and clips of the worst utterances into ``out_dir/exhibits``; return what was written.
 
     Earlier exhibits are replaced. An utterance whose files are missing, or are not what the noise plan says, is left
-    out with a warning, and so is one that would exceed ``max_bytes``.
-
-    Args:
-        out_dir: folder of the results.
-        results: with hypotheses.
-        utterances: the test set.
-        loader: gives what is heard and seen.
-        count: utterances at most.
-        max_bytes: size of all files together.
+    out with a warning, and so is one that would exceed ``max_bytes`` for all files together.
     """
     by_id = {utterance.id: utterance for utterance in utterances}
     worst = choose_worst(results, count)
@@ -127,7 +113,7 @@ def write_exhibits(
 def _fill(
     out_dir: Path, offered: Iterable[tuple[Exhibit, Callable[[Path, int], Exhibit]]], max_bytes: int
 ) -> list[Exhibit]:
-    """Replace ``out_dir/exhibits`` by what the functions write into a folder under a number, while it fits."""
+    """Replace ``out_dir/exhibits`` by what the functions write into a folder, named by a number, while it fits."""
     kept: list[Exhibit] = []
     target = out_dir / FOLDER
     with written_whole(target) as folder:
@@ -135,18 +121,15 @@ def _fill(
         for one, write in offered:
             try:
                 exhibit = write(folder, len(kept))
-            except (MediaError, PlanError) as error:
-                log.warning("%s is not shown in the report: %s", one.id, error)
-                continue
-            paths = [folder / name for name in exhibit.files.values()]
-            size = sum(path.stat().st_size for path in paths)
-            if size <= max_bytes:
+                size = sum((folder / name).stat().st_size for name in exhibit.files.values())
+                if size > max_bytes:
+                    raise MediaError("its files", f"{size} bytes came, at most {max_bytes} fit")
                 max_bytes -= size
                 kept.append(exhibit)
-                continue
-            log.warning("%s is not shown in the report: %d bytes, and %d are left", one.id, size, max_bytes)
-            for path in paths:
-                path.unlink()
+            except (MediaError, PlanError) as error:
+                log.warning("%s is not shown in the report: %s", one.id, error)
+                for path in folder.glob(f"{len(kept)}_*"):
+                    path.unlink()
         write_json(folder / LISTING, [asdict(exhibit) for exhibit in kept], indent=2)
         shutil.rmtree(target, ignore_errors=True)
     if not kept:
@@ -155,30 +138,23 @@ def _fill(
 
 
 def _write_one(worst: Exhibit, utterance: Utterance, loader: ConditionLoader, folder: Path, number: int) -> Exhibit:
-    condition = worst.condition
-    names = {"clean": f"{number}_clean.mp3", "heard": f"{number}_heard.mp3", "seen": f"{number}_seen.mp4"}
-    if not condition.keeps_video:
-        del names["seen"]
-    else:
+    condition, names = worst.condition, {}
+    sounds = {"clean": Condition("audio")}  # also for lips alone: it says what was spoken
+    if condition.keeps_audio and not condition.is_clean:
+        sounds["heard"] = condition
+    for kind, heard in sounds.items() if utterance.audio is not None else ():
+        names[kind] = f"{number}_{kind}.mp3"
+        write_mp3(folder / names[kind], loader.heard(utterance, heard))
+    if condition.keeps_video:
+        names["seen"] = f"{number}_seen.mp4"
         mouth_THW = loader.shown(utterance, condition)
         even_THW = mouth_THW[:, : mouth_THW.shape[1] // 2 * 2, : mouth_THW.shape[2] // 2 * 2]  # H.264 halves colours
         write_video(folder / names["seen"], even_THW, crf=CLIP_CRF)
-    if utterance.audio is None or not condition.keeps_audio or condition.noise == CLEAN:
-        del names["heard"]
-    else:
-        write_mp3(folder / names["heard"], loader.heard(utterance, condition))
-    if utterance.audio is None:
-        del names["clean"]
-    else:  # also for lips alone: it says what was spoken
-        write_mp3(folder / names["clean"], loader.heard(utterance, Condition("audio")))
     return replace(worst, **names)
 
 
 def write_mp3(path: str | Path, audio_S: np.ndarray) -> None:
-    """Write ``audio_S`` (float, mono at 16 kHz) as MP3; values outside [-1, 1] are clipped.
-
-    The same input gives the same bytes.
-    """
+    """Write ``audio_S`` (float, mono, 16 kHz, clipped to [-1, 1]) as MP3; the same input gives the same bytes."""
     with av.open(str(path), "w", format="mp3") as container:
         container.flags = av.container.Flags.bitexact.value
         stream = container.add_stream("libmp3lame", SAMPLE_RATE, layout="mono", format="fltp")
@@ -213,16 +189,8 @@ def merge_exhibits(
 ) -> list[Exhibit]:
     """Copy the exhibits of several results to ``out_dir/exhibits``, each folder's worst first; return what is there.
 
-    An utterance that another folder has in the same noise, or whose system has no rows in ``results``, is left out.
-
-    Args:
-        folders: folders of results; if ``out_dir`` is the only one, nothing is copied.
-        out_dir: folder of the report.
-        results: merged.
-        max_bytes: size of all files together.
-
-    Raises:
-        ValueError: see ``read_exhibits``.
+    An utterance that another folder has in the same noise, or whose system has no rows in the merged ``results``, is
+    left out. If ``out_dir`` is the only folder, nothing is copied.
     """
     if [folder.resolve() for folder in folders] == [out_dir.resolve()]:
         return read_exhibits(out_dir)

@@ -71,7 +71,7 @@ def need_same_samples(runs: Sequence[tuple[str, Mapping[str, Any]]], also: Seque
         also: further keys that must be equal.
 
     Raises:
-        ValueError: they differ; the message has both values.
+        ValueError: a value differs.
     """
     for place, (other, later) in enumerate(runs):
         for first, earlier in runs[:place]:
@@ -101,14 +101,10 @@ def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]
 
 
 def need_same_pictures(condition: Condition, *runs: tuple[str, Mapping[str, Any]]) -> None:
-    """Check that a video stream that the seed draws was drawn from one seed; a noise plan freezes only the sound.
-
-    Args:
-        condition: condition of both runs.
-        runs: two, each with its name in the message.
+    """Check that two runs, each with its name in the message, drew the same video; a noise plan freezes only sound.
 
     Raises:
-        ValueError: the seeds differ.
+        ValueError: the seed draws the condition's video, and the seeds differ.
     """
     (one, first), (other, second) = runs
     if condition.is_drawn and first["seed"] != second["seed"]:

@@ -64,12 +64,7 @@ def paired_difference(
 ) -> Difference:
     """Return WER(a) - WER(b) with its interval and p-value.
 
-    Args:
-        counts_a: one entry an utterance.
-        counts_b: the same utterances in the same order.
-        seed: seed of the draws.
-        speakers: one an utterance; see ``bootstrap.units_of``.
-        num_resamples: see ``bootstrap.wer_interval``.
+    Both have the same utterances in the same order; see ``bootstrap.wer_interval`` for the arguments.
 
     Raises:
         ValueError: the references differ, or there is no utterance.

@@ -134,6 +134,11 @@ class Results:
             found.setdefault((line.model, line.condition), {})[line.id] = line
         return found
 
+    @cached_property
+    def cells(self) -> dict[tuple[str, Condition, str], ConditionResult]:
+        """Rows by model, condition and language."""
+        return {row.key: row for row in self.conditions}
+
     @property
     def systems(self) -> list[System]:
         """Every modality and model that has rows, by modality, then in the order of the rows."""
@@ -169,12 +174,12 @@ def summarise(
 
     Args:
         model: name of the model in the results.
-        condition: what was decoded.
-        languages: one an utterance.
-        counts: one an utterance, same order.
+        condition: condition that was decoded.
+        languages: one an utterance, as are ``counts``, ``ngrams`` and ``speakers``.
+        counts: words and errors.
         seed: seed of the bootstrap.
-        ngrams: one an utterance, same order; None leaves BLEU out.
-        speakers: one an utterance, same order; None if unknown.
+        ngrams: None leaves BLEU out.
+        speakers: None if unknown.
     """
     names = sorted(set(languages))
     rows = []

@@ -74,11 +74,10 @@ def _table(
     results: Results, model: str, language: str, columns: list[Noise], lines: Iterable[tuple[System, str, str]]
 ) -> Table:
     """Return the table of systems, video streams and labels; lines without a cell are left out."""
-    rows = {row.key: row for row in results.conditions}
     found = []
     for system, stream, label in lines:
         conditions = [Condition(system[0], *noise, stream) for noise in columns]
-        cells = [rows.get((system[1], condition, language)) for condition in conditions]
+        cells = [results.cells.get((system[1], condition, language)) for condition in conditions]
         if any(cells):
             found.append(Line(system, stream, cells, label))
     return Table(model, language, columns, found)

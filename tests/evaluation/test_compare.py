@@ -214,7 +214,7 @@ def test_what_cannot_be_read_is_named(tmp_path, evaluated, capsys):
         ((one, tmp_path / "nowhere"), "holds no results.json"),
         ((one, one / "hypotheses.jsonl"), "B: .*is no results.json; name that file or its folder"),
         ((one, one, "--model_a", "x"), "--model_a x is not in .*it has one"),
-        ((one, one, "--modality_b", "lips", "--modality_a", "audio"), "--modality_b lips was not evaluated"),
+        ((one, one, "--modality_b", "lips", "--modality_a", "audio"), "--modality_b lips is not in"),
         ((one, one, "--modality_b", "video"), "only one of --modality_a and --modality_b was given"),
         ((one, evaluated("two"), "--out", one), "--out .*one is a folder, wanted a file; name another"),
         ((one, evaluated("two"), "--markdown", one / "results.json" / "a.md"), "--markdown .* cannot be made a folder"),

@@ -1,6 +1,7 @@
 """Faults of the picture in the report: which rows stand beside each other, what has a bar and what a curve."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
@@ -68,6 +69,14 @@ def test_figures_are_drawn_and_reported(tmp_path, results):
     figure = language_figure([(n, [row for row in rows if (row.noise, row.snr_db) == n]) for n in noises], False)
     assert len(figure.axes) == 2
     assert [len(axis.containers) // 2 for axis in figure.axes] == [3, 3]  # bars and their whiskers, of three systems
+    long_names = [replace(row, model=f"{row.model} of a long name") for row in rows]
+    panels_of_two = [
+        (noise, [row for row in (*rows, *long_names) if (row.noise, row.snr_db) == noise]) for noise in noises
+    ]
+    for one in (fault_curves(panels), figure, language_figure(panels_of_two, True)):
+        one.draw_without_rendering()
+        box = one.legends[0].get_window_extent()
+        assert one.bbox.x0 <= box.x0 < box.x1 <= one.bbox.x1, "the legend is cut"
     write_results(tmp_path, results)
     html = write_report(tmp_path, tmp_path).read_text()
     assert 'id="faults"' in html

@@ -159,8 +159,8 @@ def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_na
         for row in results.conditions:
             assert f"{row.bleu:.1f}" in text
             assert f"{row.bleu_95[0]:.1f} to {row.bleu_95[1]:.1f}" in text
-    assert "after the rule <i>muavic</i>" in html
-    assert "after the rule `muavic`" in markdown
+    assert "normalised by the rule <i>muavic</i>" in html
+    assert "normalised by the rule `muavic`" in markdown
     assert re.match(r"In babble at 0 dB, BLEU is \d+\.\d from sound alone, ", headline(results))
     assert num_tables(markdown) == 3 + 3 + 1 + 1 + 1  # error rates, BLEU, differences, counts, run
 
