@@ -1,4 +1,4 @@
-"""Hypotheses of any system, read from JSON lines, Kaldi text, trn, csv or tsv.
+"""Read hypotheses of any system from JSON lines, Kaldi text, trn, csv or tsv.
 
 | format | ending | a line |
 |---|---|---|
@@ -58,7 +58,7 @@ class OutsideHypothesis(NamedTuple):
 
 @dataclass(frozen=True)
 class _Row:
-    """A line as it stands in the file."""
+    """A line of the file."""
 
     number: int
     ids: tuple[str, ...]
@@ -94,7 +94,7 @@ def read_hypotheses(
     Raises:
         ValueError: unknown format.
         FileFault: the file does not have its format; a line names an unknown utterance, repeats one under the same
-            condition, gives no condition, or another one than ``condition``.
+            condition, or gives no condition or another one than ``condition``.
     """
     path = Path(path)
     format = format or ("kaldi" if path.name == "text" else ENDINGS.get(path.suffix.lower()))
@@ -155,7 +155,7 @@ def parse_label(label: str, grid: Collection[Condition] = ()) -> Condition:
         modality, noise, snr_db, seen, _ = match.groups()
         try:
             level = None if snr_db is None else float(snr_db)
-            condition = Condition(modality, CLEAN if noise == "clean" else noise, level, seen or OWN)
+            condition = Condition(modality, noise, level, seen or OWN)
         except ValueError:  # no such modality or stream, or not together
             condition = None
         if condition is not None and condition.label == label:
@@ -174,7 +174,6 @@ def _condition(path: Path, row: _Row, given: Condition | None) -> Condition:
         raise FileFault(path, row.number, "gives no modality; add it, or name one: --condition 'audio, clean'")
     else:
         noise = said.get("noise", CLEAN)
-        noise = CLEAN if noise == "clean" else noise
         if not re.fullmatch(_NOISE_NAME, str(noise)):
             raise FileFault(path, row.number, f"noise={noise!r} must be a name of letters, digits, - and _")
         try:

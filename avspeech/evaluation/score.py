@@ -115,7 +115,7 @@ def _check_plan(
 ) -> None:
     """Refuse noise that is not in the plan, and a plan for other utterances.
 
-    An utterance whose files were broken when the plan was made is not in it, and nothing can have been heard in it.
+    An utterance that could not be read when the plan was made is not in the plan, so it has no hypothesis.
     """
     for condition, lines in heard.items():
         if not condition.is_clean and (condition.noise, condition.snr_db) not in plan.conditions:
@@ -152,7 +152,7 @@ def _complete(
 
 
 def _with_languages(utterances: Sequence[Utterance], heard: Heard) -> list[Utterance]:
-    """Take the languages that the manifest leaves open from the hypotheses; one that it denies is an error."""
+    """Fill in languages that the manifest lacks from the hypotheses; a contradiction is an error."""
     language_of = {one.id: one.language for one in utterances}
     for lines in heard.values():
         for name, line in lines.items():
@@ -163,12 +163,14 @@ def _with_languages(utterances: Sequence[Utterance], heard: Heard) -> list[Utter
             if known is None:
                 language_of[name] = said
             elif said != known:
-                raise FileFault(line.path, line.line, f"says language {said!r} of {name!r}, which is {known!r}")
+                raise FileFault(
+                    line.path, line.line, f"gives {name!r} the language {said!r}; in the manifest it is {known!r}"
+                )
     return [replace(one, language=language_of[one.id]) for one in utterances]
 
 
 def _rows(heard: Heard, grid: Sequence[Condition]) -> list[Condition]:
-    """Return the rows in the order of the report; ``video`` has one for each noise, as in any evaluation."""
+    """Return the conditions of the results in the order of the report; ``video`` is repeated for each noise."""
     if grid:
         return [condition for condition in grid if condition.decoded_as in heard]
     streams = list(dict.fromkeys((OWN, *(condition.video_stream for condition in heard))))

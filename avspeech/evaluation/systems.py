@@ -26,7 +26,7 @@ Decode = Callable[[AVBatch, torch.Tensor], list[str]]
 
 
 def settled(config: EvaluationConfig, model: Model) -> DecodingConfig:
-    """Return how a model decodes in an evaluation, with method, beam size and padding set, and the config's seed.
+    """Return how a model decodes in an evaluation: no nulls that depend on the model, and the grid's seed.
 
     Raises:
         ValueError: the model gives no text, lacks a head that the method needs, or cannot decode a modality.

@@ -118,7 +118,7 @@ def test_a_broken_utterance_is_one_that_is_skipped(tmp_path, manifest, utterance
     counted = score_hypotheses(files, manifest, "again", missing="deletions")
     assert (counted.runs[0]["missing"], counted.runs[0]["n_missing"]) == ("deletions", 8)
     for key, row in figures(counted).items():
-        if key[0] != "video" and key[-1] == "es":
+        if row.modality != "video" and row.language == "es":
             assert row.deletions == figures(ours)[key].deletions + 5
             assert row.n_utterances == 20
 
@@ -207,7 +207,7 @@ def test_languages_fill_the_manifest_and_do_not_deny_it(tmp_path, utterances):
     rows = score_hypotheses([(tmp_path / "a.csv", None)], tmp_path / "test.jsonl", "a").conditions
     assert [row.language for row in rows] == ["en", "es", "all"]
     (tmp_path / "a.csv").write_text(line.format("und").replace(",es\n", ",en\n"))
-    with pytest.raises(ValueError, match=r"a\.csv, line 3: says language 'en' of 'es/0', which is 'es'"):
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: gives 'es/0' the language 'en'; in the manifest it is 'es'"):
         score_hypotheses([(tmp_path / "a.csv", None)], tmp_path / "test.jsonl", "a")
 
 
