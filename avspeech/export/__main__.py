@@ -10,7 +10,7 @@ from avspeech.hub.names import open_model
 
 
 def main(model: str, out_dir: Path, int8: bool = False) -> None:
-    """Write the encoders and one decoder step of a model as ONNX, with a ``config.json`` that says how to run them.
+    """Write the encoders and one decoder step of a model as ONNX, with a ``config.json`` that describes them.
 
     Args:
         model: file or name of a recogniser, a Whisper or a Flamingo; ``python -m avspeech.hub`` lists names.

@@ -1,7 +1,7 @@
-"""A part of a model with named inputs -> an ONNX file whose batch and lengths may be anything.
+"""A part of a model with named inputs -> an ONNX file for any batch size and lengths.
 
-The letters at the end of a name are its axes, as everywhere. Those in ``VARYING`` are free in the file; the others are
-the model's sizes.
+The letters at the end of a name are its axes. Those in ``VARYING`` are free in the file; the others are the model's
+sizes.
 """
 
 import contextlib
@@ -25,24 +25,24 @@ VARYING = {
     "Q": "tokens fed so far, O + L",
     "U": "CTC steps, T times ctc_upsample",
 }
-"""The axes that are free, and what they count."""
+"""Free axis -> what it counts."""
 ONE_FILE_BYTES = 1_500_000_000
-"""Weights up to this size lie in the graph's own file, larger ones beside it: a protobuf ends at 2 GiB."""
+"""Weights of more bytes go into a file beside the graph: a protobuf holds at most 2 GiB."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What becomes one ONNX file."""
+    """Content of one ONNX file."""
 
     name: str
-    """Of the file, without its ending."""
+    """Name of the file, without its ending."""
     part: nn.Module
-    """Called with the inputs by their names; gives one tensor or several."""
+    """Called with the inputs by name; returns one tensor or several."""
     inputs: dict[str, Tensor]
-    """Examples; no free axis but O may be 1 or less, or the export would take that for a size."""
+    """Examples. A free axis other than O must be at least 2, or the export takes it for a fixed size."""
     outputs: tuple[str, ...]
     longest: dict[str, int] = field(default_factory=dict)
-    """Most that a free axis may count."""
+    """Free axis -> its largest size."""
 
     def describe(self) -> dict[str, Any]:
         """Return file, inputs and outputs, ready for JSON."""
@@ -51,12 +51,12 @@ class Graph:
 
 
 def axes_of(name: str) -> str:
-    """Return the letters of a name's axes: those after its last underscore."""
+    """Return the axis letters of a name: those after its last underscore."""
     return name.rpartition("_")[2]
 
 
 def require(*modules: str) -> None:
-    """Do nothing if the packages that export needs are there.
+    """Check that packages are installed.
 
     Raises:
         ValueError: one is not.
@@ -101,7 +101,7 @@ def write_graph(graph: Graph, folder: Path) -> None:
 
 
 class _ByName(nn.Module):
-    """Hands tensors on by their names: an export takes them by their places."""
+    """Pass tensors on by name: an export passes them by position."""
 
     def __init__(self, part: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _ByName(nn.Module):
 
 
 def _name_axes(graph: Any) -> None:
-    """Let the free axes of inputs and outputs carry their letters; the export writes formulas."""
+    """Name the free axes of inputs and outputs by their letters; the export names them by formulas."""
     import onnx_ir
 
     for value in [*graph.inputs, *graph.outputs]:
@@ -124,8 +124,7 @@ def _name_axes(graph: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what an export says that nobody can act on."""
+    """Suppress a warning of the export about axes that share a name."""
     with warnings.catch_warnings():
-        # Axes of one letter are one axis: that is why they share it.
         warnings.filterwarnings("ignore", ".*will not be used, since it shares the same shape constraints.*")
         yield

@@ -1,8 +1,7 @@
 """An ONNX file -> the same with the weights of its matrix products as 8-bit integers.
 
-Dynamic quantisation of onnxruntime: weights once, here, with a scale for each output; activations for each product
-anew, by their range. The table of token embeddings, the largest of all, is kept in 8 bits too. Convolutions stay as
-they are.
+onnxruntime's dynamic quantisation: weights are quantised once, with a scale per output channel, activations at every
+product by their range. The table of token embeddings, the largest of all, is quantised too; convolutions are not.
 """
 
 import logging
@@ -13,7 +12,7 @@ from avspeech.export.graph import ONE_FILE_BYTES, require
 
 
 def quantize_file(path: Path) -> None:
-    """Replace the file at ``path``.
+    """Quantise the file at ``path`` in place.
 
     Raises:
         ValueError: a package is missing.
@@ -41,12 +40,12 @@ def quantize_file(path: Path) -> None:
     finally:
         logging.getLogger().removeFilter(_no_advice)
     quantized.rename(path)
-    # A large model's weights in float32 lie beside its graph; the new graph names another file.
+    # The float32 weights of a large model lie in a file beside its graph, which the new graph does not use.
     path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def _transpose_weights(graph: Any) -> None:
-    """Let transposed weights be weights of their own: tied embeddings are, and a product would stay in float32."""
+    """Turn transposed weights (tied embeddings) into weights of their own; their product would stay in float32."""
     from onnx import numpy_helper
 
     weights = {one.name: one for one in graph.initializer}
@@ -59,7 +58,7 @@ def _transpose_weights(graph: Any) -> None:
 
 
 def _other_tables(graph: Any) -> list[str]:
-    """Return the nodes that look up in other tables than that of the tokens: those are small and go through a norm."""
+    """Return the nodes that look up other tables than the token embeddings: those are small and feed a norm."""
     return [node.name for node in graph.node if node.op_type == "Gather" and "embedding" not in node.input[0]]
 
 

@@ -3,8 +3,9 @@
     model = OnnxModel.open("exported")
     texts = model.transcribe(logmel_BAF=..., valid_BA=..., video_BTHW=..., valid_BT=..., languages=["en"])
 
-A model is an encoder, the keys of its memory, and a step: the prompt first, then one token after the other. What the
-graphs eat and give stands in ``config.json``; this file is also the example of how to use them from elsewhere.
+A model is an encoder, the keys of its memory, and a decoder step, fed with the prompt first and then with one token at
+a time. ``config.json`` lists inputs and outputs of the graphs; this file is also the example for other languages.
+Decoding is greedy.
 """
 
 import base64
@@ -20,7 +21,7 @@ from avspeech.text.tokenizer import Tokenizer
 
 AUDIO, VIDEO = 0, 1  # columns of keep_B2
 FORMAT = 1
-"""Of the folder; it grows with every change that older readers would misread."""
+"""Version of the folder; a change that older readers would misread raises it."""
 Arrays = dict[str, np.ndarray]
 
 
@@ -29,7 +30,7 @@ class OnnxModel(ABC):
 
     Args:
         folder: written by ``export_model``.
-        threads: of each graph; None leaves the number to onnxruntime.
+        threads: number per graph; None: onnxruntime's default.
 
     Raises:
         ValueError: the folder is no exported model, or onnxruntime is missing.
@@ -78,7 +79,7 @@ class OnnxModel(ABC):
     """Arguments of ``decode``."""
 
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the outputs of a graph by name. Only what the graph takes is looked at; values stay in onnxruntime."""
+        """Return the outputs of a graph by name, as values of onnxruntime; ``inputs`` may hold more than it takes."""
         wanted = self.config["graphs"][graph]
         feeds = {}
         for name, dtype in wanted["inputs"].items():
@@ -93,7 +94,7 @@ class OnnxModel(ABC):
         """Return a decoder at its beginning."""
         return Decoding(self, memory)
 
-    def likeliest(
+    def greedy(
         self,
         decoding: "Decoding",
         prompt_BL: np.ndarray,
@@ -101,7 +102,7 @@ class OnnxModel(ABC):
         banned: Sequence[int],
         banned_at_start: Sequence[int] = (),
     ) -> list[list[int]]:
-        """Return the likeliest token over and over, until the end token or the limit.
+        """Return the tokens of greedy decoding, up to the end token or the limit.
 
         Args:
             decoding: of ``start``.
@@ -128,24 +129,24 @@ class OnnxModel(ABC):
         return rows
 
     def crop(self, video_BTHW: np.ndarray) -> np.ndarray:
-        """Return the centre of grey lip clips, as large as the model sees them.
+        """Return the centre of mouth crops, as large as the model's input.
 
         Raises:
-            ValueError: the clips are smaller, or not uint8.
+            ValueError: the crops are smaller, or not uint8.
         """
         size = self.config["sizes"]["video_size"]
         height, width = video_BTHW.shape[2:]
         if video_BTHW.dtype != np.uint8 or min(height, width) < size:
             raise ValueError(
-                f"lip clips of {video_BTHW.dtype}, {height}x{width} came, wanted uint8 of at least {size}x{size}; see "
-                "avspeech.extract_mouth"
+                f"mouth crops of {video_BTHW.dtype}, {height}x{width} came, wanted uint8 of at least {size}x{size}; "
+                "see avspeech.extract_mouth"
             )
         top, left = (height - size) // 2, (width - size) // 2
         return video_BTHW[:, :, top : top + size, left : left + size]
 
 
 class Decoding:
-    """A decoder under way: the keys of the memory, and those of the tokens fed so far."""
+    """State of decoding: keys of the memory and of the tokens fed so far."""
 
     def __init__(self, model: OnnxModel, memory: Arrays) -> None:
         self.model, sizes = model, model.config["sizes"]
@@ -158,7 +159,7 @@ class Decoding:
                 self.inputs[name] = empty
 
     def feed(self, tokens_BL: np.ndarray) -> np.ndarray:
-        """Return the logits after every token, (B, L, V), and remember the tokens."""
+        """Append tokens and return the logits after each of them, (B, L, V)."""
         outputs = self.model.run("decoder_step", self.inputs | {"tokens_BL": tokens_BL})
         for name in self.inputs:
             if name.startswith("past_"):
@@ -167,7 +168,7 @@ class Decoding:
 
 
 class OnnxWhisper(OnnxModel):
-    """A Whisper, with lips or without."""
+    """A Whisper or a Flamingo."""
 
     options = ("languages", "max_tokens")
 
@@ -190,7 +191,7 @@ class OnnxWhisper(OnnxModel):
         Args:
             logmel_BAF: float32, Whisper's log-mel at 100 Hz (``avspeech.features.logmel``); None: no audio.
             valid_BA: bool, True where a frame is real; None: all of them.
-            video_BTHW: uint8 grey lip clips at 25 Hz; None: no video.
+            video_BTHW: uint8 mouth crops at 25 Hz; None: no video.
             valid_BT: as ``valid_BA``, for the video.
             keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
 
@@ -237,11 +238,11 @@ class OnnxWhisper(OnnxModel):
     def decode(
         self, memory: Arrays, languages: Sequence[str] | None = None, max_tokens: int | None = None
     ) -> list[list[int]]:
-        """Return the likeliest token over and over, by Whisper's rules for a text without times.
+        """Return the tokens of greedy decoding, by Whisper's rules for a text without times.
 
         Args:
             memory: of ``encode``.
-            languages: of the utterances, ISO 639-1; None: detected.
+            languages: ISO 639-1 code of each utterance; None: detected.
             max_tokens: most tokens of a text; None: half of the model's text positions.
 
         Raises:
@@ -253,7 +254,7 @@ class OnnxWhisper(OnnxModel):
         fed = prompt_BL.shape[1] + (languages is None and bool(tokens["languages"]))
         limit = max(1, min(max_tokens or positions // 2, positions + 1 - fed))
         limits_B = np.full(decoding.batch, limit)
-        return self.likeliest(decoding, prompt_BL, limits_B, tokens["suppressed"], tokens["suppressed_at_start"])
+        return self.greedy(decoding, prompt_BL, limits_B, tokens["suppressed"], tokens["suppressed_at_start"])
 
     def detect_languages(self, memory: Arrays) -> list[str]:
         """Return the likeliest language of each utterance; ``en`` where the model knows no other."""
@@ -268,7 +269,7 @@ class OnnxWhisper(OnnxModel):
         return [names[best] for best in logits_BV[:, list(tokens["languages"].values())].argmax(axis=1)]
 
     def _prompts(self, decoding: Decoding, languages: Sequence[str] | None) -> np.ndarray:
-        """Return what is to be fed next; where languages are to be detected, the start token has been fed already."""
+        """Return the prompt; where languages are detected, the start token is fed here and left out."""
         tokens = self.config["tokens"]
         if not tokens["languages"]:
             return np.tile([tokens["start"], tokens["no_timestamps"]], (decoding.batch, 1))
@@ -303,7 +304,7 @@ class OnnxRecognizer(OnnxModel):
 
         Args:
             audio_BTF: float32 stacked filterbanks (``avspeech.features.logfbank``); None: no audio.
-            video_BTHW: uint8 grey lip clips, as many frames; None: no video.
+            video_BTHW: uint8 mouth crops, as many frames; None: no video.
             valid_BT: bool, True where a frame is real; None: all of them.
             keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
 
@@ -327,15 +328,15 @@ class OnnxRecognizer(OnnxModel):
         return outputs | {"valid_BT": streams["valid_BT"]}
 
     def decode(self, memory: Arrays, method: str | None = None, max_tokens: int | None = None) -> list[list[int]]:
-        """Return the best path of CTC, or the likeliest next token over and over.
+        """Return the tokens of the best CTC path, or of greedy decoding by the text decoder.
 
         Args:
             memory: of ``encode``.
-            method: ``ctc`` or ``attention``; None: the decoder where there is one.
+            method: ``ctc`` or ``attention``; None: ``attention`` where there is a text decoder.
             max_tokens: of ``attention``; None: one per frame of the utterance, but at least 10.
 
         Raises:
-            ValueError: the model cannot decode so.
+            ValueError: the model lacks the head that the method needs.
         """
         can = {"attention": "decoder_step" in self.sessions, "ctc": "ctc_logits_BUV" in memory}
         method = method or next(name for name, possible in can.items() if possible)
@@ -356,7 +357,7 @@ class OnnxRecognizer(OnnxModel):
         tokens, decoding = self.config["tokens"], self.start(memory)
         frames_B = memory["valid_BT"].sum(axis=1)
         limit_B = np.maximum(10, frames_B) if max_tokens is None else np.full(decoding.batch, max_tokens)
-        return self.likeliest(decoding, np.full((decoding.batch, 1), tokens["begin"]), limit_B, [tokens["pad"]])
+        return self.greedy(decoding, np.full((decoding.batch, 1), tokens["begin"]), limit_B, [tokens["pad"]])
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text.

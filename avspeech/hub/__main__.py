@@ -1,4 +1,4 @@
-"""List the names that models have: ``python -m avspeech.hub``."""
+"""List the names of models: ``python -m avspeech.hub``."""
 
 from avspeech.hub.names import DEMO_MODELS
 from avspeech.hub.official import listing
@@ -6,9 +6,9 @@ from avspeech.hub.official import listing
 
 def main() -> None:
     """Print one line for each name."""
-    rows = [(name, f"the model that make demo makes ({file})") for name, file in DEMO_MODELS.items()] + listing()
+    rows = [(name, f"the model that `make demo` trains ({file})") for name, file in DEMO_MODELS.items()] + listing()
     rows += [("owner/name[@revision]", "a model of the Hugging Face hub in our layout")]
-    rows += [("path/to/a/file or folder", "ours, AV-HuBERT's, OpenAI's Whisper or Whisper-Flamingo's")]
+    rows += [("path/to/a/file or folder", "a model file, or a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo")]
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:{width}}  {what}" for name, what in rows))
 

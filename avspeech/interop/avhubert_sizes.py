@@ -124,13 +124,15 @@ def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -
     fields: dict[str, Any] = {name: sizes[official] for name, official in _ENCODER.items()}
     fields |= {name: float(chosen[official]) for name, official in _DROPOUT.items()}
     video = VideoConfig(activation=sizes.get("resnet_relu_type", "prelu"))
-    return EncoderConfig(**fields | {"pre_norm": bool(fields["pre_norm"])}, video=video, layer_drop=float(layer_drop))
+    fields["pre_norm"] = bool(fields["pre_norm"])
+    return EncoderConfig(**fields, video=video, layer_drop=float(layer_drop))
 
 
 def decoder_config(tuned: dict[str, Any]) -> DecoderConfig:
     """Return our sizes of the text decoder from ``cfg.model`` of the fine-tuning."""
     fields: dict[str, Any] = {name: tuned[official] for name, official in _DECODER.items()}
-    return DecoderConfig(**fields | {name: float(value) for name, value in fields.items() if "dropout" in name})
+    fields |= {name: float(value) for name, value in fields.items() if "dropout" in name}
+    return DecoderConfig(**fields)
 
 
 def official_encoder(config: EncoderConfig, model: ClusterPredictor | None) -> dict[str, Any]:
