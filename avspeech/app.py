@@ -13,9 +13,10 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from avspeech.hub.names import demo_run
+from avspeech.noise.spec import NoiseSpec
 from avspeech.page.job import Limits
 from avspeech.page.layout import Shelf, choose_examples
-from avspeech.page.noises import Noises, read_voices
+from avspeech.page.noises import Noises
 from avspeech.page.serving import Address, serve
 from avspeech.transcription.speech_model import load_model
 
@@ -31,6 +32,7 @@ def main(
     max_seconds: float = 120.0,
     device: str = "cpu",
     noise_manifest: Path | None = None,
+    noises: dict[str, NoiseSpec] | None = None,
     examples: Path | None = None,
 ) -> None:
     """Serve the page until Ctrl-C.
@@ -44,6 +46,7 @@ def main(
         max_seconds: longest video in seconds.
         device: device of the models.
         noise_manifest: manifest of voices for babble; null: the demo's, if it has been made.
+        noises: other noises to choose from, by name, as in a conditions YAML.
         examples: manifest of clips to try; null: the demo's, if it has been made.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -52,11 +55,12 @@ def main(
         limits, address = Limits(max_mb, max_seconds), Address(host, port)
         noise_manifest = noise_manifest or (voices if voices.is_file() else None)
         examples = examples or (clips_to_try if clips_to_try.is_file() else None)
-        noises = Noises(read_voices(noise_manifest) if noise_manifest else ())
+        babble = {"babble": NoiseSpec("babble", noise_manifest)} if noise_manifest else {}
+        offered = Noises(babble | (noises or {}))
         clips = choose_examples(examples) if examples else ()
         names = [name.strip() for name in models.split(",") if name.strip()]
         shelf = Shelf(names, lambda name: load_model(name, device))
-        serve(shelf, noises, limits, address, clips, _announce)
+        serve(shelf, offered, limits, address, clips, _announce)
     except (ValueError, ImportError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

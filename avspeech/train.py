@@ -15,6 +15,7 @@ import jsonargparse
 from lightning import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from avspeech.noise.spec import OLD_KEYS
 from avspeech.training.callbacks import SaveModelFile, StepProgressBar
 
 MOVED = {
@@ -34,6 +35,11 @@ class TrainParser(LightningArgumentParser):
         hints = [
             f"{key} is now {MOVED[key]}" for key in found if "not accepted" in message or "not expected" in message
         ]
+        for old, new in OLD_KEYS.items():
+            key, _, value = old.partition(": ")
+            hint = f"noise.{old} is now {new}"
+            if "noise" in message and (f"value: {value}" if value else f"option '{key}'") in message:
+                hints += [] if hint in message else [hint]
         super().error("\n".join([message, *hints]), ex)
 
 

@@ -33,9 +33,9 @@ from avspeech.manifest import Utterance, hash_test_set, read_manifest, write_man
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.noise.making import make_plan
+from avspeech.noise.mixing import mix_sha256
 from avspeech.noise.plan import NoisePlan, PlanError, PlanMixer
 from avspeech.noise.pools import roots_of
-from avspeech.noise.rules import mix_sha256
 from avspeech.noise.spec import NoiseSpec
 from avspeech.timebase import SAMPLE_RATE
 from data_prep.run_each import Crash, run_each

@@ -19,7 +19,7 @@ from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
-from avspeech.noise.sources import TrainingNoise
+from avspeech.noise.drawn import DrawnNoise
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME, samples_to_frames
@@ -121,7 +121,7 @@ class AVDataset(Dataset[Sample | None]):
         tokenizer: Tokenizer | WhisperTokenizer | None = None,
         units: Sequence[UnitSet] = (),
         augment: AugmentConfig | None = None,
-        noise: TrainingNoise | None = None,
+        noise: DrawnNoise | None = None,
         spans: SpanConfig | None = None,
         seed: int = 0,
         cache_bytes: int = 0,
@@ -179,7 +179,7 @@ class AVDataset(Dataset[Sample | None]):
         )
         rng = np.random.default_rng((self.seed, key.epoch, index))
         if self.noise is not None and audio_S is not None:
-            audio_S = self.noise(audio_S, rng, utterance.speaker, utterance.id)
+            audio_S = self.noise(audio_S, rng, utterance)
         augmenter, text = None, utterance.text
         if self.augment is not None:
             augmenter = Augmenter(self.augment, rng, self.inputs.audio == "logmel")

@@ -11,8 +11,8 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, VIDEO_STREAMS, Condition, goes_with, noise_label
 from avspeech.faults.visual import parse_fault
 from avspeech.inputs import Modality
-from avspeech.noise.rules import check_rule as check_mixing
-from avspeech.noise.rules import check_snrs
+from avspeech.noise.mixing import check_rule as check_mixing
+from avspeech.noise.mixing import check_snrs
 from avspeech.noise.spec import NoiseSpec
 from avspeech.text.normalize import check_rule as check_normalization
 
@@ -52,7 +52,7 @@ class EvaluationConfig:
     snrs_db: tuple[float, ...] = ()
     """Signal-to-noise ratios in dB; every noise that has one is mixed in at every one."""
     rule: str = "avspeech"
-    """How noise is mixed in: ``avspeech``, ``avhubert`` or ``auto_avsr`` (see ``avspeech.noise.rules``)."""
+    """How noise is mixed in: ``avspeech``, ``avhubert`` or ``auto_avsr`` (see ``avspeech.noise.mixing``)."""
     level: str = "clip"
     """Level that the SNR compares the noise with: of the whole ``clip``, or of its ``active`` speech (ITU-T P.56)."""
     include_clean: bool = True

@@ -1,24 +1,24 @@
-"""Published noise corpora as they lie on a disk -> recordings. A tree that looks otherwise is an error that says how.
+"""Published noise corpora as they lie on a disk -> recordings. ``CORPORA`` is all that a new corpus needs to join.
 
 - MUSAN (Snyder et al. 2015, arXiv:1510.08484): ``noise``, ``music`` and ``speech``, each with folders of wav files.
-- DEMAND (Thiemann et al. 2013): a folder for each environment with ``ch01.wav`` to ``ch16.wav``; we take channel 1.
+- DEMAND (Thiemann et al. 2013): a folder for each environment with ``ch01.wav`` to ``ch16.wav``; channel 1 is taken.
 - NOISEX-92 (Varga & Steeneken 1993): ``babble.wav``, ``factory1.wav`` and 13 more, in one folder or below.
 
-MUSAN's 80/10/10 split is AV-HuBERT's in kind: speech by "speaker", which in their code is the name of the original
-recording (the annotations of MUSAN name no speakers, so a reader may stand on two sides); music and noise by file.
-Which recording goes where cannot be theirs, because they shuffle without a seed: ours follows a hash of the name, so a
-missing file moves no other across more than a border. Two more differences: they cut everything into 10 s pieces and
-lose what is shorter; we keep recordings whole. A tree of their pieces (``short-musan``) works too: pieces stay with
-their recording.
+MUSAN's 80/10/10 split follows AV-HuBERT: speech by the name of the original recording, which is their "speaker"
+(MUSAN's annotations name no speakers, so a reader may stand on two sides); music and noise by file. Their assignment
+is not reproducible, because they shuffle without a seed. Ours follows a hash of the name, so a missing file moves no
+other across more than one border. They also cut everything into 10 s pieces and lose what is shorter; ours keeps
+recordings whole. A tree of their pieces (``short-musan``) works too: pieces stay with their recording.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from avspeech.noise.spec import MUSAN_PARTS, SPLITS
-
+SPLITS = ("train", "valid", "test")
+MUSAN_PARTS = ("noise", "music", "speech", "babble")
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".sph"}
     | {".mp4", ".mkv", ".mov", ".webm", ".mpg"}
@@ -29,12 +29,22 @@ NOISEX92 = frozenset(
 )
 
 
-def folder_files(root: Path) -> list[Path]:
-    """Return every media file below a folder, sorted; hidden ones are left out.
+@dataclass(frozen=True)
+class Corpus:
+    """A tree of recordings with a name."""
 
-    Raises:
-        ValueError: there is no such folder, or no such file in it.
-    """
+    files: Callable[[Path, str | None, str], list[Path]]
+    """Takes root, part and split; returns the recordings, sorted. Raises ValueError for a tree that looks otherwise."""
+    parts: tuple[str, ...] | None = ()
+    """Names of its parts, of which one must be given; None: any name, or none for all; empty: it has no parts."""
+    split: bool = False
+    """True if it is split into train, valid and test."""
+    voices: str | None = None
+    """Part whose recordings are summed like the voices of babble."""
+
+
+def folder_files(root: Path, part: str | None = None, split: str = "test") -> list[Path]:
+    """Return every media file below a folder, sorted; hidden ones are left out."""
     if not root.is_dir():
         raise ValueError(f"{root} is no folder, wanted one with recordings")
     files = sorted(
@@ -47,14 +57,9 @@ def folder_files(root: Path) -> list[Path]:
     return files
 
 
-def musan_files(root: Path, part: str, split: str) -> list[Path]:
-    """Return the recordings of a part and split of MUSAN, sorted; ``babble`` is made of those of ``speech``.
-
-    Raises:
-        ValueError: the tree is no MUSAN, or the split is empty.
-    """
-    assert part in MUSAN_PARTS and split in SPLITS
-    folder = root / ("speech" if part == "babble" else part)
+def musan_files(root: Path, part: str | None, split: str) -> list[Path]:
+    """Return the recordings of a part and split of MUSAN; ``babble`` is made of those of ``speech``."""
+    folder = root / ("speech" if part == "babble" else str(part))
     files = sorted(file for file in folder.glob("*/*.wav") if not file.name.startswith("."))
     if not files:
         inner = next(root.glob("*/speech"), None) if root.is_dir() else None
@@ -77,28 +82,29 @@ def split_of(split: str, names: Iterable[str]) -> set[str]:
     return set(ranked[start:end])
 
 
-def demand_files(root: Path, environment: str | None = None) -> list[Path]:
-    """Return channel 1 of every environment of DEMAND, or of one; sorted.
-
-    Raises:
-        ValueError: the tree is no DEMAND, lacks that environment or has one twice (at two sample rates).
-    """
+def demand_files(root: Path, environment: str | None = None, split: str = "test") -> list[Path]:
+    """Return channel 1 of every environment of DEMAND, or of one. Two sample rates of one environment are an error."""
     files = sorted(root.rglob("ch01.wav"))
     if not files:
         raise ValueError(f"{root} is no DEMAND tree: wanted {root}/<environment>/ch01.wav, such as DKITCHEN/ch01.wav")
     return _named({file: file.parent.name for file in files}, environment, root)
 
 
-def noisex92_files(root: Path, name: str | None = None) -> list[Path]:
-    """Return the recordings of NOISEX-92, or one; sorted. Other files are not looked at.
-
-    Raises:
-        ValueError: none of the known names is there, or the one asked for is not, or one is there twice.
-    """
+def noisex92_files(root: Path, name: str | None = None, split: str = "test") -> list[Path]:
+    """Return the recordings of NOISEX-92, or one; files of other names are ignored."""
     files = sorted(file for file in root.rglob("*.wav") if file.stem.lower() in NOISEX92)
     if not files:
         raise ValueError(f"{root} is no NOISEX-92 folder: wanted some of {', '.join(sorted(NOISEX92))}, each .wav")
     return _named({file: file.stem.lower() for file in files}, None if name is None else name.lower(), root)
+
+
+CORPORA: dict[str, Corpus] = {
+    "folder": Corpus(folder_files),
+    "musan": Corpus(musan_files, MUSAN_PARTS, split=True, voices="babble"),
+    "demand": Corpus(demand_files, parts=None),
+    "noisex92": Corpus(noisex92_files, parts=None),
+}
+"""Corpora by their ``kind`` in a YAML."""
 
 
 def _named(names: dict[Path, str], wanted: str | None, root: Path) -> list[Path]:

@@ -31,6 +31,7 @@ class ExactDraws:
     """Choices drawn from a key's stream, each without bias."""
 
     def __init__(self, key: str) -> None:
+        self.key = key
         self._hash = hashlib.shake_256(key.encode())
         self._bytes, self._next = b"", 0
 
@@ -54,6 +55,14 @@ class ExactDraws:
             other = self.between(place, count - 1)
             yield moved.get(other, other)
             moved[other] = moved.get(place, place)
+
+    def order(self, allowed: np.ndarray, wanted: int) -> Iterator[int]:
+        """Yield all indices in a drawn order, so that a ban of one file moves no other."""
+        return self.shuffled(len(allowed))
+
+    def generated(self, kind: str, num_samples: int) -> np.ndarray:
+        """Return the key's white or pink noise, int16."""
+        return exact_noise(kind, self.key, num_samples)
 
     def _word(self) -> int:
         if self._next + 8 > len(self._bytes):

@@ -1,71 +1,81 @@
-"""Noise at a signal-to-noise ratio, as training mixes it in; tests mix the same way, from a plan (``mixing_rules``).
+"""Mix noise into speech at a signal-to-noise ratio, by one of three published rules.
 
-The mixing rule is AV-HuBERT's (noise-robust variant: Shi et al. 2022, arXiv:2201.01763; the rule from their code):
-rms over the whole clip, noise repeated to cover the clip, and the whole mix scaled down where it would leave the
-int16 range. We differ in one point: where the noise starts is drawn for each utterance, not always
-its first sample, so that a recogniser cannot learn one stretch of noise by heart. ``rule: official`` starts
-at the first sample and also rounds as the official code does.
+Training calls ``mix_at_snr``. A noise plan calls its parts: ``choose_scale`` sums over a clip, so its last bits differ
+between machines, and a plan stores its result. ``add_noise`` and ``finish`` work sample by sample in operations that
+IEEE 754 rounds in one way, so they give the same bits everywhere.
 
-All audio here is a numpy array, float32 mono at 16 kHz in [-1, 1]. Where noise comes from: ``sources.py``.
+- ``avspeech``: noise starts at a drawn sample; float64; a mix that would leave int16 is scaled down as a whole. The
+  level of the speech is its rms over the clip, or over its active part (``speech_level``).
+- ``avhubert`` (Shi et al. 2022, arXiv:2201.01763, and their code): noise starts at its first sample; several recordings
+  are averaged, cut to the shortest; float32; scaled down likewise; cut to int16 steps toward zero.
+- ``auto_avsr`` (Ma et al. 2023, arXiv:2303.14307; arithmetic of torchaudio's ``add_noise``): noise starts at a drawn
+  sample such that it need not be repeated; float32; neither scaled nor rounded, so a mix may leave [-1, 1]. Their code
+  draws another SNR in place of 0 dB; ours does not.
+
+Audio is a numpy array, float32 mono at 16 kHz in [-1, 1]. "Steps" are int16 samples: audio times 32768.
 """
 
+import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-KINDS = ("babble", "white", "file")
-_LOWEST, _HIGHEST = -1.0, 32767 / 32768  # what int16 can hold
+from avspeech.noise.speech_level import active_level
+
+CLEAN = "none"
+"""Name of no noise in a condition."""
+Rule = Literal["avspeech", "avhubert", "auto_avsr"]
+Level = Literal["clip", "active"]
+RULES: tuple[str, ...] = get_args(Rule)
+LEVELS: tuple[str, ...] = get_args(Level)
+FURTHEST_SNR_DB = 100.0
+"""Beyond this, float32 cannot hold speech and noise at once, nor can int16."""
+FULL_SCALE = 32768
+_LOWEST, _HIGHEST = -1.0, 32767 / 32768  # the range of int16
 
 
-@dataclass(frozen=True)
-class NoiseConfig:
-    """Noise that training adds to the audio. Defaults are AV-HuBERT's: a quarter of the clips, at 0 dB."""
+def check_rule(rule: str, level: str) -> None:
+    """Check that the names are known and go together.
 
-    probability: float = 0.25
-    """Share of the utterances that get noise, each drawing for itself; 0 trains on clean audio."""
-    snr_db: tuple[float, float] = (0.0, 0.0)
-    """Lowest and highest signal-to-noise ratio in dB; drawn evenly between the two."""
-    kinds: tuple[str, ...] = ("babble",)
-    """Kinds of noise, each equally likely: babble (other training clips), white, file (`files`)."""
-    num_voices: tuple[int, int] = (2, 8)
-    """Fewest and most voices that one stretch of babble is made of."""
-    files: tuple[str, ...] = ()
-    """Noise recordings, for the kind `file`."""
-    num_files: int = 1
-    """Recordings laid over each other for the kind `file`: their mean, cut to the shortest (official `noise_num`)."""
-    rule: Literal["avspeech", "official"] = "avspeech"
-    """`official`: recordings start at their first sample, and the mix is made in float32 and cut to whole int16 steps
-    toward zero, as AV-HuBERT's code does; to the bit."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"noise.probability={self.probability} must lie in 0..1")
-        if self.snr_db[0] > self.snr_db[1]:
-            raise ValueError(f"noise.snr_db={self.snr_db} must be [lowest, highest]")
-        if not 1 <= self.num_voices[0] <= self.num_voices[1]:
-            raise ValueError(f"noise.num_voices={self.num_voices} must be [fewest, most], at least one voice")
-        if unknown := sorted(set(self.kinds) - set(KINDS)):
-            raise ValueError(f"noise.kinds names {', '.join(unknown)}; known are {', '.join(KINDS)}")
-        if self.probability and not self.kinds:
-            raise ValueError("noise.kinds is empty; name a kind, or set noise.probability=0 for clean audio")
-        if self.num_files < 1:
-            raise ValueError(f"noise.num_files={self.num_files} must be at least 1")
-        if "file" in self.kinds and not self.files:
-            raise ValueError("noise.kinds names 'file', and noise.files lists none")
+    Raises:
+        ValueError: names the key.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r} must be one of {', '.join(RULES)}")
+    if level not in LEVELS:
+        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+    if level != "clip" and rule != "avspeech":
+        raise ValueError(f"level={level!r} does not go with rule={rule!r}, which measures the clip; set level: clip")
 
 
-def mix_at_snr(clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float | None) -> np.ndarray:
+def check_snrs(snrs_db: Sequence[float], key: str = "snrs_db") -> None:
+    """Check that all are numbers from -100 to 100 dB.
+
+    Raises:
+        ValueError: names the first that is not, as ``snrs_db[0]``.
+    """
+    for index, snr_db in enumerate(snrs_db):
+        if not -FURTHEST_SNR_DB <= snr_db <= FURTHEST_SNR_DB:  # refuses nan, too
+            raise ValueError(
+                f"{key}[{index}]={snr_db} must be a number from {-FURTHEST_SNR_DB:g} to {FURTHEST_SNR_DB:g}"
+            )
+
+
+def mix_at_snr(
+    clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float | None, rule: str = "avspeech", level: str = "clip"
+) -> np.ndarray:
     """Return speech plus noise, (S,) float32, such that rms(speech) / rms(noise) = 10^(snr_db / 20).
 
-    Both rms are over the whole clip, silences included. A mix that would leave the int16 range is scaled down as
-    a whole, which keeps the ratio. Where the ratio does not exist (silent speech or silent noise) nothing is added.
+    Nothing is added where the ratio does not exist: to silent speech, or from silent noise.
 
     Args:
         clean_S: speech in [-1, 1].
         noise_S: noise at any level; repeated when shorter than the speech, cut from its start when longer.
-        snr_db: ratio in dB; None is clean speech and returns ``clean_S`` unchanged.
+        snr_db: ratio in dB; None returns ``clean_S`` unchanged.
+        rule: one of ``RULES``. ``avspeech`` gives float32 here; only a plan rounds it to int16 steps.
+        level: one of ``LEVELS``.
 
     Raises:
         ValueError: an array is empty, has more than one axis or holds no finite numbers.
@@ -73,54 +83,97 @@ def mix_at_snr(clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float | None) -
     if snr_db is None:
         return clean_S
     noise_S = repeat_to_length(noise_S, len(clean_S))
-    clean_rms, noise_rms = rms(clean_S), rms(noise_S)
-    if not clean_rms or not noise_rms:
+    loudness = speech_level(clean_S, level)
+    if not rms(noise_S) or not loudness:
         return clean_S
-    mixed_S = clean_S.astype(np.float64) + noise_S.astype(np.float64) * (clean_rms / noise_rms / 10 ** (snr_db / 20))
-    excess = max(mixed_S.max() / _HIGHEST, mixed_S.min() / _LOWEST)
-    return (mixed_S / max(1.0, excess)).astype(np.float32)
+    scale = choose_scale(rule, loudness, clean_S, noise_S, snr_db)
+    return finish(rule, add_noise(rule, clean_S, noise_S, scale))
 
 
-def mix_officially(clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float) -> np.ndarray:
-    """Return the mix as ``mix_at_snr`` does, but to the bit what the official code makes of int16 samples.
-
-    Its arithmetic is float32 and its result loses the fraction of an int16 step toward zero. Silent noise, on which
-    the official code divides by zero, adds nothing.
+def lay_over(
+    rule: str, pieces: Sequence[tuple[np.ndarray, int, float]], num_samples: int, voices: bool, exact: bool = True
+) -> np.ndarray:
+    """Return the sum of pieces, (num_samples,), or their mean by ``avhubert``; [-1, 1] for one piece, else any level.
 
     Args:
-        clean_S: speech, float32 whole int16 steps over 32768.
-        noise_S: noise, likewise; repeated, or cut from its start.
+        rule: one of ``RULES``.
+        pieces: steps, first sample and gain of each; repeated where they are short.
+        num_samples: length of the speech.
+        voices: True for babble, whose mean AV-HuBERT's code rounds toward zero; that of other recordings down.
+        exact: sum in float64, as plans do; False sums in float32, as training does.
+    """
+    if rule == "avhubert" and len(pieces) > 1:  # a mean of int16 files is an int16 file there
+        shortest = min(len(steps_S) for steps_S, _, _ in pieces)
+        sum_S = np.sum([steps_S[:shortest] for steps_S, _, _ in pieces], axis=0, dtype=np.int64)
+        mean_S = (np.trunc if voices else np.floor)(sum_S / len(pieces))
+        return repeat_to_length(mean_S.astype(np.float32) / np.float32(FULL_SCALE), num_samples)
+    kind = np.float64 if exact else np.float32
+    total_S = np.zeros(num_samples, kind)
+    for steps_S, offset, gain in pieces:
+        total_S += repeat_to_length(steps_S, num_samples, offset).astype(kind) * kind(gain / FULL_SCALE)
+    return total_S if rule == "avspeech" else total_S.astype(np.float32)
+
+
+def speech_level(speech_S: np.ndarray, level: str) -> float:
+    """Return the rms of speech over the ``clip`` or over its ``active`` part; full scale is 1."""
+    return active_level(speech_S)[0] if level == "active" else rms(speech_S)
+
+
+def choose_scale(rule: str, loudness: float, speech_S: np.ndarray, noise_S: np.ndarray, snr_db: float) -> float:
+    """Return the factor of the noise; neither speech nor noise may be silent.
+
+    Args:
+        rule: one of ``RULES``.
+        loudness: level of the speech, for ``avspeech``; the others measure as their code does.
+        speech_S: float32.
+        noise_S: as ``lay_over`` returns it.
         snr_db: ratio in dB.
     """
-    clean_S = clean_S.astype(np.float32)
-    noise_S = repeat_to_length(noise_S, len(clean_S)).astype(np.float32)
-    clean_rms, noise_rms = (np.sqrt(np.mean(np.square(part))) for part in (clean_S, noise_S))
-    if not clean_rms or not noise_rms:
-        return clean_S
-    mixed_S = clean_S + noise_S * (clean_rms / 10 ** (snr_db / 20) / noise_rms)
+    if rule == "avspeech":
+        return loudness / rms(noise_S) / 10 ** (snr_db / 20)
+    clean_S, noise_S = speech_S.astype(np.float32), noise_S.astype(np.float32)
+    if rule == "avhubert":
+        clean_rms, noise_rms = (np.sqrt(np.mean(np.square(part))) for part in (clean_S, noise_S))
+        return float(clean_rms / 10 ** (snr_db / 20) / noise_rms)
+    clean_db, noise_db = (10 * math.log10(np.sum(np.square(part, dtype=np.float64))) for part in (clean_S, noise_S))
+    return float(np.float32(10 ** ((clean_db - noise_db - snr_db) / 20)))
+
+
+def add_noise(rule: str, speech_S: np.ndarray, noise_S: np.ndarray, scale: float) -> np.ndarray:
+    """Return speech plus scaled noise before any rounding: float64 by ``avspeech``, else float32."""
+    kind = np.float64 if rule == "avspeech" else np.float32
+    return speech_S.astype(kind) + noise_S.astype(kind) * kind(scale)
+
+
+def finish(rule: str, mixed_S: np.ndarray, in_steps: bool = False) -> np.ndarray:
+    """Return the mix that is heard, float32: scaled down where the rule says so; ``in_steps`` rounds ``avspeech``."""
+    if rule == "auto_avsr":
+        return mixed_S
     high, low = mixed_S.max(), mixed_S.min()
+    if rule == "avspeech":
+        mixed_S = mixed_S / max(1.0, high / _HIGHEST, low / _LOWEST)
+        return (np.rint(mixed_S * FULL_SCALE) / FULL_SCALE if in_steps else mixed_S).astype(np.float32)
     if high > _HIGHEST or low < _LOWEST:
         limit, peak = (_HIGHEST, high) if high >= -low else (_LOWEST, low)
         mixed_S = mixed_S * np.float32(np.float32(limit) / peak)
-    return np.trunc(mixed_S * np.float32(32768)) / np.float32(32768)
+    return np.trunc(mixed_S * np.float32(FULL_SCALE)) / np.float32(FULL_SCALE)
 
 
-def average(recordings: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of recordings cut to the shortest, in whole int16 steps rounded down; one stays as it is."""
-    if len(recordings) == 1:
-        return recordings[0]
-    shortest = min(len(recording_S) for recording_S in recordings)
-    mean_S = np.mean([recording_S[:shortest] for recording_S in recordings], axis=0, dtype=np.float64)
-    return (np.floor(mean_S * 32768) / 32768).astype(np.float32)
+def measured_snr_db(loudness: float, speech_S: np.ndarray, mixed_S: np.ndarray) -> float:
+    """Return the SNR of what ``add_noise`` returned."""
+    return 20 * math.log10(loudness / rms(mixed_S.astype(np.float64) - speech_S.astype(np.float64)))
 
 
 def rms(audio_S: np.ndarray) -> float:
-    """Return the root mean square over the whole array."""
-    value = (
-        float(np.sqrt(np.mean(np.square(audio_S, dtype=np.float64)))) if audio_S.ndim == 1 and len(audio_S) else None
-    )
-    if value is None or not np.isfinite(value):
-        what = "values that are not finite" if value is not None else f"shape {audio_S.shape}"
+    """Return the root mean square over the whole array.
+
+    Raises:
+        ValueError: the array is empty, has more than one axis or holds no finite numbers.
+    """
+    one = audio_S.ndim == 1 and len(audio_S) > 0
+    value = float(np.sqrt(np.mean(np.square(audio_S, dtype=np.float64)))) if one else math.nan
+    if not math.isfinite(value):
+        what = "values that are not finite" if one else f"shape {audio_S.shape}"
         raise ValueError(f"audio with {what} came, wanted (S,) finite samples in [-1, 1]; check the file it came from")
     return value
 
@@ -135,21 +188,23 @@ def repeat_to_length(audio_S: np.ndarray, num_samples: int, offset: int = 0) -> 
     return np.concatenate([first_S, np.resize(audio_S, num_samples - len(first_S))])
 
 
-def babble(voices: Sequence[np.ndarray], num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return several voices at once, (num_samples,) float32.
-
-    Every voice is brought to the same rms over its whole length, so that none leads, starts at a drawn sample and
-    is repeated. The sum's level means nothing: ``mix_at_snr`` sets it. Silent voices add nothing.
-    """
-    total_S = np.zeros(num_samples, dtype=np.float32)
-    for voice_S in voices:
-        offset = int(rng.integers(len(voice_S))) if len(voice_S) else 0
-        level = rms(voice_S)
-        if level:
-            total_S += repeat_to_length(voice_S, num_samples, offset) * np.float32(0.05 / level)
-    return total_S
+def to_steps(audio_S: np.ndarray) -> np.ndarray:
+    """Return audio as int16 steps, (S,); values outside [-1, 1] are clipped."""
+    return np.clip(np.rint(audio_S.astype(np.float64) * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
-def white_noise(num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return Gaussian white noise of rms 0.05, (num_samples,) float32."""
-    return rng.standard_normal(num_samples, dtype=np.float32) * np.float32(0.05)
+def to_audio(steps_S: np.ndarray) -> np.ndarray:
+    """Return int16 steps as float32 audio in [-1, 1]."""
+    return steps_S.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def steps_sha256(steps_S: np.ndarray) -> str:
+    """Return the SHA-256 of int16 samples as little-endian bytes."""
+    return hashlib.sha256(steps_S.astype("<i2").tobytes()).hexdigest()
+
+
+def mix_sha256(rule: str, heard_S: np.ndarray) -> str:
+    """Return the SHA-256 of a mix as little-endian bytes: int16 steps, or float32 by ``auto_avsr``."""
+    if rule == "auto_avsr":
+        return hashlib.sha256(heard_S.astype("<f4").tobytes()).hexdigest()
+    return steps_sha256(np.rint(heard_S * np.float32(FULL_SCALE)).astype(np.int16))

@@ -22,7 +22,7 @@ A mix::
 - ``pieces``: the noise is their sum. A ``file`` (relative to the root of its noise, with "/") is read at 16 kHz in
   int16 steps over 32768, begins at sample ``offset``, starts over at its end and is multiplied by ``gain``. White and
   pink noise have ``generator`` and ``key`` in place of a file and its hashes (``avspeech.noise.exact_noise``). Rule
-  ``avhubert`` takes the mean of several pieces, see ``avspeech.noise.rules``.
+  ``avhubert`` takes the mean of several pieces, see ``avspeech.noise.mixing``.
 - ``scale``: what that noise is multiplied by before it is added. ``measured_snr_db`` is of the sum, before it is
   brought into the range of int16 and rounded.
 - ``reverb``, where speech is in a room: ``file`` relative to the root ``<noise>.impulse_responses``, its hashes and
@@ -47,7 +47,6 @@ travel is best made of 16 kHz wav files, speech and noise.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -56,8 +55,10 @@ from typing import Any
 
 import numpy as np
 
+from avspeech.files import write_lines
 from avspeech.media.errors import MediaError
 from avspeech.noise.exact_noise import exact_noise
+from avspeech.noise.mixing import CLEAN, add_noise, finish, lay_over, mix_sha256, steps_sha256, to_audio, to_steps
 from avspeech.noise.plan_records import (
     Mix,
     Piece,
@@ -72,12 +73,10 @@ from avspeech.noise.plan_records import (
     same_level,
     without_hints,
 )
-from avspeech.noise.recordings import FULL_SCALE, PcmFiles, steps_sha256, to_steps
+from avspeech.noise.recordings import Recordings
 from avspeech.noise.room import reverberate
-from avspeech.noise.rules import add_noise, finish, lay_over, mix_sha256
 
 FORMAT, VERSION = "avspeech noise plan", 1
-CLEAN = "none"
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,9 @@ class NoisePlan:
 
     seed: int
     rule: str
-    """One of ``avspeech.noise.rules.RULES``."""
+    """One of ``avspeech.noise.mixing.RULES``."""
     level: str
-    """One of ``avspeech.noise.rules.LEVELS``."""
+    """One of ``avspeech.noise.mixing.LEVELS``."""
     manifest_sha256: str
     """Of the test set, see above."""
     noises: Mapping[str, Mapping[str, Any]]
@@ -148,14 +147,8 @@ class NoisePlan:
 
     def write(self, path: str | Path) -> None:
         """Write the plan; the file appears, or is replaced, only when whole."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".part")
         head = {"format": FORMAT, "version": VERSION, "sha256": self.sha256}
-        with unfinished.open("w", encoding="utf-8") as file:
-            for record in (head | self._header(), *self._records()):
-                print(json.dumps(record, ensure_ascii=False), file=file)
-        unfinished.rename(path)
+        write_lines(path, (head | self._header(), *self._records()))
 
     @classmethod
     def read(cls, path: str | Path) -> "NoisePlan":
@@ -232,7 +225,7 @@ class PlanMixer:
 
     def __init__(self, plan: NoisePlan, roots: Mapping[str, Path], cache_bytes: int = 1 << 30) -> None:
         self.plan, self.roots = plan, {name: Path(root) for name, root in roots.items()}
-        self._files = PcmFiles(cache_bytes)
+        self._files = Recordings(cache_bytes)
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
         """Return speech under a condition, (S,) float32; for noise ``none`` the speech as it came.
@@ -254,10 +247,11 @@ class PlanMixer:
             steps_S = reverberate(steps_S, self._response(noise, mix.reverb), mix.reverb.gain)
         if mix.pieces:
             pieces = [(self._samples(noise, piece, len(steps_S)), piece.offset, piece.gain) for piece in mix.pieces]
-            noise_S = lay_over(self.plan.rule, pieces, len(steps_S))
-            heard_S = finish(self.plan.rule, add_noise(self.plan.rule, steps_S, noise_S, mix.scale))
+            rule, voices = self.plan.rule, "num_voices" in self.plan.noises[noise]
+            noise_S = lay_over(rule, pieces, len(steps_S), voices)
+            heard_S = finish(rule, add_noise(rule, to_audio(steps_S), noise_S, mix.scale), in_steps=True)
         else:
-            heard_S = steps_S.astype(np.float32) / np.float32(FULL_SCALE)
+            heard_S = to_audio(steps_S)
         self._check(mix, heard_S)
         return heard_S
 
@@ -288,7 +282,7 @@ class PlanMixer:
         if not path.is_file():
             raise PlanError(f"{path} of {what} is missing; the noise plan needs it, get it or name another root")
         try:
-            facts = self._files.facts(path)
+            facts = self._files.hashes(path)
             if facts.sha256 != planned.sha256:
                 raise PlanError(
                     f"{path} of {what} was altered: it has sha256 {facts.sha256}, the noise plan {planned.sha256}"

@@ -1,6 +1,6 @@
-"""Recordings as whole int16 steps with the hashes that tell whether they are still the same; kept in memory."""
+"""Recordings as int16 steps, with the facts that a mix needs of them; decoded once and kept in memory."""
 
-import hashlib
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,58 +9,34 @@ import numpy as np
 
 from avspeech.files import file_sha256
 from avspeech.media.errors import MediaError
-from avspeech.noise.mixing import rms
+from avspeech.noise.mixing import rms, steps_sha256, to_audio, to_steps
 
-FULL_SCALE = 32768
-
-
-def to_steps(audio_S: np.ndarray) -> np.ndarray:
-    """Return float audio in [-1, 1] as int16 steps, (S,); values outside are clipped."""
-    return np.clip(np.rint(audio_S.astype(np.float64) * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
-
-def steps_sha256(steps_S: np.ndarray) -> str:
-    """Return the SHA-256 of int16 samples as little-endian bytes."""
-    return hashlib.sha256(steps_S.astype("<i2").tobytes()).hexdigest()
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What is known of a file that has been decoded once."""
+class Hashes:
+    """Hashes that tell whether a recording is still the same."""
 
     sha256: str
-    """Of its bytes."""
+    """SHA-256 of the file's bytes."""
     samples_sha256: str
-    """Of its samples at 16 kHz in int16 steps: another decoder may give others."""
-    num_samples: int
-    rms: float
-    """Over the whole file, full scale is 1; 0 for a file without sound or samples."""
+    """SHA-256 of its int16 samples at 16 kHz; another decoder may give others."""
 
 
-class PcmFiles:
-    """Reads recordings; facts are kept for good, samples as long as they fit, the longest unused go first.
+class Recordings:
+    """Reads recordings. Facts are kept for good, samples as long as they fit; the longest unused go first.
 
     Args:
-        cache_bytes: memory for samples.
+        cache_bytes: memory for samples, in each process.
     """
 
     def __init__(self, cache_bytes: int = 1 << 30) -> None:
         self._cache_bytes, self._num_bytes = cache_bytes, 0
-        self._facts: dict[Path, Recording] = {}
         self._samples: OrderedDict[Path, np.ndarray] = OrderedDict()
-
-    def facts(self, path: Path) -> Recording:
-        """Return the facts of a file, which are measured once: what changes later is not noticed.
-
-        Raises:
-            MediaError: it cannot be read.
-        """
-        if path not in self._facts:
-            digest = _sha256(path)
-            steps_S = self.steps(path)
-            level = rms(steps_S.astype(np.float64) / FULL_SCALE) if len(steps_S) else 0.0
-            self._facts[path] = Recording(digest, steps_sha256(steps_S), len(steps_S), level)
-        return self._facts[path]
+        self._levels: dict[Path, float] = {}
+        self._hashes: dict[Path, Hashes] = {}
+        self._useless: set[Path] = set()
 
     def steps(self, path: Path) -> np.ndarray:
         """Return int16 samples, (S,), not to be written to.
@@ -68,7 +44,7 @@ class PcmFiles:
         Raises:
             MediaError: the file cannot be read.
         """
-        from avspeech.media.audio import read_audio  # needs PyAV, which a plan of generated noise does not
+        from avspeech.media.audio import read_audio  # needs PyAV, which generated noise does not
 
         if path in self._samples:
             self._samples.move_to_end(path)
@@ -79,14 +55,40 @@ class PcmFiles:
             self._num_bytes -= self._samples.popitem(last=False)[1].nbytes
         return steps_S
 
+    def level(self, path: Path) -> float:
+        """Return the rms over the whole file, where full scale is 1; 0 for a file without sound or samples.
 
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes.
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        if path not in self._levels:
+            steps_S = self.steps(path)
+            self._levels[path] = rms(to_audio(steps_S)) if len(steps_S) else 0.0
+        return self._levels[path]
 
-    Raises:
-        MediaError: it cannot be read.
-    """
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise MediaError(path, f"cannot be read: {error.strerror}") from error
+    def hashes(self, path: Path) -> Hashes:
+        """Return the hashes of a file, measured once: a later change is not noticed.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        if path not in self._hashes:
+            try:
+                digest = file_sha256(path)
+            except OSError as error:
+                raise MediaError(path, f"cannot be read: {error.strerror}") from error
+            self._hashes[path] = Hashes(digest, steps_sha256(self.steps(path)))
+        return self._hashes[path]
+
+    def usable(self, path: Path, noise: str) -> bool:
+        """Return whether a file of a noise can be read and has samples; the log gets one line if not."""
+        if path in self._useless:
+            return False
+        try:
+            if path in self._levels or len(self.steps(path)):
+                return True
+            logger.warning("noises.%s: %s has no samples and is left out", noise, path)
+        except MediaError as error:
+            logger.warning("noises.%s: left out: %s", noise, error)
+        self._useless.add(path)
+        return False

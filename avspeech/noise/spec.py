@@ -1,4 +1,4 @@
-"""Where a named noise of a test comes from, as it stands under ``noises`` in a conditions YAML.
+"""Where a named noise comes from, under the same words in a conditions YAML and in a training configuration.
 
     noises:
       babble:  {kind: babble, manifest: voices.jsonl, num_voices: 30}
@@ -7,134 +7,154 @@
       kitchen: {kind: demand, path: /data/demand, part: DKITCHEN}
       hall:    {kind: white, impulse_responses: /data/rirs/hall}
 
-An error names the key as ``kind=...``; ``parse_noise`` puts ``noises.<name>.`` before it. What lies behind a path is
-looked at only when a plan is made (``avspeech.noise.making``).
+Files are opened only when a plan is made (``making``) or training starts (``training``).
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-NOISE_KINDS = ("babble", "talker", "white", "pink", "file", "folder", "musan", "demand", "noisex92", "reverb")
-MUSAN_PARTS = ("noise", "music", "speech", "babble")
-SPLITS = ("train", "valid", "test")
+from avspeech.noise.corpora import CORPORA, SPLITS
+from avspeech.noise.mixing import Level, Rule, check_rule, check_snrs
+
+GENERATED = ("white", "pink")
+SPOKEN = ("babble", "talker")
 TEST_SPEAKERS = ("exclude", "allow")
-_FROM_MANIFEST = ("babble", "talker", "file")
-_FROM_PATH = ("file", "folder", "musan", "demand", "noisex92")
-_WITH_PART = ("musan", "demand", "noisex92")
 _DEFAULT_VOICES = (6, 6)
 
 
 @dataclass(frozen=True)
 class NoiseSpec:
-    """Where one kind of noise comes from."""
+    """Where one noise comes from."""
 
     kind: str
     """``white``, ``pink``, ``babble`` (a sum of voices), ``talker`` (one competing voice), ``file`` (one recording, or
-    those of a manifest), ``folder`` (of recordings, with its subfolders), the trees of ``musan``, ``demand`` and
+    those of a manifest), ``folder`` (of recordings, with its subfolders), the corpora ``musan``, ``demand`` and
     ``noisex92``, or ``reverb`` (a room and no noise, so no SNR)."""
     manifest: Path | None = None
-    """Manifest of the voices (babble, talker) or recordings (file); relative to the working directory."""
+    """Manifest of the voices (babble, talker) or recordings (file); relative to the working directory. In training,
+    null takes ``data.noise_manifest`` or the training clips."""
     num_voices: int | tuple[int, int] = _DEFAULT_VOICES
-    """Fewest and most voices of babble; one whole number in YAML means exactly that many. AV-HuBERT's has 30."""
+    """Fewest and most voices of babble, or one number of voices. AV-HuBERT's has 30."""
     path: Path | None = None
-    """The recording (file), or the root of the tree (folder, musan, demand, noisex92)."""
+    """The recording (file), or the root of the corpus or folder."""
     part: str | None = None
-    """Of musan: ``noise``, ``music``, ``speech`` (one voice) or ``babble``. Of demand and noisex92: one environment or
-    recording, such as ``DKITCHEN`` or ``babble``; null takes all."""
-    split: str = "test"
-    """Of musan: ``train``, ``valid`` or ``test``, 80/10/10 % of the speakers (speech) or files (music, noise)."""
+    """Part of musan: ``noise``, ``music``, ``speech`` (one voice) or ``babble``. Environment of demand or recording of
+    noisex92, such as ``DKITCHEN`` or ``babble``; null takes all."""
+    split: str | None = None
+    """Split of musan, 80/10/10 % of the speakers (speech) or files (music, noise): ``train``, ``valid`` or ``test``.
+    Null is ``test`` in a test, ``train`` in training and ``valid`` in its validation."""
+    num_recordings: int = 1
+    """Recordings averaged into one noise, each utterance drawing its own (``noise_num`` of AV-HuBERT's code)."""
     test_speakers: str = "exclude"
-    """``exclude``: no voice of a speaker of the test set is heard. ``allow`` is for corpora of one speaker: an
-    utterance is kept from its own clip, and from its own speaker where the pool has others."""
+    """``exclude``: no speaker of the test set is heard. ``allow`` is for corpora of one speaker, and is what training
+    does: an utterance is kept from its own clip, and from its own speaker where the pool has others."""
     impulse_responses: Path | None = None
-    """Folder of room impulse responses; the speech is reverberated, then the noise is added at the SNR against it."""
+    """Folder of room impulse responses. The speech is reverberated, then the noise is added at the SNR against it."""
 
     def __post_init__(self) -> None:
+        kinds = (*SPOKEN, *GENERATED, "file", "reverb", *CORPORA)
+        if self.kind not in kinds:
+            raise ValueError(f"kind={self.kind!r} must be one of {', '.join(kinds)}")
         if isinstance(self.num_voices, int):
             object.__setattr__(self, "num_voices", (self.num_voices, self.num_voices))
-        if self.kind not in NOISE_KINDS:
-            raise ValueError(f"kind={self.kind!r} must be one of {', '.join(NOISE_KINDS)}")
-        self._refuse_useless("manifest", self.manifest, None, _FROM_MANIFEST)
-        self._refuse_useless("path", self.path, None, _FROM_PATH)
-        self._refuse_useless("part", self.part, None, _WITH_PART)
-        self._refuse_useless("split", self.split, "test", ("musan",))
-        self._refuse_useless("test_speakers", self.test_speakers, "exclude", ("babble", "talker"))
+        corpus = CORPORA.get(self.kind)
+        used = {
+            "manifest": self.kind in (*SPOKEN, "file"),
+            "num_voices": self.is_babble,
+            "path": self.kind == "file" or corpus is not None,
+            "part": corpus is not None and corpus.parts != (),
+            "split": corpus is not None and corpus.split,
+            "num_recordings": (self.kind == "file" or corpus is not None) and not self.is_babble,
+            "test_speakers": self.kind in SPOKEN,
+        }
+        for key, value in ((entry.name, getattr(self, entry.name)) for entry in fields(self)):
+            if key in used and not used[key] and value != type(self).__dataclass_fields__[key].default:
+                shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+                raise ValueError(f"{key}={shown!r} has no use with kind={self.kind}; remove it")
         if self.manifest is not None and self.path is not None:
             raise ValueError(f"path={str(self.path)!r} and manifest={str(self.manifest)!r} came; give one of them")
         low, high = self.voices
         if not 1 <= low <= high:
             raise ValueError(f"num_voices={[low, high]} must be [fewest, most] with 1 <= fewest <= most")
-        if not self.is_babble and self.voices != _DEFAULT_VOICES:
-            raise ValueError(f"num_voices={[low, high]} has no use with kind={self.kind}; remove it")
-        if self.kind == "musan" and self.part not in MUSAN_PARTS:
-            raise ValueError(f"part={self.part!r} must be one of {', '.join(MUSAN_PARTS)} with kind=musan")
-        if self.split not in SPLITS:
-            raise ValueError(f"split={self.split!r} must be one of {', '.join(SPLITS)}")
-        if self.test_speakers not in TEST_SPEAKERS:
-            raise ValueError(f"test_speakers={self.test_speakers!r} must be one of {', '.join(TEST_SPEAKERS)}")
+        if self.num_recordings < 1:
+            raise ValueError(f"num_recordings={self.num_recordings} must be at least 1")
+        for key, known in (
+            ("part", (corpus and corpus.parts) or (self.part,)),
+            ("split", (None, *SPLITS)),
+            ("test_speakers", TEST_SPEAKERS),
+        ):
+            if getattr(self, key) not in known:
+                known = [one for one in known if one]
+                raise ValueError(f"{key}={getattr(self, key)!r} must be one of {', '.join(known)}")
         if self.kind == "reverb" and self.impulse_responses is None:
             raise ValueError("impulse_responses is missing, and kind=reverb is nothing else; name their folder")
-
-    def _refuse_useless(self, key: str, value: Any, default: Any, kinds: tuple[str, ...]) -> None:
-        if value != default and self.kind not in kinds:
-            shown = str(value) if isinstance(value, Path) else value
-            raise ValueError(f"{key}={shown!r} has no use with kind={self.kind}; remove it")
 
     @property
     def voices(self) -> tuple[int, int]:
         """Fewest and most voices of babble."""
-        both = self.num_voices
-        return (both, both) if isinstance(both, int) else both
+        return (self.num_voices, self.num_voices) if isinstance(self.num_voices, int) else self.num_voices
 
     @property
     def has_snr(self) -> bool:
-        """Whether something is added at an SNR; False for ``reverb``, whose condition has no SNR."""
+        """True if something is added at an SNR; False for ``reverb``."""
         return self.kind != "reverb"
 
     @property
     def is_babble(self) -> bool:
-        """Whether several voices are summed."""
-        return self.kind == "babble" or (self.kind == "musan" and self.part == "babble")
+        """True if several voices are summed."""
+        voices = CORPORA[self.kind].voices if self.kind in CORPORA else None
+        return self.kind == "babble" or (voices is not None and self.part == voices)
+
+    def settings(self, split: str = "test") -> dict[str, Any]:
+        """Return what decides the draws besides the files, as a plan's header has it. ``split`` stands in for null."""
+        found: dict[str, Any] = {"kind": self.kind}
+        if self.is_babble:
+            found["num_voices"] = list(self.voices)
+        if self.part is not None:
+            found["part"] = self.part
+        if self.kind in CORPORA and CORPORA[self.kind].split:
+            found["split"] = self.split or split
+        if self.num_recordings > 1:
+            found["num_recordings"] = self.num_recordings
+        if self.kind in SPOKEN:
+            found["test_speakers"] = self.test_speakers
+        return found
 
 
-def parse_noise(key: str, values: Any) -> NoiseSpec:
-    """Return the noise that a YAML mapping describes.
-
-    Args:
-        key: of the mapping in its file, such as ``noises.babble``.
-        values: what YAML gave.
-
-    Raises:
-        ValueError: names the key as typed, what came and what was wanted.
-    """
-    values = dict(typed(key, values, dict, "keys with values, such as {kind: white}"))
-    known = [entry.name for entry in fields(NoiseSpec)]
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{key}.{name} is no known key; known are {', '.join(known)}")
-    if "kind" not in values:
-        raise ValueError(f"{key}.kind is missing; it must be one of {', '.join(NOISE_KINDS)}")
-    for name in ("kind", "split", "test_speakers", "part"):
-        if name in values and not (name == "part" and values[name] is None):
-            typed(f"{key}.{name}", values[name], str, "a word")
-    for name in ("manifest", "path", "impulse_responses"):
-        if values.get(name) is not None:
-            values[name] = Path(typed(f"{key}.{name}", values[name], str, "a path"))
-    if "num_voices" in values:
-        voices = values["num_voices"] if isinstance(values["num_voices"], list) else [values["num_voices"]] * 2
-        wanted = "one whole number, or a list of two"
-        if len(voices) != 2:
-            raise ValueError(f"{key}.num_voices={voices!r} must be {wanted}")
-        values["num_voices"] = tuple(typed(f"{key}.num_voices", voice, int, wanted) for voice in voices)
-    try:
-        return NoiseSpec(**values)
-    except ValueError as error:
-        raise ValueError(f"{key}.{error}") from error
+OLD_KEYS = {
+    "kinds": "noise.noises, such as {babble: {kind: babble}}",
+    "num_voices": "num_voices of a noise in noise.noises",
+    "files": "noise.noises with {kind: file, path: ...}, or kind: folder",
+    "num_files": "num_recordings of a noise in noise.noises",
+    "rule: official": "noise.rule: avhubert",
+}
+"""Former keys of ``noise`` in a training configuration, and what stands for them now."""
 
 
-def typed(key: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
-    """Return ``value`` if it has the type; a bool is no number."""
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{key}={value!r} must be {wanted}")
-    return value
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Noise that training adds to the audio. The defaults follow AV-HuBERT: a quarter of the clips, at 0 dB."""
+
+    probability: float = 0.25
+    """Share of the utterances that get noise, each drawing for itself; 0 trains on clean audio."""
+    snr_db: tuple[float, float] = (0.0, 0.0)
+    """Lowest and highest signal-to-noise ratio in dB; drawn evenly between the two."""
+    noises: Mapping[str, NoiseSpec] = field(default_factory=lambda: {"babble": NoiseSpec("babble", num_voices=(2, 8))})
+    """Noises by name, each equally likely, as in a conditions YAML. By default babble of the training clips."""
+    rule: Rule = "avspeech"
+    """How noise is mixed in, see ``avspeech.noise.mixing``; ``avhubert`` gives what the official code gives, to the
+    bit."""
+    level: Level = "clip"
+    """What the SNR compares the noise with: the whole ``clip``, or its ``active`` speech (ITU-T P.56)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"noise.probability={self.probability} must lie in 0..1")
+        if self.snr_db[0] > self.snr_db[1]:
+            raise ValueError(f"noise.snr_db={self.snr_db} must be [lowest, highest]")
+        check_snrs(self.snr_db, "noise.snr_db")
+        check_rule(self.rule, self.level)
+        if self.probability and not self.noises:
+            raise ValueError("noise.noises is empty; name a noise, or set noise.probability=0 for clean audio")

@@ -1,42 +1,42 @@
 """The noises that a visitor can add to the sound of a video."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
-from avspeech.manifest import read_manifest
-from avspeech.noise.exact_noise import exact_noise
-from avspeech.noise.mixing import mix_at_snr
-from avspeech.noise.recordings import FULL_SCALE
-from avspeech.noise.sources import BabbleSource, Voice
+from avspeech.manifest import Utterance
+from avspeech.noise.drawn import DrawnNoise
+from avspeech.noise.spec import NoiseConfig, NoiseSpec
 
 NONE = "none"
 LOWEST_SNR_DB, HIGHEST_SNR_DB = -15, 20
+_SEED = 0  # two models get the same noise, and a job can be repeated
 
 
 class Noises:
-    """White and pink noise, and babble where there are voices.
-
-    The same noise for every job, so that two models are heard in the same noise and a job can be repeated.
+    """White and pink noise, and others on request.
 
     Args:
-        voices: clips that babble is made of.
+        more: where other noises come from, by name.
+
+    Raises:
+        ValueError: files are missing.
     """
 
-    def __init__(self, voices: Sequence[Voice] = ()) -> None:
-        self._babble = BabbleSource(voices, num_voices=(6, 6)) if voices else None
+    def __init__(self, more: Mapping[str, NoiseSpec] = {}) -> None:
+        noises = {"white": NoiseSpec("white"), "pink": NoiseSpec("pink"), **more}
+        self._noise = DrawnNoise(NoiseConfig(noises=noises), split="test")
 
     @property
     def kinds(self) -> list[str]:
         """What can be chosen, ``none`` first."""
-        return [NONE, "white", "pink", *(["babble"] if self._babble else [])]
+        return [NONE, *self._noise.names]
 
     def add(self, audio_S: np.ndarray, kind: str, snr_db: float) -> np.ndarray:
         """Return the sound with noise at ``snr_db``, or as it came for the kind ``none``.
 
         Raises:
-            ValueError: there is no such noise or no such ratio, or no voice for babble can be read.
+            ValueError: the noise or the ratio is unknown, or no voice for babble can be read.
         """
         if kind not in self.kinds:
             raise ValueError(f"noise {kind!r} came, wanted one of {', '.join(self.kinds)}")
@@ -44,22 +44,4 @@ class Noises:
             return audio_S
         if not LOWEST_SNR_DB <= snr_db <= HIGHEST_SNR_DB:
             raise ValueError(f"an SNR of {snr_db} dB came, wanted {LOWEST_SNR_DB} to {HIGHEST_SNR_DB}")
-        if kind == "babble":
-            assert self._babble is not None
-            noise_S = self._babble.draw(len(audio_S), np.random.default_rng(0))
-        else:
-            noise_S = exact_noise(kind, "page", len(audio_S)).astype(np.float32) / FULL_SCALE
-        return mix_at_snr(audio_S, noise_S, snr_db)
-
-
-def read_voices(manifest: Path) -> list[Voice]:
-    """Return the voices of a manifest.
-
-    Raises:
-        ValueError: it cannot be read, or a line has no sound.
-    """
-    return [
-        Voice(one.id, one.audio, one.speaker)
-        for one in read_manifest(manifest, require=("audio",))
-        if one.audio is not None
-    ]
+        return self._noise.add(audio_S, kind, snr_db, np.random.default_rng(_SEED), Utterance("page"))

@@ -16,8 +16,8 @@ from avspeech.data.unit_sets import UnitSet
 from avspeech.inputs import InputSpec, Modality, collate
 from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.models.base import Model
-from avspeech.noise.mixing import NoiseConfig
-from avspeech.noise.sources import TrainingNoise, Voice
+from avspeech.noise.drawn import DrawnNoise
+from avspeech.noise.spec import NoiseConfig
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class AVDataModule(LightningDataModule):
         batches: budget.
         augment: what training does to the streams.
         noise: what training adds to the audio.
-        noise_manifest: clips that babble is made of; null takes the training manifest.
+        noise_manifest: clips of babble that names no manifest of its own; null takes the training manifest.
         val_noise: noise in validation, the same every time; null validates on clean audio.
         spans: train on a few words at a time.
         pad_to_30s: fill Whisper's audio up with silence to 30 s, as OpenAI does.
@@ -103,21 +103,21 @@ class AVDataModule(LightningDataModule):
         if stage == "fit" and self.trainer is not None and self.trainer.max_steps <= 0:
             raise ValueError("the training order has no end: set trainer.max_steps")
         utterances = read_manifest(self.train_path)
-        voices = self._voices(utterances)
+        voices = read_manifest(self.noise_manifest, require=["audio"]) if self.noise_manifest else utterances
         units = self._units(self.train_units, self.train_path, utterances)
         kept = [i for i, utterance in enumerate(utterances) if self._keeps(utterance)]
         if len(kept) < len(utterances):
             logger.warning(
                 "%d of %d training clips are left out for their length", len(utterances) - len(kept), len(utterances)
             )
-        noise = TrainingNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
+        noise = DrawnNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
         units = [UnitSet([unit_set.rows[i] for i in kept], unit_set.rate) for unit_set in units]
         self._check_limits([utterances[i] for i in kept], self.train_path, cut=self.augment.max_frames is not None)
         self._train = self._dataset([utterances[i] for i in kept], units, noise, training=True)
         if self.val_path is not None:
             val = read_manifest(self.val_path)
             self._check_limits(val, self.val_path)
-            val_noise = None if self.val_noise is None else TrainingNoise(self.val_noise, voices)
+            val_noise = None if self.val_noise is None else DrawnNoise(self.val_noise, voices, "valid")
             self._val = self._dataset(val, self._units(self.val_units, self.val_path, val), val_noise, training=False)
 
     def _keeps(self, utterance: Utterance) -> bool:
@@ -147,11 +147,6 @@ class AVDataModule(LightningDataModule):
             check_languages(utterances, tokenizer, manifest)
             check_lengths(utterances, self._inputs, tokenizer, manifest, cut)
 
-    def _voices(self, utterances: list[Utterance]) -> list[Voice]:
-        if self.noise_manifest is not None:
-            utterances = read_manifest(self.noise_manifest, require=["audio"])
-        return [Voice(u.id, u.audio, u.speaker) for u in utterances if u.audio is not None]
-
     def _units(self, given: str | list[str] | None, manifest: str, utterances: list[Utterance]) -> list[UnitSet]:
         paths = [given] if isinstance(given, str) else given or []
         rates = self.units_rate if isinstance(self.units_rate, list) else [self.units_rate] * len(paths)
@@ -166,7 +161,7 @@ class AVDataModule(LightningDataModule):
         return unit_sets
 
     def _dataset(
-        self, utterances: list[Utterance], units: list[UnitSet], noise: TrainingNoise | None, training: bool
+        self, utterances: list[Utterance], units: list[UnitSet], noise: DrawnNoise | None, training: bool
     ) -> AVDataset:
         return AVDataset(
             utterances,

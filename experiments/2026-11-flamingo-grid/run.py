@@ -45,7 +45,7 @@ def training(stage: str, lips: Path, run: Path, name: str, steps: int, *more: st
         *(f"--trainer.max_steps={steps}", "--trainer.precision=bf16-mixed", "--trainer.val_check_interval=100"),
         *(f"--data.init_args.train={lips}/train.jsonl", f"--data.init_args.val={lips}/valid.jsonl"),
         f"--data.init_args.noise_manifest={run}/voices_train.jsonl",
-        "--data.init_args.val_noise={probability: 1.0, snr_db: [0, 0], kinds: [babble], num_voices: [6, 6]}",
+        "--data.init_args.val_noise={probability: 1.0, noises: {babble: {kind: babble, num_voices: 6}}}",
         f"--trainer.default_root_dir={run / name}",
         *more,
     ]

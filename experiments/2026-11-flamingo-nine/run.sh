@@ -33,7 +33,7 @@ evaluate() { # name of the model, its file, conditions, arguments
         --out_dir "$run/$name/evaluate" --name "$name" \
         --noise_manifests "{babble: $run/corpus/babble_test.jsonl}" "$@"
 }
-noisy='{probability: 1.0, snr_db: [0, 0], kinds: [babble], num_voices: [6, 6]}'
+noisy='{probability: 1.0, noises: {babble: {kind: babble, num_voices: 6}}}'
 
 # A lip encoder that has learned to recognise the same clips: CTC over characters, both streams or one.
 "$python" data_prep/train_tokenizer.py "$run/train.jsonl" "$run/tokenizer.json" --kind characters

@@ -14,8 +14,8 @@ from avspeech.inputs import NothingReadable
 from avspeech.manifest import ManifestError, read_manifest, read_units
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip
-from avspeech.noise.mixing import NoiseConfig
-from avspeech.noise.sources import TrainingNoise, Voice
+from avspeech.noise.drawn import DrawnNoise
+from avspeech.noise.spec import NoiseConfig, NoiseSpec
 from avspeech.text.tokenizer import Tokenizer
 
 SPANS = SpanConfig(start=1.0, end=1.0, max_words=2, margin=1)
@@ -37,7 +37,7 @@ def test_evaluation_loads_the_centre_and_the_whole_clip(corpus, utterances):
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
     def load(key, seed=0):
-        noise = TrainingNoise(NoiseConfig(probability=1.0), [Voice(u.id, u.audio, u.speaker) for u in utterances])
+        noise = DrawnNoise(NoiseConfig(probability=1.0), utterances)
         return AVDataset(utterances, augment=AugmentConfig(time_masks=1), noise=noise, spans=SPANS, seed=seed)[key]
 
     one, again = load(SampleKey(3, 1)), load(SampleKey(3, 1))
@@ -168,7 +168,7 @@ def test_what_the_manifest_lacks_is_named(utterances, tokenizer_file):
 
 def test_validation_noise_is_heard_and_is_the_same_every_time(utterances):
     """It was added only where clips were augmented, which validation never does."""
-    noise = TrainingNoise(NoiseConfig(probability=1.0, kinds=("white",)))
+    noise = DrawnNoise(NoiseConfig(probability=1.0, noises={"white": NoiseSpec("white")}))
     clean, noisy = AVDataset(utterances)[0], AVDataset(utterances, noise=noise)
     assert not torch.allclose(noisy[0].audio_TF, clean.audio_TF)
     assert torch.equal(noisy[0].audio_TF, noisy[0].audio_TF)

@@ -8,8 +8,8 @@ from scipy.io import wavfile
 
 from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
+from avspeech.noise.mixing import mix_sha256
 from avspeech.noise.plan import NoisePlan
-from avspeech.noise.rules import mix_sha256
 from data_prep import mix_noisy_tests
 from tests.noise.plan_corpus import write_plan_corpus
 

@@ -12,9 +12,9 @@ from avspeech.evaluation.config import EvaluationConfig
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.noise.making import check_plan, make_plan, plan_of
+from avspeech.noise.mixing import to_steps
 from avspeech.noise.plan import NoisePlan, PlanMixer
-from avspeech.noise.pools import Pool, open_pools, roots_of
-from avspeech.noise.recordings import to_steps
+from avspeech.noise.pools import roots_of
 from avspeech.noise.spec import NoiseSpec
 from avspeech.noise.speech_level import active_level
 from tests.noise.plan_corpus import noises_of, sound, utterances_of, write_plan_corpus
@@ -79,14 +79,6 @@ def test_in_a_corpus_of_one_speaker_everybody_is_heard_but_the_clip_itself(folde
         make_plan(alone, {"babble": replace(noises["babble"], test_speakers="exclude")}, [0], seed=0)
     with pytest.raises(ValueError, match=r"noises\.babble\.num_voices=\[10, 10\] is more than the 9 of 10 clips"):
         make_plan(alone, {"babble": replace(noises["babble"], num_voices=(10, 10))}, [0], seed=0)
-
-
-def test_a_large_pool_is_not_gone_through_for_every_speaker(folder, monkeypatch):
-    asked, allows = [], Pool.allows
-    monkeypatch.setattr(Pool, "allows", lambda pool, index, one: asked.append(index) or allows(pool, index, one))
-    cast = [replace(one, speaker=f"t{n}") for n, one in enumerate(many(folder, 40))]
-    open_pools(babble(folder, num_voices=(2, 3)), cast)
-    assert len(asked) == 40 * 3
 
 
 def test_allowed_speakers_are_still_kept_from_their_own_utterances(folder):

@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from avspeech.noise.mixing import (
-    NoiseConfig,
-    babble,
-    mix_at_snr,
-    repeat_to_length,
-    rms,
-    white_noise,
-)
+from avspeech.noise.mixing import mix_at_snr, repeat_to_length, rms
 
 
 def audio(num_samples: int, seed: int = 0, level: float = 0.05) -> np.ndarray:
@@ -78,46 +71,3 @@ def test_empty_noise_is_named_in_the_error():
 def test_repeating_starts_at_the_offset_and_wraps():
     assert repeat_to_length(np.arange(4), 7, offset=3).tolist() == [3, 0, 1, 2, 3, 0, 1]
     assert repeat_to_length(np.arange(4), 2).tolist() == [0, 1]
-
-
-def test_every_voice_is_equally_loud_in_babble():
-    quiet_S, loud_S = audio(1000, level=0.001), audio(1000, seed=1, level=1)
-    alone = [rms(babble([voice_S], 1000, np.random.default_rng(0))) for voice_S in (quiet_S, loud_S)]
-    assert alone[0] == pytest.approx(alone[1], rel=1e-3)
-    together = rms(babble([quiet_S, loud_S], 1000, np.random.default_rng(0)))
-    assert together == pytest.approx(2**0.5 * alone[0], rel=0.1)
-
-
-def test_babble_depends_on_its_numbers_alone_and_starts_anywhere():
-    voices = [audio(500, seed) for seed in range(3)]
-    first, again, other = (babble(voices, 800, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_a_silent_voice_adds_nothing():
-    voice_S = audio(400)
-    with_silence = babble([voice_S, np.zeros(50, np.float32)], 400, np.random.default_rng(0))
-    assert np.array_equal(with_silence, babble([voice_S], 400, np.random.default_rng(0)))
-
-
-def test_white_noise_is_flat():
-    power = np.abs(np.fft.rfft(white_noise(64_000, np.random.default_rng(0)))) ** 2
-    bands = power[1:].reshape(8, -1).mean(axis=1)
-    assert bands.max() / bands.min() < 1.1
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"probability": 1.5}, "noise.probability=1.5"),
-        ({"snr_db": (5, -5)}, r"noise.snr_db=\(5, -5\)"),
-        ({"num_voices": (0, 3)}, r"noise.num_voices=\(0, 3\)"),
-        ({"kinds": ("babel",)}, "noise.kinds names babel; known are babble, white, file"),
-        ({"kinds": ()}, "noise.kinds is empty"),
-        ({"kinds": ("file",)}, "noise.files lists none"),
-    ],
-)
-def test_a_wrong_config_names_its_key(values, message):
-    with pytest.raises(ValueError, match=message):
-        NoiseConfig(**values)

@@ -1,43 +1,80 @@
-"""Noises of a conditions YAML: what is understood, and which key a mistake is reported under."""
+"""Noises as a YAML describes them: what is understood, and which key a mistake is reported under."""
 
 from pathlib import Path
 
 import pytest
 
-from avspeech.noise.spec import NoiseSpec, parse_noise
+from avspeech.noise.spec import OLD_KEYS, NoiseConfig, NoiseSpec
+from avspeech.train import main
 
 
-def test_every_kind_is_read():
-    assert parse_noise("noises.b", {"kind": "babble", "num_voices": 30}) == NoiseSpec("babble", num_voices=(30, 30))
-    assert parse_noise("noises.m", {"kind": "musan", "path": "m", "part": "music", "split": "valid"}) == NoiseSpec(
-        "musan", path=Path("m"), part="music", split="valid"
-    )
-    hall = parse_noise("noises.h", {"kind": "reverb", "impulse_responses": "rirs"})
-    assert hall == NoiseSpec("reverb", impulse_responses=Path("rirs"))
-    assert not hall.has_snr and NoiseSpec("white", impulse_responses=Path("rirs")).has_snr
+def test_every_kind_has_its_settings():
+    assert NoiseSpec("babble", num_voices=30) == NoiseSpec("babble", num_voices=(30, 30))
+    music = NoiseSpec("musan", path=Path("m"), part="music")
+    assert [music.settings(split)["split"] for split in ("test", "train")] == ["test", "train"]
+    assert NoiseSpec("musan", part="babble").is_babble and not music.is_babble
+    assert not NoiseSpec("reverb", impulse_responses=Path("rirs")).has_snr
+    assert NoiseSpec("white", impulse_responses=Path("rirs")).has_snr
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "rain"}, r"noises\.n\.kind='rain' must be one of babble, talker"),
-        ({}, r"noises\.n\.kind is missing"),
-        ("white", r"noises\.n='white' must be keys with values"),
-        ({"kind": "white", "voices": 3}, r"noises\.n\.voices is no known key"),
-        ({"kind": "white", "manifest": "a"}, r"noises\.n\.manifest='a' has no use with kind=white"),
-        ({"kind": "babble", "path": "a"}, r"noises\.n\.path='a' has no use with kind=babble"),
-        ({"kind": "file", "path": "a", "manifest": "b"}, r"noises\.n\.path='a' and manifest='b' came; give one"),
-        ({"kind": "musan", "path": "a"}, r"noises\.n\.part=None must be one of noise, music, speech, babble"),
-        ({"kind": "musan", "part": "noise", "split": "dev"}, r"noises\.n\.split='dev' must be one of train"),
-        ({"kind": "white", "part": "x"}, r"noises\.n\.part='x' has no use with kind=white"),
-        ({"kind": "talker", "num_voices": 2}, r"noises\.n\.num_voices=\[2, 2\] has no use with kind=talker"),
-        ({"kind": "babble", "num_voices": [3, 2]}, r"noises\.n\.num_voices=\[3, 2\] must be \[fewest, most\]"),
-        ({"kind": "babble", "num_voices": True}, r"noises\.n\.num_voices=True must be one whole number"),
-        ({"kind": "babble", "test_speakers": "maybe"}, r"noises\.n\.test_speakers='maybe' must be one of exclude"),
-        ({"kind": "reverb"}, r"noises\.n\.impulse_responses is missing"),
-        ({"kind": "reverb", "impulse_responses": 3}, r"noises\.n\.impulse_responses=3 must be a path"),
+        ({"kind": "rain"}, r"kind='rain' must be one of babble, talker"),
+        ({"kind": "white", "manifest": Path("a")}, r"manifest='a' has no use with kind=white"),
+        ({"kind": "babble", "path": Path("a")}, r"path='a' has no use with kind=babble"),
+        ({"kind": "file", "path": Path("a"), "manifest": Path("b")}, r"path='a' and manifest='b' came; give one"),
+        ({"kind": "musan", "path": Path("a")}, r"part=None must be one of noise, music, speech, babble"),
+        ({"kind": "musan", "part": "noise", "split": "dev"}, r"split='dev' must be one of train"),
+        ({"kind": "white", "part": "x"}, r"part='x' has no use with kind=white"),
+        ({"kind": "folder", "part": "x"}, r"part='x' has no use with kind=folder"),
+        ({"kind": "talker", "num_voices": 2}, r"num_voices=\[2, 2\] has no use with kind=talker"),
+        ({"kind": "babble", "num_voices": (3, 2)}, r"num_voices=\[3, 2\] must be \[fewest, most\]"),
+        ({"kind": "babble", "num_recordings": 2}, r"num_recordings=2 has no use with kind=babble"),
+        ({"kind": "file", "num_recordings": 0}, r"num_recordings=0 must be at least 1"),
+        ({"kind": "babble", "test_speakers": "maybe"}, r"test_speakers='maybe' must be one of exclude"),
+        ({"kind": "reverb"}, r"impulse_responses is missing"),
     ],
 )
 def test_a_mistake_names_its_key(values, message):
     with pytest.raises(ValueError, match=message):
-        parse_noise("noises.n", values)
+        NoiseSpec(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"probability": 1.5}, "noise.probability=1.5"),
+        ({"snr_db": (5, -5)}, r"noise.snr_db=\(5, -5\)"),
+        ({"snr_db": (5, 500)}, r"noise.snr_db\[1\]=500 must be a number from -100 to 100"),
+        ({"noises": {}}, "noise.noises is empty"),
+        ({"rule": "avhubert", "level": "active"}, "level='active' does not go with rule='avhubert'"),
+    ],
+)
+def test_a_mistake_in_training_names_its_key(values, message):
+    with pytest.raises(ValueError, match=message):
+        NoiseConfig(**values)
+
+
+def test_a_training_yaml_names_noises_in_the_words_of_a_test(tmp_path):
+    hall = "{kind: white, impulse_responses: rirs}"
+    music = "{kind: musan, part: music, path: data/musan}"
+    (tmp_path / "noise.yaml").write_text(
+        f"data: {{init_args: {{noise: {{probability: 0.5, noises: {{hall: {hall}, music: {music}}}}}}}}}"
+    )
+    configs = ["configs/pretrain/toy.yaml", "configs/data/toy.yaml", str(tmp_path / "noise.yaml")]
+    data = main([f"--config={path}" for path in configs], run=False).datamodule
+    assert data.noise.noises == {
+        "hall": NoiseSpec("white", impulse_responses=Path("rirs")),
+        "music": NoiseSpec("musan", part="music", path=Path("data/musan")),
+    }
+
+
+@pytest.mark.parametrize("old", OLD_KEYS)
+def test_an_old_key_of_a_training_yaml_names_the_new_one(tmp_path, capsys, old):
+    setting = old if ": " in old else f"{old}: 3"
+    (tmp_path / "old.yaml").write_text(f"data: {{init_args: {{noise: {{{setting}}}}}}}")
+    configs = ["configs/pretrain/toy.yaml", "configs/data/toy.yaml", str(tmp_path / "old.yaml")]
+    with pytest.raises(SystemExit):
+        main([f"--config={path}" for path in configs], run=False)
+    assert f"noise.{old} is now {OLD_KEYS[old]}" in capsys.readouterr().err

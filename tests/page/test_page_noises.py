@@ -3,17 +3,23 @@
 import numpy as np
 import pytest
 
+from avspeech.manifest import Utterance, write_manifest
+from avspeech.media.audio import write_wav
 from avspeech.noise.mixing import rms
-from avspeech.noise.sources import Voice
+from avspeech.noise.spec import NoiseSpec
 from avspeech.page.noises import Noises
 
 SPEECH_S = 0.1 * np.sin(np.arange(16_000) / 7).astype(np.float32)
 
 
 @pytest.fixture
-def noises() -> Noises:
+def noises(tmp_path) -> Noises:
     rng = np.random.default_rng(0)
-    return Noises([Voice(f"v{i}", 0.1 * rng.standard_normal(9000).astype(np.float32)) for i in range(3)])
+    for i in range(3):
+        write_wav(tmp_path / f"v{i}.wav", 0.1 * rng.standard_normal(9000).astype(np.float32))
+    voices = [Utterance(f"v{i}", audio=tmp_path / f"v{i}.wav") for i in range(3)]
+    write_manifest(tmp_path / "voices.jsonl", voices)
+    return Noises({"babble": NoiseSpec("babble", tmp_path / "voices.jsonl")})
 
 
 @pytest.mark.parametrize("kind", ["white", "pink", "babble"])

@@ -9,7 +9,7 @@ from avspeech.features.clip import crop_clips, normalize_clips
 from avspeech.features.logfbank import fbank_TF, log_filterbank, stack_frames
 from avspeech.inputs import IGNORE, Sample, collate
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS
-from avspeech.noise.mixing import average, mix_officially
+from avspeech.noise.mixing import lay_over, mix_at_snr, to_steps
 from tests.parity.comparison import Comparison
 from tests.parity.fixtures import Fixture
 
@@ -63,10 +63,12 @@ def _compare_noise(table: Comparison, name: str, config: dict) -> None:
     for part in given:
         table.skip(f"{name}.{part}", "input")
     if "a" in given:
-        mean_S = average([given["a"], given["b"]])
+        pieces = [(to_steps(given[part]), 0, 1.0) for part in "ab"]
+        shortest = min(len(steps_S) for steps_S, _, _ in pieces)
+        mean_S = lay_over("avhubert", pieces, shortest, voices=False)
         table.check(f"{name}.selected", torch.from_numpy(mean_S * 32768))
     else:
-        mixed_S = mix_officially(given["clean"], given["noise"], config[f"{name}_snr"])
+        mixed_S = mix_at_snr(given["clean"], given["noise"], config[f"{name}_snr"], "avhubert")
         table.check(f"{name}.mixed", torch.from_numpy(mixed_S * 32768).int())
 
 
