@@ -1,5 +1,6 @@
-"""What every model says of itself, so that no other stage asks for its class."""
+"""What every model says about itself, so that no other stage asks for its class."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -24,11 +25,11 @@ class Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.carried: dict[str, Tensor] = {}
-        """Tensors of an imported model that ours does not use, by their own names; kept for the way back."""
+        """Tensors of an imported model that ours does not use, by their own names, for exporting it again."""
         self.source: dict[str, Any] | None = None
         """Where imported weights came from: their training configuration, JSON-ready and without paths."""
         self.about: dict[str, Any] = {}
-        """Notes of the model file's header, JSON-ready: ``modality``, the one that the model was trained with."""
+        """Notes of the model file's header, JSON-ready: ``modality``, what the model was trained with."""
 
     def to_config(self) -> dict[str, Any]:
         """Return all sizes and options, JSON-ready, as the model file's header keeps them."""
@@ -112,7 +113,24 @@ class Model(nn.Module):
                 lines.append(f"{section}: " + ", ".join(f"{name}={value}" for name, value in values.items()))
         return lines
 
-    def trained_modalities(self) -> tuple[Modality, ...]:
-        """Return what an audio-visual model can decode from: all, unless it was trained on one stream alone."""
-        modality = self.about.get("modality", "audio+video")
-        return MODALITIES if modality == "audio+video" else (modality,)
+
+class EncoderModel(Model):
+    """A model around one audio-visual ``encoder``, whose memory is at 25 Hz."""
+
+    encoder: Encoder
+
+    @property
+    def inputs(self) -> InputSpec:
+        modality: Modality = self.about.get("modality", "audio+video")
+        return replace(self.encoder.inputs, modalities=MODALITIES if modality == "audio+video" else (modality,))
+
+    @property
+    def lip_encoder(self) -> Encoder:
+        return self.encoder
+
+    @property
+    def stream_encoders(self) -> list[nn.Module]:
+        return self.encoder.stream_encoders
+
+    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
+        return Memory(self.encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)

@@ -1,14 +1,13 @@
-"""AV-HuBERT's pre-training network: the encoder sees corrupted streams and predicts the unit of every frame.
+"""AV-HuBERT's pre-training network: the encoder gets masked streams and predicts the unit of every frame.
 
-Shi et al. 2022, arXiv:2201.02184, section 3.3. Masking is an argument (``MaskedInput``, drawn by
-``objectives/masking.py``). On the input, masked audio frames become a learned vector and masked lip
-frames are other frames of the same clip; on the features (the first iterations), fused frames become
-a learned vector. A unit's logit is the cosine between the projected frame and the unit's embedding, over 0.1.
+Shi et al. 2022, arXiv:2201.02184, section 3.3. ``objectives/masking.py`` draws the masks. On the input, masked audio
+frames become a learned vector and masked lip frames other frames of the same clip; on the features (the first
+iterations), fused frames become a learned vector. A unit's logit is the cosine between the projected frame and the
+unit's embedding, divided by 0.1.
 
-Beyond the paper, each behind an argument: several unit sets at once (MS-HuBERT, Yadav et al. 2024,
-arXiv:2406.05661), supervision of intermediate blocks (ILS-SSL, Wang et al. 2022, arXiv:2112.08778), plain dot
-products instead of cosines (Fast-HuBERT, Yang et al. 2023, arXiv:2309.13860), logits of chosen frames only, and
-no ResNet for lips that feature masking hides anyway.
+Beyond the paper, each behind an option: several unit sets at once (MS-HuBERT, Yadav et al. 2024, arXiv:2406.05661),
+supervised intermediate blocks (ILS-SSL, Wang et al. 2022, arXiv:2112.08778), plain dot products (Fast-HuBERT, Yang et
+al. 2023, arXiv:2309.13860), logits of chosen frames only, and no ResNet on lips that feature masking hides.
 """
 
 from collections.abc import Sequence
@@ -20,11 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avspeech.features.clip import MEAN
-from avspeech.inputs import AVBatch, InputSpec
-from avspeech.models.base import Model
+from avspeech.models.base import EncoderModel
 from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
-from avspeech.models.memory import Memory
 
 TEMPERATURE = 0.1
 OFFICIAL_SPECIALS = 4
@@ -33,20 +30,16 @@ OFFICIAL_SPECIALS = 4
 
 @dataclass(frozen=True)
 class MaskedInput:
-    """Which frames of a batch are hidden, and how.
-
-    Either the masks of the streams that there are, and with lips ``video_source_BT``, are set (masking on the input),
-    or ``feature_BT`` is.
-    """
+    """Frames of a batch that are hidden: on the input (the streams' masks) or in the features (``feature_BT``)."""
 
     audio_BT: Tensor | None = None
     """bool, audio frames to replace by the mask embedding."""
     video_BT: Tensor | None = None
-    """bool, lip frames to replace."""
+    """bool, video frames to replace by ``video_source_BT``."""
     video_source_BT: Tensor | None = None
     """int64, the frame to show instead; its own index where nothing is masked, -1 for grey."""
     video_row_BT: Tensor | None = None
-    """int64, the utterance of the batch that this frame is taken from; None: each from its own clip."""
+    """int64, the utterance that the shown frame is taken from; None: its own."""
     feature_BT: Tensor | None = None
     """bool, fused frames to replace by the mask embedding."""
     zero_audio: bool = False
@@ -54,7 +47,7 @@ class MaskedInput:
 
     @property
     def either_BT(self) -> Tensor:
-        """bool, frames whose unit is to be predicted from context: hidden in at least one stream."""
+        """bool, frames hidden in at least one stream, whose units are predicted."""
         if self.feature_BT is not None:
             return self.feature_BT
         masks = [mask_BT for mask_BT in (self.audio_BT, self.video_BT) if mask_BT is not None]
@@ -62,9 +55,9 @@ class MaskedInput:
         return masks[0] if len(masks) == 1 else masks[0] | masks[1]
 
     def of_streams(self, audio: bool, video: bool) -> "MaskedInput":
-        """Return the masks of the streams that a batch has: what an absent stream hides, hides nothing.
+        """Return the masks of the streams that a batch has: a frame that only an absent stream hides is not hidden.
 
-        A stream that modality dropout removes counts as there, as in the official code.
+        Masks of a stream that modality dropout removes stay, as in the official code.
         """
         masks = self if audio else replace(self, audio_BT=None)
         return masks if video else replace(masks, video_BT=None, video_source_BT=None, video_row_BT=None)
@@ -82,17 +75,17 @@ class UnitScores:
     logits: Tensor
     """(B, T, K), or (M, K) of the frames that were asked for; K counts the special classes, which come first."""
     unit_set: int
-    """Which of the unit sets, from 0."""
+    """Number of the unit set, from 0."""
     block: int | None = None
-    """The block that was supervised; None is the end of the encoder."""
+    """The supervised block; None: the end of the encoder."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about a batch."""
+    """Output of ``ClusterPredictor``."""
 
     scores: tuple[UnitScores, ...]
-    """The end of the encoder first, every unit set; then the supervised blocks."""
+    """All unit sets at the end of the encoder, then those of the supervised blocks."""
     feature_penalty: Tensor
     """Mean square of the streams before fusion, over the frames that are read; a scalar."""
 
@@ -123,13 +116,7 @@ class HeadConfig:
 
 
 class UnitHead(nn.Module):
-    """Compares frames with the embeddings of units: one projection for each unit set, one table for all.
-
-    Args:
-        width: D, channels of the frames.
-        num_units: K of each unit set.
-        config: how they are compared.
-    """
+    """Frames and the embeddings of units -> logits: one projection per unit set, one table for all."""
 
     def __init__(self, width: int, num_units: Sequence[int], config: HeadConfig) -> None:
         super().__init__()
@@ -153,16 +140,17 @@ class UnitHead(nn.Module):
         return [frame @ table.T * scale for frame, table in zip(frames, tables, strict=True)]
 
 
-class ClusterPredictor(Model):
+class ClusterPredictor(EncoderModel):
     """Encoder, mask embedding and unit heads.
 
     Args:
         encoder: size of the encoder.
-        num_units: K, or the K of several unit sets that are predicted at once.
-        mask_features: the mask embedding lives in the fused features (iterations 1 to 4), not in the audio input.
+        num_units: K, or the K of several unit sets.
+        mask_features: mask the fused features (iterations 1 to 4), not the input.
         head: how units are predicted.
     """
 
+    encoder: AVEncoder
     kind = "cluster_predictor"
     title = "Pre-trained audio-visual encoder (AV-HuBERT), features only"
     no_text = (
@@ -200,21 +188,10 @@ class ClusterPredictor(Model):
         num_units, mask_features = sizes.pop("num_units"), sizes.pop("mask_features")
         return cls(encoder, num_units, mask_features, from_plain(HeadConfig, sizes))
 
-    @property
-    def inputs(self) -> InputSpec:
-        return replace(self.encoder.inputs, modalities=self.trained_modalities())
-
-    @property
-    def lip_encoder(self) -> AVEncoder:
-        return self.encoder
-
     def size_lines(self) -> list[str]:
         where = "features" if self.mask_features else "input"
         units = ", ".join(map(str, self.num_units))
         return [f"encoder: {self.encoder.size_line}", f"units: {units}; masks its {where}"]
-
-    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-        return Memory(self.encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)
 
     def forward(
         self,
@@ -230,16 +207,13 @@ class ClusterPredictor(Model):
         """Predict units.
 
         Args:
-            audio_BTF: stacked filterbanks, normalised per frame.
-            video_BTHW: grey lip clip, uint8 or normalised float.
-            valid_BT: bool, True where a frame is real.
+            audio_BTF, video_BTHW, valid_BT, keep_B2: as in ``Encoder.forward``.
             masks: what to hide; None hides nothing.
-            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
             num_targets: cut streams and masks to this many frames after the front ends, as the official code does
-                where the units are fewer than the frames; None leaves them whole.
-            frames_M: int64, frames of the flattened (B, T) whose logits are wanted; None gives those of all.
-            skip_hidden_lips: under feature masking, do not run the ResNet on frames that the mask hides. They then
-                count neither in the penalty nor in BatchNorm.
+                where units are fewer than frames; None leaves them whole.
+            frames_M: int64, frames of the flattened (B, T) whose logits are wanted; None: all.
+            skip_hidden_lips: under feature masking, leave masked frames out of the ResNet, the feature penalty and
+                BatchNorm.
 
         Raises:
             ValueError: the masks are of the other kind than ``mask_features``.

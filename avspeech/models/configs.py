@@ -1,8 +1,8 @@
-"""Configurations as plain values, the way a model file keeps them, and the registries of encoders and models.
+"""Configurations as the JSON values of a model file, and the lookup of encoder and model classes by their kind.
 
-A class outside of the package enters itself when its module is imported, or, for the commands, through an entry point
-of its installed package: group ``avspeech.encoders`` or ``avspeech.models``, the kind as the name. Nothing that a model
-file names is ever imported.
+A class of another package is known once its module is imported, or, for the commands, by an entry point of that
+package: group ``avspeech.encoders`` or ``avspeech.models``, with the kind as its name. No import path in a model file
+is ever followed.
 """
 
 import dataclasses

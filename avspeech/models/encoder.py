@@ -1,9 +1,8 @@
 """The AV-HuBERT encoder: two streams at 25 Hz -> one memory.
 
 AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3): front ends, modality fusion, convolutional positions,
-Transformer. The released configurations are pre-norm, the base ones too. Where we differ: padding is left out of
-the lip front end (see frontends.py), so that neither it nor a dropped stream can be seen; ``official_padding``
-brings the official behaviour back.
+Transformer. The released configurations are pre-norm, the base ones too. Where we differ: padding and dropped streams
+are left out of the lip front end (see frontends.py); ``official_padding`` brings the official behaviour back.
 """
 
 from abc import ABC, abstractmethod
@@ -24,9 +23,9 @@ ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}
 
 
 class BaseEncoderConfig(ABC):
-    """Sizes of an encoder; make a frozen dataclass of it. ``class Mine(BaseEncoderConfig, kind="mine")`` registers it.
+    """Sizes of an encoder. A subclass is a frozen dataclass, ``class Mine(BaseEncoderConfig, kind="mine")``.
 
-    ``RecognizerConfig.encoder`` takes any, in YAML by ``class_path``.
+    ``RecognizerConfig.encoder`` takes any subclass, in YAML by ``class_path``.
     """
 
     kind: ClassVar[str]
@@ -60,11 +59,11 @@ class Encoder(nn.Module):
         keep_B2: Tensor | None = None,
         layer: int | None = None,
     ) -> Tensor:
-        """Return the memory, (B, T, D); what stands in padded frames means nothing.
+        """Return the memory, (B, T, D); padded frames hold arbitrary values.
 
         Args:
-            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio at all.
-            video_BTHW: grey lip clip, uint8, or float already normalised; None: no video at all.
+            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no utterance has audio.
+            video_BTHW: grey mouth crop, uint8, or float already normalised; None: no utterance has video.
             valid_BT: bool, True where a frame is real.
             keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
             layer: return the output of block 1, 2, ... without the final norm, 0 the fused input;
@@ -141,8 +140,8 @@ class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
 class AVEncoder(Encoder):
     """Audio and video streams -> contextual memory.
 
-    ``forward`` runs the parts in order; pre-training calls them one by one to mask in between:
-    ``audio_stream`` and ``video_stream``, ``fusion.join``, ``fuse``, ``contextualize``.
+    ``forward`` runs the parts in order: ``join_streams``, ``fuse``, ``run_blocks``, ``finish``. Pre-training calls them
+    one by one to mask in between.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -186,8 +185,15 @@ class AVEncoder(Encoder):
         keep_B2: Tensor | None = None,
         layer: int | None = None,
     ) -> Tensor:
-        streams_BTE = self.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2)
-        return self.contextualize(self.fuse(streams_BTE), valid_BT, layer)
+        if layer is not None and not 0 <= layer <= len(self.blocks):
+            raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
+        memory_BTD = fused_BTD = self.fuse(self.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2))
+        if layer == 0:
+            return fused_BTD
+        for number, memory_BTD in self.run_blocks(fused_BTD, valid_BT):
+            if number == layer:
+                return memory_BTD
+        return self.finish(memory_BTD)
 
     @property
     def stream_encoders(self) -> list[nn.Module]:
@@ -204,7 +210,7 @@ class AVEncoder(Encoder):
         """Return both embedded streams side by side, (B, T, 2 D), before fusion; arguments as in ``forward``.
 
         Args:
-            unread_BT: bool, frames that the caller overwrites after fusion; their lips need no ResNet and are zero.
+            unread_BT: bool, frames that the caller overwrites after fusion; they skip the ResNet and are zero.
         """
         if audio_BTF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; an encoder needs at least one stream")
@@ -236,24 +242,12 @@ class AVEncoder(Encoder):
         """Return the Transformer's input, (B, T, D), from the streams side by side."""
         return self.input_dropout(self.fusion(streams_BTE))
 
-    def contextualize(self, x_BTD: Tensor, valid_BT: Tensor, layer: int | None = None) -> Tensor:
-        """Run positions and Transformer; ``layer`` as in ``forward``."""
-        if layer is not None and not 0 <= layer <= len(self.blocks):
-            raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
-        if layer == 0:
-            return x_BTD
-        memory_BTD = x_BTD
-        for number, memory_BTD in self.run_blocks(x_BTD, valid_BT):
-            if number == layer:
-                return memory_BTD
-        return self.finish(memory_BTD)
-
     def finish(self, x_BTD: Tensor) -> Tensor:
         """Return the memory from the last block's output: normalised where the encoder is pre-norm."""
         return self.norm(x_BTD) if self.config.pre_norm else x_BTD
 
     def run_blocks(self, x_BTD: Tensor, valid_BT: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield (number, output) of each block in order, the first being 1; what is not asked for is not computed."""
+        """Yield (number, output) of each block in order, from 1; stopping early saves the later blocks."""
         x_BTD = torch.where(valid_BT[..., None], x_BTD, 0)
         x_BTD = x_BTD + self.positions(x_BTD)
         if not self.config.pre_norm:

@@ -1,4 +1,4 @@
-"""Whisper that reads lips: its decoder looks at the features of an AV-HuBERT encoder through gated cross-attention.
+"""Audio-visual Whisper: its decoder attends to the features of an AV-HuBERT encoder through gated layers.
 
 Whisper-Flamingo (Rouditchenko et al. 2024, arXiv:2406.10082, section 2.2) and mWhisper-Flamingo (Rouditchenko et al.
 2025, arXiv:2502.01547, section 2). Video stays at 25 Hz: lip features -> linear -> one learned scalar -> keys and
@@ -29,15 +29,15 @@ class FlamingoConfig:
     whisper: WhisperConfig = WhisperConfig()
     """The audio model."""
     video: EncoderConfig = EncoderConfig(width=1024, depth=24, num_heads=16, ffn_width=4096)
-    """The AV-HuBERT encoder that reads the lips, its audio stream left empty; Large is the official one."""
+    """The AV-HuBERT encoder of the video, without audio; the official one is Large."""
     video_norm: bool = False
     """Normalise the projected lip features."""
     zero_dropped_video: bool = False
-    """Show the gated layers zeros where video is dropped, as the official training does, instead of skipping them."""
+    """Give the gated layers zeros where video is dropped, as the official training does, instead of skipping them."""
 
 
 class Flamingo(Whisper):
-    """Audio and lips -> text. Decoding is that of ``Whisper``; only ``encode_streams`` differs."""
+    """Audio and video -> text. Decoding is that of ``Whisper``; only ``encode_streams`` differs."""
 
     kind = "flamingo"
     title = "Audio-visual Whisper (Whisper-Flamingo)"
@@ -82,13 +82,13 @@ class Flamingo(Whisper):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return what the decoder looks at. A dropped stream is not even encoded.
+        """Return the decoder's memory. A dropped stream is not encoded.
 
         Args:
-            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no audio at all.
-            valid_BA: bool, True where an acoustic frame is real; None: all of them.
-            video_BTHW: grey lip clips at 25 Hz, uint8, or float already normalised; None: no video at all.
-            valid_BT: bool, True where a video frame is real; None: all of them.
+            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no utterance has audio.
+            valid_BA: bool, True where an acoustic frame is real; None: everywhere.
+            video_BTHW: grey mouth crops at 25 Hz, uint8, or float already normalised; None: no utterance has video.
+            valid_BT: bool, True where a video frame is real; None: everywhere.
             keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
 
         Raises:
@@ -151,6 +151,6 @@ class Flamingo(Whisper):
 
     @property
     def new_weights(self) -> list[nn.Parameter]:
-        """What Whisper does not have: gates, gated layers and projection."""
+        """Weights that Whisper does not have: gates, gated layers and projection."""
         added = [self.video_project, self.video_norm, *(block.video for block in self.decoder.blocks)]
         return [self.video_scale, *(weight for part in added for weight in part.parameters())]  # type: ignore[union-attr]

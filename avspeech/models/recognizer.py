@@ -4,17 +4,15 @@ AV-HuBERT's fine-tuned models have the decoder (Shi et al. 2022, arXiv:2201.0218
 (Graves et al. 2006) is what small models on short commands learn fastest.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from avspeech.inputs import AVBatch, InputSpec
-from avspeech.models.base import Model
+from avspeech.models.base import EncoderModel
 from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.decoder import DecoderConfig, TextDecoder
-from avspeech.models.encoder import BaseEncoderConfig, Encoder, EncoderConfig
-from avspeech.models.memory import Memory
+from avspeech.models.encoder import BaseEncoderConfig, EncoderConfig
 from avspeech.text.tokenizer import PAD, Tokenizer
 
 
@@ -29,7 +27,7 @@ class RecognizerConfig:
     ctc: bool = False
     """Add a CTC head."""
     ctc_upsample: int = 1
-    """CTC steps per 25 Hz frame; characters are too many for one a frame, 2 gives them room."""
+    """CTC steps per 25 Hz frame; 2 for characters, of which a frame may hold more than one."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and not self.ctc:
@@ -38,13 +36,13 @@ class RecognizerConfig:
             raise ValueError(f"recognizer.ctc_upsample={self.ctc_upsample} must be at least 1")
 
 
-class Recognizer(Model):
+class Recognizer(EncoderModel):
     """Two streams -> memory -> CTC logits and/or next-token logits.
 
     Args:
         config: sizes.
         vocab_size: V, the tokenizer's; its id 0 doubles as the CTC blank.
-        tokenizer: goes into the model file, so that the one file gives text; None: the model gives none.
+        tokenizer: stored in the model file, so that the one file gives text; None: the model gives no text.
     """
 
     kind = "recognizer"
@@ -72,18 +70,6 @@ class Recognizer(Model):
         return cls(from_plain(RecognizerConfig, config["recognizer"]), config["vocab_size"], tokenizer)
 
     @property
-    def inputs(self) -> InputSpec:
-        return replace(self.encoder.inputs, modalities=self.trained_modalities())
-
-    @property
-    def lip_encoder(self) -> Encoder:
-        return self.encoder
-
-    @property
-    def stream_encoders(self) -> list[nn.Module]:
-        return self.encoder.stream_encoders
-
-    @property
     def tokenizer(self) -> Tokenizer | None:
         return self._tokenizer
 
@@ -104,15 +90,8 @@ class Recognizer(Model):
         tokenizer = f"none: {self.no_text}" if self.tokenizer is None else self.tokenizer.kind
         return [*lines, f"{self.vocab_size} tokens, tokenizer: {tokenizer}"]
 
-    def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-        return Memory(self(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2), batch.valid_BT)
-
     def forward(
-        self,
-        audio_BTF: Tensor | None,
-        video_BTHW: Tensor | None,
-        valid_BT: Tensor,
-        keep_B2: Tensor | None = None,
+        self, audio_BTF: Tensor | None, video_BTHW: Tensor | None, valid_BT: Tensor, keep_B2: Tensor | None = None
     ) -> Tensor:
         """Return the memory, (B, T, D); arguments as in ``Encoder.forward``."""
         return self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)

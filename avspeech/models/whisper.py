@@ -1,10 +1,9 @@
-"""OpenAI's Whisper: log-mel -> memory at 50 Hz -> logits over text tokens; with a place for video in every block.
+"""OpenAI's Whisper: log-mel -> memory at 50 Hz -> logits over text tokens.
 
 Radford et al. 2023 (arXiv:2212.04356, section 2.2): two convolutions, sinusoidal positions, pre-norm blocks with GELU;
-a decoder with learned positions and tied embeddings. The gated layers are those of Whisper-Flamingo (Rouditchenko et
-al. 2024, arXiv:2406.10082, section 2.2). Where we differ: positions are cut to the audio's length instead of padding
-the audio to 30 s, and padding of a batch is left out of the convolutions and of attention, so that a clip's neighbours
-cannot change its text. ``official_padding`` brings the official behaviour back.
+a decoder with learned positions and tied embeddings. Where we differ: positions are cut to the audio's length instead
+of padding the audio to 30 s, and a batch's padding is left out of convolutions and attention, so that a clip's
+neighbours cannot change its text. ``official_padding`` brings the official behaviour back.
 """
 
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ class Whisper(Model):
         self.decoder = TextDecoder(text_sizes(config), config.vocab_size, config.audio_width, has_video=self.has_video)
 
     has_video = False
-    """Whether the model reads lips."""
+    """True if the model uses video."""
 
     def to_config(self) -> dict[str, Any]:
         return {"whisper": to_plain(self.sizes)}
@@ -108,22 +107,17 @@ class Whisper(Model):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return what the decoder looks at.
-
-        Args:
-            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded.
-            valid_BA: bool, True where an acoustic frame is real; None: all of them.
-            video_BTHW, valid_BT, keep_B2: as in ``Flamingo.encode_streams``; a plain Whisper sees no video.
+        """Return the decoder's memory; arguments as in ``Flamingo.encode_streams``, the video is not used.
 
         Raises:
-            ValueError: no audio came, or ``keep_B2`` drops it; a plain Whisper has nothing else.
+            ValueError: no audio came, or ``keep_B2`` drops it.
         """
         if logmel_BAF is None or (keep_B2 is not None and not bool(keep_B2[:, 0].all())):
-            raise ValueError("a plain Whisper came without audio; reading lips needs a Flamingo model")
+            raise ValueError("a Whisper without video got no audio; lipreading needs a Flamingo model")
         return self.audio_memory(logmel_BAF, valid_BA)
 
     def audio_memory(self, logmel_BAF: Tensor, valid_BA: Tensor | None) -> Memory:
-        """Return the memory of the audio alone."""
+        """Return the encoded audio."""
         masked = valid_BA is not None and not self.sizes.official_padding
         valid_BP = positions_valid(valid_BA) if masked and valid_BA is not None else None
         rows = max(1, POSITIONS_AT_ONCE * 2 // max(1, logmel_BAF.shape[1]))
@@ -137,7 +131,7 @@ class Whisper(Model):
         return self.decoder(tokens_BL, memory)
 
     def save_memory(self, on: Sequence[str] = ("encoder", "decoder")) -> None:
-        """Keep no activations inside the blocks of ``on``: they are computed again in the backward pass."""
+        """Compute the activations of the blocks of ``on`` again in the backward pass instead of keeping them."""
         self.encoder.saves_memory, self.decoder.saves_memory = "encoder" in on, "decoder" in on
 
 
