@@ -1,16 +1,36 @@
-"""Batches of utterances of like length, in an order that depends on the seed alone; samples -> ``AVBatch``.
+"""Batches of utterances of like length, in an order that depends on the seed alone.
 
-Training is counted in steps, so the training order has no end: epoch after epoch, each shuffled anew. Batch k is the
-same whether the run came to it in one go or was stopped and started again; process r of W takes batches r, r + W, ...
+Training is counted in steps, so its order is endless: epoch after epoch, each shuffled anew. Batch k is the same for a
+run that was stopped and resumed; process r of W takes batches r, r + W, ...
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from avspeech.data.dataset import SampleKey
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Which clips are used, and how they make batches."""
+
+    max_frames: int = 1000
+    """Budget of a batch in frames at 25 Hz, padding included; AV-HuBERT's 1000 is 40 s."""
+    max_clips: int = 1000
+    """Most utterances in a batch."""
+    shortest: int = 1
+    """Shorter training clips, in frames, are left out."""
+    longest: int | None = None
+    """Longer training clips, in frames, are left out; ``augment.max_frames`` cuts them instead."""
+    longest_text: int | None = None
+    """Training clips with a longer text, in characters, are left out."""
+    crop: bool = False
+    """Cut the clips of a training batch to the shortest of them, each at a random place, as AV-HuBERT does for
+    VoxCeleb2 and its large models; false pads them to the longest."""
 
 
 def plan_batches(
@@ -22,7 +42,7 @@ def plan_batches(
         lengths: frames of each utterance.
         max_frames: budget of a batch in frames at 25 Hz, padding included; a longer utterance goes alone.
         max_clips: most utterances in a batch.
-        generator: shuffles; None keeps the order by length, longest first, so that memory runs out early or never.
+        generator: shuffles; None orders by length, longest first, so that memory runs out early or never.
 
     Returns:
         Lists of indices, each index once.
@@ -54,39 +74,35 @@ class TrainingBatches(Sampler[list[SampleKey]]):
 
     Args:
         lengths: frames of each utterance.
-        max_frames: budget of a batch, as in ``plan_batches``.
-        max_clips: most utterances in a batch.
-        seed: of the order.
-        rank: this process.
-        num_ranks: processes that share the work.
-        start: batches that this process has had already; the next one is batch ``start``.
-        crop: cut every clip of a batch to its shortest.
+        config: budget of a batch, and whether its clips are cut to the shortest.
+        seed: seed of the order.
+        rank: number of this process.
+        num_ranks: number of processes that share the work.
+        start: number of batches that this process has had already.
     """
 
     def __init__(
         self,
         lengths: Sequence[int],
-        max_frames: int,
-        max_clips: int,
+        config: BatchConfig,
         seed: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
         start: int = 0,
-        crop: bool = False,
     ) -> None:
         if not len(lengths):
-            raise ValueError("no utterance to train on; see the log for what was left out, and the manifest")
-        self.lengths, self.max_frames, self.max_clips = lengths, max_frames, max_clips
-        self.seed, self.rank, self.num_ranks, self.start, self.crop = seed, rank, num_ranks, start, crop
+            raise ValueError("there is no utterance to train on; see the manifest, and the log for what was left out")
+        self.lengths, self.config = lengths, config
+        self.seed, self.rank, self.num_ranks, self.start = seed, rank, num_ranks, start
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         step = 0  # counts the batches of all processes together
         for epoch in itertools.count():
             shuffle = np.random.default_rng((self.seed, epoch))
-            batches = plan_batches(self.lengths, self.max_frames, self.max_clips, shuffle)
+            batches = plan_batches(self.lengths, self.config.max_frames, self.config.max_clips, shuffle)
             for batch in batches:
                 turn, rank = divmod(step, self.num_ranks)
                 step += 1
                 if rank == self.rank and turn >= self.start:
-                    shortest = min(self.lengths[index] for index in batch) if self.crop else None
+                    shortest = min(self.lengths[index] for index in batch) if self.config.crop else None
                     yield [SampleKey(index, epoch, turn, shortest) for index in batch]

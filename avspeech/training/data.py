@@ -1,7 +1,7 @@
-"""``AVDataModule``: manifests in, batches out, in an order that a resumed run takes up where it was left."""
+"""``AVDataModule``: manifests in, batches out, in an order that a resumed run continues."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from avspeech.data.augment import AugmentConfig
-from avspeech.data.batching import SampleKey, TrainingBatches, plan_batches
+from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches, plan_batches
 from avspeech.data.dataset import AVDataset, SpanConfig
 from avspeech.data.limits import check_languages, check_lengths
 from avspeech.data.unit_sets import UnitSet
@@ -22,49 +22,30 @@ from avspeech.noise.spec import NoiseConfig
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class BatchConfig:
-    """How utterances are put together."""
-
-    max_frames: int = 1000
-    """Budget of a batch in frames at 25 Hz, padding included; AV-HuBERT's 1000 is 40 s."""
-    max_clips: int = 1000
-    """Most utterances in a batch."""
-    shortest: int = 1
-    """Shorter training clips, in frames, are left out."""
-    longest: int | None = None
-    """Longer training clips, in frames, are left out; see augment.max_frames for cutting them instead."""
-    longest_text: int | None = None
-    """Training clips with a longer text, in characters, are left out."""
-    crop: bool = False
-    """Cut the clips of a training batch to the shortest of them, each at a random place, as AV-HuBERT does for
-    VoxCeleb2 and its large models; false pads them to the longest."""
-
-
 class AVDataModule(LightningDataModule):
     """Training and validation batches of a corpus.
 
-    The training order has no end, so a run's length is ``trainer.max_steps``. Tokenizer, features and clip size are
-    those of the model that is trained.
+    The training order is endless, so ``trainer.max_steps`` is a run's length. Tokenizer, features and crop size are those
+    of the trained model.
 
     Args:
         train: manifest of the training clips.
         val: manifest of the validation clips; null runs no validation.
-        modality: which streams are loaded; give an audio-only model ``audio``, and no video is decoded.
-        train_units: unit file (.km) of the training manifest, for pre-training; several are predicted at once.
-        val_units: unit file of the validation manifest, or as many as there are for training.
-        units_rate: units per second in these files: 25, or 100 for MFCC units; a list gives one for each file. Null
-            takes what ``FILE.km.json`` says, which ``data_prep/assign_units.py`` writes, and 25 where there is none.
-        batches: budget.
-        augment: what training does to the streams.
+        modality: streams that are loaded; with ``audio`` no video is decoded.
+        train_units: unit file (.km) of the training manifest, for pre-training, or several, all of which are predicted.
+        val_units: as many unit files of the validation manifest.
+        units_rate: units per second of the files: 25, or 100 for MFCC units; a list has one rate per file. Null takes
+            the rate in ``FILE.km.json``, which ``data_prep/assign_units.py`` writes, or 25 where there is none.
+        batches: which clips are used, and how many make a batch.
+        augment: changes of the training streams.
         noise: what training adds to the audio.
         noise_manifest: clips of babble that names no manifest of its own; null takes the training manifest.
         val_noise: noise in validation, the same every time; null validates on clean audio.
         spans: train on a few words at a time.
-        pad_to_30s: fill Whisper's audio up with silence to 30 s, as OpenAI does.
-        num_workers: processes that load, for training.
-        cache_gb: memory for decoded streams, in each process.
-        seed: of order, augmentation and noise.
+        pad_to_30s: fill Whisper's audio with silence up to 30 s, as OpenAI does.
+        num_workers: loading processes.
+        cache_gb: memory for decoded streams in each process, in GiB.
+        seed: seed of order, augmentation and noise.
     """
 
     def __init__(
@@ -176,22 +157,17 @@ class AVDataModule(LightningDataModule):
             self.cache_bytes,
         )
 
+    @property
+    def _ranks(self) -> tuple[int, int]:
+        """Number of this process, and of all processes."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
     def train_dataloader(self) -> DataLoader:
         assert self._train is not None
         frames = [utterance.num_frames or 1 for utterance in self._train.utterances]
         if self.augment.max_frames is not None:
             frames = [min(length, self.augment.max_frames) for length in frames]
-        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        order = TrainingBatches(
-            frames,
-            self.batches.max_frames,
-            self.batches.max_clips,
-            self.seed,
-            rank,
-            num_ranks,
-            self._batches_done,
-            self.batches.crop,
-        )
+        order = TrainingBatches(frames, self.batches, self.seed, *self._ranks, self._batches_done)
         return self._loader(self._train, order)
 
     def val_dataloader(self) -> DataLoader | list:
@@ -199,8 +175,8 @@ class AVDataModule(LightningDataModule):
             return []
         frames = np.array([utterance.num_frames or 1 for utterance in self._val.utterances])
         plan = plan_batches(frames.tolist(), self.batches.max_frames, self.batches.max_clips)
-        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        plan += plan[: -len(plan) % num_ranks]  # every process gets as many, or DDP waits for the missing one
+        rank, num_ranks = self._ranks
+        plan += plan[: -len(plan) % num_ranks]  # DDP waits for ever if one process has fewer
         return self._loader(self._val, [[SampleKey(i) for i in batch] for batch in plan[rank::num_ranks]])
 
     def _loader(self, dataset: AVDataset, batches: Any) -> DataLoader:
@@ -213,12 +189,12 @@ class AVDataModule(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, int]:
-        """Return how many batches this process has trained on; goes into Lightning's checkpoint."""
+        """Return the number of batches that this process has trained on, for Lightning's checkpoint."""
         if self.trainer is None:
             return {"batches_done": self._batches_done}
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return {"batches_done": getattr(progress, "processed")}  # noqa: B009 - its declared type is too narrow
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take up the order after the batches of a checkpoint."""
+        """Continue the order after the batches of a checkpoint."""
         self._batches_done = state_dict["batches_done"]

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.data.batching import TrainingBatches, plan_batches
+from avspeech.data.batching import BatchConfig, TrainingBatches, plan_batches
 from avspeech.inputs import NothingReadable, Sample, collate
 
 LENGTHS = np.random.default_rng(0).integers(10, 120, 57).tolist()
 
 
 def take(count, **options):
-    return list(itertools.islice(TrainingBatches(LENGTHS, 300, 5, seed=3, **options), count))
+    return list(itertools.islice(TrainingBatches(LENGTHS, BatchConfig(300, 5), seed=3, **options), count))
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
@@ -60,7 +60,7 @@ def test_processes_share_the_batches_out():
 
 def test_no_utterance_is_an_error():
     with pytest.raises(ValueError, match="no utterance"):
-        TrainingBatches([], 300, 5)
+        TrainingBatches([], BatchConfig())
 
 
 def test_collate_pads_and_leaves_out_what_could_not_be_read():

@@ -183,9 +183,9 @@ def test_what_does_not_fit_has_a_reason():
         model.encode_streams(torch.zeros(1, 61, 8))
     with pytest.raises(ValueError, match="21 tokens came, this model has 20 positions"):
         model(tokens_BL.repeat(1, 3), model.encode_streams(logmel_BAF))
-    with pytest.raises(ValueError, match="plain Whisper came without audio"):
+    with pytest.raises(ValueError, match="a Whisper without video got no audio"):
         model.encode_streams(None)
-    with pytest.raises(ValueError, match="plain Whisper came without audio"):
+    with pytest.raises(ValueError, match="a Whisper without video got no audio"):
         model.encode_streams(logmel_BAF, keep_B2=fixed_keep(3, "video"))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avspeech.data.batching import TrainingBatches
+from avspeech.data.batching import BatchConfig, TrainingBatches
 from avspeech.inputs import AVBatch
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, MaskedInput
 from avspeech.models.encoder import EncoderConfig
@@ -239,7 +239,7 @@ def test_another_clips_lips_are_shown_at_the_same_moment():
 
 
 def test_cropped_batches_share_their_shortest_length():
-    order = iter(TrainingBatches([10, 9, 8, 30, 28, 29], 100, 3, seed=0, crop=True))
+    order = iter(TrainingBatches([10, 9, 8, 30, 28, 29], BatchConfig(100, 3, crop=True)))
     for _ in range(4):
         keys = next(order)
         lengths = [[10, 9, 8, 30, 28, 29][key.index] for key in keys]
