@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 class AVDataModule(LightningDataModule):
     """Training and validation batches of a corpus.
 
-    The training order is endless, so ``trainer.max_steps`` is a run's length. Tokenizer, features and crop size are those
-    of the trained model.
+    The training order is endless, so ``trainer.max_steps`` is a run's length. Tokenizer, features and crop size are
+    those of the trained model.
 
     Args:
         train: manifest of the training clips.

@@ -2,27 +2,24 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
-from avspeech.evaluation.error_rate import count_errors
 from avspeech.hub.names import load_encoder
-from avspeech.inputs import IGNORE, AVBatch
+from avspeech.inputs import AVBatch, Modality
 from avspeech.models.fusion import ModalityDropout, fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
-from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
-from avspeech.text.tokenizer import EOS, PAD, START, Tokenizer
-from avspeech.training.randomness import step_generator
-from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+from avspeech.objectives.text_loss import ctc_loss, next_token_loss, teacher_tokens, token_accuracy
+from avspeech.text.tokenizer import Tokenizer
+from avspeech.training.modules import TextModule
+from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 
 
-class FinetuneModule(LightningModule):
+class FinetuneModule(TextModule):
     """Train a ``Recognizer``.
 
     Logs ``loss``, its parts ``ctc_loss`` (nats per token) and ``attention_loss`` (nats per sentence), and in
@@ -44,11 +41,13 @@ class FinetuneModule(LightningModule):
         seed: of modality dropout and dropout.
     """
 
+    model: Recognizer
+
     def __init__(
         self,
         recognizer: RecognizerConfig,
         tokenizer: str,
-        modality: Literal["audio", "video", "audio+video"] = "audio+video",
+        modality: Modality = "audio+video",
         pretrained: str | None = None,
         modality_dropout: ModalityDropout = ModalityDropout(),
         ctc_weight: float = 0.5,
@@ -71,11 +70,9 @@ class FinetuneModule(LightningModule):
         )
         self.smoothing, self.freeze_steps, self.seed = smoothing, freeze_steps, seed
         self.optimizer_config, self.schedule, self.decoding = optimizer, schedule, decoding
-        self._errors = self._words = 0
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
-        number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
-        generator = step_generator(self.seed, number)
+        generator = self.batch_generator(batch_idx)
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
         if keep_B2 is None and self.modality_dropout.p_both < 1:
             keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
@@ -84,23 +81,11 @@ class FinetuneModule(LightningModule):
             memory_BTD = self._encode(batch, keep_B2)
         return self._loss(batch, memory_BTD, "train")
 
-    def on_validation_epoch_start(self) -> None:
-        self._errors = self._words = 0
-
     def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
         self._loss(batch, self._encode(batch, keep_B2), "val")
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
-        hypotheses = transcribe_batch(self.model, batch, keep_B2, self.decoding)
-        for text, found in zip(batch.texts, hypotheses, strict=True):
-            counts = count_errors(text or "", found[0].text)
-            self._errors += counts.substitutions + counts.deletions + counts.insertions
-            self._words += counts.num_words
-
-    def on_validation_epoch_end(self) -> None:
-        totals = torch.tensor([self._errors, self._words], dtype=torch.float32, device=self.device)
-        totals = self.all_gather(totals).reshape(-1, 2).sum(dim=0)  # type: ignore[union-attr]
-        self.log("val/wer", totals[0] / totals[1].clamp(min=1), prog_bar=True)
+        self.count_words(batch, transcribe_batch(self.model, batch, keep_B2, self.decoding))
 
     def _encode(self, batch: AVBatch, keep_B2: Tensor | None) -> Tensor:
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
@@ -116,28 +101,12 @@ class FinetuneModule(LightningModule):
             ctc = ctc_loss(self.model.ctc_logits(memory_BTD), steps_B, batch.tokens_BL, batch.token_lengths_B)
             loss, values["ctc_loss"] = loss + self.ctc_weight * ctc, ctc
         if self.model.decoder is not None and self.ctc_weight < 1:
-            inputs_BL, targets_BL = teacher_tokens(batch.tokens_BL)
+            prompt_BL = batch.tokens_BL.new_tensor(self.tokenizer.prompt()).expand(len(batch.ids), -1)
+            inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end, self.tokenizer.pad)
             logits_BLV = self.model.decoder(inputs_BL, Memory(memory_BTD, batch.valid_BT))
-            attention = next_token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE)
+            attention = next_token_loss(logits_BLV, targets_BL, self.smoothing)
             loss, values["attention_loss"] = loss + (1 - self.ctc_weight) * attention, attention
-            values["token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE)
+            values["token_accuracy"] = token_accuracy(logits_BLV, targets_BL)
         named = {f"{stage}/{name}": value for name, value in {"loss": loss, **values}.items()}
         self.log_dict(named, batch_size=len(batch.ids), sync_dist=stage == "val")
         return loss
-
-    def configure_optimizers(self):
-        trainer = self.trainer
-        return make_optimizer(self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision)
-
-
-def teacher_tokens(tokens_BL: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the decoder's inputs and targets, each (B, L + 1): begin + text, padded; text + end, ignored after.
-
-    Args:
-        tokens_BL: int64 tokens of the text, ``IGNORE`` where padded.
-    """
-    lengths_B1 = (tokens_BL != IGNORE).sum(dim=1, keepdim=True)
-    begin_B1 = tokens_BL.new_full((len(tokens_BL), 1), START)
-    inputs_BL = torch.cat([begin_B1, tokens_BL.masked_fill(tokens_BL == IGNORE, PAD)], dim=1)
-    targets_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE)], dim=1)
-    return inputs_BL, targets_BL.scatter(1, lengths_B1, EOS)

@@ -8,27 +8,24 @@ loses one (decoder modality dropout of mWhisper-Flamingo, arXiv:2502.01547, sect
 from dataclasses import replace
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
-from avspeech.evaluation.error_rate import count_errors
 from avspeech.hub.names import open_encoder, open_model
-from avspeech.inputs import IGNORE, AVBatch
+from avspeech.inputs import AVBatch
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.fusion import ModalityDropout
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
-from avspeech.objectives.text_loss import token_accuracy, token_loss
-from avspeech.text.normalize import normalize_for_scoring, text_language
+from avspeech.objectives.text_loss import teacher_tokens, token_accuracy, token_loss
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
-from avspeech.training.randomness import step_generator
-from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+from avspeech.training.modules import TextModule
+from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 
 
-class FlamingoModule(LightningModule):
+class FlamingoModule(TextModule):
     """Train a ``Whisper`` (no ``video``) or a ``Flamingo``.
 
     Logs ``loss`` (nats per token) and ``token_accuracy``; in validation also the word error rate ``wer`` with
@@ -61,6 +58,8 @@ class FlamingoModule(LightningModule):
         normalization: rule of ``avspeech.text.normalize`` that ``wer`` is counted with.
         seed: of modality dropout and dropout.
     """
+
+    model: Whisper
 
     def __init__(
         self,
@@ -107,7 +106,6 @@ class FlamingoModule(LightningModule):
         self.optimizer_config, self.schedule = optimizer, schedule
         self.decoding = replace(decoding, task=task)
         self.rates = {"video_encoder": video_rate, "_gate": gate_rate}
-        self._errors = self._words = 0
         self.train()  # what was loaded is in evaluation mode
 
     def train(self, mode: bool = True) -> "FlamingoModule":
@@ -125,8 +123,7 @@ class FlamingoModule(LightningModule):
         check_synchronised(self.model, self.modality_dropout.p_audio_only, self.trainer.world_size)
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
-        number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
-        generator = step_generator(self.seed, number)
+        generator = self.batch_generator(batch_idx)
         keep_B2 = None
         if self.model.has_video and self.modality_dropout.p_both < 1:
             keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
@@ -135,27 +132,13 @@ class FlamingoModule(LightningModule):
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        self._errors = self._words = 0
-
     def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
         self._loss(batch, None, "val", "")
         if self.model.has_video and batch.logmel_BAF is not None:
             for name, streams in (("_audio", [True, False]), ("_video", [False, True])):
                 keep_B2 = torch.tensor(streams, device=self.device).repeat(len(batch.ids), 1)
                 self._loss(batch, keep_B2, "val", name)
-        hypotheses = transcribe_batch(self.model, batch, config=self.decoding)
-        for text, language, best in zip(batch.texts, batch.languages, hypotheses, strict=True):
-            written = language and text_language(language, self.task)
-            pair = (normalize_for_scoring(one, written, self.normalization) for one in (text or "", best[0].text))
-            counts = count_errors(*pair)
-            self._errors += counts.word_errors
-            self._words += counts.num_words
-
-    def on_validation_epoch_end(self) -> None:
-        totals = torch.tensor([self._errors, self._words], dtype=torch.float32, device=self.device)
-        totals = self.all_gather(totals).reshape(-1, 2).sum(dim=0)  # type: ignore[union-attr]
-        self.log("val/wer", totals[0] / totals[1].clamp(min=1), prog_bar=True)
+        self.count_words(batch, transcribe_batch(self.model, batch, config=self.decoding))
 
     def _loss(self, batch: AVBatch, keep_B2: Tensor | None, stage: str, name: str) -> Tensor:
         if batch.tokens_BL is None:
@@ -164,23 +147,16 @@ class FlamingoModule(LightningModule):
             raise ValueError("a model that reads lips got no video; set data.init_args.modality: audio+video")
         prompts = [self.tokenizer.prompt(language, self.task) for language in batch.languages]
         prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
-        inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end)
+        inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end, self.tokenizer.pad)
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
-        memory = self.model.encode_streams(batch.logmel_BAF, batch.valid_BA, batch.video_BTHW, batch.valid_BT, keep_B2)
+        memory = self.model.encode(batch, keep_B2)
         logits_BLV = self.model(inputs_BL, memory)
-        loss = token_loss(logits_BLV, targets_BL, self.smoothing, IGNORE)
+        loss = token_loss(logits_BLV, targets_BL, self.smoothing)
         values = {f"{stage}/loss{name}": loss}
         if not name:
-            values[f"{stage}/token_accuracy"] = token_accuracy(logits_BLV, targets_BL, IGNORE)
+            values[f"{stage}/token_accuracy"] = token_accuracy(logits_BLV, targets_BL)
         self.log_dict(values, batch_size=len(batch.ids), sync_dist=stage == "val")
         return loss
-
-    def configure_optimizers(self):
-        rates = {name: rate for name, rate in self.rates.items() if rate != 1}
-        trainer = self.trainer
-        return make_optimizer(
-            self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision, rates
-        )
 
 
 def start_lips(video: EncoderConfig | None, pretrained: str | None) -> AVEncoder | None:
@@ -246,20 +222,3 @@ def check_synchronised(model: nn.Module, p_audio_only: float, world_size: int) -
             "would hang where one of them drops the video of a whole batch; set sync_batchnorm: false, or "
             "freeze_batch_norm: true"
         )
-
-
-def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    """Return the decoder's inputs and targets: prompt + text, and the same one step on, with the end.
-
-    The prompt's own tokens are targets too, apart from the first, so that the model goes on knowing languages.
-
-    Args:
-        prompt_BL: int64, the prompts, all of one length.
-        tokens_BL: int64 tokens of the text, ``IGNORE`` where padded.
-        end: token of the text's end; it also pads the inputs.
-    """
-    padded_BL = tokens_BL == IGNORE
-    inputs_BL = torch.cat([prompt_BL, tokens_BL.masked_fill(padded_BL, end)], dim=1)
-    after_BL = torch.cat([tokens_BL, tokens_BL.new_full((len(tokens_BL), 1), IGNORE)], dim=1)
-    after_BL = after_BL.scatter(1, (~padded_BL).sum(dim=1, keepdim=True), end)
-    return inputs_BL, torch.cat([prompt_BL[:, 1:], after_BL], dim=1)

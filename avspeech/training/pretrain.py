@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from lightning import LightningModule
 from torch import Generator, Tensor
 
 from avspeech.hub.names import load_encoder
@@ -13,8 +12,8 @@ from avspeech.models.encoder import EncoderConfig
 from avspeech.models.fusion import ModalityDropout
 from avspeech.objectives.cluster_loss import ClusterLoss, masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, draw_masks
-from avspeech.training.randomness import step_generator
-from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+from avspeech.training.modules import TrainingModule
+from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class ShortcutConfig:
     """Run the ResNet through torch.compile; the first steps are slow, and a C++ compiler must be there."""
 
 
-class PretrainModule(LightningModule):
+class PretrainModule(TrainingModule):
     """Train a ``ClusterPredictor``.
 
     Logs ``loss`` (nats), ``masked_accuracy``, ``unmasked_accuracy`` and, in validation, ``majority_share``: the
@@ -55,6 +54,8 @@ class PretrainModule(LightningModule):
             AV-HuBERT.
         seed: of masks, modality dropout and dropout.
     """
+
+    model: ClusterPredictor
 
     def __init__(
         self,
@@ -99,8 +100,7 @@ class PretrainModule(LightningModule):
         self.model.about["modality"] = getattr(data, "modality", "audio+video")
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
-        number = batch_idx * self.trainer.world_size + self.global_rank  # counts the batches of all processes
-        generator = step_generator(self.seed, number)
+        generator = self.batch_generator(batch_idx)
         keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
         return self._step(batch, "train", keep_B2.to(self.device), generator)
 
@@ -175,7 +175,3 @@ class PretrainModule(LightningModule):
             parts.append(part)
             total = total + part.loss * (1.0 if scores.block is None else self.model.head.block_weight)
         return total / len(self.model.num_units), parts[0]
-
-    def configure_optimizers(self):
-        trainer = self.trainer
-        return make_optimizer(self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision)

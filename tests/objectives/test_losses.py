@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from avspeech.inputs import IGNORE
 from avspeech.objectives.cluster_loss import masked_cluster_loss
-from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
+from avspeech.objectives.text_loss import ctc_loss, next_token_loss, teacher_tokens, token_accuracy
 
 
 @pytest.fixture
@@ -77,3 +77,16 @@ def test_ctc_padding_changes_nothing_and_an_impossible_text_contributes_nothing(
     torch.testing.assert_close(ctc_loss(logits_BTV, lengths_B, targets_BL, target_lengths_B), before)
     impossible = ctc_loss(logits_BTV[:1, :2], torch.tensor([2]), torch.tensor([[1, 2, 3]]), torch.tensor([3]))
     assert impossible.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("prompts", "pad", "inputs", "targets"),
+    [
+        ([[2], [2]], 1, [[2, 5, 6, 8], [2, 4, 1, 1]], [[5, 6, 8, 7], [4, 7, -100, -100]]),
+        ([[90, 91], [90, 92]], 7, [[90, 91, 5, 6, 8], [90, 92, 4, 7, 7]], [[91, 5, 6, 8, 7], [92, 4, 7, -100, -100]]),
+    ],
+)
+def test_teacher_tokens_are_prompt_text_and_end(prompts, pad, inputs, targets):
+    tokens_BL = torch.tensor([[5, 6, 8], [4, -100, -100]])
+    inputs_BL, targets_BL = teacher_tokens(torch.tensor(prompts), tokens_BL, end=7, pad=pad)
+    assert (inputs_BL.tolist(), targets_BL.tolist()) == (inputs, targets)

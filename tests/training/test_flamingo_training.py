@@ -17,7 +17,7 @@ from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
-from avspeech.training.flamingo import FlamingoModule, build, check_synchronised, teacher_tokens
+from avspeech.training.flamingo import FlamingoModule, build, check_synchronised
 from avspeech.training.schedules import OptimizerConfig, group_weights
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
@@ -144,13 +144,6 @@ def test_the_lip_encoder_is_frozen_as_asked():
         n.split(".")[0] for n, w in FlamingoModule(sizes=SIZES, video=LIPS).model.named_parameters() if w.requires_grad
     }
     assert trained == {"decoder", "video_project", "video_scale"}
-
-
-def test_teacher_tokens_are_prompt_text_and_end():
-    prompt_BL = torch.tensor([[90, 91], [90, 92]])
-    inputs_BL, targets_BL = teacher_tokens(prompt_BL, torch.tensor([[1, 2, 3], [4, -100, -100]]), end=7)
-    assert inputs_BL.tolist() == [[90, 91, 1, 2, 3], [90, 92, 4, 7, 7]]
-    assert targets_BL.tolist() == [[91, 1, 2, 3, 7], [92, 4, 7, -100, -100]]
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(corpus, lips_file, stages, tmp_path):

@@ -8,8 +8,7 @@ from safetensors.torch import load_file
 
 from avspeech.models.files import load_model
 from avspeech.train import main
-from avspeech.training.finetune import teacher_tokens
-from avspeech.training.randomness import step_generator, step_seed
+from avspeech.training.modules import step_generator, step_seed
 
 ROOT = Path(__file__).parents[2]
 ENCODER = """{width: 32, depth: 1, num_heads: 2, ffn_width: 64, position_kernel: 7, position_groups: 4, layer_drop: 0.2,
@@ -162,9 +161,3 @@ def test_draws_depend_on_the_seed_and_the_number_of_the_batch():
     other = torch.rand(3, generator=step_generator(0, 5)), torch.rand(3)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not torch.equal(*one)
-
-
-def test_teacher_tokens_begin_and_end_with_the_end_token():
-    inputs_BL, targets_BL = teacher_tokens(torch.tensor([[5, 6, 7], [8, -100, -100]]))
-    assert inputs_BL.tolist() == [[2, 5, 6, 7], [2, 8, 1, 1]]
-    assert targets_BL.tolist() == [[5, 6, 7, 2], [8, 2, -100, -100]]
