@@ -12,7 +12,7 @@ class SaveModelFile(Callback):
     """Write the model file at the end of training, and whenever a checkpoint is saved.
 
     Args:
-        path: where; null writes ``model.safetensors`` into ``trainer.default_root_dir``.
+        path: model file; null writes ``model.safetensors`` into ``trainer.default_root_dir``.
     """
 
     def __init__(self, path: str | None = None) -> None:

@@ -1,8 +1,8 @@
-"""Training of Whisper on noisy speech, and then of the layers through which it reads lips.
+"""Training of Whisper on noisy speech (stage 1), and of the layers that add video to it (stage 2).
 
-Stage 1 trains all of Whisper on noisy audio; stage 2 freezes it and trains gates, gated layers and projection, and the
-lip encoder if wanted (Whisper-Flamingo, arXiv:2406.10082, section 2.2). In stage 2 an utterance keeps both streams, or
-loses one (decoder modality dropout of mWhisper-Flamingo, arXiv:2502.01547, section 2).
+Stage 1 trains all of Whisper; stage 2 freezes it and trains gates, gated layers and projection, and optionally the lip
+encoder (Whisper-Flamingo, arXiv:2406.10082, section 2.2). In stage 2 an utterance may lose one stream (decoder modality
+dropout of mWhisper-Flamingo, arXiv:2502.01547, section 2).
 """
 
 from dataclasses import replace
@@ -33,20 +33,20 @@ class FlamingoModule(TextModule):
 
     Args:
         whisper: file or name of the Whisper that training starts from; for stage 2 the model file of stage 1. Null
-            draws weights for ``sizes``.
-        sizes: of a Whisper without weights.
+            draws new weights.
+        sizes: sizes of a Whisper with new weights.
         video: sizes of a lip encoder with new weights; null with ``video_pretrained``, and in stage 1.
-        video_pretrained: file or name of a model whose encoder reads the lips.
+        video_pretrained: file or name of a model whose audio-visual encoder reads the video.
         video_norm: normalise the projected lip features.
-        freeze_whisper: train the new layers only; null freezes where there is video.
+        freeze_whisper: train the new layers only; null freezes in stage 2.
         freeze_video: do not train the lip encoder.
-        freeze_batch_norm: keep the lip encoder's BatchNorm statistics. A frozen encoder then runs as in evaluation;
-            with false its dropout is active and its statistics move, frozen or not, as in the official code.
+        freeze_batch_norm: keep the lip encoder's BatchNorm statistics, and run a frozen encoder as in evaluation. False
+            keeps its dropout active and moves its statistics, even if frozen, as in the official code.
         modality_dropout: chances that an utterance keeps both streams, or one alone. The official models keep both;
             the multilingual ones keep the video alone with chance 0.5.
-        zero_dropped_video: show the gated layers zeros where the video is dropped, as the official code does; false
+        zero_dropped_video: give the gated layers zeros where the video is dropped, as the official code does; false
             skips them.
-        official_padding: let padding be heard and attended, as the official code does.
+        official_padding: do not mask padding, as the official code does not.
         task: ``transcribe``; Whisper-Flamingo uses it for En-X translation too, with the language of the text.
         smoothing: label smoothing.
         save_memory: compute activations again in the backward pass instead of keeping them.
@@ -54,9 +54,9 @@ class FlamingoModule(TextModule):
         optimizer: AdamW's settings.
         schedule: the learning-rate curve.
         video_rate: factor on the learning rate of the lip encoder.
-        gate_rate: factor on that of the gates, which start at 0; short runs need more than 1.
-        normalization: rule of ``avspeech.text.normalize`` that ``wer`` is counted with.
-        seed: of modality dropout and dropout.
+        gate_rate: factor on the learning rate of the gates, which start at 0; short runs need more than 1.
+        normalization: rule of ``avspeech.text.normalize`` for ``wer``.
+        seed: seed of modality dropout and dropout.
     """
 
     model: Whisper
@@ -89,7 +89,7 @@ class FlamingoModule(TextModule):
         lips = start_lips(video, video_pretrained)
         audio = Whisper(sizes) if whisper is None else start_audio(whisper)
         self.model = build(audio, lips, video_norm, zero_dropped_video, official_padding)
-        self.model.source = {**(self.model.source or {}), "fine_tuned": True}  # no longer wants padding to 30 s
+        self.model.source = {**(self.model.source or {}), "fine_tuned": True}  # needs no padding to 30 s
         self.model.about["modality"] = "audio+video" if self.model.has_video else "audio"
         self.model.save_memory(("encoder", "decoder") if save_memory else ())
         self.tokenizer = WhisperTokenizer(self.model.sizes.vocab_size)
@@ -207,10 +207,10 @@ def build(
 
 
 def check_synchronised(model: nn.Module, p_audio_only: float, world_size: int) -> None:
-    """Refuse a run in which processes would wait for each other for ever.
+    """Refuse a run that would hang.
 
-    A batch whose utterances all lose the video does not run the lip encoder, and its synchronised BatchNorms would
-    wait for this process.
+    A batch whose utterances all lose the video skips the lip encoder, whose synchronised BatchNorms in the other
+    processes would wait for ever.
 
     Raises:
         ValueError: the video may be dropped, and BatchNorm statistics are synchronised.

@@ -18,41 +18,39 @@ from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 
 @dataclass(frozen=True)
 class ShortcutConfig:
-    """Work that a training step may leave out. None changes what is learned unless it says so."""
+    """Work that a training step may leave out. Only ``skip_hidden_lips`` changes what is learned."""
 
     score_hidden_only: bool = False
-    """Compute logits of hidden frames only, where no others carry weight: the same loss for less work.
-    ``unmasked_accuracy`` is not known then."""
+    """Compute logits of hidden frames only, where no others carry weight. ``unmasked_accuracy`` is not logged then."""
     skip_hidden_lips: bool = False
-    """Under feature masking, do not run the ResNet on frames that the mask hides. They then count neither in the
-    feature penalty nor in the BatchNorm statistics, which does change training a little."""
+    """Under feature masking, leave masked frames out of the ResNet, the feature penalty and the BatchNorm statistics."""
     compile_trunk: bool = False
-    """Run the ResNet through torch.compile; the first steps are slow, and a C++ compiler must be there."""
+    """Run the ResNet through torch.compile, which makes the first steps slow and needs a C++ compiler."""
 
 
 class PretrainModule(TrainingModule):
     """Train a ``ClusterPredictor``.
 
     Logs ``loss`` (nats), ``masked_accuracy``, ``unmasked_accuracy`` and, in validation, ``majority_share``: the
-    accuracy of always naming the commonest unit, which a model that learned anything exceeds. With several unit sets,
-    accuracy and share are those of the first; the loss is the mean over the sets.
+    accuracy of always predicting the most frequent unit. With several unit sets, accuracy and share are those of the
+    first; the loss is the mean over the sets.
 
     Args:
         encoder: size of the fused encoder.
-        num_units: size of the codebook that the targets were assigned with, or of several (data.train_units).
+        num_units: size of the codebook of the targets, or of each codebook (data.train_units).
         masking: spans that are hidden.
         modality_dropout: chances that an utterance keeps both streams, or one alone.
         unmasked_weight: weight of frames that are not hidden; 1 for AV-HuBERT Large.
         penalty_weight: weight of the mean square of the streams before fusion.
         head: how units are predicted.
         shortcuts: work to leave out.
-        trim_to_units: cut a batch to its last frame that has a unit, as the official code does; otherwise such frames
-            are seen but not scored.
+        trim_to_units: cut a batch after its last frame with a unit, as the official code does; false keeps the frames
+            after it and does not score them.
         optimizer: AdamW's settings.
         schedule: the learning-rate curve.
-        init_from: file or name of a model whose encoder training starts from; null starts afresh, as every iteration of
-            AV-HuBERT.
-        seed: of masks, modality dropout and dropout.
+        init_from: file or name of a model whose encoder training starts from; null draws new weights, as every
+            iteration of AV-HuBERT does.
+        seed: seed of masks, modality dropout and dropout.
     """
 
     model: ClusterPredictor
