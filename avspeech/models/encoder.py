@@ -221,7 +221,7 @@ class AVEncoder(Encoder):
             if video_BTHW.shape[1] != valid_BT.shape[1]:
                 raise ValueError(
                     f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)} differ in frames; "
-                    "trim the streams to the same 25 Hz length in data/dataset.py"
+                    "avspeech.inputs.make_sample brings the streams to one length"
                 )
             video_BTD = self.video_frontend(video_BTHW, valid_BT, self._wanted_lips(valid_BT, keep_B2, unread_BT))
         if audio_BTD is None:

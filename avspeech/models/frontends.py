@@ -1,10 +1,9 @@
-"""Front ends: filterbanks and lip clips, each to the encoder's width at 25 Hz.
+"""The lip front end: mouth crops to the encoder's width at 25 Hz.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3 and appendix A): the audio needs one linear layer,
-the lips a 3-D convolution followed by a ResNet-18 with PReLU on every frame. Where we differ: the
-network runs on the frames that somebody reads. Padding, and clips whose video is dropped, cost nothing and
-do not enter the BatchNorm statistics; the features of real frames are the same, because the padding around
-a clip is zero for the 3-D convolution either way.
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3 and appendix A): a 3-D convolution, then a ResNet-18 with PReLU
+on every frame. Where we differ: padding, and clips whose video is dropped, are neither computed nor part of the
+BatchNorm statistics. Features of real frames are the same, because the 3-D convolution sees zeros around a clip either
+way.
 """
 
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ class VideoConfig:
     """Size of the lip front end. Defaults are AV-HuBERT's; small ones train on a CPU."""
 
     input_size: int = 88
-    """Side of the square clip in pixels."""
+    """Side of the square crop in pixels."""
     shrink: int = 1
     """Average pooling of the pixels before the stem; 2 turns 88 into 44."""
     stem_frames: int = 5
@@ -38,8 +37,8 @@ class VideoConfig:
     activation: Literal["prelu", "relu"] = "prelu"
     """PReLU per channel as in AV-HuBERT; ReLU is faster on a CPU."""
     channels_last: bool = True
-    """Lay feature maps out with their channels innermost, which is faster on CPUs and GPUs. The official code does not;
-    sums then round in another order, by about 3e-6 of the largest feature."""
+    """Store feature maps with channels innermost, which is faster on CPUs and GPUs. The official code does not; features
+    differ by rounding, about 3e-6 of the largest."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or not self.widths:
@@ -102,8 +101,8 @@ class VideoFrontend(nn.Module):
         """Return lip features, (B, T, D), zero where a frame is not wanted.
 
         Args:
-            video_BTHW: uint8 grey clip, or float already normalised (0 = the mean grey).
-            valid_BT: bool, True where a frame is real; the others are seen as the mean grey.
+            video_BTHW: uint8 mouth crop, or float already normalised (0 = the mean grey).
+            valid_BT: bool, True where a frame is real; the others become the mean grey.
             wanted_BT: bool, frames whose features are computed. None: the real ones.
 
         Raises:
@@ -113,7 +112,7 @@ class VideoFrontend(nn.Module):
         if video_BTHW.shape[-2:] != (size, size):
             raise ValueError(
                 f"video is {tuple(video_BTHW.shape[-2:])} pixels, this model wants {size}x{size}: "
-                "crop it in data/dataset.py or set encoder.video.input_size"
+                "make the sample for this model's inputs, or set encoder.video.input_size"
             )
         if video_BTHW.is_floating_point():
             video_BTHW = torch.where(valid_BT[..., None, None], video_BTHW, 0)

@@ -1,10 +1,9 @@
-"""Fuse an audio and a video stream on the 25 Hz clock, tolerating the loss of one.
+"""Fuse an audio and a video stream at 25 Hz, either of which may be missing.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.2) zeroes a dropped stream, concatenates audio and
-video in that order, normalises and projects back. Which streams survive is an argument here, not a coin
-tossed inside ``forward``: training draws it with ``ModalityDropout``, evaluation fixes it, and both run the
-same lines. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default; one draw per batch makes
-the gradient of a small batch all-audio or all-video.
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.2) zeroes a dropped stream, concatenates audio and video in that
+order, normalises and projects back. The streams to keep are an argument: training draws them with ``ModalityDropout``,
+evaluation fixes them. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default, since one draw
+per batch makes the gradient of a small batch all-audio or all-video.
 """
 
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ class Fusion(nn.Module):
         if audio_BTD.shape != video_BTD.shape:
             raise ValueError(
                 f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)} must both be "
-                "(B, T, D); trim them to the same 25 Hz length in data/dataset.py"
+                "(B, T, D); avspeech.inputs.make_sample brings them to one length"
             )
         if keep_B2 is not None:  # torch.where, not a product: a NaN in a dropped stream must not leak
             audio_BTD = torch.where(keep_B2[:, AUDIO, None, None], audio_BTD, 0)

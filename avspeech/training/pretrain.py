@@ -23,7 +23,7 @@ class ShortcutConfig:
     score_hidden_only: bool = False
     """Compute logits of hidden frames only, where no others carry weight. ``unmasked_accuracy`` is not logged then."""
     skip_hidden_lips: bool = False
-    """Under feature masking, leave masked frames out of the ResNet, the feature penalty and the BatchNorm statistics."""
+    """Under feature masking, leave masked frames out of ResNet, feature penalty and BatchNorm statistics."""
     compile_trunk: bool = False
     """Run the ResNet through torch.compile, which makes the first steps slow and needs a C++ compiler."""
 
