@@ -120,20 +120,21 @@ class EncoderBlock(nn.Module):
         width: int,
         num_heads: int,
         ffn_width: int,
-        pre_norm: bool,
-        dropout: float,
-        attention_dropout: float,
-        activation_dropout: float,
+        pre_norm: bool = True,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        key_bias: bool = True,
     ) -> None:
         super().__init__()
         self.pre_norm = pre_norm
-        self.attention = Attention(width, num_heads, attention_dropout)
+        self.attention = Attention(width, num_heads, attention_dropout, key_bias=key_bias)
         self.attention_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, ffn_width, nn.GELU(), activation_dropout)
         self.ffn_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor, allowed: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, allowed: Tensor | None) -> Tensor:
         """Return (B, T, D); ``allowed`` as in ``Attention.attend``."""
         if self.pre_norm:
             x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), allowed))

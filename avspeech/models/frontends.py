@@ -37,8 +37,8 @@ class VideoConfig:
     activation: Literal["prelu", "relu"] = "prelu"
     """PReLU per channel as in AV-HuBERT; ReLU is faster on a CPU."""
     channels_last: bool = True
-    """Store feature maps with channels innermost, which is faster on CPUs and GPUs. The official code does not; features
-    differ by rounding, about 3e-6 of the largest."""
+    """Store feature maps with channels innermost, which is faster. The official code does not; features differ by
+    rounding, about 3e-6 of the largest."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or not self.widths:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avspeech.models.blocks import Attention, FeedForward, run_block, sinusoid_positions
+from avspeech.models.blocks import EncoderBlock, run_block, sinusoid_positions
 
 POSITIONS_PER_SECOND = 50
 """Rate of the audio memory (axis P)."""
@@ -30,7 +30,7 @@ class WhisperConfig:
     audio_depth: int = 12
     """Blocks of the audio encoder."""
     vocab_size: int = 51865
-    """Text, language, task and time tokens; it also says which languages there are."""
+    """Text, language, task and time tokens; the number tells which languages there are."""
     text_positions: int = 448
     """Longest text in tokens, prompt included."""
     text_width: int = 768
@@ -42,7 +42,7 @@ class WhisperConfig:
     alignment_heads: tuple[tuple[int, int], ...] = ()
     """(block, head) whose attention follows the words in time; none given: all heads of the later half."""
     official_padding: bool = False
-    """Let padding of a batch be heard and attended, as the official code does."""
+    """Do not mask the padding of a batch, as the official code does not."""
 
     def __post_init__(self) -> None:
         for side in ("audio", "text"):
@@ -61,22 +61,6 @@ class WhisperConfig:
                 )
 
 
-class WhisperEncoderBlock(nn.Module):
-    """Self-attention and feed-forward, pre-norm."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.attention = Attention(width, num_heads, key_bias=False)
-        self.attention_norm = nn.LayerNorm(width)
-        self.ffn = FeedForward(width, 4 * width, nn.GELU())
-        self.ffn_norm = nn.LayerNorm(width)
-
-    def forward(self, x_BPD: Tensor, allowed: Tensor | None) -> Tensor:
-        """Return (B, P, D)."""
-        x_BPD = x_BPD + self.attention(self.attention_norm(x_BPD), allowed)
-        return x_BPD + self.ffn(self.ffn_norm(x_BPD))
-
-
 class WhisperEncoder(nn.Module):
     """Log-mel at 100 Hz -> memory at 50 Hz."""
 
@@ -88,17 +72,19 @@ class WhisperEncoder(nn.Module):
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
         self.positions_PD: Tensor
         self.register_buffer("positions_PD", sinusoid_positions(config.audio_positions, width))
-        self.blocks = nn.ModuleList(WhisperEncoderBlock(width, config.audio_heads) for _ in range(config.audio_depth))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, config.audio_heads, 4 * width, key_bias=False) for _ in range(config.audio_depth)
+        )
         self.norm = nn.LayerNorm(width)
         self.saves_memory = False
         """Compute activations again in the backward pass instead of keeping them."""
 
     def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None, layer: int | None = None) -> Tensor:
-        """Return the memory, (B, P, D) with P = ceil(A / 2); what stands in padded positions means nothing.
+        """Return the memory, (B, P, D) with P = ceil(A / 2); padded positions hold arbitrary values.
 
         Args:
             logmel_BAF: Whisper's log-mel at 100 Hz (``features/logmel.py``), zero where padded.
-            valid_BA: bool, True where a frame is real. None: all of them; not read with ``official_padding``.
+            valid_BA: bool, True where a frame is real; None: everywhere. Not read with ``official_padding``.
             layer: return the output of block 1, 2, ... without the final norm, 0 the input of the blocks; None: the
                 end of the encoder.
 
@@ -110,13 +96,13 @@ class WhisperEncoder(nn.Module):
         if logmel_BAF.shape[2] != self.config.mel_bins:
             raise ValueError(
                 f"log-mel {tuple(logmel_BAF.shape)} must be (B, A, {self.config.mel_bins}) for this model; "
-                "make it with logmel_AF(..., mel_bins=model.sizes.mel_bins)"
+                "make the sample for this model's inputs"
             )
         num_positions = (logmel_BAF.shape[1] + 1) // 2
         if num_positions > self.config.audio_positions:
             limit = self.config.audio_positions / POSITIONS_PER_SECOND
             raise ValueError(
-                f"{logmel_BAF.shape[1] / 100:g} s of audio came, this model hears at most {limit:g} s; cut the clip, "
+                f"{logmel_BAF.shape[1] / 100:g} s of audio came, this model takes at most {limit:g} s; cut the clip, "
                 "or leave out long ones (data.batches.longest)"
             )
         if self.config.official_padding:
@@ -128,9 +114,7 @@ class WhisperEncoder(nn.Module):
             real_B1A = valid_BA[:, None]
             x_BDA = torch.where(real_B1A, F.gelu(self.conv1(torch.where(real_B1A, x_BDA, 0))), 0)
             x_BDP, allowed = F.gelu(self.conv2(x_BDA)), positions_valid(valid_BA)[:, None, None]
-        x_BPD = x_BDP.transpose(
-            1, 2
-        ).contiguous()  # or every sum and norm of the blocks walks through memory in strides
+        x_BPD = x_BDP.transpose(1, 2).contiguous()  # strides would slow down every sum and norm of the blocks
         x_BPD = x_BPD + self.positions_PD[:num_positions].to(x_BDP)
         for block in self.blocks[:layer]:
             x_BPD = run_block(block, self.saves_memory, x_BPD, allowed)

@@ -179,7 +179,7 @@ def test_what_does_not_fit_has_a_reason():
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
     with pytest.raises(ValueError, match=r"log-mel \(3, 48, 7\) must be \(B, A, 8\)"):
         model.encode_streams(logmel_BAF[..., :7])
-    with pytest.raises(ValueError, match=r"0\.61 s of audio came, this model hears at most 0\.6 s"):
+    with pytest.raises(ValueError, match=r"0\.61 s of audio came, this model takes at most 0\.6 s"):
         model.encode_streams(torch.zeros(1, 61, 8))
     with pytest.raises(ValueError, match="21 tokens came, this model has 20 positions"):
         model(tokens_BL.repeat(1, 3), model.encode_streams(logmel_BAF))
