@@ -39,7 +39,6 @@ from avspeech.models.files import check_device
 from avspeech.noise.making import check_plan, plan_of
 from avspeech.noise.plan import NoisePlan, PlanError, PlanMixer
 from avspeech.noise.pools import roots_of
-from avspeech.text.whisper_tokens import WhisperTokenizer
 
 
 def main(
@@ -88,7 +87,7 @@ def main(
         check_device(device)
         network = open_model(model, device)
         options = settled(config, network)
-        if isinstance(network.tokenizer, WhisperTokenizer) and not options.detect_language:
+        if network.tokenizer is not None and not options.detect_language:
             check_languages(utterances, network.tokenizer, manifest)
         make_folder(out_dir, "--out_dir")
         plan = _noise_plan(noise_plan, out_dir, utterances, config)

@@ -24,7 +24,7 @@ def check_languages(
         if utterance.language is None:
             raise ManifestError(
                 f"{manifest}: utterance {utterance.id!r} has no 'language', which a multilingual model needs; "
-                "add it, or have an evaluation detect it (language: detected)"
+                "add it, or have an evaluation detect it (decoding.detect_language: true)"
             )
         if utterance.language not in tokenizer.languages:
             raise ManifestError(

@@ -31,9 +31,7 @@ def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | N
         return video_BTHW[:, :, top : top + size, left : left + size]
     offsets = offsets_B2.tolist()
     if any(not (0 <= top <= height - size and 0 <= left <= width - size) for top, left in offsets):
-        raise ValueError(
-            f"offsets {offsets} came, wanted (top, left) up to ({height - size}, {width - size})"
-        )
+        raise ValueError(f"offsets {offsets} came, wanted (top, left) up to ({height - size}, {width - size})")
     rows = [
         clip[:, top : top + size, left : left + size] for clip, (top, left) in zip(video_BTHW, offsets, strict=True)
     ]

@@ -48,10 +48,7 @@ class Tokenizer:
     """
 
     is_multilingual = False
-    languages: tuple[str, ...] = ()
-    """Codes of the languages that a prompt can name; these tokenizers know none."""
     end, pad = EOS, PAD
-
     languages: tuple[str, ...] = ()
     """Languages that a model with this tokenizer can be told: none."""
 
@@ -100,8 +97,8 @@ class Tokenizer:
         return len(self._pieces) if self._pieces else len(SPECIALS) + len(self.symbols)
 
     def prompt(self, language: str | None = None, task: str = "transcribe") -> list[int]:
-        """Return what decoding starts with: the end token, as in fairseq. Language and task are not read."""
-        return [EOS]
+        """Return what decoding starts with; language and task are not read."""
+        return [START]
 
     def encode(self, text: str) -> list[int]:
         """Return the text's token numbers, without begin and end; what is not known becomes ``UNK``.

@@ -163,7 +163,9 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(corpus, lips_file, stag
 
 def test_both_models_are_evaluated_and_say_what_they_cannot_do(corpus, stages, tmp_path):
     conditions = tmp_path / "conditions.yaml"
-    conditions.write_text("modalities: [audio, audio+video, video]\nvideo_streams: [own, blank]\nmax_tokens: 5\n")
+    conditions.write_text(
+        "modalities: [audio, audio+video, video]\nvideo_streams: [own, blank]\ndecoding: {max_tokens: 5}\n"
+    )
     evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "two")
     rows = json.loads((tmp_path / "two/results.json").read_text())["conditions"]
     assert {(row["modality"], row["video_stream"]) for row in rows} == {
@@ -172,14 +174,15 @@ def test_both_models_are_evaluated_and_say_what_they_cannot_do(corpus, stages, t
         ("audio+video", "blank"),
         ("video", "own"),
     }
-    with pytest.raises(SystemExit, match="reads no lips; evaluate it with --modalities"):
+    with pytest.raises(SystemExit, match="the model cannot decode audio\\+video, video; evaluate it with --modalities"):
         evaluate(stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one")
     evaluate(
         stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one", modalities=["audio"]
     )
     assert (tmp_path / "one/report.html").exists()
-    with pytest.raises(SystemExit, match="which has no CTC head"):
-        evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "x", method="ctc")
+    with pytest.raises(SystemExit, match="came for a Flamingo without CTC head"):
+        ctc = {"method": "ctc"}
+        evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "x", decoding=ctc)
 
 
 def test_learning_rates_and_decay_go_by_name():
@@ -227,12 +230,12 @@ def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_
     with pytest.raises(ValueError, match=r"got no video; set data\.init_args\.modality"):
         fit(*lips, f"--model.init_args.video_pretrained={lips_file}")
     conditions = tmp_path / "conditions.yaml"
-    conditions.write_text("modalities: [audio]\nmax_tokens: 3\n")
+    conditions.write_text("modalities: [audio]\ndecoding: {max_tokens: 3}\n")
     model = stages[2] / "one/model.safetensors"
     for changes, message in (({"language": None}, "has no 'language'"), ({"language": "eng"}, "has language 'eng'")):
         with pytest.raises(SystemExit, match=message):
             evaluate(model, manifest(**changes), conditions, tmp_path / "out")
-    conditions.write_text("modalities: [audio]\nmax_tokens: 3\nlanguage: detected\n")
+    conditions.write_text("modalities: [audio]\ndecoding: {max_tokens: 3, detect_language: true}\n")
     evaluate(model, manifest(language=None), conditions, tmp_path / "out")
     conditions.write_text("modalities: [audio]\nnormalization: shout\n")
     with pytest.raises(SystemExit, match="normalization='shout'"):
