@@ -180,8 +180,8 @@ def test_both_models_are_evaluated_and_say_what_they_cannot_do(corpus, stages, t
         stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one", modalities=["audio"]
     )
     assert (tmp_path / "one/report.html").exists()
+    ctc = {"method": "ctc"}
     with pytest.raises(SystemExit, match="came for a Flamingo without CTC head"):
-        ctc = {"method": "ctc"}
         evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "x", decoding=ctc)
 
 
