@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import traceback
@@ -142,26 +141,6 @@ def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
     files = [*originals, *write_damaged(originals, tmp_path, count, seed=count)]
     found = [fault for fault in faults(files, has_network) if fault]
     assert not found, f"{len(found)} of {len(files)} files:\n" + "\n".join(found)
-
-
-@pytest.mark.parametrize(
-    ("accident", "said"),
-    [
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "the process died, exit status -11"),
-        (lambda: os.kill(os.getpid(), signal.SIGSTOP), "takes longer than 2 s"),
-        (lambda: 1 / 0, "ZeroDivisionError"),
-    ],
-)
-def test_the_watch_sees_accidents_and_goes_on(accident, said, originals, monkeypatch):
-    def read(path, *others):
-        if path == originals[1]:
-            accident()
-        raise MediaError(path, "not now")
-
-    monkeypatch.setattr(sys.modules[__name__], "read_streams", read)
-    monkeypatch.setattr(sys.modules[__name__], "LIMIT_S", 2)
-    before, during, after = faults(originals[:3], has_network=False)
-    assert not before and not after and during.startswith(originals[1].name) and said in during
 
 
 def test_the_command_goes_through_twenty_damaged_files(originals, tmp_path, finder):  # noqa: F811
