@@ -62,7 +62,9 @@ def make_parser() -> ArgumentParser:
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     add("--fresh", action="store_true", help="ignore what earlier runs have kept")
     add("--quiet", action="store_true", help="show no progress bar")
-    parser.add_class_arguments(DecodingConfig, "decoding")
+    parser.add_class_arguments(
+        DecodingConfig, "decoding", skip={"language", "detect_language", "num_best", "lm_weight"}
+    )
     return parser
 
 

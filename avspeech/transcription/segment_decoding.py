@@ -1,4 +1,4 @@
-"""Streams of a segment -> text, words with times, score: the same for every model."""
+"""Turn the streams of segments into text, words with times, and scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ SPARE_S = 1.0
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a model makes of one segment; times are in seconds from the segment's start."""
+    """The text of a segment; times are in seconds from the segment's start."""
 
     text: str
     words: tuple[TimedWord, ...]
@@ -39,7 +39,7 @@ class SegmentDecoder:
     Args:
         network: in evaluation mode, on its device.
         config: how to decode.
-        name: of the model, for messages.
+        name: the model's, for messages.
 
     Raises:
         ValueError: the model gives no text, or not in this way.

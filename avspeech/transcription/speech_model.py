@@ -1,4 +1,4 @@
-"""A model as a user holds it: it transcribes files, gives features of any layer, and is saved as a folder to share.
+"""The public interface to a model: transcribe files, get features of any layer, save a folder to share.
 
 import avspeech
 
@@ -22,7 +22,7 @@ from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.names import find_model, open_model
 from avspeech.hub.remote import from_pretrained
-from avspeech.inputs import Modality
+from avspeech.inputs import MODALITIES, Modality
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
 from avspeech.transcription.cutting import CuttingConfig
@@ -34,12 +34,12 @@ from avspeech.transcription.streams import FaceChoice, Streams, read_streams
 MAX_CLIPS = 16
 """Most segments in a batch."""
 DETECTION_FRAMES = 1500
-"""Speech that the language is detected from, in frames at 25 Hz: one minute, the longest segments first."""
+"""Frames at 25 Hz that the language is detected from, one minute of the longest segments."""
 
 Progress = Callable[[float], None]
-"""Told the share of the work on a file that is done, 0 to 1."""
+"""Called with the share of the work on a file that is done, 0 to 1."""
 FACES_SHARE, HEARING_SHARE = 0.8, 0.1
-"""Part of the work on a file that is done when its streams are prepared, for the progress: with lips, without."""
+"""Share of the work on a file that ``prepare`` does, with and without video, for the progress."""
 
 
 def load_model(
@@ -52,11 +52,9 @@ def load_model(
     """Return a model that transcribes files.
 
     Args:
-        name: a path, ``demo``, a name on the Hugging Face hub or one of an official model; see ``avspeech.hub``.
+        name: a path, ``demo``, a name on the Hugging Face hub, or an official model's; see ``avspeech.hub.names``.
         device: where it runs.
-        decoding: how segments are turned into text.
-        cutting: how files are cut into segments; None: as long as the model takes them.
-        batch_frames: budget of a batch of segments in frames at 25 Hz, padding included.
+        decoding, cutting, batch_frames: see ``SpeechModel``.
 
     Raises:
         ValueError: there is no such model, or it cannot be used in this way.
@@ -66,14 +64,14 @@ def load_model(
 
 
 class SpeechModel:
-    """A network, how it decodes, and where it came from.
+    """A network with its name and its options.
 
     Args:
         network: in evaluation mode, on its device.
         name: as the user gave it.
-        path: of the file that it came from; None: it was made here.
-        decoding: how segments are turned into text.
-        cutting: how files are cut into segments; None: as long as the model takes them.
+        path: file of the network; None: it has none.
+        decoding: how segments become text.
+        cutting: how files are cut into segments; None: the defaults, with segments as long as the model takes.
         batch_frames: budget of a batch of segments in frames at 25 Hz, padding included.
     """
 
@@ -90,27 +88,20 @@ class SpeechModel:
             raise ValueError(f"batch_frames={batch_frames} must be at least 1")
         self.network, self.name, self.path = network, name, path
         self.decoding, self._cutting, self.batch_frames = decoding, cutting, batch_frames
-        self._decoder: SegmentDecoder | None = None
 
     @cached_property
     def sha256(self) -> str | None:
-        """Of the model's file; None where it has none."""
+        """Hash of the model's file; None where it has none."""
         return None if self.path is None else file_sha256(self.path)
 
-    @property
+    @cached_property
     def decoder(self) -> SegmentDecoder:
-        """What turns segments into text.
-
-        Raises:
-            ValueError: the network gives no text.
-        """
-        if self._decoder is None:
-            self._decoder = SegmentDecoder(self.network, self.decoding, self.name)
-        return self._decoder
+        """Turns segments into text; ValueError if the network gives no text, or not in this way."""
+        return SegmentDecoder(self.network, self.decoding, self.name)
 
     @property
     def cutting(self) -> CuttingConfig:
-        """How files are cut, no longer than the model can take."""
+        """How files are cut; ValueError if segments are longer than the model takes."""
         longest_s = self.decoder.longest_s
         if self._cutting is None:
             return CuttingConfig(longest_s=longest_s)
@@ -124,31 +115,28 @@ class SpeechModel:
         return self.decoder.languages
 
     def modality(self, wanted: Modality | None = None) -> Modality:
-        """Return the streams that are used: those that are wanted, or all that the model was trained on.
+        """Return ``wanted``; for None the streams that the model was trained on.
 
         Raises:
-            ValueError: the model reads no lips, and they are wanted.
+            ValueError: there are no such streams, or the model uses no video.
         """
         if wanted is not None:
             check_modality(wanted)
         if not self.decoder.reads_lips and wanted in ("video", "audio+video"):
-            raise ValueError(f"modality={wanted!r} came for {self.name}, which reads no lips; use modality 'audio'")
+            raise ValueError(f"modality={wanted!r} came for {self.name}, which uses no video; use modality 'audio'")
         if wanted is None and self.decoder.reads_lips and (official := _official_streams(self.network)):
             return official
         return wanted or self.network.inputs.modalities[0]
 
     @staticmethod
     def prepared_share(modality: Modality) -> float:
-        """Return which part of the work on a file ``prepare`` is, for the progress."""
+        """Return the share of the work on a file that ``prepare`` does, for the progress."""
         return FACES_SHARE if "video" in modality else HEARING_SHARE
 
     def check_language(self, language: str | None) -> None:
-        """Do nothing if the model can be told this language, or is told none.
+        """Raise ValueError if the model knows languages, but not this one.
 
-        A recogniser writes what it was trained on; the language then only stands in the transcript.
-
-        Raises:
-            ValueError: the model knows languages, but not this one.
+        For a model that knows none, the language is only noted in the transcript.
         """
         if language is not None and self.languages and language not in self.languages:
             raise ValueError(f"language={language!r} came for {self.name}; it knows {', '.join(self.languages)}")
@@ -168,17 +156,17 @@ class SpeechModel:
 
         Args:
             path: any video or sound file that FFmpeg reads, of any length.
-            language: of the speech, as a code (``en``); None detects it where the model knows languages.
-            modality: ``audio+video``, ``audio`` or ``video``; None takes all that the model can. A stream that is
-                missing in the file or in a segment is left out, and the transcript says so.
-            face: of several faces, the one that is most visibly ``speaking`` in each segment, the ``largest``, the
-                N-th largest (from 1), or ``all``: one transcript each, with speaker labels.
-            progress: told how far the work is.
-            finished: segments of an earlier, interrupted call with the same arguments; they are not decoded again.
-            on_segment: called with each segment as it is decoded, not in the order of time.
+            language: language code such as ``en``; None: detected where the model knows languages.
+            modality: ``audio+video``, ``audio`` or ``video``; None: what the model was trained on. A stream that the
+                file or a segment lacks is left out, and noted in the transcript.
+            face: of several faces, the one that is ``speaking`` in each segment, the ``largest``, the N-th largest
+                (from 1), or ``all``, which gives each face that speaks segments with a speaker label.
+            progress: called with the share of the work that is done.
+            finished: segments of an interrupted call with the same arguments, which are not decoded again.
+            on_segment: called with each segment as it is decoded, in any order.
 
         Raises:
-            MediaError: the file cannot be used: the reason is one line.
+            MediaError: the file cannot be used; the reason is one line.
             ValueError: an argument does not fit the model.
         """
         modality = self.modality(modality)
@@ -203,11 +191,11 @@ class SpeechModel:
         audio_S: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Streams:
-        """Return a file's sound and lips, cut into segments; ``transcribe_streams`` writes them down.
+        """Return a file's sound and lips in segments, for ``transcribe_streams``.
 
         Args:
             path, modality, face, progress: as in ``transcribe``.
-            audio_S: sound in place of the file's own, float32 at 16 kHz: the same in noise, for example.
+            audio_S: replaces the file's own sound, float32 at 16 kHz; for example the same in noise.
 
         Raises:
             MediaError: the file cannot be used.
@@ -224,13 +212,13 @@ class SpeechModel:
         finished: Iterable[Segment] = (),
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
-        """Return the transcript of a file whose streams are there already; arguments as in ``transcribe``.
+        """Return the transcript of a prepared file; other arguments as in ``transcribe``.
 
         Args:
             modality: streams to use of those that were prepared; None: all of them.
 
         Raises:
-            MediaError: nothing is left to decode.
+            MediaError: the file lacks these streams.
         """
         self.check_language(language)
         modality = self.modality(modality or streams.modality)
@@ -274,18 +262,18 @@ class SpeechModel:
         modality: Modality | None = None,
         face: FaceChoice = "speaking",
     ) -> Features:
-        """Return what a layer of an encoder makes of a file.
+        """Return the output of an encoder's layer for a file.
 
         Args:
-            path: any video or sound file; a long one is encoded in pieces of up to 30 s, cut where nobody speaks.
+            path: any video or sound file; a long one is encoded in pieces of up to 30 s, cut in pauses.
             layer: 1 is the first block, 0 its input, None the end of the encoder.
             part: ``audio`` or ``video`` encoder of a Whisper that reads lips; None: the fused encoder, or Whisper's.
             modality: streams that the encoder is given; None: all that it takes.
-            face: as in ``transcribe``, but for ``all``.
+            face: as in ``transcribe``, except ``all``.
 
         Raises:
             MediaError: the file cannot be used.
-            ValueError: there is no such layer or part, or it is not given what it reads.
+            ValueError: there is no such layer or part, or ``modality`` lacks its stream.
         """
         part = encoder_part(self.network, part)
         wanted: Modality = modality or ("audio+video" if part == "fused" else part)
@@ -299,14 +287,11 @@ class SpeechModel:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, revision: str | None = None, **hub: Any) -> "SpeechModel":
-        """Return the model of a repository on the Hugging Face hub, or of a folder of ``save_pretrained``.
-
-        Arguments and errors are those of ``avspeech.hub.remote.from_pretrained``.
-        """
+        """Return the model of a Hugging Face repository or of a folder; see ``avspeech.hub.remote.from_pretrained``."""
         return cls(from_pretrained(name_or_folder, revision, **hub), str(name_or_folder))
 
     def save_pretrained(self, folder: str | Path, **card: Any) -> Path:
-        """Write the model as a folder in the hub's layout; arguments as of ``avspeech.hub.folder.save_pretrained``."""
+        """Write the model as a folder in the hub's layout; see ``avspeech.hub.folder.save_pretrained``."""
         return save_pretrained(folder, self.network, **card)
 
     def _batches(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
@@ -380,12 +365,8 @@ def _main_language(segments: Sequence[Segment]) -> str | None:
 
 
 def check_modality(modality: str) -> None:
-    """Do nothing if there are such streams.
-
-    Raises:
-        ValueError: there are none.
-    """
-    if modality not in ("audio", "video", "audio+video"):
+    """Raise ValueError if there are no such streams."""
+    if modality not in MODALITIES:
         raise ValueError(f"modality={modality!r} came; wanted audio, video or audio+video")
 
 

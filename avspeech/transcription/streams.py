@@ -54,7 +54,7 @@ class Streams:
     followed: FollowedFaces
     """The faces; of 0 frames where there is no picture, or it was not asked for."""
     remarks: tuple[str, ...] = ()
-    """What is odd about the file, in sentences."""
+    """Faults of the file, in sentences."""
     speech_T: np.ndarray | None = None
     """float32, probability of speech in each frame; None without sound."""
     has_speech: bool = True
@@ -224,7 +224,7 @@ def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarra
 
 
 def _counted(pictures: Iterator[Picture], expected: float, tell: Tell) -> Iterator[Picture]:
-    """Pass pictures on and report the progress every second."""
+    """Yield the pictures and report the progress every second of video."""
     for number, picture in enumerate(pictures):
         if number % FRAME_RATE == 0 and expected > 0:
             tell(0.02 + (FIRST_PASS - 0.02) * min(number / expected, 1.0))
