@@ -390,7 +390,7 @@ def test_a_model_of_the_wrong_kind_is_named(run, media, tmp_path):
     save_model(tmp_path / "pretrained.safetensors", KINDS["cluster_predictor"]())
     cases = {
         tmp_path / "pretrained.safetensors": "gives no text: it was pre-trained",
-        media / "late.mp4": "is an MP4 or MOV video and no model",
+        media / "late.mp4": "is no model",
         media: "is a folder without model.safetensors",
         tmp_path / "missing.pt": "does not exist",
         "nobody": "is no file and no model's name",
