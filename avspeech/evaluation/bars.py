@@ -1,4 +1,4 @@
-"""Bars of languages and faults of the picture with intervals, and curves over the level of a fault."""
+"""Plots of languages and faults of the picture: bars with intervals, and curves over the level of a fault."""
 
 from collections.abc import Sequence
 from itertools import cycle

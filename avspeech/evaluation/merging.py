@@ -1,4 +1,4 @@
-"""Which results may stand side by side, and one report's rows from several evaluations."""
+"""Checks that results may be compared, and the merging of several evaluations into one report."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -7,10 +7,10 @@ difference -+ Student's t * jackknife standard error. Its p-value is the larger 
 p <= 0.05 exactly where the interval excludes 0. Below 20 units, and for p-values that draws cannot count, only the
 second half is used: 2,000 draws end at 0.001, which would not survive a correction for 100 tests.
 
-Why not ``scipy.stats.permutation_test``: it gives no interval, and it told two systems, one with 1.3 times the errors
-of the other, apart in 23.8 % of simulations with 8 speakers and never with 4, this test in 27.2 and 13.9 %, with false
-alarms of 5.1 and 5.0 %. SciPy's BCa interval of the difference has 12.1 and 18.7 % (experiments/2026-11-noise-bench).
-Studentised draws gave 10 % false alarms at 5 % here.
+Why not ``scipy.stats.permutation_test``: it gives no interval. Where one system makes 1.3 times the errors of the
+other, it finds the difference in 23.8 % of simulations with 8 speakers and in none with 4, this test in 27.2 and
+13.9 %. False alarms at 5 % are 5.1 and 5.0 % here, 12.1 and 18.7 % with SciPy's BCa interval of the difference
+(experiments/2026-11-noise-bench). Studentised draws of the difference had 10 % false alarms.
 
 ``matched_pairs`` is the test of Gillick and Cox, "Some statistical issues in the comparison of speech recognition
 algorithms" (ICASSP 1989), NIST's MAPSSWE. Where we differ: a segment is an utterance, or all of a speaker's, instead of

@@ -174,11 +174,11 @@ def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
     faulty = fault_panels(results)
     for model in dict.fromkeys(panel.model for panel in faulty):
         mine = [panel for panel in faulty if panel.model == model]
-        caption = f"Word error rate of {model} by what is wrong with the picture; of faults with a curve the severest."
+        caption = f"Word error rate of {model} by fault of the picture; of faults with a curve only the severest level."
         found["faults"].append((f"faults_{_plain(model)}", fault_figure(mine), f"{caption} {bars}"))
         curves = fault_curves(mine)
         if curves is not None:
-            caption = f"Word error rate of {model} over how bad a fault is. Dashed: audio alone. {bars}"
+            caption = f"Word error rate of {model} over the level of a fault. Dashed: audio alone. {bars}"
             found["faults"].append((f"fault_curves_{_plain(model)}", curves, caption))
     return found
 

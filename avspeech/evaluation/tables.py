@@ -1,4 +1,4 @@
-"""What the report says about results in tables and words: the grid, differences between modalities, transcripts."""
+"""Tables and sentences of the report: the grid, differences between modalities, transcripts, the headline."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -172,7 +172,7 @@ def transcript_of(results: Results, noise: Noise, name: str) -> SampleTranscript
 
 
 def telling_noise(results: Results) -> Noise:
-    """Return the column for figures in one line: the first noise's SNR nearest to 0 dB, or clean."""
+    """Return the column of the headline and the transcripts: the first noise's SNR nearest to 0 dB, or clean."""
     noisy = [noise for noise in results.noises if noise[0] != CLEAN]
     if not noisy:
         return results.noises[0]
@@ -180,7 +180,7 @@ def telling_noise(results: Results) -> Noise:
 
 
 def headline_rows(results: Results) -> list[tuple[System, ConditionResult, ConditionResult | None]]:
-    """Return every system with its row in the telling column, and its clean row where that is another one."""
+    """Return every system with its row in the telling noise, and its clean row where that is another one."""
     telling, clean = telling_noise(results), (CLEAN, None)
     rows = {(row.modality, row.model, row.noise, row.snr_db): row for row in results.rows_of(results.languages[0])}
     return [
@@ -191,7 +191,7 @@ def headline_rows(results: Results) -> list[tuple[System, ConditionResult, Condi
 
 
 def headline(results: Results) -> str:
-    """Return one sentence with the rates of every system in the telling column."""
+    """Return one sentence with the rates of every system in the telling noise."""
     found = headline_rows(results)
     translated = any(row.bleu is not None for _, row, _ in found)
     parts = []
