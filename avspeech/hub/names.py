@@ -1,7 +1,7 @@
-"""A name -> a model: a file or folder, an official name, ``owner/name`` of the Hugging Face hub, or the demo's.
+"""A name -> a model. Every command and configuration that loads a model takes such a name.
 
-Every command and every configuration that loads a model takes such a name. A name of ``python -m avspeech.hub`` comes
-before a file of that name: write ``./demo`` for a file called ``demo``.
+A name is a file or folder, an official release, ``owner/name`` of the Hugging Face hub, or ``demo``. Names that
+``python -m avspeech.hub`` lists come before files of that name: write ``./demo`` for a file called ``demo``.
 """
 
 import difflib
@@ -46,14 +46,16 @@ def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEnco
 
 
 def load_encoder(name: str | Path, encoder: nn.Module) -> None:
-    """Copy the audio-visual encoder of a model into ``encoder``. No random number is drawn.
+    """Copy the video encoder of a model, of any class, into ``encoder``. No random number is drawn.
 
     Raises:
-        ModelFileError: as ``open_encoder``, or the encoders differ in size; the message names the weights.
+        ModelFileError: as ``open_model``, or the encoders differ in size; the message names the weights.
     """
     with torch.random.fork_rng(devices=[]):
-        given = open_encoder(name).state_dict()
-    own = encoder.state_dict()
+        source = open_model(name).lip_encoder
+    if source is None:
+        raise ModelFileError(f"{name} has no encoder that reads lips, which a training could start from")
+    given, own = source.state_dict(), encoder.state_dict()
     missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
     shapes = [
         f"{key}: {tuple(given[key].shape)} in the file, {tuple(own[key].shape)} here"

@@ -42,7 +42,7 @@ _REPORTED = {
     "optimizer": ("_name", "adam_betas", "adam_eps", "weight_decay"),
     "lr_scheduler": ("_name", "warmup_updates", "warmup_steps", "hold_steps", "decay_steps", "final_lr_scale"),
 }  # fmt: skip
-"""What of the training configuration is kept; the rest is defaults, paths and machine settings."""
+"""Settings of the training configuration that are kept; the others are defaults, paths and machine settings."""
 
 
 def load_official(path: str | Path) -> ClusterPredictor | Recognizer:
@@ -109,7 +109,7 @@ def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) ->
 
 
 def _unit_counts(state: dict[str, Tensor], file: dict[str, Any], width: int) -> list[int]:
-    """Return K of each unit set: one set has all rows of the table, several have the sizes of their dictionaries."""
+    """Return K of each unit set: all rows of the table for one set, the dictionaries' sizes for several."""
     rows, sets = len(state["label_embs_concat"]), len(state["final_proj.weight"]) // width
     if sets == 1:
         return [rows - OFFICIAL_SPECIALS]
@@ -146,10 +146,10 @@ def _import_finetuned(
 def recover_tokenizer(
     task_state: Any, path: Path, vocab_size: int, dictionary: str | Path | None, sentencepiece: str | Path | None
 ) -> Tokenizer | None:
-    """Return the tokenizer of a fine-tuned model: from the file, or from files given or lying beside it.
+    """Return the tokenizer of a fine-tuned model: of the file, or of files given or lying beside it.
 
-    With a sentencepiece model whose pieces stand in the dictionary's order the tokenizer is that model; without one it
-    is the dictionary, which turns numbers into text but not back. None: there is no dictionary anywhere.
+    It is the sentencepiece model where its pieces are in the dictionary's order. Else it is the dictionary, which turns
+    tokens into text but not back. None: there is no dictionary.
 
     Raises:
         ValueError: the dictionary has another size than the decoder's vocabulary.
@@ -194,7 +194,7 @@ def training_settings(cfg: dict[str, Any]) -> dict[str, Any]:
 def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
     """Return an official checkpoint, ready for ``torch.save``, with fairseq's keys around the official state dict.
 
-    A fine-tuned file has weights that ours does not use; a model that was not imported gets zeros for them.
+    Weights of fine-tuned files that our model does not use are those of the imported file, else zero.
 
     Raises:
         ValueError: the model has parts that the official code does not know.

@@ -1,4 +1,4 @@
-"""The key map between official AV-HuBERT state dicts and our modules: every key of one side has its place here.
+"""Keys of official AV-HuBERT state dicts -> our keys.
 
 Names and shapes are those of the released files (Shi et al. 2022, arXiv:2201.02184; fairseq's trainer format).
 """
@@ -10,11 +10,11 @@ _PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj
 _LINEAR = ("weight", "bias")
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 WRAPPER = "encoder.w2v_model."
-"""What fine-tuned files put before the encoder's keys."""
+"""Prefix of the encoder's keys in fine-tuned files."""
 
 
 def encoder_keys(config: EncoderConfig) -> dict[str, str]:
-    """Return official key -> our key, without the prefixes that the models around the encoder put before them."""
+    """Return official key -> our key of the encoder, without the prefixes of the model around it."""
     keys = _pairs("feature_extractor_audio.proj", "audio_project", _LINEAR)
     keys |= _frontend_keys(config)
     keys |= _pairs("feature_extractor_video.proj", "video_frontend.project", _LINEAR)
@@ -88,7 +88,7 @@ UNUSED_BY_RECOGNIZERS = (
     f"{WRAPPER}final_proj.bias",
     "decoder.embed_positions._float_tensor",
 )
-"""Keys of fine-tuned files that transcribing does not read; they are carried along for the way back."""
+"""Keys of fine-tuned files that our model does not use; it carries them along for the way back."""
 
 
 def _attention_keys(theirs: str, ours: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""The key map between Whisper-Flamingo state dicts and ``Flamingo``, and the sizes that shapes show.
+"""Keys of Whisper-Flamingo state dicts -> keys of ``Flamingo``, and the sizes that shapes show.
 
-The lips' encoder is AV-HuBERT's under a prefix: ``encoder.video_model.`` where it is self-supervised, as
+The video encoder is AV-HuBERT's, under a prefix: ``encoder.video_model.`` where it is self-supervised, as
 mWhisper-Flamingo's, ``encoder.video_model.w2v_model.`` where it was fine-tuned for recognition, as Whisper-Flamingo's.
 """
 
@@ -20,9 +20,9 @@ VIDEO_PREFIX: dict[Variant, str] = {
     "self_supervised": "encoder.video_model.",
     "finetuned": "encoder.video_model.w2v_model.",
 }
-"""What stands before AV-HuBERT's own keys; ``model.`` before everything is left out here."""
+"""Prefix of AV-HuBERT's own keys, after the ``model.`` of every key."""
 UNUSED = ("mask_emb", "label_embs_concat", "final_proj.weight", "final_proj.bias")
-"""What pre-training leaves in AV-HuBERT and reading lips does not need. A fine-tuned one has lost the last two."""
+"""Weights of pre-training in AV-HuBERT that a Flamingo does not use. A fine-tuned AV-HuBERT lacks the last two."""
 VIDEO_HEADS = {768: 12, 1024: 16}
 """Attention heads of AV-HuBERT Base and Large."""
 
@@ -34,7 +34,7 @@ _ORDER = (
     "self_attn", "k_proj", "v_proj", "q_proj", "out_proj", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm",
     "weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_g", "weight_v",
 )  # fmt: skip
-"""Parts of AV-HuBERT's names in the order of the official files, each before what follows it at its level."""
+"""Parts of AV-HuBERT's keys in the order of the official files."""
 
 
 def flamingo_keys(config: FlamingoConfig, variant: Variant, unused: Iterable[str] = ()) -> dict[str, str]:
@@ -42,7 +42,7 @@ def flamingo_keys(config: FlamingoConfig, variant: Variant, unused: Iterable[str
 
     Args:
         config: sizes.
-        variant: where AV-HuBERT's keys are.
+        variant: kind of the AV-HuBERT.
         unused: those of ``UNUSED`` that the file has; they map to themselves.
     """
     audio = audio_encoder_keys(config.whisper)
@@ -61,7 +61,7 @@ def _rank(key: str) -> list[int]:
 
 
 def find_variant(state: Mapping[str, Tensor]) -> Variant:
-    """Return where the AV-HuBERT of a state dict is."""
+    """Return which kind of AV-HuBERT a state dict holds."""
     wrapped = any(key.startswith(VIDEO_PREFIX["finetuned"]) for key in state)
     return "finetuned" if wrapped else "self_supervised"
 
@@ -73,9 +73,9 @@ def video_sizes(
 
     Args:
         state: official keys.
-        prefix: before AV-HuBERT's own.
+        prefix: of AV-HuBERT's own keys.
         heads: None: those of the released model of this width.
-        pre_norm: every released model is.
+        pre_norm: True if the encoder normalises before its sub-layers, as every released one does.
 
     Raises:
         ValueError: a tensor that shows a size is missing or has other axes, or no released AV-HuBERT has this width.

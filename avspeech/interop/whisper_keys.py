@@ -1,4 +1,4 @@
-"""The key map between Whisper state dicts in OpenAI's layout and our modules, and the sizes that shapes show.
+"""Keys of Whisper state dicts in OpenAI's layout -> our keys, and the sizes that shapes show.
 
 Whisper-Flamingo keeps OpenAI's names and adds its own: ``gated_x_attn``, ``attn_gate``, ``ff``, ``ff_gate``. The order
 is that of the official files.
@@ -61,8 +61,8 @@ def whisper_sizes(
 
     Args:
         state: official keys, beginning with ``encoder.`` or ``decoder.``.
-        audio_heads: of the encoder; None: those of the released model of this width.
-        text_heads: of the decoder; None: likewise.
+        audio_heads: heads of the encoder; None: those of the released model of this width.
+        text_heads: heads of the decoder; None: as ``audio_heads``.
         options: further fields of ``WhisperConfig``.
 
     Raises:
@@ -101,7 +101,7 @@ def shape_of(state: Mapping[str, Tensor], key: str, axes: int) -> tuple[int, ...
 
 
 def heads_of(width: int, given: int | None, name: str, known: Mapping[int, int]) -> int:
-    """Return the number of heads: what was given, or that of the released model of this width.
+    """Return the given number of heads, or that of the released model of this width.
 
     Raises:
         ValueError: none was given and no released model has this width.
@@ -119,7 +119,7 @@ def heads_of(width: int, given: int | None, name: str, known: Mapping[int, int])
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
-    """Return how many different numbers follow ``prefix`` in the keys."""
+    """Return the number of blocks whose keys begin with ``prefix``."""
     return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})
 
 

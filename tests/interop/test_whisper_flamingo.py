@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from avspeech.interop.whisper import export_openai, load_openai
 from avspeech.interop.whisper_flamingo import export_flamingo, import_flamingo, load_flamingo
 from avspeech.interop.whisper_flamingo_keys import flamingo_keys
 from avspeech.models.encoder import EncoderConfig
@@ -205,13 +204,6 @@ def test_official_treatment_is_a_choice(tmp_path, light):
     same_file(export_flamingo(theirs), {"state_dict": light})
 
 
-def test_the_way_through_openais_layout_gives_the_whisper_inside(tmp_path):
-    model, _ = make()
-    export_openai(model, tmp_path / "whisper.pt", torch.float32)
-    whisper, state = load_openai(tmp_path / "whisper.pt"), model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in whisper.state_dict().items())
-
-
 def spoilt(key, value=None):
     """Return a function that replaces a weight, or deletes it; ``model.`` is left out of the key."""
 
@@ -314,15 +306,6 @@ def test_a_foreign_file_is_refused_in_one_line(tmp_path, content, reason):
     with pytest.raises(ModelFileError, match=reason) as caught:
         load_flamingo(tmp_path / "file.pt")
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_cut_off_is_named(tmp_path, light):
-    torch.save({"state_dict": light}, tmp_path / "official.pt")
-    (tmp_path / "cut.pt").write_bytes((tmp_path / "official.pt").read_bytes()[:50_000])
-    with pytest.raises(ModelFileError, match="no whole PyTorch checkpoint"):
-        load_flamingo(tmp_path / "cut.pt", **HEADS)
-    with pytest.raises(ModelFileError, match="does not exist"):
-        load_flamingo(tmp_path / "none.pt", **HEADS)
 
 
 def test_what_the_official_code_does_not_know_is_not_exported():

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avspeech.data.unit_sets import NO_UNIT, UnitSet
+from avspeech.data.unit_sets import UnitSet
+from avspeech.inputs import IGNORE
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor, MaskedInput
 from avspeech.objectives.cluster_loss import masked_cluster_loss
 from avspeech.objectives.masking import blank_streams, hide_video, official_span_masks, runs
@@ -112,7 +113,7 @@ def _compare_run(table: Comparison, tag: str, run: dict, fixture: Fixture, model
     table.skip(f"{tag}.batch_shift", "input")
     units_BT = _units(tag, run, table)
     frames = units_BT.shape[1]
-    ids_BT = torch.where(units_BT == NO_UNIT, FAIRSEQ_PAD, units_BT + OFFICIAL_SPECIALS)
+    ids_BT = torch.where(units_BT == IGNORE, FAIRSEQ_PAD, units_BT + OFFICIAL_SPECIALS)
     table.check(f"{tag}.target_aligned", ids_BT)
     keep_B2 = None
     if (lost := run["modality_dropout_outcome"]) in ("audio", "video"):
@@ -144,9 +145,7 @@ def _compare_run(table: Comparison, tag: str, run: dict, fixture: Fixture, model
     for name, places in [("m", mask_BT & valid_BT), ("u", ~mask_BT & valid_BT)]:
         table.check(f"{tag}.logit_{name}", prediction.logits_BTK[places])
         table.check(f"{tag}.target_{name}", ids_BT[places])
-    units_BT = units_BT.masked_fill(
-        ~valid_BT, NO_UNIT
-    )  # as collation leaves it; the official code looks at the padding
+    units_BT = units_BT.masked_fill(~valid_BT, IGNORE)  # as collation leaves it; the official code looks at the padding
     _compare_losses(table, tag, run, prediction, units_BT, mask_BT, fixture.config["criterion"])
 
 
