@@ -128,6 +128,22 @@ class OnnxModel(ABC):
             fed_BL = next_B[:, None]
         return rows
 
+    @staticmethod
+    def kept(audio: np.ndarray | None, video: np.ndarray | None, keep_B2: np.ndarray | None) -> np.ndarray:
+        """Return ``keep_B2`` with False for a stream that is None.
+
+        Raises:
+            ValueError: an utterance has no stream left.
+        """
+        given = next((stream for stream in (audio, video) if stream is not None), None)
+        if given is None:
+            raise ValueError("audio and video are both None; the model needs at least one stream that it uses")
+        keep_B2 = np.ones((len(given), 2), bool) if keep_B2 is None else keep_B2
+        keep_B2 = keep_B2 & [audio is not None, video is not None]
+        if not keep_B2.any(axis=1).all():
+            raise ValueError("an utterance is left without a stream that this model uses; check keep_B2")
+        return keep_B2
+
     def crop(self, video_BTHW: np.ndarray) -> np.ndarray:
         """Return the centre of mouth crops, as large as the model's input.
 
@@ -196,20 +212,12 @@ class OnnxWhisper(OnnxModel):
             keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
 
         Raises:
-            ValueError: an utterance has no stream left, or the model cannot use what came.
+            ValueError: an utterance has no stream left, or the crops are smaller than the model's.
         """
-        given = next((stream for stream in (logmel_BAF, video_BTHW) if stream is not None), None)
-        if given is None:
-            raise ValueError("audio and video are both None; the model needs at least one stream")
-        batch, sizes = len(given), self.config["sizes"]
-        keep_B2 = np.ones((batch, 2), bool) if keep_B2 is None else keep_B2
-        hears_B = keep_B2[:, AUDIO] & (logmel_BAF is not None)
-        sees_B = keep_B2[:, VIDEO] & (video_BTHW is not None and self.has_video)
-        if not (hears_B | sees_B).all():
-            raise ValueError(
-                "an utterance is left without a stream that this model reads; check keep_B2 and what was given"
-            )
-        if logmel_BAF is not None and hears_B.any():
+        keep_B2 = self.kept(logmel_BAF, video_BTHW if self.has_video else None, keep_B2)
+        batch, sizes = len(keep_B2), self.config["sizes"]
+        audio_B, video_B = keep_B2[:, AUDIO], keep_B2[:, VIDEO]
+        if logmel_BAF is not None and audio_B.any():
             valid_BA = np.ones(logmel_BAF.shape[:2], bool) if valid_BA is None else valid_BA
             audio = self.run("audio_encoder", {"logmel_BAF": logmel_BAF, "valid_BA": valid_BA})
             audio_BPD, valid_BP = audio["audio_BPD"].numpy(), audio["valid_BP"].numpy()
@@ -217,22 +225,22 @@ class OnnxWhisper(OnnxModel):
             audio_BPD = np.zeros((batch, 1, sizes["audio_width"]), np.float32)
             valid_BP = np.ones((batch, 1), bool)
         memory = {
-            "audio_BPD": np.where(hears_B[:, None, None], audio_BPD, 0),
-            "valid_BP": valid_BP | ~hears_B[:, None],
+            "audio_BPD": np.where(audio_B[:, None, None], audio_BPD, 0),
+            "valid_BP": valid_BP | ~audio_B[:, None],
         }
         if not self.has_video:
             return memory
-        if video_BTHW is not None and sees_B.any():
+        if video_BTHW is not None and video_B.any():
             valid_BT = np.ones(video_BTHW.shape[:2], bool) if valid_BT is None else valid_BT
-            lips = self.run("video_encoder", {"video_BTHW": self.crop(video_BTHW), "valid_BT": valid_BT})
-            video_BTD = lips["video_BTD"].numpy()
+            video = self.run("video_encoder", {"video_BTHW": self.crop(video_BTHW), "valid_BT": valid_BT})
+            video_BTD = video["video_BTD"].numpy()
         else:
             video_BTD = np.zeros((batch, 1, sizes["text_width"]), np.float32)
             valid_BT = np.ones((batch, 1), bool)
         return memory | {
-            "video_BTD": np.where(sees_B[:, None, None], video_BTD, 0),
+            "video_BTD": np.where(video_B[:, None, None], video_BTD, 0),
             "valid_BT": valid_BT | sizes["official_padding"],
-            "has_video_B": sees_B | sizes["zero_dropped_video"],
+            "has_video_B": video_B | sizes["zero_dropped_video"],
         }
 
     def decode(
@@ -309,15 +317,11 @@ class OnnxRecognizer(OnnxModel):
             keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
 
         Raises:
-            ValueError: both streams are None.
+            ValueError: an utterance has no stream left.
         """
-        given = next((stream for stream in (audio_BTF, video_BTHW) if stream is not None), None)
-        if given is None:
-            raise ValueError("audio and video are both None; the model needs at least one stream")
-        sizes, shape = self.config["sizes"], given.shape[:2]
-        keep_B2 = np.ones((len(given), 2), bool) if keep_B2 is None else keep_B2.copy()
-        keep_B2 &= [audio_BTF is not None, video_BTHW is not None]
-        size = sizes["video_size"]
+        keep_B2 = self.kept(audio_BTF, video_BTHW, keep_B2)
+        shape = next(stream.shape[:2] for stream in (audio_BTF, video_BTHW) if stream is not None)
+        sizes, size = self.config["sizes"], self.config["sizes"]["video_size"]
         streams = {
             "audio_BTF": np.zeros((*shape, sizes["audio_features"])) if audio_BTF is None else audio_BTF,
             "video_BTHW": np.zeros((*shape, size, size), np.uint8) if video_BTHW is None else self.crop(video_BTHW),
@@ -371,7 +375,7 @@ class OnnxRecognizer(OnnxModel):
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """Return what ``config.json`` of an exported folder says.
+    """Return the content of ``config.json`` of an exported folder.
 
     Raises:
         ValueError: it is no exported folder, or one of a later format.

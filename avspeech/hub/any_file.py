@@ -1,4 +1,4 @@
-"""One file -> a model, whichever project wrote it. The loaders decide; the file's name does not."""
+"""One file -> a model, whichever project wrote it. The file's name does not matter: each loader is tried."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def load_any(path: str | Path, device: torch.device | str = "cpu") -> Model:
         raise
     except (RuntimeError, KeyError, TypeError, ValueError) as error:  # a header that does not fit its weights
         raise ModelFileError(
-            f"{path} holds other weights than its header says ({type(error).__name__}: {error}); download or export "
+            f"{path} holds weights that do not fit its header ({type(error).__name__}: {error}); download or export "
             "it again"
         ) from error
 
@@ -49,6 +49,6 @@ def _load(path: Path) -> Model:
         if "is refused" in reason:
             raise
         raise ModelFileError(
-            f"{path} is no model: safetensors says {not_ours!r}; as a checkpoint, it {reason}; {WANTED}"
+            f"{path} is no model: it is no safetensors file ({not_ours}), and as a checkpoint it {reason}; {WANTED}"
         ) from error
     return import_official(path, content).model

@@ -31,7 +31,7 @@ def main(
     variant: Variant | None = None,
     half: bool | None = None,
 ) -> None:
-    """Convert a model between the layout of its project and ours; the target's ending says which.
+    """Convert a model between the layout of its project and ours, by the target's ending.
 
     Args:
         source: an official checkpoint, OpenAI's name of a Whisper (tiny ... large-v3, turbo), or a model file.
@@ -41,8 +41,8 @@ def main(
         official_padding: let a Whisper hear the padding of a batch, as OpenAI's code does.
         audio_heads: attention heads of the Whisper encoder in a Whisper-Flamingo; null: those of the released model of
             its width.
-        text_heads: attention heads of its decoder; null likewise.
-        video_heads: attention heads of its AV-HuBERT encoder; null likewise.
+        text_heads: attention heads of its decoder; null: as audio_heads.
+        video_heads: attention heads of its AV-HuBERT encoder; null: as audio_heads.
         layout: of a .pt file that a Whisper or Flamingo goes into; null: Whisper-Flamingo's for a Flamingo and for
             weights imported from there, else OpenAI's, which leaves video out.
         variant: into a Whisper-Flamingo checkpoint, where the official code looks for AV-HuBERT; null: where the

@@ -31,7 +31,7 @@ def import_official(path: str | Path, content: Any = None, **options: Any) -> Im
     """Read a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
 
     Args:
-        path: of the file; its name says nothing.
+        path: of the file; its name does not matter.
         content: what ``read_checkpoint`` gave for this file; None reads it.
         options: of ``import_checkpoint``, ``import_openai`` or ``import_flamingo``; None stands for "not given".
 

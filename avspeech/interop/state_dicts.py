@@ -109,7 +109,7 @@ def _some(keys: list[str], most: int = 20) -> str:
 
 
 def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) -> dict[str, str]:
-    """Return what ``Imported.dropped`` says of a file.
+    """Return ``Imported.dropped`` of a file.
 
     Args:
         file: content of the checkpoint.

@@ -128,7 +128,7 @@ def test_what_a_model_cannot_use_is_refused_in_words(onnx_model):
     streams = as_arrays(make_streams([3, 3]))
     with pytest.raises(ValueError, match="at least one stream"):
         onnx_model.encode()
-    with pytest.raises(ValueError, match="left without a stream"):
+    with pytest.raises(ValueError, match="left without a stream that this model uses"):
         onnx_model.encode(**streams, keep_B2=np.array([[True, True], [False, False]]))
     with pytest.raises(ValueError, match="xx are not this model's"):
         onnx_model.transcribe(**streams, languages=["en", "xx"])
