@@ -1,4 +1,4 @@
-"""A stage imports only itself and the stages before it; models need neither Lightning nor media."""
+"""The structure of the package: order of the stages, no circles, short files, models that describe themselves."""
 
 import ast
 import subprocess
@@ -49,3 +49,59 @@ def test_models_and_objectives_need_neither_lightning_nor_media():
     code = f"import sys, {', '.join(names)}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def imports_of_modules():
+    """Return {module: modules of the package that it imports}, at the top or inside a function."""
+    modules = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    graph = {}
+    for module, path in modules.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+            elif isinstance(node, ast.Import):
+                found |= {name.name for name in node.names}
+        graph[module] = (found & modules.keys()) - {module, "avspeech"}
+    return graph
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = imports_of_modules()
+
+    def reachable(module):
+        seen, waiting = set(), [module]
+        while waiting:
+            for other in graph[waiting.pop()] - seen:
+                seen.add(other)
+                waiting.append(other)
+        return seen
+
+    assert len(graph) > 100
+    assert not [module for module in graph if module in reachable(module)]
+
+
+def test_files_stay_short():
+    lines = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+    assert not {str(path): count for path, count in lines.items() if count > 400}
+    assert sorted(lines.values())[len(lines) // 2] < 150
+
+
+MODELS = {"Recognizer", "ClusterPredictor", "Whisper", "Flamingo", "AVEncoder", "WhisperEncoder"}
+
+
+def test_few_places_ask_for_the_class_of_a_model():
+    """A model describes itself (``inputs``, ``encode``, ``tokenizer``), so a new one needs no new branch elsewhere."""
+    checks = []
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] in ("models", "interop"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_check = isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+            is_check |= isinstance(node, (ast.Compare, ast.Match)) and "type(" in ast.unparse(node).split("\n")[0]
+            if is_check and MODELS & {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}:
+                checks.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+    assert len(checks) <= 12, "\n".join(checks)
