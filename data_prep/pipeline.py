@@ -145,10 +145,10 @@ def _cpu_seconds() -> float:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, by dotted names; lists and empty mappings stay values."""
+    """Return nested mappings as one, by dotted names; lists, empty mappings and ``noises`` (free names) stay values."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and key.rpartition(".")[2] != "noises":
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value

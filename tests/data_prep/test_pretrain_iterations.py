@@ -40,6 +40,7 @@ SIZES = {
     **{"depth": 1, "num_heads": 2, "ffn_width": 32, "position_kernel": 7, "position_groups": 4, "layer_drop": 0.2},
     "video": {"shrink": 4, "stem_kernel": 5, "stem_width": 8, "widths": [8, 16], "blocks": [1, 1]},
 }
+BABBLE = {"babble": {"kind": "babble", "num_voices": [2, 3]}}
 NONE_DROPPED = {"p_both": 1.0, "p_audio_only": 0.0, "p_video_only": 0.0}
 HIDE_FEATURES = {
     "overrides": {"model.init_args.masking.on": "features", "model.init_args.modality_dropout": NONE_DROPPED}
@@ -59,7 +60,7 @@ def tiny(corpus, layers=(1,), **more):
             "configs": [f"{ROOT}/configs/{name}.yaml" for name in ("pretrain/toy", "data/toy", "trainer/cpu")],
             "overrides": {
                 "model.init_args.encoder": SIZES,
-                "data.init_args.noise": {"probability": 0.5, "snr_db": [0, 10], "num_voices": [2, 3]},
+                "data.init_args.noise": {"probability": 0.5, "snr_db": [0, 10], "noises": BABBLE},
                 "trainer": {"max_steps": 18, "val_check_interval": 4, "log_every_n_steps": 3},
             },
         },
