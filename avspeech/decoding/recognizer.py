@@ -115,7 +115,8 @@ def search_text(
 ) -> tuple[list[list[Found]], list[list[float]]]:
     """Return what the text decoder finds for each utterance and the scores, best first.
 
-    A single hypothesis that the decoder alone scores is greedy, and its score is its log-probability.
+    A single hypothesis that the decoder alone scores is greedy. Without a `length_penalty` its score is its
+    log-probability.
 
     Raises:
         ValueError: the beam is not below the vocabulary's size, or CTC or the language model does not fit.
@@ -125,10 +126,13 @@ def search_text(
         raise ValueError(f"beam_size={size} must be below the vocabulary's {decoder.vocab_size} tokens")
     scorer = JointScorer(decoder, memory, limit_B, config.min_length, ctc, config.ctc_weight, lm, config.lm_weight)
     limit = int(limit_B.max()) + 1
-    if size == 1 and ctc is None and lm is None:
-        nbest = [[one] for one in sample_tokens(scorer, EOS, limit)]
-        return nbest, [[one.logprob for one in found] for found in nbest]
-    found = beam_tokens(scorer, EOS, limit, size, Ending(wanted=size, among_best=True))
-    penalty = 1.0 if config.length_penalty is None else config.length_penalty
+    is_greedy = size == 1 and ctc is None and lm is None
+    if is_greedy:
+        found = [[one] for one in sample_tokens(scorer, EOS, limit)]
+    else:
+        found = beam_tokens(scorer, EOS, limit, size, Ending(wanted=size, among_best=True))
+    penalty = config.length_penalty
+    if penalty is None:
+        penalty = 0.0 if is_greedy else 1.0
     ranked = [sorted(found_b, key=lambda one: -one.logprob / (len(one.tokens) + 1) ** penalty) for found_b in found]
     return ranked, [[one.logprob / (len(one.tokens) + 1) ** penalty for one in found_b] for found_b in ranked]
