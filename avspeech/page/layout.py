@@ -30,7 +30,7 @@ CLEAN_EVERY_S, KEEP_S = 600, 3600
 WEBCAM = {"width": {"ideal": 1280}, "height": {"ideal": 720}}
 """Size that the camera is asked for: more does not help mouth crops of 96x96 pixels, and costs slow machines frames."""
 EXPLANATION = (
-    "Upload a video of somebody who speaks, or record yourself. Add noise and see what the lips are good for. "
+    "Upload a video of a talking person, or record yourself. Add noise and see how much the lips help. "
     "Nothing leaves this server, and your files are deleted when you close the page."
 )
 

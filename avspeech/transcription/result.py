@@ -86,7 +86,7 @@ class Transcript:
     modality: Modality
     """Streams that were asked for."""
     segments: tuple[Segment, ...] = ()
-    """Sorted by start, whoever speaks."""
+    """Sorted by start; those of several speakers may overlap."""
     language: str | None = None
     """Given, or detected in most seconds of speech."""
     face_share: float | None = None

@@ -1,4 +1,4 @@
-"""Where somebody speaks, on the 25 Hz clock: heard by Silero's voice activity detector, and seen on the lips.
+"""Detect speech on the 25 Hz clock: in the sound by Silero's voice activity detector, and on the lips by movement.
 
 The detector is version 6 at 16 kHz as the package ``silero-vad`` ships it (MIT), model included.
 """

@@ -39,7 +39,7 @@ MIN_LIP_FRAMES = 10
 """Shortest video, in frames, that is read without any sound; 0.4 s."""
 FIRST_PASS = 0.75
 """Share of the work that is done when the faces are found, for the progress; the rest is cropping the mouths."""
-_HINT = "give a file in which somebody is heard or seen to speak"
+_HINT = "give a file with sound, or with a face"
 
 
 @dataclass(frozen=True)
