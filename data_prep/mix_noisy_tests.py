@@ -4,17 +4,14 @@
         --noise_manifests '{babble: data/voices.jsonl}' --noise_paths '{music: /data/musan}' --wav_dir data/noisy
     python data_prep/mix_noisy_tests.py data/test.jsonl published.plan.jsonl --wav_dir data/noisy
 
-Reads   Utterance lines (avspeech/data/manifest.py), the noise, and ``noises``, ``snrs_db``, ``seed``, ``rule`` and
+Reads   a manifest (avspeech/manifest.py), the noise, and ``noises``, ``snrs_db``, ``seed``, ``rule`` and
         ``level`` of a conditions YAML; without --conditions the plan itself, made here or elsewhere.
-Writes  the plan (avspeech/noise/plan.py says what stands in it) and beside it <plan>.failures.jsonl, the
-        utterances that cannot be read, and why. With --wav_dir a folder for each condition, such as babble_-5dB, with
-        <id>.wav and manifest.jsonl: the test set with these wavs as its audio, 16 kHz, 16 bits, or 32-bit float where
-        the rule leaves [-1, 1] (auto_avsr).
-An existing plan is never replaced by another: it is made again and compared, and a difference is an error.
-Stop it and start it again: wavs that exist and hold what the plan says are kept; the others are mixed.
+Writes  the plan (format: avspeech/noise/plan.py) and beside it <plan>.failures.jsonl, the utterances that cannot be
+        read and why. With --wav_dir a folder for each condition, such as babble_-5dB, with <id>.wav and manifest.jsonl:
+        the test set with these wavs as its audio, 16 kHz, 16 bits, or 32-bit float by rule auto_avsr.
+An existing plan is made again and compared; a difference is an error. A restart keeps wavs whose hash fits.
 """
 
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -28,7 +25,7 @@ from scipy.io import wavfile
 from tqdm import tqdm
 
 from avspeech.evaluation.config import read_conditions
-from avspeech.files import make_folder, make_place
+from avspeech.files import make_folder, make_place, write_lines, written_whole
 from avspeech.manifest import Utterance, hash_test_set, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
@@ -55,13 +52,13 @@ def main(
     """Make or read a noise plan, and mix from it.
 
     Args:
-        manifest: JSON lines, one Utterance each: the whole test set.
-        plan: the noise plan, written if there are conditions.
-        conditions: YAML with noises and SNRs; null takes the plan as it is.
+        manifest: manifest of the whole test set.
+        plan: the noise plan; written if conditions are given, else read.
+        conditions: YAML with noises and SNRs; null reads the plan.
         seed: replaces the seed of the conditions.
-        noise_manifests: replaces noises.<name>.manifest, by name; with a finished plan, where the noise lies here.
+        noise_manifests: replaces noises.<name>.manifest, by name; for a finished plan, the manifest of the noise here.
         noise_paths: replaces noises.<name>.path, by name, or <name>.impulse_responses; likewise.
-        wav_dir: where the mixed wavs go; null writes the plan only.
+        wav_dir: folder of the mixed wavs; null writes the plan only.
         num_workers: processes; the result does not depend on it.
         max_failed: share of utterances that cannot be read beyond which the exit status is 1.
     """
@@ -104,7 +101,7 @@ def main(
 def _read_plan(
     path: Path, seed: int | None, manifests: dict[str, Path], paths: dict[str, Path]
 ) -> tuple[NoisePlan, dict[str, Path]]:
-    """Return a finished plan and where its noise lies here."""
+    """Return a finished plan and the folders of its noise."""
     plan = NoisePlan.read(path)
     if seed is not None and seed != plan.seed:
         raise ValueError(f"--seed {seed} came, {path} was drawn with {plan.seed}; leave it out or give --conditions")
@@ -117,40 +114,29 @@ def _read_plan(
 
 
 def _write_plan(path: Path, plan: NoisePlan) -> None:
-    if path.exists():
-        there = NoisePlan.read(path)
-        if there.sha256 != plan.sha256:
-            raise PlanError(
-                f"{path} is another plan: {_difference(there, plan)}; give this one another name, or mix from that one "
-                "without --conditions"
-            )
+    if path.exists() and (there := NoisePlan.read(path)).sha256 != plan.sha256:
+        raise PlanError(
+            f"{path} is another plan: {_difference(there, plan)}; give this one another name, or mix from that one "
+            "without --conditions"
+        )
     plan.write(path)
-    listing = path.with_name(f"{path.stem}.failures.jsonl")
-    unfinished = listing.with_name(listing.name + ".part")
-    lines = [json.dumps({"id": name, "why": why}, ensure_ascii=False) + "\n" for name, why in plan.failures]
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.rename(listing)
+    write_lines(
+        path.with_name(f"{path.stem}.failures.jsonl"), [{"id": name, "why": why} for name, why in plan.failures]
+    )
 
 
 def _difference(there: NoisePlan, now: NoisePlan) -> str:
-    """Return the first thing in which two plans differ."""
+    """Return the first difference of two plans."""
     for key in ("seed", "rule", "level", "conditions", "manifest_sha256"):
         if getattr(there, key) != getattr(now, key):
             return f"it has {key}={getattr(there, key)}, now {key}={getattr(now, key)}"
-    if there.speech.keys() != now.speech.keys():
-        return f"it lacks or has beyond this test set {', '.join(sorted(there.speech.keys() ^ now.speech.keys())[:5])}"
-    for name, speech in there.speech.items():
-        if speech != now.speech[name]:
-            return f"the speech of {name!r} was altered"
+    for name in there.speech.keys() | now.speech.keys():
+        if there.speech.get(name) != now.speech.get(name):
+            return f"the speech of {name!r} is another or is missing"
     for key, mix in there.mixes.items():
         for old, new in zip(mix.pieces, now.mixes[key].pieces, strict=False):
             if old.file == new.file and old.sha256 != new.sha256:
                 return f"{old.file} of noise {mix.noise!r} was altered"
-        if mix != now.mixes[key]:
-            files = {piece.file for piece in mix.pieces} - {piece.file for piece in now.mixes[key].pieces}
-            return (
-                f"{mix.id!r} with {mix.noise} was mixed from {', '.join(sorted(map(str, files))) or 'the same files'}"
-            )
     return "it was drawn from other files of " + ", ".join(n for n in now.noises if there.noises[n] != now.noises[n])
 
 
@@ -162,7 +148,7 @@ def _write_wavs(
         _folder(wav_dir, *name).mkdir(parents=True, exist_ok=True)
     mix = partial(mix_one, plan=path, roots=tuple(roots.items()), wav_dir=wav_dir)
     for _, why in tqdm(run_each(mix, utterances, workers), total=len(utterances), unit="utterance"):
-        if why is not None:  # nothing is left out: a noisy test set is the whole test set
+        if why is not None:  # a noisy test set is always the whole test set
             raise PlanError(why.why if isinstance(why, Crash) else why)
     for noise, snr_db in plan.conditions:
         folder = _folder(wav_dir, noise, snr_db)
@@ -185,13 +171,11 @@ def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...
             assert utterance.audio is not None
             audio_S = read_audio(utterance.audio) if audio_S is None else audio_S
             heard_S = mixer.mix(audio_S, utterance.id, noise, snr_db)
-            wav.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = wav.with_name(f"{wav.stem}.part.wav")
-            if rule == "auto_avsr":
-                wavfile.write(unfinished, SAMPLE_RATE, heard_S)
-            else:
-                write_wav(unfinished, heard_S)
-            unfinished.rename(wav)
+            with written_whole(wav) as unfinished:
+                if rule == "auto_avsr":
+                    wavfile.write(unfinished, SAMPLE_RATE, heard_S)
+                else:
+                    write_wav(unfinished, heard_S)
         except (MediaError, PlanError) as error:
             return str(error)
         except OSError as error:  # an id that is no file name here, or a full disk
@@ -200,7 +184,7 @@ def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...
 
 
 def _holds(wav: Path, rule: str, sha256: str) -> bool:
-    """Whether a wav is there, and holds the samples of that hash."""
+    """Return whether a wav exists and holds the samples of that hash."""
     if not wav.exists():
         return False
     try:

@@ -1,7 +1,7 @@
-"""Noise and choices that are the same to the bit on any machine: a SHAKE-256 stream, and whole numbers only.
+"""Noise and random choices that are the same to the bit on any machine, from a SHAKE-256 stream and whole numbers.
 
-numpy's generators may change their streams between versions, and a logarithm may differ in its last bit between
-processors. A stream is named by a text key, so a plan can store the key in place of the noise.
+numpy's generators may change between versions, and a logarithm may differ in its last bit between processors. A text
+key names a stream, so a plan can store the key in place of the noise.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _ROWS = 7  # of pink noise; row k holds its value for 2^(k+1) samples, the last 
 
 
 def stream_key(seed: int, utterance_id: str, noise: str, snr_db: float | None) -> str:
-    """Return the key that everything in one mix is drawn from. 5 and 5.0, 0.0 and -0.0 are the same SNR.
+    """Return the key of the stream of one mix. 5 and 5.0, 0.0 and -0.0 are the same SNR.
 
     Args:
         seed: of the plan.
@@ -28,7 +28,7 @@ def stream_key(seed: int, utterance_id: str, noise: str, snr_db: float | None) -
 
 
 class ExactDraws:
-    """Choices drawn from a key's stream, each without bias."""
+    """Unbiased choices drawn from the stream of a key."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -36,7 +36,7 @@ class ExactDraws:
         self._bytes, self._next = b"", 0
 
     def below(self, bound: int) -> int:
-        """Return a whole number from 0 to ``bound`` - 1; the numbers of 64 bits that would favour some are dropped."""
+        """Return a whole number from 0 to ``bound`` - 1; 64-bit numbers that would favour some are dropped."""
         if not 1 <= bound <= 1 << 32:
             raise ValueError(f"bound={bound} came, wanted 1 to 2^32 possibilities")
         limit = (1 << 64) - (1 << 64) % bound
@@ -49,7 +49,7 @@ class ExactDraws:
         return low + self.below(high - low + 1)
 
     def shuffled(self, count: int) -> Iterator[int]:
-        """Yield 0 to ``count`` - 1 in a drawn order, drawing only as far as it is read (Fisher and Yates)."""
+        """Yield 0 to ``count`` - 1 in a drawn order, drawing only as many as are read (Fisher and Yates)."""
         moved: dict[int, int] = {}
         for place in range(count):
             other = self.between(place, count - 1)

@@ -1,49 +1,33 @@
-"""A frozen noise plan: which noise is heard in which utterance, to the sample, to be published in place of audio.
+"""A frozen noise plan: the noise of every utterance, to the sample, to be published in place of audio.
 
-A plan is JSON lines in UTF-8. The first is the header, then for each utterance one line for its speech and one for each
-condition.
-
-Header::
+A plan is JSON lines in UTF-8: a header, then for each utterance one line for its speech and one for each condition::
 
     {"format": "avspeech noise plan", "version": 1, "sha256": of all else, "seed": 0, "rule": "avspeech",
      "level": "clip", "manifest_sha256": "...", "noises": {"babble": {"kind": "babble", "num_voices": [6, 6], ...}},
      "conditions": [["babble", 0.0], ["hall", null]], "num_utterances": 1, "shares_test_speakers": []}
-
-Speech, with the hash of its samples at 16 kHz in int16 steps (little endian, as everywhere here)::
-
-    {"id": "s1/bbaf2n", "num_samples": 47926, "speech_sha256": "..."}
-
-A mix::
-
+    {"id": "s1/bbaf2n", "num_samples": 47926, "speech_sha256": of its int16 samples at 16 kHz, little endian}
     {"id": "s1/bbaf2n", "noise": "babble", "snr_db": 0.0, "pieces": [{"file": "s7/a.wav", "sha256": of its bytes,
      "samples_sha256": of its samples, "offset": 1234, "gain": 0.7}, ...], "scale": 0.5, "measured_snr_db": 0.0,
      "sha256": of the samples that are heard}
 
 - ``pieces``: the noise is their sum. A ``file`` (relative to the root of its noise, with "/") is read at 16 kHz in
   int16 steps over 32768, begins at sample ``offset``, starts over at its end and is multiplied by ``gain``. White and
-  pink noise have ``generator`` and ``key`` in place of a file and its hashes (``avspeech.noise.exact_noise``). Rule
-  ``avhubert`` takes the mean of several pieces, see ``avspeech.noise.mixing``.
-- ``scale``: what that noise is multiplied by before it is added. ``measured_snr_db`` is of the sum, before it is
-  brought into the range of int16 and rounded.
+  pink noise have ``generator`` and ``key`` instead (``exact_noise``). Rule ``avhubert`` takes the mean (``mixing``).
+- ``scale``: factor of that noise. ``measured_snr_db`` is measured before the sum is scaled to int16 and rounded.
 - ``reverb``, where speech is in a room: ``file`` relative to the root ``<noise>.impulse_responses``, its hashes and
-  ``gain`` (``avspeech.noise.room``). It is applied first; SNRs are against the reverberated speech.
+  ``gain`` (``room``). It is applied first; SNRs are against the reverberated speech.
 - ``sha256``: of the mix in int16 steps; in float32 for rule ``auto_avsr``, which may leave [-1, 1].
-- ``manifest_sha256`` of the header: of ids, texts, languages and speakers of the test set, wherever its files lie
-  (``avspeech.evaluation.identity.hash_test_set``).
-- ``note``: only where nothing could be added. Silent speech has no SNR and stays silent; a clip in which level
-  ``active`` finds no speech (clicks, or clicks that drown it) stays as it was, and so does speech where noise was
-  silent eight times in a row (at each, other pieces are drawn). All have no pieces and no measured SNR.
+- ``manifest_sha256``: ``avspeech.manifest.hash_test_set``, which does not depend on where files lie.
+- ``note``: why nothing was added. Silent speech stays silent; a clip in which level ``active`` finds no speech stays as
+  it was, and so does speech whose noise was silent eight times in a row. These have no pieces and no measured SNR.
 
-Noise shorter than the speech is repeated. ``snr_db`` 0 is 0 dB; null belongs to noises without an SNR (reverberation).
-Clean speech is in no plan. Everything is drawn from seed, utterance, noise and SNR, so another utterance or condition
-changes no line. The header's hash is over the header and the lines as ``json.dumps`` writes them with sorted keys, no
-blanks and in ASCII, each ended by a line feed. ``sha256`` itself is left out, and of each noise ``root`` and
-``manifest_sha256`` (a manifest may hold paths), so that the hash is the same wherever the noise lies; its
-``files_sha256`` is over the names and speakers of all files that could have been drawn.
+``snr_db`` is null for noises without an SNR (reverberation). Clean speech is in no plan. The header's hash is over the
+header and the lines as ``json.dumps`` writes them with sorted keys, no blanks and in ASCII, each ended by a line feed.
+It leaves out ``sha256`` itself, and ``root`` and ``manifest_sha256`` of each noise, so that it is the same wherever the
+noise lies; ``files_sha256`` of a noise is over the names and speakers of all files that could have been drawn.
 
-``PlanMixer`` mixes from a plan and checks every hash, so that two mixes are identical or there is an error. Files that
-another FFmpeg may decode or resample otherwise (AAC in mp4, 44.1 kHz) are found out in this way too: a plan that is to
-travel is best made of 16 kHz wav files, speech and noise.
+``PlanMixer`` checks every hash, so two mixes are identical or there is an error. That also finds files that another
+FFmpeg decodes or resamples otherwise (AAC, 44.1 kHz): make a plan that is to travel of 16 kHz wav files.
 """
 
 import hashlib
@@ -81,7 +65,7 @@ FORMAT, VERSION = "avspeech noise plan", 1
 
 @dataclass(frozen=True)
 class NoisePlan:
-    """A plan in memory. Made by ``avspeech.noise.making.make_plan``, or read."""
+    """A plan in memory, from ``avspeech.noise.making.make_plan`` or from a file."""
 
     seed: int
     rule: str
@@ -89,19 +73,19 @@ class NoisePlan:
     level: str
     """One of ``avspeech.noise.mixing.LEVELS``."""
     manifest_sha256: str
-    """Of the test set, see above."""
+    """Hash of the test set."""
     noises: Mapping[str, Mapping[str, Any]]
-    """Facts of each noise: kind, voices, number of files and hash of their names; ``root`` is a hint where they lay."""
+    """Facts of each noise: kind, voices, number of files and hash of their names; ``root`` says where they lay."""
     conditions: tuple[tuple[str, float | None], ...]
-    """Noise and SNR of each."""
+    """Noise and SNR of every mix."""
     shares_test_speakers: tuple[str, ...]
     """Noises in which speakers of the test set are heard, or may be."""
     speech: Mapping[str, Speech] = field(repr=False)
-    """By utterance id, in the order of the manifest."""
+    """Facts of the speech by utterance id, in the order of the manifest."""
     mixes: Mapping[tuple[str, str, float | None], Mix] = field(repr=False)
-    """By utterance id, noise and SNR."""
+    """Mixes by utterance id, noise and SNR."""
     failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-    """Utterances left out when it was made, and why; not in the file."""
+    """Utterances left out when the plan was made, and why; not in the file."""
 
     @cached_property
     def sha256(self) -> str:
@@ -116,7 +100,7 @@ class NoisePlan:
         """Return the mix of an utterance under a condition.
 
         Raises:
-            PlanError: the plan lacks the utterance or the condition; says which it has.
+            PlanError: the plan lacks the utterance or the condition.
         """
         found = self.mixes.get((utterance_id, noise, same_level(snr_db)))
         if found is None and (noise, same_level(snr_db)) not in self.conditions:
@@ -138,7 +122,7 @@ class NoisePlan:
         return digest.hexdigest()
 
     def roots(self) -> dict[str, Path]:
-        """Return where the noise lay when the plan was made, by noise and ``<noise>.impulse_responses``."""
+        """Return the folders of the noise when the plan was made, by noise and ``<noise>.impulse_responses``."""
         found = {name: facts["root"] for name, facts in self.noises.items() if "root" in facts}
         for name, facts in self.noises.items():
             if "impulse_responses" in facts:
@@ -146,7 +130,7 @@ class NoisePlan:
         return {name: Path(root) for name, root in found.items()}
 
     def write(self, path: str | Path) -> None:
-        """Write the plan; the file appears, or is replaced, only when whole."""
+        """Write the plan, whole or not at all."""
         head = {"format": FORMAT, "version": VERSION, "sha256": self.sha256}
         write_lines(path, (head | self._header(), *self._records()))
 
@@ -155,7 +139,7 @@ class NoisePlan:
         """Read a plan and check its hash.
 
         Raises:
-            PlanError: it cannot be read, is no plan of this version, or was altered.
+            PlanError: the file cannot be read, is no plan of this version, or was altered.
         """
         path = Path(path)
         try:
@@ -194,7 +178,7 @@ class NoisePlan:
         if plan.sha256 != header.get("sha256") or header.get("num_utterances") != len(speech):
             raise PlanError(f"{path}: its lines have the sha256 {plan.sha256}, its header says {header.get('sha256')}; "
                             "the file was altered, get it anew")  # fmt: skip
-        for utterance_id, noise, snr_db in mixes:  # what the hash is not over would be mixed from all the same
+        for utterance_id, noise, snr_db in mixes:  # the hash does not cover them, and they could be mixed from
             if utterance_id not in speech or (noise, snr_db) not in plan.conditions:
                 raise PlanError(
                     f"{path}: has a mix of {utterance_id!r} with {label(noise, snr_db)}, which its header or its lines "
@@ -215,10 +199,10 @@ class NoisePlan:
 
 
 class PlanMixer:
-    """Mixes from a plan; any number of them, in any process, give the same bytes.
+    """Mixes from a plan: the same bytes in every process.
 
     Args:
-        plan: which noise is heard where.
+        plan: the frozen noise.
         roots: folder of each noise's files, by noise, and of rooms, by ``<noise>.impulse_responses``.
         cache_bytes: memory for decoded noise.
     """

@@ -1,4 +1,4 @@
-"""The lines of a noise plan: what is said of an utterance's speech and of a mix. ``noise_plan`` has the format."""
+"""The lines of a noise plan: the speech of an utterance, and a mix. ``plan`` describes the format."""
 
 import json
 from collections.abc import Mapping
@@ -8,51 +8,51 @@ from typing import Any
 
 
 class PlanError(ValueError):
-    """A plan, or a file that it names, is not what the plan says."""
+    """A plan was altered, or a file that it names is missing or another."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something that is heard as noise."""
+    """A stretch of noise."""
 
     file: str | None = None
     """Relative to the root of its noise; None for generated noise."""
     sha256: str | None = None
-    """Of the file's bytes."""
+    """SHA-256 of the file's bytes."""
     samples_sha256: str | None = None
-    """Of the file's int16 samples."""
+    """SHA-256 of its int16 samples."""
     generator: str | None = None
     """``white`` or ``pink``."""
     key: str | None = None
-    """Of the generator's stream."""
+    """Name of the generator's stream."""
     offset: int = 0
-    """First sample that is heard."""
+    """First sample."""
     gain: float = 1.0
-    """What it is multiplied by before the pieces are summed."""
+    """Factor before the pieces are summed."""
 
 
 @dataclass(frozen=True)
 class Reverb:
-    """The room that speech is heard in."""
+    """The room of a mix."""
 
     file: str
     """Impulse response, relative to its root."""
     sha256: str
-    """Of the file's bytes."""
+    """SHA-256 of the file's bytes."""
     samples_sha256: str
-    """Of the file's int16 samples."""
+    """SHA-256 of its int16 samples."""
     gain: float
-    """What the convolution of int16 steps is multiplied by."""
+    """Factor of the convolution of int16 steps."""
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What is known of an utterance's speech."""
+    """Facts of the speech of an utterance."""
 
     id: str
     num_samples: int
     speech_sha256: str
-    """Of its int16 samples."""
+    """SHA-256 of its int16 samples."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Mix:
     snr_db: float | None
     pieces: tuple[Piece, ...] = ()
     scale: float = 0.0
-    """What the sum of the pieces is multiplied by."""
+    """Factor of the sum of the pieces."""
     measured_snr_db: float | None = None
-    """Before rounding; None where nothing is added."""
+    """SNR in dB before rounding; None where nothing is added."""
     sha256: str = ""
-    """Of what is heard."""
+    """SHA-256 of the mix."""
     reverb: Reverb | None = None
     note: str | None = None
-    """Why nothing is added, where something should be."""
+    """Why nothing is added; None where something is."""
 
 
 def mix_to_json(mix: Mix) -> dict[str, Any]:
-    """Return a mix as in the file; a room and a note are there only where they are."""
+    """Return the record of a mix; it has ``reverb`` and ``note`` only where they are set."""
     record = vars(mix) | {
         "pieces": [_present(piece) for piece in mix.pieces],
         "reverb": mix.reverb and vars(mix.reverb),
@@ -92,7 +92,7 @@ def mix_from_json(record: dict[str, Any]) -> Mix:
     """Return the mix that a line describes.
 
     Raises:
-        TypeError, KeyError: it has other keys than a mix.
+        TypeError, KeyError: the line has other keys.
     """
     pieces = tuple(Piece(**piece) for piece in record["pieces"])
     reverb = Reverb(**record["reverb"]) if "reverb" in record else None
@@ -103,7 +103,7 @@ def parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     """Return the object in a line of a file.
 
     Raises:
-        PlanError: it is none.
+        PlanError: the line is no JSON object.
     """
     try:
         record = json.loads(line)
@@ -115,14 +115,14 @@ def parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def without_hints(facts: Any) -> Any:
-    """Return facts of noises without what says where files lay, which differs between machines."""
+    """Return facts of noises without the paths, which differ between machines."""
     if isinstance(facts, Mapping):
         return {key: without_hints(value) for key, value in facts.items() if key not in ("root", "manifest_sha256")}
     return facts
 
 
 def canonical(record: Any) -> bytes:
-    """Return a record as it is hashed."""
+    """Return the bytes of a record that are hashed."""
     return json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 

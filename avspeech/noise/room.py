@@ -1,7 +1,7 @@
 """Speech in a room: convolution with a measured impulse response, the same to the bit on any machine.
 
-Speech and response are int16 steps, so their convolution is whole numbers. The FFT's errors (below 0.01 for clips of a
-minute) are rounded away, and what is left is exact whatever FFT made it.
+Speech and response are int16 steps, so their convolution is whole numbers. Rounding removes the error of the FFT (below
+0.01 for clips of a minute), and the result is exact.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ _HIGHEST = 32767
 
 
 def direct_path(response_S: np.ndarray) -> int:
-    """Return the sample at which the sound arrives on the shortest way: the first of the largest magnitude."""
+    """Return the sample of the direct sound: the first of the largest magnitude."""
     return int(np.argmax(np.abs(response_S.astype(np.int32))))
 
 
 def choose_gain(speech_S: np.ndarray, response_S: np.ndarray) -> float:
-    """Return the gain at which reverberated speech is as loud (rms over the clip) as dry, or less where it would clip.
+    """Return the gain that keeps the rms of the clip, or a lower one where that would clip.
 
     Args:
         speech_S: int16 steps; silent speech has gain 0.
@@ -31,7 +31,7 @@ def choose_gain(speech_S: np.ndarray, response_S: np.ndarray) -> float:
 
 
 def reverberate(speech_S: np.ndarray, response_S: np.ndarray, gain: float) -> np.ndarray:
-    """Return the speech as heard in the room, int16 steps, (S,): no later than before, its echoes cut at the end.
+    """Return the speech in the room, int16 steps, (S,): not delayed, its echoes cut at the end.
 
     Args:
         speech_S: int16 steps.

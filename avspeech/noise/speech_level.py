@@ -1,9 +1,9 @@
-"""The level of speech while somebody speaks, after ITU-T P.56 (12/2011), method B.
+"""Level of active speech, after ITU-T P.56 (12/2011), method B.
 
 The rms over a clip falls with every pause in it, so at one SNR a hesitant speaker gets less noise than a fluent one.
-Method B follows the envelope (twice smoothed over 30 ms), counts for thresholds a factor of 2 apart how long it lies
-above each or did so in the last 200 ms, and takes the level over that time at the threshold which lies 15.9 dB below
-that very level. Between two thresholds we interpolate in decibels in closed form, where the recommendation halves the
+Method B smooths the envelope twice over 30 ms. For thresholds a factor of 2 apart it counts the time that the envelope
+lies above the threshold or did so in the last 200 ms, and takes the level over that time. The result is the level that
+lies 15.9 dB above its threshold. We interpolate in decibels in closed form, where the recommendation halves the
 interval until it is within half a decibel. Our thresholds reach further down, to 1/64 of an int16 step.
 """
 
@@ -21,8 +21,8 @@ _THRESHOLDS = 2.0 ** np.arange(-21, 0)
 def active_level(audio_S: np.ndarray) -> tuple[float, float]:
     """Return the rms of the speech while it is active, and the share of the clip in which it is (activity factor).
 
-    Both are 0 where there is no speech: silence, or single samples in a silent clip. Clicks so loud that they drown
-    the speech beside them (full scale beside speech at -70 dB) count as such a clip, too.
+    Both are 0 where no speech is found: in silence, in single samples, and beside clicks that are much louder than the
+    speech (full scale beside speech at -70 dB).
 
     Args:
         audio_S: speech in [-1, 1] at 16 kHz, any float dtype.

@@ -70,6 +70,13 @@ def test_a_training_yaml_names_noises_in_the_words_of_a_test(tmp_path):
     }
 
 
+def test_the_noise_of_the_papers_composes_with_a_run():
+    configs = ["pretrain/toy", "data/toy", "pretrain/variants/noise", "noise/musan"]
+    noise = main([f"--config=configs/{name}.yaml" for name in configs], run=False).datamodule.noise
+    assert (noise.probability, noise.snr_db) == (0.25, (0, 0))
+    assert [spec.part or spec.kind for spec in noise.noises.values()] == ["noise", "music", "babble", "talker"]
+
+
 @pytest.mark.parametrize("old", OLD_KEYS)
 def test_an_old_key_of_a_training_yaml_names_the_new_one(tmp_path, capsys, old):
     setting = old if ": " in old else f"{old}: 3"
