@@ -63,8 +63,7 @@ def test_every_hypothesis_is_that_of_the_plain_search(decoder, memory, ctc_BTV, 
             pairs = zip(scores, every.scores(text, VOCAB), strict=True)
             return [(1 - weight) * attention + weight * ctc for attention, ctc in pairs]
 
-        # A single hypothesis of the decoder alone is greedy, and its score has no length penalty.
-        expected = search(score_next, beam_size, 0 if beam_size == 1 and weight is None else penalty, 4, min_length=1)
+        expected = search(score_next, beam_size, penalty, 4, min_length=1)
         assert texts_of(beams[row]) == [text for text, _ in expected]
         assert scores_of(beams[row]) == pytest.approx([score for _, score in expected], abs=1e-5)
         for tokens, _, found in beams[row]:
