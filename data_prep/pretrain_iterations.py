@@ -184,7 +184,7 @@ def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
     model = recipe.start
     if model is not None and model.suffix != ".safetensors":
         model = run / "start" / "model.safetensors"
-        command = ["-m", "avspeech.interop.avhubert", str(recipe.start), str(model)]
+        command = ["-m", "avspeech.interop", str(recipe.start), str(model)]
         yield Step("import the start", {"import": command}, [model])
     start = model
     for number in range(len(recipe.iterations)):

@@ -244,7 +244,8 @@ def in_process(monkeypatch):
     @contextlib.contextmanager
     def call(command, log, lock, threads=None):
         given.append(command)
-        module = importlib.import_module(command[1])
+        name = "avspeech.interop.__main__" if command[1] == "avspeech.interop" else command[1]
+        module = importlib.import_module(name)
         with contextlib.redirect_stdout(log or sys.stdout):
             if module.__name__ == "avspeech.train":
                 print(*command)
@@ -325,7 +326,7 @@ def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, unt
         target.parent.mkdir(parents=True)
         target.write_bytes(origin.read_bytes())
 
-    monkeypatch.setattr("avspeech.interop.avhubert.main", convert)
+    monkeypatch.setattr("avspeech.interop.__main__.main", convert)
     (tmp_path / "official.pt").write_bytes(b"a checkpoint")
     recipe = tiny(corpus, layers=(), start=f"{tmp_path}/official.pt")
     recipe["iterations"] = [{"features": {"kind": "encoder", "layer": 1}, "num_units": 5, "init_from": "start"}]
