@@ -1,1 +1,1 @@
-"""A model and its memory in, hypotheses out."""
+"""A model and its memory -> hypotheses, and the times of their words."""

@@ -1,4 +1,4 @@
-"""In which CTC steps each token of a known text is read: the likeliest of all paths that spell it.
+"""Alignment of a known text with CTC steps, by the likeliest path that spells it.
 
 The Viterbi algorithm over the text with a blank around every token (Graves et al. 2006, "Connectionist temporal
 classification", section 4.1, with the maximum in place of the sum).
@@ -12,11 +12,11 @@ from avspeech.text.tokenizer import BLANK
 
 
 def align_ctc(log_TV: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]] | None:
-    """Return the steps of each token, the end not included; None where so few steps cannot spell the text.
+    """Return (first step, end step) of each token, the end excluded; None where the steps are too few for the text.
 
     Args:
         log_TV: log-probabilities of the valid CTC steps.
-        tokens: of the text, without blanks.
+        tokens: the text's, without blanks.
     """
     if not tokens:
         return []

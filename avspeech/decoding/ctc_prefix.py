@@ -1,4 +1,4 @@
-"""CTC's probability of what a text begins with: the score that joint CTC/attention decoding adds to the decoder's.
+"""CTC's prefix probability of a text: the score that joint CTC/attention decoding adds to the decoder's.
 
 The prefix probability of Graves (2008, "Supervised sequence labelling with recurrent neural networks"),
 used one token at a time as by Hori, Watanabe et al. (2017, arXiv:1706.02737). For each hypothesis and each frame t
@@ -20,7 +20,7 @@ from avspeech.text.tokenizer import BLANK, EOS, START
 
 
 class CtcPrefixScorer:
-    """Step by step, how each next token changes the log-probability of what CTC reads.
+    """Change that each next token makes to the log-probability of a text under CTC, step by step.
 
     R are the hypotheses, utterance-major: one per utterance at first, others after ``select``. The changes along a text
     add up to its log-probability, the end included.
@@ -38,7 +38,7 @@ class CtcPrefixScorer:
         self.utterance_R = torch.arange(len(valid_BT), device=valid_BT.device)
         self.valid_RT = valid_BT
         self.length_R1 = self.valid_RT.sum(dim=1, keepdim=True)
-        # These have T + 1 entries: the first is before any frame. The empty text is blanks throughout.
+        # These have T + 1 entries, the first before any frame. The empty text is all blanks.
         self.blanks_RT = _cumulated(self.log_BVT[:, BLANK])
         self.blank_RT = self.blanks_RT
         self.label_RT = torch.full_like(self.blank_RT, -torch.inf)

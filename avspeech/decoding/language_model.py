@@ -1,8 +1,8 @@
-"""What a language model must offer to take part in a beam search, and an adapter for any torch model.
+"""Interface of a language model in a beam search, and an adapter for any torch module.
 
 A language model reads the tokens of the recogniser's own tokenizer, ``START`` first, and gives log-probabilities of
-the next one, the end token among them. It carries no state of its own; what it remembers of the hypotheses is the
-state that ``start`` gives, so that one model serves many searches. Probabilities of padding and begin are not read.
+the next token, the end included. Its memory of the hypotheses is the state that ``start`` returns, so one model serves
+many searches. Probabilities of padding and begin are not read.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 
 class LanguageModelState(Protocol):
-    """What a language model remembers of a batch of hypotheses."""
+    """A language model's memory of a batch of hypotheses."""
 
     def reorder(self, rows_R: Tensor) -> None:
-        """Make hypothesis i continue the former hypothesis ``rows_R[i]``."""
+        """Make hypothesis i continue the former hypothesis ``rows_R[i]``; there may be more or fewer than before."""
         ...
 
 
 class LanguageModel(Protocol):
-    """Tokens in, log-probabilities of the next one out."""
+    """Tokens -> log-probabilities of the next token."""
 
     def start(self, num_rows: int, device: torch.device) -> Any:
         """Return the state of ``num_rows`` empty hypotheses, a ``LanguageModelState``."""
@@ -34,7 +34,7 @@ class LanguageModel(Protocol):
 
 @dataclass
 class TokensSoFar:
-    """State of a model that reads each text afresh."""
+    """State of a model that reads the whole text at each step."""
 
     tokens_RL: Tensor
 
@@ -44,10 +44,10 @@ class TokensSoFar:
 
 
 class TokenModel:
-    """A language model out of any module that maps tokens to logits of what follows each.
+    """A language model from any module that maps tokens to the logits after each of them.
 
-    Every step runs the module on the whole text so far: a text of L tokens costs L runs of 1, 2, ..., L tokens, about
-    L / 2 times the work of a model with a cache. For long texts write a ``LanguageModel`` that keeps one.
+    Each step runs the module on the whole text so far, about L / 2 times the work of a model with a cache for a text of
+    L tokens. For long texts write a ``LanguageModel`` with a cache.
 
     Args:
         module: int64 ``tokens_RL``, begin token first -> ``logits_RLV``; causal, on the device of the search, in

@@ -1,7 +1,7 @@
-"""Which tokens may follow: Whisper's suppressed tokens, its blank rule and its time rules.
+"""Rules on a Whisper's next token: suppressed tokens, the blank rule and the time rules.
 
-The rules are those of OpenAI's decoder (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356), so that the same
-weights give the same tokens. Here they hold for all rows at once, without a look at single tokens on the CPU.
+They are those of OpenAI's decoder (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356), so that the same
+weights give the same tokens. They are applied to all rows at once, on the model's device.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from avspeech.decoding.config import Suppress
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
 MAX_INITIAL_S = 1.0
-"""The first time token is at most this."""
+"""Largest value of the first time token, in seconds."""
 SECONDS = 30
-"""What all audio positions last; the step of a time token is the length of one."""
+"""Length of all audio positions together; a time token's step is one position."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,23 @@ class TokenRules:
     """Rules of one model and one set of options."""
 
     suppressed: Tensor
-    """Tokens that never come."""
+    """Tokens that are never given."""
     suppressed_at_start: Tensor
-    """Tokens that do not come first: the blank, and the end."""
+    """Tokens that are not given first: the blank and the end."""
     end: int
-    """The end of the text; every token below it is text."""
+    """End of the text; every token below it is text."""
     first_time: int
     """The token of time 0."""
     last_initial_time: int | None
-    """The last token that may be the first time; None: no times are asked for, and no time rule holds."""
+    """Largest token that may be the first time; None: no times are asked for, and no time rule applies."""
     no_timestamps: int
-    """The token that asks for no times."""
+    """Token that asks for no times."""
 
     def apply(self, logits_RV: Tensor, sampled_RL: Tensor) -> None:
         """Set the logits of tokens that may not follow to minus infinity, in place.
 
         Args:
-            logits_RV: after the last token.
+            logits_RV: logits after the last token.
             sampled_RL: tokens so far, without the prompt.
         """
         logits_RV.index_fill_(1, self.suppressed, -torch.inf)
@@ -60,12 +60,12 @@ class TokenRules:
             # Times come in pairs, end and start, except before the end of the text.
             time_RV.masked_fill_(last_R1 & before_R1, -torch.inf)
             logits_RV[:, : self.end].masked_fill_(last_R1 & ~before_R1, -torch.inf)
-            # Times never fall, and a segment lasts: a new time may equal the last one only right after it.
+            # Times never decrease, and a segment has a length: a time may equal the last one only right after it.
             latest_R1 = sampled_RL.amax(dim=1, keepdim=True)  # tokens of times have the highest numbers
             lowest_R1 = torch.where(last_R1 & ~before_R1, latest_R1, latest_R1 + 1)
             times_V = torch.arange(self.first_time, logits_RV.shape[1], device=logits_RV.device)
             time_RV.masked_fill_((latest_R1 >= self.first_time) & (times_V < lowest_R1), -torch.inf)
-        # Where all times together are likelier than any text, it is a time.
+        # A time follows where all times together are likelier than any text token.
         is_time_R = time_RV.logsumexp(dim=1) > text_RV.amax(dim=1)
         text_RV.masked_fill_(is_time_R[:, None], -torch.inf)
 
@@ -82,11 +82,11 @@ def token_rules(
 
     Args:
         tokenizer: the model's.
-        suppress: ``default`` forbids symbols that are not spoken, and the tokens of prompts; a list forbids those and
-            the tokens of prompts; ``none`` forbids nothing.
+        suppress: ``default`` forbids symbols that are not spoken, and prompt tokens; a list forbids its tokens and
+            prompt tokens; ``none`` forbids nothing.
         suppress_blank: forbid a blank and the end as first token.
         timestamps: ask for times.
-        audio_positions: of the model; says how long a step of time is.
+        audio_positions: the model's; they set the step of a time token.
         device: of the model.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Where words begin and end, once it is known roughly when each is said: between its neighbours, and within speech.
+"""Start and end of words whose rough times are known: between their neighbours, and within speech.
 
-CTC says one moment of a word, anywhere inside it, and attention lets the first word begin with the silence before it.
-Numbers here were chosen on the training and validation clips of GRID and of synthetic speech.
+CTC gives one moment anywhere inside a word, and attention lets the first word begin with the silence before it.
+The numbers were chosen on the training and validation clips of GRID and of synthetic speech.
 """
 
 from collections.abc import Sequence
@@ -16,33 +16,35 @@ Interval = tuple[float, float]
 """Start and end in seconds."""
 
 SPEECH = 0.5
-"""A frame from this probability on is speech."""
+"""Lowest probability of a frame that counts as speech."""
 PAUSE_S = 0.12
-"""Shorter silences lie inside words, before the plosives."""
+"""Shortest pause in seconds; shorter silences lie inside words, before plosives."""
 TYPICAL_GAP_S = 0.3
-"""From one token to the next, where a text has but one."""
+"""Seconds from one token to the next, assumed for a text of one token."""
 LONGEST_REACH_S = 0.6
-"""A word begins and ends no further from the moments that are known of it."""
+"""Most seconds from a word's known moments to its start or end."""
 LATE_END_S = 0.3
-"""By so much the last word's end may be too early, and is moved to the end of the speech."""
+"""Largest gap in seconds by which the last word is extended to the end of the speech."""
 SHORTEST_S = 0.04
-"""A word that would be shorter in speech is left where it is: the detector does not hear it."""
+"""A word with less speech than this, in seconds, keeps its times: the detector missed it."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What is known of a word: when its first and its last token are read, and how long these two are."""
+    """Times at which a word's first and last token are read, and how long these tokens are."""
 
     first: Interval
-    """The frames in which its first token is read."""
+    """When the first token is read."""
     last: Interval
+    """When the last token is read."""
     first_letters: int = 1
-    """Of its first token, at least 1: longer tokens reach further."""
+    """Letters of the first token, at least 1; longer tokens reach further."""
     last_letters: int = 1
+    """Letters of the last token, at least 1."""
 
 
 def speech_intervals(prob_T: np.ndarray) -> list[Interval]:
-    """Return when somebody speaks, in order; pauses within words are no silence.
+    """Return the intervals of speech, in order; pauses within words count as speech.
 
     Args:
         prob_T: probability of speech in each frame at 25 Hz.
@@ -60,14 +62,14 @@ def speech_intervals(prob_T: np.ndarray) -> list[Interval]:
 def words_around(moments: Sequence[Moments], duration_s: float, speech: Sequence[Interval] = ()) -> list[Interval]:
     """Return the start and end of each word.
 
-    Neighbours meet between their tokens, nearer to the shorter one (in the ratio of the roots of their letters), or
-    leave the pauses between them out. The first word starts, and the last ends, with the speech if that is near, or
-    half a typical gap from its token.
+    Neighbours meet between their tokens, nearer to the shorter token (in the ratio of the roots of their letters);
+    a pause between them belongs to neither. The first word starts, and the last word ends, with the speech if that is
+    near, otherwise half a typical gap from its token.
 
     Args:
-        moments: of the words in order.
-        duration_s: of the clip.
-        speech: see ``speech_intervals``; none: not known.
+        moments: one entry per word, in order.
+        duration_s: length of the clip.
+        speech: see ``speech_intervals``; empty: not known.
     """
     if not moments:
         return []
@@ -92,7 +94,7 @@ def _middle(interval: Interval) -> float:
 
 
 def _onset(first: Interval, gap: float, reach: float, speech: Sequence[Interval]) -> float:
-    """Return when a text starts whose first token is read at ``first``."""
+    """Return the start of a text whose first token is read at ``first``."""
     near = min(gap, LONGEST_REACH_S) / 2
     begun = [start for start, end in speech if start < first[1] and end > first[0] - reach]
     if not begun:
@@ -101,7 +103,7 @@ def _onset(first: Interval, gap: float, reach: float, speech: Sequence[Interval]
 
 
 def _between(one: Moments, other: Moments, speech: Sequence[Interval]) -> Interval:
-    """Return when the former of two neighbours ends and the latter begins."""
+    """Return the end of the former neighbour and the start of the latter."""
     pauses = [
         (end, start) for (_, end), (start, _) in pairwise(speech) if end >= one.last[1] and start <= other.first[0]
     ]
@@ -114,11 +116,11 @@ def _between(one: Moments, other: Moments, speech: Sequence[Interval]) -> Interv
 
 
 def fit_to_speech(words: Sequence[Interval], speech: Sequence[Interval]) -> list[Interval]:
-    """Return words without the silence at their ends, the last one up to the end of the speech if it is near.
+    """Return words without the silence at their ends; the last word lasts to the end of the speech if that is near.
 
     Args:
         words: start and end of each, in order.
-        speech: see ``speech_intervals``; none: the words stay as they are.
+        speech: see ``speech_intervals``; empty: the words stay as they are.
     """
     fitted = []
     for start, end in words:
@@ -132,12 +134,12 @@ def fit_to_speech(words: Sequence[Interval], speech: Sequence[Interval]) -> list
 
 
 def spread(letters: Sequence[int], start_s: float, end_s: float) -> list[Interval]:
-    """Return words of which nothing is known: side by side, as long as their letters ask for.
+    """Return words without known times: side by side, each as long as its share of the letters.
 
     Args:
-        letters: of each word, at least 1.
-        start_s: of the first word.
-        end_s: of the last word.
+        letters: number of letters of each word, at least 1.
+        start_s: start of the first word.
+        end_s: end of the last word.
     """
     ends = start_s + np.cumsum([0, *letters]) / max(1, sum(letters)) * (end_s - start_s)
     return list(pairwise(ends.tolist()))

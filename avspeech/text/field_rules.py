@@ -1,9 +1,9 @@
-"""How the field compares transcripts: the rules behind published error rates, one function each.
+"""Normalisation rules behind published error rates, one function each.
 
-``fairseq`` and ``muavic`` are what MuAViC (Anwar et al. 2023, arXiv:2303.00628) and Whisper-Flamingo (Rouditchenko et
-al. 2024, arXiv:2406.10082) count with, retold from what their code does; the tokens are sacrebleu's ``13a``.
-``whisper`` is OpenAI's (Radford et al. 2023, arXiv:2212.04356), from the openai-whisper package.
-Each works on the text as it comes: unlike ``basic`` none brings it to NFC first, because the originals do not.
+``fairseq`` and ``muavic`` are the rules of MuAViC (Anwar et al. 2023, arXiv:2303.00628) and Whisper-Flamingo
+(Rouditchenko et al. 2024, arXiv:2406.10082), written from the behaviour of their code; the tokens are sacrebleu's
+``13a``. ``whisper`` is OpenAI's (Radford et al. 2023, arXiv:2212.04356), from the openai-whisper package. Unlike
+``basic``, none brings the text to NFC first, because the originals do not.
 """
 
 import re
@@ -29,12 +29,12 @@ def fairseq(text: str) -> str:
 
 
 def muavic(text: str) -> str:
-    """Return the text as the labels of MuAViC's languages other than English were made.
+    """Return the text normalised like the labels of MuAViC's languages other than English.
 
-    After the steps of ``fairseq`` everything goes but word characters, blanks and ``'``; then both apostrophes of each
-    pair go, meant for quotes, though two elisions are a pair, too: ``L'homme qu'elle`` gives ``lhomme quelle``,
-    ``L'homme`` alone keeps its apostrophe. Marks above and below letters are no word characters to Python:
-    Arabic loses its vowel marks, and letters written with separate accents (NFD) lose those.
+    After the steps of ``fairseq``, only word characters, blanks and ``'`` stay; then both apostrophes of each pair are
+    removed. That is meant for quotes, but two elisions are a pair too: ``L'homme qu'elle`` gives ``lhomme quelle``,
+    while ``L'homme`` alone keeps its apostrophe. Combining marks are no word characters in Python, so Arabic loses its
+    vowel marks, and letters with separate accents (NFD) lose the accents.
     """
     bare = _NEITHER_WORD_NOR_APOSTROPHE.sub("", " ".join(_tokens(text)))
     return " ".join(_BETWEEN_APOSTROPHES.sub(r"\1", bare).lower().split())

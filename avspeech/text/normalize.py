@@ -1,9 +1,8 @@
-"""Texts in the form in which references and hypotheses are compared.
+"""Normalisation of references and hypotheses before they are compared.
 
-A rule has a name, because an error rate means nothing without the rule it was counted with. ``basic`` is ours:
-what is said counts, not how it is spelled out with case, punctuation or Arabic vowel marks. ``none`` compares words
-as they stand. Both work word by word and in every language alike, apart from the Arabic marks. ``fairseq``, ``whisper``
-and ``muavic`` are those of published results, for figures to stand beside theirs; see ``field_rules``.
+Each rule has a name, because an error rate means nothing without its rule. ``basic`` is ours: case, punctuation and
+Arabic vowel marks do not count. ``none`` compares words as they are. Both treat all languages alike, apart from the
+Arabic marks. ``fairseq``, ``whisper`` and ``muavic`` are the rules of published results; see ``field_rules``.
 """
 
 import re
@@ -13,7 +12,7 @@ from avspeech.text import field_rules
 
 RULES = ("basic", "none", "fairseq", "whisper", "muavic")
 
-# Vowel and reading marks of Arabic script. U+0653 to U+0655 (madda, hamza) spell a letter and stay.
+# Vowel and reading marks of Arabic script. U+0653 to U+0655 (madda, hamza) are part of a letter and stay.
 _ARABIC_MARKS = re.compile(
     "[\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed]"
 )
@@ -25,8 +24,8 @@ def normalize_for_scoring(text: str, language: str | None = None, rule: str = "b
 
     Args:
         text: reference or hypothesis.
-        language: of the text, ISO 639-1 code. ``basic`` takes the vowel marks from ``ar``, ``whisper`` has an own rule
-            for ``en``. None is treated as any other language.
+        language: ISO 639-1 code of the text. ``basic`` removes the vowel marks of ``ar``; ``whisper`` has its own rule
+            for ``en``. None is treated like any other language.
         rule: ``basic``: Unicode NFC, lower case, every punctuation mark and symbol becomes a blank except an
             apostrophe between letters (don't, l'homme) and a point or comma between digits (3.5).
             ``none``: only white space is tidied. ``fairseq``, ``whisper``, ``muavic``: see ``field_rules``.

@@ -1,8 +1,8 @@
-"""Text to token numbers and back: whole words, characters or sentencepiece.
+"""Text <-> token numbers: whole words, characters or sentencepiece.
 
 Numbers 0 to 3 are AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184): begin 0, padding 1, end 2, unknown 3. Nothing
-predicts a begin token, so number 0 doubles as the blank of CTC. ``encode`` gives the text's own tokens only; who
-needs an end token appends it. Text is brought to Unicode NFC (sentencepiece goes on to NFKC, its default, as in the
+predicts a begin token, so number 0 doubles as the blank of CTC. ``encode`` gives the text's own tokens only, without
+the end. Text is brought to Unicode NFC (sentencepiece goes on to NFKC, its default, as in the
 official models) and single blanks; case and punctuation stay as the manifest has them.
 
 A tokenizer turns into a JSON-ready ``dict`` and lives inside the model file, so that the file alone can decode.
@@ -39,9 +39,9 @@ class Tokenizer:
 
     Args:
         kind: ``words``, ``characters``, ``sentencepiece``, or ``pieces``: sentencepiece's pieces without its model,
-            as the dictionary of an imported checkpoint has them, which turns numbers into text but not back.
+            as in the dictionary of an imported checkpoint; they turn numbers into text but not back.
         symbols: the words, characters or pieces that get numbers 4, 5, ...; none for sentencepiece.
-        sentencepiece_model: the bytes of a sentencepiece model with the numbers above; None for the other kinds.
+        sentencepiece_model: bytes of a sentencepiece model with the special numbers above; None for the other kinds.
 
     Raises:
         ValueError: the parts do not make a tokenizer.
@@ -93,7 +93,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many numbers there are, 0 to ``vocab_size - 1``, the specials included."""
+        """Number of tokens, the special ones included."""
         return len(self._pieces) if self._pieces else len(SPECIALS) + len(self.symbols)
 
     def prompt(self, language: str | None = None, task: str = "transcribe") -> list[int]:
@@ -101,7 +101,7 @@ class Tokenizer:
         return [START]
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's token numbers, without begin and end; what is not known becomes ``UNK``.
+        """Return the text's token numbers, without begin and end; unknown symbols become ``UNK``.
 
         Raises:
             ValueError: the tokenizer is one of ``pieces``, which cannot cut a text up.
@@ -167,14 +167,14 @@ class Tokenizer:
         return [(unicodedata.normalize("NFC", text), places) for text, places in words]
 
     def to_config(self) -> dict[str, Any]:
-        """Return all there is to know, ready for JSON; ``from_config`` makes the same tokenizer of it."""
+        """Return the whole tokenizer, ready for JSON, for ``from_config``."""
         model = self.sentencepiece_model
         encoded = None if model is None else base64.b64encode(model).decode("ascii")
         return {"kind": self.kind, "symbols": list(self.symbols), "sentencepiece_model": encoded}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tokenizer":
-        """Make a tokenizer of what ``to_config`` gave.
+        """Return the tokenizer of ``to_config``.
 
         Raises:
             ValueError: the dict is not from ``to_config``.
@@ -198,7 +198,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read what ``save`` wrote.
+        """Return the tokenizer of a file that ``save`` wrote.
 
         Raises:
             ValueError: the file is no tokenizer.

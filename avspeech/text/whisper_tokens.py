@@ -1,6 +1,6 @@
-"""Whisper's tokens: text <-> numbers, and the prompt that says language and task (arXiv:2212.04356, section 2.3).
+"""Whisper's tokens: text <-> numbers, and the prompt with language and task (arXiv:2212.04356, section 2.3).
 
-A thin cover over the tokenizer of the openai-whisper package. The vocabulary's size says which tokens there are:
+A thin wrapper of the tokenizer of the openai-whisper package. The vocabulary's size determines the tokens:
 51,865 (99 languages), 51,866 (100, large-v3 and turbo) or 51,864 (English only, no language and no task).
 """
 
@@ -22,10 +22,10 @@ class WhisperTokenizer:
     ``encode`` and ``decode`` are those of ``Tokenizer``: the text's own tokens, without prompt and end.
 
     Args:
-        vocab_size: of the model.
+        vocab_size: the model's.
 
     Raises:
-        ValueError: no Whisper has so many tokens.
+        ValueError: no Whisper has this vocabulary.
     """
 
     kind = "whisper"
@@ -41,7 +41,7 @@ class WhisperTokenizer:
 
     @cached_property
     def library(self) -> Any:
-        """The tokenizer of openai-whisper; importing it takes seconds, so it comes with the first use."""
+        """Tokenizer of openai-whisper, imported at the first use because that takes seconds."""
         from whisper.tokenizer import get_tokenizer
 
         num_languages = self.vocab_size - 51_765 - int(self.is_multilingual)
@@ -63,7 +63,7 @@ class WhisperTokenizer:
             language: of the text, ISO 639-1 as Whisper writes it (``en``, ``yue``).
             task: ``transcribe``, or ``translate`` into English. The En-X models of Whisper-Flamingo translate with
                 ``transcribe`` and the language of the text wanted.
-            timestamps: leave the token away that asks for no times.
+            timestamps: leave out the token that asks for no times.
 
         Raises:
             ValueError: the model does not know the language, or none came for a multilingual one.
@@ -89,15 +89,15 @@ class WhisperTokenizer:
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that the model knows; ``en`` alone where it is English only."""
+        """Codes of the model's languages; ``en`` alone for an English-only model."""
         if not self.is_multilingual:
             return ("en",)
         return tuple(self.library.decode([token]).strip("<|>") for token in self.language_tokens)
 
     @cached_property
     def language_tokens(self) -> tuple[int, ...]:
-        """One token a language, in the order of ``languages``; empty where the model is English only."""
-        # The library's order is that of a set: another one in every process.
+        """One token per language, in the order of ``languages``; empty for an English-only model."""
+        # Sorted, because the library's order is that of a set, which differs between processes.
         return tuple(sorted(self.library.all_language_tokens)) if self.is_multilingual else ()
 
     def split_words(self, tokens: Sequence[int], language: str | None) -> list[tuple[str, list[int]]]:
@@ -127,7 +127,7 @@ class WhisperTokenizer:
 
     @property
     def end(self) -> int:
-        """End of the text; every number below it is text."""
+        """End of the text; every token below it is text."""
         return self.library.eot
 
     @property
@@ -137,5 +137,5 @@ class WhisperTokenizer:
 
     @property
     def first_time(self) -> int:
-        """The token of time 0.00 s; those after it count on in steps of 20 ms."""
+        """Token of time 0.00 s; the tokens after it count up in steps of 20 ms."""
         return self.library.timestamp_begin
