@@ -1,6 +1,7 @@
 """A batch and a model of any kind -> hypotheses. Validation, evaluation, transcription and export decode by this."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -89,8 +90,7 @@ def decode_memory(
         if lm is not None:
             raise ValueError("a language model came for a Whisper, which takes none; leave it out")
         return decode_whisper(model, memory, config, languages, ids)
-    assert isinstance(model, Recognizer)
-    nbest = decode_recognizer(model, memory, config, has_audio, lm)
+    nbest = decode_recognizer(cast(Recognizer, model), memory, config, has_audio, lm)
     return [found[: config.num_best] or [Hypothesis("", -torch.inf)] for found in nbest]
 
 

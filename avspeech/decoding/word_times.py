@@ -33,7 +33,6 @@ from avspeech.decoding.word_edges import Interval, Moments, fit_to_speech, speec
 from avspeech.manifest import Word
 from avspeech.models.base import Model
 from avspeech.models.memory import Memory
-from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.tokenizer import EOS, START
@@ -89,10 +88,9 @@ def word_times(
         raise ValueError(f"method={method!r} came for word times; this model has {' and '.join(model.methods)}")
     heard = [[] if one is None else speech_intervals(one) for one in speech or [None] * len(hypotheses)]
     if method == "ctc":
-        assert isinstance(model, Recognizer)
         return _by_ctc(model, hypotheses, memory, heard)
     words: list[list[TimedWord]] = [[] for _ in hypotheses]
-    by_video = _timed_by_video(model, memory)
+    by_video = _timed_by_video(memory) if isinstance(model, Whisper) else [False] * len(memory)
     for from_video in (False, True):  # attention to the memory and to the video is recorded in different layers
         group = [i for i, one in enumerate(hypotheses) if one.tokens and by_video[i] == from_video]
         for rows in _chunks(group, [len(one.tokens) for one in hypotheses]):
@@ -110,11 +108,12 @@ def _fitted(words: list[TimedWord], speech: list[Interval]) -> list[TimedWord]:
 
 
 def _by_ctc(
-    model: Recognizer, hypotheses: Sequence[Hypothesis], memory: Memory, heard: list[list[Interval]]
+    model: Model, hypotheses: Sequence[Hypothesis], memory: Memory, heard: list[list[Interval]]
 ) -> list[list[TimedWord]]:
-    tokenizer, upsample = model.tokenizer, model.config.ctc_upsample
-    assert tokenizer is not None and memory.valid_BT is not None
-    log_BTV = model.ctc_logits(memory.memory_BTD).float().log_softmax(dim=-1).cpu().numpy()
+    recognizer: Any = model
+    tokenizer, upsample = recognizer.tokenizer, recognizer.config.ctc_upsample
+    assert memory.valid_BT is not None
+    log_BTV = recognizer.ctc_logits(memory.memory_BTD).float().log_softmax(dim=-1).cpu().numpy()
     rate, lengths = FRAME_RATE * upsample, memory.valid_BT.sum(dim=1).tolist()
     result = []
     for log_TV, one, length, speech in zip(log_BTV, hypotheses, lengths, heard, strict=True):
@@ -192,10 +191,8 @@ def _timed(words: list[tuple[str, list[int]]], times: list[Interval], probs: lis
     ]
 
 
-def _timed_by_video(model: Model, memory: Memory) -> list[bool]:
+def _timed_by_video(memory: Memory) -> list[bool]:
     """Return True for each utterance of a Whisper whose audio was dropped, which leaves zeros."""
-    if not isinstance(model, Whisper):
-        return [False] * len(memory)
     silent_B = (memory.memory_BTD == 0).flatten(1).all(dim=1)
     has_video_B: Tensor = torch.full_like(silent_B, memory.video_BTD is not None)
     if memory.has_video_B is not None:
@@ -221,13 +218,11 @@ def record_attention(model: Model, from_video: bool = False) -> Iterator[Recorde
     """Record a text decoder's attention to the memory inside the ``with``.
 
     Args:
-        model: a Whisper's ``sizes.alignment_heads`` are recorded; without these, all heads of the later half of the
-            blocks.
+        model: its ``alignment_heads`` are recorded, or all heads of the later half of the blocks.
         from_video: record the gated attention to the video instead, all heads of the later half.
     """
     decoder: Any = model.decoder
-    heads = model.sizes.alignment_heads if isinstance(model, Whisper) and not from_video else ()
-    heads = heads or later_heads(decoder.config.depth, decoder.config.num_heads)
+    heads = (() if from_video else model.alignment_heads) or later_heads(decoder.config.depth, decoder.config.num_heads)
     blocks = {number: decoder.blocks[number] for number in {block for block, _ in heads}}
     layers = {
         number: block.video.attention if from_video else block.memory_attention for number, block in blocks.items()

@@ -86,6 +86,11 @@ class Model(nn.Module):
         """Modules that encode one stream each: their output depends on nothing but their arguments."""
         return []
 
+    @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        """(block, head) of the text decoder whose attention follows the words in time; empty: they are not known."""
+        return ()
+
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         """Return the encoder's output for a batch on the model's device.
 

@@ -93,6 +93,10 @@ class Whisper(Model):
             f"{sizes.vocab_size} tokens, texts of at most {sizes.text_positions}",
         ]
 
+    @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        return self.sizes.alignment_heads
+
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         valid_BA = batch.valid_BA
         if not torch.is_grad_enabled() and valid_BA is not None and bool(valid_BA.all()):
