@@ -85,7 +85,7 @@ class SegmentDecoder:
         """
         batch = self._batch(samples)
         memory = encode_batch(self.network, batch)
-        config = replace(self.config, language=language or self.config.language, detect_language=False)
+        config = replace(self.config, language=language, detect_language=False)
         nbest = decode_memory(self.network, memory, config, (), batch.ids, batch.audio_BTF is not None)
         best = [found[0] for found in nbest]
         durations_s = [one.num_frames / FRAME_RATE for one in samples] if self.inputs.pads_to_30s else None

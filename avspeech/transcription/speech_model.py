@@ -220,6 +220,7 @@ class SpeechModel:
         Raises:
             MediaError: the file lacks these streams.
         """
+        language = language or self.decoding.language
         self.check_language(language)
         modality = self.modality(modality or streams.modality)
         if not set(modality.split("+")) <= set(streams.modality.split("+")):

@@ -18,7 +18,7 @@ SPANS = ((0, 20), (20, 45), (50, 62))
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("joint", {}), ("joint", {"method": "attention"}), ("ctc", {}), ("ctc", {"beam_size": 1}), ("whisper", {})],
+    [("joint", {}), ("attention", {}), ("ctc", {}), ("ctc", {"beam_size": 1}), ("whisper", {})],
     ids=str,
 )
 def test_validation_evaluation_and_transcription_give_the_same_words(kind, options, tmp_path, monkeypatch):
