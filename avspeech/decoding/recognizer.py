@@ -131,8 +131,7 @@ def search_text(
         found = [[one] for one in sample_tokens(scorer, EOS, limit)]
     else:
         found = beam_tokens(scorer, EOS, limit, size, Ending(wanted=size, among_best=True))
-    penalty = config.length_penalty
-    if penalty is None:
-        penalty = 0.0 if is_greedy else 1.0
+    default = 0.0 if is_greedy else 1.0
+    penalty = default if config.length_penalty is None else config.length_penalty
     ranked = [sorted(found_b, key=lambda one: -one.logprob / (len(one.tokens) + 1) ** penalty) for found_b in found]
     return ranked, [[one.logprob / (len(one.tokens) + 1) ** penalty for one in found_b] for found_b in ranked]
