@@ -14,7 +14,7 @@ from typing import Literal
 from jsonargparse import auto_cli
 
 from avspeech.manifest import read_manifest
-from avspeech.text.tokenizer import UNKNOWN, Tokenizer
+from avspeech.text.tokenizer import UNK, Tokenizer
 
 
 def main(
@@ -38,7 +38,7 @@ def main(
     tokenizer.save(out)
     encoded = [tokenizer.encode(text or "") for text in texts]
     tokens = sum(map(len, encoded))
-    unknown = sum(row.count(UNKNOWN) for row in encoded)
+    unknown = sum(row.count(UNK) for row in encoded)
     print(
         f"{tokenizer.vocab_size} tokens in {out}; {tokens / len(texts):.1f} a transcript, {unknown} of {tokens} unknown"
     )
