@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
 """Longest wait in seconds for the hub's answer whether it has a model."""
-_LIBRARY = {"library_name": "avspeech", "library_version": __version__}
+_LIBRARY: dict[str, Any] = {"library_name": "avspeech", "library_version": __version__}
 
 
 def from_pretrained(
