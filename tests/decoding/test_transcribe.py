@@ -164,7 +164,7 @@ def test_mean_scores_are_per_token_or_per_ctc_step(model, batch):
         for one in best(model, batch, beam_size=beam_size, length_penalty=penalty, **options):
             assert len(one.token_scores) == len(one.tokens) + 1
             assert one.mean_score == pytest.approx(sum(one.token_scores) / len(one.token_scores), rel=1e-5)
-            total = one.score * (len(one.tokens) + 1) ** (penalty if beam_size > 1 else 0)
+            total = one.score * (len(one.tokens) + 1) ** penalty
             assert one.mean_score == pytest.approx(total / (len(one.tokens) + 1), rel=1e-5)
     assert [one for (one,) in decode_memory(model, memory, DecodingConfig(**options))] == greedy
 
