@@ -41,7 +41,8 @@ def pretraining(corpus, out, steps, *more):
         "--model.init_args.num_units=4",
         f"--data.init_args.train_units={corpus}/train.km",
         f"--data.init_args.val_units={corpus}/val.km",
-        "--data.init_args.noise={probability: 0.5, snr_db: [0, 10], noises: {babble: {kind: babble, num_voices: [2, 3]}}}",
+        "--data.init_args.noise={probability: 0.5, snr_db: [0, 10]}",
+        "--data.init_args.noise.noises={babble: {kind: babble, num_voices: [2, 3]}}",
         *more,
     )
 
