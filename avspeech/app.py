@@ -2,8 +2,8 @@
 
     python -m avspeech.app --models demo
 
-Needs the extra ``app`` (``pip install "avspeech[app]"``). Only this computer reaches the page, unless ``--host`` opens
-it to the network. The page loads nothing from other servers, and deletes uploads when their tab is closed.
+Needs ``pip install "avspeech[app]"``. The page listens on this computer only, unless ``--host`` is given. It loads
+nothing from other servers, and deletes uploads when their tab is closed.
 """
 
 import logging
@@ -21,7 +21,7 @@ from avspeech.page.serving import Address, serve
 from avspeech.transcription.speech_model import load_model
 
 DEMO_EXAMPLES, DEMO_VOICES = "test.jsonl", "corpus/babble_test.jsonl"
-"""Files of a run of ``make demo``."""
+"""Files of ``make demo``."""
 
 
 def main(
@@ -38,16 +38,15 @@ def main(
     """Serve the page until Ctrl-C.
 
     Args:
-        models: names or paths of the models that visitors can choose, separated by commas; see
-            ``avspeech.load_model``.
-        host: address to listen at; 0.0.0.0 opens the page to the whole network.
+        models: names or paths of models to choose from, separated by commas.
+        host: address to listen at; 0.0.0.0 opens the page to the network.
         port: TCP port.
         max_mb: largest upload in millions of bytes.
         max_seconds: longest video in seconds.
         device: device of the models.
-        noise_manifest: manifest of voices for babble; null: the demo's, if it has been made.
-        noises: other noises to choose from, by name, as in a conditions YAML.
-        examples: manifest of clips to try; null: the demo's, if it has been made.
+        noise_manifest: manifest of voices for babble; null: the demo's, if it exists.
+        noises: other noises by name, as in a conditions YAML.
+        examples: manifest of example clips; null: the demo's, if it exists.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     voices, clips_to_try = demo_run() / DEMO_VOICES, demo_run() / DEMO_EXAMPLES

@@ -1,4 +1,4 @@
-"""The command ``avspeech VERB ...``, which is ``python -m avspeech.VERB ...``."""
+"""The command ``avspeech VERB ...``, the same as ``python -m avspeech.VERB ...``."""
 
 import runpy
 import sys

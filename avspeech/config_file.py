@@ -15,7 +15,7 @@ Config = TypeVar("Config")
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping; YAML would take the last one."""
+    """Refuses a key given twice in one mapping; YAML would take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value]
@@ -25,15 +25,9 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_config(path: str | Path, kind: type[Config], moved: Mapping[str, str] | None = None) -> Config:
-    """Read a YAML file into a dataclass.
+    """Read a YAML file into a dataclass, which may nest dataclasses; an empty file gives the defaults.
 
-    Args:
-        path: the file; an empty one gives the defaults.
-        kind: the dataclass. Fields may be dataclasses themselves.
-        moved: keys of earlier versions and what to write in their place, for the error.
-
-    Raises:
-        ValueError: one line with the file, and the key if one is wrong.
+    ``moved`` maps keys of earlier versions to new ones. A ``ValueError`` is one line with the file and the wrong key.
     """
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
@@ -45,7 +39,7 @@ def read_config(path: str | Path, kind: type[Config], moved: Mapping[str, str] |
 
 
 def parse_config(values: Any, kind: type[Config], moved: Mapping[str, str] | None = None) -> Config:
-    """Return a dataclass from what YAML gave; arguments and errors as in ``read_config``."""
+    """Return a dataclass from YAML values; arguments and errors as in ``read_config``."""
     if not isinstance(values, dict):
         raise ValueError(f"{values!r} came, wanted keys with values")
     for old, new in (moved or {}).items():
@@ -61,11 +55,7 @@ def parse_config(values: Any, kind: type[Config], moved: Mapping[str, str] | Non
 
 
 def refuse_moved_flags(moved: Mapping[str, str]) -> None:
-    """End the command with one message if a flag of an earlier version stands on its command line.
-
-    Args:
-        moved: flags of earlier versions, and what to write in their place.
-    """
+    """End the command with one message if it was given a flag of an earlier version (old flag -> new)."""
     for argument in sys.argv[1:]:
         flag = argument.split("=")[0]
         if flag in moved:

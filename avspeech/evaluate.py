@@ -3,11 +3,10 @@
     python -m avspeech.evaluate --model MODEL --manifest MANIFEST --conditions CONDITIONS.yaml --out_dir OUT_DIR \
         --noise_manifests '{babble: voices.jsonl}' --decoding.method ctc
 
-Reads   a model (a file, or any name that ``avspeech transcribe`` takes), a manifest with text and mouth clips, a
-        conditions YAML (configs/evaluate), and a noise plan where one is given (data_prep/mix_noisy_tests.py).
-Writes  OUT_DIR/results.json, hypotheses.jsonl, failures.jsonl, report.md, report.html, images/, exhibits/, decoded/,
-        and noise_plan.jsonl where none was given: name it with --noise_plan to test another model on the same noise.
-Stop it and start it again: conditions that are decoded already are not decoded again.
+Reads   a model, a manifest with text and mouth clips, a conditions YAML (configs/evaluate), optionally a noise plan.
+Writes  OUT_DIR/results.json, hypotheses.jsonl, failures.jsonl, report.md, report.html, images/, exhibits/, decoded/;
+        and noise_plan.jsonl if none was given: pass it as --noise_plan to test another model on the same noise.
+A run that was stopped continues: finished conditions are not decoded again.
 """
 
 import logging
@@ -64,16 +63,15 @@ def main(
         manifest: JSON lines with text, and with mouth clips where the grid has video.
         conditions: YAML of the grid.
         out_dir: folder of the results.
-        name: name of the model in the results; by default the model file's name without its ending.
-        device: device that the model runs on.
-        noises: those of the YAML's noises to take; by default all.
-        noise_plan: frozen noise to mix in; by default one is made in ``out_dir``. Its files are looked for where they
-            lay when it was made, or in the folders of ``noise_manifests`` and ``noise_paths``.
+        name: name of the model in the results; by default the stem of its file.
+        device: device of the model.
+        noises: names of the YAML's noises to use; by default all.
+        noise_plan: frozen noise; by default made in ``out_dir``. Its files may move to the folders of the next two.
         noise_manifests: replaces ``noises.<name>.manifest`` of the YAML, by name.
         noise_paths: replaces ``noises.<name>.path`` of the YAML, by name.
         modalities: replaces ``modalities`` of the YAML.
         decoding: replaces options of the YAML's ``decoding``, such as --decoding.beam_size 5.
-        max_frames: budget of a batch in frames at 25 Hz.
+        max_frames: most frames at 25 Hz in a batch.
         max_clips: most utterances in a batch.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -114,7 +112,6 @@ def main(
 def _noise_plan(
     given: Path | None, out_dir: Path, utterances: Sequence[Utterance], config: EvaluationConfig
 ) -> NoisePlan | None:
-    """Return the plan that was given, or one made from the conditions; None if no noise is mixed in."""
     if not config.noises or not any("audio" in modality for modality in config.modalities):
         if given is not None:
             raise ValueError(f"noise_plan={given} came, and the conditions mix in no noise; leave it out")

@@ -1,8 +1,7 @@
-"""What a model takes: its ``InputSpec``, one utterance as a ``Sample``, and several as an ``AVBatch``.
+"""Model inputs: ``InputSpec``, one utterance as a ``Sample``, several as an ``AVBatch``.
 
-``make_sample`` is the only place where decoded sound and mouth crops become a model's tensors, so training, evaluation,
-transcription and feature extraction feed a model alike. The video's length wins: short audio is filled up, long audio
-is cut (AV-HuBERT's rule, Shi et al. 2022, arXiv:2201.02184, official code).
+Training, evaluation, transcription and feature extraction all use ``make_sample``. The video's length wins: short audio
+is padded, long audio is cut (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184, official code).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ IGNORE = -100
 
 
 class NothingReadable(ValueError):
-    """No clip of a batch, or of a whole manifest, could be read; the log has each clip's reason."""
+    """No clip of a batch or manifest could be read; the log has each clip's reason."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +37,20 @@ class InputSpec:
     audio_bins: int = STACKED_WIDTH
     """Channels of the audio features: 104 of ``fbank``, 80 or 128 of ``logmel``."""
     clip_size: int | None = CLIP_SIZE
-    """Side of the square video crop in pixels; None: the model uses no video."""
+    """Side of the square video crop in pixels; None: no video."""
     longest_s: float | None = None
     """Longest utterance in seconds; None: no limit."""
     longest_text: int | None = None
     """Most text tokens, prompt included; None: no limit."""
     modalities: tuple[Modality, ...] = MODALITIES
-    """What the model can decode from; the first is the default."""
+    """Modalities to decode from; the first is the default."""
     pads_to_30s: bool = False
-    """Fill the log-mel with silence up to 30 s, which published Whisper weights need."""
+    """Pad the log-mel to 30 s, which published Whisper weights need."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One utterance as tensors; None for a stream that is absent, or that the model does not use."""
+    """One utterance as tensors; None for a stream that is absent or unused."""
 
     id: str
     num_frames: int
@@ -59,7 +58,7 @@ class Sample:
     audio_TF: Tensor | None = None
     """float32 stacked filterbanks, normalised per frame."""
     video_THW: Tensor | None = None
-    """uint8 crop of the mouth, as large as the model wants it."""
+    """uint8 mouth crop of ``InputSpec.clip_size``."""
     units_TJ: Tensor | None = None
     """int64, J unit sets, ``IGNORE`` where a frame has no unit."""
     tokens_L: Tensor | None = None
@@ -68,7 +67,6 @@ class Sample:
     logmel_AF: Tensor | None = None
     """float32 log-mel at 100 Hz, in place of ``audio_TF``."""
     language: str | None = None
-    """Language of the text."""
 
     def cut(self, start: int, end: int) -> "Sample":
         """Return frames ``start`` to ``end`` of every stream; the text stays whole."""
@@ -80,7 +78,7 @@ class Sample:
 
 
 class Augmentation(Protocol):
-    """What training does to one utterance's features and crop. ``make_sample`` calls it in this order."""
+    """Augmentation of one utterance's features and crop, called in this order."""
 
     def audio(self, features: Tensor) -> Tensor:
         """Return changed features, (T, F) or (A, F); may change them in place."""
@@ -108,19 +106,16 @@ def make_sample(
     tokens_L: Tensor | None = None,
     units_TJ: Tensor | None = None,
 ) -> Sample:
-    """Return decoded streams as a model takes them. Video is left out for a model that uses none.
+    """Return decoded streams as a model takes them, without video for a model that uses none.
 
     Args:
-        inputs: the model's ``inputs``.
-        id: the utterance's.
-        num_frames: T where there is no mouth crop, whose length wins; None: as long as the audio.
+        inputs: the model's.
+        num_frames: T without a mouth crop; None: as long as the audio.
         audio_S: float32 mono samples at 16 kHz in [-1, 1]; None: no audio.
         mouth_THW: uint8 mouth crop at 25 Hz, at least ``inputs.clip_size`` pixels on a side; None: no video.
         augment: changes the features and chooses the crop; None takes the centre.
-        text, language, tokens_L, units_TJ: passed on to the ``Sample``.
 
-    Raises:
-        ValueError: both streams are None, or the mouth crop is smaller than the model's.
+    Raises ValueError if both streams are None, or the mouth crop is smaller than the model's.
     """
     if mouth_THW is not None:
         num_frames = len(mouth_THW)
@@ -156,26 +151,25 @@ def fit_samples(audio_S: np.ndarray, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AVBatch:
-    """Utterances padded to one length. Streams, units or tokens that the data do not have are None."""
+    """Utterances padded to one length; None for absent streams, units or tokens."""
 
     ids: tuple[str, ...]
     valid_BT: Tensor
     """bool, True where a frame is real."""
     audio_BTF: Tensor | None
-    """float32 stacked filterbanks, normalised per frame; zero where padded."""
+    """float32, zero where padded; see ``Sample``."""
     video_BTHW: Tensor | None
-    """uint8 grey mouth crops; zero where padded."""
+    """uint8, zero where padded."""
     units_BTJ: Tensor | None
-    """int64 unit of each frame in each of J unit sets, ``IGNORE`` where padded or unknown."""
+    """int64, ``IGNORE`` where padded or unknown."""
     tokens_BL: Tensor | None
-    """int64 tokens of the text, without begin and end, ``IGNORE`` where padded."""
+    """int64, ``IGNORE`` where padded."""
     texts: tuple[str | None, ...]
     logmel_BAF: Tensor | None = None
-    """float32 log-mel of Whisper at 100 Hz, zero where padded; in place of ``audio_BTF``."""
+    """float32, zero where padded; in place of ``audio_BTF``."""
     valid_BA: Tensor | None = None
     """bool, True where a frame of ``logmel_BAF`` is real."""
     languages: tuple[str | None, ...] = ()
-    """Languages of the texts."""
 
     @property
     def token_lengths_B(self) -> Tensor:
@@ -197,10 +191,9 @@ class AVBatch:
 
 
 def collate(samples: Sequence[Sample | None]) -> AVBatch:
-    """Pad samples to the longest and stack them; None, a clip that could not be read, is left out.
+    """Return the samples padded to the longest; None (an unreadable clip) is left out.
 
-    Raises:
-        NothingReadable: nothing is left.
+    Raises NothingReadable if nothing is left.
     """
     read = [sample for sample in samples if sample is not None]
     if not read:

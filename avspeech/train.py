@@ -1,10 +1,10 @@
-"""Train by Lightning's command line; configurations compose along model, data and trainer.
+"""Train with Lightning's CLI; configurations combine model, data and trainer.
 
     python -m avspeech.train fit --config configs/pretrain/base.yaml --config configs/data/lrs3.yaml \
         --config configs/trainer/gpu.yaml
 
-Precision, accumulation, devices, DDP and resuming (``--ckpt_path``) are Lightning's own flags. A run leaves two kinds
-of file: Lightning's ``.ckpt``, which resumes, and ``model.safetensors``, which evaluation and users load.
+Precision, devices, DDP and resuming (``--ckpt_path``) are Lightning's flags. A run writes ``.ckpt`` files for resuming
+and ``model.safetensors`` for evaluation.
 """
 
 import re
@@ -24,11 +24,11 @@ MOVED = {
     "p_av": "modality_dropout.p_both",
     "drop_per_batch": "modality_dropout.per_batch",
 }
-"""New names of keys that configurations of earlier versions have."""
+"""Old configuration keys and their new names."""
 
 
 class TrainParser(LightningArgumentParser):
-    """Names the new key where an old one came."""
+    """Parser that suggests the new name of an old key."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         found = [key for key in MOVED if re.search(rf"\b{key}\b", message)]
@@ -44,7 +44,7 @@ class TrainParser(LightningArgumentParser):
 
 
 class TrainCLI(LightningCLI):
-    """LightningCLI that always writes the model file and shows progress in steps."""
+    """LightningCLI that always writes the model file and counts progress in steps."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(SaveModelFile, "model_file")
@@ -57,7 +57,7 @@ class TrainCLI(LightningCLI):
 
 
 def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
-    """Parse ``args`` (None: the command line) and run; with ``run=False`` only build trainer, model and data."""
+    """Parse ``args`` (None: the command line) and run; ``run=False`` only builds the objects."""
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     # Lightning calls jsonargparse's former names; that is theirs to change.
     warnings.filterwarnings("ignore", message="(?s).*(deprecated in v4|JsonargparseDeprecationWarning)")

@@ -1,13 +1,10 @@
 """Transcribe videos and sound files.
 
-    python -m avspeech.transcribe clip.mp4 --model demo
     python -m avspeech.transcribe talks/ 'more/*.mkv' --model runs/flamingo/model.safetensors --language en \
         --format srt,json --out_dir transcripts --decoding.beam_size 5
 
-Reads   any file that FFmpeg reads, of any frame rate, size, rotation and length; folders and patterns.
-Writes  the texts to the terminal and, with --format, files of the same name to --out_dir; with --preview a video.
-Restart Finished files, and finished segments of an interrupted file, are kept in the user's cache.
-Exit status: 0, 1 (some files failed; they are listed), 2 (bad usage), 130 (interrupted).
+Texts go to the terminal, with --format also to files in --out_dir. Finished files and segments are kept in the user's
+cache. Exit status: 0, 1 (some files failed), 2 (bad usage), 130 (interrupted).
 """
 
 import os
@@ -38,13 +35,13 @@ from avspeech.transcription.speech_model import SpeechModel, load_model
 from avspeech.transcription.streams import FaceChoice, Streams, check_face
 
 UNKNOWN_S = 10.0
-"""Assumed length of a file that does not tell its length, for the progress bar."""
+"""Length assumed for the progress bar where a file states none."""
 RENAMED = {"--method": "--decoding.method", "--beam_size": "--decoding.beam_size"}
-"""Flags of earlier versions -> their names now."""
+"""Old flags -> new flags."""
 
 
 def make_parser() -> ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command line's parser."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog="avspeech transcribe", description="Transcribe videos and sound files.")
     add = parser.add_argument
@@ -69,7 +66,7 @@ def make_parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Transcribe the files that the command line names; return the exit status."""
+    """Transcribe the files of the command line; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = make_parser()
     for one in arguments:
@@ -77,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"{old} is now {RENAMED[old]}")
     given = parser.parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that has no Greek
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # terminals without Unicode
     try:
         given = parser.instantiate(given)
         formats = tuple(part.strip() for part in given.format.split(",") if part.strip())
@@ -96,11 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def load(given: Namespace) -> SpeechModel:
-    """Return the model that the command line names.
-
-    Raises:
-        ValueError: there is no such model, or it cannot do what is asked.
-    """
+    """Return the model of the command line; ValueError if there is none, or it cannot do what is asked."""
     check_device(given.device)
     model = load_model(given.model, given.device, given.decoding, batch_frames=given.batch_frames)
     asked = {"longest_s": given.longest, "min_pause_s": given.min_pause}
@@ -109,14 +102,14 @@ def load(given: Namespace) -> SpeechModel:
         model = SpeechModel(
             model.network, model.name, model.path, given.decoding, replace(model.cutting, **asked), given.batch_frames
         )
-    _ = model.cutting  # raises where it is longer than the model takes
+    _ = model.cutting  # raises if it is too long for the model
     given.modality = model.modality(given.modality)
     model.check_language(given.language)
     return model
 
 
 def parse_face(text: str) -> FaceChoice:
-    """Return the choice of face of the command line; raise ValueError if it is none."""
+    """Return the choice of face; ValueError if there is no such choice."""
     face: Any = int(text) if text.isdecimal() else text
     try:
         check_face(face)
@@ -126,7 +119,7 @@ def parse_face(text: str) -> FaceChoice:
 
 
 def check_outputs(given: Namespace, paths: Sequence[Path], formats: Sequence[str]) -> None:
-    """Create the output folder; raise ValueError if an output cannot be made, or would replace an input."""
+    """Create the output folder; ValueError if an output cannot be made or would replace an input."""
     preview: Path | None = given.preview
     if preview is not None:
         if len(paths) != 1:
@@ -148,15 +141,7 @@ def check_outputs(given: Namespace, paths: Sequence[Path], formats: Sequence[str
 def transcribe_files(
     model: SpeechModel, paths: Sequence[Path], given: Namespace, formats: Sequence[str], failures: dict[str, str]
 ) -> int:
-    """Transcribe files, print their texts and write their outputs; return the exit status.
-
-    Args:
-        model: transcribes.
-        paths: the files.
-        given: the command line, with the streams and the face that are used.
-        formats: of the files to write.
-        failures: names that gave no file, with the reason; failed files are added.
-    """
+    """Transcribe files, print and write their outputs, add to ``failures`` (name -> reason); return the exit status."""
     kept, stems, finished, total = Kept(), output_stems(paths), 0, len(paths) + len(failures)
     seconds: dict[Path, float] = {}
     for path in paths:
@@ -183,7 +168,7 @@ def transcribe_files(
                     if formats:
                         write_transcript(transcript, given.out_dir / stems[path], formats, options)
                     print_transcript(path, transcript, len(paths) > 1)
-                    if given.preview is not None and streams is not None:  # last: the text is worth more
+                    if given.preview is not None and streams is not None:  # last, as the text matters more
                         write_preview(given.preview, transcript, streams)
                     finished += 1
                 except MediaError as error:  # a bad file is data; a bug still raises
@@ -197,7 +182,7 @@ def transcribe_files(
     except KeyboardInterrupt:
         print(f"\nstopped; {finished} of {len(paths)} files are finished", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as of `| head`; Python would complain again when it flushes at its end
+    except BrokenPipeError:  # as of `| head`; Python flushes again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _stop(f"the output was closed after {finished} files", 1)
     except (FaceModelError, VoiceDetectorError, ModelFileError, ImportError) as error:  # every file would fail
@@ -212,7 +197,7 @@ def transcribe_files(
 def transcribe_one(
     model: SpeechModel, path: Path, given: Namespace, kept: Kept, progress: Callable[[float], None]
 ) -> tuple[Transcript, Streams | None]:
-    """Return a file's transcript, kept or new, and its streams; None for these where nothing needs them."""
+    """Return a file's transcript, cached or new, and its streams if needed."""
     try:
         key = kept.key(path, model.sha256 or model.name, _settings(model, given))
     except OSError as error:
@@ -251,10 +236,7 @@ def transcribe_one(
 
 
 def _settings(model: SpeechModel, given: Namespace) -> dict[str, Any]:
-    """Return all that decides a transcript beside the file and the model's file, defaults included.
-
-    The tokenizer is part of it, because it lies beside an official checkpoint.
-    """
+    """Return the options that decide a transcript, with the tokenizer, which is not in an official checkpoint."""
     decoding = asdict(model.decoding)
     asked = {name: given[name] for name in ("language", "modality", "face")}
     tokenizer = model.network.to_config().get("tokenizer")
@@ -262,7 +244,6 @@ def _settings(model: SpeechModel, given: Namespace) -> dict[str, Any]:
 
 
 def print_transcript(path: Path, transcript: Transcript, several: bool) -> None:
-    """Print a text, one line per segment, to standard output, and the notes to standard error."""
     name = on_one_line(path)
     lines = [f"{name}:"] if several else []
     for segment in transcript.segments:
@@ -276,7 +257,7 @@ def print_transcript(path: Path, transcript: Transcript, several: bool) -> None:
 
 
 def on_one_line(text: str | Path) -> str:
-    """Return a name as it can be shown: characters that break the line or control the terminal are escaped."""
+    """Return a name with line breaks and control characters escaped."""
     return "".join(
         one if one.isprintable() or unicodedata.category(one) == "Zs" else ascii(one)[1:-1] for one in str(text)
     )

@@ -1,1 +1,1 @@
-"""Scripts that turn raw media into what training eats: corpora and manifests, lip clips, features, units, tokens."""
+"""Scripts that make training data from raw media: manifests, mouth clips, features, units, tokenizers."""

@@ -1,15 +1,12 @@
-"""Give every frame of every clip the number of its nearest centroid: the targets of masked prediction.
+"""Assign each frame of each clip its nearest centroid: the targets of masked prediction.
 
     python data_prep/assign_units.py data/grid/train.jsonl runs/units/mfcc100.safetensors data/grid/train.km
 
-Reads   Utterance lines (avspeech/data/manifest.py), their streams, a codebook and the model that it was made with; or,
-        with ``--dump``, what dump_features.py wrote.
-Writes  OUT.km, one line of units per utterance in the manifest's order (AV-HuBERT's format); OUT.km.json, what the
-        units are and how good; and OUT.km.failures.jsonl.
-        A clip that cannot be read keeps its place as an empty line, which training takes as "no targets".
-Stop it and start it again: it starts over; OUT.km appears only when whole.
+Reads   a manifest, a codebook, and the clips with the codebook's model; or, with ``--dump``, a feature dump.
+Writes  OUT.km, one line of units per utterance (AV-HuBERT's format), empty for a clip that cannot be read;
+        OUT.km.json, what the units are and their quality (printed too); OUT.km.failures.jsonl.
+A restart starts over; OUT.km appears only when whole.
 
-Prints how much the units tell about the words (avspeech/units/quality.py) where the manifest has word times.
 """
 
 import shlex
@@ -31,11 +28,7 @@ from data_prep.run_each import report_failures
 
 
 def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
-    """Return units at a lower rate: AV-HuBERT takes the unit at 4 t for frame t, without any pooling.
-
-    Raises:
-        ValueError: the wanted rate is no whole fraction of the codebook's.
-    """
+    """Return units at a lower rate: every n-th unit, as in AV-HuBERT. ValueError if the rates do not divide."""
     if rate % wanted:
         raise ValueError(f"--rate {wanted} came, and the codebook has {rate} Hz; fit one with --rate {wanted}")
     return units[:: rate // wanted]
@@ -44,12 +37,7 @@ def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
 def assign_each(
     clips: Iterable[tuple[int, np.ndarray | None, str]], book: Codebook
 ) -> Iterator[tuple[int, list[int], float, str]]:
-    """Yield an utterance's number, units, summed squared distance and why there are none; many clips at once.
-
-    Args:
-        clips: as ``extract_each`` yields them.
-        book: on the device that compares.
-    """
+    """Yield (utterance number, units, summed squared distance, reason for failure) for ``extract_each``'s results."""
     waiting: list[tuple[int, np.ndarray]] = []
     for index, vectors_TF, why in clips:
         if vectors_TF is None:
@@ -76,7 +64,7 @@ def _assign_together(
 
 
 def quality_of(utterances: Sequence[Utterance], units: Sequence[list[int]], rate: int) -> UnitQuality | None:
-    """Return PNMI and purities against words, silence counting as a word; None where no clip has word times."""
+    """Return PNMI and purities against words, silence counted as a word; None without word times."""
     timed = [
         (utterance.words, row) for utterance, row in zip(utterances, units, strict=True) if utterance.words and row
     ]
@@ -105,17 +93,17 @@ def main(
         manifest: JSON lines, one Utterance each.
         codebook: from fit_units.py.
         out: the .km file to write.
-        rate: units per second; null keeps the codebook's, 25 takes every fourth unit of a codebook at 100 Hz.
-        model: the model file or official checkpoint that the codebook's features came from; MFCCs need none.
-        dump: folder of dump_features.py to read the vectors from, instead of a model.
-        max_frames: clips of like length go through the encoder at once, up to so many frames with padding: for GPUs.
-        device: where the encoder runs and vectors are compared.
+        rate: units per second; null keeps the codebook's, 25 takes every fourth unit at 100 Hz.
+        model: model file or official checkpoint of the codebook's features; MFCCs need none.
+        dump: folder of dump_features.py to read instead of a model.
+        max_frames: frames of a batch through the encoder, padding included; null takes single clips.
+        device: torch device of encoder and k-means.
         max_failed: share of failures beyond which the exit status is 1.
     """
     book = Codebook.load(codebook)
     features = dict(book.features)
     wanted = rate or features["rate"]
-    thin_out([], features["rate"], wanted)  # refuse before the work, not after it
+    thin_out([], features["rate"], wanted)
     source = open_source(features, model, device, dump)
     utterances = read_manifest(manifest, require=source.needs)
     units: list[list[int]] = [[] for _ in utterances]

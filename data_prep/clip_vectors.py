@@ -1,4 +1,4 @@
-"""The vectors that k-means clusters: MFCCs, or a layer of a trained encoder, made on the spot or read from a dump."""
+"""The vectors that k-means clusters: MFCCs or an encoder layer, computed or read from a dump."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -31,21 +31,17 @@ class Source:
     """A source of vectors."""
 
     features: dict[str, Any]
-    """Description of the vectors, as a codebook carries it."""
+    """Description of the vectors, stored in the codebook."""
     extract: Callable[[Sequence[Utterance]], list[np.ndarray | MediaError]]
-    """Utterances -> for each its vectors, (frames, features) float32, or the error."""
+    """Maps utterances to their vectors, (frames, features) float32, or the error."""
     needs: tuple[str, ...]
-    """Fields that an utterance must have."""
+    """Utterance fields that are needed."""
     batched: bool
-    """True if a GPU gains from several utterances at once."""
+    """True if a GPU gains from batches."""
 
 
 def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modality: Modality) -> dict[str, Any]:
-    """Return the description of vectors that a codebook carries.
-
-    Raises:
-        ValueError: encoder features without model or layer, or a rate that they do not have.
-    """
+    """Return the description of vectors for a codebook. ValueError if a setting is missing or the rate impossible."""
     if kind == "mfcc":
         if rate not in (FRAME_RATE, ACOUSTIC_RATE):
             raise ValueError(f"--rate {rate} came, wanted {FRAME_RATE} or {ACOUSTIC_RATE} for MFCCs")
@@ -65,16 +61,9 @@ def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modal
 def open_source(
     features: dict[str, Any], model: Path | None = None, device: str = "cpu", dump: Path | None = None
 ) -> Source:
-    """Return the source of vectors of a kind.
+    """Return the source of the vectors that ``features`` describes.
 
-    Args:
-        features: from ``describe``, ``dump_listing`` or a codebook.
-        model: the model, for encoder features; it must have the checksum that ``features`` names.
-        device: torch device of the encoder.
-        dump: folder of ``dump_features.py`` to read from, without any model.
-
-    Raises:
-        ValueError: the model is missing or another one, or the dump holds other features.
+    The model must have the checksum in ``features``; with ``dump`` none is needed. ValueError if they do not match.
     """
     if dump is not None:
         if (there := dump_listing(dump)) != features:
@@ -97,7 +86,7 @@ def open_source(
 
 
 def open_encoder(path: Path, device: str = "cpu") -> AVEncoder:
-    """Return the encoder of a model file, or of an official AV-HuBERT checkpoint (``.pt``), in evaluation mode."""
+    """Return the encoder of a model file or an official AV-HuBERT checkpoint (``.pt``), in evaluation mode."""
     if path.suffix == ".pt":
         from avspeech.interop.avhubert import load_official
 
@@ -111,11 +100,7 @@ def open_encoder(path: Path, device: str = "cpu") -> AVEncoder:
 
 
 def dump_listing(dump: Path) -> dict[str, Any]:
-    """Return the description of a dump's vectors.
-
-    Raises:
-        ValueError: the folder is no dump.
-    """
+    """Return the description of a dump's vectors. ValueError if the folder is no dump."""
     if not (dump / LISTING).is_file():
         raise ValueError(f"--dump {dump} has no {LISTING}; wanted a folder made by data_prep/dump_features.py")
     return json.loads((dump / LISTING).read_text(encoding="utf-8"))
@@ -134,7 +119,7 @@ def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def mfcc_vectors(utterance: Utterance, rate: int) -> np.ndarray:
-    """Return 39 MFCCs per frame: at 100 Hz, or the mean of every four at 25 Hz, as long as the clip."""
+    """Return 39 MFCCs per frame at 100 Hz, or the mean of every four at 25 Hz, as long as the clip."""
     assert utterance.audio is not None
     audio_S = read_audio(utterance.audio)
     if len(audio_S) * 40 < SAMPLE_RATE:
@@ -146,7 +131,6 @@ def mfcc_vectors(utterance: Utterance, rate: int) -> np.ndarray:
 
 
 def _sample(utterance: Utterance, inputs: InputSpec, modality: Modality) -> Sample:
-    """Return the clean streams of an utterance as the encoder takes them."""
     mouth_THW = audio_S = None
     if "video" in modality:
         assert utterance.mouth is not None
@@ -163,7 +147,7 @@ def _sample(utterance: Utterance, inputs: InputSpec, modality: Modality) -> Samp
 def encoder_vectors(
     utterances: Sequence[Utterance], encoder: AVEncoder, layer: int, modality: Modality, device: str = "cpu"
 ) -> list[np.ndarray | MediaError]:
-    """Return the output of one encoder layer for each utterance, unmasked, at 25 Hz; all go through at once."""
+    """Return the output of one encoder layer for each utterance, unmasked, 25 Hz, from one batch."""
     read = [_tried(_sample, utterance, encoder.inputs, modality) for utterance in utterances]
     whole = [index for index, sample in enumerate(read) if not isinstance(sample, MediaError)]
     if not whole:
@@ -176,15 +160,10 @@ def encoder_vectors(
 
 
 def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None) -> list[list[int]]:
-    """Return the batches: each utterance alone, or utterances of like length under a budget of frames.
+    """Return batches of utterance indices: single clips, or clips of similar length up to ``max_frames``.
 
-    Args:
-        utterances: of the whole manifest, so that a clip's batch does not depend on what is done already.
-        source: of the vectors.
-        max_frames: budget in frames at 25 Hz, padding included; None takes each alone.
-
-    Raises:
-        ValueError: a budget was given, and an utterance has no ``num_frames``.
+    ``max_frames`` counts 25 Hz frames with padding. Plan the whole manifest, so that batches survive a restart.
+    ValueError for a budget without ``num_frames``.
     """
     if max_frames is None or not source.batched:
         return [[index] for index in range(len(utterances))]
@@ -200,13 +179,7 @@ def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None
 def extract_each(
     utterances: Sequence[Utterance], source: Source, batches: Sequence[Sequence[int]]
 ) -> Iterator[tuple[int, np.ndarray | None, str]]:
-    """Yield (index, vectors, "") or (index, None, reason) for each utterance; shows progress.
-
-    Args:
-        utterances: ``batches`` holds their indices.
-        source: of the vectors.
-        batches: from ``plan``, or some of them, in the order of the results.
-    """
+    """Yield (index, vectors, "") or (index, None, reason) in the order of ``batches``; show progress."""
     with tqdm(total=sum(map(len, batches)), unit="clip", mininterval=1) as progress:
         for batch in batches:
             for index, got in zip(batch, source.extract([utterances[index] for index in batch]), strict=True):

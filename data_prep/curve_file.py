@@ -1,6 +1,6 @@
-"""The curve of a training that may be killed at any moment: one line of JSON for each report, never rewritten.
+"""Append-only JSON lines of a training's curve; they survive a kill.
 
-Lightning's CSVLogger rewrites its file whenever a new figure appears and empties it when a run goes on.
+Lightning's CSVLogger rewrites its file for each new metric and empties it when a run resumes.
 """
 
 import json
@@ -14,13 +14,13 @@ from data_prep.restartable_training import CURVE
 
 
 class CurveFile(Logger):
-    """Append what a training logs to ``curve.jsonl``.
+    """Append the metrics of a training to ``curve.jsonl``.
 
     Args:
         save_dir: existing folder of the file.
     """
 
-    name = version = ""  # one training, one folder
+    name = version = ""
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
@@ -28,16 +28,16 @@ class CurveFile(Logger):
 
     @property
     def save_dir(self) -> str:
-        """Return the folder; Lightning writes the composed configuration there too."""
+        """The folder; Lightning also writes the composed configuration there."""
         return self._folder
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write a line; ``update`` counts from 1."""
+        """Append a line; ``update`` counts from 1."""
         assert step is not None
         values = {key: float(value) for key, value in metrics.items() if key != "epoch"}
         with (Path(self._folder) / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"update": step + 1, **values}) + "\n")
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """Do nothing: they are in config.yaml."""
+        """Do nothing: config.yaml has them."""

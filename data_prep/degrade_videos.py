@@ -1,20 +1,17 @@
-"""Put faults of the picture into every video of a manifest, before the mouth is cut out: a bench for whole systems.
+"""Apply visual faults to every video of a manifest, before mouth extraction, to test whole systems.
 
     python data_prep/degrade_videos.py data/lrs3/test.jsonl data/lrs3/faults --faults '[blur-3, drop-50, hand-4]'
     python data_prep/extract_rois.py data/lrs3/faults/manifest.blur-3.jsonl data/lrs3/faults/roi/blur-3
 
-Reads   Utterance lines (avspeech/data/manifest.py) with a video; faults by their names (avspeech/faults/visual.py).
-Writes  <out_dir>/<fault>/<id>.mp4, RGB at 25 fps, and beside it <id>.json: its length and with what settings;
-        <out_dir>/manifest.<fault>.jsonl for each fault: the utterances that succeeded, with the new video and without
-        a mouth clip, their audio where it was; <out_dir>/manifest.failures.jsonl: the others, and why.
-        With --out_manifest x/test.jsonl these are x/test.<fault>.jsonl and x/test.failures.jsonl.
-Stop it and start it again: a video gets its final name only once it is whole, and videos made with the same settings
-are kept. Failures are tried again. A worker that crashes costs the utterance that it was on.
+Reads   a manifest with videos; fault names are in avspeech/faults/visual.py.
+Writes  <out_dir>/<fault>/<id>.mp4, RGB at 25 fps, and <id>.json with its settings;
+        <out_dir>/manifest.<fault>.jsonl, without mouth clips; <out_dir>/manifest.failures.jsonl.
+        --out_manifest x/test.jsonl makes these x/test.<fault>.jsonl and x/test.failures.jsonl.
+A restart keeps finished videos of the same settings and retries failures. A worker crash costs one utterance.
 
-``object``, ``hand`` and ``no_face`` look for the face first, and so do ``blur``, ``pixel_noise`` and
-``low_resolution``, which grow with the mouth, unless --mouth_side says how large it is. An utterance without a face
-fails in these alone. A face that cannot be seen is what some faults are for: after ``drop-100`` or ``no_face``,
-extract_rois.py lists every utterance as a failure. ``offset+0`` changes nothing and shows what writing anew costs.
+``object``, ``hand`` and ``no_face`` need a detected face; ``blur``, ``pixel_noise`` and ``low_resolution`` need one
+unless --mouth_side is given. Without a face only these faults fail. After ``drop-100`` or ``no_face``,
+extract_rois.py fails on every utterance. ``offset+0`` measures the cost of encoding again.
 """
 
 import json
@@ -45,12 +42,12 @@ from data_prep.extract_rois import face_finder, one_thread
 from data_prep.run_each import Crash, report_failures, run_each
 
 MIN_FOUND = 0.5
-"""Smallest share of frames in which the face must be known, to find the mouth."""
+"""Smallest share of frames with a known face."""
 
 MAX_MOUTH_SIDE = 8192
-"""Larger than any video; a mistyped value would blur for hours."""
+"""Upper bound on --mouth_side in pixels; a typo would blur for hours."""
 Job = tuple[Utterance, Utterance | None, tuple[Fault, ...]]
-"""An utterance, whose video stands in for it with a wrong speaker, and the faults that it is still to get."""
+"""An utterance, the wrong speaker's utterance, and the faults to apply."""
 
 
 def main(
@@ -71,17 +68,17 @@ def main(
 
     Args:
         manifest: JSON lines, one Utterance each.
-        out_dir: where the videos go.
-        faults: their names, such as [blur-3, drop-50, offset-80, no_face]; at least one.
-        out_manifest: the manifests are named after this one; None is <out_dir>/manifest.jsonl.
-        seed: of everything that is random.
-        mouth_side: pixels that the side of a mouth crop covers in these videos; None measures each video.
-        sound: also put the utterance's sound into the video (AAC), for systems that read one file.
+        out_dir: folder of the videos.
+        faults: names such as [blur-3, drop-50, offset-80, no_face]; at least one.
+        out_manifest: the manifests are named after this one; null is <out_dir>/manifest.jsonl.
+        seed: random seed.
+        mouth_side: side of a mouth crop in pixels of these videos; null measures each video.
+        sound: also mux the utterance's audio (AAC).
         crf: x264's quality.
         workers: processes.
-        max_failed: share of the videos that may fail; beyond it the exit status is 1.
-        face_model: mediapipe's face_landmarker.task; None searches for it.
-        timeout_s: longest time of an utterance in seconds; None: no limit.
+        max_failed: share of failed videos beyond which the exit status is 1.
+        face_model: mediapipe's face_landmarker.task; null searches for it.
+        timeout_s: time limit of an utterance in seconds; null is no limit.
     """
     stem = (out_manifest or out_dir / "manifest.jsonl").with_suffix("")
     try:  # what a user can get wrong ends with its message alone
@@ -90,7 +87,7 @@ def main(
         utterances = read_manifest(manifest)
         others: dict[str, Utterance] = {}
         if Fault("wrong_speaker") in wanted:
-            from avspeech.evaluation.stand_ins import other_speakers  # it brings torch, which no worker needs
+            from avspeech.evaluation.stand_ins import other_speakers  # brings torch, which no worker needs
 
             others = other_speakers(utterances, seed)
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -124,7 +121,7 @@ def main(
                 progress.write(f"{utterance.id}, {label}: {reason}", file=sys.stderr)
             progress.set_postfix(failed=len(why), refresh=False)
             progress.update()
-    # In the order of manifest and faults, whatever order the workers finished in.
+    # In the order of manifest and faults, so that every restart writes the same files.
     places = [(utterance, fault) for fault in wanted for utterance in utterances]
     for fault in wanted:
         done = [filled_in(u, fault, out_dir) for u in utterances if (u.id, fault.label) not in why]
@@ -135,7 +132,6 @@ def main(
 
 
 def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None:
-    """Refuse options that make no video."""
     if not faults:
         raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
     if mouth_side is not None and not 1 <= mouth_side <= MAX_MOUTH_SIDE:
@@ -145,13 +141,12 @@ def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None
 
 
 def _needs_face(fault: Fault, mouth_side: float | None) -> bool:
-    """Return True if the fault lies on the mouth, or scales with it and its size is not given."""
     grows = fault.kind in ("blur", "pixel_noise", "low_resolution") and mouth_side is None
     return grows or fault.kind in ("object", "hand", "no_face")
 
 
 def degrade_one(job: Job, out_dir: Path, settings: dict[str, Any], face_model: Path | None) -> dict[str, str]:
-    """Write an utterance's videos and their records; return why there is none, by the label of the fault."""
+    """Write an utterance's videos and records; return the failures, {fault label: reason}."""
     utterance, other, faults = job
     if utterance.video is None:
         return {fault.label: "the manifest names no video; fill in the field 'video'" for fault in faults}
@@ -164,7 +159,7 @@ def degrade_one(job: Job, out_dir: Path, settings: dict[str, Any], face_model: P
         return {fault.label: f"{type(error).__name__}: {error}" for fault in faults}
     no_boxes: str | None = None
     for fault in faults:
-        if _needs_face(fault, settings["mouth_side"]) and boxes is None:  # once for all that need it
+        if _needs_face(fault, settings["mouth_side"]) and boxes is None:
             if no_boxes is None:
                 try:
                     boxes = find_mouth_boxes(utterance.video, face_finder(face_model))
@@ -189,11 +184,7 @@ def faulty_frames(
     boxes: list[Box] | None,
     settings: dict[str, Any],
 ) -> Iterator[np.ndarray]:
-    """Yield ``num_frames`` frames with the fault, of even height and width.
-
-    Raises:
-        MediaError: a file cannot be read, or gives another number of frames than before.
-    """
+    """Yield ``num_frames`` frames with the fault, even height and width. MediaError if the file cannot be used."""
     if fault.kind == "wrong_speaker":
         assert other is not None, "main chooses the others"
         if other.video is None:
@@ -218,7 +209,7 @@ def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
 
 
 def _fitted(frames: Iterator[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
-    """Yield exactly ``num_frames``: the rest is cut, or the last one held."""
+    """Yield exactly ``num_frames``: cut, or repeat the last frame."""
     count, frame = 0, np.empty(0)
     for count, frame in enumerate(frames, start=1):
         yield frame
@@ -229,11 +220,9 @@ def _fitted(frames: Iterator[np.ndarray], num_frames: int) -> Iterator[np.ndarra
 
 
 def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
-    """Return for each frame what a mouth crop of the speaker shows, upright, (x0, y0, x1, y1) in pixels.
+    """Return the mouth box of each frame, upright, (x0, y0, x1, y1) in pixels.
 
-    Raises:
-        MediaError: the file cannot be used.
-        NoFace: the face is in too few frames.
+    Raises MediaError if the file cannot be used, NoFace if too few frames have the face.
     """
     followed = follow_faces(read_pictures(video), finder, sparseness=EVERY_FRAME)
     num_frames, largest = followed.num_frames, next(iter(followed.faces), None)
@@ -248,11 +237,7 @@ def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
 
 
 def sound_of(utterance: Utterance) -> np.ndarray:
-    """Return the utterance's sound.
-
-    Raises:
-        MediaError: there is none.
-    """
+    """Return the utterance's samples. MediaError if there are none."""
     if utterance.audio is None:
         raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
     return read_audio(utterance.audio)
@@ -267,17 +252,17 @@ def write_one(
     out_dir: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Write a video, then its record, then give the video its name."""
+    """Write a video and its record; the video gets its final name last."""
     target = video_path(utterance, fault, out_dir)
     with written_whole(target) as unfinished:
         num_frames = write_video(unfinished, frames, audio_S, crf=settings["crf"])
-        target.unlink(missing_ok=True)  # one of other settings, before its record changes
+        target.unlink(missing_ok=True)  # made with other settings; remove it before its record changes
         record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
         write_lines(record_path(utterance, fault, out_dir), [record])
 
 
 def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what a record must say for its video to be kept."""
+    """Return the record that a video needs to be kept."""
     stand_in = other.id if other is not None and fault.kind == "wrong_speaker" else None
     return {"fault": fault.label, "video_of": stand_in, **settings}
 
@@ -285,7 +270,7 @@ def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) ->
 def read_record(
     utterance: Utterance, fault: Fault, other: Utterance | None, out_dir: Path, settings: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Return what an earlier run recorded of a video; None if there is none or it was made with other settings."""
+    """Return the record of an earlier run; None if missing or made with other settings."""
     sidecar = record_path(utterance, fault, out_dir)
     if not video_path(utterance, fault, out_dir).exists() or not sidecar.exists():
         return None
@@ -294,7 +279,7 @@ def read_record(
 
 
 def filled_in(utterance: Utterance, fault: Fault, out_dir: Path) -> Utterance:
-    """Return the utterance with its new video; a mouth clip of the old one does not belong to it."""
+    """Return the utterance with the new video and without its mouth clip."""
     record = json.loads(record_path(utterance, fault, out_dir).read_text())
     video = video_path(utterance, fault, out_dir)
     return replace(utterance, video=video, mouth=None, num_frames=record["num_frames"])

@@ -1,16 +1,14 @@
-"""Write the feature vectors of every clip of a manifest: what k-means clusters, or a teacher's features.
+"""Write the feature vectors of each clip of a manifest: MFCCs or an encoder layer.
 
     python data_prep/dump_features.py data/grid/train.jsonl data/grid/mfcc
-    python data_prep/dump_features.py data/grid/train.jsonl data/grid/layer2 --features encoder \\
+    python data_prep/dump_features.py data/grid/train.jsonl data/grid/layer2 --features encoder \
         --model runs/pretrain1/model.safetensors --layer 2 --shard 0/4
 
-Reads   Utterance lines (avspeech/data/manifest.py); for encoder features also their mouth clips and a model: one of
-        our model files, or an official AV-HuBERT checkpoint (.pt), read without fairseq.
-Writes  <out_dir>/<id>.npy, float32 (frames, features); <out_dir>/features.json, what the vectors are; and
-        <out_dir>/failures.jsonl, or failures.0of4.jsonl for a shard.
-Stop it and start it again: a file gets its final name only once it is whole, and other features are refused.
-Shards may run at the same time into one folder; nothing is left to merge.
-``fit_units.py`` and ``assign_units.py`` read it with ``--dump``, or make the same vectors as they go.
+Reads   a manifest; for encoder features also mouth clips and a model file or official AV-HuBERT checkpoint (.pt).
+Writes  <out_dir>/<id>.npy, float32 (frames, features); features.json, their description; failures.jsonl,
+        or failures.0of4.jsonl for a shard.
+A restart keeps finished files and refuses other features. Shards may share a folder at the same time.
+``fit_units.py`` and ``assign_units.py`` read the folder with ``--dump``.
 """
 
 import contextlib
@@ -29,7 +27,7 @@ from data_prep.run_each import report_failures
 
 
 def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
-    """Write the description of the vectors into a folder; refuse a folder that holds others."""
+    """Write the description of the vectors into a folder; refuse a folder with other vectors."""
     out_dir.mkdir(parents=True, exist_ok=True)
     listing = out_dir / LISTING
     if not listing.exists():
@@ -43,11 +41,7 @@ def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
 
 
 def read_shard(shard: str | None) -> tuple[int, int]:
-    """Return (number, count) of a shard such as ``0/4``; None is the only shard.
-
-    Raises:
-        ValueError: it is not of this form.
-    """
+    """Return (number, count) of a shard such as ``0/4``; None is 0/1. ValueError for another form."""
     if shard is None:
         return 0, 1
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
@@ -73,16 +67,15 @@ def main(
 
     Args:
         manifest: JSON lines, one Utterance each.
-        out_dir: where the vectors go.
-        features: mfcc, or encoder for the layer of a trained model.
+        out_dir: folder of the vectors.
+        features: mfcc, or encoder for a layer of a trained model.
         rate: vectors per second; 100 is for MFCCs only.
         model: model file or official checkpoint, for encoder features.
-        layer: which block's output, 1 is the first; 0 is the fused input.
-        modality: the streams that the encoder is given.
-        shard: 0/4 takes every 4th utterance, or every 4th batch, from the first on.
-        max_frames: clips of like length go through the encoder at once, up to so many frames with padding: for GPUs.
-            Null takes one after the other.
-        device: where the encoder runs.
+        layer: block whose output is taken, from 1; 0 is the fused input.
+        modality: input streams of the encoder.
+        shard: 0/4 takes every 4th utterance or batch, from the first on.
+        max_frames: frames of a batch through the encoder, padding included; null takes single clips.
+        device: torch device of the encoder.
         max_failed: share of failures beyond which the exit status is 1.
     """
     number, count = read_shard(shard)

@@ -1,16 +1,13 @@
-"""Cut the mouth out of every video of a manifest.
+"""Cut a mouth clip from every video of a manifest.
 
     python data_prep/extract_rois.py data/lrs3/train.jsonl data/lrs3/roi
 
-Reads   Utterance lines (avspeech/data/manifest.py).
-Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and beside it <id>.json: its length, how many frames were measured,
-        interpolated and missing, and with what settings it was made;
-        <roi_dir>/manifest.jsonl: the utterances that succeeded, with mouth, num_frames and num_samples filled in;
-        <roi_dir>/rois.jsonl: the <id>.json of all of them; <roi_dir>/failures.jsonl: the others, and why.
-        With --out_manifest x/train.jsonl the three are x/train.jsonl, x/train.rois.jsonl and x/train.failures.jsonl,
-        so that several manifests can share one roi_dir.
-Stop it and start it again: a clip gets its final name only once it is whole, and clips made with the same settings
-are kept. Failures are tried again. A worker that crashes costs the clip that it was on.
+Reads   a manifest (avspeech/data/manifest.py).
+Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and <id>.json: length, frames measured, interpolated and
+        missing, settings;
+        <roi_dir>/manifest.jsonl with mouth, num_frames and num_samples; rois.jsonl, all records; failures.jsonl.
+        --out_manifest x/train.jsonl makes these x/train.jsonl, x/train.rois.jsonl, x/train.failures.jsonl.
+A restart keeps finished clips of the same settings and retries failures. A worker crash costs one clip.
 """
 
 import json
@@ -37,20 +34,20 @@ from data_prep.run_each import Crash, report_failures, run_each
 
 @dataclass(frozen=True)
 class RoiConfig:
-    """Settings of the crops; see ``avspeech.roi.lips.extract_lips``."""
+    """Settings of the crops, see ``avspeech.roi.lips.extract_lips``."""
 
     max_gap: int = 12
-    """Longest gap, in frames, that is interpolated."""
+    """Longest gap that is interpolated, in frames."""
     min_found: float = 0.5
-    """Smallest share of frames in which the face must be known: found, or in a gap of up to ``max_gap``."""
+    """Smallest share of frames with a known face: found, or in a gap of up to ``max_gap``."""
     smooth: int = 13
     """Length of the centred mean over time, in frames, odd."""
     every: int = 1
-    """Run the landmark network on every n-th frame, and interpolate linearly between them."""
+    """Run the landmark network on every n-th frame; interpolate linearly between."""
     min_frames: int = 10
     """Shortest clip, in frames; 10 = 0.4 s."""
     crf: int = 14
-    """x264's quality: 14 is off by 0.8 grey levels on average at 480 bytes a frame."""
+    """x264's quality; 14 costs 0.8 grey levels on average at 480 bytes a frame."""
 
 
 def main(
@@ -67,13 +64,13 @@ def main(
 
     Args:
         manifest: JSON lines, one Utterance each.
-        roi_dir: where the clips go.
-        out_manifest: manifest of the clips that were made; None is <roi_dir>/manifest.jsonl.
+        roi_dir: folder of the clips.
+        out_manifest: manifest of the finished clips; null is <roi_dir>/manifest.jsonl.
         workers: processes; each loads its own landmark model.
         max_failed: share of failures beyond which the exit status is 1.
-        roi: how mouths are cut.
-        face_model: mediapipe's face_landmarker.task; None searches for it.
-        timeout_s: longest time of a clip in seconds; None: no limit.
+        roi: settings of the crops.
+        face_model: mediapipe's face_landmarker.task; null searches for it.
+        timeout_s: time limit of a clip in seconds; null is no limit.
     """
     roi_dir.mkdir(parents=True, exist_ok=True)
     utterances = read_manifest(manifest)
@@ -101,7 +98,7 @@ def main(
 
 
 def output_paths(roi_dir: Path, out_manifest: Path | None) -> tuple[Path, Path, Path]:
-    """Return where the manifest, the records and the failures go."""
+    """Return the paths of the manifest, the records and the failures."""
     if out_manifest is None:
         return roi_dir / "manifest.jsonl", roi_dir / "rois.jsonl", roi_dir / "failures.jsonl"
     stem = out_manifest.with_suffix("")
@@ -109,7 +106,7 @@ def output_paths(roi_dir: Path, out_manifest: Path | None) -> tuple[Path, Path, 
 
 
 def extract_one(utterance: Utterance, roi_dir: Path, roi: RoiConfig, face_model: Path | None) -> dict[str, Any] | str:
-    """Write one clip and its record; return the record, or why there is no clip."""
+    """Write one clip and its record; return the record, or the reason for failure."""
     if utterance.video is None:
         return "the manifest names no video; fill in the field 'video'"
     try:
@@ -140,13 +137,13 @@ def extract_one(utterance: Utterance, roi_dir: Path, roi: RoiConfig, face_model:
     target = clip_path(utterance, roi_dir)
     with written_whole(target) as unfinished:  # it gets its name last: a clip that has its name has its record
         write_video(unfinished, clip.mouth_THW, crf=roi.crf, preset="faster")
-        target.unlink(missing_ok=True)  # one of other settings, before its record changes
+        target.unlink(missing_ok=True)  # made with other settings; remove it before its record changes
         write_lines(record_path(utterance, roi_dir), [record])
     return record
 
 
 def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
-    """Return the number of samples at 16 kHz, or None and why there is no sound. Lips need none."""
+    """Return (samples at 16 kHz, None), or (None, reason): mouth clips need no audio."""
     if utterance.audio is None:
         return None, "the manifest names no audio"
     try:
@@ -156,7 +153,7 @@ def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
 
 
 def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
-    """Return the spans of frames in which the face was not found: (status, first frame, frame after the last)."""
+    """Return the spans without a detected face: (status, first frame, frame after the last)."""
     spans: list[tuple[str, int, int]] = []
     for index, value in enumerate(clip.status_T):
         name = FrameStatus(value).name.lower()
@@ -168,7 +165,7 @@ def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
 
 
 def filled_in(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:
-    """Return the utterance with its clip; without its audio, where the file turned out to have none."""
+    """Return the utterance with its mouth clip, and without audio if the file has none."""
     return replace(
         utterance,
         mouth=clip_path(utterance, roi_dir),
@@ -179,7 +176,7 @@ def filled_in(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Ut
 
 
 def read_record(utterance: Utterance, roi_dir: Path, roi: RoiConfig) -> dict[str, Any] | None:
-    """Return what an earlier run recorded of a clip; None if there is no clip or it was cut with other settings."""
+    """Return the record of an earlier run; None if missing or cut with other settings."""
     if not clip_path(utterance, roi_dir).exists() or not record_path(utterance, roi_dir).exists():
         return None
     record = json.loads(record_path(utterance, roi_dir).read_text())

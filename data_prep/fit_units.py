@@ -1,17 +1,15 @@
-"""Fit a k-means codebook to MFCCs or to a layer of a trained encoder: the units of the next pre-training.
+"""Fit a k-means codebook to MFCCs or an encoder layer: the units of the next pre-training.
 
     python data_prep/fit_units.py data/grid/train.jsonl runs/units/mfcc100.safetensors --num_units 100
-    python data_prep/fit_units.py data/grid/train.jsonl runs/units/layer2.safetensors --features encoder \\
+    python data_prep/fit_units.py data/grid/train.jsonl runs/units/layer2.safetensors --features encoder \
         --model runs/pretrain1/model.safetensors --layer 2 --num_units 100 --max_vectors 3000000
 
-Reads   Utterance lines (avspeech/data/manifest.py), their audio and, for encoder features, mouth clips and a model
-        (a model file, or an official checkpoint, .pt); with ``--dump`` only what dump_features.py wrote.
-Writes  CODEBOOK (avspeech/units/kmeans.py) and CODEBOOK.failures.jsonl beside it.
-Stop it and start it again: it starts over; the codebook appears only when whole, and is the same.
+Reads   a manifest, its audio and, for encoder features, mouth clips and a model; or a dump (``--dump``).
+Writes  CODEBOOK (avspeech/units/kmeans.py) and CODEBOOK.failures.jsonl.
+A restart starts over with the same result; the codebook appears only when whole.
 
-AV-HuBERT (arXiv:2201.02184) clusters MFCCs at 100 Hz first (``--rate 100``); the default here averages them to 25 Hz,
-so that a unit stands for the whole of a video frame. It then clusters layers 9, 12, 12, 12 of its base model.
-``data_prep/pretrain_iterations.py`` runs the whole sequence.
+AV-HuBERT (arXiv:2201.02184) clusters MFCCs at 100 Hz (``--rate 100``), then layers 9, 12, 12, 12 of its base model.
+The default 25 Hz averages MFCCs over each video frame. ``pretrain_iterations.py`` runs the whole sequence.
 """
 
 from dataclasses import replace
@@ -50,18 +48,18 @@ def main(
     Args:
         manifest: JSON lines, one Utterance each: the training clips.
         codebook: file to write, .safetensors.
-        features: mfcc, or encoder for the layer of a trained model.
+        features: mfcc, or encoder for a layer of a trained model.
         rate: vectors per second; 100 is for MFCCs only.
         model: model file or official checkpoint, for encoder features.
-        layer: which block's output, 1 is the first; 0 is the fused input.
-        modality: the streams that the encoder is given.
-        dump: folder of dump_features.py to read the vectors from; it settles what they are where no features are named.
+        layer: block whose output is taken, from 1; 0 is the fused input.
+        modality: input streams of the encoder.
+        dump: folder of dump_features.py to read; it sets the features unless they are named.
         num_units: K; AV-HuBERT's iterations use 100, 100, 500, 1000, 2000.
-        percent: share of the clips that is used, above 0 and up to 1 (AV-HuBERT: 0.1 of its 433 hours).
-        max_vectors: of the vectors of these clips, so many are drawn and kept in memory; null keeps all.
-        seed: of the choice of clips and vectors and of k-means.
-        max_frames: clips of like length go through the encoder at once, up to so many frames with padding: for GPUs.
-        device: where the encoder runs.
+        percent: share of the clips, above 0 and up to 1 (AV-HuBERT: 0.1 of its 433 hours).
+        max_vectors: number of vectors drawn and kept in memory; null keeps all.
+        seed: seed of sampling and k-means.
+        max_frames: frames of a batch through the encoder, padding included; null takes single clips.
+        device: torch device of encoder and k-means.
         max_failed: share of failures beyond which the exit status is 1.
     """
     if not 0 < percent <= 1:

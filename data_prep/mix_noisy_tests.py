@@ -1,15 +1,14 @@
-"""Freeze the noise of a test set as a plan, and write the noisy test sets as wav files for any system to be tested.
+"""Write the noise plan of a test set, and the noisy test sets as wav files.
 
-    python data_prep/mix_noisy_tests.py data/test.jsonl test.plan.jsonl --conditions configs/evaluate/full.yaml \\
+    python data_prep/mix_noisy_tests.py data/test.jsonl test.plan.jsonl --conditions configs/evaluate/full.yaml \
         --noise_manifests '{babble: data/voices.jsonl}' --noise_paths '{music: /data/musan}' --wav_dir data/noisy
     python data_prep/mix_noisy_tests.py data/test.jsonl published.plan.jsonl --wav_dir data/noisy
 
-Reads   a manifest (avspeech/manifest.py), the noise, and ``noises``, ``snrs_db``, ``seed``, ``rule`` and
-        ``level`` of a conditions YAML; without --conditions the plan itself, made here or elsewhere.
-Writes  the plan (format: avspeech/noise/plan.py) and beside it <plan>.failures.jsonl, the utterances that cannot be
-        read and why. With --wav_dir a folder for each condition, such as babble_-5dB, with <id>.wav and manifest.jsonl:
-        the test set with these wavs as its audio, 16 kHz, 16 bits, or 32-bit float by rule auto_avsr.
-An existing plan is made again and compared; a difference is an error. A restart keeps wavs whose hash fits.
+Reads   a manifest, the noise, and ``noises``, ``snrs_db``, ``seed``, ``rule`` and ``level`` of a conditions YAML;
+        without --conditions an existing plan.
+Writes  the plan (avspeech/noise/plan.py) and <plan>.failures.jsonl; with --wav_dir a folder for each condition, such
+        as babble_-5dB, with <id>.wav (16 kHz, 16 bits; 32-bit float for rule auto_avsr) and manifest.jsonl.
+A restart recomputes the plan, refuses a difference, and keeps wavs whose hash matches.
 """
 
 import sys
@@ -56,11 +55,11 @@ def main(
         plan: the noise plan; written if conditions are given, else read.
         conditions: YAML with noises and SNRs; null reads the plan.
         seed: replaces the seed of the conditions.
-        noise_manifests: replaces noises.<name>.manifest, by name; for a finished plan, the manifest of the noise here.
-        noise_paths: replaces noises.<name>.path, by name, or <name>.impulse_responses; likewise.
+        noise_manifests: replaces noises.<name>.manifest; for an existing plan, the local noise manifest.
+        noise_paths: replaces noises.<name>.path or <name>.impulse_responses; likewise.
         wav_dir: folder of the mixed wavs; null writes the plan only.
-        num_workers: processes; the result does not depend on it.
-        max_failed: share of utterances that cannot be read beyond which the exit status is 1.
+        num_workers: processes; they do not change the result.
+        max_failed: share of unreadable utterances beyond which the exit status is 1.
     """
     try:
         if num_workers < 0:
@@ -101,7 +100,6 @@ def main(
 def _read_plan(
     path: Path, seed: int | None, manifests: dict[str, Path], paths: dict[str, Path]
 ) -> tuple[NoisePlan, dict[str, Path]]:
-    """Return a finished plan and the folders of its noise."""
     plan = NoisePlan.read(path)
     if seed is not None and seed != plan.seed:
         raise ValueError(f"--seed {seed} came, {path} was drawn with {plan.seed}; leave it out or give --conditions")
@@ -126,7 +124,6 @@ def _write_plan(path: Path, plan: NoisePlan) -> None:
 
 
 def _difference(there: NoisePlan, now: NoisePlan) -> str:
-    """Return the first difference of two plans."""
     for key in ("seed", "rule", "level", "conditions", "manifest_sha256"):
         if getattr(there, key) != getattr(now, key):
             return f"it has {key}={getattr(there, key)}, now {key}={getattr(now, key)}"
@@ -143,7 +140,7 @@ def _difference(there: NoisePlan, now: NoisePlan) -> str:
 def _write_wavs(
     path: Path, plan: NoisePlan, roots: dict[str, Path], utterances: Sequence[Utterance], wav_dir: Path, workers: int
 ) -> None:
-    """Write every wav that is not there yet, then the manifest of each condition."""
+    """Write missing wavs, then the manifest of each condition."""
     for name in plan.conditions:
         _folder(wav_dir, *name).mkdir(parents=True, exist_ok=True)
     mix = partial(mix_one, plan=path, roots=tuple(roots.items()), wav_dir=wav_dir)
@@ -160,7 +157,7 @@ def _write_wavs(
 
 
 def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...], wav_dir: Path) -> str | None:
-    """Write an utterance's wavs under all conditions; return why that is impossible, or None."""
+    """Write an utterance's wavs under all conditions; return the reason for failure or None."""
     mixer = open_mixer(plan, roots)
     rule, audio_S = mixer.plan.rule, None
     for noise, snr_db in mixer.plan.conditions:
@@ -184,7 +181,6 @@ def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...
 
 
 def _holds(wav: Path, rule: str, sha256: str) -> bool:
-    """Return whether a wav exists and holds the samples of that hash."""
     if not wav.exists():
         return False
     try:
@@ -203,7 +199,7 @@ def _folder(wav_dir: Path, noise: str, snr_db: float | None) -> Path:
 
 @cache
 def open_mixer(plan: Path, roots: tuple[tuple[str, Path], ...]) -> PlanMixer:
-    """Return this process's mixer."""
+    """Return this process's mixer, opened once."""
     return PlanMixer(NoisePlan.read(plan), dict(roots))
 
 

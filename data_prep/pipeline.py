@@ -1,10 +1,8 @@
-"""Run a recipe's steps once each; a run that is killed at any moment, by ``kill -9`` too, goes on to the same result.
+"""Run the steps of a recipe once each; a killed run resumes to the same result.
 
-A step is a set of commands that run side by side and the files that they make. ``RUN/steps.json`` records what these
-were made from: all arguments, the values of configuration files, and the SHA-256 of every file that an argument names.
-A finished step is skipped; a step that was made from something else is refused, and the values that differ are named.
-
-A command with ``--trainer.default_root_dir`` is a training: it goes on from a checkpoint (restartable_training.py).
+A step is a set of parallel commands and their output files. ``RUN/steps.json`` records its inputs: arguments,
+configuration values, SHA-256 of argument files. A finished step is skipped; changed inputs are refused by name.
+A command with ``--trainer.default_root_dir`` is a training and resumes from a checkpoint (restartable_training.py).
 """
 
 import contextlib
@@ -33,40 +31,36 @@ Recipe = TypeVar("Recipe")
 ROOT = Path(__file__).parents[1]
 LEASH = Path(__file__).with_name("leash.py")
 PATIENCE_S = 20
-"""Longest time that a new run waits for the children of a killed one to be gone; milliseconds are the rule."""
+"""Seconds that a new run waits for the children of a killed one; they usually need milliseconds."""
 
 
 class RecipeError(ValueError):
-    """A recipe cannot be used; the message names the file and the key."""
+    """Unusable recipe; the message names the file and the key."""
 
 
 class StepError(ValueError):
-    """A step was made from something else."""
+    """The inputs of a step have changed."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do once."""
+    """Commands that run once."""
 
     name: str
     commands: Mapping[str, Sequence[str]]
-    """Arguments of Python by the name of their log; they run side by side. Options are written ``--key=value``."""
+    """Python arguments by log name, run in parallel. Options are written ``--key=value``."""
     makes: Sequence[Path]
-    """Files that exist once the step is done."""
+    """Files of the finished step."""
     before: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Commands that run side by side first and do not decide the outcome."""
+    """Parallel commands that run first and do not change the result."""
     may_change: Sequence[str] = ()
-    """Options that do not decide the outcome."""
+    """Options that do not change the result."""
     temporary: Path | None = None
-    """Folder that is removed once the step is done."""
+    """Folder to remove after the step."""
 
 
 def read_recipe(kind: type[Recipe], path: Path) -> Recipe:
-    """Read a dataclass from YAML.
-
-    Raises:
-        RecipeError: the file is missing or no YAML, or a key is unknown, missing or of a wrong type.
-    """
+    """Read a dataclass from YAML. RecipeError if the file or a key is missing, unknown or of a wrong type."""
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
@@ -81,16 +75,11 @@ def read_recipe(kind: type[Recipe], path: Path) -> Recipe:
 def run_steps(
     folder: Path, steps: Iterable[Step], threads: int | None = None, checkpoint_every: int = 500
 ) -> dict[str, dict[str, Any]]:
-    """Do the steps in order; return the record of each: ``wall_s``, ``cpu_s``, ``peak_gib``.
+    """Run the steps in order; return ``wall_s``, ``cpu_s``, ``peak_gib`` of each.
 
-    Args:
-        folder: of everything the run makes; one run at a time holds it.
-        steps: may be a generator: a step is asked for when those before it are done.
-        threads: of each command (``OMP_NUM_THREADS``); None leaves it to the libraries.
-        checkpoint_every: updates between checkpoints of a training.
-
-    Raises:
-        StepError: a step was done, or begun, from something else.
+    One run at a time locks ``folder``. ``steps`` may be a generator; it advances after each finished step. ``threads``
+    sets ``OMP_NUM_THREADS`` of each command (None: the libraries decide). ``checkpoint_every`` is in updates.
+    Raises StepError if the inputs of a recorded step have changed.
     """
     folder = folder.resolve()
     with claim(folder) as lock:
@@ -101,7 +90,7 @@ def run_steps(
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the record of every step that was begun in a run's folder."""
+    """Return the records of all started steps in a run's folder."""
     path = folder / "steps.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -141,11 +130,8 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-# What a step is made from
-
-
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, by dotted names; lists, empty mappings and ``noises`` (free names) stay values."""
+    """Return nested mappings flat, by dotted names; lists, empty mappings and ``noises`` stay values."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value and key.rpartition(".")[2] != "noises":
@@ -156,10 +142,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def settings_of(command: Sequence[str]) -> dict[str, Any]:
-    """Return what a command's arguments come to by dotted names: ``--config`` files by their values, later ones win.
+    """Return a command's settings by dotted names; later ``--config`` files and arguments win.
 
-    Raises:
-        RecipeError: a configuration file is missing or no YAML.
+    Raises RecipeError if a configuration file is missing or no YAML.
     """
     settings: dict[str, Any] = {}
     for place, argument in enumerate(command):
@@ -184,7 +169,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def made_from(step: Step, folder: Path) -> dict[str, Any]:
-    """Return what decides a step's outcome: its settings by command and name; files by their SHA-256."""
+    """Return the inputs of a step: settings by command and name, SHA-256 of files."""
 
     def fact(value: Any) -> Any:
         if not isinstance(value, str):
@@ -221,12 +206,9 @@ def _short(value: Any) -> str:
     return text if len(text) < 80 else text[:40] + '..."'
 
 
-# Commands
-
-
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[TextIO]:
-    """Hold a run's folder; wait a little for the children of a killed run to be gone."""
+    """Lock a run's folder; wait briefly for the children of a killed run."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         deadline = time.monotonic() + PATIENCE_S
@@ -249,7 +231,7 @@ def _run_commands(
     threads: int | None,
     checkpoint_every: int,
 ) -> None:
-    """Run commands side by side; show the progress of trainings, or let a lone command show its own."""
+    """Run commands in parallel; show the progress of trainings, or a single command's own output."""
     (folder / "logs").mkdir(exist_ok=True)
     running: dict[str, subprocess.Popen] = {}
     bars: dict[str, tqdm] = {}
@@ -297,13 +279,10 @@ def _fail(step: str, name: str, status: int, log: Path) -> None:
 def start(
     command: Sequence[str], log: TextIO | None, lock: TextIO, threads: int | None = None
 ) -> Iterator[subprocess.Popen]:
-    """Start a command that dies with this process, and kill it when the block ends early.
+    """Start a command that dies with this process; kill it if the block ends early.
 
-    Args:
-        command: arguments of Python; relative paths are relative to the folder of this process.
-        log: takes what it prints; None is the terminal.
-        lock: open file that it inherits, so that a new run waits until an orphan is gone.
-        threads: see ``run_steps``.
+    ``command`` are arguments of Python, ``log`` receives its output (None: the terminal). It inherits the open file
+    ``lock``, so that a new run waits for orphans.
     """
     if log is not None:
         print("$ python", *command, file=log, flush=True)

@@ -1,19 +1,17 @@
-"""Pre-train in iterations, from clips to the last model: features, k-means, units, training, and again.
+"""Pre-train in iterations: features, k-means, units, training, repeated.
 
     python data_prep/pretrain_iterations.py configs/iterations/lrs3_base.yaml --run runs/lrs3
     python data_prep/pretrain_iterations.py configs/iterations/toy.yaml --run runs/toy --train a.jsonl --val b.jsonl
 
-Reads   a recipe (``Recipe`` below) and the manifests that it names.
-Writes  RUN/iteration1/units/    codebook.safetensors, train.km, val.km and what is known about them;
+Reads   a recipe (``Recipe`` below) and its manifests.
+Writes  RUN/iteration1/units/    codebook.safetensors, train.km, val.km and their descriptions;
         RUN/iteration1/training/ model.safetensors, curve.csv, checkpoints; and so on for each iteration;
         RUN/summary.json, RUN/steps.json, RUN/logs.
-Stop it, by kill -9 too, and start it again: finished steps are skipped, a training goes on from a checkpoint, and the
-result is the same to the bit, on a CPU at least. A step that was made from other settings or files is refused.
-``device``, ``max_frames``, ``dump`` and ``checkpoint_every`` may change: they change nothing, or the last digits of an
-encoder's features.
+A restart skips finished steps and resumes training from a checkpoint, bit-exact on a CPU. Changed inputs are refused,
+except ``device``, ``max_frames``, ``dump`` and ``checkpoint_every`` (last digits of encoder features may differ).
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): cluster MFCCs, train on the clusters, cluster a layer of the trained
-encoder, train a new one on those, and so on. ``configs/iterations/`` has the paper's recipe and a toy.
+AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) clusters MFCCs, trains on the units, clusters a layer of that encoder,
+and trains a new one. ``configs/iterations/`` has the paper's recipe and a toy.
 """
 
 import json
@@ -33,16 +31,16 @@ from data_prep.restartable_training import read_curve
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Features that are clustered."""
+    """Features to cluster."""
 
     kind: Kind
-    """mfcc, or encoder for a layer of the previous iteration's model, or of ``start`` in the first."""
+    """mfcc, or encoder for a layer of the previous iteration's model (``start`` in the first)."""
     rate: int = 25
     """Vectors per second: 100 or 25 for MFCCs, 25 for an encoder."""
     layer: int | None = None
-    """Which block's output, 1 is the first; 0 is the fused input."""
+    """Block whose output is taken, from 1; 0 is the fused input."""
     modality: Modality = "audio+video"
-    """The streams that the encoder is given."""
+    """Input streams of the encoder."""
 
 
 OWNED = (
@@ -51,7 +49,7 @@ OWNED = (
     *(f"trainer.{name}" for name in ("default_root_dir", "logger", "callbacks", "enable_checkpointing")),
     *("ckpt_path", "config", "model_file"),
 )
-"""Keys that this command sets itself: paths, and the checkpoints and curves that a restart needs."""
+"""Keys that this command sets: paths, checkpoints and curves."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ class TrainingConfig:
     """Arguments of ``python -m avspeech.train fit``."""
 
     configs: tuple[Path, ...] = ()
-    """Configuration files, composed from left to right."""
+    """Configuration files; later ones win."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Values by their dotted names, such as ``model.init_args.masking.on``; they come after the files."""
+    """Values by dotted names, such as ``model.init_args.masking.on``; they win over the files."""
 
     def __post_init__(self) -> None:
         for key in flatten(self.overrides):
@@ -74,24 +72,24 @@ SEEDS = ("seed_everything", "model.init_args.seed", "data.init_args.seed")
 
 @dataclass(frozen=True)
 class Iteration:
-    """One round: features, units, training."""
+    """One iteration: features, units, training."""
 
     features: FeatureConfig
-    """Features that are clustered."""
+    """Features to cluster."""
     num_units: int
-    """K."""
+    """K, the number of clusters."""
     percent: float = 1.0
-    """Share of the training clips that k-means sees, above 0 and up to 1."""
+    """Share of the training clips for k-means, above 0 and up to 1."""
     max_vectors: int | None = None
-    """Most vectors of these clips that k-means sees, drawn uniformly; null takes all."""
+    """Most vectors for k-means, drawn uniformly; null takes all."""
     units_seed: int = 0
-    """Seed of the choice of clips and vectors and of k-means."""
+    """Seed of sampling and k-means."""
     training_seed: int | None = None
-    """Seed of weights, order, masks and dropout; null leaves the configurations' own."""
+    """Seed of weights, order, masks and dropout; null keeps the configurations' own."""
     init_from: Literal["start", "previous"] | None = None
-    """Encoder that training starts from; null starts afresh, as AV-HuBERT does."""
+    """Initial encoder of the training; null is random, as in AV-HuBERT."""
     training: TrainingConfig = TrainingConfig()
-    """Comes after the recipe's own ``training`` and wins over it."""
+    """Wins over the recipe's own ``training``."""
 
     def __post_init__(self) -> None:
         kind, layer = self.features.kind, self.features.layer
@@ -107,40 +105,39 @@ class Iteration:
 
 @dataclass(frozen=True)
 class DumpConfig:
-    """Write features to disk before clustering, by several processes; what is there survives a restart.
+    """Write features to disk before clustering, in parallel; finished ones survive a restart.
 
-    40 hours of a 768-channel layer take 11 GB. The folder is removed once both unit files are there.
+    40 hours of a 768-channel layer take 11 GB. The folder is removed after both unit files are written.
     """
 
     shards: int = 1
-    """Processes, and parts of the manifest."""
+    """Number of processes and of manifest shards."""
     devices: tuple[str, ...] = ()
     """Device of each shard, in turn; empty takes the recipe's device."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole pre-training. Paths are relative to the folder that the command runs in."""
+    """A whole pre-training. Paths are relative to the working directory."""
 
     train: Path
     """Manifest of the training clips."""
     val: Path
     """Manifest of the validation clips."""
     iterations: tuple[Iteration, ...]
-    """In order."""
+    """Iterations in order."""
     training: TrainingConfig = TrainingConfig()
-    """Common to all iterations."""
+    """Settings of all iterations."""
     start: Path | None = None
-    """A model file, or an official checkpoint (.pt): the "previous model" of the first iteration."""
+    """Model file or official checkpoint (.pt), the first iteration's "previous model"."""
     device: str = "cpu"
-    """torch device that makes features and compares vectors; a training has trainer.accelerator."""
+    """torch device of features and k-means; a training has trainer.accelerator."""
     max_frames: int | None = None
-    """Frames at 25 Hz that go through an encoder at once, for a GPU; null takes clip after clip."""
+    """Frames at 25 Hz of a batch through the encoder, for a GPU; null takes single clips."""
     dump: DumpConfig | None = None
-    """Null makes features as they are needed: a share of them once, all of them once more."""
+    """Null computes features when needed: once for k-means, again for all units."""
     checkpoint_every: int = 500
-    """Updates between checkpoints of a training; up to twice as many are lost when it is killed, or three times where
-    trainer.log_every_n_steps is as large."""
+    """Updates between checkpoints; a kill loses up to 2 intervals, or 3 with a large trainer.log_every_n_steps."""
     max_failed: float = 0.02
     """Share of clips without features beyond which the run ends."""
 
@@ -159,7 +156,7 @@ class Recipe:
                 raise ValueError(f"{where}.init_from is previous, and there is no model yet; give 'start', or null")
 
     def training_command(self, number: int) -> list[str]:
-        """Return the recipe's part of an iteration's training command, the first being 0; later arguments win."""
+        """Return the recipe's part of a training command, iteration from 0; later arguments win."""
         iteration = self.iterations[number]
         command = ["-m", "avspeech.train", "fit"]
         for training in (self.training, iteration.training):
@@ -171,12 +168,11 @@ class Recipe:
 
 
 def as_argument(value: Any) -> str:
-    """Return a value as it stands in a command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 MANNER = ("device", "max_frames", "max_failed", "dump")
-"""Options of the units' commands that do not decide the outcome."""
+"""Options of the unit commands that do not change the result."""
 
 
 def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
@@ -195,13 +191,9 @@ def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
 
 
 def units_steps(recipe: Recipe, number: int, model: Path | None, run: Path) -> Iterator[Step]:
-    """Yield the steps that fit the codebook of an iteration and assign both manifests.
+    """Yield the steps that fit a codebook and assign both manifests; ``number`` is 0 for the first iteration.
 
-    Args:
-        recipe: the whole.
-        number: 0 for the first iteration.
-        model: of the iteration before; None where there is none.
-        run: folder of the run.
+    ``model`` is the previous iteration's; None if there is none.
     """
     iteration, wanted = recipe.iterations[number], recipe.iterations[number].features
     folder = run / f"iteration{number + 1}" / "units"
@@ -241,7 +233,7 @@ def units_steps(recipe: Recipe, number: int, model: Path | None, run: Path) -> I
 
 
 def training_step(recipe: Recipe, number: int, origins: dict[str, Path | None], run: Path) -> Step:
-    """Return the step that trains the model of an iteration on its units."""
+    """Return the step that trains an iteration's model on its units."""
     iteration, folder = recipe.iterations[number], run / f"iteration{number + 1}"
     given: dict[str, Any] = {"model.init_args.num_units": iteration.num_units}
     given["data.init_args.units_rate"] = iteration.features.rate
@@ -283,7 +275,7 @@ def main(recipe: Path, run: Path = Path("runs/iterations"), train: Path | None =
 
     Args:
         recipe: YAML, see configs/iterations.
-        run: folder of everything that is made.
+        run: output folder.
         train: manifest of the training clips, instead of the recipe's.
         val: manifest of the validation clips, instead of the recipe's.
     """

@@ -1,7 +1,7 @@
-"""Run ``avspeech.train fit`` so that it can be killed at any moment and still ends with the same result.
+"""Run ``avspeech.train fit`` so that a killed training resumes to the same result.
 
-Lightning saves a checkpoint before it reports the figures of that update, and a kill in between would lose them.
-Therefore a training goes on from the last checkpoint after which something was reported.
+Lightning saves a checkpoint before it reports that update's metrics, and a kill in between would lose them.
+So a training resumes from the last checkpoint followed by a report.
 """
 
 import contextlib
@@ -25,12 +25,9 @@ def training_folder(command: Sequence[str]) -> str:
 
 
 def restartable(command: Sequence[str], settings: Mapping[str, Any], checkpoint_every: int) -> list[str]:
-    """Return the command of a training with its logger, checkpoints and the checkpoint that it goes on from.
+    """Return a training's command with its logger, checkpoints and the checkpoint to resume from.
 
-    Args:
-        command: arguments of Python.
-        settings: what they come to, by dotted names; callbacks other than checkpoints are kept.
-        checkpoint_every: in updates.
+    ``settings`` are the command's, by dotted names; other callbacks are kept. ``checkpoint_every`` is in updates.
     """
     folder = Path(training_folder(command))
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +42,7 @@ def restartable(command: Sequence[str], settings: Mapping[str, Any], checkpoint_
         "dirpath": str(folder / "checkpoints"),
         "filename": "{step}",
         "every_n_train_steps": checkpoint_every,
-        **{"monitor": "step", "mode": "max", "save_top_k": 2, "save_last": False},  # the last may not be sure yet
+        **{"monitor": "step", "mode": "max", "save_top_k": 2, "save_last": False},  # 2: the last may lack a report
         "enable_version_counter": False,  # one that was saved before is replaced by the same
     }
     theirs = [one for one in settings.get("trainer.callbacks") or [] if "ModelCheckpoint" not in str(one)]
@@ -67,7 +64,7 @@ def forget(folder: Path) -> None:
 
 
 def last_sure_checkpoint(folder: Path) -> Path | None:
-    """Return a training's last checkpoint with a report of a later update; None where there is none."""
+    """Return the last checkpoint followed by a report of a later update, or None."""
     reported = max(read_curve(folder), default=0)
     there = {int(path.stem.removeprefix("step=")): path for path in (folder / "checkpoints").glob("step=*.ckpt")}
     sure = [update for update in there if update < reported]
@@ -75,7 +72,7 @@ def last_sure_checkpoint(folder: Path) -> Path | None:
 
 
 def read_curve(folder: Path) -> dict[int, dict[str, float]]:
-    """Return what a training reported at each update, over all starts; later reports replace earlier ones."""
+    """Return the metrics of each update over all starts; later reports win."""
     curve: dict[int, dict[str, float]] = {}
     if (folder / CURVE).exists():
         for line in (folder / CURVE).read_text(encoding="utf-8").splitlines():
@@ -86,7 +83,7 @@ def read_curve(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def write_curve(folder: Path) -> None:
-    """Write curve.csv, one line for each update with a report. The file marks the end of a training."""
+    """Write curve.csv, one line per reported update; the file marks the end of a training."""
     curve = read_curve(folder)
     names = sorted({name for values in curve.values() for name in values})
     with written_whole(folder / "curve.csv") as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:

@@ -1,8 +1,7 @@
-"""Run a function on every item in worker processes that may die.
+"""Run a function on every item in worker processes that may crash.
 
-``multiprocessing.Pool`` hangs and ``ProcessPoolExecutor`` gives up when a worker is killed, and decoders do crash on
-broken files. Here each worker has one item at a time, so it is known which item a dead worker was on: that item is
-answered with a ``Crash`` and a new worker is started; the others go on.
+``multiprocessing.Pool`` hangs and ``ProcessPoolExecutor`` gives up when a worker is killed, and decoders crash on
+broken files. Here each worker holds one item: a crash returns ``Crash`` for it and starts a new worker.
 """
 
 import contextlib
@@ -45,16 +44,9 @@ def run_each(
 ) -> Iterator[tuple[Item, Result | Crash]]:
     """Yield (item, result) as they are done, in any order.
 
-    Args:
-        function: importable by name, as are its arguments: they travel to another process.
-        items: what to run it on.
-        workers: processes; 0 runs everything in this one, for a debugger.
-        setup: runs once in each new worker.
-        timeout_s: longest time of an item, without a worker's start; then the worker is killed. None: no limit.
-
-    Raises:
-        RuntimeError: ``function`` or ``setup`` raised, which is a bug (bad input is to be returned as a result), or
-            ``MAX_FALSE_STARTS`` workers in a row died before they were ready.
+    ``function`` and items must be picklable; bad input is a result, not an error. ``setup`` runs once in each worker.
+    0 workers run everything in this process, for a debugger. ``timeout_s`` limits an item, without the worker's start.
+    Raises RuntimeError if ``function`` or ``setup`` raised, or ``MAX_FALSE_STARTS`` workers in a row died at the start.
     """
     if workers == 0:
         if setup is not None:
@@ -99,7 +91,7 @@ def run_each(
 
 
 def report_failures(listing: Path, failures: list[dict[str, Any]], total: int, max_failed: float) -> None:
-    """Write the failures as JSON lines and exit with status 1 if they are too many."""
+    """Write the failures as JSON lines; exit with status 1 if there are too many."""
     write_lines(listing, failures)
     if len(failures) > max_failed * total:
         sys.exit(f"{len(failures)} of {total} failed, more than {max_failed:.0%}: see {listing}")
@@ -109,7 +101,7 @@ _NOTHING: Any = object()
 
 
 def _ready(crew: list["_Worker"], timeout_s: float | None) -> list["_Worker"]:
-    """Wait until a worker has answered, has died or has taken too long."""
+    """Return the workers that answered, died or timed out."""
     started = [worker.started_s for worker in crew if worker.ready]
     patience_s = None if timeout_s is None or not started else max(0, min(started) + timeout_s - time.monotonic())
     waited_for = [thing for worker in crew for thing in (worker.pipe, worker.process.sentinel)]
@@ -119,7 +111,7 @@ def _ready(crew: list["_Worker"], timeout_s: float | None) -> list["_Worker"]:
 
 @dataclass
 class _Worker:
-    """A process, the pipe to it and its current item."""
+    """A process, its pipe and its current item."""
 
     function: Callable[[Any], Any]
     setup: Callable[[], None] | None
@@ -144,7 +136,7 @@ class _Worker:
         return timeout_s is not None and self.ready and time.monotonic() - self.started_s >= timeout_s
 
     def take(self, timeout_s: float | None) -> tuple[Any, Any, bool] | None:
-        """Return the item, what became of it, and whether the worker lives; None when it has only just started."""
+        """Return (item, result, worker alive); None if it has only just started."""
         try:
             if not self.pipe.poll():
                 if self.is_late(timeout_s):
@@ -198,7 +190,7 @@ def _work(pipe: Any, function: Callable[[Any], Any], setup: Callable[[], None] |
 
 
 def _die_with_parent() -> None:
-    """A worker whose parent was killed must not go on writing files that a new run writes too."""
+    """Die with the parent, so that an orphan never writes files of a new run."""
     parent = parent_process()
     if parent is not None:
         parent.join()

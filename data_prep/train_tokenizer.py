@@ -1,11 +1,11 @@
-"""Make a tokenizer from the transcripts of a manifest.
+"""Train a tokenizer on the transcripts of a manifest.
 
     python data_prep/train_tokenizer.py data/grid/train.jsonl runs/grid/words.json --kind words
     python data_prep/train_tokenizer.py data/lrs3/train.jsonl runs/lrs3/pieces.json --vocab_size 1000
 
-Reads   Utterance lines (avspeech/data/manifest.py) with text.
-Writes  OUT.json (avspeech/text/tokenizer.py); a model file made with it carries a copy.
-Stop it and start it again: it starts over; the file appears only when whole.
+Reads   a manifest with text.
+Writes  OUT.json (avspeech/text/tokenizer.py), copied into model files.
+A restart starts over; the file appears only when whole.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def main(
         manifest: JSON lines, one Utterance each: the training clips.
         out: file to write, .json.
         kind: words for command grammars, characters, or sentencepiece (a unigram model).
-        vocab_size: tokens in all; null keeps every word or character, and makes 1000 sentencepiece tokens.
+        vocab_size: number of tokens; null keeps all words or characters, or makes 1000 sentencepiece tokens.
     """
     texts = [utterance.text for utterance in read_manifest(manifest, require=["text"])]
     if kind == "sentencepiece" and vocab_size is None:

@@ -1,1 +1,1 @@
-"""A manifest in, batches (`AVBatch`) out."""
+"""Manifest in, batches (`AVBatch`) out."""

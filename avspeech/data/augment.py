@@ -1,7 +1,6 @@
-"""What training does to one utterance apart from noise, before its features are made and after.
+"""Training augmentation of one utterance, apart from noise.
 
-``stored_at_other_rate`` and ``shifted`` imitate files of other makes: they have 24 to 60 frames a second, and encoders
-delay sound by some milliseconds. A model trained on clips of one make writes other words for the others.
+``stored_at_other_rate`` and ``shifted`` imitate other files: 24 to 60 fps, and audio delayed by the encoder.
 """
 
 from dataclasses import dataclass
@@ -14,46 +13,39 @@ from avspeech.features.clip import MEAN
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE
 
 FRAME_RATES = (20.0, 60.0)
-"""Range of the frame rates that a clip may seem to have been stored at."""
+"""Range of the simulated source frame rates, in fps."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What training does to the streams apart from noise. Defaults are AV-HuBERT's."""
+    """Augmentation of the streams, apart from noise. Defaults are AV-HuBERT's."""
 
     random_crop: bool = True
-    """Cut the clip at a random place, one for all its frames, instead of the centre."""
+    """Crop all frames at one random place instead of the centre."""
     flip: float = 0.5
-    """Chance that the clip is mirrored."""
+    """Chance of mirroring the clip."""
     contrast: float = 0.0
-    """Largest relative change of light and contrast, for corpora with few faces; 0 leaves them alone."""
+    """Largest relative change of brightness and contrast, for corpora with few faces; 0: off."""
     frame_rates: float = 0.0
-    """Chance that frames repeat and drop out as if the clip had been stored at another rate, 20 to 60 fps."""
+    """Chance of repeated and dropped frames, as from a source of 20 to 60 fps."""
     shift_ms: float = 0.0
-    """Largest shift of the audio against the video, to either side."""
+    """Largest shift of the audio against the video, either way, in ms."""
     time_masks: int = 0
-    """Intervals of each 25 Hz stream that are blanked out."""
+    """Blanked intervals in each 25 Hz stream; not for log-mel."""
     time_mask_frames: int = 5
-    """Longest such interval in frames at 25 Hz."""
+    """Longest ``time_masks`` interval, in frames at 25 Hz."""
     max_frames: int | None = None
-    """Longer clips are cut to this many frames at a random place; null keeps them whole."""
+    """Cut longer clips to this many frames at a random place; null: whole clips."""
     mel_masks: int = 0
-    """Bands, and as many intervals, of Whisper's log-mel that are set to 0 (SpecAugment; Whisper-Flamingo's
-    ``ls-basic`` has 1). ``time_masks`` does not apply to the log-mel."""
+    """Bands and intervals of log-mel set to 0 (SpecAugment; Whisper-Flamingo's ``ls-basic``: 1)."""
     mel_mask_bins: int = 27
-    """A band is narrower than this, in mel bins."""
+    """Upper bound (exclusive) of a band, in mel bins."""
     mel_mask_frames: int = 100
-    """An interval of ``mel_masks`` is shorter than this, in frames at 100 Hz."""
+    """Upper bound (exclusive) of a ``mel_masks`` interval, in frames at 100 Hz."""
 
 
 class Augmenter:
-    """Augmentation of one utterance: ``avspeech.inputs.Augmentation`` with its draws.
-
-    Args:
-        config: how much.
-        rng: of this utterance in this epoch.
-        logmel: True if the audio features are log-mel.
-    """
+    """``avspeech.inputs.Augmentation`` with random draws; ``rng`` is for this utterance and epoch."""
 
     def __init__(self, config: AugmentConfig, rng: np.random.Generator, logmel: bool) -> None:
         self.config, self.rng, self.logmel = config, rng, logmel
@@ -61,7 +53,7 @@ class Augmenter:
     def decoded(
         self, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return the streams as if their file had been stored otherwise, each as long as before."""
+        """Return the streams shifted and resampled in time; lengths stay the same."""
         if self.config.shift_ms > 0 and audio_S is not None:
             audio_S = shifted(audio_S, self.config.shift_ms, self.rng)
         if mouth_THW is not None and 0 < self.config.frame_rates > self.rng.random():
@@ -80,7 +72,7 @@ class Augmenter:
         return features
 
     def offset(self, height: int, width: int, size: int) -> tuple[int, int] | None:
-        """Draw (top, left) of the crop."""
+        """Draw (top, left) of the crop; None: centre."""
         if not self.config.random_crop:
             return None
         left, top = (int(self.rng.integers(side - size + 1)) for side in (width, height))
@@ -106,7 +98,7 @@ class Augmenter:
 
 
 def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
-    """Return the clip with its values scaled around their mean by ``gain`` and moved by ``shift``, uint8."""
+    """Return the clip, uint8, scaled around its mean by ``gain`` and moved by ``shift``."""
     clip = clip_THW.numpy()
     middle = clip.mean()
     table_256 = ((np.arange(256) - middle) * gain + middle + shift).clip(0, 255).astype(np.uint8)
@@ -114,10 +106,9 @@ def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
 
 
 def stored_at_other_rate(mouth_THW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the clip, (T, H, W), as read back at 25 fps from a file of another, drawn rate and phase.
+    """Return the clip, (T, H, W), as read at 25 fps from a file of random rate and phase.
 
-    A stored frame shows the clip's frame at its own moment. A frame read back is the last stored one before its
-    middle, as ``avspeech.media.video`` reads files.
+    A frame read is the last stored one before its middle, as in ``avspeech.media.video``.
     """
     rate, phase = rng.uniform(*FRAME_RATES), rng.uniform()
     stored_T = np.floor((np.arange(len(mouth_THW)) + 0.5) / FRAME_RATE * rate - phase)
@@ -126,7 +117,7 @@ def stored_at_other_rate(mouth_THW: np.ndarray, rng: np.random.Generator) -> np.
 
 
 def shifted(audio_S: np.ndarray, longest_ms: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the audio moved by up to ``longest_ms`` to either side, as long as before, silent where it is missing."""
+    """Return the audio shifted by up to ``longest_ms`` either way, padded with silence to its old length."""
     limit = round(longest_ms * SAMPLE_RATE / 1000)
     shift = int(rng.integers(-limit, limit + 1))
     if shift < 0:

@@ -1,7 +1,6 @@
-"""Batches of utterances of like length, in an order that depends on the seed alone.
+"""Batches of utterances of similar length, in an order that depends only on the seed.
 
-Training is counted in steps, so its order is endless: epoch after epoch, each shuffled anew. Batch k is the same for a
-run that was stopped and resumed; process r of W takes batches r, r + W, ...
+Epochs repeat without end. Batch k is the same after a resume; process r of W takes batches r, r + W, ...
 """
 
 import itertools
@@ -16,36 +15,29 @@ from avspeech.data.dataset import SampleKey
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """Which clips are used, and how they make batches."""
+    """Selection of clips, and batch sizes."""
 
     max_frames: int = 1000
-    """Budget of a batch in frames at 25 Hz, padding included; AV-HuBERT's 1000 is 40 s."""
+    """Budget of a batch in frames at 25 Hz, with padding; AV-HuBERT's 1000 is 40 s."""
     max_clips: int = 1000
     """Most utterances in a batch."""
     shortest: int = 1
-    """Shorter training clips, in frames, are left out."""
+    """Leave out shorter training clips, in frames."""
     longest: int | None = None
-    """Longer training clips, in frames, are left out; ``augment.max_frames`` cuts them instead."""
+    """Leave out longer training clips, in frames; ``augment.max_frames`` cuts them instead."""
     longest_text: int | None = None
-    """Training clips with a longer text, in characters, are left out."""
+    """Leave out training clips with a longer text, in characters."""
     crop: bool = False
-    """Cut the clips of a training batch to the shortest of them, each at a random place, as AV-HuBERT does for
-    VoxCeleb2 and its large models; false pads them to the longest."""
+    """Cut a batch to its shortest clip at random places (AV-HuBERT on VoxCeleb2, Large); false: pad."""
 
 
 def plan_batches(
     lengths: Sequence[int], max_frames: int, max_clips: int, generator: np.random.Generator | None = None
 ) -> list[list[int]]:
-    """Group utterances of like length under a budget.
+    """Return lists of indices, each index once, grouped by length.
 
-    Args:
-        lengths: frames of each utterance.
-        max_frames: budget of a batch in frames at 25 Hz, padding included; a longer utterance goes alone.
-        max_clips: most utterances in a batch.
-        generator: shuffles; None orders by length, longest first, so that memory runs out early or never.
-
-    Returns:
-        Lists of indices, each index once.
+    ``max_frames`` is at 25 Hz and counts padding; a longer utterance gets its own batch. ``generator`` shuffles; None
+    sorts longest first, so that a lack of memory shows at once.
     """
     if max_frames < 1 or max_clips < 1:
         raise ValueError(f"data.max_frames={max_frames} and data.max_clips={max_clips} must be at least 1")
@@ -70,16 +62,7 @@ def plan_batches(
 
 
 class TrainingBatches(Sampler[list[SampleKey]]):
-    """Endless batches for training.
-
-    Args:
-        lengths: frames of each utterance.
-        config: budget of a batch, and whether its clips are cut to the shortest.
-        seed: seed of the order.
-        rank: number of this process.
-        num_ranks: number of processes that share the work.
-        start: number of batches that this process has had already.
-    """
+    """Endless training batches for process ``rank`` of ``num_ranks``; it starts after its first ``start`` batches."""
 
     def __init__(
         self,

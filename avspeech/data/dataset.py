@@ -1,7 +1,6 @@
-"""Utterance -> ``Sample``: decode, mix in noise, augment.
+"""Utterance -> ``Sample``: decode, add noise, augment.
 
-What augmentation draws for an utterance depends on (seed, epoch, index) and never on the worker or on what was
-loaded before. A clip that cannot be read is logged with its reason, and training goes on with the next one.
+Random draws depend only on (seed, epoch, index). An unreadable clip is logged and the next one is used.
 """
 
 import logging
@@ -29,22 +28,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SampleKey:
-    """An utterance at a moment of training."""
+    """One utterance at one training step."""
 
     index: int
-    """Number of the utterance in the dataset."""
+    """Index of the utterance in the dataset."""
     epoch: int = 0
     step: int = 0
     max_frames: int | None = None
-    """A longer clip is cut to this many frames at a random place; None leaves it whole."""
+    """Cut a longer clip to this many frames at a random place; None: whole."""
 
 
 @dataclass(frozen=True)
 class SpanConfig:
-    """Train on a few words at a time, cut out by their times in the manifest.
+    """Train on spans of a few words, cut by the word times in the manifest.
 
-    A small model on whole sentences learns the grammar and stalls; short spans force it to use the streams. The
-    chance of a span falls linearly from ``start`` to ``end`` over ``steps``; the rest are whole clips.
+    On whole sentences a small model learns the grammar and ignores the streams. The chance of a span falls linearly
+    from ``start`` to ``end`` over ``steps``.
     """
 
     start: float = 0.0
@@ -54,9 +53,9 @@ class SpanConfig:
     steps: int = 1
     """Training steps over which the chance changes."""
     max_words: int = 3
-    """Most words of a span; the fewest are 1."""
+    """Most words of a span."""
     margin: int = 2
-    """Most frames that are kept on either side of the words."""
+    """Most extra frames on either side of the words."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.start <= 1 and 0 <= self.end <= 1):
@@ -72,7 +71,7 @@ class SpanConfig:
         return self.start + (self.end - self.start) * min(1.0, step / self.steps)
 
     def draw(self, utterance: Utterance, step: int, num_frames: int, rng: np.random.Generator) -> "Span | None":
-        """Return a span of an utterance's words, or None for the whole clip."""
+        """Return a random word span, or None for the whole clip."""
         words = utterance.words
         if not words or rng.random() >= self.chance(step):
             return None
@@ -95,22 +94,17 @@ class Span:
 
 
 class AVDataset(Dataset[Sample | None]):
-    """Utterances of a manifest as samples.
+    """Utterances of a manifest as samples. Raises ManifestError if an utterance lacks a needed stream or units.
 
     Args:
-        utterances: with ``mouth`` where video is wanted, ``audio`` where audio is.
-        modality: streams that are loaded.
-        inputs: what the model takes.
-        tokenizer: None gives no tokens (pre-training).
-        units: unit sets in the utterances' order; none for fine-tuning.
-        augment: None loads as evaluation does: centre crop, whole clip, no draws.
+        utterances: with ``mouth`` and ``audio`` as ``modality`` needs.
+        inputs: input format of the model.
+        tokenizer: None: no tokens (pre-training).
+        units: unit sets in the order of the utterances; empty for fine-tuning.
+        augment: None: centre crop, whole clip, no draws.
         noise: added to the audio; without ``augment`` the same in every epoch.
-        spans: word spans when augmenting.
-        seed: of augmentation.
-        cache_bytes: memory for decoded streams, in each process; beyond it clips are decoded every time.
-
-    Raises:
-        ManifestError: an utterance lacks what the arguments need, or units and utterances differ in number.
+        spans: word spans; need ``augment``.
+        cache_bytes: memory for decoded streams in each process.
     """
 
     def __init__(
@@ -155,7 +149,7 @@ class AVDataset(Dataset[Sample | None]):
         return len(self.utterances)
 
     def __getitem__(self, key: SampleKey | int) -> Sample | None:
-        """Return a sample, or None where evaluation meets a clip that cannot be read."""
+        """Return a sample; in evaluation None for an unreadable clip."""
         if isinstance(key, int):
             key = SampleKey(key)
         index = key.index
@@ -208,7 +202,7 @@ class AVDataset(Dataset[Sample | None]):
         return self._shorten(sample, key, rng)
 
     def _shorten(self, sample: Sample, key: SampleKey, rng: np.random.Generator) -> Sample:
-        """Cut to ``augment.max_frames`` and what the batch allows; on features, so that a cut's edge is no silence."""
+        """Cut to ``augment.max_frames`` and the key's limit; cutting features adds no silence at the edge."""
         limits = [key.max_frames, self.augment.max_frames if self.augment is not None else None]
         longest = min((limit for limit in limits if limit is not None), default=sample.num_frames)
         if sample.num_frames <= longest:
@@ -217,7 +211,7 @@ class AVDataset(Dataset[Sample | None]):
         return sample.cut(start, start + longest)
 
     def _decode(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None, int]:
-        """Return mouth crop, float32 audio and the length in frames."""
+        """Return mouth crop, float32 audio and length in frames."""
         mouth_THW, audio_S = self._cache.get(index) or self._read(index)
         if audio_S is not None:
             audio_S = audio_S.astype(np.float32) / np.float32(32768)
@@ -227,7 +221,7 @@ class AVDataset(Dataset[Sample | None]):
         return None, audio_S, self.utterances[index].num_frames or samples_to_frames(len(audio_S))
 
     def _read(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Decode both streams, audio as int16 so that twice as much fits the cache."""
+        """Decode both streams; int16 audio fits twice as much in the cache."""
         utterance = self.utterances[index]
         mouth_THW = audio_S = None
         if self.wants_video:

@@ -1,4 +1,4 @@
-"""Limits of a model that a manifest exceeds, found before anything is loaded: languages, long clips, long texts."""
+"""Check a manifest against the model's limits before loading: languages, clip lengths, text lengths."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,7 @@ from avspeech.timebase import FRAME_RATE
 def check_languages(
     utterances: Sequence[Utterance], tokenizer: Tokenizer | WhisperTokenizer, manifest: str | Path
 ) -> None:
-    """Check that the model has a token for each utterance's language; a model of one language, or none, needs no check.
-
-    Raises:
-        ManifestError: names the first utterance without a language, or with another one.
-    """
+    """Raise ManifestError at the first utterance whose language the model lacks; monolingual models need no check."""
     if not tokenizer.is_multilingual:
         return
     for utterance in utterances:
@@ -40,18 +36,7 @@ def check_lengths(
     manifest: str | Path,
     cut: bool = False,
 ) -> None:
-    """Check that each utterance fits the model, so that training does not end on one after hours.
-
-    Args:
-        utterances: of training or validation.
-        inputs: the model's.
-        tokenizer: the model's.
-        manifest: for the message.
-        cut: clips are cut to a length that fits; check only the texts.
-
-    Raises:
-        ManifestError: names the first that does not fit.
-    """
+    """Raise ManifestError at the first utterance too long for the model; with ``cut`` check only texts."""
     longest_s = None if cut or inputs.pads_to_30s else inputs.longest_s  # padding to 30 s cuts longer clips
     for utterance in utterances:
         if longest_s is not None and (utterance.num_frames or 0) > longest_s * FRAME_RATE:

@@ -1,7 +1,7 @@
-"""Units of a manifest's utterances, on the clock of the encoder.
+"""Units of a manifest's utterances, one per encoder frame.
 
-Units may be at 25 Hz or, from MFCCs, at 100 Hz. Then frame t takes unit 4 t, without any pooling (AV-HuBERT, Shi et
-al. 2022, arXiv:2201.02184, official code). Frames beyond the last unit have none.
+Units are at 25 Hz or, from MFCCs, at 100 Hz; then frame t takes unit 4 t (official code of AV-HuBERT,
+arXiv:2201.02184). Frames after the last unit have none.
 """
 
 import json
@@ -18,7 +18,7 @@ from avspeech.timebase import FRAME_RATE
 
 @dataclass(frozen=True)
 class UnitSet:
-    """Units of one codebook for every utterance of a manifest, in its order."""
+    """Units of one codebook, in manifest order."""
 
     rows: Sequence[Sequence[int]]
     rate: int = FRAME_RATE
@@ -32,12 +32,8 @@ class UnitSet:
     def read(cls, path: str | Path, rate: int | None = None) -> "UnitSet":
         """Return the units of a ``.km`` file.
 
-        Args:
-            path: of the file; ``PATH.json``, which ``data_prep/assign_units.py`` writes beside it, says its rate.
-            rate: units per second; None takes what ``PATH.json`` says, 25 where there is none.
-
-        Raises:
-            ManifestError: a line holds no units, or ``PATH.json`` names another rate.
+        ``rate`` is in units per second; None reads it from ``PATH.json`` (from ``data_prep/assign_units.py``), else 25.
+        Raises ManifestError for a line without units or a different rate in ``PATH.json``.
         """
         path = Path(path)
         facts = path.with_name(path.name + ".json")
@@ -50,7 +46,7 @@ class UnitSet:
         return cls(read_units(path), rate or stored or FRAME_RATE)
 
     def at_frames(self, index: int, num_frames: int) -> np.ndarray:
-        """Return the unit of each of an utterance's frames, (T,) int64, ``IGNORE`` where there is none."""
+        """Return the unit of each frame, (T,) int64, ``IGNORE`` if none."""
         step = self.rate // FRAME_RATE
         row = self.rows[index]
         # A frame needs all of its units: the first of an incomplete group would belong to the clip's ragged end.

@@ -1,4 +1,4 @@
-"""How a model's output becomes text: one configuration for validation, evaluation, transcription, page and export."""
+"""Decoding options, shared by validation, evaluation, transcription, web page and export."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,70 +12,64 @@ from avspeech.text.whisper_tokens import Task
 Method = Literal["ctc", "attention", "joint"]
 Suppress = Literal["default", "none"] | tuple[int, ...]
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""OpenAI's temperatures: a text that repeats itself is drawn again."""
+"""OpenAI's fallback temperatures for failed texts."""
 BEAM_SIZES: dict[str, int] = {"ctc": 16, "attention": 1, "joint": 5}
-"""Default beam of each method: a beam of CTC texts costs little, one of the decoder costs its size."""
+"""Default beam size of each method. A CTC beam is cheap; a decoder beam costs in proportion to its size."""
 
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How to decode. The same model with the same options gives the same words everywhere."""
+    """Decoding options."""
 
     method: Method | None = None
-    """`ctc`, `attention` (the text decoder), or `joint`, a beam scored by both heads; null takes `joint` where the
-    model has both heads, else the head that it has. A Whisper has `attention` only."""
+    """`ctc`, `attention`, or `joint` (both heads score a beam); null: `joint` if both exist. Whisper: `attention`."""
     beam_size: int | None = None
     """Hypotheses kept, 1 is greedy; null: 16 for `ctc`, 5 for `joint`, 1 for `attention`."""
     num_best: int = 1
     """Most hypotheses returned per utterance."""
     length_penalty: float | None = None
-    """Recogniser: the log-probability is divided by length ** penalty, null is 1. Whisper: by ((5 + length) / 6) **
-    penalty with a penalty in 0..1, or by the length on null. `ctc` does not read it."""
+    """Recogniser: divide the log-probability by length ** penalty, null is 1. Whisper: by ((5 + length) / 6) **
+    penalty, 0..1; null: by the length. Unused by `ctc`."""
     min_length: int = 0
-    """Fewest tokens of a recogniser's text; AV-HuBERT's decoding config has 1. `ctc` does not read it."""
+    """Recogniser, not `ctc`: fewest tokens of a text. AV-HuBERT uses 1."""
     max_tokens: int | None = None
-    """Most tokens of a text; null: one per frame of the utterance but at least 10, or half of a Whisper's text
-    positions. `ctc` does not read it."""
+    """Not for `ctc`: most tokens of a text; null: one per frame, at least 10 (Whisper: half of its text positions)."""
     official_limit: bool = False
-    """Recogniser: allow as many tokens as AV-HuBERT's published decoder does (see `official_length_limit`)."""
+    """Recogniser: limit the tokens as AV-HuBERT's published decoder does (see `official_length_limit`)."""
     ctc_weight: float = 0.3
     """Share of CTC in the score of `joint`, 0 to 1."""
     lm_weight: float = 0.3
-    """Factor of a language model's log-probabilities, where one is given."""
+    """Factor of the language model's log-probabilities, if one is given."""
     language: str | None = None
-    """Whisper: language of all utterances (`en`, `yue`); null: that of each utterance, detected where it has none."""
+    """Whisper: language of all utterances (`en`, `yue`); null: each utterance's own, detected where it has none."""
     detect_language: bool = False
     """Whisper: detect the language even where the utterance has one."""
     task: Task = "transcribe"
-    """Whisper: `transcribe`, or `translate` into English. A model that was trained to translate from English has
-    `transcribe`."""
+    """Whisper: `transcribe`, or `translate` into English. Models trained to translate from English use `transcribe`."""
     context: str | None = None
-    """Whisper: text that came before, for names and style (OpenAI's `prompt`)."""
+    """Whisper: preceding text, for names and style (OpenAI's `prompt`)."""
     pad_to_30s: bool | None = None
-    """Whisper: fill the audio with silence up to 30 s; null does so for published weights, which need it."""
+    """Whisper: pad the audio to 30 s; null: only for published weights, which need it."""
     temperatures: tuple[float, ...] = FALLBACK
-    """Whisper: tried in order until a text passes the thresholds; above 0 texts are drawn."""
+    """Whisper: fallback temperatures, tried in order until a text passes the thresholds; above 0 texts are sampled."""
     best_of: int = 5
-    """Whisper: texts drawn at a temperature above 0, the best of which is taken."""
+    """Whisper: texts sampled at a temperature above 0; the best is taken."""
     patience: float = 1.0
     """Whisper: a beam ends with round(beam_size * patience) finished hypotheses."""
     compression_ratio_threshold: float | None = 2.4
-    """Whisper: a text that zlib shrinks by more than this repeats itself, so the next temperature is tried. null: no
-    limit."""
+    """Whisper: a text with a higher zlib ratio is repetitive and falls back to the next temperature; null: no limit."""
     logprob_threshold: float | None = -1.0
-    """Whisper: a text with a lower mean log-probability is decoded at the next temperature. null: no limit."""
+    """Whisper: a text with a lower mean log-probability falls back to the next temperature; null: no limit."""
     no_speech_threshold: float | None = 0.6
-    """Whisper: where no speech is likelier than this, a low log-probability is silence, and no other temperature is
-    tried. null: never."""
+    """Whisper: above this no-speech probability a low log-probability causes no fallback; null: never."""
     suppress: Suppress = "default"
-    """Whisper: `default` forbids symbols that are not spoken; a list of token numbers forbids those; `none` forbids
-    nothing."""
+    """Whisper: `default` suppresses symbols that are not spoken, a list those token numbers, `none` nothing."""
     suppress_blank: bool = True
     """Whisper: the first token is neither a blank nor the end."""
     timestamps: bool = False
     """Whisper: ask for time tokens (the opposite of OpenAI's `without_timestamps`)."""
     seed: int = 0
-    """Whisper: seed of the draws above temperature 0; they follow from it and the utterance's id."""
+    """Whisper: seed of the sampling, combined with the utterance's id."""
 
     def __post_init__(self) -> None:
         if self.method not in (None, "ctc", "attention", "joint"):
@@ -106,10 +100,9 @@ class DecodingConfig:
 
 
 def settle(config: DecodingConfig, model: Model) -> DecodingConfig:
-    """Return the config with the method and the beam size that this model gets in place of null.
+    """Return the config with null method and beam size replaced by the model's defaults.
 
-    Raises:
-        ValueError: the model gives no text, or lacks a head that the method needs.
+    Raises ValueError if the model gives no text, or lacks a head that the method needs.
     """
     if not model.gives_text:
         raise ValueError(f"this {type(model).__name__} gives no text: {model.no_text}")
@@ -124,10 +117,9 @@ def settle(config: DecodingConfig, model: Model) -> DecodingConfig:
 
 
 def inputs_for(model: Model, config: DecodingConfig) -> InputSpec:
-    """Return the model's inputs, with silence up to 30 s as ``pad_to_30s`` wants it.
+    """Return the model's inputs, with ``pad_to_30s`` applied.
 
-    Raises:
-        ValueError: padding is wanted, and the model takes less than 30 s.
+    Raises ValueError if padding is wanted, and the model takes less than 30 s.
     """
     inputs = model.inputs
     if config.pad_to_30s is None or inputs.audio != "logmel":

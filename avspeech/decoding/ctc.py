@@ -1,8 +1,8 @@
-"""CTC alone: the best label of each step, or a beam of texts.
+"""CTC decoding: greedy, or a beam of texts.
 
-A beam counts a text's probability over all its alignments, not that of its best one (Graves et al. 2006, section 3.2,
-prefix search; Hannun et al. 2014, arXiv:1408.2873, algorithm 1, without a language model). Greedy decoding loses a word
-whose probability is spread over several steps, each of which likes the blank more.
+The beam sums over all alignments of a text (prefix search: Graves et al. 2006, section 3.2; Hannun et al. 2014,
+arXiv:1408.2873, algorithm 1, without a language model). Greedy decoding loses words whose probability is spread over
+several steps.
 """
 
 import numpy as np
@@ -13,17 +13,12 @@ from avspeech.decoding.search import Found
 from avspeech.text.tokenizer import BLANK
 
 CANDIDATES = 20
-"""Labels that are tried at each step, the likeliest ones."""
+"""Likeliest labels that are tried at each step."""
 
 
 @torch.no_grad()
 def ctc_greedy(logits_BTV: Tensor, valid_BT: Tensor) -> list[Found]:
-    """Return the best path of each utterance, repeats merged and blanks removed.
-
-    Args:
-        logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
-        valid_BT: bool, True where a step is real.
-    """
+    """Return the best path of each utterance, repeats merged and blanks removed; arguments as for ``ctc_beam``."""
     best_BT = logits_BTV.float().log_softmax(dim=-1).max(dim=-1)
     score_B = torch.where(valid_BT, best_BT.values, 0).sum(dim=1)
     labels_BT = torch.where(valid_BT, best_BT.indices, BLANK)
@@ -36,12 +31,11 @@ def ctc_greedy(logits_BTV: Tensor, valid_BT: Tensor) -> list[Found]:
 
 @torch.no_grad()
 def ctc_beam(logits_BTV: Tensor, valid_BT: Tensor, beam_size: int) -> list[list[Found]]:
-    """Return up to ``beam_size`` texts of each utterance, best first, with the log-probability of each.
+    """Return up to ``beam_size`` texts of each utterance with their log-probabilities, best first.
 
     Args:
         logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
         valid_BT: bool, True where a step is real.
-        beam_size: texts that are kept from step to step.
     """
     log_BTV = logits_BTV.double().log_softmax(dim=-1).cpu().numpy()
     lengths = valid_BT.sum(dim=1).tolist()
@@ -52,12 +46,7 @@ def ctc_beam(logits_BTV: Tensor, valid_BT: Tensor, beam_size: int) -> list[list[
 
 
 def search_texts(log_TV: np.ndarray, beam_size: int) -> list[tuple[tuple[int, ...], float]]:
-    """Return texts and their log-probabilities, best first.
-
-    Args:
-        log_TV: log-probabilities of the labels at each step; ``BLANK`` is one of them.
-        beam_size: texts that are kept from step to step.
-    """
+    """Return up to ``beam_size`` texts and their log-probabilities, best first, for one utterance."""
     # Text -> log-probabilities of its alignments that end in a blank, and of those that end in its last label.
     beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -np.inf)}
     for log_V in log_TV:
@@ -70,7 +59,7 @@ def search_texts(log_TV: np.ndarray, beam_size: int) -> list[tuple[tuple[int, ..
             if text:
                 same[1] = np.logaddexp(same[1], label_last + log_V[text[-1]])
             for label in labels:
-                # A label twice in a row is one label, unless there is a blank between.
+                # A repeated label counts once, unless a blank is between.
                 before = blank if text and text[-1] == label else total
                 if before == -np.inf:
                     continue

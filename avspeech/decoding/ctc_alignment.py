@@ -1,8 +1,4 @@
-"""Alignment of a known text with CTC steps, by the likeliest path that spells it.
-
-The Viterbi algorithm over the text with a blank around every token (Graves et al. 2006, "Connectionist temporal
-classification", section 4.1, with the maximum in place of the sum).
-"""
+"""Viterbi alignment of a known text with CTC steps (Graves et al. 2006, section 4.1, maximum in place of the sum)."""
 
 from collections.abc import Sequence
 
@@ -12,11 +8,9 @@ from avspeech.text.tokenizer import BLANK
 
 
 def align_ctc(log_TV: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]] | None:
-    """Return (first step, end step) of each token, the end excluded; None where the steps are too few for the text.
+    """Return (first step, end step) of each token, end excluded; None if the steps are too few for the text.
 
-    Args:
-        log_TV: log-probabilities of the valid CTC steps.
-        tokens: the text's, without blanks.
+    ``log_TV`` are log-probabilities of the valid CTC steps.
     """
     if not tokens:
         return []

@@ -1,16 +1,11 @@
-"""CTC's prefix probability of a text: the score that joint CTC/attention decoding adds to the decoder's.
+"""CTC prefix probabilities of a text, for joint CTC/attention decoding.
 
-The prefix probability of Graves (2008, "Supervised sequence labelling with recurrent neural networks"),
-used one token at a time as by Hori, Watanabe et al. (2017, arXiv:1706.02737). For each hypothesis and each frame t
-there are two numbers: the probability that the first t frames spell it with its last label in frame t
-(``label_RT``), and with a blank there (``blank_RT``). The prefix probability of one more token c sums, over the
-frames t that c can start in, what came before t times CTC's probability of c in t. A repeated token needs a blank in
-between, so for it only ``blank_RT`` counts.
+Definition: Graves (2008, "Supervised sequence labelling with recurrent neural networks"); one token at a time: Hori,
+Watanabe et al. (2017, arXiv:1706.02737). ``label_RT`` and ``blank_RT`` are the probability that the first t frames
+spell the hypothesis, ending in its last label or in a blank. Before a repeated token only ``blank_RT`` counts.
 
-Where we differ: those sums are a matrix product over all tokens at once, so no token has to be left out for speed;
-the two recursions over time are scans, so that no loop over frames is left. All of it is double precision: a scan
-subtracts sums over all frames, and the product runs over probabilities scaled by the largest, which loses only
-terms 10^300 times smaller than it.
+Where we differ: a matrix product scores all tokens, and scans replace the loops over frames. Both need float64: a scan
+subtracts sums over all frames, and the product drops terms 10^300 times smaller than the largest.
 """
 
 import torch
@@ -20,14 +15,13 @@ from avspeech.text.tokenizer import BLANK, EOS, START
 
 
 class CtcPrefixScorer:
-    """Change that each next token makes to the log-probability of a text under CTC, step by step.
+    """Change of a text's CTC log-probability by each next token, the end included.
 
-    R are the hypotheses, utterance-major: one per utterance at first, others after ``select``. The changes along a text
-    add up to its log-probability, the end included.
+    R are the hypotheses, utterance-major: one per utterance at first, others after ``select``.
 
     Args:
         logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
-        valid_BT: bool, True where a step is real, and padding at the right end only.
+        valid_BT: bool, True where a step is real; padding at the right end only.
     """
 
     def __init__(self, logits_BTV: Tensor, valid_BT: Tensor) -> None:
@@ -46,10 +40,9 @@ class CtcPrefixScorer:
         self.tokens_R: Tensor | None = None
 
     def step(self, tokens_R: Tensor) -> Tensor:
-        """Append a token to each text, ``START`` at first; return the change that each token would make, (R, V).
+        """Append a token to each text (``START`` first); return the change that each next token would make, (R, V).
 
-        Of the end token it is the change to the probability of exactly this text. The blank gives -inf, and so does
-        everything after a text that CTC cannot read in that many frames.
+        The end token stands for exactly this text. The blank, and texts too long for the frames, give -inf.
         """
         if self.tokens_R is None:
             assert bool((tokens_R == START).all()), "a text starts with the start token"
@@ -69,7 +62,7 @@ class CtcPrefixScorer:
         self.tokens_R = self.tokens_R[rows_R]
 
     def select(self, rows_R: Tensor) -> None:
-        """Make hypothesis i continue ``rows_R[i]``, of any utterance; there may be more or fewer rows than before."""
+        """Make hypothesis i continue ``rows_R[i]``, of any utterance; the number of rows may change."""
         self.reorder(rows_R)
         self.utterance_R, self.prefix_R = self.utterance_R[rows_R], self.prefix_R[rows_R]
         self.valid_RT, self.length_R1 = self.valid_RT[rows_R], self.length_R1[rows_R]
@@ -78,14 +71,13 @@ class CtcPrefixScorer:
         self.p_BTV, self.log_BVT = self.p_BTV[present_B], self.log_BVT[present_B]
 
     def _append(self, tokens_R: Tensor, repeated_R: Tensor) -> None:
-        """Move on to the texts with one more token: r(t) = p(t) * (r(t - 1) + what enters), for both kinds of r."""
+        """Append one token: r(t) = p(t) * (r(t - 1) + what enters), for both kinds of r."""
         before_RT = torch.where(repeated_R[:, None], self.blank_RT, torch.logaddexp(self.label_RT, self.blank_RT))
         self.prefix_R = self._starting_RT(tokens_R, before_RT).logsumexp(dim=1)
         self.label_RT = _scan(_cumulated(self.log_BVT[self.utterance_R, tokens_R]), before_RT)
         self.blank_RT = _scan(self.blanks_RT, self.label_RT)
 
     def _starting_RT(self, tokens_R: Tensor, before_RT: Tensor) -> Tensor:
-        """Return the log-probability that the token starts in each frame."""
         started_RT = before_RT[:, :-1] + self.log_BVT[self.utterance_R, tokens_R]
         return started_RT.masked_fill(~self.valid_RT, -torch.inf)
 
@@ -98,7 +90,7 @@ class CtcPrefixScorer:
 
 
 def _cumulated(log_RT: Tensor) -> Tensor:
-    """Return the sums up to each frame, (R, T + 1): of no frame, of one, ..."""
+    """Return sums up to each frame, (R, T + 1), the first over no frame."""
     return torch.nn.functional.pad(log_RT, (1, 0)).cumsum(dim=1)
 
 

@@ -1,7 +1,7 @@
-"""Text decoder, CTC and language model as one scorer of the next token of a recogniser.
+"""Score of a recogniser's next token, from text decoder, CTC and language model.
 
-The score of a text is (1 - w) * log p(decoder) + w * log p(CTC) + v * log p(language model), end token included
-(joint decoding: Hori, Watanabe et al. 2017, arXiv:1706.02737). Each step adds the change that one token makes.
+A text scores (1 - w) * log p(decoder) + w * log p(CTC) + v * log p(language model), end token included (Hori, Watanabe
+et al. 2017, arXiv:1706.02737).
 """
 
 from typing import Any
@@ -20,17 +20,14 @@ class JointScorer:
     """A ``Scorer`` of ``avspeech.decoding.search``, with limits on the length of each utterance's text.
 
     Args:
-        decoder: the text decoder, in evaluation mode.
-        memory: of the utterances.
-        limit_B: int64, most tokens of each utterance's text; after them only the end may follow.
+        decoder: in evaluation mode.
+        limit_B: int64, most tokens of each utterance's text, the end not counted.
         min_length: fewest tokens.
         ctc: of the same utterances; None leaves CTC out.
         ctc_weight: share of CTC, 0 to 1; the decoder has the rest.
-        lm: language model; None leaves it out.
-        lm_weight: factor of its log-probabilities; at 0 the model is not run.
+        lm: None leaves it out, as does ``lm_weight`` 0.
 
-    Raises:
-        ValueError: the CTC head or the language model has another vocabulary.
+    Raises ValueError if the CTC head or the language model has another vocabulary.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class JointScorer:
         return self.state.num_utterances
 
     def step(self, tokens_RL: Tensor) -> Tensor:
-        """Return the score that each next token adds, (R, V) in float32; see ``Scorer``."""
+        """Return the score that each next token adds, (R, V) float32."""
         length = tokens_RL.shape[1]
         # A copy, because the search writes over its tokens.
         last_R = tokens_RL[:, -1].clone() if length else torch.full_like(self.limit_R, START)
@@ -99,7 +96,7 @@ class JointScorer:
         self._select(rows_R)
 
     def _select(self, rows_R: Tensor) -> None:
-        """Keep these rows of what has one row per hypothesis; there may be more or fewer than before."""
+        """Keep these rows of everything with one row per hypothesis."""
         self.limit_R = self.limit_R[rows_R]
         if self.ctc is not None:
             self.ctc.select(rows_R)

@@ -1,7 +1,6 @@
 """Interface of a language model in a beam search, and an adapter for any torch module.
 
-A language model reads the tokens of the recogniser's own tokenizer, ``START`` first, and gives log-probabilities of
-the next token, the end included. Its memory of the hypotheses is the state that ``start`` returns, so one model serves
+The model uses the recogniser's tokenizer and reads ``START`` first. The search keeps its state, so one model serves
 many searches. Probabilities of padding and begin are not read.
 """
 
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 
 class LanguageModelState(Protocol):
-    """A language model's memory of a batch of hypotheses."""
+    """Memory of a batch of hypotheses."""
 
     def reorder(self, rows_R: Tensor) -> None:
-        """Make hypothesis i continue the former hypothesis ``rows_R[i]``; there may be more or fewer than before."""
+        """Make hypothesis i continue the former hypothesis ``rows_R[i]``; the number of rows may change."""
         ...
 
 
@@ -28,7 +27,7 @@ class LanguageModel(Protocol):
         ...
 
     def step(self, tokens_R: Tensor, state: Any) -> Tensor:
-        """Append a token to each hypothesis, ``START`` at first; return log-probabilities of the next, (R, V)."""
+        """Append a token to each hypothesis (``START`` first); return log-probabilities of the next, (R, V)."""
         ...
 
 
@@ -44,14 +43,9 @@ class TokensSoFar:
 
 
 class TokenModel:
-    """A language model from any module that maps tokens to the logits after each of them.
+    """A language model without a cache: each step runs ``module`` on the whole text.
 
-    Each step runs the module on the whole text so far, about L / 2 times the work of a model with a cache for a text of
-    L tokens. For long texts write a ``LanguageModel`` with a cache.
-
-    Args:
-        module: int64 ``tokens_RL``, begin token first -> ``logits_RLV``; causal, on the device of the search, in
-            evaluation mode.
+    ``module`` maps int64 ``tokens_RL``, begin token first, to ``logits_RLV``; causal, in evaluation mode.
     """
 
     def __init__(self, module: nn.Module) -> None:

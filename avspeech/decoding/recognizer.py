@@ -1,8 +1,7 @@
-"""A recogniser's memory -> hypotheses, by CTC, by the text decoder, or by both.
+"""Hypotheses from a recogniser's memory, by CTC, by the text decoder, or by both.
 
-The beam's rules and order are those of the decoder that AV-HuBERT was published with (Shi et al. 2022,
-arXiv:2201.02184), so that its weights give its transcripts. A hypothesis' score is its log-probability, end token
-included, over (number of tokens + 1) ** length_penalty. At the length limit the end is forced.
+The beam follows AV-HuBERT's published decoder (Shi et al. 2022, arXiv:2201.02184), so its weights give its transcripts.
+A hypothesis scores log-probability / (number of tokens + 1) ** length_penalty. At the length limit the end is forced.
 """
 
 import torch
@@ -22,30 +21,19 @@ from avspeech.models.recognizer import Recognizer
 from avspeech.text.tokenizer import EOS
 
 FEWEST_TOKENS = 10
-"""A text may have this many tokens however short the utterance is."""
+"""Least token limit of a text, however short the utterance."""
 
 
 def official_length_limit(num_frames: int, has_audio: bool, max_len_a: float = 1.0, max_len_b: float = 0) -> int:
-    """Return the most tokens that AV-HuBERT's published decoder allows.
+    """Return the most tokens that AV-HuBERT's published decoder allows: ``max_len_a`` per frame plus ``max_len_b``.
 
-    It means to allow ``max_len_a`` tokens per frame and ``max_len_b`` more, but takes the number of frames from the
-    wrong axis of the audio: with audio the limit is that of 104 frames, however long the clip. Without, it is as meant.
-
-    Args:
-        num_frames: T of the batch, padding included.
-        has_audio: the batch has audio.
-        max_len_a: tokens per frame.
-        max_len_b: tokens more.
+    Frames include padding. With audio it counts 104 for every clip, because it reads them from the wrong axis.
     """
     return int(max_len_a * (STACKED_WIDTH if has_audio else num_frames) + max_len_b)
 
 
 def length_limits(valid_BT: Tensor, config: DecodingConfig, has_audio: bool) -> Tensor:
-    """Return the most tokens of each utterance's text, (B,) int64.
-
-    It follows from the utterance's own length, so that neighbours in the batch change nothing; ``official_limit``
-    alone looks at the padded length.
-    """
+    """Return the most tokens of each utterance's text, (B,) int64; only ``official_limit`` depends on the padding."""
     frames_B = valid_BT.sum(dim=1)
     if config.max_tokens is not None:
         return torch.full_like(frames_B, config.max_tokens)
@@ -73,8 +61,7 @@ def decode_recognizer(
         has_audio: the batch had audio; ``official_limit`` reads it.
         lm: language model over the tokenizer's tokens, for ``attention`` and ``joint``.
 
-    Raises:
-        ValueError: a language model came with ``ctc``, or options do not go together.
+    Raises ValueError if a language model came with ``ctc``, or options do not go together.
     """
     tokenizer, valid_BT = model.tokenizer, memory.valid_BT
     assert tokenizer is not None and valid_BT is not None and config.beam_size is not None
@@ -113,13 +100,11 @@ def search_text(
     ctc: CtcPrefixScorer | None = None,
     lm: LanguageModel | None = None,
 ) -> tuple[list[list[Found]], list[list[float]]]:
-    """Return what the text decoder finds for each utterance and the scores, best first.
+    """Return the text decoder's hypotheses of each utterance and their scores, best first.
 
-    A single hypothesis that the decoder alone scores is greedy. Without a `length_penalty` its score is its
-    log-probability.
+    A single hypothesis scored by the decoder alone is greedy; its default ``length_penalty`` is 0.
 
-    Raises:
-        ValueError: the beam is not below the vocabulary's size, or CTC or the language model does not fit.
+    Raises ValueError if the beam is not below the vocabulary's size, or CTC or the language model does not fit.
     """
     size = config.beam_size or 1
     if size >= decoder.vocab_size:

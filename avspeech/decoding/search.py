@@ -1,13 +1,11 @@
-"""Greedy, sampled and beam search, all hypotheses of a batch at once, with a key-value cache.
+"""Greedy, sampled and beam search over a batch, for every model.
 
-One loop decodes for every model. A ``Scorer`` gives what each next token adds to the score of a text; ``Ending`` says
-when a hypothesis is finished: by the rule of fairseq (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184), or by that of
-OpenAI's package (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356), with the patience of Kasai et al. (2022,
-arXiv:2204.05424). Where we differ, and not in the tokens: a finished utterance leaves the batch, and everything between
-two steps stays on the model's device.
+Hypotheses end by fairseq's rule (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184) or by OpenAI's (openai-whisper, MIT;
+Radford et al. 2023, arXiv:2212.04356), with the patience of Kasai et al. (2022, arXiv:2204.05424). Where we differ,
+with equal tokens: finished utterances leave the batch, and all work between steps stays on the device.
 
-Axes of this file: ``R`` a row of the decoder, that is a hypothesis, utterance-major; ``K`` hypotheses of an utterance;
-``C`` candidates to continue them; ``M`` places for finished ones.
+Axes: ``R`` a hypothesis, utterance-major; ``K`` hypotheses of an utterance; ``C`` candidates to continue them; ``M``
+places for finished ones.
 """
 
 from dataclasses import dataclass
@@ -17,10 +15,10 @@ import torch
 from torch import Tensor
 
 GPU_INTERVAL = 8
-"""Steps between two looks at what is finished on a GPU, where a look stops the device."""
+"""Steps between two checks for finished hypotheses on a GPU, where each check stalls the device."""
 SHRINK_AT = 0.5
-"""Finished utterances leave the batch when at most this share of it goes on. Measured on one core, eight clips of
-Whisper base: 0.25 s per clip; 0.26 s where each leaves at once; 0.31 s where none does."""
+"""Finished utterances leave the batch when at most this share is unfinished. Measured on one core, eight clips, Whisper
+base: 0.25 s per clip; 0.26 s leaving at once; 0.31 s never leaving."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Found:
     logprob: float
     """Sum of ``parts``."""
     parts: tuple[float, ...] = ()
-    """What each token added, the end's last; a text that was cut off has no end."""
+    """Share of each token, the end's last; a text that was cut off has no end."""
 
 
 class Scorer(Protocol):
@@ -43,10 +41,9 @@ class Scorer(Protocol):
         ...
 
     def step(self, tokens_RL: Tensor) -> Tensor:
-        """Return what each next token adds to the score, (R, V) float32; -inf for a token that may not follow.
+        """Return the score that each next token adds, (R, V) float32; -inf if it may not follow.
 
-        Args:
-            tokens_RL: all tokens so far, without the prompt; only the last one is new. At first there are none, (0, 0).
+        ``tokens_RL`` are all tokens so far, without the prompt; only the last is new. At first it is (0, 0).
         """
         ...
 
@@ -68,24 +65,22 @@ class Ending:
     """When a candidate with an end token is a finished hypothesis, and how many an utterance needs."""
 
     wanted: int
-    """Finished hypotheses with which an utterance is done."""
+    """Finished hypotheses that complete an utterance."""
     among_best: bool
-    """True, fairseq: the candidate is among the best ``beam_size`` of all. False, OpenAI: fewer than ``beam_size``
-    candidates without an end are better."""
+    """True, fairseq: it is among the best ``beam_size`` candidates. False, OpenAI: fewer than ``beam_size`` candidates
+    without an end are better."""
 
 
 @torch.no_grad()
 def sample_tokens(
     scorer: Scorer, end: int, limit: int, temperature: float = 0.0, uniform_RL: Tensor | None = None
 ) -> list[Found]:
-    """Return one hypothesis per row: at temperature 0 the likeliest token at each step, above it drawn ones.
+    """Return one hypothesis per row: greedy at temperature 0, sampled above it; uses up the scorer.
 
     Args:
-        scorer: used up.
-        end: token that ends a text.
         limit: most steps, the end's included.
-        temperature: divides the log-probabilities that are drawn from.
-        uniform_RL: numbers in [0, 1) to draw with, one per token; needed above temperature 0.
+        temperature: divides the log-probabilities.
+        uniform_RL: random numbers in [0, 1), one per token; needed above temperature 0.
     """
     utterances = list(range(scorer.num_utterances))  # the utterance at each place of the batch
     log_RV = scorer.step(torch.zeros(0, 0, dtype=torch.long))
@@ -136,7 +131,7 @@ def sample_tokens(
 
 
 def draw(logits_RV: Tensor, uniform_R: Tensor) -> Tensor:
-    """Return a token per row, drawn by inverting the cumulative distribution; float64, or the tail would be lost."""
+    """Return one sampled token per row, by inverting the cumulative distribution; float32 would lose the tail."""
     sums_RV = logits_RV.double().softmax(dim=1).cumsum(dim=1)
     wanted_R1 = uniform_R[:, None].to(sums_RV) * sums_RV[:, -1:]
     return torch.searchsorted(sums_RV, wanted_R1, right=True)[:, 0].clamp(max=logits_RV.shape[1] - 1)
@@ -144,17 +139,9 @@ def draw(logits_RV: Tensor, uniform_R: Tensor) -> Tensor:
 
 @torch.no_grad()
 def beam_tokens(scorer: Scorer, end: int, limit: int, beam_size: int, ending: Ending) -> list[list[Found]]:
-    """Return the hypotheses that a beam finds for each utterance, in the order found.
+    """Return the hypotheses that a beam finds for each utterance, in the order found; uses up the scorer.
 
-    Each step goes on with the best ``beam_size`` continuations that are no end. An utterance with fewer than
-    ``beam_size`` finished hypotheses is filled up with its best unfinished ones that are possible at all.
-
-    Args:
-        scorer: with one hypothesis per utterance; used up.
-        end: token that ends a text.
-        limit: most steps, the end's included.
-        beam_size: hypotheses kept alive.
-        ending: when a hypothesis is finished.
+    If fewer than ``beam_size`` finish, the best unfinished ones with a finite score follow. ``limit`` counts the end.
     """
     utterances = list(range(scorer.num_utterances))
     found: list[list[Found]] = [[] for _ in utterances]
@@ -188,7 +175,7 @@ def beam_tokens(scorer: Scorer, end: int, limit: int, beam_size: int, ending: En
 
 
 class _Beams:
-    """Hypotheses of all utterances, alive and finished, on the model's device."""
+    """Hypotheses of all utterances, alive and finished."""
 
     def __init__(self, batch: int, size: int, ending: Ending, limit: int, end: int, device: torch.device) -> None:
         self.size, self.ending, self.end = size, ending, end
@@ -196,7 +183,7 @@ class _Beams:
         self.parts_BKL = torch.zeros(batch, size, limit, device=device)
         self.logprob_BK = torch.zeros(batch, size, device=device)
         self.length_B = torch.zeros(batch, dtype=torch.long, device=device)  # tokens of the hypotheses alive
-        # One place more than wanted: finished hypotheses that come too late are written there.
+        # One more place than wanted takes the hypotheses that finish too late.
         places = ending.wanted + 1
         self.ended_BML = torch.full((batch, places, limit), end, device=device)
         self.ended_parts_BML = torch.zeros(batch, places, limit, device=device)
@@ -207,9 +194,7 @@ class _Beams:
     def advance(self, log_RV: Tensor, step: int) -> Tensor:
         """Take the next token of each hypothesis; return which hypothesis each one alive continues, (B, K).
 
-        Args:
-            log_RV: what each token adds; R is B at the first step, B * K later.
-            step: tokens so far.
+        ``log_RV`` is the score that each token adds; R is B at the first step, B * K later.
         """
         batch, per_row = len(self.tokens_BKL), self.size + 1
         best = log_RV.topk(per_row, dim=1)
@@ -253,18 +238,16 @@ class _Beams:
 
     @staticmethod
     def _of(parent_BC: Tensor, part_BKL: Tensor, length: int) -> Tensor:
-        """Return the first ``length`` entries of each candidate's parent."""
         return part_BKL[:, :, :length].gather(1, parent_BC[..., None].expand(-1, -1, length))
 
     def keep(self, places: list[int]) -> None:
-        """Drop all utterances but those at ``places``."""
         index_B = torch.tensor(places, device=self.done_B.device)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value[index_B])
 
     def collect(self, place: int) -> list[Found]:
-        """Return the finished hypotheses in order, then, if those are fewer than the beam, the best ones alive."""
+        """Return the finished hypotheses in order, filled up to the beam size with the best ones alive."""
         count, length = int(self.count_B[place]), int(self.length_B[place])
         found = []
         ended = zip(self.ended_BML[place, :count].tolist(), self.ended_logprob_BM[place].tolist(), strict=False)
@@ -290,7 +273,7 @@ def _places(alive_B: Tensor) -> list[int]:
 
 
 def closed_up(alive: list[int]) -> list[int]:
-    """Return who comes to which place: those before the new end stay, gaps are filled from behind it."""
+    """Return the former place of each remaining utterance: those before the new end stay, later ones fill the gaps."""
     count = len(alive)
     behind = [place for place in alive if place >= count]
     before = set(alive)

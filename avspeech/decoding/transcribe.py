@@ -1,4 +1,4 @@
-"""A batch and a model of any kind -> hypotheses. Validation, evaluation, transcription and export decode by this."""
+"""Hypotheses of a batch from any model, for validation, evaluation, transcription and export."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -31,12 +31,10 @@ def transcribe_batch(
     Args:
         model: in evaluation mode.
         batch: on the model's device, with the features that ``model.inputs`` names.
-        keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
-        config: how to decode.
+        keep_B2: bool, columns AUDIO and VIDEO; False drops that stream. None keeps both.
         lm: language model over the tokenizer's tokens, for a recogniser's ``attention`` and ``joint``.
 
-    Raises:
-        ValueError: the model cannot decode in this way, a stream is missing, or the encoder gives NaN.
+    Raises ValueError if the model cannot decode in this way, a stream is missing, or the encoder gives NaN.
     """
     config = settle(config, model)
     memory = encode_batch(model, batch, keep_B2)
@@ -45,14 +43,13 @@ def transcribe_batch(
 
 @torch.no_grad()
 def encode_batch(model: Model, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-    """Return what the model decodes from; arguments as for ``transcribe_batch``.
+    """Return the memory to decode from; arguments as for ``transcribe_batch``.
 
-    Raises:
-        ValueError: a stream is missing, or the encoder gives NaN.
+    Raises ValueError if a stream is missing, or the encoder gives NaN.
     """
     memory = model.encode(batch, keep_B2)
     for part, valid in ((memory.memory_BTD, memory.valid_BT), (memory.video_BTD, memory.video_valid_BT)):
-        # A search over NaN would end with silence.
+        # Over NaN a search would give empty texts.
         if part is not None and not (part if valid is None else part[valid]).isfinite().all():
             raise ModelFileError(
                 "the encoder gave values that are not finite: its training diverged, or its file is damaged"
@@ -69,21 +66,18 @@ def decode_memory(
     has_audio: bool = True,
     lm: LanguageModel | None = None,
 ) -> list[list[Hypothesis]]:
-    """Return hypotheses as ``transcribe_batch`` does, from the memory of ``encode_batch``, which word times need too.
+    """Return the hypotheses of ``transcribe_batch`` from the memory of ``encode_batch``.
 
-    An utterance for which CTC rules out every text gets the empty text with a score of -inf.
+    If CTC rules out every text, the result is the empty text with a score of -inf.
 
     Args:
         model: in evaluation mode.
-        memory: of the utterances.
-        config: how to decode.
-        languages: of the utterances, for a Whisper; None, or none at all: detected, unless ``config`` has one.
-        ids: of the utterances, for a Whisper's draws above temperature 0; none: their places.
+        languages: for a Whisper; None or empty: ``config``'s, or detected.
+        ids: seed a Whisper's sampling; empty: the utterances' places.
         has_audio: the batch had audio; ``config.official_limit`` reads it.
         lm: see ``transcribe_batch``.
 
-    Raises:
-        ValueError: the model cannot decode in this way.
+    Raises ValueError if the model cannot decode in this way.
     """
     config = settle(config, model)
     if isinstance(model, Whisper):
@@ -95,4 +89,4 @@ def decode_memory(
 
 
 transcribe_whisper = transcribe_batch
-"""Public name of old for a Whisper; ``transcribe_batch`` takes every model."""
+"""Former name of ``transcribe_batch``."""

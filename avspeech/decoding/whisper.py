@@ -1,9 +1,8 @@
-"""A Whisper's memory -> hypotheses: language, prompt, search, and another try where the text failed.
+"""Hypotheses from a Whisper's memory: language, prompt, search, and temperature fallback.
 
-Options, rules and thresholds are those of OpenAI's package (MIT; Radford et al. 2023, arXiv:2212.04356).
-Where we differ: languages may be mixed in a batch, one pass over the start token both detects the language and gives
-the probability of no speech, and only what failed is decoded again. Silence is reported (``no_speech_prob``), not
-deleted.
+Options and thresholds are OpenAI's (MIT; Radford et al. 2023, arXiv:2212.04356). Where we differ: a batch may mix
+languages, one pass detects both language and silence, only failed texts are decoded again, and silence is reported
+(``no_speech_prob``), not deleted.
 """
 
 import zlib
@@ -37,11 +36,10 @@ def decode_whisper(
         model: in evaluation mode.
         memory: of ``model.encode``.
         config: of ``settle``.
-        languages: of the utterances; None, or none at all: detected, unless ``config`` has one.
-        ids: of the utterances, for the draws above temperature 0; none: their places.
+        languages: of the utterances; None or empty: ``config``'s, or detected.
+        ids: seed the sampling; empty: the utterances' places.
 
-    Raises:
-        ValueError: the model does not know a language, or an option does not fit a Whisper.
+    Raises ValueError if the model does not know a language, or an option does not fit a Whisper.
     """
     if config.length_penalty is not None and not 0 <= config.length_penalty <= 1:
         raise ValueError(f"length_penalty={config.length_penalty} must lie in 0..1 for a Whisper, or be null")
@@ -90,7 +88,7 @@ def decode_whisper(
 
 
 def failed(best: Hypothesis, config: DecodingConfig) -> bool:
-    """Return True if a text repeats itself or is improbable, so that another temperature is to be tried."""
+    """Return True if a text is repetitive or improbable and needs another temperature."""
     assert best.no_speech_prob is not None and best.compression_ratio is not None
     unlikely = config.logprob_threshold is not None and best.mean_score < config.logprob_threshold
     silent = config.no_speech_threshold is not None and best.no_speech_prob > config.no_speech_threshold
@@ -101,13 +99,13 @@ def failed(best: Hypothesis, config: DecodingConfig) -> bool:
 
 
 def compression_ratio(text: str) -> float:
-    """Return how many times shorter zlib makes a text; above about 2.4 it repeats itself."""
+    """Return how many times shorter zlib makes a text; above about 2.4 it is repetitive."""
     data = text.encode("utf-8")
     return len(data) / len(zlib.compress(data))
 
 
 def rank(found: list[Found], length_penalty: float | None) -> list[Found]:
-    """Return hypotheses of an utterance best first, each token sequence once; see ``DecodingConfig.length_penalty``."""
+    """Return an utterance's hypotheses best first, duplicates removed; see ``DecodingConfig.length_penalty``."""
 
     def score(one: Found) -> float:
         length = max(1, len(one.tokens))
@@ -121,8 +119,7 @@ def rank(found: list[Found], length_penalty: float | None) -> list[Found]:
 def detect_languages(model: Whisper, memory: Memory) -> tuple[list[str], list[dict[str, float]]]:
     """Return the likeliest language of each utterance, and the probability of every language.
 
-    Raises:
-        ValueError: the model is English only.
+    Raises ValueError if the model is English only.
     """
     tokenizer = model.tokenizer
     if not tokenizer.is_multilingual:
@@ -138,13 +135,9 @@ def _languages(tokenizer: WhisperTokenizer, logits_BV: Tensor) -> tuple[list[str
 
 
 class WhisperScorer:
-    """A ``Scorer`` of ``avspeech.decoding.search`` that starts after the prompt and keeps OpenAI's rules.
+    """A ``Scorer`` of ``avspeech.decoding.search`` that starts after the prompt and applies OpenAI's rules.
 
-    Args:
-        decoder: in evaluation mode.
-        state: after the prompt.
-        logits_RV: after the prompt; changed.
-        rules: which tokens may follow.
+    ``state`` and ``logits_RV`` come after the prompt; they are changed.
     """
 
     def __init__(self, decoder: TextDecoder, state: State, logits_RV: Tensor, rules: TokenRules) -> None:
@@ -156,7 +149,7 @@ class WhisperScorer:
         return self.state.num_utterances
 
     def step(self, tokens_RL: Tensor) -> Tensor:
-        """Return log-probabilities of the next token; see ``Scorer``."""
+        """Return log-probabilities of the next token, (R, V)."""
         logits_RV = self.decoder.step(tokens_RL[:, -1:], self.state) if tokens_RL.shape[1] else self.logits_RV
         logits_RV = logits_RV.float()
         self.rules.apply(logits_RV, tokens_RL)
@@ -200,13 +193,13 @@ def _start(model: Whisper, memory: Memory, wanted: list[str | None], config: Dec
             tables[i] = probs[i]
         return [language or found for language, found in zip(wanted, detected, strict=True)]
 
-    if unknown and context:  # Whisper detects without context: at the first position, in a state of its own
+    if unknown and context:  # Whisper detects at the first position without context, so in a state of its own
         wanted, unknown_left = learn(*detect_languages(model, memory)), False
     else:
         unknown_left = bool(unknown)
-    some_language = next((language for language in wanted if language is not None), "en")  # all prompts are as long
+    some_language = next((language for language in wanted if language is not None), "en")  # all prompts have one length
     prompt_length = len(context) + len(tokenizer.prompt(some_language, config.task, config.timestamps))
-    # The last token needs no position: it is never fed.
+    # The last token is never fed, so it needs no position.
     limit = max(1, min(config.max_tokens or positions // 2, positions + 1 - prompt_length))
     state = decoder.start(memory, prompt_length + limit)
     if context:
@@ -228,7 +221,7 @@ def _prompts(tokenizer: WhisperTokenizer, languages: list[str | None], config: D
 
 
 def _context(tokenizer: WhisperTokenizer, text: str | None, positions: int) -> list[int]:
-    """Return the tokens of what came before, at most half of the positions, as OpenAI's decoder cuts them."""
+    """Return the tokens of the preceding text, at most half of the positions, as OpenAI's decoder cuts them."""
     if not text:
         return []
     tokens = tokenizer.encode(text)[-(positions // 2 - 1) :]
@@ -268,6 +261,6 @@ def _search(
 
 
 def _uniform(utterance_id: str, seed: int, temperature: float, times: int, limit: int) -> Tensor:
-    """Return the numbers that an utterance's texts are drawn with; its neighbours and the device do not matter."""
+    """Return an utterance's random numbers, independent of its batch and of the device."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {temperature} {utterance_id}".encode()))
     return torch.rand(times, limit, generator=generator)

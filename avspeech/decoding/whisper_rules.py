@@ -1,7 +1,7 @@
 """Rules on a Whisper's next token: suppressed tokens, the blank rule and the time rules.
 
-They are those of OpenAI's decoder (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356), so that the same
-weights give the same tokens. They are applied to all rows at once, on the model's device.
+They match OpenAI's decoder (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356), so the same weights give the
+same tokens.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 MAX_INITIAL_S = 1.0
 """Largest value of the first time token, in seconds."""
 SECONDS = 30
-"""Length of all audio positions together; a time token's step is one position."""
+"""Length of all audio positions in seconds; a time token's step is one position."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,17 @@ class TokenRules:
     """Rules of one model and one set of options."""
 
     suppressed: Tensor
-    """Tokens that are never given."""
     suppressed_at_start: Tensor
-    """Tokens that are not given first: the blank and the end."""
+    """The blank and the end."""
     end: int
-    """End of the text; every token below it is text."""
+    """Every token below it is text."""
     first_time: int
-    """The token of time 0."""
     last_initial_time: int | None
-    """Largest token that may be the first time; None: no times are asked for, and no time rule applies."""
+    """Largest token that may be the first time; None: no time tokens and no time rules."""
     no_timestamps: int
-    """Token that asks for no times."""
 
     def apply(self, logits_RV: Tensor, sampled_RL: Tensor) -> None:
-        """Set the logits of tokens that may not follow to minus infinity, in place.
-
-        Args:
-            logits_RV: logits after the last token.
-            sampled_RL: tokens so far, without the prompt.
-        """
+        """Set the logits of tokens that may not follow ``sampled_RL`` (without the prompt) to -inf, in place."""
         logits_RV.index_fill_(1, self.suppressed, -torch.inf)
         if sampled_RL.shape[1] == 0:
             logits_RV.index_fill_(1, self.suppressed_at_start, -torch.inf)
@@ -65,7 +57,7 @@ class TokenRules:
             lowest_R1 = torch.where(last_R1 & ~before_R1, latest_R1, latest_R1 + 1)
             times_V = torch.arange(self.first_time, logits_RV.shape[1], device=logits_RV.device)
             time_RV.masked_fill_((latest_R1 >= self.first_time) & (times_V < lowest_R1), -torch.inf)
-        # A time follows where all times together are likelier than any text token.
+        # A time follows if all times together are likelier than any text token.
         is_time_R = time_RV.logsumexp(dim=1) > text_RV.amax(dim=1)
         text_RV.masked_fill_(is_time_R[:, None], -torch.inf)
 
@@ -78,19 +70,13 @@ def token_rules(
     audio_positions: int = 1500,
     device: torch.device | str = "cpu",
 ) -> TokenRules:
-    """Return the rules.
+    """Return the rules; see ``DecodingConfig`` for the options.
 
     Args:
-        tokenizer: the model's.
-        suppress: ``default`` forbids symbols that are not spoken, and prompt tokens; a list forbids its tokens and
-            prompt tokens; ``none`` forbids nothing.
-        suppress_blank: forbid a blank and the end as first token.
-        timestamps: ask for times.
+        suppress: ``default`` and a list also forbid prompt tokens.
         audio_positions: the model's; they set the step of a time token.
-        device: of the model.
 
-    Raises:
-        ValueError: a token to suppress is not in the vocabulary.
+    Raises ValueError if a token to suppress is not in the vocabulary.
     """
     library = tokenizer.library
     tokens = _suppressed(tokenizer, suppress)

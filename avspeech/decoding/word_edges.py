@@ -1,7 +1,7 @@
-"""Start and end of words whose rough times are known: between their neighbours, and within speech.
+"""Start and end of words, from rough times, the neighbours and the speech.
 
-CTC gives one moment anywhere inside a word, and attention lets the first word begin with the silence before it.
-The numbers were chosen on the training and validation clips of GRID and of synthetic speech.
+CTC gives one moment inside a word, and attention starts the first word in the silence before it. The constants were
+tuned on training and validation clips of GRID and of synthetic speech.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 """Start and end in seconds."""
 
 SPEECH = 0.5
-"""Lowest probability of a frame that counts as speech."""
+"""Lowest probability of a speech frame."""
 PAUSE_S = 0.12
 """Shortest pause in seconds; shorter silences lie inside words, before plosives."""
 TYPICAL_GAP_S = 0.3
@@ -31,24 +31,17 @@ SHORTEST_S = 0.04
 
 @dataclass(frozen=True)
 class Moments:
-    """Times at which a word's first and last token are read, and how long these tokens are."""
+    """Times and lengths of a word's first and last token."""
 
     first: Interval
-    """When the first token is read."""
     last: Interval
-    """When the last token is read."""
     first_letters: int = 1
     """Letters of the first token, at least 1; longer tokens reach further."""
     last_letters: int = 1
-    """Letters of the last token, at least 1."""
 
 
 def speech_intervals(prob_T: np.ndarray) -> list[Interval]:
-    """Return the intervals of speech, in order; pauses within words count as speech.
-
-    Args:
-        prob_T: probability of speech in each frame at 25 Hz.
-    """
+    """Return the intervals of speech, in order, from 25 Hz probabilities; pauses within words count as speech."""
     padded = np.concatenate([[False], np.asarray(prob_T) >= SPEECH, [False]])
     edges = np.flatnonzero(padded[1:] != padded[:-1]) / FRAME_RATE
     intervals: list[Interval] = []
@@ -60,16 +53,10 @@ def speech_intervals(prob_T: np.ndarray) -> list[Interval]:
 
 
 def words_around(moments: Sequence[Moments], duration_s: float, speech: Sequence[Interval] = ()) -> list[Interval]:
-    """Return the start and end of each word.
+    """Return the start and end of each word, in order; empty ``speech``: not known.
 
-    Neighbours meet between their tokens, nearer to the shorter token (in the ratio of the roots of their letters);
-    a pause between them belongs to neither. The first word starts, and the last word ends, with the speech if that is
-    near, otherwise half a typical gap from its token.
-
-    Args:
-        moments: one entry per word, in order.
-        duration_s: length of the clip.
-        speech: see ``speech_intervals``; empty: not known.
+    Neighbours meet between their tokens, nearer to the shorter one (ratio of the roots of their letters). A pause
+    belongs to neither. The text starts and ends with the speech if near, else half a typical gap from its tokens.
     """
     if not moments:
         return []
@@ -94,7 +81,6 @@ def _middle(interval: Interval) -> float:
 
 
 def _onset(first: Interval, gap: float, reach: float, speech: Sequence[Interval]) -> float:
-    """Return the start of a text whose first token is read at ``first``."""
     near = min(gap, LONGEST_REACH_S) / 2
     begun = [start for start, end in speech if start < first[1] and end > first[0] - reach]
     if not begun:
@@ -118,9 +104,7 @@ def _between(one: Moments, other: Moments, speech: Sequence[Interval]) -> Interv
 def fit_to_speech(words: Sequence[Interval], speech: Sequence[Interval]) -> list[Interval]:
     """Return words without the silence at their ends; the last word lasts to the end of the speech if that is near.
 
-    Args:
-        words: start and end of each, in order.
-        speech: see ``speech_intervals``; empty: the words stay as they are.
+    Without ``speech`` the words stay as they are.
     """
     fitted = []
     for start, end in words:
@@ -134,12 +118,6 @@ def fit_to_speech(words: Sequence[Interval], speech: Sequence[Interval]) -> list
 
 
 def spread(letters: Sequence[int], start_s: float, end_s: float) -> list[Interval]:
-    """Return words without known times: side by side, each as long as its share of the letters.
-
-    Args:
-        letters: number of letters of each word, at least 1.
-        start_s: start of the first word.
-        end_s: end of the last word.
-    """
+    """Return words side by side, each as long as its share of the letters (at least 1 per word)."""
     ends = start_s + np.cumsum([0, *letters]) / max(1, sum(letters)) * (end_s - start_s)
     return list(pairwise(ends.tolist()))

@@ -1,14 +1,9 @@
-"""When each word of a hypothesis is said, by a CTC head or by the text decoder's attention.
+"""Word times of a hypothesis, by CTC alignment or by the text decoder's attention.
 
-CTC reads a token in one or two steps anywhere inside the word, so the text is aligned with CTC
-(``avspeech.decoding.ctc_alignment``) and the words' ends are sought between those steps (``words_around``).
-
-Attention to the memory is followed by dynamic time warping. A Whisper's attention to the audio is read as in OpenAI's
-package (openai-whisper, MIT), which gives the warping, the median filter and the rule for punctuation. Where we differ:
-audio need not be padded to 30 s, and words at the ends of sentences are not shortened by a rule. Attention to a
-recogniser's memory, or to the video of an utterance without audio, takes another path (see ``attention_path``).
-
-Where it is known when somebody speaks, words at pauses begin and end with the speech.
+CTC reads a token in one or two steps anywhere inside the word; ``words_around`` finds the words' ends between them.
+Attention follows dynamic time warping, for a Whisper's audio as in OpenAI's package (openai-whisper, MIT), but without
+padding to 30 s and without its rule for words at the ends of sentences. A recogniser's memory, or video without audio,
+takes the path of ``attention_path``. Known speech bounds the words at pauses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,15 +34,15 @@ from avspeech.text.tokenizer import EOS, START
 from avspeech.timebase import FRAME_RATE
 
 TOKENS_AT_ONCE = 1024
-"""Rows times tokens whose logits are in memory at once; a token's logits take 200 kB in a Whisper."""
+"""Rows times tokens whose logits are in memory at once; one token takes 200 kB in a Whisper."""
 
 
 @dataclass(frozen=True)
 class TimedWord(Word):
-    """A word, when it is spoken, and how sure the model is of it."""
+    """A word, its times and its probability."""
 
     probability: float = 0.0
-    """Mean probability of its tokens: given those before, or of its CTC steps."""
+    """Mean probability of its tokens given those before, or of its CTC steps."""
 
 
 @torch.no_grad()
@@ -61,22 +56,18 @@ def word_times(
 ) -> list[list[TimedWord]]:
     """Return the words of each hypothesis with their times in seconds from the clip's start.
 
-    Times are ordered and lie within the clip. A text that CTC cannot spell in so few frames is spread over the speech,
-    with probability 0.
+    Times are ordered and lie within the clip. A text with too many tokens for CTC is spread over the speech, with
+    probability 0.
 
     Args:
         model: in evaluation mode.
         hypotheses: one for each utterance of ``memory``.
         memory: of ``encode_batch``.
-        durations_s: how long each clip lasts where a Whisper's audio was padded to 30 s, or the silence takes part in
-            the alignment; None: as long as the memory is real.
-        speech: for each clip the probability of speech per frame at 25 Hz, (T,), or None where it is not known. Without
-            it the first word may start with the silence before it.
+        durations_s: length of each clip, if the memory is padded to 30 s or includes silence; None: the memory's.
+        speech: per clip the probability of speech at 25 Hz, (T,); None: the first word may start too early.
         method: what times the words; None: CTC where the model has it.
 
-    Raises:
-        ValueError: there are not as many hypotheses, or as many of ``speech``, as utterances, the model lacks the head,
-            or an utterance has neither audio nor video.
+    Raises ValueError if lengths differ, the model lacks the head, or an utterance has neither audio nor video.
     """
     for name, given in (("hypotheses", hypotheses), ("probabilities of speech", speech)):
         if given is not None and len(given) != len(memory):
@@ -143,7 +134,7 @@ def _by_attention(
     from_video: bool,
     durations_s: list[float] | None,
 ) -> list[list[TimedWord]]:
-    """Return the words of utterances that all are timed by the same stream."""
+    """Return the words of utterances that are timed by the same stream."""
     decoder: Any = model.decoder
     tokenizer: Any = model.tokenizer
     is_whisper = isinstance(model, Whisper)
@@ -171,7 +162,7 @@ def _by_attention(
         num_positions = recorded.num_positions if valid_BT is None else int(valid_BT[i].sum())
         if durations_s is not None:
             num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
-        first = len(prompt) - 1  # the token before a text token is the one that looks for it
+        first = len(prompt) - 1  # the attention before a text token finds it
         weights_NLP = recorded.weights(i, len(rows[i]), num_positions)
         find = positions_between_silence if by_silence else positions_of_openai
         starts = [position / rate for position in find(weights_NLP, first, len(text))]
@@ -192,7 +183,7 @@ def _timed(words: list[tuple[str, list[int]]], times: list[Interval], probs: lis
 
 
 def _timed_by_video(memory: Memory) -> list[bool]:
-    """Return True for each utterance of a Whisper whose audio was dropped, which leaves zeros."""
+    """Return True for each utterance of a Whisper whose audio was dropped (all zeros)."""
     silent_B = (memory.memory_BTD == 0).flatten(1).all(dim=1)
     has_video_B: Tensor = torch.full_like(silent_B, memory.video_BTD is not None)
     if memory.has_video_B is not None:

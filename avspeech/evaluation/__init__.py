@@ -1,1 +1,1 @@
-"""Evaluation: eats references, hypotheses and conditions; gives the error-rate grid, intervals and a report."""
+"""Evaluation: references, hypotheses and conditions -> error-rate grid, intervals and a report."""

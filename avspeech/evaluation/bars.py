@@ -1,4 +1,4 @@
-"""Plots of languages and faults of the picture: bars with intervals, and curves over the level of a fault."""
+"""Plots of languages and video faults: bars with intervals, and curves over the level of a fault."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -30,7 +30,7 @@ _NOISE_LOOKS = (("#333333", "o"), ("#CC79A7", "s"), ("#8A6D00", "D"), ("#56B4E9"
 
 
 def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], several_models: bool) -> Figure:
-    """Return bars of the word error rate: languages across, one panel a noise with its rows, one bar a system."""
+    """Return bars of the word error rate by language and system, one panel per noise."""
     languages = sorted({row.language for _, rows in panels for row in rows})
     found = dict.fromkeys((row.modality, row.model) for _, rows in panels for row in rows)
     systems = sorted(found, key=lambda system: MODALITIES.index(system[0]))
@@ -59,7 +59,7 @@ def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], s
 
 
 def fault_figure(panels: Sequence[FaultPanel]) -> Figure:
-    """Return bars of one model's word error rate by fault, one panel a noise; lines: own video and audio alone."""
+    """Return bars of one model's word error rate by fault, one panel per noise; lines: own video and audio alone."""
     faults = bar_faults(list(panels))
     figure, axes = make_panels(len(panels), len(panels), (2.2 + 3.6 * len(panels), 1.5 + 0.27 * len(faults)))
     for axis, panel in zip(axes, panels, strict=True):
@@ -81,7 +81,7 @@ def fault_figure(panels: Sequence[FaultPanel]) -> Figure:
 
 
 def _reference_lines(axis: Axes, panel: FaultPanel) -> None:
-    """Draw upright lines at the own video and at audio alone, named above the plot."""
+    """Draw labelled vertical lines at the own video and at audio alone."""
     looks = (
         (panel.own, "own video", COLOURS[panel.modality], "-"),
         (panel.audio, "audio alone", COLOURS["audio"], "--"),
@@ -100,10 +100,7 @@ def _reference_lines(axis: Axes, panel: FaultPanel) -> None:
 
 
 def fault_curves(panels: Sequence[FaultPanel]) -> Figure | None:
-    """Return one model's word error rate over the level of each kind of fault tried at several; None without one.
-
-    The own video is the level 0. Dashed lines are audio alone.
-    """
+    """Return one model's word error rate over the levels of each fault, 0 is the own video; None without levels."""
     kinds = kinds_with_curves(list(panels))
     if not kinds:
         return None

@@ -1,8 +1,6 @@
-"""BLEU of translations, as sacrebleu counts it, with a bootstrap interval (Post 2018, arXiv:1804.08771).
+"""Corpus BLEU of translations by sacrebleu, 0 to 100, with a bootstrap interval (Post 2018, arXiv:1804.08771).
 
-BLEU is a figure of a corpus: n-grams are counted sentence by sentence and added up before they become a score from 0 to
-100. Texts are taken as they are, with case and punctuation, and split into sacrebleu's ``13a`` tokens. ``13a`` splits
-at spaces, so it does not suit Chinese or Japanese.
+Texts keep case and punctuation and are split into ``13a`` tokens; ``13a`` does not suit Chinese or Japanese.
 """
 
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ MAX_ORDER = 4
 
 
 class BleuCounts(NamedTuple):
-    """Counts of one sentence, which add up to those of a corpus."""
+    """Counts of one sentence; their sums are the counts of a corpus."""
 
     num_tokens: int
     """Tokens of the hypothesis."""
@@ -25,7 +23,7 @@ class BleuCounts(NamedTuple):
     matches: tuple[int, ...]
     """n-grams that the reference also has, for n = 1 to 4."""
     ngrams: tuple[int, ...]
-    """n-grams of the hypothesis."""
+    """n-grams of the hypothesis, likewise."""
 
 
 def count_ngrams(reference: str, hypothesis: str) -> BleuCounts:
@@ -45,19 +43,10 @@ def bleu_interval(
     speakers: Sequence[str | None] | None = None,
     num_resamples: int | None = None,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of ``corpus_bleu`` over what is drawn with replacement (Koehn 2004, W04-3250).
+    """Return the 95 % interval of ``corpus_bleu`` from draws with replacement (Koehn 2004, W04-3250).
 
-    Speakers are drawn if two or more are known, otherwise sentences. BLEU is no ratio of two sums, so these are
-    percentiles: with fewer than 20 units the interval is too narrow.
-
-    Args:
-        counts: one entry a sentence.
-        seed: seed of the draws.
-        speakers: speaker of each sentence; None: unknown.
-        num_resamples: draws; None as in ``bootstrap.wer_interval``.
-
-    Raises:
-        ValueError: there is no sentence, or not one speaker for each.
+    Two or more known speakers are drawn, otherwise sentences. The limits are percentiles: too narrow below 20 units.
+    ``num_resamples`` as in ``bootstrap.wer_interval``. ``ValueError``: no sentence, or not one speaker for each.
     """
     units = units_of(len(counts), speakers)
     scores_R = _scores(resampled_sums(units.sums(_as_rows(counts)), seed, num_resamples))
@@ -78,9 +67,9 @@ def _as_rows(counts: Sequence[BleuCounts]) -> np.ndarray:
 
 
 def _scores(totals: np.ndarray) -> np.ndarray:
-    """BLEU of rows of added counts with sacrebleu's default smoothing (``exp``), all rows at once.
+    """BLEU of each row of summed counts, with sacrebleu's default smoothing (``exp``).
 
-    Where an order has no match, its precision is 1 / (2 ** k * n-grams), k = 1 for the first such order.
+    The k-th order without a match has the precision 1 / (2 ** k * n-grams).
     """
     length, reference_length = totals[..., 0], totals[..., 1]
     matches, ngrams = totals[..., 2 : 2 + MAX_ORDER], totals[..., 2 + MAX_ORDER :]

@@ -1,25 +1,20 @@
-"""95 % intervals of an error rate from resampled speakers, or utterances where no speakers are known.
+"""95 % intervals of an error rate from resampled speakers, or utterances if no speakers are known.
 
-Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation" (ICASSP 2004), draw
-utterances and take percentiles of the corpus-level rate. That interval is too narrow: utterances of one speaker depend
-on each other, and percentiles ignore that the spread itself is an estimate. Here whole speakers are drawn
-(``units_of``) and the draws are studentised (Hall 1992, The Bootstrap and Edgeworth Expansion): the quantiles of (drawn
-rate - rate) / (standard error of the draw) replace -1.96 and 1.96. The standard error is the delete-one jackknife.
-Where we differ: the variance of each draw has one average unit added, because a draw that misses all large errors would
-otherwise divide by nearly zero.
+The method is the studentised bootstrap (Hall 1992, The Bootstrap and Edgeworth Expansion) with the jackknife standard
+error. Whole speakers are drawn because their utterances are dependent. Percentiles over utterances (Bisani and Ney,
+ICASSP 2004) are too narrow. Deviation: each draw's variance has one average unit added, to keep it away from zero.
 
-Why not ``scipy.stats.bootstrap``: with 8 speakers and a rate of 20 % its BCa interval covers the true rate in 87.2 % of
-simulations, this one in 94.1 %; with 30 speakers 92.8 and 95.2 % (experiments/2026-11-noise-bench, 600 simulations of
-each of 4 designs).
+Coverage with 8 and 30 speakers: 94.1 and 95.2 %; BCa of ``scipy.stats.bootstrap``: 87.2 and 92.8 % (rate of 20 %, 600
+simulations, experiments/2026-11-noise-bench).
 
 ``Interval.method`` is one of
 
-- ``bootstrap-t``: as above, from 20 units on;
+- ``bootstrap-t``: the studentised bootstrap, from 20 units on;
 - ``jackknife-t``: below 20 units, at least as wide as rate -+ Student's t (units - 1) * standard error;
-- ``too-few-units``: the same from 2 or 3 units, which hardly show a spread;
-- ``few-errors``: fewer than 10 errors, at least as wide as the exact Poisson interval (Garwood 1936) of errors that
-  come in pairs; a rate of 0 has the upper end 7.4 / words;
-- ``no-spread``: all units have the same rate; the interval reaches as far as for a rate of 0, both ways;
+- ``too-few-units``: as ``jackknife-t``, with 2 or 3 units;
+- ``few-errors``: fewer than 10 word errors, at least as wide as the exact Poisson interval (Garwood 1936) of errors in
+  pairs; the upper end for a rate of 0 is 7.4 / words;
+- ``no-spread``: all units have the same rate; the half-width is the upper end for a rate of 0;
 - ``one-unit``: the Poisson interval alone.
 """
 
@@ -44,7 +39,7 @@ _ENTRIES = 20_000_000  # of the matrix kept as uint8: 20 MB; above 2,000 units t
 
 
 class Interval(NamedTuple):
-    """A 95 % interval, how it was made, and from how many units: ``speaker`` or ``utterance``."""
+    """A 95 % interval and its method; ``unit`` is ``speaker`` or ``utterance``."""
 
     low: float
     high: float
@@ -54,14 +49,14 @@ class Interval(NamedTuple):
 
 
 class Units(NamedTuple):
-    """Entries that are drawn together; ``of_entry`` has the index of each entry's unit."""
+    """Groups of entries that are drawn together; ``of_entry`` has each entry's unit index."""
 
     name: str
     of_entry: np.ndarray
     count: int
 
     def sums(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Return the sum over each unit's entries; a matrix has one row an entry."""
+        """Return float64 sums over each unit's entries; a matrix has one row per entry."""
         values = np.asarray(values, dtype=np.float64)
         total = np.zeros((self.count, *values.shape[1:]))
         np.add.at(total, self.of_entry, values)
@@ -69,25 +64,23 @@ class Units(NamedTuple):
 
 
 class RatioDraws(NamedTuple):
-    """A ratio of two sums over units, its jackknife standard error, and the same ratio over resampled units."""
+    """A ratio of two sums over units, its jackknife standard error, and its resampled values."""
 
     ratio: float
     standard_error: float
-    """0 where all units have the same ratio."""
+    """0 if all units have the same ratio."""
     ratios_R: np.ndarray
     studentised_R: np.ndarray
     """(ratio of the draw - ratio) / standard error of the draw."""
 
 
 def units_of(num_entries: int, speakers: Sequence[str | None] | None = None) -> Units:
-    """Return the speakers as units where two or more are known, otherwise the utterances.
+    """Return the speakers as units if two or more are known, otherwise the utterances.
 
-    Args:
-        num_entries: number of utterances.
-        speakers: one an utterance; an utterance with None is a unit of its own. None: no speaker is known.
+    An utterance whose speaker is None is a unit of its own.
 
     Raises:
-        ValueError: there is no entry, or not one speaker for each.
+        ValueError: there are no entries, or the number of speakers differs from theirs.
     """
     if not num_entries:
         raise ValueError("an interval needs at least one scored utterance, 0 came")
@@ -108,11 +101,7 @@ def wer_interval(
 ) -> Interval:
     """Return the 95 % interval of the corpus-level word error rate, as fractions.
 
-    Args:
-        counts: one entry an utterance.
-        seed: seed of the draws.
-        speakers: one an utterance; see ``units_of``.
-        num_resamples: draws; None takes 10,000, fewer above 2,000 units.
+    ``num_resamples`` None takes 10,000, fewer above 2,000 units.
     """
     errors, words = [one.word_errors for one in counts], [one.num_words for one in counts]
     return rate_interval(errors, words, units_of(len(counts), speakers), seed, num_resamples, WORDS_A_RUN)
@@ -137,10 +126,7 @@ def rate_interval(
     num_resamples: int | None = None,
     errors_a_run: int = WORDS_A_RUN,
 ) -> Interval:
-    """Return the 95 % interval of sum(errors) / sum(tokens), one number of each an entry; see ``wer_interval``.
-
-    The Poisson interval takes ``errors_a_run`` errors to come together.
-    """
+    """Return the 95 % interval of sum(errors) / sum(tokens); the Poisson interval has runs of ``errors_a_run``."""
     errors_U, tokens_U = units.sums(errors), units.sums(tokens)
     num_errors, num_tokens = float(errors_U.sum()), max(float(tokens_U.sum()), 1.0)
     least, most = (end / num_tokens for end in poisson_interval(num_errors, errors_a_run))
@@ -164,19 +150,19 @@ def rate_interval(
 
 
 def poisson_interval(num_errors: float, errors_a_run: int = WORDS_A_RUN) -> tuple[float, float]:
-    """Return the exact 95 % interval (Garwood 1936) of the expected number of errors that come in runs."""
+    """Return the exact 95 % interval (Garwood 1936) of the expected number of errors in runs."""
     runs = num_errors / errors_a_run
     low = float(stats.chi2.ppf(0.025, 2 * runs)) / 2 if runs else 0.0
     return low * errors_a_run, float(stats.chi2.ppf(0.975, 2 * runs + 2)) / 2 * errors_a_run
 
 
 def unseen(num_tokens: float, errors_a_run: int = WORDS_A_RUN) -> float:
-    """Return the upper end of the interval of a rate of 0: 7.4 / words."""
+    """Return the upper end of the interval for a rate of 0: 7.4 / words."""
     return poisson_interval(0, errors_a_run)[1] / num_tokens
 
 
 def draw_ratio(over_U: np.ndarray, under_U: np.ndarray, seed: int, num_resamples: int | None) -> RatioDraws:
-    """Return sum(over) / sum(under) and its draws, over two or more units."""
+    """Return sum(over) / sum(under) and its draws; needs two or more units."""
     size = len(over_U)
     over, under = over_U.sum(), max(under_U.sum(), 1)
     ratio = over / under
@@ -187,7 +173,7 @@ def draw_ratio(over_U: np.ndarray, under_U: np.ndarray, seed: int, num_resamples
     drawn_under_R = np.maximum(sums[:, 1], 1)
     ratios_R = sums[:, 0] / drawn_under_R
     one_unit = ((over_U - ratio * under_U) ** 2).mean()
-    # Equal rates up to rounding. Without the unit that has all the words, the jackknife alone would see a spread.
+    # Equal rates up to rounding. If one unit has all the words, only the second test finds this.
     if error < 1e-12 or one_unit < 1e-20:
         return RatioDraws(ratio, 0.0, ratios_R, np.zeros_like(ratios_R))
     # Sum over the drawn units of (over - drawn ratio * under) ** 2, multiplied out.
@@ -197,17 +183,14 @@ def draw_ratio(over_U: np.ndarray, under_U: np.ndarray, seed: int, num_resamples
 
 
 def quantiles(draws_R: np.ndarray, tail: float) -> tuple[float, float]:
-    """Return the draws that leave a share ``tail`` of all draws outside at either end.
-
-    No interpolation, so that an interval and a count of draws beyond a value agree.
-    """
+    """Return the draws with a share ``tail`` beyond them at either end, not interpolated, to agree with counts."""
     outside = max(int(tail * (len(draws_R) + 1)), 1)
     ordered = np.partition(draws_R, [outside - 1, len(draws_R) - outside])
     return float(ordered[outside - 1]), float(ordered[len(draws_R) - outside])
 
 
 def resampled_sums(columns: np.ndarray, seed: int, num_resamples: int | None) -> np.ndarray:
-    """Return the sums of the columns, (units, columns), over each draw of as many rows with replacement."""
+    """Return column sums (draws, columns) of ``columns`` (units, columns) over rows drawn with replacement."""
     size = len(columns)
     if num_resamples is None:
         num_resamples = max(FEWEST_RESAMPLES, min(NUM_RESAMPLES, _ENTRIES // size))
@@ -217,7 +200,7 @@ def resampled_sums(columns: np.ndarray, seed: int, num_resamples: int | None) ->
 
 @lru_cache(maxsize=12)  # the conditions of a grid share their draws: one matrix a language
 def _times_drawn(size: int, seed: int, num_resamples: int) -> np.ndarray:
-    """Return how often each draw has each unit, uint8 (draws, units)."""
+    """Return how often each draw contains each unit, uint8 (draws, units)."""
     rng, times = np.random.default_rng(seed), np.empty((num_resamples, size), np.uint8)
     for part in _pieces(times):
         drawn = rng.integers(size, size=part.shape) + size * np.arange(len(part))[:, None]

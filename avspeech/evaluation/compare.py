@@ -1,14 +1,13 @@
-"""Compare two evaluations condition by condition: which system is better, and is it more than chance.
+"""Compare two evaluations condition by condition, with significance tests.
 
     python -m avspeech.evaluation.compare runs/a/results.json runs/b/results.json --out compare.json
     python -m avspeech.evaluation.compare runs/av runs/av --modality_a audio+video --modality_b audio
 
-Reads   results.json and hypotheses.jsonl of both, which ``avspeech.evaluate`` and ``avspeech.evaluation.score`` write.
-Writes  a table to the terminal; the same as JSON (--out) and as Markdown (--markdown).
+Reads   results.json and hypotheses.jsonl from ``avspeech.evaluate`` or ``avspeech.evaluation.score``.
+Writes  a table to the terminal, and as JSON (--out) and Markdown (--markdown).
 
-Every condition and language that both have is compared over the utterances that both scored. Results of different noise
-plans, test sets, texts, normalisations, tasks or drawn videos are refused with exit status 2. p-values are corrected
-over all rows (Holm); the verdict follows from the corrected ones.
+Each row is one shared condition and language. p-values are corrected over all rows (Holm). Different noise plans, test
+sets, texts, normalisations, tasks or drawn videos are refused with exit status 2.
 """
 
 import sys
@@ -39,7 +38,7 @@ REFUSED = 2  # exit status
 
 @dataclass(frozen=True)
 class Side:
-    """One of two systems: a model in its results, and the modality that was asked for."""
+    """One of two systems: a model in its results, and the requested modality."""
 
     label: str
     """``A`` or ``B``."""
@@ -47,38 +46,38 @@ class Side:
     """Its results.json."""
     model: str
     modality: str | None
-    """None takes every modality, each against the same one."""
+    """None compares each modality with itself."""
     results: Results
     run: Mapping[str, Any]
 
     @property
     def cells(self) -> list[tuple[Condition, str]]:
-        """Conditions and languages, in the order of the rows."""
+        """Conditions and languages in row order."""
         rows = (row for row in self.results.conditions if row.model == self.model)
         return [(row.condition, row.language) for row in rows if self.modality in (None, row.modality)]
 
     def key(self, condition: Condition) -> tuple:
-        """Return what two conditions must share: all, or all but the modality where one was chosen."""
+        """Return what compared conditions share; the modality only if none was requested."""
         modality = condition.modality if self.modality is None else None
         return condition.noise, condition.snr_db, condition.video_stream, modality
 
     def lines(self, condition: Condition, language: str) -> dict[str, ScoredHypothesis]:
-        """Return the transcripts of a condition by id."""
+        """Return transcripts by id."""
         lines = self.results.transcripts.get((self.model, condition.decoded_as), {})
         return {name: line for name, line in lines.items() if language in (line.language, ALL_LANGUAGES)}
 
     @property
     def about(self) -> dict[str, Any]:
-        """Record of the comparison's JSON."""
+        """Record of this side in the JSON."""
         hashes = {key: self.run[key] for key in ("manifest_sha256", "noise_plan_sha256")}
         return {"results": str(self.source), "model": self.model, "modality": self.modality, **hashes}
 
 
 def read_side(label: str, path: Path, model: str | None = None, modality: str | None = None) -> Side:
-    """Read one side from a results.json or its folder; see ``Side`` and ``main`` for the arguments.
+    """Read one side from a results.json or its folder.
 
     Raises:
-        ValueError: there are no results, no transcripts beside them, not one model, or no row of that modality.
+        ValueError: results, transcripts, model or modality are missing, or there are several models.
     """
     if path.is_file() and path.name != "results.json":
         raise ValueError(f"{label}: {path} is no results.json; name that file or its folder")
@@ -102,14 +101,14 @@ def read_side(label: str, path: Path, model: str | None = None, modality: str | 
 
 
 def compare(a: Side, b: Side) -> list[PairedRow]:
-    """Compare every condition and language that both have; the seed of the draws is A's.
+    """Return a row for every condition and language that both have; the seed of the draws is A's.
 
     Raises:
-        ValueError: they were not measured on the same thing, are the same transcripts, or have nothing in common.
+        ValueError: the evaluations are not comparable, are the same transcripts, or have nothing in common.
     """
     if (a.modality is None) != (b.modality is None):
         raise ValueError("only one of --modality_a and --modality_b was given; give both, or neither")
-    # A recogniser's run names no task.
+    # Runs of recognisers record no task.
     runs = [(f"{side.label} ({side.model})", {"task": "transcribe", **side.run}) for side in (a, b)]
     need_same_samples(runs, also=("task",))
     conditions_b = {(b.key(condition), language): condition for condition, language in b.cells}
@@ -173,10 +172,10 @@ def main(
     Args:
         a: results.json of the first system, or its folder.
         b: results.json of the second system, or its folder.
-        model_a: model of the first; needed where its results have several.
-        model_b: model of the second.
-        modality_a: modality of the first to compare with ``modality_b``; by default each is compared with itself.
-        modality_b: modality of the second.
+        model_a: first model; required if its results have several.
+        model_b: second model; required if its results have several.
+        modality_a: first modality, compared with ``modality_b``; by default each is compared with itself.
+        modality_b: second modality.
         out: JSON file of the comparison.
         markdown: Markdown file of the comparison.
     """

@@ -1,4 +1,4 @@
-"""Rows that compare two systems on the same utterances, and their tables for the terminal, Markdown and JSON."""
+"""Rows that compare two systems on the same utterances, as terminal table, Markdown and JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ HEAD = (
     "p MP",
     "A is",
 )
-LEFT = (0, 1, 11)  # columns of words; the others are numbers
+LEFT = (0, 1, 11)  # columns of text; the others are numbers
 
 
 @dataclass(frozen=True)
 class PairedRow:
-    """System A against system B in one condition and language, over the utterances that both scored."""
+    """System A against B in one condition and language, on the utterances of both."""
 
     condition_a: Condition
     condition_b: Condition
@@ -37,7 +37,7 @@ class PairedRow:
     language: str
     n_utterances: int
     n_only_a: int
-    """Utterances that only A scored; left out."""
+    """Utterances that only A scored; omitted."""
     n_only_b: int
     n_words: int
     wer_a: float
@@ -45,7 +45,7 @@ class PairedRow:
     difference: Difference
     """Paired bootstrap of WER(A) - WER(B)."""
     matched_pairs_p: float
-    """Matched-pairs test of Gillick and Cox, uncorrected."""
+    """Matched-pairs test, uncorrected."""
     p_holm: float
     """``difference.p_value`` corrected over all rows."""
 
@@ -74,7 +74,7 @@ def pair_lines(
     lines_b: Mapping[str, ScoredHypothesis],
     seed: int,
 ) -> PairedRow | None:
-    """Return the row of two systems' transcripts by id, not yet corrected; None if they share no utterance."""
+    """Return the uncorrected row of two systems' transcripts by id; None if they share no utterance."""
     pairs = [(line, lines_b[name]) for name, line in lines_a.items() if name in lines_b]
     if not pairs:
         return None
@@ -119,7 +119,7 @@ def to_json(row: PairedRow) -> dict[str, Any]:
 
 
 def to_terminal(rows: Sequence[PairedRow]) -> str:
-    """Return an aligned table: a block for each modality and video, in which noises and languages are rows."""
+    """Return an aligned table with one block per modality and video."""
     lines = [HEAD, *((noise_label(*row.noise), *_cells(row)[1:]) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table, block = [], ""
@@ -133,14 +133,14 @@ def to_terminal(rows: Sequence[PairedRow]) -> str:
 
 
 def to_markdown(rows: Sequence[PairedRow]) -> str:
-    """Return a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = [HEAD, ["---" if column in LEFT else "--:" for column in range(len(HEAD))]]
     lines += [[cell.replace("|", "\\|") for cell in _cells(row)] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def notes_of(rows: Sequence[PairedRow]) -> list[str]:
-    """Return what the columns mean and what limits the rows, a line each."""
+    """Return notes on the columns and the limits of the rows, one line each."""
     notes = [
         "WER in %, over the utterances that both scored; A - B and its interval in points, below zero A is better.",
         "p: paired bootstrap; A wins: share of draws with fewer errors for A; p MP: matched pairs (Gillick and Cox).",
@@ -162,7 +162,7 @@ def notes_of(rows: Sequence[PairedRow]) -> list[str]:
 
 
 def _given(row: PairedRow) -> str:
-    """Return the input of A and B without the noise: ``audio+video, blank video``, or ``audio+video : audio``."""
+    """Return the inputs without noise: ``audio+video, blank video``, or ``audio+video : audio``."""
     given = (Condition(one.modality, video_stream=one.video_stream) for one in (row.condition_a, row.condition_b))
     return " : ".join(dict.fromkeys(one.label.replace(", clean", "") for one in given))
 

@@ -1,9 +1,7 @@
-"""One condition of an evaluation: modality x noise x SNR x what is seen.
+"""One condition of an evaluation: modality x noise x SNR x video that is shown.
 
-Noise is acoustic, so it does not change what a model without audio gets: ``video`` is decoded once, clean, and its rows
-in noise repeat that result (``decoded_as``). A model whose video is missing (``no_face``) is decoded as ``audio``.
-``audio+video`` and ``video`` may also see a picture with a fault (``avspeech.faults.visual``), and ``audio+video`` a
-blank picture or another utterance's: a model with gates can rely on the audio alone, and nothing else shows it.
+``video`` is decoded once, clean, because noise does not change it; ``no_face`` is decoded as ``audio``
+(``decoded_as``). Faulty, blank and shuffled videos show whether a model with gates uses its video.
 """
 
 from dataclasses import dataclass
@@ -17,22 +15,20 @@ MODALITIES: tuple[Modality, ...] = ("audio", "video", "audio+video")
 OWN, BLANK, SHUFFLED = VIDEO_STREAMS = ("own", "blank", "shuffled")
 WRONG_SPEAKER, NO_FACE = "wrong_speaker", "no_face"
 NEEDS_SOUND = ("offset", WRONG_SPEAKER, NO_FACE)
-"""Kinds of fault that do not go with ``video``: without audio there is nothing to be out of step with."""
+"""Faults that do not go with ``video``: they are relative to the audio."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One cell of the grid: which streams the model gets, what is mixed into the audio, what it sees."""
+    """One cell of the grid: streams of the model, noise in the audio, video shown."""
 
     modality: str
-    """``audio``, ``video`` or ``audio+video``."""
     noise: str = CLEAN
-    """Name of the noise; ``none`` or ``clean``: no noise."""
+    """``none`` or ``clean``: no noise."""
     snr_db: float | None = None
-    """Signal-to-noise ratio in dB; None when clean, and for a noise that has none, such as reverberation."""
+    """SNR in dB; None if clean, or if the noise has none (reverberation)."""
     video_stream: str = OWN
-    """Clip that is shown: ``own``, ``blank`` (mean grey), ``shuffled`` (another utterance's), or the own one with a
-    fault, such as ``blur-3`` (``avspeech.faults.visual``)."""
+    """``own``, ``blank`` (mean grey), ``shuffled`` (another utterance's), or an own clip with a fault (``blur-3``)."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -46,7 +42,6 @@ class Condition:
 
     @property
     def is_clean(self) -> bool:
-        """True if nothing is mixed into the audio."""
         return self.noise == CLEAN
 
     @property
@@ -59,7 +54,7 @@ class Condition:
 
     @property
     def fault(self) -> Fault | None:
-        """Fault of the picture; None for ``own``, ``blank`` and ``shuffled``."""
+        """None for ``own``, ``blank`` and ``shuffled``."""
         return None if self.video_stream in VIDEO_STREAMS else parse_fault(self.video_stream)
 
     @property
@@ -72,12 +67,12 @@ class Condition:
 
     @property
     def label(self) -> str:
-        """Name in reports: ``audio+video, babble -5 dB``, followed by ``, blur-3`` unless the own clip is shown."""
+        """Name in reports, such as ``audio+video, babble -5 dB, blur-3``; the own clip is not named."""
         return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{_seen(self.video_stream)}"
 
     @property
     def file_name(self) -> str:
-        """The label without spaces, for names of files."""
+        """The label without spaces."""
         return self.label.replace(", ", "_").replace(" ", "_")
 
     @property
@@ -91,7 +86,7 @@ class Condition:
 
 
 def goes_with(video_stream: str, modality: str) -> bool:
-    """Return True if a modality can be evaluated with a video stream; an unknown stream raises ``ValueError``."""
+    """Return True if the modality can be evaluated with the video stream; ``ValueError`` for an unknown stream."""
     if video_stream in VIDEO_STREAMS:
         return video_stream == OWN or modality == "audio+video"
     fault = parse_fault(video_stream)

@@ -1,4 +1,4 @@
-"""What an evaluation does: a grid of conditions, how they are decoded, and how they are scored."""
+"""Settings of an evaluation: its grid of conditions, decoding and scoring."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ MOVED = {
     "normalization": "scoring.normalization",
     "metric": "scoring.metric",
 }
-"""Keys of version 0.1.0 and what stands in their place."""
+"""Keys of version 0.1.0 and their replacements."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Scoring:
     """How hypotheses are compared with references."""
 
     normalization: str = "basic"
-    """Rule of ``avspeech.text.normalize`` for references and hypotheses: basic, none, fairseq, whisper or muavic."""
+    """Rule of ``avspeech.text.normalize`` for both texts: basic, none, fairseq, whisper or muavic."""
     metric: Metric = "error_rate"
-    """``bleu`` adds BLEU of the texts as they come, for translations; errors are counted either way."""
+    """``bleu`` adds BLEU of the texts as they are, for translations; errors are counted either way."""
 
     def __post_init__(self) -> None:
         check_normalization(self.normalization)
@@ -43,33 +43,33 @@ class Scoring:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """A grid of conditions, how they are decoded and how they are scored."""
+    """Grid of conditions, decoding and scoring."""
 
     modalities: tuple[Modality, ...] = MODALITIES
     """Streams that the model gets, each in turn."""
     noises: dict[str, NoiseSpec] = field(default_factory=dict)
-    """Noises by the name that stands in the results."""
+    """Noises by their name in the results."""
     snrs_db: tuple[float, ...] = ()
-    """Signal-to-noise ratios in dB; every noise that has one is mixed in at every one."""
+    """SNRs in dB, for every noise that has one."""
     rule: str = "avspeech"
-    """How noise is mixed in: ``avspeech``, ``avhubert`` or ``auto_avsr`` (see ``avspeech.noise.mixing``)."""
+    """Mixing rule: ``avspeech``, ``avhubert`` or ``auto_avsr`` (``avspeech.noise.mixing``)."""
     level: str = "clip"
-    """Level that the SNR compares the noise with: of the whole ``clip``, or of its ``active`` speech (ITU-T P.56)."""
+    """Speech level of the SNR: of the whole ``clip``, or of its ``active`` speech (ITU-T P.56)."""
     include_clean: bool = True
     """Also evaluate without noise."""
     video_streams: tuple[str, ...] = (OWN,)
-    """What is seen, each in turn: ``own``; ``blank`` and ``shuffled``, from which the report says what the lips give;
-    and faults of the picture by name and severity, such as ``blur-3``, ``drop-50`` or ``offset+80``.
+    """Videos shown, each in turn: ``own``, ``blank``, ``shuffled``, or faults such as ``blur-3``, ``offset+80``.
 
-    ``video`` alone sees only faults of the picture itself; a wrong video there measures how well the model guesses."""
+    ``video`` alone sees only ``own`` and faults of the picture itself.
+    """
     video_streams_at: tuple[str, ...] | None = None
-    """Noises in which streams other than ``own`` are seen, such as ``clean`` and ``babble 0``; null: in all of them."""
+    """Noises with streams other than ``own``, such as ``clean`` and ``babble 0``; null: all."""
     seed: int = 0
-    """Seed of the noise (pieces and offset of each utterance), faults, shuffled videos, temperatures and bootstrap."""
+    """Seed of noise, faults, shuffled videos, temperatures and bootstrap."""
     decoding: DecodingConfig = DecodingConfig()
     """How the model decodes."""
     scoring: Scoring = Scoring()
-    """How its hypotheses are scored."""
+    """How hypotheses are scored."""
 
     def __post_init__(self) -> None:
         for key in ("modalities", "snrs_db", "video_streams"):
@@ -110,7 +110,7 @@ class EvaluationConfig:
         return columns
 
     def grid(self) -> list[Condition]:
-        """Return every condition in the order of the report: by modality, then what is seen, then noise."""
+        """Return every condition in the report's order: by modality, video stream, noise."""
         places = None if self.video_streams_at is None else {_with_unit(place) for place in self.video_streams_at}
         return [
             Condition(modality, name, snr_db, stream)
@@ -123,11 +123,7 @@ class EvaluationConfig:
     def with_options(
         self, modalities: Sequence[Modality] | None = None, decoding: Mapping[str, Any] | None = None
     ) -> "EvaluationConfig":
-        """Return a copy with other modalities, and with some options of ``decoding`` replaced by name.
-
-        Raises:
-            ValueError: there is no such option, or a value is wrong.
-        """
+        """Return a copy with other modalities and options of ``decoding`` replaced; ``ValueError`` for a wrong one."""
         options = parse_config({**asdict(self.decoding), **(decoding or {})}, DecodingConfig)
         return replace(self, modalities=tuple(modalities or self.modalities), decoding=options)
 
@@ -137,10 +133,9 @@ class EvaluationConfig:
         paths: Mapping[str, Path] | None = None,
         only: Sequence[str] | None = None,
     ) -> "EvaluationConfig":
-        """Return a copy whose named noises draw from ``manifests`` and ``paths``, and with no noises but ``only``.
+        """Return a copy whose noises draw from ``manifests`` and ``paths`` by name, and that keeps the noises ``only``.
 
-        Raises:
-            ValueError: a name is no noise, or its kind has no manifest or path.
+        ``ValueError``: a name is no noise, or its kind has no manifest or path.
         """
         noises = dict(self.noises)
         given = (("noise_manifests", "manifest", manifests), ("noise_paths", "path", paths))
@@ -162,11 +157,7 @@ class EvaluationConfig:
 
 
 def read_conditions(path: str | Path) -> EvaluationConfig:
-    """Read a conditions YAML.
-
-    Raises:
-        ValueError: one line with the file, the key and what was wanted.
-    """
+    """Read a conditions YAML; a ``ValueError`` is one line with file, key and wanted value."""
     return read_config(path, EvaluationConfig, MOVED)
 
 

@@ -1,8 +1,7 @@
-"""Worst utterances with their sound and lips beside the results, for the report to embed.
+"""Sounds and crops of the worst utterances, for the report to embed.
 
-``write_exhibits`` writes ``<out_dir>/exhibits/``: for each utterance its clean sound, the sound that the model heard
-(MP3, which Chromium, Firefox and Safari all play, in a tenth of a wav file's bytes), the mouth crops that it saw
-(H.264), and ``exhibits.json``, a list of ``Exhibit``. Reports of several evaluations show those of all.
+``<out_dir>/exhibits/`` has, for each utterance, the clean sound and the model's audio input (MP3: all browsers play
+it, a tenth of the size of wav), the mouth crops (H.264), and ``exhibits.json``, a list of ``Exhibit``.
 """
 
 import json
@@ -41,7 +40,7 @@ CLIP_CRF = 23
 
 @dataclass(frozen=True)
 class Exhibit:
-    """An utterance that a system got wrong, and its files relative to the folder; None where there is none."""
+    """An utterance with errors, and its files relative to the folder; None if there is none."""
 
     id: str
     model: str
@@ -51,7 +50,7 @@ class Exhibit:
     errors: int
     num_words: int
     wrong_in: int
-    """Number of this model's conditions in which the utterance has errors."""
+    """Number of this model's conditions with errors in the utterance."""
     decoded_in: int
     clean: str | None = None
     heard: str | None = None
@@ -59,7 +58,7 @@ class Exhibit:
 
     @property
     def files(self) -> dict[str, str]:
-        """Names by kind."""
+        """File names by kind."""
         return {kind: name for kind in KINDS if (name := getattr(self, kind)) is not None}
 
     @property
@@ -68,9 +67,9 @@ class Exhibit:
 
 
 def choose_worst(results: Results, count: int) -> list[Exhibit]:
-    """Return the utterances with the most errors a word in the telling noise, the worst first, ties by id.
+    """Return the utterances with the most errors per word in the telling noise, worst first; none without errors.
 
-    They are those of the first system with most streams. Utterances without errors are left out.
+    The system is the first ``audio+video`` one, if any.
     """
     decoded = {(line.modality, line.model) for line in results.hypotheses if line.video_stream == OWN}
     system = max((one for one in results.systems if one in decoded), key=lambda one: len(one[0]), default=None)
@@ -100,10 +99,9 @@ def write_exhibits(
     count: int = 6,
     max_bytes: int = MAX_BYTES,
 ) -> list[Exhibit]:
-    """Write the sounds and clips of the worst utterances into ``out_dir/exhibits``; return what was written.
+    """Replace ``out_dir/exhibits`` by sounds and clips of the worst utterances; return what was written.
 
-    Earlier exhibits are replaced. An utterance whose files are missing, or are not what the noise plan says, is left
-    out with a warning, and so is one that would exceed ``max_bytes`` for all files together.
+    Utterances with missing or changed files, or above ``max_bytes`` in all, are omitted with a warning.
     """
     by_id = {utterance.id: utterance for utterance in utterances}
     worst = choose_worst(results, count)
@@ -113,7 +111,7 @@ def write_exhibits(
 def _fill(
     out_dir: Path, offered: Iterable[tuple[Exhibit, Callable[[Path, int], Exhibit]]], max_bytes: int
 ) -> list[Exhibit]:
-    """Replace ``out_dir/exhibits`` by what the functions write into a folder, named by a number, while it fits."""
+    """Replace ``out_dir/exhibits`` by what the functions (folder, file number) write and that fits."""
     kept: list[Exhibit] = []
     target = out_dir / FOLDER
     with written_whole(target) as folder:
@@ -139,7 +137,7 @@ def _fill(
 
 def _write_one(worst: Exhibit, utterance: Utterance, loader: ConditionLoader, folder: Path, number: int) -> Exhibit:
     condition, names = worst.condition, {}
-    sounds = {"clean": Condition("audio")}  # also for lips alone: it says what was spoken
+    sounds = {"clean": Condition("audio")}  # also for video alone, to hear what was spoken
     if condition.keeps_audio and not condition.is_clean:
         sounds["heard"] = condition
     for kind, heard in sounds.items() if utterance.audio is not None else ():
@@ -154,7 +152,7 @@ def _write_one(worst: Exhibit, utterance: Utterance, loader: ConditionLoader, fo
 
 
 def write_mp3(path: str | Path, audio_S: np.ndarray) -> None:
-    """Write ``audio_S`` (float, mono, 16 kHz, clipped to [-1, 1]) as MP3; the same input gives the same bytes."""
+    """Write ``audio_S`` (float, mono, 16 kHz, clipped to [-1, 1]) as MP3, byte-reproducible."""
     with av.open(str(path), "w", format="mp3") as container:
         container.flags = av.container.Flags.bitexact.value
         stream = container.add_stream("libmp3lame", SAMPLE_RATE, layout="mono", format="fltp")
@@ -166,10 +164,10 @@ def write_mp3(path: str | Path, audio_S: np.ndarray) -> None:
 
 
 def read_exhibits(folder: Path) -> list[Exhibit]:
-    """Return the exhibits that lie beside results; none where none were written.
+    """Return the exhibits of a results folder; an empty list without a listing.
 
     Raises:
-        ValueError: the listing cannot be read, or names a file that is not there.
+        ValueError: the listing is unreadable, or names a missing file.
     """
     path = folder / FOLDER / LISTING
     if not path.is_file():
@@ -187,10 +185,9 @@ def read_exhibits(folder: Path) -> list[Exhibit]:
 def merge_exhibits(
     folders: Sequence[Path], out_dir: Path, results: Results, max_bytes: int = MAX_BYTES
 ) -> list[Exhibit]:
-    """Copy the exhibits of several results to ``out_dir/exhibits``, each folder's worst first; return what is there.
+    """Copy the exhibits of the folders in turn, worst first, to ``out_dir/exhibits``, unless it is the only folder.
 
-    An utterance that another folder has in the same noise, or whose system has no rows in the merged ``results``, is
-    left out. If ``out_dir`` is the only folder, nothing is copied.
+    Duplicates (same utterance and noise) and systems without rows in ``results`` are omitted.
     """
     if [folder.resolve() for folder in folders] == [out_dir.resolve()]:
         return read_exhibits(out_dir)

@@ -1,4 +1,4 @@
-"""Rows with a fault of the picture, beside those with the own video and with audio alone."""
+"""Result rows with a fault of the picture, beside the own video and audio alone."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -8,22 +8,21 @@ from avspeech.evaluation.results import ConditionResult, Noise, Results
 from avspeech.faults.visual import KINDS, Fault, parse_fault
 
 CURVE_POINTS = 3
-"""Fewest levels of a kind that make a curve; fewer are bars only."""
+"""Fewest levels of a kind for a curve; fewer are bars only."""
 
 
 @dataclass(frozen=True)
 class FaultPanel:
-    """One model and modality in one noise, with every fault that was tried."""
+    """Every fault tried with one model and modality in one noise."""
 
     model: str
     modality: str
     noise: Noise
     rows: tuple[ConditionResult, ...]
-    """One row a fault, in the order of the results."""
+    """One row a fault."""
     own: ConditionResult | None
-    """Row without a fault."""
     audio: ConditionResult | None
-    """Row of audio alone, of this model or else of the first that has one; None for ``video``."""
+    """Row of audio alone, of this or else the first model that has one; None for ``video``."""
 
     @property
     def faults(self) -> dict[Fault, ConditionResult]:
@@ -31,10 +30,7 @@ class FaultPanel:
 
 
 def fault_panels(results: Results) -> list[FaultPanel]:
-    """Return a panel for each model, modality and noise in which faults were tried, over all languages together.
-
-    ``video`` has one panel, because noise does not change it.
-    """
+    """Return a panel for each model, modality and noise with faults, over all languages; ``video`` has one panel."""
     language = results.languages[0]
     rows = [row for row in results.conditions if row.language == language]
     models = list(dict.fromkeys(row.model for row in rows))
@@ -62,7 +58,7 @@ def kinds_with_curves(panels: list[FaultPanel]) -> list[str]:
 
 
 def bar_faults(panels: list[FaultPanel]) -> list[Fault]:
-    """Return the faults that have bars: the severest of a kind with a curve (early and late), all of other kinds."""
+    """Return the faults with bars: the severest of a kind with a curve (early and late), all of other kinds."""
     found = list(dict.fromkeys(fault for panel in panels for fault in panel.faults))
     shown = set(found)
     for kind in kinds_with_curves(panels):

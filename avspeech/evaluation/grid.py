@@ -1,9 +1,7 @@
-"""Run a transcriber over every condition of a grid, score its transcripts, and keep them across a stop.
+"""Transcribe every condition of a grid, score the transcripts, and keep them so that a run can continue.
 
-The transcriber is any callable: ``evaluate.py`` brings a model, tests a fake. The transcripts of each condition are
-written to ``<out_dir>/decoded/`` as soon as they are complete, with a fingerprint of everything that decided them. A
-run that is started again decodes only conditions that are missing or have another fingerprint. Delete that folder to
-decode afresh (after a change of code, or of clips behind the same manifest).
+Finished conditions are kept in ``<out_dir>/decoded/`` with a fingerprint of what decided them; others are decoded.
+Delete that folder after a change of code, or of clips behind the same manifest.
 """
 
 import hashlib
@@ -34,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Takes the place of a transcript if the utterance's files are broken."""
+    """Stands for a transcript if the utterance's files are broken."""
 
     why: str
 
@@ -45,7 +43,7 @@ class GridError(ValueError):
 
 Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
 Transcripts = Mapping[Condition, Sequence[str | Unreadable]]
-"""Transcripts in the order of the utterances, by condition that was decoded."""
+"""Transcripts in the order of the utterances, by decoded condition."""
 
 
 def evaluate_grid(
@@ -61,20 +59,18 @@ def evaluate_grid(
     """Transcribe and score every condition of ``config.grid()``.
 
     Args:
-        utterances: with text; a language that is None is written as ``und``.
+        utterances: with text; a language of None becomes ``und``.
         config: the grid and its scoring.
-        transcribe: returns a transcript or ``Unreadable`` for each utterance under a condition, in order.
-        out_dir: folder in which finished conditions are kept; nothing else is written.
+        transcribe: returns a transcript or ``Unreadable`` for each utterance, in order.
+        out_dir: folder of the finished conditions; nothing else is written.
         model: name of the model in the results.
-        identity: facts that decide the transcripts and are not in ``config``: hashes of the model, the manifest and,
-            under ``noises``, of each noise. They go into ``runs``.
-        decoding: options that decide the transcripts, ready for JSON (``systems.decoding_facts``). They go into
-            ``runs``; kept transcripts of other options are not used.
-        noise_of: returns a hash of everything that is mixed in for a noise and SNR; None takes it from ``identity``.
+        identity: facts for ``runs`` that decide the transcripts: hashes of model, manifest and each of ``noises``.
+        decoding: options for ``runs`` that decide the transcripts, ready for JSON (``systems.decoding_facts``).
+        noise_of: returns a hash of what is mixed in for a noise and SNR; None takes it from ``identity``.
 
     Raises:
         GridError: no utterance of a condition could be read, or a file of kept transcripts is damaged.
-        ValueError: an utterance has no text, or there is only one and another's clip is to be shown.
+        ValueError: an utterance has no text, or there is no other one whose clip could be shown.
     """
     _check_texts(utterances)
     videos_of(utterances, config.grid(), config.seed)  # raises before anything is decoded
@@ -103,7 +99,7 @@ def _check_texts(utterances: Sequence[Utterance]) -> None:
 def _complete(
     store: "DecodedFile", utterances: Sequence[Utterance], condition: Condition, transcribe: Transcribe
 ) -> tuple[list[str | Unreadable], float]:
-    """Transcribe what the store lacks, and again what was unreadable: its files may have been mended."""
+    """Transcribe what the store lacks, and again what was unreadable: its files may be mended."""
     kept, seconds = store.read()
     missing = [one for one in utterances if isinstance(kept.get(one.id, Unreadable("")), Unreadable)]
     if missing:
@@ -124,15 +120,10 @@ def score_transcripts(
     run: Mapping[str, Any],
     config: Scoring = Scoring(),
 ) -> Results:
-    """Score transcripts against the texts of their utterances.
+    """Score transcripts, in the order of the utterances, against their texts; a language of None becomes ``und``.
 
-    Args:
-        utterances: with text; a language that is None is written as ``und``.
-        transcripts: one an utterance, in order, of each condition that was decoded.
-        rows: conditions of the results; each stands for the transcripts of its ``decoded_as``.
-        run: facts about the run, for ``runs`` of the results: ``model``, ``seed`` (of intervals and videos of other
-            utterances), ``task``, ...
-        config: how to score.
+    Each of ``rows``, the conditions of the results, uses the transcripts of its ``decoded_as``. ``run`` has facts for
+    ``runs``: ``model``, ``seed`` (of intervals and shuffled videos), ``task``, ...
 
     Raises:
         GridError: no utterance of a condition could be read.
@@ -181,7 +172,6 @@ def score_transcripts(
 def _hypothesis(
     utterance: Utterance, text: str, condition: Condition, model: str, others: Mapping[str, Mapping[str, Utterance]]
 ) -> ScoredHypothesis:
-    """Return the line of ``hypotheses.jsonl``, not yet scored."""
     shown = others.get(condition.video_stream, {}).get(utterance.id)
     return ScoredHypothesis(
         id=utterance.id,
@@ -203,7 +193,6 @@ def _hypothesis(
 def _fingerprint(
     condition: Condition, heard: Any, seed: int, decoding: Mapping[str, Any], identity: Mapping[str, Any]
 ) -> str:
-    """Return a hash of everything that decides the transcripts of one condition."""
     hashes = {key: value for key, value in identity.items() if key.endswith("sha256") and key != "noise_plan_sha256"}
     seeded = not condition.is_clean or condition.video_stream not in (OWN, BLANK)
     facts = {
@@ -218,13 +207,13 @@ def _fingerprint(
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """Transcripts of one condition on disk; those of another fingerprint count as absent."""
+    """Transcripts of one condition on disk; those with another fingerprint count as absent."""
 
     path: Path
     fingerprint: str
 
     def read(self) -> tuple[dict[str, str | Unreadable], float]:
-        """Return the transcripts by id and the seconds that they took; a damaged file raises ``GridError``."""
+        """Return the transcripts by id and the seconds they took; a damaged file raises ``GridError``."""
         try:
             header, *lines = read_lines(self.path) or [{}]
             if header.get("fingerprint") != self.fingerprint:
@@ -235,7 +224,6 @@ class DecodedFile:
             raise GridError(f"{self.path} is damaged ({error}); delete it to decode anew") from error
 
     def write(self, texts: Mapping[str, str | Unreadable], seconds: float) -> None:
-        """Write the transcripts, whole or not at all."""
         lines: list[dict[str, Any]] = [{"fingerprint": self.fingerprint, "seconds": seconds}]
         for name, text in texts.items():
             lines.append(

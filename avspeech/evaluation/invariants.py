@@ -2,12 +2,10 @@
 
     python -m avspeech.evaluation.invariants --model MODEL --manifest MANIFEST --out_file invariants.json
 
-Reads   a model, a manifest with text, and with mouth clips for a model that uses video; of a conditions YAML
-        (--conditions) only decoding and scoring.
-Writes  a table to the terminal and, with --out_file, the same as JSON. Exit status 1 where a check fails.
+Reads   a model, a manifest with text (and mouth clips for video), and decoding and scoring of a conditions YAML.
+Writes  a table to the terminal and, with --out_file, a JSON file. Exit status 1 if a check fails.
 
-A word error rate counts as worse only if the paired 95 % interval of the difference lies above 0. The noise is white,
-which needs no recording.
+A word error rate is worse only if the paired 95 % interval of the difference lies above 0. The noise is white.
 """
 
 import json
@@ -52,19 +50,19 @@ QUIET_ROOM_RMS = 1e-3
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the checks allow."""
+    """Limits of the checks."""
 
     offset_cost: float = 0.02
     """Rise of the word error rate, as a fraction, when picture and sound are 40 ms apart."""
     silent_words: float = 0.05
     """Words out of silence, as a share of the words of the test set."""
     changed_texts: float = 0.0
-    """Share of the texts that may change with an utterance's neighbours in the batch."""
+    """Share of the texts that may change with the batch."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One property: its figure, and whether that is within the bound."""
+    """One property, its figure and its bound."""
 
     name: str
     passed: bool
@@ -80,7 +78,7 @@ class NoisyOrSilent:
     mixer: Mixer | None
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
-        """Return what the noise's name says, (S,) float32."""
+        """Return the audio that the name stands for, (S,) float32."""
         if noise == SILENCE:
             return np.zeros_like(audio_S)
         if noise == QUIET_ROOM:
@@ -92,18 +90,15 @@ class NoisyOrSilent:
 
 @dataclass
 class Subject:
-    """A model and a test set, to be asked under conditions and in batches of any make."""
+    """A model and a test set."""
 
     decode: Decode
-    """The model, see ``batch_decoder``."""
     loader: ConditionLoader
-    """Loads the samples, with a mixer for noise and silence."""
     utterances: Sequence[Utterance]
-    """The test set without what cannot be read (``readable``)."""
+    """Readable ones only."""
     config: EvaluationConfig
-    """Modalities, seed and scoring."""
     snr_db: float = 0.0
-    """Level of white noise."""
+    """SNR of white noise in dB."""
     device: str = "cpu"
     task: str | None = None
     """Task of a Whisper."""
@@ -112,12 +107,10 @@ class Subject:
     def texts(
         self, condition: Condition, batches: Sequence[Sequence[int]] | None = None, drop_video: bool = False
     ) -> list[str]:
-        """Return the texts in order; an utterance that cannot be read gives none.
+        """Return the texts in order; "" for an unreadable utterance.
 
-        Args:
-            condition: what the model gets.
-            batches: places of the utterances that go together; None plans them by length.
-            drop_video: the model is given the video and told to leave it (``keep_B2``).
+        ``batches``: indices of the utterances of each batch; None plans them by length. ``drop_video``: the model gets
+        the video and is told to ignore it (``keep_B2``).
         """
 
         def without_video(batch: AVBatch, keep_B2: torch.Tensor) -> list[str]:
@@ -131,7 +124,6 @@ class Subject:
         return self._texts[key]
 
     def counts(self, texts: Sequence[str]) -> list[ErrorCounts]:
-        """Return the errors of each utterance."""
         return self._errors([one.text or "" for one in self.utterances], texts)
 
     def num_words(self, texts: Sequence[str]) -> int:
@@ -150,18 +142,12 @@ class Subject:
 
     @property
     def places(self) -> dict[str, tuple[str, float | None]]:
-        """Noises of the checks that are made twice, by their names."""
+        """Noises, by name, of the checks that are made twice."""
         return {"clean": (CLEAN, None), f"white {self.snr_db:g} dB": (WHITE, self.snr_db)}
 
 
 def readable(utterances: Sequence[Utterance], modalities: Sequence[str], loader: ConditionLoader) -> list[Utterance]:
-    """Return the utterances whose files can be read; the log names the others.
-
-    Two empty hypotheses are equal, so an unreadable utterance would pass nearly every check.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Return the readable utterances (two empty texts would pass most checks); ``ValueError`` if there are none."""
     kept, reasons = [], []
     for utterance in utterances:
         try:
@@ -204,7 +190,6 @@ def _missing_video(subject: Subject) -> list[Check]:
 
 
 def _silence(subject: Subject, bounds: Bounds) -> list[Check]:
-    """Without speech and without lips there are no words."""
     spoken = subject.num_words([one.text or "" for one in subject.utterances])
     wanted = {
         "silence": Condition("audio", SILENCE),
@@ -223,7 +208,6 @@ def _silence(subject: Subject, bounds: Bounds) -> list[Check]:
 
 
 def _order(subject: Subject, bounds: Bounds) -> Check:
-    """The order of the utterances in a batch must not matter."""
     places = list(range(len(subject.utterances)))
     forwards = [places[start : start + 8] for start in range(0, len(places), 8)]
     backwards = [batch[::-1] for batch in forwards]
@@ -231,7 +215,7 @@ def _order(subject: Subject, bounds: Bounds) -> Check:
 
 
 def _padding(subject: Subject, bounds: Bounds) -> Check:
-    """An utterance gives the same text alone and beside the longest one that there is a partner for."""
+    """An utterance must give the same text alone and beside a longer one."""
     lengths = [one.num_frames or one.num_samples or 0 for one in subject.utterances]
     by_length = sorted(range(len(lengths)), key=lambda place: lengths[place])
     half = len(by_length) // 2
@@ -255,7 +239,7 @@ def _compare_batches(
 
 
 def _offset(subject: Subject, bounds: Bounds) -> Check:
-    """Picture and sound may be one frame apart, as recordings and players leave them."""
+    """Picture and sound may be one frame apart, as in real recordings and players."""
     values: dict[str, Any] = {}
     figures = []
     for place, noise in subject.places.items():
@@ -304,14 +288,14 @@ def main(
     Args:
         model: a model file, ``demo``, a name of ``avspeech hub``, or owner/name on the Hugging Face hub.
         manifest: JSON lines with text, and with mouth clips for a model that uses video.
-        conditions: YAML that says how to decode and score; by default as ``avspeech transcribe``, rule ``basic``.
+        conditions: YAML of decoding and scoring; by default as ``avspeech transcribe``, rule ``basic``.
         out_file: JSON with every figure.
         device: device that the model runs on.
         modalities: those to check; by default all that the model has.
         decoding: replaces options of the YAML's ``decoding``, such as --decoding.method ctc.
-        snr_db: level of white noise in the checks in noise.
-        max_utterances: number of utterances, the first of the manifest; by default all.
-        bounds: what the checks allow.
+        snr_db: SNR of white noise in dB.
+        max_utterances: take the first utterances of the manifest; by default all.
+        bounds: limits of the checks.
     """
     try:
         if max_utterances is not None and max_utterances < 1:

@@ -1,8 +1,6 @@
-"""An utterance under a condition -> ``Sample``.
+"""Load an utterance under a condition as a ``Sample``, without augmentation.
 
-Noise comes from a frozen plan (``avspeech.noise.plan``), so it depends on neither model, batch nor machine; ``audio``
-and ``audio+video`` get the same mix. Faults of the picture depend on seed, utterance and fault, so the same picture is
-shown in every noise. Nothing is augmented.
+Noise comes from a frozen plan, whatever the model, batch or machine. A fault of the picture is the same in every noise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +31,9 @@ class Mixer(Protocol):
 def videos_of(
     utterances: Sequence[Utterance], conditions: Sequence[Condition], seed: int
 ) -> dict[str, dict[str, Utterance]]:
-    """Return the utterance whose clip is shown, by video stream and id, for streams that show another utterance's.
+    """Return the utterance whose clip is shown, by video stream and id, for ``shuffled`` and ``wrong_speaker``.
 
-    Raises:
-        ValueError: there is only one utterance.
+    ``ValueError``: there is only one utterance.
     """
     draws = {SHUFFLED: shuffle_clips, WRONG_SPEAKER: other_speakers}
     streams = {condition.video_stream for condition in conditions}
@@ -50,8 +47,7 @@ class ConditionLoader:
         mixer: adds the noise; None: all conditions are clean.
         seed: seed of the faults of the picture.
         inputs: what the model takes.
-        cache_bytes: memory for decoded streams, which every condition needs again. Once it is full, other clips are
-            decoded every time; as clips come in the same order, dropping old ones would never help.
+        cache_bytes: bytes of decoded streams to keep; none is dropped, because conditions repeat one order.
         others: utterance whose clip is shown, by stream and id (``videos_of``).
     """
 
@@ -71,8 +67,7 @@ class ConditionLoader:
     def load(self, utterance: Utterance, condition: Condition) -> Sample:
         """Return the sample with the streams that the condition keeps, without units and tokens.
 
-        Raises:
-            MediaError: a file is missing or broken, the clip is smaller than the crop, or the audio too long.
+        ``MediaError``: a file is missing or broken, the clip is smaller than the crop, or the audio too long.
         """
         mouth_THW = self.shown(utterance, condition) if condition.keeps_video else None
         audio_S = self.heard(utterance, condition) if condition.keeps_audio else None
@@ -97,9 +92,7 @@ class ConditionLoader:
     def heard(self, utterance: Utterance, condition: Condition) -> np.ndarray:
         """Return the audio in the condition's noise, (S,) float32.
 
-        Raises:
-            MediaError: the file is missing or broken.
-            PlanError: the speech or the noise is not what the plan says.
+        ``MediaError``: the file is missing or broken. ``PlanError``: speech or noise differ from the plan.
         """
         assert utterance.audio is not None
         audio_S = self._decoded(utterance.audio, read_audio)
@@ -111,10 +104,9 @@ class ConditionLoader:
         return self.mixer.mix(audio_S, utterance.id, condition.noise, condition.snr_db)
 
     def shown(self, utterance: Utterance, condition: Condition) -> np.ndarray:
-        """Return the clip that the condition shows, (T, H, W) uint8 before the crop; not to be written to.
+        """Return the clip that the condition shows, (T, H, W) uint8, uncropped and read-only.
 
-        Raises:
-            MediaError: a file is missing or broken, or smaller than the crop.
+        ``MediaError``: a file is missing or broken, or smaller than the crop.
         """
         stream, mouth_THW = condition.video_stream, self._mouth(utterance)
         if stream == OWN:
@@ -138,7 +130,6 @@ class ConditionLoader:
         return self._once((path, read.__name__), lambda: read(path, *args))  # one file may hold both streams
 
     def _once(self, key: tuple[Path, str], make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return what is kept under ``key``, or make it, and keep it while there is room."""
         if key not in self._kept:
             stream = make()
             if stream.nbytes > self._free_bytes:
@@ -149,11 +140,7 @@ class ConditionLoader:
 
 
 def check_streams(utterances: Sequence[Utterance], conditions: Sequence[Condition], manifest: Path) -> None:
-    """Check that every utterance names the files that the conditions need.
-
-    Raises:
-        ManifestError: names the first that does not, or a lone utterance is to see another's clip.
-    """
+    """Raise ``ManifestError`` at the first utterance that lacks a file that the conditions need."""
     if len(utterances) < 2 and any(one.video_stream in (SHUFFLED, WRONG_SPEAKER) for one in conditions):
         raise ManifestError(
             f"{manifest} has one utterance, and video_streams names one that shows another's clip; "

@@ -1,8 +1,6 @@
-"""Keep the outputs of a model's encoders of single streams.
+"""Keep the outputs of a model's single-stream encoders: a grid repeats the same video and audio. Inference only.
 
-A grid shows a model the same video in every noise, and the same audio beside every video. A kept output is found by
-the bytes of the inputs, so a wrong answer is impossible short of a collision of 128-bit hashes. For inference only:
-kept outputs have no gradient.
+An output is found by a 128-bit hash of the input bytes.
 """
 
 import hashlib
@@ -15,24 +13,20 @@ from avspeech.models.base import Model
 
 
 class Remembered:
-    """Replaces ``module.forward`` so that it runs once on each input.
+    """Replaces ``module.forward``, so that it runs once on each input.
 
-    Args:
-        module: gives a single tensor that depends on nothing but its arguments.
-        max_bytes: bytes kept at most, on the module's device. Once they are used, new inputs are computed every time:
-            a grid asks in the same order again and again, so dropping the oldest would never help.
+    ``module`` returns one tensor that depends only on its arguments. Up to ``max_bytes`` are kept on its device.
+    None is dropped, because a grid repeats one order; once full, later inputs are computed every time.
     """
 
     def __init__(self, module: nn.Module, max_bytes: int) -> None:
         self.free_bytes = max_bytes
         self.num_runs = 0
-        """Runs of the module itself."""
         self._kept: dict[bytes, Tensor] = {}
         self._forward = module.forward
         module.forward = self
 
     def __call__(self, *inputs: Any) -> Tensor:
-        """Return the module's output, computed now or kept."""
         assert not torch.is_grad_enabled(), "a remembered module has no gradient; use it under torch.no_grad()"
         key = _key_of(inputs)
         if key in self._kept:
@@ -46,17 +40,11 @@ class Remembered:
 
 
 def remember_streams(model: Model, max_bytes: int = 1 << 30) -> list[Remembered]:
-    """Let a model's ``stream_encoders`` keep their outputs, in place.
-
-    Args:
-        model: in evaluation mode.
-        max_bytes: bytes kept by each encoder.
-    """
+    """Let the ``stream_encoders`` of a model in evaluation mode keep up to ``max_bytes`` of outputs each, in place."""
     return [Remembered(module, max_bytes) for module in model.stream_encoders]
 
 
 def _key_of(inputs: tuple) -> bytes:
-    """Return a hash of tensors with their shapes and types, and of the other arguments."""
     digest = hashlib.blake2b(digest_size=16)
     for one in inputs:
         if isinstance(one, Tensor):

@@ -1,4 +1,4 @@
-"""Checks that results may be compared, and the merging of several evaluations into one report."""
+"""Merging of several evaluations, and checks that their results are comparable."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,16 +17,12 @@ _REMEDIES = {
 
 
 def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = None) -> Results:
-    """Return the rows of several evaluations as one, for a report that compares their models.
+    """Return the results of several evaluations as one.
 
-    Args:
-        several: results on the same manifest, with the same noise.
-        pick: for a modality, the model whose rows stand for it, such as ``{"audio": "audio_only"}``; other modalities
-            keep the rows of all models. None keeps everything.
+    ``pick`` keeps one model of a modality, such as ``{"audio": "audio_only"}``; other modalities keep all models.
 
     Raises:
-        ValueError: two results were not made on the same samples or hold the same row, or ``pick`` names a model
-            without rows in that modality.
+        ValueError: the samples differ, a row occurs twice, or a model of ``pick`` has no rows in its modality.
     """
     pick = pick or {}
     runs = [run for results in several for run in results.runs]
@@ -61,14 +57,10 @@ def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = N
 
 
 def need_same_samples(runs: Sequence[tuple[str, Mapping[str, Any]]], also: Sequence[str] = ()) -> None:
-    """Check that rows may be compared: the same utterances, noise and scoring made them.
+    """Check that runs, each with its name for the message, have the same utterances, noise, scoring and ``also`` keys.
 
-    The hash of the test set replaces the manifest's where both runs have it. A noise plan decides what was heard;
-    without one, the descriptions of the noises and the seed do.
-
-    Args:
-        runs: name in the message, and run.
-        also: further keys that must be equal.
+    The hash of the test set replaces the manifest's if both runs have it. Without a noise plan, the seed and the
+    settings of shared noises must be equal.
 
     Raises:
         ValueError: a value differs.
@@ -91,7 +83,7 @@ def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]
         if key == "manifest_sha256" and "test_set_sha256" in one and "test_set_sha256" in other:
             key = "test_set_sha256"
         if key == "noise_plan_sha256" and not all(noisy):
-            continue  # one was clean throughout, so nothing contradicts
+            continue  # one run has no noise to compare
         if key == "seed" and any(planned):
             continue
         yield key, one.get(key), other.get(key)
@@ -101,10 +93,10 @@ def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]
 
 
 def need_same_pictures(condition: Condition, *runs: tuple[str, Mapping[str, Any]]) -> None:
-    """Check that two runs, each with its name in the message, drew the same video; a noise plan freezes only sound.
+    """Check that two runs, each with its name for the message, drew the same video; a noise plan fixes only sound.
 
     Raises:
-        ValueError: the seed draws the condition's video, and the seeds differ.
+        ValueError: the condition's video is drawn from the seed, and the seeds differ.
     """
     (one, first), (other, second) = runs
     if condition.is_drawn and first["seed"] != second["seed"]:

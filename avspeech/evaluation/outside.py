@@ -1,14 +1,13 @@
-"""Read hypotheses of any system from JSON lines, Kaldi text, trn, csv or tsv.
+"""Read hypotheses of any system from JSON lines, Kaldi text, trn, csv or tsv, all in UTF-8.
 
 | format | ending | a line |
 |---|---|---|
-| ``jsonl`` | ``.jsonl`` | an object with ``id`` and ``hypothesis`` (or ``text``); so is our own hypotheses.jsonl |
-| ``kaldi`` | ``.txt``, or a file called ``text`` | the id, a space, the words; only the id where nothing was heard |
+| ``jsonl`` | ``.jsonl`` | an object with ``id`` and ``hypothesis`` (or ``text``), as in our hypotheses.jsonl |
+| ``kaldi`` | ``.txt``, or a file called ``text`` | the id, a space, the words; only the id if there are none |
 | ``trn`` | ``.trn`` | the words, then ``(id)`` or ``(speaker-id)``, see ``avspeech.evaluation.trn`` |
 | ``csv``, ``tsv`` | ``.csv``, ``.tsv`` | columns named in the first line, the keys of ``jsonl``; tsv has no quotes |
 
-JSON lines, csv and tsv may also give the condition of each line (``modality``, ``noise``, ``snr_db``, ``video_stream``
-as in results.json) and the ``language``, so that one file holds a whole grid. Text is UTF-8.
+Lines of jsonl, csv and tsv may give ``language`` and condition (``modality``, ``noise``, ``snr_db``, ``video_stream``).
 """
 
 import csv
@@ -34,20 +33,18 @@ _KNOWN = tuple(dict.fromkeys(("id", *TEXT_KEYS, *CONDITION_KEYS, *(one.name for 
 _NOISE_NAME = r"[A-Za-z0-9_-]+"  # as in a conditions YAML: it becomes part of file names
 _LABEL = re.compile(rf"([a-z+]+), ({_NOISE_NAME})(?: (-?[\d.]+) dB)?(?:, (\S+?)( video)?)?")
 TRN_HEADER = ";; avspeech trn: % and two digits stand for a character that sclite would not take as one"
-"""First line of the trn files that we write; below it, ``%`` and two digits are decoded."""
+"""First line of our trn files; the lines below it are percent-encoded."""
 _TRN_LINE = re.compile(r"(?P<text>.*?)\s*\((?P<name>[^()]*)\)\s*")
 
 
 class FileFault(ValueError):
-    """A file cannot be used; the message names the file, the line if there is one, and the reason."""
+    """A file cannot be used: file, line and reason."""
 
     def __init__(self, path: Path, number: int | None, why: str) -> None:
         super().__init__(f"{path}: {why}" if number is None else f"{path}, line {number}: {why}")
 
 
 class OutsideHypothesis(NamedTuple):
-    """The hypothesis of one utterance under one condition."""
-
     id: str
     text: str
     condition: Condition
@@ -58,43 +55,33 @@ class OutsideHypothesis(NamedTuple):
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of the file."""
-
     number: int
     ids: tuple[str, ...]
-    """Possible ids of the utterance: a trn id may or may not include the speaker."""
+    """Possible ids: a trn id may include the speaker."""
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrnLine(NamedTuple):
-    """One utterance of a trn file."""
-
     text: str
     id: str
     speaker: str | None = None
-    """Part of the id before the first ``-``; None if there is none."""
+    """Part of the id before the first ``-``."""
     number: int = 0
-    """Line of the file that it was read from."""
     possible_ids: tuple[str, ...] = ()
-    """Ids that a manifest may use: in files that we did not write also the one that includes the speaker."""
+    """Ids that a manifest may use: in files of others also with the speaker."""
 
 
 def read_hypotheses(
     path: str | Path, known_ids: Collection[str], condition: Condition | None = None, format: str | None = None
 ) -> list[OutsideHypothesis]:
-    """Read the hypotheses of one file.
+    """Read the hypotheses of one file for utterances of ``known_ids``.
 
-    Args:
-        path: the file.
-        known_ids: utterance ids of the manifest.
-        condition: condition of every line; None where the lines give it.
-        format: one of ``FORMATS``; None takes it from the file's name.
+    ``condition`` None: the lines give it. ``format`` is one of ``FORMATS``; None takes it from the file's name.
 
     Raises:
         ValueError: unknown format.
-        FileFault: the file does not have its format; a line names an unknown utterance, repeats one under the same
-            condition, or gives no condition or another one than ``condition``.
+        FileFault: wrong format, unknown or repeated utterance, or a missing or contradictory condition.
     """
     path = Path(path)
     format = format or ("kaldi" if path.name == "text" else ENDINGS.get(path.suffix.lower()))
@@ -136,14 +123,9 @@ def read_hypotheses(
 
 
 def parse_label(label: str, grid: Collection[Condition] = ()) -> Condition:
-    """Return the condition with this label, such as ``audio+video, babble 0 dB`` (``Condition.label``).
+    """Return the condition with a label such as ``audio+video, babble 0 dB``; ``ValueError`` if there is none.
 
-    Args:
-        label: as in a report.
-        grid: the possible conditions; empty allows every noise and SNR.
-
-    Raises:
-        ValueError: no condition has this label.
+    It must be in ``grid``; an empty grid allows every noise and SNR.
     """
     if grid:
         labels = {condition.label: condition for condition in grid}
@@ -201,11 +183,7 @@ def _number(value: Any) -> float | None:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark.
-
-    Raises:
-        FileFault: it cannot be read, or is not UTF-8.
-    """
+    """Return the text of a UTF-8 file without byte order mark; ``FileFault`` otherwise."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -274,13 +252,9 @@ def _read_kaldi(path: Path) -> Iterator[_Row]:
 
 
 def read_trn(path: str | Path) -> Iterator[TrnLine]:
-    """Yield the lines of a trn file, ours or another's, without comments and empty lines.
+    """Yield the lines of a trn file without comments, empty lines and the non-word ``@``.
 
-    A lone ``@`` is no word, as for sclite.
-
-    Raises:
-        FileFault: a line has no id, or holds alternatives ``{ a / b }``: an error rate would depend on which one is
-            taken.
+    ``FileFault``: a line has no id, or holds alternatives ``{ a / b }``, which make the error rate ambiguous.
     """
     path = Path(path)
     escaped = read_text(path).split("\n", 1)[0] == TRN_HEADER

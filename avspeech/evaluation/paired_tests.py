@@ -1,20 +1,16 @@
-"""Tests whether one system is better than another on the same utterances, with a correction for many tests.
+"""Tests for a difference between two systems on the same utterances, corrected for multiple tests.
 
-``paired_difference`` is the paired bootstrap (Bisani and Ney, ICASSP 2004; Koehn 2004, W04-3250): both systems are
-scored on the same draws of units (``bootstrap.units_of``), so that what is hard for both cancels. Its interval joins
-the percentiles of the drawn differences, widened for the number of units (Hesterberg 2015, arXiv:1411.5279), and
-difference -+ Student's t * jackknife standard error. Its p-value is the larger of the two that belong to them, so
-p <= 0.05 exactly where the interval excludes 0. Below 20 units, and for p-values that draws cannot count, only the
-second half is used: 2,000 draws end at 0.001, which would not survive a correction for 100 tests.
+``paired_difference`` is the paired bootstrap (Bisani and Ney, ICASSP 2004; Koehn 2004, W04-3250) over units
+(``bootstrap.units_of``). The interval joins widened percentiles (Hesterberg 2015, arXiv:1411.5279) and difference -+
+Student's t * jackknife standard error. The p-value is the larger of the two, so p <= 0.05 exactly if the interval
+excludes 0. Below 20 units only Student's t is used, as for p-values without a draw beyond 0 (2,000 draws end at 0.001).
 
-Why not ``scipy.stats.permutation_test``: it gives no interval. Where one system makes 1.3 times the errors of the
-other, it finds the difference in 23.8 % of simulations with 8 speakers and in none with 4, this test in 27.2 and
-13.9 %. False alarms at 5 % are 5.1 and 5.0 % here, 12.1 and 18.7 % with SciPy's BCa interval of the difference
-(experiments/2026-11-noise-bench). Studentised draws of the difference had 10 % false alarms.
+Measured with 8 and 4 speakers (experiments/2026-11-noise-bench): a ratio of errors of 1.3 is found in 27.2 and 13.9 %
+of simulations (``scipy.stats.permutation_test``: 23.8 and 0 %); false alarms at 5 % are 5.1 and 5.0 % (SciPy's BCa
+interval: 12.1 and 18.7 %; studentised draws: 10 %).
 
-``matched_pairs`` is the test of Gillick and Cox, "Some statistical issues in the comparison of speech recognition
-algorithms" (ICASSP 1989), NIST's MAPSSWE. Where we differ: a segment is an utterance, or all of a speaker's, instead of
-a stretch between words that both systems have right; Student's t replaces the normal distribution.
+``matched_pairs`` is MAPSSWE (Gillick and Cox, ICASSP 1989). Deviations: a segment is an utterance or all utterances of
+a speaker, and Student's t replaces the normal distribution.
 """
 
 from collections.abc import Sequence
@@ -40,7 +36,7 @@ Speakers = Sequence[str | None] | None
 
 
 class Difference(NamedTuple):
-    """WER of a minus WER of b with its 95 % interval; negative where a is better."""
+    """WER(a) - WER(b) with its 95 % interval, as fractions; negative if a is better."""
 
     diff: float
     low: float
@@ -48,9 +44,9 @@ class Difference(NamedTuple):
     p_value: float
     """Two-sided."""
     win_rate: float
-    """Share of the draws in which a makes fewer errors; a tie counts half."""
+    """Share of draws with fewer errors for a; ties count half."""
     method: str
-    """``bootstrap``, ``jackknife-t`` (below 20 units), ``too-few-units`` (2 or 3), ``no-spread`` or ``one-unit``."""
+    """``bootstrap``, or another of ``Interval.method``."""
     num_units: int
     unit: str
 
@@ -62,12 +58,10 @@ def paired_difference(
     speakers: Speakers = None,
     num_resamples: int | None = None,
 ) -> Difference:
-    """Return WER(a) - WER(b) with its interval and p-value.
-
-    Both have the same utterances in the same order; see ``bootstrap.wer_interval`` for the arguments.
+    """Return WER(a) - WER(b) on the same utterances in the same order; arguments as in ``bootstrap.wer_interval``.
 
     Raises:
-        ValueError: the references differ, or there is no utterance.
+        ValueError: the reference lengths differ, or there are no utterances.
     """
     units, more_U, words_U = _differences(counts_a, counts_b, speakers)
     if units.count == 1:
@@ -99,10 +93,7 @@ def paired_difference(
 
 
 def matched_pairs(counts_a: Sequence[ErrorCounts], counts_b: Sequence[ErrorCounts], speakers: Speakers = None) -> float:
-    """Return the two-sided p-value of the matched-pairs test; see ``paired_difference`` for the arguments.
-
-    Where all segments differ by the same number it is that of a sign test.
-    """
+    """Return the two-sided p-value of the matched-pairs test; a sign test's if all segments differ equally."""
     units, more_U, _ = _differences(counts_a, counts_b, speakers)
     if units.count == 1 or not more_U.any():
         return 1.0
@@ -113,7 +104,7 @@ def matched_pairs(counts_a: Sequence[ErrorCounts], counts_b: Sequence[ErrorCount
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for being a family (Holm 1979): 5 % of families have one false alarm or more."""
+    """Return the p-values with Holm's (1979) correction, which bounds the family-wise error rate."""
     corrected, highest = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
@@ -122,7 +113,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(diff: float, p_value: float) -> str:
-    """Return the result of a test at 5 % for a: ``better``, ``worse`` or ``no clear difference``."""
+    """Return the result for a at the 5 % level: ``better``, ``worse`` or ``no clear difference``."""
     if p_value > LEVEL:
         return "no clear difference"
     return "better" if diff < 0 else "worse"
@@ -131,7 +122,7 @@ def verdict(diff: float, p_value: float) -> str:
 def _differences(
     counts_a: Sequence[ErrorCounts], counts_b: Sequence[ErrorCounts], speakers: Speakers
 ) -> tuple[Units, np.ndarray, np.ndarray]:
-    """Return the units, and for each the errors of a minus the errors of b, and the reference words."""
+    """Return the units and, for each, errors of a minus errors of b, and reference words."""
     words = [one.num_words for one in counts_a]
     if words != [one.num_words for one in counts_b]:
         raise ValueError(
@@ -144,7 +135,7 @@ def _differences(
 
 
 def _one_unit(errors_a: int, errors_b: int, words_U: np.ndarray) -> Difference:
-    """Return the difference on one utterance, which never proves anything: the interval always holds 0."""
+    """Return the difference of one unit; its interval always contains 0."""
     words = max(float(words_U[0]), 1.0)
     (low_a, high_a), (low_b, high_b) = poisson_interval(errors_a), poisson_interval(errors_b)
     low, high = min((low_a - high_b) / words, 0.0), max((high_a - low_b) / words, 0.0)
@@ -153,5 +144,5 @@ def _one_unit(errors_a: int, errors_b: int, words_U: np.ndarray) -> Difference:
 
 
 def _sign_test(num_units: int) -> float:
-    """Return the two-sided p-value where all units differ in the same direction."""
+    """Return the two-sided p-value if all units differ in the same direction."""
     return 2 * 0.5**num_units

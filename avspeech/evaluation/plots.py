@@ -1,6 +1,6 @@
-"""Plots of the report as SVG and PNG: word error rate over SNR with intervals, and training curves.
+"""Plots of the report as SVG and PNG: word error rate over SNR, and training curves.
 
-Colours are Okabe and Ito's, readable with colour blindness. Lines are labelled where they end instead of in a legend.
+Colours are Okabe and Ito's, safe for colour blindness. Labels at the line ends replace a legend.
 """
 
 import html
@@ -25,7 +25,7 @@ CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9
 MARKERS = {"audio": "o", "video": "D", "audio+video": "s"}
 INK, FAINT = "#333333", "#E3E3E3"
 WER_LABEL = "word error rate, %"
-HIGHEST = 150.0  # top of a plot in per cent; higher rates stand in the tables
+HIGHEST = 150.0  # top of a plot in per cent; higher rates are only in the tables
 _LINE_OF_TEXT = 0.055  # height of a label as a share of the plot's height
 LINE_STYLES: tuple = ("-", (0, (4, 2)), (0, (1, 1.5)))  # first, second and third model with the same modality
 
@@ -40,7 +40,7 @@ class Series(NamedTuple):
 
 
 def make_panels(count: int, across: int, size: tuple[float, float], share_x: bool = False) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``size`` inches and its ``count`` axes, ``across`` side by side, with one y axis for all."""
+    """Return a figure of ``size`` inches and its ``count`` axes, ``across`` per row, with a shared y axis."""
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     axes = figure.subplots(-(-count // across), across, squeeze=False, sharex=share_x, sharey=True).ravel()
     for unused in axes[count:]:
@@ -49,18 +49,13 @@ def make_panels(count: int, across: int, size: tuple[float, float], share_x: boo
 
 
 def ceiling(rows: Sequence[ConditionResult]) -> float:
-    """Return where an axis of word error rates ends, in per cent."""
+    """Return the upper end of a word error rate axis, in per cent."""
     top = max([100 * max(row.wer_95[1], row.wer) for row in rows], default=100.0)
     return max(10.0, min(1.06 * top, HIGHEST))
 
 
 def wer_figure(panels: Mapping[str, Sequence[ConditionResult]], noise: str) -> Figure:
-    """Return the word error rate over SNR in one noise, clean at the right; one panel a language.
-
-    Args:
-        panels: rows by panel title; rows of other noises are ignored.
-        noise: name of the noise.
-    """
+    """Return the word error rate over SNR in ``noise``, clean at the right; ``panels`` has rows by panel title."""
     across = min(3, len(panels))
     size = (7.6 if across == 1 else 5.4 * across, 4.3 * -(-len(panels) // across))
     figure, axes = make_panels(len(panels), across, size)
@@ -75,7 +70,7 @@ def wer_figure(panels: Mapping[str, Sequence[ConditionResult]], noise: str) -> F
 
 
 def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
-    """Return the lines of a plot of ``noise``, by modality and then by model in the order of the rows."""
+    """Return the lines of a plot of ``noise``, by modality, then by model in row order."""
     rows = [row for row in rows if row.noise in (noise, CLEAN)]
     found = []
     for modality in MODALITIES:
@@ -87,7 +82,7 @@ def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
 
 
 def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None:
-    """Draw SNRs from left to right, then a noise without an SNR, then clean."""
+    """Draw SNRs in order, then the noise without an SNR, then clean."""
     snrs_db = sorted({row.snr_db for row in rows if row.noise == noise and row.snr_db is not None})
     step = min((b - a for a, b in pairwise(snrs_db)), default=5.0)
     left, right = (snrs_db[0], snrs_db[-1]) if snrs_db else (0.0, 0.0)
@@ -119,7 +114,7 @@ def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None
 
 
 def _draw_series(axis: Axes, series: Series, points: list[tuple[float, ConditionResult]]) -> None:
-    """Draw a line and a band over the SNRs; a point without an SNR has an error bar."""
+    """Draw a line and a band over the SNRs, and an error bar for points without an SNR."""
     colour, marker = COLOURS[series.modality], MARKERS[series.modality]
     fill = colour if series.rank == 0 else "white"
     noisy = [(x, row) for x, row in points if row.snr_db is not None]
@@ -136,7 +131,7 @@ def _draw_series(axis: Axes, series: Series, points: list[tuple[float, Condition
 
 
 def draw_band(axis: Axes, points: Sequence[tuple[float, ConditionResult]], color: str, **look: Any) -> Line2D:
-    """Draw the word error rates of (x, row) points as a line in a band of their 95 % intervals."""
+    """Draw the word error rates of (x, row) points as a line, their 95 % intervals as a band."""
     xs, rows = [x for x, _ in points], [row for _, row in points]
     lows, highs = ([100 * row.wer_95[end] for row in rows] for end in (0, 1))
     axis.fill_between(xs, lows, highs, color=color, alpha=0.14, linewidth=0)
@@ -145,7 +140,7 @@ def draw_band(axis: Axes, points: Sequence[tuple[float, ConditionResult]], color
 
 
 def spread_of(rows: Sequence[ConditionResult]) -> list[list[float]]:
-    """Return how far the intervals reach below and above the rates, in points, as ``errorbar`` wants it."""
+    """Return interval lengths below and above the rates, in points, for ``errorbar``."""
     below = [max(0.0, 100 * (row.wer - row.wer_95[0])) for row in rows]
     return [below, [max(0.0, 100 * (row.wer_95[1] - row.wer)) for row in rows]]
 
@@ -156,7 +151,7 @@ def curves_figure(
     y_label: str,
     levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Return curves, (x, y) points by name, and dashed horizontal ``levels`` by name."""
+    """Return a figure of curves, (x, y) points by name, and dashed horizontal ``levels`` by name."""
     figure = Figure(figsize=(7.6, 3.4), layout="constrained", facecolor="white")
     axis = figure.subplots()
     labels = []
@@ -183,7 +178,7 @@ def set_title(axis: Axes, title: str, pad: float = 6.0) -> None:
 
 
 def style_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """Leave the axis its bottom line and faint grid lines."""
+    """Keep the bottom spine only, and draw faint grid lines."""
     axis.grid(axis=grid, color=FAINT, linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -193,10 +188,7 @@ def style_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
 
 
 def label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Write each label (height in data units, text, colour) to the right of the plot, moved apart from the others.
-
-    The limits of the axis must be final.
-    """
+    """Write labels (y in data units, text, colour) right of the plot, without overlap; axis limits must be final."""
     low, high = axis.get_ylim()
     labels = sorted((min(max(y, low), high), text, colour) for y, text, colour in labels)  # a line may leave the plot
     middles = spread_apart([y for y, _, _ in labels], gap=(high - low) * _LINE_OF_TEXT, low=low, high=high)
@@ -211,15 +203,12 @@ def label_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
 
 
 def plain(text: str) -> str:
-    """Return text that matplotlib does not read as a formula."""
+    """Return text escaped against matplotlib's formulas."""
     return text.replace("$", r"\$")
 
 
 def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return places at least ``gap`` apart, within ``low`` and ``high``, near the ascending ``wanted`` ones.
-
-    Neighbours that would overlap form a group around their mean; groups that then meet join.
-    """
+    """Return positions from ``low`` to ``high``, at least ``gap`` apart, near the ascending ``wanted`` ones."""
     groups: list[list[float]] = []
 
     def first(group: list[float]) -> float:
@@ -235,12 +224,9 @@ def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -
 
 
 def to_svg(figure: Figure, name: str = "figure", label: str = "") -> str:
-    """Return the figure as an ``<svg>`` element; the same figure gives the same text.
+    """Return the figure as a reproducible ``<svg>`` element.
 
-    Args:
-        figure: figure to draw.
-        name: prefix of every id inside; unique within a page.
-        label: text for screen readers.
+    ``name`` prefixes every id and must be unique within a page. ``label`` is for screen readers.
     """
     with matplotlib.rc_context({"svg.hashsalt": "avspeech", "svg.fonttype": "path"}):
         stream = io.StringIO()
@@ -251,7 +237,7 @@ def to_svg(figure: Figure, name: str = "figure", label: str = "") -> str:
 
 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
-    """Return the figure as the bytes of a PNG file."""
+    """Return the figure as PNG bytes."""
     stream = io.BytesIO()
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)

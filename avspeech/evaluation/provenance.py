@@ -1,4 +1,4 @@
-"""How results were measured: hashes, versions and commands, and the same in words for a report."""
+"""Origin of results: hashes, versions and commands, also in words for a report."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ from avspeech.noise.plan_records import without_hints
 
 PACKAGES = ("avspeech", "torch", "numpy", "scipy", "av", "opencv-python", "jiwer", "openai-whisper")
 SHORT = 12
-"""Digits of a hash that are shown; the whole hash is in the tooltip."""
+"""Digits of a hash in a report; the tooltip has all."""
 METHODS = {
     "bootstrap-t": "studentised bootstrap",
     "jackknife-t": "studentised bootstrap, not narrower than the jackknife with Student's t",
@@ -32,7 +32,7 @@ METHODS = {
     "no-spread": "where all have the same rate, as wide as for no error",
     "one-unit": "from one alone, the exact Poisson interval",
 }
-"""Names of the methods of ``avspeech.evaluation.bootstrap`` in a report."""
+"""Names of the methods of ``bootstrap`` in a report."""
 _FILES = (
     ("model", "model_file", "model_sha256"),
     ("manifest", "manifest", "manifest_sha256"),
@@ -52,12 +52,9 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact about a run."""
-
     name: str
     value: str
     hash: str | None = None
-    """SHA-256 in full."""
 
     @property
     def short_hash(self) -> str:
@@ -89,7 +86,7 @@ def identify_data(manifest: Path, utterances: Sequence[Utterance], plan: NoisePl
 def identify_run(
     model: Path, manifest: Path, utterances: Sequence[Utterance], plan: NoisePlan | None, device: str
 ) -> dict[str, Any]:
-    """Return what decides the transcripts of a model: hashes, noises, versions, the command."""
+    """Return what decides a model's transcripts: hashes, noises, versions, the command."""
     machine = {"system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"}
     kind = torch.device(device).type
     machine["device"] = torch.cuda.get_device_name(device) if kind == "cuda" else kind
@@ -104,17 +101,15 @@ def identify_run(
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of Python and of packages."""
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def command_line(module: str) -> str:
-    """Return the command that this process runs."""
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def describe_run(run: Mapping[str, Any]) -> Measured:
-    """Return the facts in an entry of ``runs``; keys that it lacks are left out."""
+    """Return the facts in an entry of ``runs``; missing keys are left out."""
     facts = []
     for name, file_key, hash_key in _FILES:
         if run.get(hash_key) or (file_key and run.get(file_key)):
@@ -129,7 +124,6 @@ def describe_run(run: Mapping[str, Any]) -> Measured:
 
 
 def _flat(prefix: str, value: Any) -> list[Fact]:
-    """Return every leaf with the path to it."""
     if isinstance(value, Mapping):
         return [fact for key, inner in value.items() for fact in _flat(f"{prefix}.{key}" if prefix else key, inner)]
     is_hash = prefix.endswith("sha256") and isinstance(value, str)
@@ -152,7 +146,7 @@ def _span(counts: list[int]) -> str:
 
 
 def warnings_of(results: Results) -> list[str]:
-    """Return reasons to doubt the figures, a sentence each."""
+    """Return reasons to doubt the figures, one sentence each."""
     found = []
     speakers = [row.wer_95_units for row in results.conditions if row.wer_95_unit == "speaker"]
     if speakers and min(speakers) < MANY_UNITS:

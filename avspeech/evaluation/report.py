@@ -1,10 +1,9 @@
-"""Make ``report.html`` and ``report.md`` of results: plots, the grid, differences, transcripts, measurement.
+"""Write ``report.html`` and ``report.md`` from results, without decoding.
 
     python -m avspeech.evaluation.report runs/av/test runs/audio/test --out runs/report --pick '{audio: audio_only}'
 
-Reads   results.json, hypotheses.jsonl and failures.jsonl of each folder, as ``avspeech.evaluate`` writes them.
-Writes  the same three files with the rows of all, report.html (one file, everything inside), report.md, images/ and
-        as many exhibits/ of all as fit (see ``avspeech.evaluation.exhibits``). Nothing is decoded.
+Reads   the results of each folder, as ``avspeech.evaluate`` writes them.
+Writes  the merged results, report.html (self-contained), report.md, images/ and as many exhibits/ as fit.
 """
 
 import base64
@@ -37,27 +36,27 @@ _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp3
 
 @dataclass(frozen=True)
 class ReportSection:
-    """An extra section of a report, such as lip crops or training curves; every part may be empty."""
+    """An extra section of a report, such as training curves; every part may be empty."""
 
     title: str
     text: str = ""
-    """Plain paragraphs with empty lines between them."""
+    """Plain paragraphs, separated by empty lines."""
     html: str = ""
-    """Copied into report.html; report.md leaves it out."""
+    """For report.html only."""
     images: Sequence[tuple[Path, str]] = ()
     """PNG or JPEG files with captions."""
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
-    """Points (step, value) by name, drawn in one plot."""
+    """(Step, value) points by name, in one plot."""
     x_label: str = "update"
     y_label: str = ""
     levels: Mapping[str, float] = field(default_factory=dict)
     """Dashed lines of the plot by name."""
     first: bool = False
-    """Place the section before the results instead of after them."""
+    """Place the section before the results."""
 
 
 class Picture(NamedTuple):
-    """An image as an HTML element, and as a file for the Markdown."""
+    """An image as an HTML element, and as a file for Markdown."""
 
     html: str
     file: str
@@ -71,17 +70,12 @@ def write_report(
     pick: Mapping[str, str] | None = None,
     title: str = "Word error rate in noise",
 ) -> Path:
-    """Merge the results of the folders, write them and their report to ``out_dir``, return the path of report.html.
+    """Write the merged results (see ``merge_results``) and their report; return the path of report.html.
 
-    Args:
-        results_dirs: folders that ``avspeech.evaluate`` wrote.
-        out_dir: folder of the report; it may be the only one of ``results_dirs``.
-        extra_sections: further sections.
-        pick: for a modality, the model whose rows stand for it; see ``merge_results``.
-        title: title of the page.
+    ``out_dir`` may be the only one of ``results_dirs``.
 
     Raises:
-        ValueError: a folder holds no results, they cannot be merged, or an image is no PNG or JPEG file.
+        ValueError: results are missing or cannot be merged, or an image is no PNG or JPEG file.
     """
     folders = [Path(results_dirs)] if isinstance(results_dirs, str | Path) else [Path(one) for one in results_dirs]
     out_dir = Path(out_dir)
@@ -130,7 +124,7 @@ def write_report(
 
 
 def _filters(results: Results, top: float, exhibits: Path) -> dict[str, Callable[[Any], Any]]:
-    """Return the templates' filters; ``top`` is the word error rate of the heat map's darkest colour."""
+    """Return the template filters; ``top`` is the word error rate of the heat map's darkest colour."""
     return {
         "percent": lambda fraction: f"{100 * fraction:.1f}",
         "score": lambda score: f"{score:.1f}",
@@ -154,7 +148,7 @@ def _minus(number: str) -> str:
 
 
 def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
-    """Return name, figure and caption of each plot, by the section that it stands in."""
+    """Return name, figure and caption of each plot, by section."""
     languages, telling = results.languages, tables.telling_noise(results)
     bars = "Bands and bars: 95 % intervals."
     found: dict[str, list[tuple[str, Figure, str]]] = {"wer": [], "by_language": [], "languages": [], "faults": []}
@@ -184,13 +178,13 @@ def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
 
 
 def _over(results: Results, noise: str) -> str:
-    """Return the end of a plot's caption: the noise's levels, the noise alone, or clean speech."""
+    """Return the end of a caption, which names the noise."""
     has_snr = any(row.noise == noise and row.snr_db is not None for row in results.conditions)
     return f"over the level of {noise}" if has_snr else "without noise" if noise == CLEAN else f"in {noise}"
 
 
 def _plain(name: str) -> str:
-    """Return a name that is safe in files and ids."""
+    """Return a name safe in files and ids."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
 
 
@@ -199,7 +193,7 @@ def _data_uri(path: Path) -> str:
 
 
 def _pictures(images: Path, number: int, section: ReportSection) -> list[Picture]:
-    """Copy the images of a section, draw its curves, and return them."""
+    """Return the images and curves of a section, kept in ``images``."""
     pictures = []
     for place, (path, caption) in enumerate(section.images):
         if Path(path).suffix.lower() not in _IMAGES or not Path(path).is_file():
@@ -217,14 +211,14 @@ def _pictures(images: Path, number: int, section: ReportSection) -> list[Picture
 
 def _keep_figure(images: Path, name: str, figure: Figure, caption: str) -> Picture:
     svg = to_svg(figure, name, caption)
-    figure.set_layout_engine("none")  # it is laid out now, which takes a third of the time of drawing
+    figure.set_layout_engine("none")  # do not repeat the layout, a third of the drawing time
     with written_whole(images / f"{name}.png") as unfinished:
         unfinished.write_bytes(to_png(figure))
     return Picture(svg, f"images/{name}.png", caption)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Parse the command line (or ``args``); ``auto_cli`` has no list of arguments without a flag."""
+    """Parse the command line or ``args``; ``auto_cli`` has no list of positional arguments."""
     parser = ArgumentParser(description="Make the report of one or several evaluations again, without decoding.")
     parser.add_argument("results_dirs", type=Path, nargs="+", help="folders that avspeech.evaluate wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")

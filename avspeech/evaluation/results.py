@@ -1,11 +1,12 @@
-"""Results of an evaluation: rows, transcripts and failures; reading and writing them.
+"""Results of an evaluation, read and written as three files.
 
-``results.json`` is ``{"format": "avspeech results", "version": 2, "conditions": [...], "runs": [...]}``; its JSON
-Schema is ``results.schema.json`` beside this file. A change that older readers would misread takes the next version. A
-condition is one row: one model, modality, noise, SNR, video stream and language; with several languages each has its
-row and ``all`` stands for them together. ``video`` rows in noise repeat the clean one (see ``conditions``). ``runs``
-has for each model what made its rows: hashes, seed, settings, versions, command. ``hypotheses.jsonl`` has every
-transcript once, ``failures.jsonl`` the utterances that could not be read.
+- ``results.json``: rows (``conditions``) and ``runs`` (hashes, seed, settings, versions and command of each model).
+  Its schema is ``results.schema.json``. Increase ``VERSION`` when older readers would misread a change.
+- ``hypotheses.jsonl``: every transcript once.
+- ``failures.jsonl``: utterances that could not be read.
+
+A row is one model, modality, noise, SNR, video stream and language; ``all`` joins several languages. ``video`` rows in
+noise repeat the clean row.
 """
 
 import json
@@ -46,23 +47,23 @@ class ConditionResult:
     n_words: int
     """Words of the references after normalisation."""
     wer: float
-    """Fraction, as is ``cer``; above 1 where there are many insertions."""
+    """Fraction, as is ``cer``; insertions can take it above 1."""
     cer: float
     substitutions: int
     deletions: int
     insertions: int
     wer_95: tuple[float, float]
-    """95 % interval, low and high end."""
+    """Low and high end."""
     wer_95_method: str
     """See ``bootstrap``."""
     wer_95_units: int
-    """Number of speakers or utterances that the interval was drawn from."""
+    """Number of resampled units."""
     wer_95_unit: str
     """``speaker`` or ``utterance``."""
     video_stream: str = OWN
-    """``own`` unless the video was replaced or has a fault (see ``conditions``)."""
+    """``own``, or the video's replacement or fault."""
     bleu: float | None = None
-    """0 to 100; None where it was not asked for."""
+    """0 to 100; None if not requested."""
     bleu_95: tuple[float, float] | None = None
     cer_95: tuple[float, float] | None = None
 
@@ -72,13 +73,13 @@ class ConditionResult:
 
     @property
     def key(self) -> tuple[str, Condition, str]:
-        """Model, condition and language; unique within results."""
+        """Model, condition and language, unique within results."""
         return self.model, self.condition, self.language
 
 
 @dataclass(frozen=True)
 class ScoredHypothesis:
-    """One line of ``hypotheses.jsonl``: texts as they came, counts after normalisation."""
+    """One line of ``hypotheses.jsonl``: raw texts, and counts after normalisation."""
 
     id: str
     model: str
@@ -92,7 +93,7 @@ class ScoredHypothesis:
     """Word errors."""
     video_stream: str = OWN
     video_of: str | None = None
-    """Id of the utterance whose clip was shown; None for its own."""
+    """Id of the utterance that the clip came from; None for its own."""
     speaker: str | None = None
     n_words: int = field(kw_only=True)
     """Words of the reference."""
@@ -103,13 +104,13 @@ class ScoredHypothesis:
 
     @property
     def counts(self) -> ErrorCounts:
-        """Words and word errors; which kinds of error they were is not kept."""
+        """Words and word errors, all as substitutions."""
         return ErrorCounts(num_words=self.n_words, substitutions=self.errors)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An utterance that was not scored, the reason, and the number of decoded conditions that it is missing from."""
+    """An utterance that was not scored, the reason, and the number of decoded conditions without it."""
 
     id: str
     why: str
@@ -119,7 +120,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Results:
-    """Rows, the runs that made them, and every transcript behind them."""
+    """Rows, with their runs, transcripts and failures."""
 
     conditions: list[ConditionResult]
     runs: list[dict[str, Any]]
@@ -128,7 +129,7 @@ class Results:
 
     @cached_property
     def transcripts(self) -> dict[tuple[str, Condition], dict[str, ScoredHypothesis]]:
-        """Transcripts by id for every model and decoded condition (``Condition.decoded_as``)."""
+        """Transcripts by id, by model and decoded condition (``Condition.decoded_as``)."""
         found: dict[tuple[str, Condition], dict[str, ScoredHypothesis]] = {}
         for line in self.hypotheses:
             found.setdefault((line.model, line.condition), {})[line.id] = line
@@ -141,19 +142,19 @@ class Results:
 
     @property
     def systems(self) -> list[System]:
-        """Every modality and model that has rows, by modality, then in the order of the rows."""
+        """Systems with rows, by modality, then in row order."""
         found = dict.fromkeys((row.modality, row.model) for row in self.conditions)
         return sorted(found, key=lambda system: MODALITIES.index(system[0]))
 
     @property
     def noises(self) -> list[Noise]:
-        """Every noise and SNR in the order of the rows, clean first."""
+        """Noises and SNRs in row order, clean first."""
         found = dict.fromkeys((row.noise, row.snr_db) for row in self.conditions)
         return sorted(found, key=lambda noise: noise[0] != CLEAN)
 
     @property
     def languages(self) -> list[str]:
-        """The languages that have rows, ``all`` first where it is there."""
+        """Languages with rows, ``all`` first."""
         return sorted({row.language for row in self.conditions}, key=lambda name: (name != ALL_LANGUAGES, name))
 
     def rows_of(self, language: str) -> list[ConditionResult]:
@@ -170,16 +171,9 @@ def summarise(
     ngrams: Sequence[BleuCounts] | None = None,
     speakers: Sequence[str | None] | None = None,
 ) -> list[ConditionResult]:
-    """Return the rows of one condition: one for each language, and ``all`` where there are several.
+    """Return the rows of one condition: one for each language, and ``all`` if there are several.
 
-    Args:
-        model: name of the model in the results.
-        condition: condition that was decoded.
-        languages: one an utterance, as are ``counts``, ``ngrams`` and ``speakers``.
-        counts: words and errors.
-        seed: seed of the bootstrap.
-        ngrams: None leaves BLEU out.
-        speakers: None if unknown.
+    Each sequence has one entry per utterance. ``ngrams`` None omits BLEU.
     """
     names = sorted(set(languages))
     rows = []
@@ -217,10 +211,10 @@ def summarise(
 
 
 def write_results(out_dir: str | Path, results: Results) -> None:
-    """Write the three files, each whole or not at all, ``results.json`` last.
+    """Write the three files atomically, ``results.json`` last.
 
     Raises:
-        ValueError: the results do not fit the schema, or the folder cannot be written to; nothing is written.
+        ValueError: the results do not fit the schema, or the folder is not writable; nothing is written.
     """
     out_dir = Path(out_dir)
     rows = [asdict(row) for row in results.conditions]
@@ -234,10 +228,10 @@ def write_results(out_dir: str | Path, results: Results) -> None:
 
 
 def read_results(results_dir: str | Path) -> Results:
-    """Read what ``write_results`` wrote.
+    """Read the files of ``write_results``.
 
     Raises:
-        ValueError: the folder holds no results, they are of another version, or they do not fit the schema.
+        ValueError: the results are missing, of another version, or do not fit the schema.
     """
     results_dir = Path(results_dir)
     path = results_dir / "results.json"
@@ -270,7 +264,7 @@ def _validator() -> Draft202012Validator:
 
 
 def _check_document(document: Any, path: Path) -> None:
-    """Raise a ValueError that names version or place, such as ``conditions[3].wer``, if the schema does not fit."""
+    """Raise a ValueError that names the wrong version or the place, such as ``conditions[3].wer``."""
     version = document.get("version", 1) if isinstance(document, dict) and "conditions" in document else VERSION
     if version != VERSION:
         raise ValueError(

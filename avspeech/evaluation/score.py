@@ -4,13 +4,11 @@
     python -m avspeech.evaluation.score 'audio, clean=a.txt' 'audio+video, babble 0 dB=b.trn' --manifest test.jsonl ...
     python -m avspeech.evaluation.score hyp.csv --condition 'audio, babble 0 dB' --manifest test.jsonl ...
 
-Reads   hypotheses (formats: avspeech/evaluation/outside.py), the manifest with the reference texts, and the noise plan
-        that the system was tested with: its hash lets ``avspeech.evaluation.compare`` check that noise was the same.
+Reads   hypotheses (avspeech/evaluation/outside.py), the manifest with the reference texts, and the noise plan of the
+        system's test, whose hash lets ``avspeech.evaluation.compare`` check that noise was the same.
 Writes  OUT_DIR/results.json, hypotheses.jsonl, failures.jsonl, report.md, report.html, images/.
 
-A file is of one condition, named before it (``LABEL=FILE``) or by ``--condition``, or its lines give theirs. Every
-condition needs a hypothesis of every utterance; ``--missing`` sets what else to do. Nothing checks that the system
-was given the stated condition.
+The condition comes from ``LABEL=FILE``, ``--condition`` or the lines; nothing checks that the system was given it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -46,22 +44,18 @@ def score_hypotheses(
     format: str | None = None,
     missing: Missing = "error",
 ) -> Results:
-    """Return the results of a system from its hypotheses.
+    """Return the results of a system from its hypotheses; ``ValueError`` as in ``read_hypotheses``.
 
     Args:
-        files: each with the label of its condition; None where the lines give it.
+        files: each with the label of its condition; None: the lines give it.
         manifest: JSON lines with text.
         name: name of the system in the results.
         noise_plan: frozen noise that the system was tested with.
-        conditions: YAML of the grid, which also gives seed, normalisation and metric. None takes any condition.
+        conditions: YAML of grid, seed, normalisation and metric. None takes any condition.
         normalization: basic, none, fairseq, whisper, muavic; None is the YAML's, ``basic`` without one.
-        seed: seed of the intervals and of shuffled videos; None is the YAML's, without one the plan's, or 0.
-        format: format of all files, one of jsonl, kaldi, trn, csv, tsv; None goes by their names.
-        missing: an utterance without hypothesis is an ``error``, counts as an empty hypothesis (``deletions``), or is
-            not scored (``skip``).
-
-    Raises:
-        ValueError: a file cannot be read, or two of the arguments do not fit together; see also ``read_hypotheses``.
+        seed: seed of intervals and shuffled videos; None is the YAML's, without one the plan's, or 0.
+        format: format of all files: jsonl, kaldi, trn, csv or tsv; None goes by their names.
+        missing: an utterance without hypothesis is an ``error``, an empty one (``deletions``) or left out (``skip``).
     """
     base = EvaluationConfig() if conditions is None else read_conditions(conditions)
     scoring = base.scoring if normalization is None else replace(base.scoring, normalization=normalization)
@@ -113,10 +107,7 @@ def _read_all(
 def _check_plan(
     heard: Heard, plan: NoisePlan, path: Path | None, utterances: Sequence[Utterance], manifest: Path
 ) -> None:
-    """Refuse noise that is not in the plan, and a plan for other utterances.
-
-    An utterance that could not be read when the plan was made is not in the plan, so it has no hypothesis.
-    """
+    """Refuse noise that is not in the plan, and a plan for other utterances (it lacks unreadable ones)."""
     for condition, lines in heard.items():
         if not condition.is_clean and (condition.noise, condition.snr_db) not in plan.conditions:
             one = next(iter(lines.values()))
@@ -152,7 +143,7 @@ def _complete(
 
 
 def _with_languages(utterances: Sequence[Utterance], heard: Heard) -> list[Utterance]:
-    """Fill in languages that the manifest lacks from the hypotheses; a contradiction is an error."""
+    """Fill in missing languages from the hypotheses; a contradiction is an error."""
     language_of = {one.id: one.language for one in utterances}
     for lines in heard.values():
         for name, line in lines.items():
@@ -170,7 +161,7 @@ def _with_languages(utterances: Sequence[Utterance], heard: Heard) -> list[Utter
 
 
 def _rows(heard: Heard, grid: Sequence[Condition]) -> list[Condition]:
-    """Return the conditions of the results in the order of the report; ``video`` is repeated for each noise."""
+    """Return the conditions in the report's order; ``video`` is repeated for each noise."""
     if grid:
         return [condition for condition in grid if condition.decoded_as in heard]
     streams = list(dict.fromkeys((OWN, *(condition.video_stream for condition in heard))))
@@ -193,7 +184,7 @@ def split_label(argument: str) -> tuple[Path, str | None]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Parse the command line, or ``args``; ``auto_cli`` cannot take several files without a flag."""
+    """Parse ``args`` or the command line; ``auto_cli`` cannot take several files without a flag."""
     parser = ArgumentParser(description="Score the hypotheses of any system and report them as an evaluation.")
     parser.add_argument(
         "hypotheses",

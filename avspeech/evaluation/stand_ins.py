@@ -1,8 +1,7 @@
 """Clips shown in place of an utterance's own, to measure what a model takes from the lips.
 
-A gated model may have learned to ignore the video, and its error rate alone does not show it. The clip is ``blank``
-(mean grey: a video without information, which differs from no video), ``shuffled`` (another utterance's) or of a
-``wrong_speaker``. It is as long as the clip that it replaces.
+``blank`` is mean grey, ``shuffled`` another utterance's, ``wrong_speaker`` another speaker's, each as long as the
+own clip.
 """
 
 import hashlib
@@ -18,11 +17,8 @@ from avspeech.manifest import Utterance
 def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
     """Return for every id another utterance whose clip is shown; each clip is shown once.
 
-    One random cycle through all ids (Sattolo 1986), so none keeps its own clip. Their order in the manifest does not
-    matter.
-
-    Raises:
-        ValueError: there are fewer than two utterances.
+    One random cycle through the sorted ids (Sattolo 1986): manifest order does not matter. ``ValueError`` for fewer
+    than two utterances.
     """
     _need_two(utterances, SHUFFLED)
     own = sorted(utterances, key=lambda utterance: utterance.id)
@@ -34,22 +30,14 @@ def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utter
 
 
 SIMILAR_LENGTH = 0.1
-"""Largest difference of two clips of nearly the same length, as a share of the clip to be replaced."""
+"""Largest difference of similar lengths, as a share of the replaced clip."""
 
 
 def other_speakers(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
-    """Return for every id another speaker's utterance, of nearly the same length where there is one.
+    """Return for every id another speaker's utterance, of similar length (``num_frames``) if there is one.
 
-    Where there is no other speaker (GRID's s1), it is another utterance of the same one. Utterances without a speaker
-    count as one speaker. Each choice follows from hashes of seed and ids, so an utterance that is added to the test
-    set changes only the choices that fall on it.
-
-    Args:
-        utterances: the test set. Lengths are ``num_frames``; an unknown one is like any other.
-        seed: seed of the choice.
-
-    Raises:
-        ValueError: there are fewer than two utterances.
+    Without another speaker (GRID's s1) it is another utterance; unknown speakers count as one. Hashes of seed and ids
+    decide, so an added utterance changes only the choices that fall on it. ``ValueError`` below two utterances.
     """
     _need_two(utterances, WRONG_SPEAKER)
     ids = [utterance.id for utterance in utterances]
@@ -81,12 +69,12 @@ def _hash(seed: int, name: str) -> int:
 
 
 def fit_length(clip_THW: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return the clip cut to ``num_frames``, or played forwards and backwards in turn until it is as long."""
+    """Return the clip cut to ``num_frames``, or played backwards and forwards until it is as long."""
     period = max(1, 2 * (len(clip_THW) - 1))
     place = np.arange(num_frames) % period
     return clip_THW[np.minimum(place, period - place)]
 
 
 def blank_clip(clip_THW: np.ndarray) -> np.ndarray:
-    """Return a clip of the same shape in the mean grey of mouth crops, which is zero to the model."""
+    """Return a clip of that shape in mean grey, which the model sees as zero."""
     return np.full_like(clip_THW, round(MEAN * 255))

@@ -26,10 +26,9 @@ Decode = Callable[[AVBatch, torch.Tensor], list[str]]
 
 
 def settled(config: EvaluationConfig, model: Model) -> DecodingConfig:
-    """Return how a model decodes in an evaluation: no nulls that depend on the model, and the grid's seed.
+    """Return a model's decoding options in an evaluation: the grid's seed, and no null that depends on the model.
 
-    Raises:
-        ValueError: the model gives no text, lacks a head that the method needs, or cannot decode a modality.
+    ``ValueError``: the model gives no text, lacks a head that the method needs, or cannot decode a modality.
     """
     known = model.inputs.modalities
     if lacking := [modality for modality in config.modalities if modality not in known]:
@@ -45,7 +44,7 @@ _RECOGNIZER_ONLY = ("ctc_weight", "lm_weight", "min_length", "official_limit", "
 
 
 def decoding_facts(config: DecodingConfig, model: Model) -> dict[str, Any]:
-    """Return the options that decide a model's texts, ready for JSON: those that its kind and method read."""
+    """Return the options that the model's kind and method read, ready for JSON."""
     told = asdict(config)
     if isinstance(model, Whisper):
         unread = {*_RECOGNIZER_ONLY, *(() if max(config.temperatures) > 0 else ("seed",))}  # without draws no seed
@@ -56,7 +55,7 @@ def decoding_facts(config: DecodingConfig, model: Model) -> dict[str, Any]:
 
 
 def batch_decoder(model: Model, config: DecodingConfig) -> Decode:
-    """Return the function that decodes batches with a model; ``config`` is settled."""
+    """Return the function that decodes batches with a model and a settled ``config``."""
     return lambda batch, keep_B2: [found[0].text for found in transcribe_batch(model, batch, keep_B2, config)]
 
 
@@ -72,15 +71,8 @@ def transcribe_all(
 ) -> list[str | Unreadable]:
     """Return a hypothesis of each utterance in order, or why its files could not be read.
 
-    Args:
-        decode: decodes a batch on ``device``.
-        device: device of the model.
-        utterances: loaded batch by batch, those of like length together.
-        condition: streams that the model gets, and the noise.
-        loader: loads the samples.
-        max_frames: budget of a batch in frames at 25 Hz, padding included.
-        max_clips: most utterances in a batch.
-        batches: places of the utterances that go together, each once; None plans them by length.
+    ``decode`` works on ``device``. A batch holds similar lengths, up to ``max_frames`` at 25 Hz with padding and up to
+    ``max_clips`` utterances; or ``batches`` gives the indices of its utterances, each once.
     """
     texts: dict[int, str | Unreadable] = {}
     if batches is None:

@@ -1,4 +1,4 @@
-"""Tables and sentences of the report: the grid, differences between modalities, transcripts, the headline."""
+"""Tables, transcripts and headline of the report."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,28 +16,28 @@ _INPUTS = {"audio": "from sound alone", "video": "from lips alone", "audio+video
 
 @dataclass(frozen=True)
 class Line:
-    """One system, or one system with one video, in every noise."""
+    """One table line: a system with one video stream, in every noise."""
 
     system: System
     video_stream: str
     cells: list[ConditionResult | None]
-    """One a column; None where it was not evaluated."""
+    """One per column; None if not evaluated."""
     label: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of results in one language, noises across."""
+    """Results in one language; columns are noises."""
 
     model: str
-    """Empty for a table of several models."""
+    """Empty for several models."""
     language: str
     columns: list[Noise]
     lines: list[Line]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Name of each noise and its number of columns."""
+        """Noise names with numbers of columns."""
         return [(name, len(list(several))) for name, several in groupby(self.columns, key=lambda noise: noise[0])]
 
     @property
@@ -45,7 +45,7 @@ class Table:
         return any(cell is not None and cell.bleu is not None for line in self.lines for cell in line.cells)
 
     def best(self, measure: str) -> list[float | None]:
-        """Return the lowest ``wer`` or the highest ``bleu`` of each column; None where there is none."""
+        """Return the lowest ``wer`` or the highest ``bleu`` of each column; None without a value."""
         found = []
         for column in zip(*(line.cells for line in self.lines), strict=True):
             values = [value for cell in column if cell and (value := getattr(cell, measure)) is not None]
@@ -54,10 +54,7 @@ class Table:
 
     @property
     def removed(self) -> list[tuple[str, list[float | None]]]:
-        """Share of the errors of audio alone that each video removes, negative where it adds some.
-
-        None where audio alone makes no errors, or a row is missing. Audio alone is the first such line.
-        """
+        """Share of the first audio line's errors that each video removes; None without errors or a row."""
         sound = next((line.cells for line in self.lines if line.system[0] == "audio"), [None] * len(self.columns))
         return [
             (line.label.removeprefix("audio+video, "), [_share(*pair) for pair in zip(line.cells, sound, strict=True)])
@@ -73,7 +70,7 @@ def _share(seen: ConditionResult | None, sound: ConditionResult | None) -> float
 def _table(
     results: Results, model: str, language: str, columns: list[Noise], lines: Iterable[tuple[System, str, str]]
 ) -> Table:
-    """Return the table of systems, video streams and labels; lines without a cell are left out."""
+    """Return a table of (system, video stream, label) lines, without empty ones."""
     found = []
     for system, stream, label in lines:
         conditions = [Condition(system[0], *noise, stream) for noise in columns]
@@ -84,13 +81,13 @@ def _table(
 
 
 def grid_tables(results: Results) -> list[Table]:
-    """Return one table a language: systems with their own video."""
+    """Return one table per language: systems with their own video."""
     lines = [(system, OWN, system_label(system, results)) for system in results.systems]
     return [_table(results, "", language, results.noises, lines) for language in results.languages]
 
 
 def heat_maps(results: Results) -> list[Table]:
-    """Return one table for each language and model: modalities and what they see."""
+    """Return one table per language and model: modalities with their video streams."""
     maps = []
     for language, model in product(results.languages, dict.fromkeys(row.model for row in results.conditions)):
         mine = [row for row in results.conditions if (row.model, row.language) == (model, language)]
@@ -103,10 +100,7 @@ def heat_maps(results: Results) -> list[Table]:
 
 
 def contribution_tables(results: Results) -> list[Table]:
-    """Return one table for each model and language whose ``audio+video`` was also decoded with a stand-in video.
-
-    Columns are the noises that have a stand-in. Audio alone stands last, this model's first, then that of others.
-    """
+    """Return one table per language and model with blank or shuffled video; lines of audio alone come last."""
     replaced = [row for row in results.conditions if row.video_stream in (BLANK, SHUFFLED)]
     tried = {(row.noise, row.snr_db) for row in replaced}
     columns = [noise for noise in results.noises if noise in tried]
@@ -122,7 +116,7 @@ def contribution_tables(results: Results) -> list[Table]:
 
 
 def paired_rows(results: Results) -> list[PairedRow]:
-    """Return audio+video minus audio and minus video in every noise, over the utterances that both scored."""
+    """Return audio+video against audio and against video in every noise."""
     rows = []
     for pair, a, b, noise in product(COMPARISONS, results.systems, results.systems, results.noises):
         if (a[0], b[0]) == pair:
@@ -133,13 +127,13 @@ def paired_rows(results: Results) -> list[PairedRow]:
 
 
 def _lines_of(results: Results, system: System, noise: Noise) -> Mapping[str, ScoredHypothesis]:
-    """Return the transcripts of a system in one noise by id; ``video`` has those of clean speech."""
+    """Return the transcripts of a system in one noise by id; for ``video``, those of clean speech."""
     return results.transcripts.get((system[1], Condition(system[0], *noise).decoded_as), {})
 
 
 @dataclass(frozen=True)
 class SampleTranscript:
-    """One utterance and the edits from its reference to each system's transcript in one noise."""
+    """One utterance, with the edits from its reference to each system's transcript."""
 
     id: str
     language: str
@@ -148,7 +142,7 @@ class SampleTranscript:
 
 
 def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[SampleTranscript]:
-    """Return ``count`` utterances that every system has, spread evenly over the sorted ids."""
+    """Return up to ``count`` utterances that every system has, evenly spaced over the sorted ids."""
     heard = [lines for system in results.systems if (lines := _lines_of(results, system, noise))]
     names = sorted(set.intersection(*map(set, heard))) if heard else []
     chosen = [names[number * len(names) // count] for number in range(count)] if len(names) > count else names
@@ -156,7 +150,7 @@ def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[S
 
 
 def transcript_of(results: Results, noise: Noise, name: str) -> SampleTranscript | None:
-    """Return the transcripts of one utterance; None where no system has it."""
+    """Return the transcripts of one utterance; None if no system has it."""
     lines = {system: _lines_of(results, system, noise).get(name) for system in results.systems}
     found = {system: line for system, line in lines.items() if line is not None}
     if not found:
@@ -172,7 +166,7 @@ def transcript_of(results: Results, noise: Noise, name: str) -> SampleTranscript
 
 
 def telling_noise(results: Results) -> Noise:
-    """Return the column of the headline and the transcripts: the first noise's SNR nearest to 0 dB, or clean."""
+    """Return the first noise at its SNR nearest to 0 dB, or clean; the headline and transcripts show it."""
     noisy = [noise for noise in results.noises if noise[0] != CLEAN]
     if not noisy:
         return results.noises[0]
@@ -180,7 +174,7 @@ def telling_noise(results: Results) -> Noise:
 
 
 def headline_rows(results: Results) -> list[tuple[System, ConditionResult, ConditionResult | None]]:
-    """Return every system with its row in the telling noise, and its clean row where that is another one."""
+    """Return every system with its row in the telling noise, and its clean row if that is another one."""
     telling, clean = telling_noise(results), (CLEAN, None)
     rows = {(row.modality, row.model, row.noise, row.snr_db): row for row in results.rows_of(results.languages[0])}
     return [
@@ -191,7 +185,7 @@ def headline_rows(results: Results) -> list[tuple[System, ConditionResult, Condi
 
 
 def headline(results: Results) -> str:
-    """Return one sentence with the rates of every system in the telling noise."""
+    """Return one sentence with every system's rate in the telling noise."""
     found = headline_rows(results)
     translated = any(row.bleu is not None for _, row, _ in found)
     parts = []
@@ -204,6 +198,6 @@ def headline(results: Results) -> str:
 
 
 def system_label(system: System, results: Results) -> str:
-    """Return the modality, with the model behind it where the results have several models."""
+    """Return the modality, followed by the model if the results have several."""
     several = len({row.model for row in results.conditions}) > 1
     return f"{system[0]} ({system[1]})" if several else system[0]

@@ -1,18 +1,14 @@
-"""Write transcripts as NIST's ``sclite`` reads them: one line ``words (speaker-utteranceid)``.
+"""Write transcripts as trn files of NIST's ``sclite``: one line ``words (speaker-utteranceid)``.
 
     python -m avspeech.evaluation.trn RESULTS_DIR OUT_DIR --model av --normalized true
     sclite -r OUT_DIR/ref.trn trn -h OUT_DIR/hyp.audio_clean.trn trn -i spu_id -s -e utf-8 -o rsum spk
 
-Reads   hypotheses.jsonl and results.json of a folder that ``avspeech.evaluate`` or ``avspeech.evaluation.score`` wrote.
-Writes  OUT_DIR/ref.trn and one hyp.<condition>.trn for each condition that was transcribed.
+Reads   hypotheses.jsonl and results.json that ``avspeech.evaluate`` or ``avspeech.evaluation.score`` wrote.
+Writes  OUT_DIR/ref.trn and a hyp.<condition>.trn for each condition that was transcribed.
 
-``-i spu_id`` takes the text before the first ``-`` as the speaker of sclite's table, ``-s`` keeps upper and lower case
-apart, as we do; sclite 2.10 needs a line break after the last line.
-
-Some characters mean something to sclite anywhere in a line: ``{ a / b }`` are alternatives, ``@`` is no word, a line
-that starts with ``;;`` or ``**`` is a comment, the last parenthesis holds the id. We write them as in web addresses
-(``%7B``), in ids also spaces, slashes and characters beyond ASCII; the first line, a comment, says so. Error counts do
-not change.
+``-i spu_id`` takes the text before the first ``-`` as the speaker; ``-s`` keeps the case. Characters with a meaning to
+sclite (``{ a / b }``, ``@``, ``;;``, ``**``, parentheses) are percent-encoded, in ids also spaces, slashes and
+non-ASCII. Error counts do not change. sclite 2.10 needs a line break after the last line.
 """
 
 import re
@@ -33,11 +29,7 @@ _IN_WORDS = re.compile(r"[%{}()@;*]")
 
 
 def write_trn(path: str | Path, lines: Iterable[TrnLine]) -> None:
-    """Write a trn file, whole or not at all; white space inside a text becomes one space.
-
-    Raises:
-        ValueError: an id comes twice.
-    """
+    """Write a trn file, whole or not at all; ``ValueError`` if an id comes twice."""
     written, seen = [TRN_HEADER], set()
     for line in lines:
         if line.id in seen:
@@ -54,17 +46,8 @@ def export_trn(
 ) -> list[Path]:
     """Write references and hypotheses of each condition as trn; return the paths, ref.trn first.
 
-    An utterance without hypothesis in a condition is absent from its file, and sclite leaves it out.
-
-    Args:
-        results_dir: folder of an evaluation.
-        out_dir: folder of the trn files.
-        model: whose hypotheses; None if the folder holds those of one model.
-        normalized: write texts as they were compared, after the evaluation's normalisation.
-
-    Raises:
-        ValueError: the folder holds no results or no such model, or several models and none was named; or ``out_dir``
-            cannot be written to.
+    An utterance without a hypothesis is absent from that condition's file. ``model`` None: the folder holds one model.
+    ``normalized``: write normalised texts. ``ValueError``: no results, no such model, or ``model`` is None for several.
     """
     results = read_results(results_dir)
     models = sorted({line.model for line in results.hypotheses})
@@ -101,8 +84,8 @@ def main(results_dir: Path, out_dir: Path, model: str | None = None, normalized:
     Args:
         results_dir: folder with results.json and hypotheses.jsonl.
         out_dir: folder of the trn files.
-        model: whose transcripts, where the folder holds several models'.
-        normalized: write texts as they were compared instead of as they came.
+        model: model of the transcripts, if there are several.
+        normalized: write normalised texts.
     """
     try:
         reference, *hypotheses = export_trn(results_dir, out_dir, model, normalized)

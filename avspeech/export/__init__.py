@@ -1,1 +1,1 @@
-"""Models for machines without torch: ONNX graphs of the encoders and of one decoder step, in float32 or int8."""
+"""Models as ONNX graphs, float32 or int8, for machines without torch."""

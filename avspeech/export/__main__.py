@@ -10,12 +10,12 @@ from avspeech.hub.names import open_model
 
 
 def main(model: str, out_dir: Path, int8: bool = False) -> None:
-    """Write the encoders and one decoder step of a model as ONNX, with a ``config.json`` that describes them.
+    """Write a model's encoders and one decoder step as ONNX, with a ``config.json``.
 
     Args:
         model: file or name of a recogniser, a Whisper or a Flamingo; ``python -m avspeech.hub`` lists names.
         out_dir: new folder.
-        int8: keep the weights of matrix products as 8-bit integers.
+        int8: store the weights of matrix products as 8-bit integers.
     """
     try:
         check_target(out_dir)  # before anything is downloaded

@@ -1,4 +1,4 @@
-"""A model -> a folder of ONNX files and ``config.json``, which together decode without torch."""
+"""A model -> a folder of ONNX files and ``config.json``, which decodes without torch."""
 
 from pathlib import Path
 
@@ -11,15 +11,9 @@ from avspeech.models.base import Model
 
 
 def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:
-    """Write ``folder``, whole or not at all.
+    """Write a model (on the CPU, in evaluation mode) to a new or empty folder, whole or not at all.
 
-    Args:
-        model: in evaluation mode, on the CPU.
-        folder: must not exist, or be empty.
-        int8: keep the weights of matrix products as 8-bit integers.
-
-    Raises:
-        ValueError: the model gives no text, the folder holds something, or a package is missing.
+    Raises ValueError if the model gives no text, the folder holds something, or a package is missing.
     """
     folder = Path(folder)
     if model.kind not in EXPORTS:
@@ -47,10 +41,6 @@ def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:
 
 
 def check_target(folder: Path) -> None:
-    """Check that an export may take this place.
-
-    Raises:
-        ValueError: a file or a folder that holds something is there.
-    """
+    """Raise ValueError if a file or a non-empty folder is there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already, wanted a new or empty folder; delete it or name another")

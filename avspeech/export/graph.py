@@ -1,7 +1,6 @@
-"""A part of a model with named inputs -> an ONNX file for any batch size and lengths.
+"""A part of a model -> an ONNX file for any batch size and lengths.
 
-The letters at the end of a name are its axes. Those in ``VARYING`` are free in the file; the others are the model's
-sizes.
+The letters that end an input's name are its axes; those in ``VARYING`` are free.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ VARYING = {
 }
 """Free axis -> what it counts."""
 ONE_FILE_BYTES = 1_500_000_000
-"""Weights of more bytes go into a file beside the graph: a protobuf holds at most 2 GiB."""
+"""Larger weights go into a file beside the graph: a protobuf holds at most 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -35,32 +34,28 @@ class Graph:
     """Content of one ONNX file."""
 
     name: str
-    """Name of the file, without its ending."""
+    """File name without ending."""
     part: nn.Module
-    """Called with the inputs by name; returns one tensor or several."""
+    """Called with the inputs by name."""
     inputs: dict[str, Tensor]
-    """Examples. A free axis other than O must be at least 2, or the export takes it for a fixed size."""
+    """Examples. A free axis other than O must be at least 2, or the export fixes its size."""
     outputs: tuple[str, ...]
     longest: dict[str, int] = field(default_factory=dict)
     """Free axis -> its largest size."""
 
     def describe(self) -> dict[str, Any]:
-        """Return file, inputs and outputs, ready for JSON."""
+        """Return the entry of ``config.json``."""
         types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in self.inputs.items()}
         return {"file": f"{self.name}.onnx", "inputs": types, "outputs": list(self.outputs)}
 
 
 def axes_of(name: str) -> str:
-    """Return the axis letters of a name: those after its last underscore."""
+    """Return the axis letters after a name's last underscore."""
     return name.rpartition("_")[2]
 
 
 def require(*modules: str) -> None:
-    """Check that packages are installed.
-
-    Raises:
-        ValueError: one is not.
-    """
+    """Raise ValueError if a package is not installed."""
     for name in modules:
         try:
             import_module(name)
@@ -72,11 +67,7 @@ def require(*modules: str) -> None:
 
 @torch.no_grad()
 def write_graph(graph: Graph, folder: Path) -> None:
-    """Write ``graph`` into ``folder``.
-
-    Raises:
-        ValueError: a package is missing.
-    """
+    """Write ``graph`` into ``folder``. Raises ValueError if a package is missing."""
     require("onnx", "onnxscript")
     dims: dict[str, Any] = {}
     for letter in VARYING:
@@ -101,7 +92,7 @@ def write_graph(graph: Graph, folder: Path) -> None:
 
 
 class _ByName(nn.Module):
-    """Pass tensors on by name: an export passes them by position."""
+    """Pass tensors on by name; an export passes them by position."""
 
     def __init__(self, part: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -112,7 +103,7 @@ class _ByName(nn.Module):
 
 
 def _name_axes(graph: Any) -> None:
-    """Name the free axes of inputs and outputs by their letters; the export names them by formulas."""
+    """Name the free axes by letter; the export names them by formula."""
     import onnx_ir
 
     for value in [*graph.inputs, *graph.outputs]:
@@ -124,7 +115,7 @@ def _name_axes(graph: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress a warning of the export about axes that share a name."""
+    """Suppress the export's warning about axes that share a name."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*will not be used, since it shares the same shape constraints.*")
         yield

@@ -1,7 +1,6 @@
-"""An ONNX file -> the same with the weights of its matrix products as 8-bit integers.
+"""An ONNX file -> the same with 8-bit weights of matrix products and token embeddings.
 
-onnxruntime's dynamic quantisation: weights are quantised once, with a scale per output channel, activations at every
-product by their range. The table of token embeddings, the largest of all, is quantised too; convolutions are not.
+onnxruntime's dynamic quantisation: weights with a scale per output channel, activations by their range.
 """
 
 import logging
@@ -12,11 +11,7 @@ from avspeech.export.graph import ONE_FILE_BYTES, require
 
 
 def quantize_file(path: Path) -> None:
-    """Quantise the file at ``path`` in place.
-
-    Raises:
-        ValueError: a package is missing.
-    """
+    """Quantise a file in place; ValueError if a package is missing."""
     require("onnx", "onnxruntime")
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -40,12 +35,12 @@ def quantize_file(path: Path) -> None:
     finally:
         logging.getLogger().removeFilter(_no_advice)
     quantized.rename(path)
-    # The float32 weights of a large model lie in a file beside its graph, which the new graph does not use.
+    # A large model's float32 weights lie in a file beside its graph; the new graph does not use it.
     path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def _transpose_weights(graph: Any) -> None:
-    """Turn transposed weights (tied embeddings) into weights of their own; their product would stay in float32."""
+    """Store transposed weights (tied embeddings) separately; their product would stay float32."""
     from onnx import numpy_helper
 
     weights = {one.name: one for one in graph.initializer}
@@ -58,7 +53,7 @@ def _transpose_weights(graph: Any) -> None:
 
 
 def _other_tables(graph: Any) -> list[str]:
-    """Return the nodes that look up other tables than the token embeddings: those are small and feed a norm."""
+    """Return the small tables, which feed a norm; token embeddings are not among them."""
     return [node.name for node in graph.node if node.op_type == "Gather" and "embedding" not in node.input[0]]
 
 

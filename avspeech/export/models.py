@@ -1,7 +1,4 @@
-"""What each kind of model exports: its graphs, and what one must know to run them.
-
-A new kind of model gets a function here and an entry in ``EXPORTS``.
-"""
+"""Graphs and ``config.json`` entries of each kind of model."""
 
 import base64
 from collections.abc import Callable
@@ -21,7 +18,7 @@ from avspeech.models.whisper_encoder import WhisperEncoder, positions_valid
 from avspeech.text.tokenizer import BLANK, EOS, PAD
 
 BATCH, FRAMES, ACOUSTIC = 2, 3, 12
-"""Sizes of the examples that graphs are made with."""
+"""Sizes of the export's examples."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +27,26 @@ class Export:
 
     graphs: list[Graph]
     config: dict[str, Any]
-    """Entries of ``config.json``: sizes, numbers of special tokens, tokenizer."""
+    """Entries of ``config.json``: sizes, special tokens, tokenizer."""
     pieces: list[str] | None = None
-    """Bytes of every text token in base64, as some are half a character; None: the tokenizer is in ``config``."""
+    """Text tokens' bytes in base64 (some are half a character); None: the tokenizer is in ``config``."""
 
 
 class StreamEncoder(nn.Module):
-    """Both streams -> the memory and, where there is a CTC head, its logits."""
+    """Both streams -> the memory and any CTC logits."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
         self.model, self.encoder = model, with_every_frame(model.av_encoder)
 
     def forward(self, audio_BTF: Tensor, video_BTHW: Tensor, valid_BT: Tensor, keep_B2: Tensor) -> tuple[Tensor, ...]:
-        """Return (B, T, D), and (B, U, V)."""
+        """Return the memory, (B, T, D), and the logits, (B, U, V)."""
         memory_BTD = self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)
         return (memory_BTD,) if self.model.ctc_head is None else (memory_BTD, self.model.ctc_logits(memory_BTD))
 
 
 def recognizer_export(model: Recognizer) -> Export:
-    """Return a recogniser's encoder with its CTC head, and its text decoder."""
+    """Return a recogniser's encoder and text decoder."""
     config = model.av_encoder.config
     size = config.video.input_size
     valid_BT = torch.ones(BATCH, FRAMES, dtype=torch.bool)
@@ -77,14 +74,14 @@ def recognizer_export(model: Recognizer) -> Export:
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel -> the audio memory, and which of its positions are attended."""
+    """Log-mel -> the audio memory and its mask."""
 
     def __init__(self, encoder: WhisperEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, logmel_BAF: Tensor, valid_BA: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, P, D) and bool (B, P)."""
+        """Return the memory, (B, P, D), and its mask, bool (B, P)."""
         valid_BP = positions_valid(valid_BA)
         if self.encoder.config.official_padding:
             valid_BP = valid_BP | True
@@ -92,7 +89,7 @@ class AudioEncoder(nn.Module):
 
 
 class LipEncoder(nn.Module):
-    """Mouth crops -> what the gated layers attend to, projected and scaled."""
+    """Mouth crops -> the projected and scaled memory of the gated layers."""
 
     def __init__(self, model: Flamingo) -> None:
         super().__init__()
@@ -139,7 +136,7 @@ def whisper_export(model: Whisper) -> Export:
 
 
 def flamingo_export(model: Flamingo) -> Export:
-    """Return what a Whisper has, and the video encoder."""
+    """Return ``whisper_export`` and the video encoder."""
     export, size = whisper_export(model), model.config.video.video.input_size
     lips = {
         "video_BTHW": torch.zeros(BATCH, FRAMES, size, size, dtype=torch.uint8),
@@ -155,4 +152,4 @@ EXPORTS: dict[str, Callable[[Any], Export]] = {
     "whisper": whisper_export,
     "flamingo": flamingo_export,
 }
-"""Kind of a model -> how it is exported."""
+"""Kind of a model -> its export function."""

@@ -1,4 +1,4 @@
-"""The parts of a model that become graphs: encoders of fixed form, and one step of the text decoder."""
+"""Parts of a model as graphs: encoders and a step of the text decoder."""
 
 import copy
 from dataclasses import replace
@@ -16,18 +16,14 @@ from avspeech.models.frontends import VideoFrontend
 
 
 class EveryFrame(nn.Module):
-    """A video front end that is called like ``VideoFrontend`` and computes every frame.
-
-    ``VideoFrontend`` picks the real frames out of a batch and puts their features back. Sizes in a graph must not
-    depend on a mask; features of real frames are the same either way.
-    """
+    """A video front end that computes every frame, as sizes in a graph must not depend on a mask."""
 
     def __init__(self, frontend: VideoFrontend) -> None:
         super().__init__()
         self.frontend = frontend
 
     def forward(self, video_BTHW: Tensor, valid_BT: Tensor, wanted_BT: Tensor) -> Tensor:
-        """Return features, (B, T, D), zero where a frame is not wanted; the crop is uint8."""
+        """Return features, (B, T, D), of uint8 crops; zero for unwanted frames."""
         config, frames = self.frontend.config, video_BTHW.shape[1]
         video_BTHW = normalize_clips(video_BTHW, valid_BT)
         if config.shrink > 1:
@@ -40,7 +36,7 @@ class EveryFrame(nn.Module):
 
 
 def with_every_frame(encoder: AVEncoder) -> AVEncoder:
-    """Return an encoder of the same weights whose front end is ``EveryFrame``; the given one is not changed."""
+    """Return an encoder with the same weights and ``EveryFrame``."""
     twin = copy.copy(encoder)
     twin._modules = dict(encoder._modules)
     twin.video_frontend = EveryFrame(encoder.video_frontend)  # type: ignore[assignment]
@@ -48,14 +44,14 @@ def with_every_frame(encoder: AVEncoder) -> AVEncoder:
 
 
 class DecoderStart(nn.Module):
-    """The memory -> the keys and values that every block attends to, made once per utterance."""
+    """The memory -> each block's keys and values, once per utterance."""
 
     def __init__(self, decoder: TextDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
     def forward(self, **memories_BTD: Tensor) -> tuple[Tensor, ...]:
-        """Return key and value of each block for the memory, then those for the video, if it came too."""
+        """Return each block's key and value for the memory, then for any video."""
         memory, *video = memories_BTD.values()
         attentions = [block.memory_attention for block in self.decoder.blocks]  # type: ignore[union-attr]
         pairs = [attention.project_memory(memory) for attention in attentions]  # type: ignore[union-attr, operator]
@@ -65,19 +61,14 @@ class DecoderStart(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """Tokens, keys of the memory and keys of the tokens before -> logits, and the keys that the next step needs.
-
-    Args:
-        decoder: the text decoder.
-        memory: name of the memory's keys and their axes, ``memory_BNTE`` or ``audio_BNPE``.
-    """
+    """Tokens, keys of the memory (``memory_BNTE`` or ``audio_BNPE``) and of earlier tokens -> logits and next keys."""
 
     def __init__(self, decoder: TextDecoder, memory: str) -> None:
         super().__init__()
         self.decoder, self.memory = decoder, memory
 
     def forward(self, **given: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits after every token, (B, L, V), then key and value of each block, the new tokens included."""
+        """Return the logits, (B, L, V), then each block's key and value, new tokens included."""
         decoder, tokens_BL = self.decoder, given["tokens_BL"]
         length, before = tokens_BL.shape[1], given["past_key_0_BNOE"].shape[2]
         own_L = torch.arange(length, device=tokens_BL.device) + before
@@ -102,13 +93,13 @@ class DecoderStep(nn.Module):
 
 
 class GrownKeys:
-    """A ``KeyValueCache`` for graphs, where nothing is written in place: it grows by making longer tensors."""
+    """A ``KeyValueCache`` for graphs: it concatenates instead of writing in place."""
 
     def __init__(self, key_BNOE: Tensor, value_BNOE: Tensor) -> None:
         self.key_BNQE, self.value_BNQE = key_BNOE, value_BNOE
 
     def append(self, key_BNLE: Tensor, value_BNLE: Tensor) -> tuple[Tensor, Tensor]:
-        """Add new keys and values; return all of them so far."""
+        """Add keys and values; return all so far."""
         self.key_BNQE = torch.cat([self.key_BNQE, key_BNLE], dim=2)
         self.value_BNQE = torch.cat([self.value_BNQE, value_BNLE], dim=2)
         return self.key_BNQE, self.value_BNQE
@@ -117,14 +108,9 @@ class GrownKeys:
 def decoder_graphs(
     decoder: TextDecoder, memory: str, width: int, longest: dict[str, int], has_video: bool = False
 ) -> list[Graph]:
-    """Return the graphs that start a text decoder and that make one step.
+    """Return the graphs that start a text decoder and make one step.
 
-    Args:
-        decoder: the text decoder.
-        memory: name of the memory and its axes, ``memory_BTD`` or ``audio_BPD``.
-        width: channels of the memory.
-        longest: see ``Graph``.
-        has_video: True if the decoder has gated layers for video.
+    ``memory`` is ``memory_BTD`` or ``audio_BPD``, ``width`` its channels, ``longest`` is of ``Graph``.
     """
     sizes, (name, axes) = decoder.config, memory.split("_")
     batch, length, tokens, before = 2, 3, 3, 2  # of the examples
@@ -152,7 +138,7 @@ def decoder_graphs(
 
 
 def _key_names(kind: str, depth: int) -> tuple[str, ...]:
-    """Return the names of the keys and values of every block: ``past_key_0_BNOE, past_value_0_BNOE, ...``."""
+    """Return every block's names: ``past_key_0_BNOE, past_value_0_BNOE, ...``."""
     name, axes = kind.split("_")
     return tuple(f"{name}_{part}_{block}_{axes}" for block in range(depth) for part in ("key", "value"))
 

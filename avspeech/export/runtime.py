@@ -1,11 +1,9 @@
-"""An exported folder -> text, with onnxruntime and numpy; torch is not needed.
+"""An exported folder -> text by greedy decoding with onnxruntime and numpy, without torch.
 
     model = OnnxModel.open("exported")
     texts = model.transcribe(logmel_BAF=..., valid_BA=..., video_BTHW=..., valid_BT=..., languages=["en"])
 
-A model is an encoder, the keys of its memory, and a decoder step, fed with the prompt first and then with one token at
-a time. ``config.json`` lists inputs and outputs of the graphs; this file is also the example for other languages.
-Decoding is greedy.
+``config.json`` lists inputs and outputs of the graphs; this file is the example for other programming languages.
 """
 
 import base64
@@ -21,19 +19,14 @@ from avspeech.text.tokenizer import Tokenizer
 
 AUDIO, VIDEO = 0, 1  # columns of keep_B2
 FORMAT = 1
-"""Version of the folder; a change that older readers would misread raises it."""
+"""Version of the folder."""
 Arrays = dict[str, np.ndarray]
 
 
 class OnnxModel(ABC):
-    """An exported model. ``OnnxModel.open`` gives an ``OnnxWhisper`` or an ``OnnxRecognizer``.
+    """An exported model; ``threads`` is per graph, None: onnxruntime's default.
 
-    Args:
-        folder: written by ``export_model``.
-        threads: number per graph; None: onnxruntime's default.
-
-    Raises:
-        ValueError: the folder is no exported model, or onnxruntime is missing.
+    Raises ValueError if the folder is no exported model, or onnxruntime is missing.
     """
 
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
@@ -54,24 +47,24 @@ class OnnxModel(ABC):
 
     @staticmethod
     def open(folder: str | Path, threads: int | None = None) -> "OnnxModel":
-        """Return the model of a folder; arguments and errors as of the class."""
+        """Return an ``OnnxWhisper`` or an ``OnnxRecognizer``."""
         kind = OnnxRecognizer if read_config(folder)["kind"] == "recognizer" else OnnxWhisper
         return kind(folder, threads)
 
     @abstractmethod
     def encode(self, **streams: Any) -> Arrays:
-        """Return the memory and its masks by their names."""
+        """Return the memory and its masks by name."""
 
     @abstractmethod
     def decode(self, memory: Arrays, **options: Any) -> list[list[int]]:
-        """Return the tokens of each utterance, without prompt and end."""
+        """Return each utterance's tokens, without prompt and end."""
 
     @abstractmethod
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of one utterance's tokens."""
 
     def transcribe(self, **streams_and_options: Any) -> list[str]:
-        """Return the text of each utterance; arguments are those of ``encode`` and of ``decode``."""
+        """Return each utterance's text; takes arguments of ``encode`` and ``decode``."""
         options = {name: streams_and_options.pop(name) for name in self.options if name in streams_and_options}
         return [self.text(tokens) for tokens in self.decode(self.encode(**streams_and_options), **options)]
 
@@ -79,7 +72,7 @@ class OnnxModel(ABC):
     """Arguments of ``decode``."""
 
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the outputs of a graph by name, as values of onnxruntime; ``inputs`` may hold more than it takes."""
+        """Return a graph's outputs by name; ``inputs`` may hold more than it takes."""
         wanted = self.config["graphs"][graph]
         feeds = {}
         for name, dtype in wanted["inputs"].items():
@@ -91,7 +84,7 @@ class OnnxModel(ABC):
         return dict(zip(wanted["outputs"], outputs, strict=True))
 
     def start(self, memory: Arrays) -> "Decoding":
-        """Return a decoder at its beginning."""
+        """Return a decoder at its start."""
         return Decoding(self, memory)
 
     def greedy(
@@ -102,15 +95,7 @@ class OnnxModel(ABC):
         banned: Sequence[int],
         banned_at_start: Sequence[int] = (),
     ) -> list[list[int]]:
-        """Return the tokens of greedy decoding, up to the end token or the limit.
-
-        Args:
-            decoding: of ``start``.
-            prompt_BL: int64, tokens to feed first.
-            limit_B: most tokens of each text.
-            banned: tokens that never come.
-            banned_at_start: further tokens that do not come first.
-        """
+        """Return each utterance's tokens after ``prompt_BL`` (int64), up to the end token or ``limit_B``."""
         end, fed_BL = self.config["tokens"]["end"], prompt_BL
         rows: list[list[int]] = [[] for _ in prompt_BL]
         done_B = np.zeros(len(rows), bool)
@@ -130,11 +115,7 @@ class OnnxModel(ABC):
 
     @staticmethod
     def kept(audio: np.ndarray | None, video: np.ndarray | None, keep_B2: np.ndarray | None) -> np.ndarray:
-        """Return ``keep_B2`` with False for a stream that is None.
-
-        Raises:
-            ValueError: an utterance has no stream left.
-        """
+        """Return ``keep_B2``, False for a stream that is None; ValueError if an utterance has no stream."""
         given = next((stream for stream in (audio, video) if stream is not None), None)
         if given is None:
             raise ValueError("audio and video are both None; the model needs at least one stream that it uses")
@@ -145,11 +126,7 @@ class OnnxModel(ABC):
         return keep_B2
 
     def crop(self, video_BTHW: np.ndarray) -> np.ndarray:
-        """Return the centre of mouth crops, as large as the model's input.
-
-        Raises:
-            ValueError: the crops are smaller, or not uint8.
-        """
+        """Return the centre crop of the model's size; ValueError if crops are smaller, or not uint8."""
         size = self.config["sizes"]["video_size"]
         height, width = video_BTHW.shape[2:]
         if video_BTHW.dtype != np.uint8 or min(height, width) < size:
@@ -162,7 +139,7 @@ class OnnxModel(ABC):
 
 
 class Decoding:
-    """State of decoding: keys of the memory and of the tokens fed so far."""
+    """Keys of the memory and of all tokens so far."""
 
     def __init__(self, model: OnnxModel, memory: Arrays) -> None:
         self.model, sizes = model, model.config["sizes"]
@@ -175,7 +152,7 @@ class Decoding:
                 self.inputs[name] = empty
 
     def feed(self, tokens_BL: np.ndarray) -> np.ndarray:
-        """Append tokens and return the logits after each of them, (B, L, V)."""
+        """Append tokens; return the logits after each, (B, L, V)."""
         outputs = self.model.run("decoder_step", self.inputs | {"tokens_BL": tokens_BL})
         for name in self.inputs:
             if name.startswith("past_"):
@@ -202,17 +179,14 @@ class OnnxWhisper(OnnxModel):
         valid_BT: np.ndarray | None = None,
         keep_B2: np.ndarray | None = None,
     ) -> Arrays:
-        """Return the memory and its masks.
+        """Return the memory and its masks; ValueError if an utterance has no stream or the crops are too small.
 
         Args:
-            logmel_BAF: float32, Whisper's log-mel at 100 Hz (``avspeech.features.logmel``); None: no audio.
-            valid_BA: bool, True where a frame is real; None: all of them.
+            logmel_BAF: float32 at 100 Hz (``avspeech.features.logmel``); None: no audio.
+            valid_BA: bool, True for real frames; None: all.
             video_BTHW: uint8 mouth crops at 25 Hz; None: no video.
             valid_BT: as ``valid_BA``, for the video.
-            keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
-
-        Raises:
-            ValueError: an utterance has no stream left, or the crops are smaller than the model's.
+            keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
         """
         keep_B2 = self.kept(logmel_BAF, video_BTHW if self.has_video else None, keep_B2)
         batch, sizes = len(keep_B2), self.config["sizes"]
@@ -246,15 +220,11 @@ class OnnxWhisper(OnnxModel):
     def decode(
         self, memory: Arrays, languages: Sequence[str] | None = None, max_tokens: int | None = None
     ) -> list[list[int]]:
-        """Return the tokens of greedy decoding, by Whisper's rules for a text without times.
+        """Return each utterance's tokens by Whisper's rules for untimed text; ValueError for unknown languages.
 
         Args:
-            memory: of ``encode``.
-            languages: ISO 639-1 code of each utterance; None: detected.
-            max_tokens: most tokens of a text; None: half of the model's text positions.
-
-        Raises:
-            ValueError: the model does not know a language.
+            languages: ISO 639-1 codes; None: detected.
+            max_tokens: None: half of the model's text positions.
         """
         tokens, positions = self.config["tokens"], self.config["sizes"]["text_positions"]
         decoding = self.start(memory)
@@ -265,7 +235,7 @@ class OnnxWhisper(OnnxModel):
         return self.greedy(decoding, prompt_BL, limits_B, tokens["suppressed"], tokens["suppressed_at_start"])
 
     def detect_languages(self, memory: Arrays) -> list[str]:
-        """Return the likeliest language of each utterance; ``en`` where the model knows no other."""
+        """Return each utterance's likeliest language; ``en`` for an English-only model."""
         if not self.config["tokens"]["languages"]:
             return ["en"] * len(memory["audio_BPD"])
         return self._likeliest(self.start(memory))
@@ -277,7 +247,7 @@ class OnnxWhisper(OnnxModel):
         return [names[best] for best in logits_BV[:, list(tokens["languages"].values())].argmax(axis=1)]
 
     def _prompts(self, decoding: Decoding, languages: Sequence[str] | None) -> np.ndarray:
-        """Return the prompt; where languages are detected, the start token is fed here and left out."""
+        """Return the prompt; for detected languages, without the start token, which is fed here."""
         tokens = self.config["tokens"]
         if not tokens["languages"]:
             return np.tile([tokens["start"], tokens["no_timestamps"]], (decoding.batch, 1))
@@ -291,7 +261,7 @@ class OnnxWhisper(OnnxModel):
         return np.array([[*first, tokens["languages"][language], *rest] for language in languages])
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the text; prompt, end and times are left out."""
+        """Return the text without prompt, end and times."""
         found = b"".join(self.pieces[token] for token in tokens if token < len(self.pieces))
         return found.decode("utf-8", errors="replace").strip()
 
@@ -308,16 +278,13 @@ class OnnxRecognizer(OnnxModel):
         valid_BT: np.ndarray | None = None,
         keep_B2: np.ndarray | None = None,
     ) -> Arrays:
-        """Return the memory, its mask and, where there is a CTC head, its logits.
+        """Return the memory, its mask and any CTC logits; ValueError if an utterance has no stream.
 
         Args:
             audio_BTF: float32 stacked filterbanks (``avspeech.features.logfbank``); None: no audio.
             video_BTHW: uint8 mouth crops, as many frames; None: no video.
-            valid_BT: bool, True where a frame is real; None: all of them.
-            keep_B2: bool, audio and video, False drops that stream of that utterance; None keeps both.
-
-        Raises:
-            ValueError: an utterance has no stream left.
+            valid_BT: bool, True for real frames; None: all.
+            keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
         """
         keep_B2 = self.kept(audio_BTF, video_BTHW, keep_B2)
         shape = next(stream.shape[:2] for stream in (audio_BTF, video_BTHW) if stream is not None)
@@ -332,15 +299,11 @@ class OnnxRecognizer(OnnxModel):
         return outputs | {"valid_BT": streams["valid_BT"]}
 
     def decode(self, memory: Arrays, method: str | None = None, max_tokens: int | None = None) -> list[list[int]]:
-        """Return the tokens of the best CTC path, or of greedy decoding by the text decoder.
+        """Return each utterance's tokens; ValueError if the model lacks the method's head.
 
         Args:
-            memory: of ``encode``.
-            method: ``ctc`` or ``attention``; None: ``attention`` where there is a text decoder.
-            max_tokens: of ``attention``; None: one per frame of the utterance, but at least 10.
-
-        Raises:
-            ValueError: the model lacks the head that the method needs.
+            method: ``ctc`` (best path) or ``attention`` (text decoder, the default if there is one).
+            max_tokens: of ``attention``; None: one per frame, at least 10.
         """
         can = {"attention": "decoder_step" in self.sessions, "ctc": "ctc_logits_BUV" in memory}
         method = method or next(name for name, possible in can.items() if possible)
@@ -364,22 +327,14 @@ class OnnxRecognizer(OnnxModel):
         return self.greedy(decoding, np.full((decoding.batch, 1), tokens["begin"]), limit_B, [tokens["pad"]])
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the text.
-
-        Raises:
-            ValueError: the model came without a tokenizer.
-        """
+        """Return the text; ValueError without a tokenizer."""
         if self.config["tokenizer"] is None:
             raise ValueError(f"{self.folder} carries no tokenizer, so it gives tokens and no text; see decode")
         return Tokenizer.from_config(self.config["tokenizer"]).decode(tokens)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """Return the content of ``config.json`` of an exported folder.
-
-    Raises:
-        ValueError: it is no exported folder, or one of a later format.
-    """
+    """Return a folder's ``config.json``; ValueError if it is no export, or of a later format."""
     path = Path(folder) / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""Faults of the picture: occlusion, blur, lost frames, delays and others, each in several severities."""
+"""Picture faults with severities: occlusion, blur, lost frames, delays and others."""

@@ -1,8 +1,4 @@
-"""Faults in time: lost frames, a frozen picture, an early or late picture, as in a call over a bad network.
-
-Each is a list of the source frame that is shown at each time, non-decreasing, so that a video of any length needs one
-frame in memory and a clip in memory can be indexed by the same list.
-"""
+"""Faults in time: non-decreasing lists of source frames, one per output frame, so a video needs one frame in memory."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,13 +17,9 @@ MS_PER_FRAME = 1000 // FRAME_RATE
 
 
 def shown_frames(kind: str, level: float, num_frames: int, draws: PictureDraws) -> np.ndarray:
-    """Return ``shown_T``: for each frame the index of the source frame that is shown, or ``LOST``.
+    """Return ``shown_T``: each output frame's source index, or ``LOST``, for ``drop``, ``freeze`` or ``offset``.
 
-    Args:
-        kind: ``drop``, ``freeze`` or ``offset``.
-        level: per cent of the frames, severity, or milliseconds (positive is late).
-        num_frames: length of the clip.
-        draws: source of randomness; an offset draws nothing.
+    ``level`` is per cent of the frames, severity, or milliseconds (positive is late).
     """
     time_T = np.arange(num_frames)
     if kind == "offset":
@@ -43,15 +35,9 @@ def shown_frames(kind: str, level: float, num_frames: int, draws: PictureDraws) 
 
 
 def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int, draws: PictureDraws) -> np.ndarray:
-    """Return ``inside_T``, bool: ``num_inside`` frames in stretches of random length at random places.
+    """Return ``inside_T``, bool: ``num_inside`` frames in random stretches of ``shortest`` to ``longest`` frames.
 
     The last stretch is cut to the remaining frames; adjacent stretches merge.
-
-    Args:
-        num_frames: T.
-        num_inside: total frames inside stretches, up to T.
-        shortest, longest: limits of one stretch in frames.
-        draws: source of randomness.
     """
     lengths: list[int] = []
     while sum(lengths) < num_inside:
@@ -67,13 +53,7 @@ def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int
 
 
 def replay(frames: Iterable[np.ndarray], shown_T: np.ndarray, blank: int) -> Iterator[np.ndarray]:
-    """Yield the shown frames; a lost frame has the grey level ``blank`` everywhere.
-
-    Args:
-        frames: uint8, all of one shape; at least as many as ``shown_T``.
-        shown_T: from ``shown_frames``.
-        blank: grey level.
-    """
+    """Yield the frames that ``shown_T`` (``shown_frames``) lists, uint8; a lost frame has grey ``blank`` everywhere."""
     numbered = enumerate(frames)
     at, frame = next(numbered)
     for place in shown_T:

@@ -29,7 +29,7 @@ class _Body:
         self.tint_HW = np.ones_like(sheet.x_HW)
 
     def add(self, start: np.ndarray, end: np.ndarray, radii: tuple[float, float], lift: float = 0.0) -> None:
-        """Add a tapered bone with a round cross-section, ``lift`` cm above the sheet."""
+        """Add a tapered round bone, ``lift`` cm above the sheet."""
         bone = end - start
         near = self.sheet.part(np.minimum(start, end) - max(radii), np.maximum(start, end) + max(radii))
         x_HW, y_HW = self.sheet.x_HW[near] - np.float32(start[0]), self.sheet.y_HW[near] - np.float32(start[1])
@@ -51,7 +51,7 @@ class _Body:
 
 
 def draw_hand(draws: PictureDraws) -> Sprite:
-    """Return a hand with its forearm, fingers upwards; side, spread and skin tone are random."""
+    """Return a hand with its forearm, fingers up; side, spread and skin tone are random."""
     sheet, light = Sheet(-8.0, -9.5, 8.0, 34.0), draw_light(draws)
     mirror = draws.side()
     spread = draws.uniform(0.0, 0.8)
@@ -93,7 +93,6 @@ def _painted(
     wrist_y: float,
     draws: PictureDraws,
 ) -> np.ndarray:
-    """Return the colours of the hand, (H, W, 3)."""
     height_HW = cv2.GaussianBlur(body.height_HW, (0, 0), 0.12 * PIXELS_PER_CM)
     slope_y_HW, slope_x_HW = np.gradient(height_HW * np.float32(PIXELS_PER_CM))
     steep_HW = np.sqrt(1 + slope_x_HW**2 + slope_y_HW**2)

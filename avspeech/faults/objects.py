@@ -1,4 +1,4 @@
-"""Draw objects that people hold before their mouth: a mug, a microphone, a telephone, a book."""
+"""Draw objects held before the mouth: a mug, a microphone, a telephone, a book."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ _COVERS = ((44, 62, 110), (128, 36, 40), (40, 88, 72), (190, 160, 110), (70, 60,
 
 
 def draw_object(draws: PictureDraws) -> Sprite:
-    """Return one of the objects, each equally likely, with random colour and light."""
+    """Return one of the objects, equally likely, with random colour and light."""
     return draws.pick((_mug, _microphone, _telephone, _book))(draws)
 
 
@@ -20,7 +20,7 @@ def _flat(sheet: Sheet, colour: tuple[float, ...]) -> np.ndarray:
 
 
 def _mug(draws: PictureDraws) -> Sprite:
-    """Draw a mug, 8 cm wide, seen slightly from above; handle side and pattern are random."""
+    """Draw a mug, 8 cm wide, from slightly above; handle side and pattern are random."""
     sheet, light = Sheet(-8.5, -6.5, 8.5, 6.5), draw_light(draws)
     hand = draws.side()
     x_HW, y_HW = sheet.x_HW * hand, sheet.y_HW
@@ -52,7 +52,7 @@ def _mug(draws: PictureDraws) -> Sprite:
 
 
 def _microphone(draws: PictureDraws) -> Sprite:
-    """Draw a microphone: a head of wire mesh or coloured foam, 6 cm across, on a dark handle."""
+    """Draw a microphone: a 6 cm head of wire mesh or coloured foam on a dark handle."""
     sheet, light = Sheet(-4.5, -4.5, 4.5, 24), draw_light(draws)
     x_HW, y_HW = sheet.x_HW, sheet.y_HW
     head_HW = edge((np.hypot(x_HW / 3.0, y_HW / 3.2) - 1) * 3.0)
@@ -104,7 +104,7 @@ def _telephone(draws: PictureDraws) -> Sprite:
 
 
 def _book(draws: PictureDraws) -> Sprite:
-    """Draw a paperback, 13 by 20 cm, with a title, a picture, worn edges and the spine."""
+    """Draw a paperback, 13 by 20 cm."""
     sheet = Sheet(-8.0, -6.5, 8.0, 16.5)
     cover_HW = sheet.box(0, 5.0, 6.6, 10.2, 0.2)
     base = np.asarray(draws.pick(_COVERS), np.float32)

@@ -1,9 +1,7 @@
-"""Move an object or a hand over the mouth and away again, or cover the whole face.
+"""Move an object or a hand over the mouth and away, or cover the whole face.
 
-A severity sets the share of the time in which the object is in place, and the share of the mouth that it then covers.
-The mouth is an ellipse in the middle of the mouth crop. The object enters from below or from a side within eight
-frames, stops where it covers the wanted share, sways slightly, and leaves the same way. Entering and leaving do not
-count as in place.
+A severity sets the share of the time in place and the share of the mouth, an ellipse, covered then. The object enters
+from below or a side, stops, sways slightly, and leaves the same way. Entering and leaving do not count as in place.
 """
 
 from dataclasses import dataclass
@@ -23,20 +21,17 @@ TIME_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
 MOUTH_SHARES = (0.2, 0.4, 0.65, 0.95, 1.0)
 """Share of the mouth that it then covers, by severity."""
 SIZES = (1.0, 1.0, 1.0, 1.15, 1.3)
-"""Factor on the real size, by severity; above 1 the object is nearer to the camera than the face."""
+"""Factor on the real size, by severity; above 1 the object is nearer than the face."""
 MOUTH_HALF = (0.29, 0.19)
-"""Half width and half height of a mouth with its lips, as shares of the crop's side."""
+"""Half width and half height of a mouth with lips, in crop sides."""
 MIDDLE = 0.08
-"""Half side, in sides of the crop, of the square around the mouth's centre that severities 4 and 5 cover fully."""
+"""Half side, in crop sides, of the square at the mouth's centre that severities 4 and 5 cover fully."""
 VISIT_FRAMES = (25, 75)
 """Shortest and longest stay in frames: 1 to 3 s."""
 RAMP_FRAMES = 8
-"""Frames to enter or to leave."""
 FACE_CENTRE, FACE_HALF = (0.0, -0.42), (0.98, 1.35)
-"""Centre and half axes of a whole face relative to the mouth's centre, in sides of the mouth crop."""
+"""Centre and half axes of a face relative to the mouth's centre, in crop sides."""
 FACE_COVER = 128
-"""Grey level of a covered face."""
-
 Box = tuple[float, float, float, float]
 """Area of a mouth crop: x0, y0, x1, y1 in pixels."""
 
@@ -68,14 +63,9 @@ class Occlusion:
 
 
 def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float, draws: PictureDraws) -> Occlusion:
-    """Draw an object and its path over the mouth.
+    """Draw the path of an ``object`` or ``hand`` over the mouth; all severities (1 to 5) share object and side.
 
-    Args:
-        kind: ``object`` or ``hand``.
-        severity: 1 to 5. All severities use the same draws: the same object enters from the same side.
-        num_frames: length of the clip.
-        mouth_side: approximate side of the mouth crop in pixels; sets the sprite's resolution.
-        draws: source of randomness.
+    ``mouth_side``, the approximate crop side in pixels, sets the sprite's resolution.
     """
     size = SIZES[severity - 1]
     sprite = (draw_hand(draws) if kind == "hand" else draw_object(draws)).shrunk_to(size * mouth_side)
@@ -95,7 +85,7 @@ def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float,
 
 
 def _presence(num_frames: int, share: float, draws: PictureDraws) -> np.ndarray:
-    """Return 1 where the object is in place, 0 where it is away, and a smooth ramp between."""
+    """Return 1 with the object in place, 0 with it away, and a smooth ramp between."""
     inside_T = draw_stretches(num_frames, round(share * num_frames), *VISIT_FRAMES, draws)
     wide_T = np.convolve(inside_T, np.ones(2 * (RAMP_FRAMES // 2) + 1), "full") > 0  # ramps lie outside of the visit
     window = np.hanning(RAMP_FRAMES + 3)[1:-1]
@@ -105,7 +95,7 @@ def _presence(num_frames: int, share: float, draws: PictureDraws) -> np.ndarray:
 
 
 def _stops(sprite: Sprite, size: float, angle: float, into_2: np.ndarray, severity: int) -> tuple[float, float]:
-    """Return the distances from the mouth where the anchor covers its share, and where it is outside the crop."""
+    """Return the anchor's distances from the mouth: covering its share, and outside the crop."""
     mouth_M2 = _grid(*MOUTH_HALF)
     mouth_M2 = mouth_M2[(mouth_M2[:, 0] / MOUTH_HALF[0]) ** 2 + (mouth_M2[:, 1] / MOUTH_HALF[1]) ** 2 <= 1]
     crop_M2 = _grid(0.5, 0.5)
@@ -131,7 +121,7 @@ def _grid(half_width: float, half_height: float) -> np.ndarray:
 def _covers(
     sprite: Sprite, mask_HW: np.ndarray, size: float, angle: float, place_2: np.ndarray, points_M2: np.ndarray
 ) -> np.ndarray:
-    """Return bool: which points, in sides of the crop from the mouth's centre, the mask covers."""
+    """Return bool: the points, in crop sides from the mouth's centre, that the mask covers."""
     zoom = size / sprite.pixels_per_side
     pixels_M2 = np.floor((points_M2 - place_2) @ _turn(angle) / zoom + np.array(sprite.anchor)).astype(int)
     height, width = mask_HW.shape
@@ -145,7 +135,7 @@ def _turn(angle: float) -> np.ndarray:
 
 
 def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, shift_2: np.ndarray) -> np.ndarray:
-    """Return the picture with the sprite over it; coordinates count from the corner."""
+    """Return the picture with the sprite on it; coordinates count from the corner."""
     height, width = paint_HWC.shape[:2]
     corners_42 = np.array([(0, 0), (width, 0), (0, height), (width, height)]) @ matrix_22.T + shift_2
     limits = (picture.shape[1], picture.shape[0])

@@ -1,4 +1,4 @@
-"""Random choices of a picture fault, drawn from a text key and equal on every machine."""
+"""Random choices of a picture fault from a text key, equal on every machine."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -32,7 +32,7 @@ class PictureDraws(ExactDraws):
         return things[self.below(len(things))]
 
     def noise(self, height: int, width: int) -> np.ndarray:
-        """Return near-Gaussian noise of mean 0 and deviation 1, (H, W) float32, different in every call."""
+        """Return near-Gaussian noise, mean 0 and deviation 1, (H, W) float32, new in every call."""
         self._noises += 1
         drawn = exact_noise("white", f"{self._key} picture {self._noises}", height * width)
         return drawn.reshape(height, width).astype(np.float32) / np.float32(_DEVIATION)

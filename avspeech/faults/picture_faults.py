@@ -1,7 +1,7 @@
 """Faults of single pictures: blur, noise, low resolution, JPEG, too dark, too bright.
 
-Severities run from 1 to 5. Lengths in pixels refer to a mouth crop of 96x96 and scale with the mouth, so that a
-severity hides the same detail of the lips in a crop and in the video that it is cut from.
+Severities are 1 to 5. Pixel lengths refer to a 96x96 mouth crop and scale with the mouth, so a severity hides the
+same lip detail in a crop and in its video.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ BLUR_SIGMAS = (1.0, 2.0, 3.5, 5.5, 8.0)
 NOISE_DEVIATIONS = (8.0, 16.0, 28.0, 44.0, 64.0)
 """Standard deviation of the noise, in grey levels of 0..255."""
 SHRINK_FACTORS = (2.0, 3.0, 4.0, 6.0, 10.0)
-"""Downscaling factor: 48, 32, 24, 16 or about 10 of a mouth crop's 96 pixels remain."""
+"""Downscaling factor: 48, 32, 24, 16 or about 10 of a crop's 96 pixels remain."""
 JPEG_QUALITIES = (40, 20, 10, 6, 3)
 """libjpeg's quality at the picture's own size."""
 DARK_GAINS = (0.7, 0.5, 0.33, 0.2, 0.1)
@@ -30,13 +30,13 @@ Picture = np.ndarray
 
 
 def picture_fault(kind: str, severity: int, mouth_side: float, draws: PictureDraws) -> Callable[[Picture], Picture]:
-    """Return the function that degrades one picture after another; it does not change its argument.
+    """Return the function that degrades pictures one by one, without changing its argument.
 
     Args:
         kind: ``blur``, ``pixel_noise``, ``low_resolution``, ``jpeg``, ``darker`` or ``brighter``.
         severity: 1 to 5.
-        mouth_side: side of a mouth crop in pixels of these pictures; 96 for mouth crops.
-        draws: source of the noise; the other kinds draw nothing.
+        mouth_side: mouth crop side in pixels of these pictures; 96 for mouth crops.
+        draws: source of the noise.
     """
     scale, index = mouth_side / MOUTH_SIZE, severity - 1
     if kind == "blur":
@@ -54,7 +54,7 @@ def picture_fault(kind: str, severity: int, mouth_side: float, draws: PictureDra
 
 
 def _noisy(picture: Picture, deviation: float, grain: int, draws: PictureDraws) -> Picture:
-    """Add the same noise to all colours, so that the grey picture has the stated deviation; ``grain`` is in pixels."""
+    """Add equal noise to all colours, so grey has the stated deviation; ``grain`` is in pixels."""
     height, width = picture.shape[:2]
     noise_HW = draws.noise(-(-height // grain), -(-width // grain)) * np.float32(deviation)
     if grain > 1:  # finer noise would be averaged away in the mouth crop of a large picture

@@ -1,7 +1,7 @@
 """Sprites to lay over a picture, and the sheet in centimetres on which they are drawn.
 
-Objects have their real size: the outer eye corners are 8.9 cm apart (mediapipe's canonical face), or 88 pixels of an
-aligned face, so the side of a mouth crop is 9.7 cm.
+Objects have real size: outer eye corners are 8.9 cm apart (mediapipe's canonical face), 88 pixels of an aligned face,
+so a mouth crop's side is 9.7 cm.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Sprite:
     """A drawn object that points upwards."""
 
     paint_HWC: np.ndarray
-    """float32, four layers: red, green and blue times cover, 0..255, and cover with shadow, 0..1."""
+    """float32: red, green, blue times cover, 0..255, then cover with shadow, 0..1."""
     solid_HW: np.ndarray
     """bool, True where the object is."""
     anchor: tuple[float, float]
@@ -35,7 +35,7 @@ class Sprite:
     """Pixels per side of a mouth crop."""
 
     def shrunk_to(self, pixels_per_side: float) -> "Sprite":
-        """Return a downscaled copy, or the sprite itself where it would have to grow."""
+        """Return a downscaled copy, or the sprite itself if it would grow."""
         ratio = pixels_per_side / self.pixels_per_side
         if ratio >= 1:
             return self
@@ -48,11 +48,7 @@ class Sprite:
 
 
 class Sheet:
-    """Coordinates in centimetres, x to the right and y downwards, from the anchor.
-
-    Args:
-        left, top, right, bottom: edges of the sheet.
-    """
+    """A drawing sheet with these edges, in centimetres from the anchor, x right and y down."""
 
     def __init__(self, left: float, top: float, right: float, bottom: float) -> None:
         size = (round((bottom - top) * PIXELS_PER_CM), round((right - left) * PIXELS_PER_CM))
@@ -70,7 +66,7 @@ class Sheet:
         return slice(top, bottom + 1), slice(left, right + 1)
 
     def box(self, x: float, y: float, half_width: float, half_height: float, corner: float) -> np.ndarray:
-        """Return the signed distance from a rectangle with round corners, negative inside."""
+        """Return the signed distance from a rounded rectangle, negative inside."""
         across_HW = np.abs(self.x_HW - x) - (half_width - corner)
         down_HW = np.abs(self.y_HW - y) - (half_height - corner)
         outside_HW = np.hypot(np.maximum(across_HW, 0), np.maximum(down_HW, 0))
@@ -81,17 +77,12 @@ class Sheet:
         return np.hypot(self.x_HW - x, self.y_HW - y) - radius
 
     def mottle(self, draws: PictureDraws, grain: float) -> np.ndarray:
-        """Return smooth noise with a grain of about ``grain`` cm, mean 0 and deviation 1."""
+        """Return smooth noise of about ``grain`` cm, mean 0 and deviation 1."""
         coarse = [max(2, round(length / (grain * PIXELS_PER_CM))) for length in self.x_HW.shape]
         return cv2.resize(draws.noise(*coarse), self.x_HW.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
     def sprite(self, colour_HWC: np.ndarray, cover_HW: np.ndarray) -> Sprite:
-        """Return the finished sprite with its shadow.
-
-        Args:
-            colour_HWC: RGB, 0..255.
-            cover_HW: 0..1.
-        """
+        """Return the sprite with its shadow, from RGB 0..255 and cover 0..1."""
         cover_HW = cover_HW.astype(np.float32)
         shift = np.array([[1, 0, 0.25 * PIXELS_PER_CM], [0, 1, 0.45 * PIXELS_PER_CM]], np.float32)
         shadow_HW = cv2.warpAffine(
@@ -109,18 +100,18 @@ def edge(distance_HW: np.ndarray) -> np.ndarray:
 
 
 def lay_over(colour_HWC: np.ndarray, paint: np.ndarray | tuple[float, ...], cover_HW: np.ndarray) -> None:
-    """Blend ``paint``, one colour or a picture, into a picture in place with the weight ``cover_HW``."""
+    """Blend ``paint``, a colour or a picture, into a picture in place with weight ``cover_HW``."""
     colour_HWC += cover_HW[..., None] * (np.asarray(paint, np.float32) - colour_HWC)
 
 
 def lit(normal_x_HW: np.ndarray, normal_y_HW: np.ndarray, light: np.ndarray, ambient: float = 0.45) -> np.ndarray:
-    """Return the brightness of a surface, 0 to about 1, from its unit normal (z follows from x, y) and the light."""
+    """Return a surface's brightness, 0 to about 1, from x and y of its unit normal and the light."""
     normal_z_HW = np.sqrt(np.clip(1 - normal_x_HW**2 - normal_y_HW**2, 0, 1))
     facing_HW = normal_x_HW * light[0] + normal_y_HW * light[1] + normal_z_HW * light[2]
     return np.float32(ambient) + np.float32(1.08 - ambient) * np.clip(facing_HW, 0, 1)
 
 
 def draw_light(draws: PictureDraws) -> np.ndarray:
-    """Return a random direction of light from above, unit length, (x, y, z towards the viewer)."""
+    """Return a random light direction from above, unit length, (x, y, z towards the viewer)."""
     light = np.array([draws.uniform(-0.6, 0.6), draws.uniform(-0.7, -0.25), 0.8], np.float32)
     return light / np.float32(np.sqrt((light**2).sum()))

@@ -1,13 +1,11 @@
-"""Named faults of the picture, applied to mouth crops or to whole videos before the mouth is cut.
+"""Named faults of the picture, applied to mouth crops or to whole videos.
 
-A fault has a kind and a level. Its label names it in configs, file names and reports: ``blur-3``, ``drop-50``,
-``offset-160``, ``no_face``. Random choices (which object, which frames) depend on a text key only: the same key gives
-the same bytes. The key does not depend on the noise, so a fault looks the same in every noise.
+A fault has a kind and a level, written as a label: ``blur-3``, ``drop-50``, ``offset-160``, ``no_face``. Random choices
+depend on a text key only, never on the noise: the same key gives the same bytes.
 
-Occlusion by objects and hands, blur, noise and lost frames follow the corruptions of CAV2vec (Kim et al. 2025,
-arXiv:2504.18539) and AV-RelScore (Hong et al. 2023, arXiv:2303.08536); brightness, JPEG and five severities those of
-DeeperForensics (Jiang et al. 2020, arXiv:2001.03024). Where we differ: objects are drawn, so no picture collection is
-needed, and a level states how much is covered and for how long.
+Occlusion, blur, noise and lost frames follow CAV2vec (Kim et al. 2025, arXiv:2504.18539) and AV-RelScore (Hong et al.
+2023, arXiv:2303.08536); brightness, JPEG and five severities follow DeeperForensics (Jiang et al. 2020,
+arXiv:2001.03024). Unlike these, objects are rendered, and a level sets the share and the duration of the cover.
 """
 
 import itertools
@@ -22,11 +20,10 @@ from avspeech.faults.picture_draws import PictureDraws
 from avspeech.faults.picture_faults import picture_fault
 
 MOUTH_BLANK = 107
-"""Grey of a lost frame in a mouth crop: the mean of mouth crops (``features.clip``), 0 after normalisation."""
+"""Grey of a lost frame in a crop: the mean of mouth crops (``features.clip``), normalised to 0."""
 VIDEO_BLANK = 0
-"""Grey of a lost frame in a video: black."""
 MOUTH_PER_PICTURE = 0.4
-"""Ratio of a mouth crop's side to the picture's shorter side, in face-cropped corpora such as LRS3 (224x224)."""
+"""Mouth crop side per shorter picture side, in face-cropped corpora such as LRS3 (224x224)."""
 _SEVERITIES = (1, 2, 3, 4, 5)
 _DRAWN = ("object", "hand", "pixel_noise", "drop", "freeze")
 
@@ -38,7 +35,6 @@ class Kind:
     levels: tuple[float, ...]
     """Allowed levels; empty for a kind without levels."""
     meaning: str
-    """Description in one line."""
 
 
 KINDS = {
@@ -58,7 +54,6 @@ KINDS = {
     "wrong_speaker": Kind((), "another speaker's video"),
     "no_face": Kind((), "no video for the model; in raw video the face is covered"),
 }
-"""Every kind of fault."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Fault:
 
     @property
     def changes_pictures(self) -> bool:
-        """True if ``degrade_clip`` can apply it; ``wrong_speaker`` and ``no_face`` replace or remove the clip."""
+        """True if ``degrade_clip`` applies it; ``wrong_speaker`` and ``no_face`` replace the clip."""
         return self.kind not in ("wrong_speaker", "no_face")
 
     @property
@@ -104,11 +99,7 @@ def _known() -> str:
 
 
 def parse_fault(label: str) -> Fault:
-    """Return the fault with this label.
-
-    Raises:
-        ValueError: unknown label; the message lists every kind with its levels.
-    """
+    """Return the fault with this label. ValueError: unknown label; the message lists all kinds and levels."""
     faults = {fault.label: fault for fault in all_faults()}
     if label not in faults:
         raise ValueError(f"visual fault {label!r} is unknown; known are {_known()}")
@@ -121,24 +112,14 @@ def all_faults() -> list[Fault]:
 
 
 def fault_key(seed: int, utterance_id: str, fault: Fault) -> str:
-    """Return the key of an utterance's fault.
-
-    It contains the kind but not the level: levels of a kind show the same object and lose the same frames first, so
-    they differ in severity only.
-    """
+    """Return the key of an utterance's fault, without its level: levels of a kind differ in severity only."""
     return "\x1f".join([str(int(seed)), utterance_id, fault.kind])
 
 
 def degrade_clip(mouth_THW: np.ndarray, fault: Fault, key: str) -> np.ndarray:
-    """Return a degraded copy of a mouth crop, same shape, uint8.
+    """Return a degraded copy of a mouth crop, same shape, uint8; pixel levels scale with the shorter side (96).
 
-    Args:
-        mouth_THW: uint8 grey, of any size; levels in pixels refer to 96x96 and scale with the shorter side.
-        fault: one that changes pictures (``changes_pictures``).
-        key: see ``fault_key``.
-
-    Raises:
-        ValueError: the clip is not uint8 (T, H, W) with T of at least 1, or the fault does not change pictures.
+    ValueError: the clip is not uint8 (T, H, W) with T of at least 1, or the fault does not change pictures.
     """
     if mouth_THW.ndim != 3 or mouth_THW.dtype != np.uint8 or not mouth_THW.size:
         raise ValueError(
@@ -164,23 +145,18 @@ def degrade_frames(
     mouth_boxes: Sequence[Box | None] | None = None,
     mouth_side: float | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield the degraded frames of a video, one in memory at a time.
+    """Yield the degraded frames of a video, one in memory at a time; read-only, since they may be the input arrays.
 
     Args:
         frames: uint8 RGB (H, W, 3), or grey (H, W).
         fault: any but ``wrong_speaker``; ``no_face`` covers the face.
-        key: see ``fault_key``.
-        num_frames: number of frames; lost frames are chosen before the first.
-        mouth_boxes: area of the mouth crop per frame, (x0, y0, x1, y1) in pixels, or None where there is no face.
-            ``object``, ``hand`` and ``no_face`` need it, and leave frames without a box unchanged.
-        mouth_side: side of a mouth crop in pixels, with which levels in pixels scale; None takes the median of the
-            boxes, or without boxes ``MOUTH_PER_PICTURE`` of the picture's shorter side.
-
-    Yields:
-        Arrays of the input's shape. Do not write to them: an unchanged frame is the input array itself.
+        key: from ``fault_key``.
+        num_frames: number of frames.
+        mouth_boxes: crop area per frame, (x0, y0, x1, y1) in pixels, None: unchanged; for object, hand and no_face.
+        mouth_side: crop side in pixels, scales pixel levels; None: the boxes' median or ``MOUTH_PER_PICTURE``.
 
     Raises:
-        ValueError: the number of frames or boxes differs from ``num_frames``, or the fault is ``wrong_speaker``.
+        ValueError: not ``num_frames`` frames or boxes, or the fault is ``wrong_speaker``.
     """
     if fault.kind == "wrong_speaker":
         raise ValueError("visual fault 'wrong_speaker' came for a video's own frames; read another speaker's file")

@@ -1,7 +1,7 @@
 """Video input of the encoder: crop 96 to 88, normalise, zero the padding.
 
-The offset of the crop is an argument: training draws one for all frames of a clip, evaluation takes the centre
-(AV-HuBERT, arXiv:2201.02184). Clips stay uint8 until the model normalises them on its device.
+Training draws one crop offset per clip, evaluation takes the centre (AV-HuBERT, arXiv:2201.02184). Clips stay uint8
+until the model normalises them on its device.
 """
 
 import torch
@@ -14,10 +14,9 @@ MEAN, STD = 0.421, 0.165
 
 
 def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | None = None) -> Tensor:
-    """Return (B, T, size, size), cut at (top, left) of ``offsets_B2``, or around the centre with its offset floored.
+    """Return (B, T, size, size), cut at (top, left) of ``offsets_B2``; None: the centre, rounded down.
 
-    Raises:
-        ValueError: a clip is smaller than ``size``, or a crop is partly outside the picture.
+    Raises ValueError if a clip is smaller than ``size``, or a crop is partly outside the picture.
     """
     if video_BTHW.ndim != 4:
         raise ValueError(f"video of shape {tuple(video_BTHW.shape)} came, wanted (B, T, H, W); add the batch axis")
@@ -41,8 +40,7 @@ def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | N
 def normalize_clips(video_BTHW: Tensor, valid_BT: Tensor | None = None) -> Tensor:
     """Return (x / 255 - mean) / std as float32, with padded frames set to 0 afterwards.
 
-    Raises:
-        ValueError: the clips are not uint8, or ``valid_BT`` has another shape.
+    Raises ValueError if the clips are not uint8, or ``valid_BT`` has another shape.
     """
     if video_BTHW.dtype != torch.uint8:
         raise ValueError(f"video of type {video_BTHW.dtype} came, wanted uint8; normalise clips once, in the model")

@@ -1,10 +1,8 @@
-"""26 log mel filterbanks at 100 Hz, stacked by four to 104 numbers at 25 Hz: AV-HuBERT's audio input.
+"""26 log mel filterbanks at 100 Hz, stacked by four to 104 values at 25 Hz: AV-HuBERT's audio input.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) uses the defaults of the ``python_speech_features`` package:
-rectangular 25 ms windows every 10 ms, 512-point transform, pre-emphasis 0.97, natural logarithm. Details such as
-float64, filter corners on whole bins and zero energy replaced by the float64 epsilon are kept, because released
-checkpoints were trained with them. Audio is in [-1, 1] everywhere in avspeech; these filterbanks need int16 amplitude,
-so the factor 32768 is applied here.
+Defaults of ``python_speech_features`` (Shi et al. 2022, arXiv:2201.02184): rectangular 25 ms windows every 10 ms,
+512-point transform, pre-emphasis 0.97, natural logarithm. Float64, corners on whole bins and an epsilon for zero energy
+are kept for the released checkpoints. Audio in [-1, 1] is scaled to int16 amplitude here.
 """
 
 from functools import cache
@@ -17,7 +15,7 @@ from avspeech.timebase import ACOUSTIC_PER_FRAME, ACOUSTIC_RATE, SAMPLE_RATE
 
 NUM_FILTERS = 26
 STACKED_WIDTH = NUM_FILTERS * ACOUSTIC_PER_FRAME
-"""Values per 25 Hz frame: 104, four 100 Hz frames of 26 one after the other."""
+"""Values per 25 Hz frame: four 100 Hz frames of 26."""
 
 _WINDOW = SAMPLE_RATE * 25 // 1000
 _HOP = SAMPLE_RATE // ACOUSTIC_RATE
@@ -28,7 +26,7 @@ _EPSILON = torch.finfo(torch.float64).eps
 
 
 def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
-    """Return the encoder's audio input, (T, 104) float32: stacked filterbanks, cut to the video, normalised per frame.
+    """Return the encoder's audio input, (T, 104) float32, normalised per frame.
 
     Args:
         audio_S: mono at 16 kHz in [-1, 1], at least one sample.
@@ -38,15 +36,11 @@ def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
 
 
 def log_filterbank(audio_S: Tensor) -> Tensor:
-    """Return log filterbank energies, (A, 26) float32 at 100 Hz.
+    """Return log filterbank energies, (A, 26) float32 at 100 Hz, of mono audio at 16 kHz in [-1, 1].
 
     A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is padded with zeros.
 
-    Args:
-        audio_S: mono at 16 kHz in [-1, 1], any float dtype.
-
-    Raises:
-        ValueError: the audio is empty, has more than one axis or is not floating point.
+    Raises ValueError if the audio is empty, has more than one axis or is not floating point.
     """
     if audio_S.ndim != 1 or not len(audio_S) or not audio_S.is_floating_point():
         raise ValueError(
@@ -89,5 +83,5 @@ def fit_to_length(fbank_TF: Tensor, num_frames: int) -> Tensor:
 
 
 def normalize_frames(fbank_TF: Tensor) -> Tensor:
-    """Return each frame with mean 0 and variance 1 (layer norm without parameters); a zero row stays zero."""
+    """Return each frame with mean 0 and variance 1; a zero row stays zero."""
     return functional.layer_norm(fbank_TF, fbank_TF.shape[-1:], eps=1e-5)

@@ -1,7 +1,6 @@
 """Whisper's audio features: 80 or 128 log-mel bins at 100 Hz (Radford et al. 2023, arXiv:2212.04356, section 2.2).
 
-The filters are the file of the openai-whisper package. Unlike in OpenAI's pipeline, padding to 30 s is optional: a
-fine-tuned model does not need it; a published one does, or it repeats itself.
+The filters come from openai-whisper. Padding to 30 s is optional: only published models need it, or they repeat text.
 """
 
 import importlib.util
@@ -21,17 +20,16 @@ PAD_S = 30
 
 
 def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> Tensor:
-    """Return log-mel features, (A, mel_bins) float32 at 100 Hz, A = S // 160, or 2 where S is less than a window.
+    """Return log-mel features, (A, mel_bins) float32 at 100 Hz, A = S // 160, or 2 if S is less than a window.
 
     Values are log10 of power, clipped at 8 below the clip's maximum and scaled to about [-1, 1].
 
     Args:
         audio_S: mono samples at 16 kHz in [-1, 1].
         mel_bins: 80, or 128 for large-v3 and turbo.
-        pad_to_30s: add silence up to 30 s (a longer clip is cut), as OpenAI's pipeline does.
+        pad_to_30s: pad or cut to 30 s, as OpenAI does.
 
-    Raises:
-        ValueError: Whisper has no filters with ``mel_bins``.
+    Raises ValueError if Whisper has no filters with ``mel_bins``.
     """
     if pad_to_30s:
         size = PAD_S * SAMPLE_RATE
@@ -50,9 +48,7 @@ def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> 
 def mel_filters(mel_bins: int) -> Tensor:
     """Return Whisper's mel filters, (mel_bins, 201).
 
-    Raises:
-        ValueError: Whisper has no filters with ``mel_bins``.
-        ModuleNotFoundError: openai-whisper is not installed.
+    Raises ValueError for other ``mel_bins`` than Whisper's, ModuleNotFoundError without openai-whisper.
     """
     package = importlib.util.find_spec("whisper")  # not imported, which takes seconds
     if package is None or package.origin is None:

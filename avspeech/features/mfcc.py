@@ -1,8 +1,7 @@
-"""39 mel-frequency cepstral coefficients at 100 Hz, from which the first k-means units are made.
+"""39 MFCCs at 100 Hz, for the first k-means units.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) clusters 13 Kaldi MFCCs (no energy term, no dither, audio in [-1, 1])
-with their first and second differences. The coefficients come from kaldi-native-fbank, a port of Kaldi's code;
-the differences are a regression over five frames with repeated ends, as in Kaldi and torchaudio.
+As AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): 13 Kaldi MFCCs (kaldi-native-fbank; no energy term, no dither, audio
+in [-1, 1]) with first and second differences, a regression over five frames with repeated ends.
 """
 
 import kaldi_native_fbank
@@ -14,21 +13,17 @@ from avspeech.timebase import ACOUSTIC_PER_FRAME, SAMPLE_RATE
 
 NUM_CEPSTRA = 13
 MFCC_WIDTH = 3 * NUM_CEPSTRA
-"""Values per 100 Hz frame: 13 coefficients, their first and their second differences."""
+"""Values per 100 Hz frame: 13 coefficients, first and second differences."""
 
 _WINDOW = SAMPLE_RATE * 25 // 1000
 
 
 def mfcc(audio_S: Tensor) -> Tensor:
-    """Return MFCCs with first and second differences, ``mfcc_AF``: (A, 39) float32 at 100 Hz.
+    """Return MFCCs with first and second differences, (A, 39) float32 at 100 Hz.
 
-    Row a comes from samples 160 a to 160 a + 399; A = 1 + (S - 400) // 160.
+    Row a comes from samples 160 a to 160 a + 399 (mono, 16 kHz, in [-1, 1], on the CPU); A = 1 + (S - 400) // 160.
 
-    Args:
-        audio_S: mono at 16 kHz in [-1, 1], on the CPU.
-
-    Raises:
-        ValueError: the audio is shorter than one window, or has more than one axis.
+    Raises ValueError if the audio is shorter than one window, or has more than one axis.
     """
     if audio_S.ndim != 1 or len(audio_S) < _WINDOW:
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Names of models into models: local files of any kind, official addresses, the Hugging Face hub, the demo."""
+"""Model name -> model: files, official releases, the Hugging Face hub, the demo."""

@@ -1,4 +1,4 @@
-"""One file -> a model, whichever project wrote it. The file's name does not matter: each loader is tried."""
+"""One file of any project -> a model, whatever its name."""
 
 from pathlib import Path
 
@@ -11,14 +11,9 @@ from avspeech.models.files import Model, ModelFileError, load_model
 
 
 def load_any(path: str | Path, device: torch.device | str = "cpu") -> Model:
-    """Return the model of a file in evaluation mode, floats as fp32.
+    """Return the model in a file of ours or an official one, in evaluation mode, floats as fp32.
 
-    Args:
-        path: a model file, or a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
-        device: where the weights go.
-
-    Raises:
-        ModelFileError: there is no such file, it is cut off or of another kind, or it could run code.
+    Raises ModelFileError if the file is missing, broken, of another kind or unsafe.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,8 +1,4 @@
-"""The model card: Markdown with a YAML head, which the Hugging Face hub shows and searches.
-
-The head follows the hub's specification (library, task, languages, licence, and a ``model-index`` with every measured
-error rate). huggingface_hub writes it.
-"""
+"""The model card: Markdown with the Hugging Face hub's YAML head."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,14 +26,9 @@ _FACTS = ("manifest", "method", "beam_size", "normalization", "seed")
 
 
 def read_results(results: Path | Mapping[str, Any], model: str | None = None) -> tuple[list[dict[str, Any]], dict]:
-    """Return the rows of one model in a ``results.json`` of ``avspeech.evaluate``, and the run that made them.
+    """Return one model's rows in a ``results.json`` of ``avspeech.evaluate`` (file or content), and their run.
 
-    Args:
-        results: the file, or its content (``avspeech/evaluation/results.schema.json``).
-        model: name of the model in the file; None where there is only one.
-
-    Raises:
-        ModelFileError: it is no such file, or it holds several models and ``model`` is None.
+    Raises ModelFileError if it is something else, or holds several models and ``model`` is None.
     """
     where = "results" if isinstance(results, Mapping) else str(results)
     try:
@@ -60,7 +51,7 @@ def read_results(results: Path | Mapping[str, Any], model: str | None = None) ->
 
 
 def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the card shows of a row; raise KeyError, TypeError or ValueError where it is missing."""
+    """Return the fields that the card shows."""
     kept = {name: row[name] for name in ("modality", "noise", "snr_db", "language", "n_words")}
     low, high = row["wer_95"]
     rates = {"wer": float(row["wer"]), "cer": float(row["cer"]), "wer_95": (float(low), float(high))}
@@ -68,7 +59,7 @@ def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def languages_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the languages of rows of ``read_results``, in their order."""
+    """Return the rows' languages in order."""
     return list(dict.fromkeys(row["language"] for row in rows if row["language"] != "all"))
 
 
@@ -82,16 +73,15 @@ def model_card(
     license: str | None = None,
     limitations: Sequence[str] = (),
 ) -> str:
-    """Return the card.
+    """Return the card as Markdown.
 
     Args:
-        network: the model.
-        name: under which users load it: ``owner/name``, or a folder.
+        name: ``owner/name`` or folder, for loading.
         rows, run: of ``read_results``.
-        training: configuration, shown without its paths; None: that of imported weights.
+        training: configuration, shown without paths; None: that of imported weights.
         languages: ISO 639 codes.
-        license: as the hub spells it (``apache-2.0``); None: AV-HuBERT's where its weights are inside, else none.
-        limitations: sentences to add to ours.
+        license: hub identifier, ``apache-2.0``; None: AV-HuBERT's if its weights are inside, else none.
+        limitations: sentences to add.
     """
     training = training if training is not None else (network.source or {}).get("training")
     parts = [
@@ -152,13 +142,13 @@ def _head(
 
 
 def _holds_avhubert(network: Model) -> bool:
-    """Return True if weights were imported from AV-HuBERT, all or those of the video encoder."""
+    """Return True if any weights are AV-HuBERT's."""
     source = network.source or {}
     return source.get("model") in ("av_hubert", "av_hubert_seq2seq") or source.get("video_model") is not None
 
 
 def condition_of(row: Mapping[str, Any]) -> str:
-    """Return the condition of a row of results in words: ``audio+video, babble 0 dB``."""
+    """Return a row's condition, as ``audio+video, babble 0 dB``."""
     words = [row["modality"], "clean" if row["noise"] == "none" else row["noise"]]
     if row["snr_db"] is not None:
         words[-1] += f" {row['snr_db']:g} dB"
@@ -175,7 +165,7 @@ def _usage(network: Model, name: str) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
-    """Return the error rates over all languages, or those of single languages where there is no row of all."""
+    """Return the error rates over all languages, else by language."""
     shown = [row for row in rows if row["language"] == "all"] or list(rows)
     one = len({row["language"] for row in shown}) == 1
     lines = ["| condition | WER, % (95 % interval) | CER, % | words |", "|---|---:|---:|---:|"]

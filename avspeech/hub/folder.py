@@ -1,7 +1,7 @@
-"""A model as a folder, in the layout of the Hugging Face hub.
+"""A model as a folder in the Hugging Face hub's layout.
 
 config.json         class, sizes, SHA-256 of the weights
-model.safetensors   the model file; it alone is enough to load
+model.safetensors   the model file
 README.md           the model card
 """
 
@@ -34,22 +34,19 @@ def save_pretrained(
     license: str | None = None,
     limitations: Sequence[str] = (),
 ) -> Path:
-    """Write a model as a folder that ``from_pretrained`` and the hub read, whole or not at all; return the folder.
+    """Write a model as a folder for ``from_pretrained`` and the hub, whole or not at all; return the folder.
+
+    Raises ModelFileError if the folder holds something else or the results are unreadable, OSError if writing fails.
 
     Args:
-        folder: new, empty, or a folder of an earlier call, which is replaced.
-        network: the model.
-        name: under which users load it, ``owner/name``; None: the folder's name.
-        results: ``results.json`` of ``avspeech.evaluate``, or its content; None: the card shows no results.
-        results_of: name of the model in ``results``; None where there is only one.
-        training: configuration, shown without its paths; None: that of imported weights.
+        folder: new, empty, or of an earlier call, which is replaced.
+        name: ``owner/name``, for loading; None: the folder's name.
+        results: ``results.json`` of ``avspeech.evaluate``, or its content; None: no results.
+        results_of: name of the model in ``results``; None if there is only one.
+        training: configuration, shown without paths; None: that of imported weights.
         languages: ISO 639 codes; None: those of the results.
-        license: as the hub spells it (``apache-2.0``); None: AV-HuBERT's where its weights are inside, else none.
-        limitations: sentences to add to the card's.
-
-    Raises:
-        ModelFileError: the folder holds something else, or the results cannot be read.
-        OSError: the disk is full or may not be written to.
+        license: hub identifier, ``apache-2.0``; None: AV-HuBERT's if its weights are inside, else none.
+        limitations: sentences to add to the card.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(FILES)):
@@ -91,13 +88,7 @@ def _config(weights: Path, network: Model, languages: list[str], license: str | 
 
 
 def check_folder(folder: str | Path) -> Path:
-    """Return the model file of a folder after checking its SHA-256 against ``config.json``.
-
-    A folder without ``config.json``, as a training run leaves it, is not checked.
-
-    Raises:
-        ModelFileError: the folder holds no model of ours, or a broken one.
-    """
+    """Return a folder's model file, its SHA-256 checked against any ``config.json``; ModelFileError if broken."""
     folder = Path(folder)
     weights = folder / WEIGHTS
     wanted = read_config(folder)["weights"]["sha256"] if (folder / CONFIG).is_file() else None
@@ -114,11 +105,7 @@ def check_folder(folder: str | Path) -> Path:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """Return ``config.json`` of a folder.
-
-    Raises:
-        ModelFileError: it cannot be read, or is of another library or of a later version.
-    """
+    """Return a folder's ``config.json``; ModelFileError if unreadable, another library's or too new."""
     path = Path(folder) / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,6 @@
-"""A name -> a model. Every command and configuration that loads a model takes such a name.
+"""Model name -> model, for every command and configuration.
 
-A name is a file or folder, an official release, ``owner/name`` of the Hugging Face hub, or ``demo``. Names that
-``python -m avspeech.hub`` lists come before files of that name: write ``./demo`` for a file called ``demo``.
+Names listed by ``python -m avspeech.hub`` come before files: write ``./demo`` for a file called ``demo``.
 """
 
 import difflib
@@ -16,9 +15,9 @@ from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model, ModelFileError
 
 DEMO_VARIABLE = "AVSPEECH_DEMO"
-"""Environment variable: the folder of a run of ``make demo``; without it ``runs/demo`` of the working directory."""
+"""Environment variable: folder of ``make demo``; default ``runs/demo``."""
 DEMO_MODELS = {"demo": "av/model.safetensors", "demo-audio": "audio/model.safetensors"}
-"""Name -> file within the run: a model of audio and video, and one that was trained on audio alone."""
+"""Name -> audio-visual or audio-only model file of the run."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
@@ -26,18 +25,14 @@ _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 def open_model(
     name: str | Path, device: torch.device | str = "cpu", *, cache_dir: str | Path | None = None, offline: bool = False
 ) -> Model:
-    """Return the model of a name in evaluation mode, floats as fp32; arguments and errors as of ``find_model``."""
+    """Return the named model in evaluation mode, floats as fp32; see ``find_model``."""
     from avspeech.hub.any_file import load_any
 
     return load_any(find_model(name, cache_dir=cache_dir, offline=offline), device)
 
 
 def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEncoder:
-    """Return the audio-visual encoder of a model, in evaluation mode.
-
-    Raises:
-        ModelFileError: as ``open_model``, or the model has no such encoder.
-    """
+    """Return a model's audio-visual encoder in evaluation mode; ModelFileError if it has none."""
     model = open_model(name, device)
     try:
         return model.av_encoder
@@ -46,11 +41,7 @@ def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEnco
 
 
 def load_encoder(name: str | Path, encoder: nn.Module) -> None:
-    """Copy the video encoder of a model, of any class, into ``encoder``. No random number is drawn.
-
-    Raises:
-        ModelFileError: as ``open_model``, or the encoders differ in size; the message names the weights.
-    """
+    """Copy a model's video encoder into ``encoder``, drawing no random number; ModelFileError if sizes differ."""
     with torch.random.fork_rng(devices=[]):
         source = open_model(name).lip_encoder
     if source is None:
@@ -71,16 +62,13 @@ def load_encoder(name: str | Path, encoder: nn.Module) -> None:
 
 
 def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline: bool = False) -> Path:
-    """Return the file that a model's name stands for, downloaded where needed.
+    """Return the file of a named model, downloaded if needed; ModelFileError if there is none.
 
     Args:
-        name: a file or a folder (a ``Path`` is always one), ``demo``, ``demo-audio``, a name of
-            ``python -m avspeech.hub``, or ``owner/name`` or ``owner/name@revision`` of the Hugging Face hub.
-        cache_dir: of the Hugging Face hub; None: its own default.
-        offline: do not ask the Hugging Face hub; take what is in its cache.
-
-    Raises:
-        ModelFileError: the name stands for nothing, or its model cannot be downloaded; the message is one line.
+        name: file or folder (as any ``Path``), a name of ``python -m avspeech.hub``, ``demo``, ``demo-audio``, or
+            ``owner/name`` or ``owner/name@revision`` of the Hugging Face hub.
+        cache_dir: of the Hugging Face hub; None: its default.
+        offline: use that cache only.
     """
     from avspeech.hub.folder import check_folder
     from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
@@ -111,7 +99,7 @@ def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline
 
 
 def demo_run() -> Path:
-    """Return the folder where the run of ``make demo`` is expected; it need not exist."""
+    """Return the folder of ``make demo``, which may not exist."""
     return Path(os.environ.get(DEMO_VARIABLE) or "runs/demo").absolute()
 
 
@@ -129,7 +117,7 @@ def _find_demo(name: str) -> Path:
 
 
 def possible_names() -> str:
-    """Return what a model may be called, in half a sentence."""
+    """Return the kinds of model names, for messages."""
     from avspeech.hub.official import FAMILIES
 
     families = ", ".join(f"{family}/..." for family in FAMILIES)

@@ -1,13 +1,10 @@
-"""Published checkpoints by short names, downloaded on first use and imported as they are.
+"""Published checkpoints by short names, downloaded on first use.
 
-OpenAI publishes SHA-256 sums of its Whisper files (``avspeech.interop.whisper``); the pages of AV-HuBERT and
-Whisper-Flamingo give none. A first download of theirs must have the size that the server names and open as a whole
-checkpoint. Its SHA-256 is then pinned in a file beside it, and every later use and download must have it. That guards
-against damage and against a file that changes later, not against a wrong first file.
+AV-HuBERT and Whisper-Flamingo publish no SHA-256. The sum of a first download is pinned beside it and checked later,
+which guards against damage and later changes, not against a wrong first file.
 
-Addresses are those of facebookresearch.github.io/av_hubert (Shi et al. 2022, arXiv:2201.02184, arXiv:2201.01763) and
-github.com/roudimit/whisper-flamingo (Rouditchenko et al. 2024 and 2025, arXiv:2406.10082, arXiv:2502.01547). A name
-that begins with one of ``FAMILIES`` and a slash never means the Hugging Face hub.
+Addresses: facebookresearch.github.io/av_hubert (Shi et al. 2022, arXiv:2201.02184, arXiv:2201.01763) and
+github.com/roudimit/whisper-flamingo (Rouditchenko et al. 2024 and 2025, arXiv:2406.10082, arXiv:2502.01547).
 """
 
 import difflib
@@ -26,7 +23,7 @@ AVHUBERT_NOTICE = (
     "AV-HuBERT is licensed under the AV-HuBERT license, Copyright (c) Meta Platforms, Inc. All Rights Reserved. "
     "It allows non-commercial research only: github.com/facebookresearch/av_hubert/blob/main/LICENSE"
 )
-"""Its first sentence must stand wherever the weights go (section 3 of the licence)."""
+"""The licence (section 3) requires its first sentence wherever the weights go."""
 _FLAMINGO_NOTICE = "Whisper-Flamingo is under BSD-3-Clause"
 _ADDRESSES = {
     "avhubert": "https://dl.fbaipublicfiles.com/avhubert/model/",
@@ -35,10 +32,10 @@ _ADDRESSES = {
 }
 FAMILIES = tuple(_ADDRESSES)
 OPENAI = (*SHA256, *ALIASES)
-"""OpenAI's names of Whisper: tiny ... large-v3, turbo."""
+"""OpenAI's names of Whisper."""
 _SHORT = {"vox": "LRS3 + VoxCeleb2", " 30h": " fine-tuned on 30 h", " 433h": " fine-tuned on 433 h"}
-# Name, file without .pt, description. large_lrs5_433h is how that file is spelt. A file * is whisper-flamingo_NAME, and
-# beside it lies whisper_NAME, the Whisper of audio alone that it starts from.
+# Name, file without .pt, description; large_lrs5_433h is spelt so. File * is whisper-flamingo_NAME; beside it is
+# whisper_NAME, the audio-only Whisper that it starts from.
 _TABLES = {
     "avhubert": """
 base_lrs3_iter4               lrs3/clean-pretrain/base_lrs3_iter4         Base, LRS3, iteration 4; features
@@ -88,9 +85,9 @@ class Release:
 
     address: str
     what: str
-    """Size, data and task, in a few words."""
+    """Size, data and task."""
     notice: str
-    """Licence, shown when the file is downloaded."""
+    """Licence, shown on download."""
 
 
 def _releases(family: str) -> dict[str, Release]:
@@ -112,21 +109,18 @@ def _releases(family: str) -> dict[str, Release]:
 
 
 RELEASES = {name: release for family in FAMILIES for name, release in _releases(family).items()}
-"""All releases but OpenAI's, by name."""
+"""Name -> release, without OpenAI's."""
 
 
 def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
-    """Return the file of a published checkpoint, downloaded into the user's cache unless it is there.
+    """Return a published checkpoint's file, downloaded once; each call hashes it, a second per GB.
 
-    A file saved under that path by hand is taken too, and pinned. The cached file is hashed on every call, which takes
-    a second per GB.
+    A file saved there by hand is pinned too. Raises ModelFileError if the name is unknown, the network is down, or the
+    file is broken or changed.
 
     Args:
-        name: a key of ``RELEASES`` or one of ``OPENAI``.
-        timeout_s: longest silence of the network, in seconds.
-
-    Raises:
-        ModelFileError: no such name; no network; or the file is broken or not the one downloaded first.
+        name: in ``RELEASES`` or ``OPENAI``.
+        timeout_s: longest silence of the network.
     """
     if name in OPENAI:
         return download_whisper(ALIASES.get(name, name), timeout_s=timeout_s)
@@ -172,7 +166,7 @@ def _check(path: Path, origin: Path | str) -> None:
 
 
 def listing() -> list[tuple[str, str]]:
-    """Return (name, what it is) of every published model, in the order of the table."""
+    """Return every published model's name and description."""
     rows = [(name, "OpenAI's Whisper, of audio alone") for name in SHA256]
     rows += [(alias, f"the same as {name}") for alias, name in ALIASES.items()]
     return rows + [(name, release.what) for name, release in RELEASES.items()]

@@ -1,8 +1,4 @@
-"""Download a model from the Hugging Face hub, or upload one, in the layout of ``avspeech.hub.folder``.
-
-Caching, tokens and retries are huggingface_hub's: ``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``
-work as usual.
-"""
+"""Download from and upload to the Hugging Face hub; environment variables are huggingface_hub's (``HF_HOME``, ...)."""
 
 import logging
 from pathlib import Path
@@ -18,7 +14,7 @@ from avspeech.models.files import Model, ModelFileError
 log = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
-"""Longest wait in seconds for the hub's answer whether it has a model."""
+"""Timeout for the hub's first answer."""
 _LIBRARY: dict[str, Any] = {"library_name": "avspeech", "library_version": __version__}
 
 
@@ -31,18 +27,16 @@ def from_pretrained(
     device: torch.device | str = "cpu",
     endpoint: str | None = None,
 ) -> Model:
-    """Return a model that ``save_pretrained`` wrote, in evaluation mode.
+    """Return a model of ``save_pretrained``, in evaluation mode.
+
+    Raises ModelFileError if it is missing, broken, another library's, or cannot be downloaded.
 
     Args:
         name_or_folder: a folder, or ``owner/name`` or ``owner/name@revision`` of the hub.
         revision: branch, tag or commit; None: the main branch.
-        cache_dir: None: huggingface_hub's own.
-        local_files_only: do not ask the hub; take what is in the cache.
-        device: where the weights go.
+        cache_dir: None: huggingface_hub's default.
+        local_files_only: use the cache only.
         endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
-
-    Raises:
-        ModelFileError: there is no such model, it cannot be downloaded, or it is broken or another library's.
     """
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
@@ -57,9 +51,9 @@ def download(
     local_files_only: bool = False,
     endpoint: str | None = None,
 ) -> Path:
-    """Return the folder in the cache that holds a model of the hub; arguments and errors as of ``from_pretrained``.
+    """Return the cached folder of a model of the hub; see ``from_pretrained``.
 
-    The configuration comes first, so that no weights of another library's model are downloaded.
+    The configuration comes first, so that another library's weights are not downloaded.
     """
     from huggingface_hub import HfApi, hf_hub_download  # takes most of a second; a local file needs none of it
     from huggingface_hub.errors import OfflineModeIsEnabled
@@ -100,19 +94,14 @@ def push_to_hub(
     message: str | None = None,
     endpoint: str | None = None,
 ) -> str:
-    """Upload a folder of ``save_pretrained`` and return the address of the commit.
+    """Upload a folder of ``save_pretrained`` to ``owner/name``, new or not; return the commit's address.
 
-    A repository that does not exist is created. The token is that of ``hf auth login`` or ``HF_TOKEN``.
+    Needs ``hf auth login`` or ``HF_TOKEN``. Raises ModelFileError if the folder is broken or the hub fails.
 
     Args:
-        repository: ``owner/name``.
-        folder: of ``save_pretrained``.
-        private: True makes a new repository private; None: the default of the owner's account.
+        private: makes a new repository private; None: the account's default.
         message: of the commit; None: the version of avspeech.
         endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
-
-    Raises:
-        ModelFileError: the folder is not whole, or the hub refuses it or cannot be reached.
     """
     from huggingface_hub import HfApi
 
@@ -132,13 +121,7 @@ def push_to_hub(
 
 
 def _explained(error: Exception, at: str, advice: str) -> Exception:
-    """Return what to raise for an error of huggingface_hub; an error of another kind, as it is.
-
-    Args:
-        error: what was caught.
-        at: the repository.
-        advice: end of the message that begins with ``cannot be reached``.
-    """
+    """Return our error for one of huggingface_hub, else ``error``; ``advice`` ends "cannot be reached"."""
     from huggingface_hub import errors
 
     where = f"{at} on the Hugging Face hub"
@@ -160,7 +143,7 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
 
 
 def _is_silence(error: Exception) -> bool:
-    """Return True if the hub gave no answer, or one that it is out of order."""
+    """Return True if the hub gave no usable answer."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HTTPError,  # pyright: ignore[reportPrivateImportUsage] - its web client's, which changes with its version

@@ -1,1 +1,1 @@
-"""Somebody else's checkpoint in, our model with those weights out, and back."""
+"""Official checkpoints -> our models, and back."""

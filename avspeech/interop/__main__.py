@@ -1,10 +1,7 @@
-"""Turn an official checkpoint into a model file, or a model file into an official checkpoint.
+"""Official checkpoint -> model file, and back.
 
-    python -m avspeech.interop base_vox_iter5.pt base_vox_iter5.safetensors
-    python -m avspeech.interop small small.safetensors
-    python -m avspeech.interop small.safetensors back.pt
-
-A model file is safe to open and names no path of its author.
+python -m avspeech.interop base_vox_iter5.pt base_vox_iter5.safetensors
+python -m avspeech.interop small.safetensors back.pt
 """
 
 import sys
@@ -31,23 +28,20 @@ def main(
     variant: Variant | None = None,
     half: bool | None = None,
 ) -> None:
-    """Convert a model between the layout of its project and ours, by the target's ending.
+    """Convert a model to its project's layout or ours, by the target's ending.
 
     Args:
         source: an official checkpoint, OpenAI's name of a Whisper (tiny ... large-v3, turbo), or a model file.
         target: .safetensors for a model file, .pt for an official checkpoint.
-        dictionary: dict.wrd.txt of a fine-tuned AV-HuBERT whose file does not hold it; null looks beside that file.
-        sentencepiece: the model that cuts text into the dictionary's pieces, for AV-HuBERT.
-        official_padding: let a Whisper hear the padding of a batch, as OpenAI's code does.
-        audio_heads: attention heads of the Whisper encoder in a Whisper-Flamingo; null: those of the released model of
-            its width.
+        dictionary: dict.wrd.txt of a fine-tuned AV-HuBERT; null: in the file or beside it.
+        sentencepiece: sentencepiece model of a fine-tuned AV-HuBERT.
+        official_padding: let a Whisper attend to batch padding, as OpenAI's code does.
+        audio_heads: attention heads of a Whisper-Flamingo's audio encoder; null: by width, as in the released models.
         text_heads: attention heads of its decoder; null: as audio_heads.
-        video_heads: attention heads of its AV-HuBERT encoder; null: as audio_heads.
-        layout: of a .pt file that a Whisper or Flamingo goes into; null: Whisper-Flamingo's for a Flamingo and for
-            weights imported from there, else OpenAI's, which leaves video out.
-        variant: into a Whisper-Flamingo checkpoint, where the official code looks for AV-HuBERT; null: where the
-            imported file had it.
-        half: into a .pt file, write the weights in float16; null does so for OpenAI's layout alone.
+        video_heads: attention heads of its video encoder; null: as audio_heads.
+        layout: of the .pt file; null: Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video).
+        variant: kind of AV-HuBERT in a Whisper-Flamingo checkpoint; null: as in the imported file.
+        half: write float16 weights to the .pt file; null: for OpenAI's layout only.
     """
     reading = {"dictionary": dictionary, "sentencepiece": sentencepiece, "official_padding": official_padding}
     reading |= {"audio_heads": audio_heads, "text_heads": text_heads, "video_heads": video_heads}

@@ -1,8 +1,6 @@
-"""Official AV-HuBERT checkpoints into our models and back.
+"""Official AV-HuBERT checkpoints (Shi et al. 2022, arXiv:2201.02184, arXiv:2201.01763) -> our models, and back.
 
-Shi et al. 2022 (arXiv:2201.02184, arXiv:2201.01763); the weights are under AV-HuBERT's licence (non-commercial
-research). A file is fairseq's: ``cfg`` and ``model``, pre-trained (``av_hubert``) or fine-tuned for recognition
-(``av_hubert_seq2seq``), with or without optimiser state.
+Fairseq files, pre-trained (``av_hubert``) or fine-tuned (``av_hubert_seq2seq``); licence: non-commercial research.
 """
 
 import runpy
@@ -42,11 +40,11 @@ _REPORTED = {
     "optimizer": ("_name", "adam_betas", "adam_eps", "weight_decay"),
     "lr_scheduler": ("_name", "warmup_updates", "warmup_steps", "hold_steps", "decay_steps", "final_lr_scale"),
 }  # fmt: skip
-"""Settings of the training configuration that are kept; the others are defaults, paths and machine settings."""
+"""Training settings that are kept: no defaults, paths or machine settings."""
 
 
 def load_official(path: str | Path) -> ClusterPredictor | Recognizer:
-    """Return the model of an official checkpoint, in evaluation mode; see ``import_checkpoint``."""
+    """Return an official checkpoint's model; see ``import_checkpoint``."""
     return import_checkpoint(path).model
 
 
@@ -56,18 +54,12 @@ def import_checkpoint(
     sentencepiece: str | Path | None = None,
     content: Any = None,
 ) -> Imported[ClusterPredictor | Recognizer]:
-    """Read an official checkpoint.
+    """Read an official ``.pt`` checkpoint. Raises ModelFileError if it is broken, unsafe or does not fit.
 
     Args:
-        path: of the ``.pt`` file.
-        dictionary: ``dict.wrd.txt`` of a fine-tuned model, for a file that does not hold its dictionary; None: the one
-            beside the checkpoint, if there is any.
-        sentencepiece: ``.model`` file that cuts text into these pieces; without it the model transcribes, but cannot
-            be trained on new texts.
-        content: what ``read_checkpoint`` gave for this file; None reads it.
-
-    Raises:
-        ModelFileError: the file is broken, could run code, holds another model, or has keys or sizes that do not fit.
+        dictionary: ``dict.wrd.txt`` for a fine-tuned file without one; None: the one beside it, if any.
+        sentencepiece: ``.model`` file, needed for training on new texts.
+        content: of ``read_checkpoint``; None reads the file.
     """
     path = Path(path)
     file = read_layout(path, content, "model", ("cfg",), "fairseq")
@@ -109,7 +101,7 @@ def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) ->
 
 
 def _unit_counts(state: dict[str, Tensor], file: dict[str, Any], width: int) -> list[int]:
-    """Return K of each unit set: all rows of the table for one set, the dictionaries' sizes for several."""
+    """Return K of each unit set: rows of the table for one set, else dictionary sizes."""
     rows, sets = len(state["label_embs_concat"]), len(state["final_proj.weight"]) // width
     if sets == 1:
         return [rows - OFFICIAL_SPECIALS]
@@ -146,13 +138,10 @@ def _import_finetuned(
 def recover_tokenizer(
     task_state: Any, path: Path, vocab_size: int, dictionary: str | Path | None, sentencepiece: str | Path | None
 ) -> Tokenizer | None:
-    """Return the tokenizer of a fine-tuned model: of the file, or of files given or lying beside it.
+    """Return the tokenizer in the file, or given, or beside it; None without a dictionary.
 
-    It is the sentencepiece model where its pieces are in the dictionary's order. Else it is the dictionary, which turns
-    tokens into text but not back. None: there is no dictionary.
-
-    Raises:
-        ValueError: the dictionary has another size than the decoder's vocabulary.
+    A sentencepiece model whose pieces differ from the dictionary is not used; a dictionary alone only decodes.
+    Raises ValueError if the size differs from the decoder's vocabulary.
     """
     beside = path.with_name("dict.wrd.txt")
     symbols: list[str] | None = None
@@ -183,7 +172,7 @@ def _sized(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
 
 
 def training_settings(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a training that are of interest, without paths."""
+    """Return the kept training settings."""
     kept = {}
     for section, names in _REPORTED.items():
         values = cfg.get(section) or {}
@@ -192,12 +181,9 @@ def training_settings(cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
-    """Return an official checkpoint, ready for ``torch.save``, with fairseq's keys around the official state dict.
+    """Return an official checkpoint for ``torch.save``; ValueError if the official code lacks a part.
 
-    Weights of fine-tuned files that our model does not use are those of the imported file, else zero.
-
-    Raises:
-        ValueError: the model has parts that the official code does not know.
+    Official weights that our model lacks come from the imported file, else they are zero.
     """
     if isinstance(model, ClusterPredictor):
         head = model.head

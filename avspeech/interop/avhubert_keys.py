@@ -1,7 +1,4 @@
-"""Keys of official AV-HuBERT state dicts -> our keys.
-
-Names and shapes are those of the released files (Shi et al. 2022, arXiv:2201.02184; fairseq's trainer format).
-"""
+"""Keys of official AV-HuBERT state dicts (Shi et al. 2022, arXiv:2201.02184; fairseq) -> our keys."""
 
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
@@ -14,7 +11,7 @@ WRAPPER = "encoder.w2v_model."
 
 
 def encoder_keys(config: EncoderConfig) -> dict[str, str]:
-    """Return official key -> our key of the encoder, without the prefixes of the model around it."""
+    """Return official key -> our key, without outer prefixes."""
     keys = _pairs("feature_extractor_audio.proj", "audio_project", _LINEAR)
     keys |= _frontend_keys(config)
     keys |= _pairs("feature_extractor_video.proj", "video_frontend.project", _LINEAR)
@@ -58,7 +55,7 @@ def _frontend_keys(config: EncoderConfig) -> dict[str, str]:
 
 
 def decoder_keys(config: DecoderConfig) -> dict[str, str]:
-    """Return official key -> our key of the text decoder, without ``decoder.`` on either side."""
+    """Return official key -> our key, without ``decoder.`` on either side."""
     keys = {"embed_tokens.weight": "embedding.weight"} | _pairs("layer_norm", "norm", _LINEAR)
     for number in range(config.depth):
         theirs, ours = f"layers.{number}", f"blocks.{number}"
@@ -69,7 +66,7 @@ def decoder_keys(config: DecoderConfig) -> dict[str, str]:
 
 
 def predictor_keys(config: EncoderConfig) -> dict[str, str]:
-    """Return official key -> our key of a pre-trained model with its heads."""
+    """Return official key -> our key of a pre-trained model."""
     keys = {theirs: f"encoder.{ours}" for theirs, ours in encoder_keys(config).items()}
     keys |= {"mask_emb": "mask_embedding", "label_embs_concat": "unit_head.embedding"}
     return keys | _pairs("final_proj", "unit_head.project", _LINEAR)
@@ -88,7 +85,7 @@ UNUSED_BY_RECOGNIZERS = (
     f"{WRAPPER}final_proj.bias",
     "decoder.embed_positions._float_tensor",
 )
-"""Keys of fine-tuned files that our model does not use; it carries them along for the way back."""
+"""Keys of fine-tuned files that only export needs."""
 
 
 def _attention_keys(theirs: str, ours: str) -> dict[str, str]:

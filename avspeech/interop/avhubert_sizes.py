@@ -1,4 +1,4 @@
-"""Sizes in official AV-HuBERT configurations <-> our dataclasses. Settings that we do not build are refused."""
+"""Sizes in official AV-HuBERT configurations <-> our dataclasses."""
 
 from typing import Any
 
@@ -91,20 +91,13 @@ _FINETUNED_DEFAULTS: dict[str, Any] = {
 
 
 def complete(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return ``cfg.model`` with the official loader's defaults for what it leaves out."""
+    """Return ``cfg.model`` with the official defaults filled in."""
     tuned = settings.get("_name") == "av_hubert_seq2seq"
     return (_FINETUNED_DEFAULTS if tuned else _PRETRAINED_DEFAULTS) | settings
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """Refuse a configuration with settings that we do not build.
-
-    Args:
-        settings: ``cfg.model`` of a pre-trained model, or of a fine-tuned one.
-
-    Raises:
-        ValueError: the message has the setting, its value and the known values.
-    """
+    """Raise ValueError if ``cfg.model`` has an unsupported setting."""
     tuned = settings.get("_name") == "av_hubert_seq2seq"
     for name, known in ({key: (value,) for key, value in _DECODER_FLAGS.items()} if tuned else _SUPPORTED).items():
         value = settings.get(name, known[0])
@@ -113,12 +106,7 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 
 def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -> EncoderConfig:
-    """Return our sizes.
-
-    Args:
-        sizes: ``cfg.model`` of the pre-training.
-        tuned: ``cfg.model`` of the fine-tuning, whose dropout replaces that of the pre-training.
-    """
+    """Return our sizes from ``cfg.model`` of pre-training; ``tuned`` (fine-tuning) replaces dropout."""
     chosen = sizes if tuned is None else tuned
     layer_drop = sizes["encoder_layerdrop"] if tuned is None else tuned["layerdrop"]
     fields: dict[str, Any] = {name: sizes[official] for name, official in _ENCODER.items()}
@@ -129,18 +117,14 @@ def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -
 
 
 def decoder_config(tuned: dict[str, Any]) -> DecoderConfig:
-    """Return our sizes of the text decoder from ``cfg.model`` of the fine-tuning."""
+    """Return our sizes from ``cfg.model`` of fine-tuning."""
     fields: dict[str, Any] = {name: tuned[official] for name, official in _DECODER.items()}
     fields |= {name: float(value) for name, value in fields.items() if "dropout" in name}
     return DecoderConfig(**fields)
 
 
 def official_encoder(config: EncoderConfig, model: ClusterPredictor | None) -> dict[str, Any]:
-    """Return ``cfg.model`` of a pre-trained model; ``model=None`` is an encoder without unit heads.
-
-    Raises:
-        ValueError: the video front end is not the official one.
-    """
+    """Return ``cfg.model`` of pre-training, or of an encoder alone; ValueError for another video front end."""
     video = config.video
     if video != VideoConfig(activation=video.activation):
         raise ValueError(f"video={video} came; the official front end is {VideoConfig()}")
@@ -161,7 +145,7 @@ def official_encoder(config: EncoderConfig, model: ClusterPredictor | None) -> d
 
 
 def official_decoder(encoder: EncoderConfig, config: DecoderConfig) -> dict[str, Any]:
-    """Return ``cfg.model`` of a fine-tuned model, without ``w2v_args``."""
+    """Return ``cfg.model`` of fine-tuning, without ``w2v_args``."""
     return {
         "_name": "av_hubert_seq2seq",
         **{official: getattr(encoder, name) for name, official in _DROPOUT.items()},

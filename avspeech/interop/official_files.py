@@ -1,8 +1,7 @@
-"""Any official checkpoint -> our model, and our model -> an official checkpoint of its project.
+"""Any official checkpoint -> our model, and back.
 
-A checkpoint is known by its keys: fairseq's ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict``
-(OpenAI's Whisper), or one ``state_dict`` in OpenAI's names (Whisper-Flamingo, and Whisper fine-tuned by its authors).
-Nothing in a file can run, see ``avspeech.interop.restricted``.
+Its keys tell the project: ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict`` (OpenAI's Whisper), or
+one ``state_dict`` in OpenAI's names (Whisper-Flamingo).
 """
 
 from pathlib import Path
@@ -24,19 +23,17 @@ from avspeech.models.whisper import Whisper
 WANTED = "wanted a model file (.safetensors) or a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo (.pt)"
 WhisperLayout = Literal["whisper", "whisper_flamingo"]
 _FLAMINGO_KEY = "model.decoder.token_embedding.weight"
-"""Every file of Whisper-Flamingo's authors has it; our own training checkpoints call this weight otherwise."""
+"""In every official Whisper-Flamingo file, but not in our training checkpoints."""
 
 
 def import_official(path: str | Path, content: Any = None, **options: Any) -> Imported[Model]:
     """Read a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
 
-    Args:
-        path: of the file; its name does not matter.
-        content: what ``read_checkpoint`` gave for this file; None reads it.
-        options: of ``import_checkpoint``, ``import_openai`` or ``import_flamingo``; None stands for "not given".
+    Raises ModelFileError if the file is broken, unsafe or of another program, or an option is of another project.
 
-    Raises:
-        ModelFileError: the file is broken, could run code, is of another program, or an option is of another project.
+    Args:
+        content: of ``read_checkpoint``; None reads the file.
+        options: of ``import_checkpoint``, ``import_openai`` or ``import_flamingo``; None means "not given".
     """
     path = Path(path)
     content = read_checkpoint(path) if content is None else content
@@ -70,18 +67,12 @@ def export_official(
     variant: Variant | None = None,
     half: bool | None = None,
 ) -> None:
-    """Write a model as its project's checkpoint.
+    """Write a model as its project's checkpoint; ValueError if the official code lacks a part.
 
     Args:
-        model: any model.
-        path: of the file.
-        layout: of a Whisper's file; None: Whisper-Flamingo's for a Flamingo and for weights imported from there, else
-            OpenAI's. OpenAI's has no place for a Flamingo's video, which is left out.
+        layout: None: Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video).
         variant: of a Flamingo, see ``export_flamingo``.
-        half: float16 weights; None: as the project does, which is float16 for OpenAI's files alone.
-
-    Raises:
-        ValueError: the model has parts that the official code does not know.
+        half: float16 weights; None: for OpenAI's layout only.
     """
     if isinstance(model, ClusterPredictor | Recognizer):
         write_checkpoint(path, export_checkpoint(model))

@@ -1,8 +1,7 @@
-"""Read a pickled PyTorch checkpoint without running any code that is in it.
+"""Read a pickled PyTorch checkpoint without running code from it.
 
-Official AV-HuBERT files carry objects of fairseq, omegaconf and sentencepiece. torch's restricted unpickler
-(``weights_only``) reads tensors and plain containers. The classes listed here become inert stand-ins that hold their
-state; every other name is refused before any object is built.
+The classes of fairseq, omegaconf and sentencepiece listed here become inert stand-ins. torch's restricted unpickler
+(``weights_only``) reads tensors and plain containers, and refuses every other name.
 """
 
 import contextlib
@@ -41,11 +40,11 @@ _KNOWN = {
 }
 """Module -> its classes that become stand-ins."""
 _PLAIN = ("collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set", "builtins.bytearray")
-"""What torch's restricted unpickler builds itself, apart from its own tensors."""
+"""Other names that torch's restricted unpickler builds."""
 
 
 class Inert:
-    """Stand-in for an object whose class is not loaded; holds its arguments and state."""
+    """Stand-in for an object of a class that is not loaded."""
 
     origin = ""
 
@@ -69,10 +68,9 @@ _STAND_INS: dict[str, type[Inert]] = {
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """Return what ``torch.save`` wrote, with ``Inert`` in place of the known classes.
+    """Return what ``torch.save`` wrote, with ``Inert`` in place of known classes.
 
-    Raises:
-        ModelFileError: the file is missing, cut off or no checkpoint, or it names an unknown class or function.
+    Raises ModelFileError if the file is missing, broken, or names an unknown class or function.
     """
     path = Path(path)
     if not path.is_file():
@@ -106,10 +104,7 @@ def _is_known(name: str) -> bool:
 
 
 def _names(path: Path, is_zip: bool) -> set[str]:
-    """Return the classes and functions that a file's pickles name.
-
-    The scan only makes the message better: torch's unpickler refuses what the scan misses.
-    """
+    """Return the names in a file's pickles, for the message only; torch refuses unknown ones."""
     if is_zip:
         with zipfile.ZipFile(path) as archive:
             pickles = [io.BytesIO(archive.read(name)) for name in archive.namelist() if name.endswith(".pkl")]
@@ -131,13 +126,13 @@ def _names(path: Path, is_zip: bool) -> set[str]:
 
 
 def _present_name(module: str, name: str) -> str:
-    """Return what Python 3 calls a name that a protocol 2 pickle gives in Python 2's way."""
+    """Return the Python 3 name for a Python 2 name."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"
 
 
 def find_inert(value: Any, origin: str, seen: set[int] | None = None) -> Iterator[Inert]:
-    """Yield every stand-in for the class ``origin`` inside nested containers and stand-ins."""
+    """Yield every stand-in for class ``origin`` in a nested value."""
     seen = set() if seen is None else seen
     if id(value) in seen or isinstance(value, torch.Tensor | str | bytes | int | float | None):
         return
@@ -156,7 +151,7 @@ def find_inert(value: Any, origin: str, seen: set[int] | None = None) -> Iterato
 
 
 def to_plain(value: Any) -> Any:
-    """Return a configuration as plain dicts, lists and values: omegaconf and Namespace stand-ins are unwrapped."""
+    """Return a configuration as plain dicts, lists and values."""
     if isinstance(value, Inert):
         state = value.state if isinstance(value.state, dict) else {}
         if "_content" in state:
@@ -174,7 +169,7 @@ def to_plain(value: Any) -> Any:
 
 
 def without_paths(value: Any) -> Any:
-    """Return a configuration as plain values, with ``(a path)`` in place of each path."""
+    """Return ``to_plain`` with each path replaced by ``(a path)``."""
     if isinstance(value, Mapping):
         return {str(key): without_paths(child) for key, child in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,4 @@
-"""What every importer does: check a foreign state dict, give a model its weights, write weights back.
-
-An importer of another project's checkpoints is a map of its keys to ours and the sizes of the model; see
-``avspeech/interop/whisper.py`` for a short one.
-"""
+"""Shared by all importers: check a foreign state dict, fill a model, write weights back."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,21 +23,13 @@ class Imported(Generic[M]):
 
     model: M
     dropped: dict[str, str] = field(default_factory=dict)
-    """Parts of the file that the model does not use -> what became of them."""
+    """Unused part of the file -> what became of it."""
 
 
 def read_layout(path: Path, content: Any, weights: str, others: tuple[str, ...], owner: str) -> dict[str, Any]:
-    """Return the content of a checkpoint whose weights stand under the key ``weights``.
+    """Return a checkpoint's content, read if ``content`` is None; ModelFileError for another layout.
 
-    Args:
-        path: of the file.
-        content: what ``read_checkpoint`` gave for it; None reads the file.
-        weights: key of the state dict.
-        others: further keys that must be there.
-        owner: project that writes such files, for the message.
-
-    Raises:
-        ModelFileError: the file has another layout, or something other than tensors in its state dict.
+    ``weights`` is the key of its state dict, ``others`` are required keys, ``owner`` is named in messages.
     """
     file = read_checkpoint(path) if content is None else content
     if not isinstance(file, dict) or not isinstance(file.get(weights), dict) or any(key not in file for key in others):
@@ -55,7 +43,7 @@ def read_layout(path: Path, content: Any, weights: str, others: tuple[str, ...],
 
 @contextlib.contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Raise errors of sizes and settings as a ``ModelFileError`` that begins with the file's name."""
+    """Turn errors of sizes and settings into a ``ModelFileError`` that names the file."""
     try:
         yield
     except ModelFileError:
@@ -69,17 +57,14 @@ def named_errors(path: Path) -> Iterator[None]:
 def new_model(
     make: Callable[[], M], state: Mapping[str, Tensor], keys: Mapping[str, str], path: Path, carry: Sequence[str] = ()
 ) -> M:
-    """Return ``make()`` with the weights of a foreign state dict, floats as fp32, in evaluation mode.
+    """Return ``make()`` with a foreign state dict's weights, floats as fp32, in evaluation mode.
+
+    Raises ModelFileError if keys or shapes differ.
 
     Args:
         make: called on the meta device, so that no weight is drawn.
-        state: the foreign state dict.
-        keys: their key -> our key, for every weight of the model.
-        path: of the file, for the message.
-        carry: further keys that such files may have; the model carries them along for the way back.
-
-    Raises:
-        ModelFileError: keys are missing or unknown, or a weight has another shape than the model's.
+        keys: foreign key -> our key, for every weight.
+        carry: further keys, kept for export.
     """
     missing = [key for key in keys if key not in state]
     unknown = [key for key in state if key not in keys and key not in carry]
@@ -97,7 +82,7 @@ def new_model(
     ]
     if wrong:
         raise ModelFileError(f"{path} has weights of another shape: {'; '.join(wrong[:5])}")
-    # clone: the file is mapped into memory, and training must neither hold it open nor write to it
+    # clone: the file is memory-mapped; training must not hold it open or write to it
     weights = {key: (x.float() if x.is_floating_point() else x).clone() for key, x in weights.items()}
     model.load_state_dict(weights, assign=True)
     model.carried = {key: state[key].clone() for key in state if key in carry}
@@ -109,13 +94,7 @@ def _some(keys: list[str], most: int = 20) -> str:
 
 
 def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) -> dict[str, str]:
-    """Return ``Imported.dropped`` of a file.
-
-    Args:
-        file: content of the checkpoint.
-        used: its keys that were read.
-        model: the model made from it.
-    """
+    """Return ``Imported.dropped``, given the keys that were ``used``."""
     dropped = dict.fromkeys(model.carried, "kept in the model file for the way back, not read")
     return dropped | {str(key): "dropped" for key, x in file.items() if key not in used and x not in (None, {}, [])}
 
@@ -123,13 +102,12 @@ def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) ->
 def official_state(
     model: Model, keys: Mapping[str, str], dtype: torch.dtype | None = None, extra: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Return a model's weights under the names of another project, on the CPU.
+    """Return a model's weights under foreign names, on the CPU.
 
     Args:
-        model: the model.
-        keys: their key -> our key.
+        keys: foreign key -> our key.
         dtype: of the floats; None keeps the model's.
-        extra: weights that the model does not have, by the name on our side of ``keys``.
+        extra: weights that the model lacks, by our key.
     """
     ours = {**model.state_dict(), **(extra or {})}
     state = {theirs: ours[name].detach().cpu() for theirs, name in keys.items()}

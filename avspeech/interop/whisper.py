@@ -1,7 +1,4 @@
-"""OpenAI's Whisper checkpoints, by name or file, into our ``Whisper`` and back.
-
-Radford et al. 2023, arXiv:2212.04356; the weights are OpenAI's (MIT). A file holds ``dims`` and ``model_state_dict``.
-"""
+"""OpenAI's Whisper checkpoints (Radford et al. 2023, arXiv:2212.04356; MIT licence) -> our ``Whisper``, and back."""
 
 import base64
 import gzip
@@ -43,7 +40,7 @@ SHA256 = {
     "large-v3": "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
     "large-v3-turbo": "aff26ae408abcba5fbf8813c21e62b0941638c5f6eebfb145be0c9839262a19a",
 }
-"""OpenAI's files by name; the hash is part of the address."""
+"""OpenAI's file name -> SHA-256, which is part of its address."""
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 _BY_SIZE = {
     (4, 4, 384, 51_865): "tiny",
@@ -57,19 +54,16 @@ _BY_SIZE = {
     (32, 32, 1280, 51_866): "large-v3",
     (32, 4, 1280, 51_866): "large-v3-turbo",
 }
-"""Name by (encoder blocks, decoder blocks, width, vocabulary). large-v1 and large-v2 have the same sizes."""
+"""(Encoder blocks, decoder blocks, width, vocabulary) -> name; large-v1 has large-v2's sizes."""
 
 
 def load_whisper(name_or_path: str | Path, official_padding: bool = False, address: str = ADDRESS) -> Whisper:
-    """Return a Whisper in evaluation mode.
+    """Return a Whisper in evaluation mode; ModelFileError if it cannot be found or read.
 
     Args:
-        name_or_path: OpenAI's name (``tiny`` ... ``large-v3``, ``turbo``), a file in OpenAI's layout, or a model file.
+        name_or_path: OpenAI's name (``tiny`` ... ``turbo``), a file in OpenAI's layout, or a model file.
         official_padding: see ``WhisperConfig``; a model file has its own.
-        address: where names are downloaded from.
-
-    Raises:
-        ModelFileError: no such name and no such file, the download failed, or the file holds something else.
+        address: download address for names.
     """
     name = ALIASES.get(str(name_or_path), str(name_or_path))
     if name in SHA256:
@@ -88,11 +82,7 @@ def load_whisper(name_or_path: str | Path, official_padding: bool = False, addre
 
 
 def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0) -> Path:
-    """Return the path of one of OpenAI's files, downloaded into the user's cache unless it is there.
-
-    Raises:
-        ModelFileError: the download failed; the message tells how to do without a network.
-    """
+    """Return one of OpenAI's files, downloaded once; ModelFileError if that fails."""
     sha256 = SHA256[name]
     path, url = cache_folder() / "whisper" / f"{name}.pt", address.format(sha256=sha256, file=name)
     if path.is_file() and file_sha256(path) == sha256:
@@ -108,24 +98,19 @@ def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0)
 
 
 def load_openai(path: str | Path, official_padding: bool = False, name: str | None = None) -> Whisper:
-    """Return the Whisper of a file in OpenAI's layout; arguments and errors as of ``import_openai``."""
+    """Return the model of ``import_openai``."""
     return import_openai(path, official_padding, name).model
 
 
 def import_openai(
     path: str | Path, official_padding: bool = False, name: str | None = None, content: Any = None
 ) -> Imported[Whisper]:
-    """Read a file in OpenAI's layout.
+    """Read a ``.pt`` file in OpenAI's layout; ModelFileError if it is broken, unsafe or something else.
 
     Args:
-        path: of the ``.pt`` file.
         official_padding: see ``WhisperConfig``.
-        name: OpenAI's name, which decides the heads that word times come from; None: the name of a released model of
-            these sizes; where two have them, the file's own name.
-        content: what ``read_checkpoint`` gave for this file; None reads it.
-
-    Raises:
-        ModelFileError: the file is broken, could run code, or holds something else.
+        name: OpenAI's name, which selects the heads for word times; None: by sizes, then by file name.
+        content: of ``read_checkpoint``; None reads the file.
     """
     path = Path(path)
     file = read_layout(path, content, "model_state_dict", ("dims",), "OpenAI")
@@ -141,12 +126,12 @@ def import_openai(
 
 
 def name_of(sizes: WhisperConfig) -> str | None:
-    """Return OpenAI's name of a model of these sizes; None where there is none, or several."""
+    """Return OpenAI's name for these sizes; None if there is none or several."""
     return _BY_SIZE.get((sizes.audio_depth, sizes.text_depth, sizes.text_width, sizes.vocab_size))
 
 
 def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, int], ...]:
-    """Return the heads whose attention OpenAI found to follow the words; none for an unknown model."""
+    """Return OpenAI's (block, head) pairs for word times; empty for an unknown model."""
     name = name or name_of(sizes)
     if name is None:
         return ()
@@ -160,13 +145,7 @@ def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, 
 
 
 def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
-    """Write a Whisper in OpenAI's layout, whole or not at all.
-
-    Args:
-        model: a plain Whisper; of a Flamingo, the audio model without its gated layers is written.
-        path: of the file.
-        dtype: of the weights; OpenAI's are float16. None keeps the model's.
-    """
+    """Write a Whisper, or a Flamingo without its gated layers, in OpenAI's layout; ``dtype=None`` keeps the model's."""
     sizes = model.sizes
     dims = {
         "n_mels": sizes.mel_bins,

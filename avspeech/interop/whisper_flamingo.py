@@ -1,9 +1,7 @@
-"""Official Whisper-Flamingo files, mWhisper-Flamingo's too, into our models and back.
+"""Official files of Whisper-Flamingo and mWhisper-Flamingo -> our models, and back.
 
-Rouditchenko et al. 2024 and 2025 (arXiv:2406.10082, arXiv:2502.01547). A file holds one ``state_dict``: with video, of
-either kind of AV-HuBERT, or a Whisper fine-tuned on audio alone. It holds no sizes: shapes show all but the number of
-heads, which follows from the width of the released models and can be given for others. Dropout is not in the files
-either; training starts from the defaults of ``EncoderConfig``.
+Rouditchenko et al. 2024 and 2025 (arXiv:2406.10082, arXiv:2502.01547). A file is one ``state_dict``, with or without
+video. Shapes give all sizes but the number of heads. Dropout is missing: training uses that of ``EncoderConfig``.
 """
 
 import runpy
@@ -34,13 +32,13 @@ from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import MULTILINGUAL
 
 PREFIX = "model."
-"""Begins every key of official files: the trainer's name for the model."""
+"""Prefix of every official key."""
 _UNIT_WIDTH = 256
-"""Width of AV-HuBERT's unit embeddings, for a model that has none."""
+"""Width of AV-HuBERT's unit embeddings."""
 
 
 def load_flamingo(path: str | Path, **options: Any) -> Whisper:
-    """Return the model of an official file, in evaluation mode; ``options`` as in ``import_flamingo``."""
+    """Return the model of ``import_flamingo``."""
     return import_flamingo(path, **options).model
 
 
@@ -53,19 +51,17 @@ def import_flamingo(
     official: bool = False,
     content: Any = None,
 ) -> Imported[Whisper]:
-    """Read an official file; the model is a ``Flamingo``, or a ``Whisper`` where the file has no video.
+    """Read an official ``.pt`` or ``.ckpt`` file: a ``Flamingo``, or a ``Whisper`` if it has no video.
+
+    Raises ModelFileError if the file is broken, unsafe, another model's or does not fit.
 
     Args:
-        path: the ``.pt`` or ``.ckpt`` file; what a trainer left beside the weights is not read.
-        audio_heads: attention heads of Whisper's encoder; None: those of the released model of its width.
+        audio_heads: heads of Whisper's encoder; None: as the released model of its width.
         text_heads: heads of its decoder; None: as ``audio_heads``.
         video_heads: heads of the AV-HuBERT encoder; None: as ``audio_heads``.
-        video_pre_norm: True if that encoder normalises before its sub-layers, as every released one does.
-        official: treat padding and dropped video as the official code does; False: as ``models/flamingo.py`` does.
-        content: what ``read_checkpoint`` gave for this file; None reads it.
-
-    Raises:
-        ModelFileError: the file is broken, could run code, holds another model, or has keys or sizes that do not fit.
+        video_pre_norm: that encoder normalises before its sub-layers, as all released ones do.
+        official: treat padding and dropped video as the official code does.
+        content: of ``read_checkpoint``; None reads the file.
     """
     path = Path(path)
     file = read_layout(path, content, "state_dict", (), "Whisper-Flamingo")
@@ -82,7 +78,7 @@ def import_flamingo(
 
 
 def _large(sizes: WhisperConfig) -> str | None:
-    """Return the name of the large Whisper that these models start from; large-v1 has the same sizes."""
+    """Return the name of the large Whisper of these models; large-v1 has the same sizes."""
     return "large-v2" if (sizes.audio_depth, sizes.text_depth, sizes.vocab_size) == (32, 32, MULTILINGUAL) else None
 
 
@@ -118,16 +114,10 @@ def _import_video(
 def export_flamingo(
     model: Whisper, dtype: torch.dtype = torch.float32, variant: Variant | None = None
 ) -> dict[str, dict[str, Tensor]]:
-    """Return an official file, ready for ``torch.save``: one state dict, keys in the official order.
+    """Return an official file for ``torch.save``; ValueError if the official code lacks a part.
 
-    Args:
-        model: a ``Flamingo``, or a plain ``Whisper``, which gives the file of one fine-tuned on audio.
-        dtype: of the weights.
-        variant: which AV-HuBERT the official code is to look for (it decides by ``ft`` in that model's path); None:
-            that of the imported file, else ``self_supervised``. Its weights that our model does not have are zero.
-
-    Raises:
-        ValueError: the model has parts that the official code does not know.
+    ``variant`` is the kind of AV-HuBERT, officially read from ``ft`` in its path; None: the imported file's,
+    else ``self_supervised``. Its weights that our model lacks are zero.
     """
     if not isinstance(model, Flamingo):
         return _with_prefix(official_state(model, whisper_keys(model.sizes), dtype))
@@ -151,7 +141,6 @@ def _with_prefix(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _fillers(config: FlamingoConfig) -> dict[str, Tensor]:
-    """Return zeros for the weights that official files have and do not use."""
     units = torch.zeros(OFFICIAL_SPECIALS, _UNIT_WIDTH)
     project = torch.zeros(_UNIT_WIDTH, config.video.width), torch.zeros(_UNIT_WIDTH)
     return dict(zip(UNUSED, (torch.zeros(config.video.audio_features), units, *project), strict=True))

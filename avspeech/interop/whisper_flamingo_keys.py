@@ -1,8 +1,4 @@
-"""Keys of Whisper-Flamingo state dicts -> keys of ``Flamingo``, and the sizes that shapes show.
-
-The video encoder is AV-HuBERT's, under a prefix: ``encoder.video_model.`` where it is self-supervised, as
-mWhisper-Flamingo's, ``encoder.video_model.w2v_model.`` where it was fine-tuned for recognition, as Whisper-Flamingo's.
-"""
+"""Keys of Whisper-Flamingo state dicts -> keys of ``Flamingo``, and the sizes that shapes give."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -20,11 +16,11 @@ VIDEO_PREFIX: dict[Variant, str] = {
     "self_supervised": "encoder.video_model.",
     "finetuned": "encoder.video_model.w2v_model.",
 }
-"""Prefix of AV-HuBERT's own keys, after the ``model.`` of every key."""
+"""Prefix of AV-HuBERT's keys: mWhisper-Flamingo's is self-supervised, Whisper-Flamingo's fine-tuned."""
 UNUSED = ("mask_emb", "label_embs_concat", "final_proj.weight", "final_proj.bias")
-"""Weights of pre-training in AV-HuBERT that a Flamingo does not use. A fine-tuned AV-HuBERT lacks the last two."""
+"""AV-HuBERT weights that a Flamingo does not use; a fine-tuned one lacks the last two."""
 VIDEO_HEADS = {768: 12, 1024: 16}
-"""Attention heads of AV-HuBERT Base and Large."""
+"""Width -> heads of AV-HuBERT Base and Large."""
 
 _ORDER = (
     "mask_emb", "label_embs_concat", "feature_extractor_audio", "feature_extractor_video", "resnet", "proj",
@@ -34,17 +30,11 @@ _ORDER = (
     "self_attn", "k_proj", "v_proj", "q_proj", "out_proj", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm",
     "weight", "bias", "running_mean", "running_var", "num_batches_tracked", "weight_g", "weight_v",
 )  # fmt: skip
-"""Parts of AV-HuBERT's keys in the order of the official files."""
+"""Order of AV-HuBERT's keys in official files."""
 
 
 def flamingo_keys(config: FlamingoConfig, variant: Variant, unused: Iterable[str] = ()) -> dict[str, str]:
-    """Return official key -> our key, in the order of the official files; ``model.`` is left out.
-
-    Args:
-        config: sizes.
-        variant: kind of the AV-HuBERT.
-        unused: those of ``UNUSED`` that the file has; they map to themselves.
-    """
+    """Return official key -> our key in the official order, without ``model.``; ``unused`` keys map to themselves."""
     audio = audio_encoder_keys(config.whisper)
     keys = {"encoder.video_projection_scalar": "video_scale"}
     keys |= {f"encoder.{theirs}": f"encoder.{ours}" for theirs, ours in audio.items()}
@@ -61,7 +51,7 @@ def _rank(key: str) -> list[int]:
 
 
 def find_variant(state: Mapping[str, Tensor]) -> Variant:
-    """Return which kind of AV-HuBERT a state dict holds."""
+    """Return the kind of AV-HuBERT in a state dict."""
     wrapped = any(key.startswith(VIDEO_PREFIX["finetuned"]) for key in state)
     return "finetuned" if wrapped else "self_supervised"
 
@@ -69,16 +59,9 @@ def find_variant(state: Mapping[str, Tensor]) -> Variant:
 def video_sizes(
     state: Mapping[str, Tensor], prefix: str, heads: int | None = None, pre_norm: bool = True
 ) -> EncoderConfig:
-    """Return the sizes of the AV-HuBERT in a state dict.
+    """Return the sizes of the AV-HuBERT under ``prefix``; ValueError if shapes do not give them.
 
-    Args:
-        state: official keys.
-        prefix: of AV-HuBERT's own keys.
-        heads: None: those of the released model of this width.
-        pre_norm: True if the encoder normalises before its sub-layers, as every released one does.
-
-    Raises:
-        ValueError: a tensor that shows a size is missing or has other axes, or no released AV-HuBERT has this width.
+    ``heads=None`` takes those of the released model of this width; ``pre_norm`` is True for every released one.
     """
     width, audio_features = shape_of(state, f"{prefix}feature_extractor_audio.proj.weight", 2)
     ffn_width, _ = shape_of(state, f"{prefix}encoder.layers.0.fc1.weight", 2)

@@ -1,7 +1,6 @@
-"""Keys of Whisper state dicts in OpenAI's layout -> our keys, and the sizes that shapes show.
+"""Keys of Whisper state dicts in OpenAI's order -> our keys, and the sizes that shapes give.
 
-Whisper-Flamingo keeps OpenAI's names and adds its own: ``gated_x_attn``, ``attn_gate``, ``ff``, ``ff_gate``. The order
-is that of the official files.
+Whisper-Flamingo adds ``gated_x_attn``, ``attn_gate``, ``ff`` and ``ff_gate``.
 """
 
 from collections.abc import Mapping
@@ -13,11 +12,11 @@ from avspeech.models.whisper_encoder import WhisperConfig
 
 _LINEAR = ("weight", "bias")
 HEADS = {384: 6, 512: 8, 768: 12, 1024: 16, 1280: 20}
-"""Attention heads of the released Whisper models by width; shapes do not show them."""
+"""Width -> heads of the released Whisper models."""
 
 
 def audio_encoder_keys(config: WhisperConfig) -> dict[str, str]:
-    """Return official key -> our key of the audio encoder, without ``encoder.`` on either side."""
+    """Return official key -> our key, without ``encoder.``."""
     keys = {"positional_embedding": "positions_PD"}
     keys |= _pairs("conv1", "conv1") | _pairs("conv2", "conv2")
     for number in range(config.audio_depth):
@@ -28,7 +27,7 @@ def audio_encoder_keys(config: WhisperConfig) -> dict[str, str]:
 
 
 def text_decoder_keys(config: WhisperConfig, has_video: bool = False) -> dict[str, str]:
-    """Return official key -> our key of the decoder, without ``decoder.`` on either side."""
+    """Return official key -> our key, without ``decoder.``."""
     keys = {"positional_embedding": "positions_LD", "token_embedding.weight": "embedding.weight"}
     for number in range(config.text_depth):
         block = f"blocks.{number}"
@@ -57,16 +56,10 @@ def whisper_sizes(
     text_heads: int | None = None,
     **options: Any,
 ) -> WhisperConfig:
-    """Return the sizes of a Whisper state dict.
+    """Return the sizes of a Whisper state dict; ValueError if shapes do not give them.
 
-    Args:
-        state: official keys, beginning with ``encoder.`` or ``decoder.``.
-        audio_heads: heads of the encoder; None: those of the released model of this width.
-        text_heads: heads of the decoder; None: as ``audio_heads``.
-        options: further fields of ``WhisperConfig``.
-
-    Raises:
-        ValueError: a tensor that shows a size is missing or has other axes, or no released Whisper has this width.
+    ``audio_heads=None`` is the released model's, ``text_heads=None`` is ``audio_heads``; ``options`` are
+    further fields of ``WhisperConfig``.
     """
     conv, audio = shape_of(state, "encoder.conv1.weight", 3), shape_of(state, "encoder.positional_embedding", 2)
     vocabulary = shape_of(state, "decoder.token_embedding.weight", 2)
@@ -87,11 +80,7 @@ def whisper_sizes(
 
 
 def shape_of(state: Mapping[str, Tensor], key: str, axes: int) -> tuple[int, ...]:
-    """Return the shape of a tensor that shows a size.
-
-    Raises:
-        ValueError: it is missing, or has another number of axes, or an empty one.
-    """
+    """Return a tensor's shape; ValueError unless it has ``axes`` axes, none empty."""
     if key not in state:
         raise ValueError(f"it lacks {key}, which shows a size of the model")
     shape = tuple(state[key].shape)
@@ -101,11 +90,7 @@ def shape_of(state: Mapping[str, Tensor], key: str, axes: int) -> tuple[int, ...
 
 
 def heads_of(width: int, given: int | None, name: str, known: Mapping[int, int]) -> int:
-    """Return the given number of heads, or that of the released model of this width.
-
-    Raises:
-        ValueError: none was given and no released model has this width.
-    """
+    """Return the given number of heads, else the released model's; ValueError if there is none."""
     if given is not None:
         if given < 1:
             raise ValueError(f"{name}={given} came; it must be at least 1")

@@ -1,7 +1,6 @@
 """Read any sound as 16 kHz mono on the video's clock, and write wav files.
 
-Sample 0 is the container's start, which is the start of frame 0 of ``read_frames``. Samples are placed by their
-timestamps at the source's rate and resampled once; a late start and gaps are filled with zeros.
+Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled once; gaps become zeros.
 """
 
 import wave
@@ -17,28 +16,21 @@ from avspeech.media.errors import MediaError, NoAudio
 from avspeech.timebase import SAMPLE_RATE
 
 MAX_DRIFT_S = Fraction(1, 50)
-"""Largest difference between the sample count and the timestamps: half a video frame. Beyond it the timestamps win.
-Some containers round timestamps to milliseconds, so following each of them would tear the sound."""
+"""Drift beyond which timestamps replace the sample count: half a frame. Some containers round timestamps to 1 ms."""
 
 PLANES = 7
-"""Most planar channels that PyAV converts safely. From eight on it reads pointers past the last one, and crashes."""
+"""Most planar channels that PyAV converts safely; with eight or more it crashes."""
 
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
 _DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
-"""Channel weights for more than two channels (ITU-R BS.775); other channels have 0.5. They are scaled to sum to 1."""
+"""Weights for more than two channels (ITU-R BS.775), scaled to sum 1; other channels have 0.5."""
 
 
 def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
-    """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1].
+    """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1], from any file that FFmpeg reads.
 
-    Args:
-        path: any container, codec, sample rate and number of channels that FFmpeg reads.
-        notes: receives notes on concealed damage; None logs them.
-
-    Raises:
-        MediaError: the file is missing, empty, no media, damaged, shorter than its container states, or has samples
-            that are not finite.
-        NoAudio: the file has no audio track.
+    ``notes`` receives notes on concealed damage; None logs them. NoAudio: no audio track. MediaError: the file is
+    missing, empty, no media, damaged, cut off, or has samples that are not finite.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -72,11 +64,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
 
 
 def read_audio_if_any(path: str | Path, notes: list[str] | None = None) -> np.ndarray | None:
-    """Return ``read_audio``'s sound, or None for a file without an audio track.
-
-    Raises:
-        MediaError: as ``read_audio``.
-    """
+    """Return ``read_audio``'s sound, or None without an audio track. MediaError: as ``read_audio``."""
     try:
         return read_audio(path, notes)
     except NoAudio:
@@ -84,7 +72,7 @@ def read_audio_if_any(path: str | Path, notes: list[str] | None = None) -> np.nd
 
 
 def _mono(frame: Any) -> np.ndarray:
-    """Return the mono mix as float32: the mean of two channels, a weighted mean of more."""
+    """Return a float32 mono mix: the mean of two channels, a weighted mean of more."""
     channels = frame.layout.nb_channels
     if frame.format.is_planar and channels > PLANES:
         packer = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate)
@@ -106,12 +94,7 @@ def _mono(frame: Any) -> np.ndarray:
 
 
 def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
-    """Return float32 audio at 16 kHz with the start and duration of the input.
-
-    Args:
-        audio_S: float32 mono at ``rate``.
-        rate: samples per second.
-    """
+    """Return float32 mono audio at 16 kHz, with the start and duration of the input at ``rate`` samples per second."""
     if rate == SAMPLE_RATE or not len(audio_S):
         return audio_S
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
@@ -124,7 +107,7 @@ def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
 
 
 def write_wav(path: str | Path, audio_S: np.ndarray) -> None:
-    """Write ``audio_S`` (float, [-1, 1], mono at 16 kHz) as 16-bit PCM; values outside are clipped.
+    """Write ``audio_S``, float mono at 16 kHz, as 16-bit PCM, clipped to [-1, 1].
 
     The file is incomplete until this returns: use ``avspeech.files.written_whole``.
     """

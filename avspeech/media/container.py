@@ -1,10 +1,8 @@
 """Open a media file, find its time origin, decode one stream: shared by video.py and audio.py.
 
-Time 0 is the container's start: the earlier of the first video and the first audio timestamp. Both readers use it, so
-sample ``640 * n`` is played when frame ``n`` is shown.
-
-On broken files PyAV raises more than its own errors (UnicodeDecodeError, AttributeError, MemoryError and IndexError
-were seen), so every call into it runs under ``guard``, and no other code does: our own bugs still raise.
+Time 0 is the earlier of the first video and first audio timestamp, so sample ``640 * n`` belongs to frame ``n``. On
+broken files PyAV raises also UnicodeDecodeError, AttributeError and others, so every call into it, and no other code,
+runs under ``guard``.
 """
 
 import logging
@@ -25,16 +23,16 @@ from avspeech.media.errors import MediaError, NoAudio, NoVideo
 log = logging.getLogger(__name__)
 
 MAX_LOST = 0.2
-"""Largest share of packets that may fail to decode; above it the file is an error."""
+"""Largest share of undecodable packets; more is an error."""
 MAX_JUMP_S = 60
-"""Longest step between two timestamps in seconds; a longer one would become many frames or samples, and is an error."""
+"""Longest step between two timestamps in seconds; more is an error."""
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
-"""Formats without a stored duration: FFmpeg estimates it, so it is no evidence that a file is cut off."""
+"""Formats whose duration FFmpeg only estimates, so it does not show that a file is cut off."""
 
 
 @contextmanager
 def guard(path: Path, doing: str) -> Iterator[None]:
-    """Turn any exception into ``MediaError``. Use it around calls into PyAV only."""
+    """Turn any exception into ``MediaError``; only for calls into PyAV."""
     try:
         yield
     except MediaError:
@@ -47,11 +45,7 @@ def guard(path: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def open_media(path: str | Path) -> Iterator[InputContainer]:
-    """Open a file for reading.
-
-    Raises:
-        MediaError: there is no such file, it is empty, or FFmpeg finds no media in it.
-    """
+    """Open a file for reading. MediaError: it is missing, empty or no media."""
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -73,10 +67,7 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
 
 
 def _check_riff(path: Path, size: int) -> None:
-    """Compare the size in an avi or wav header with the file's size; FFmpeg accepts a file that is cut off.
-
-    Recorders that write to a pipe store 0 or the largest number.
-    """
+    """Compare an avi or wav header's size with the file's: FFmpeg accepts a cut file. Pipes store 0 or the maximum."""
     with guard(path, "cannot be read"), path.open("rb") as file:
         header = file.read(8)
     if header[:4] != b"RIFF":
@@ -89,7 +80,7 @@ def _check_riff(path: Path, size: int) -> None:
 
 
 def video_stream(container: InputContainer) -> Any | None:
-    """Return the video stream to read, or None. A cover picture is not a video stream."""
+    """Return the video stream to read, or None. A cover picture does not count."""
     return _best(container, "video")
 
 
@@ -109,11 +100,7 @@ def _best(container: InputContainer, kind: str) -> Any | None:
 
 
 def require_stream(path: Path, container: InputContainer, kind: str) -> Any:
-    """Return the stream to read.
-
-    Raises:
-        NoVideo, NoAudio: the file has no such stream.
-    """
+    """Return the stream to read. NoVideo, NoAudio: the file has none."""
     with guard(path, f"its {kind} track cannot be read"):
         stream = _best(container, kind)
     if stream is None:
@@ -130,7 +117,7 @@ def origin(path: Path, container: InputContainer) -> Fraction:
 
 
 class Timed(NamedTuple):
-    """A decoded frame and its place in time, in seconds on the container's clock."""
+    """A decoded frame and its time in seconds on the container's clock."""
 
     time: Fraction
     duration: Fraction
@@ -140,20 +127,10 @@ class Timed(NamedTuple):
 def decode(
     path: Path, container: InputContainer, stream: Any, start: Fraction, notes: list[str] | None = None
 ) -> Iterator[Timed]:
-    """Yield the frames of one stream in presentation order.
+    """Yield the frames of one stream in presentation order, skipping packets that do not decode.
 
-    Packets that do not decode are skipped and counted, as players do.
-
-    Args:
-        path: named in errors.
-        container: just opened.
-        stream: of that container.
-        start: ``origin`` of the container.
-        notes: receives a note on damage that was concealed; None logs it as a warning.
-
-    Raises:
-        MediaError: reading fails, nothing or too little of the stream decodes, its timestamps jump by more than
-            ``MAX_JUMP_S``, or it ends clearly before the duration that the container states.
+    ``start`` is the container's ``origin``; ``notes`` receives a note on concealed damage, None logs it. MediaError:
+    reading fails, too little decodes, timestamps jump beyond ``MAX_JUMP_S``, or the file is cut off.
     """
     num_packets = num_lost = num_corrupt = num_frames = 0
     end = file_end = start
@@ -206,7 +183,7 @@ def decode(
 
 
 def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
-    """Return a frame's time and duration in seconds; a frame without a timestamp follows the previous one."""
+    """Return a frame's time and duration in seconds; without a timestamp it follows the previous one."""
     base = frame.time_base or stream.time_base
     if stream.type == "audio":
         duration = Fraction(frame.samples, frame.sample_rate)
@@ -217,7 +194,7 @@ def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
 
 
 def _declared_end(container: InputContainer, stream: Any) -> Fraction | None:
-    """Return the end of the stream by its track header; None without a reliable duration."""
+    """Return the stream's end by its track header; None without a reliable duration."""
     if DURATION_IS_A_GUESS & set(container.format.name.split(",")):
         return None
     if stream.duration is not None and stream.time_base is not None:
@@ -226,7 +203,6 @@ def _declared_end(container: InputContainer, stream: Any) -> Fraction | None:
 
 
 def _declared_file_end(container: InputContainer) -> Fraction | None:
-    """Return the end of the whole file by its container; None without a reliable duration."""
     if container.duration is None or DURATION_IS_A_GUESS & set(container.format.name.split(",")):
         return None
     return Fraction((container.start_time or 0) + container.duration, av.time_base)
@@ -255,16 +231,11 @@ class Tracks:
     duration_s: float | None
     """Duration that the container states, or None."""
     promised_s: float | None = None
-    """``duration_s`` unless it is an estimate from the bit rate: it comes from a header or, for MPEG streams, from the
-    first and the last timestamp."""
+    """``duration_s``, or None where it is an estimate from the bit rate."""
 
 
 def find_tracks(path: str | Path) -> Tracks:
-    """Return the tracks of a file. Nothing is decoded, so a damaged track counts.
-
-    Raises:
-        MediaError: the file is no media file.
-    """
+    """Return the tracks of a file; nothing is decoded, so a damaged track counts. MediaError: no media file."""
     path = Path(path)
     with open_media(path) as container, guard(path, "its headers cannot be read"):
         duration_s = None if container.duration is None else container.duration / av.time_base

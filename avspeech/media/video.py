@@ -1,8 +1,7 @@
 """Read any video as 25 fps frames, write 25 fps video, and read mouth clips fast.
 
-The frame rule: output frame ``i`` lasts from ``i/25`` to ``(i+1)/25`` s after the container's start. It is the last
-source frame whose time is before the middle of that interval, ``(i + 0.5)/25``, as in FFmpeg's ``fps`` filter with
-``round=near``. A video that starts late repeats its first frame. A video ends with its last frame's duration.
+Output frame ``i`` is the last source frame before ``(i + 0.5)/25`` s after the container's start, as in FFmpeg's
+``fps`` filter with ``round=near``. A late start repeats the first frame. The video ends with its last frame's duration.
 """
 
 import itertools
@@ -23,32 +22,24 @@ from avspeech.media.errors import MediaError
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, frames_to_samples
 
 _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21", "gray"}
-"""Pixel formats whose first plane is 8-bit luma: grey needs no conversion but the range."""
+"""Pixel formats whose first plane is 8-bit luma."""
 _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 """Studio range 16..235 to 0..255."""
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
-    """Yield the frames of a video at 25 fps, upright and with square pixels.
+    """Yield a video's frames at 25 fps, uint8 RGB (H, W, 3) or ``grey`` full-range luma (H, W), all of one size.
 
-    Args:
-        path: any container and codec, constant or variable rate, that FFmpeg reads.
-        grey: yield luma in full range, (H, W), instead of RGB, (H, W, 3).
-
-    Yields:
-        uint8 arrays of one size. Do not write to them: a repeated frame is the same array.
-
-    Raises:
-        MediaError: the file is missing, empty, no media, damaged, or shorter than its container states.
-        NoVideo: the file has no video track.
+    Frames are upright, have square pixels and are read-only: a repeated frame is the same array. NoVideo: no video
+    track. MediaError: the file is missing, empty, no media, damaged, or cut off.
     """
     for picture in read_pictures(path):
         yield picture.grey() if grey else picture.colour()
 
 
 class Picture:
-    """A decoded frame that is converted on first use, since most frames of most passes are never used."""
+    """A decoded frame, converted on first use because most frames are never used."""
 
     def __init__(self, path: Path, frame: Any, size: tuple[int, int]) -> None:
         self._path, self._frame, self._size = path, frame, size
@@ -70,14 +61,9 @@ class Picture:
 
 
 def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[Picture]:
-    """Yield the frames of ``read_frames`` before conversion; a repeated frame is the same object.
+    """Yield the frames of ``read_frames`` unconverted; a repeated frame is the same object. Errors as ``read_frames``.
 
-    Args:
-        path: see ``read_frames``.
-        notes: receives notes on concealed damage; None logs them.
-
-    Raises:
-        MediaError, NoVideo: as ``read_frames``.
+    ``notes`` receives notes on concealed damage; None logs them.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -115,7 +101,6 @@ def _middle(index: int, start: Fraction) -> Fraction:
 
 
 def _target_size(frame: Any, aspect: Fraction | None) -> tuple[int, int]:
-    """Return the (width, height) with square pixels, before rotation."""
     if aspect and Fraction(1, 4) < aspect < 4:
         return round(frame.width * aspect), frame.height
     return frame.width, frame.height
@@ -144,22 +129,15 @@ def _luma(frame: Any) -> np.ndarray:
 
 
 def _upright(image: np.ndarray, rotation: int) -> np.ndarray:
-    """Rotate by the file's rotation flag, degrees counterclockwise, to the nearest quarter turn."""
+    """Rotate by the file's flag, degrees counterclockwise, to the nearest quarter turn."""
     turn = _TURNS.get(round(rotation / 90) % 4 * 90)
     return image if turn is None else cv2.rotate(image, turn)
 
 
 def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:
-    """Return a whole mouth crop, (T, H, W) uint8 in full range, fast for the 25 fps files of the training path.
+    """Return a whole mouth crop, (T, H, W) uint8 full range; fast at 25 fps, other rates go through ``read_frames``.
 
-    A file with another rate goes through ``read_frames``.
-
-    Args:
-        path: of the file.
-        smallest: fewest pixels on a side.
-
-    Raises:
-        MediaError, NoVideo: as ``read_frames``, or the crop is too small.
+    MediaError, NoVideo: as ``read_frames``, or a side has fewer than ``smallest`` pixels.
     """
     mouth_THW = _read_grey(Path(path))
     height, width = mouth_THW.shape[1:]
@@ -192,16 +170,16 @@ def write_video(
     crf: int = 18,
     preset: str = "veryfast",
 ) -> int:
-    """Write H.264 (and AAC) at 25 fps into an mp4 file and return the number of frames.
+    """Write H.264 (and AAC) at 25 fps into an mp4 file, the same bytes for the same input; return the number of frames.
 
-    The same input gives the same bytes. Grey clips keep the full range 0..255 (flagged so); RGB is stored in studio
-    range, as players expect. The file is incomplete until this returns: use ``avspeech.files.written_whole``.
+    Grey is stored in full range, RGB in studio range. The file is incomplete until this returns: use
+    ``avspeech.files.written_whole``.
 
     Args:
         path: the file; its folder must exist.
         frames: uint8 (H, W) grey or (H, W, 3) RGB, all of one even height and width.
         audio_S: float32 mono at 16 kHz in [-1, 1], starting with the first frame; None writes no sound.
-        crf: x264's quality: 0 is lossless, 18 is hard to tell from it, 28 is visibly worse.
+        crf: x264's quality: 0 is lossless, 18 nearly so to the eye, 28 visibly worse.
         preset: x264's speed.
 
     Raises:
@@ -260,7 +238,7 @@ def _to_frame(image: np.ndarray, index: int) -> av.VideoFrame:
 
 
 class _SoundWriter:
-    """Encode a waveform in chunks, so that sound and picture alternate in the file."""
+    """Encode a waveform in chunks, so sound and picture alternate in the file."""
 
     CHUNK = 1024
 

@@ -1,1 +1,1 @@
-"""Networks: tensors of a batch in, `memory_BTD` or logits out; they know neither data nor Lightning."""
+"""Networks: batch tensors in, `memory_BTD` or logits out; independent of data loading and Lightning."""

@@ -1,4 +1,4 @@
-"""What every model says about itself, so that no other stage asks for its class."""
+"""Base class of all models: each describes itself, so that callers need no class checks."""
 
 from dataclasses import replace
 from typing import Any, Self
@@ -13,54 +13,46 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 
 
 class Model(nn.Module):
-    """A network that a model file holds."""
+    """Network stored in a model file."""
 
     kind: str
-    """Name of the class in a model file, its key in ``avspeech.models.files.KINDS``."""
+    """Key of the class in ``avspeech.models.files.KINDS``."""
     title = "Speech model"
-    """What the model is, in a few words, for model cards."""
+    """Short description for model cards."""
     no_text = ""
-    """Why a model that gives no text gives none, and what to do."""
+    """Reason and remedy if the model gives no text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.carried: dict[str, Tensor] = {}
-        """Tensors of an imported model that ours does not use, by their own names, for exporting it again."""
+        """Unused tensors of an imported model by their original names, for export."""
         self.source: dict[str, Any] | None = None
-        """Where imported weights came from: their training configuration, JSON-ready and without paths."""
+        """Training configuration of imported weights, JSON-ready, without paths."""
         self.about: dict[str, Any] = {}
-        """Notes of the model file's header, JSON-ready: ``modality``, what the model was trained with."""
+        """Header notes, JSON-ready: ``modality`` is the training modality."""
 
     def to_config(self) -> dict[str, Any]:
-        """Return all sizes and options, JSON-ready, as the model file's header keeps them."""
+        """Return all sizes and options, JSON-ready, for the model file's header."""
         raise NotImplementedError
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a model with new weights from what ``to_config`` gave.
-
-        Raises:
-            ModelFileError: a field that this version does not know.
-        """
+        """Return a model with new weights from ``to_config`` values. Raises ModelFileError for an unknown field."""
         raise NotImplementedError
 
     @property
     def inputs(self) -> InputSpec:
-        """Features, crop and limits of what the model takes."""
+        """Input features, crop and limits."""
         raise NotImplementedError
 
     @property
     def lip_encoder(self) -> Encoder | None:
-        """The encoder that reads the video; None: the model uses none."""
+        """Encoder of the video; None: no video."""
         raise NotImplementedError
 
     @property
     def av_encoder(self) -> AVEncoder:
-        """AV-HuBERT's encoder, for code that needs its parts or its layout.
-
-        Raises:
-            ValueError: the model has no such encoder.
-        """
+        """AV-HuBERT encoder. Raises ValueError if the model has none."""
         if not isinstance(self.lip_encoder, AVEncoder):
             found = "no encoder that reads lips" if self.lip_encoder is None else f"a {type(self.lip_encoder).__name__}"
             raise ValueError(f"the model has {found}, wanted AV-HuBERT's encoder")
@@ -78,25 +70,23 @@ class Model(nn.Module):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Methods of ``DecodingConfig`` that the model's heads allow, the default one first; empty: it has no head."""
+        """Decoding methods that the model's heads allow, default first; empty: no head."""
         return ()
 
     @property
     def stream_encoders(self) -> list[nn.Module]:
-        """Modules that encode one stream each: their output depends on nothing but their arguments."""
+        """Modules that encode one stream each and depend only on their arguments."""
         return []
 
     @property
     def alignment_heads(self) -> tuple[tuple[int, int], ...]:
-        """(block, head) of the text decoder whose attention follows the words in time; empty: they are not known."""
+        """(block, head) of the decoder attention that follows the words in time; empty: unknown."""
         return ()
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-        """Return the encoder's output for a batch on the model's device.
+        """Return the encoder output for a batch on the model's device.
 
-        Args:
-            batch: with the features that ``inputs`` names.
-            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
+        ``keep_B2`` is bool, columns AUDIO and VIDEO; False drops that stream of that utterance, None keeps both.
         """
         raise NotImplementedError
 
@@ -105,11 +95,7 @@ class Model(nn.Module):
         return []
 
     def describe(self, training: bool = True) -> list[str]:
-        """Return lines about the model: sizes, parameters, and how imported weights were trained.
-
-        Args:
-            training: False leaves the training out.
-        """
+        """Return lines on sizes, parameters and, with ``training``, the training of imported weights."""
         lines = [*self.size_lines(), f"parameters: {sum(parameter.numel() for parameter in self.parameters()):,}"]
         source = self.source or {}
         if training and "updates" in source:
@@ -120,7 +106,7 @@ class Model(nn.Module):
 
 
 class EncoderModel(Model):
-    """A model around one audio-visual ``encoder``, whose memory is at 25 Hz."""
+    """Model with one audio-visual ``encoder``; memory at 25 Hz."""
 
     encoder: Encoder
 

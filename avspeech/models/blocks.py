@@ -1,7 +1,6 @@
-"""Transformer parts: attention with a key-value cache, encoder and decoder blocks, positions.
+"""Transformer parts: attention with key-value cache, encoder block, positions.
 
-Shapes and order are those of the Transformer that AV-HuBERT builds on (Baevski et al. 2020, arXiv:2006.11477,
-section 3, and Vaswani et al. 2017, arXiv:1706.03762), so that weights of one fit the other.
+Shapes and order follow wav2vec 2.0 (arXiv:2006.11477, section 3), on which AV-HuBERT builds, so that its weights fit.
 """
 
 import math
@@ -16,10 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the tokens decoded so far, allocated once for the longest hypothesis.
-
-    ``key_BNLE`` and ``value_BNLE`` are (B, heads, longest, width / heads); the first ``length`` tokens are filled.
-    """
+    """Keys and values of the decoded tokens, (B, heads, longest, width / heads); the first ``length`` are filled."""
 
     key_BNLE: Tensor
     value_BNLE: Tensor
@@ -35,17 +31,14 @@ class KeyValueCache:
         return self.key_BNLE[:, :, :end], self.value_BNLE[:, :, :end]
 
     def reorder(self, rows_B: Tensor) -> None:
-        """Make row i the former row ``rows_B[i]``: beams that survive take their past along."""
+        """Copy row ``rows_B[i]`` to row i, for the surviving beams."""
         filled = self.length
         self.key_BNLE[:, :, :filled] = self.key_BNLE[rows_B, :, :filled]
         self.value_BNLE[:, :, :filled] = self.value_BNLE[rows_B, :, :filled]
 
 
 class Attention(nn.Module):
-    """Multi-head attention with separate query, key, value and output projections.
-
-    All have a bias, but Whisper's keys have none (``key_bias=False``).
-    """
+    """Multi-head attention; all projections have a bias, except Whisper's keys (``key_bias=False``)."""
 
     def __init__(
         self,
@@ -71,17 +64,14 @@ class Attention(nn.Module):
         return x_BTD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def project_memory(self, memory_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of a memory, each (B, heads, T, D / heads); made once per utterance."""
+        """Return keys and values of a memory, each (B, heads, T, D / heads); once per utterance."""
         return self.split(self.key(memory_BTD)), self.split(self.value(memory_BTD))
 
     def attend(self, x_BLD: Tensor, key_BNTE: Tensor, value_BNTE: Tensor, allowed: Tensor | None) -> Tensor:
-        """Attend to given keys and values.
+        """Return the attention output, (B, L, D), for queries ``x_BLD`` before projection.
 
-        Args:
-            x_BLD: queries before projection.
-            key_BNTE: keys, (B, heads, T, D / heads).
-            value_BNTE: values, same shape.
-            allowed: bool, broadcast to (B, heads, L, T), True where a query may look. None: everywhere.
+        Keys and values are (B, heads, T, D / heads). ``allowed`` is bool, broadcast to (B, heads, L, T), True where a
+        query may attend; None: everywhere.
         """
         dropout = self.dropout if self.training else 0.0
         x_BNLE = F.scaled_dot_product_attention(
@@ -113,7 +103,7 @@ class FeedForward(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and feed-forward, each with a residual; the norm before (pre-norm) or after (post-norm)."""
+    """Self-attention and feed-forward with residuals, pre-norm or post-norm."""
 
     def __init__(
         self,
@@ -144,7 +134,7 @@ class EncoderBlock(nn.Module):
 
 
 class ConvPositions(nn.Module):
-    """Relative positions by a grouped convolution over time (arXiv:2006.11477, section 2)."""
+    """Relative positions from a grouped convolution over time (arXiv:2006.11477, section 2)."""
 
     def __init__(self, width: int, kernel: int, groups: int) -> None:
         super().__init__()
@@ -154,15 +144,15 @@ class ConvPositions(nn.Module):
         self.conv = nn.utils.parametrizations.weight_norm(conv, dim=2)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """Return what is to be added to ``x_BTD``; padded frames of the input must be zero."""
+        """Return the positions to add to ``x_BTD``; padded input must be zero."""
         y_BDT = self.conv(x_BTD.transpose(1, 2))[..., : x_BTD.shape[1]]  # an even kernel gives one step too many
         return F.gelu(y_BDT).transpose(1, 2)
 
 
 def sinusoid_positions(length: int, width: int, first: int = 0) -> Tensor:
-    """Return sine then cosine positions, (length, width), of the positions ``first``, ``first + 1``, ...
+    """Return sinusoidal positions, (length, width), from position ``first``: sines, then cosines.
 
-    Wavelengths run geometrically from 2 pi to 10,000 * 2 pi, both ends included (arXiv:1706.03762, section 3.5).
+    Wavelengths run geometrically from 2 pi to 10,000 * 2 pi, both included (arXiv:1706.03762, section 3.5).
     """
     half = width // 2
     steps = torch.arange(half, dtype=torch.float32) * (-math.log(10_000) / (half - 1))
@@ -171,7 +161,7 @@ def sinusoid_positions(length: int, width: int, first: int = 0) -> Tensor:
 
 
 def run_block(block: nn.Module, saves_memory: bool, *args: Any) -> Tensor:
-    """Return ``block(*args)``, checkpointed where a gradient flows and ``saves_memory`` is set."""
+    """Return ``block(*args)``, checkpointed if ``saves_memory`` and a gradient flows."""
     if saves_memory and torch.is_grad_enabled():
         return checkpoint(block, *args, use_reentrant=False)  # type: ignore[return-value]
     return block(*args)

@@ -1,13 +1,11 @@
-"""AV-HuBERT's pre-training network: the encoder gets masked streams and predicts the unit of every frame.
+"""AV-HuBERT's pre-training network: masked streams -> unit logits of every frame.
 
-Shi et al. 2022, arXiv:2201.02184, section 3.3. ``objectives/masking.py`` draws the masks. On the input, masked audio
-frames become a learned vector and masked lip frames other frames of the same clip; on the features (the first
-iterations), fused frames become a learned vector. A unit's logit is the cosine between the projected frame and the
-unit's embedding, divided by 0.1.
+AV-HuBERT (arXiv:2201.02184, section 3.3). On the input, masked audio becomes a learned vector and masked lips other
+frames; on the features, fused frames become a learned vector. The logit is the cosine between projected frame and unit
+embedding over 0.1. ``objectives/masking.py`` draws the masks.
 
-Beyond the paper, each behind an option: several unit sets at once (MS-HuBERT, Yadav et al. 2024, arXiv:2406.05661),
-supervised intermediate blocks (ILS-SSL, Wang et al. 2022, arXiv:2112.08778), plain dot products (Fast-HuBERT, Yang et
-al. 2023, arXiv:2309.13860), logits of chosen frames only, and no ResNet on lips that feature masking hides.
+Options beyond the paper: several unit sets (MS-HuBERT, arXiv:2406.05661), supervised intermediate blocks (ILS-SSL,
+arXiv:2112.08778), dot products (Fast-HuBERT, arXiv:2309.13860), and skipped logits and lip frames.
 """
 
 from collections.abc import Sequence
@@ -25,29 +23,29 @@ from avspeech.models.encoder import AVEncoder, EncoderConfig
 
 TEMPERATURE = 0.1
 OFFICIAL_SPECIALS = 4
-"""Classes that a released model has before its units: begin, padding, end, unknown. No frame ever has one."""
+"""Unused classes before the units of a released model: begin, padding, end, unknown."""
 
 
 @dataclass(frozen=True)
 class MaskedInput:
-    """Frames of a batch that are hidden: on the input (the streams' masks) or in the features (``feature_BT``)."""
+    """Masked frames of a batch: per input stream, or of the fused features (``feature_BT``)."""
 
     audio_BT: Tensor | None = None
-    """bool, audio frames to replace by the mask embedding."""
+    """bool, masked audio frames."""
     video_BT: Tensor | None = None
-    """bool, video frames to replace by ``video_source_BT``."""
+    """bool, masked video frames, replaced by ``video_source_BT``."""
     video_source_BT: Tensor | None = None
-    """int64, the frame to show instead; its own index where nothing is masked, -1 for grey."""
+    """int64, index of the frame to show; its own if unmasked, -1: grey."""
     video_row_BT: Tensor | None = None
-    """int64, the utterance that the shown frame is taken from; None: its own."""
+    """int64, clip of the frame to show; None: its own."""
     feature_BT: Tensor | None = None
-    """bool, fused frames to replace by the mask embedding."""
+    """bool, masked fused frames."""
     zero_audio: bool = False
-    """Masked audio frames become zero and not the mask embedding, as in the official code's batches of one."""
+    """Masked audio becomes zero instead of the mask embedding, as in official batches of one."""
 
     @property
     def either_BT(self) -> Tensor:
-        """bool, frames hidden in at least one stream, whose units are predicted."""
+        """bool, frames masked in at least one stream; their units are predicted."""
         if self.feature_BT is not None:
             return self.feature_BT
         masks = [mask_BT for mask_BT in (self.audio_BT, self.video_BT) if mask_BT is not None]
@@ -55,9 +53,9 @@ class MaskedInput:
         return masks[0] if len(masks) == 1 else masks[0] | masks[1]
 
     def of_streams(self, audio: bool, video: bool) -> "MaskedInput":
-        """Return the masks of the streams that a batch has: a frame that only an absent stream hides is not hidden.
+        """Return the masks of the streams in the batch.
 
-        Masks of a stream that modality dropout removes stay, as in the official code.
+        Masks of a stream removed by modality dropout stay, as in the official code.
         """
         masks = self if audio else replace(self, audio_BT=None)
         return masks if video else replace(masks, video_BT=None, video_source_BT=None, video_row_BT=None)
@@ -73,11 +71,11 @@ class UnitScores:
     """Logits of one unit set, from one block."""
 
     logits: Tensor
-    """(B, T, K), or (M, K) of the frames that were asked for; K counts the special classes, which come first."""
+    """(B, T, K), or (M, K) of selected frames; special classes come first."""
     unit_set: int
-    """Number of the unit set, from 0."""
+    """Index of the unit set."""
     block: int | None = None
-    """The supervised block; None: the end of the encoder."""
+    """Supervised block; None: encoder's end."""
 
 
 @dataclass(frozen=True)
@@ -85,38 +83,36 @@ class Prediction:
     """Output of ``ClusterPredictor``."""
 
     scores: tuple[UnitScores, ...]
-    """All unit sets at the end of the encoder, then those of the supervised blocks."""
+    """All unit sets at the encoder's end, then those of the supervised blocks."""
     feature_penalty: Tensor
-    """Mean square of the streams before fusion, over the frames that are read; a scalar."""
+    """Scalar, mean square of the streams before fusion over the frames read."""
 
     @property
     def logits_BTK(self) -> Tensor:
-        """The logits of the first unit set at the end of the encoder."""
+        """Logits of the first unit set at the encoder's end."""
         return self.scores[0].logits
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """How units are predicted. Defaults are AV-HuBERT's; what goes beyond it says so."""
+    """Unit prediction. Defaults are AV-HuBERT's."""
 
     unit_width: int = 256
-    """Channels in which frames and units are compared."""
+    """Channels of the comparison of frames and units."""
     special_units: int = 0
-    """Classes before the units that no frame has; 4 gives released models' layout and parameter counts."""
+    """Unused classes before the units; 4 matches released models."""
     similarity: Literal["cosine", "dot", "plain"] = "cosine"
-    """Cosine or dot product over the temperature, or plain dot products: cross-entropy over an ordinary factorised
-    output layer (Fast-HuBERT, arXiv:2309.13860)."""
+    """Cosine or dot product over the temperature, or plain dot product (Fast-HuBERT)."""
     temperature: float = TEMPERATURE
-    """Divides cosines and dots."""
+    """Divisor of cosines and dot products."""
     supervised_blocks: tuple[int, ...] = ()
-    """Encoder blocks, 1 being the first, that predict units too, each with a head of its own (ILS-SSL,
-    arXiv:2112.08778)."""
+    """Encoder blocks, from 1, that also predict units, each with its own head (ILS-SSL)."""
     block_weight: float = 1.0
-    """Weight of each supervised block's loss in training; the end of the encoder has 1."""
+    """Loss weight of each supervised block; the encoder's end has 1."""
 
 
 class UnitHead(nn.Module):
-    """Frames and the embeddings of units -> logits: one projection per unit set, one table for all."""
+    """Frames -> unit logits: one projection per unit set, one shared embedding table."""
 
     def __init__(self, width: int, num_units: Sequence[int], config: HeadConfig) -> None:
         super().__init__()
@@ -143,11 +139,8 @@ class UnitHead(nn.Module):
 class ClusterPredictor(EncoderModel):
     """Encoder, mask embedding and unit heads.
 
-    Args:
-        encoder: size of the encoder.
-        num_units: K, or the K of several unit sets.
-        mask_features: mask the fused features (iterations 1 to 4), not the input.
-        head: how units are predicted.
+    ``num_units`` is K, or one K for each unit set. ``mask_features`` masks fused features (iterations 1 to 4) instead
+    of the input.
     """
 
     encoder: AVEncoder
@@ -204,19 +197,15 @@ class ClusterPredictor(EncoderModel):
         frames_M: Tensor | None = None,
         skip_hidden_lips: bool = False,
     ) -> Prediction:
-        """Predict units.
+        """Return the prediction. Raises ValueError if the masks do not match ``mask_features``.
 
         Args:
             audio_BTF, video_BTHW, valid_BT, keep_B2: as in ``Encoder.forward``.
-            masks: what to hide; None hides nothing.
-            num_targets: cut streams and masks to this many frames after the front ends, as the official code does
-                where units are fewer than frames; None leaves them whole.
-            frames_M: int64, frames of the flattened (B, T) whose logits are wanted; None: all.
-            skip_hidden_lips: under feature masking, leave masked frames out of the ResNet, the feature penalty and
-                BatchNorm.
-
-        Raises:
-            ValueError: the masks are of the other kind than ``mask_features``.
+            masks: None: nothing masked.
+            num_targets: cut streams and masks to this many frames after the front ends, as in the official code; None:
+                whole.
+            frames_M: int64, frames of the flattened (B, T) to score; None: all.
+            skip_hidden_lips: with feature masking, leave masked frames out of ResNet, feature penalty and BatchNorm.
         """
         self._check_masks(masks)
         audio_BTF, video_BTHW = self.hide_input(audio_BTF, video_BTHW, masks)
@@ -254,7 +243,7 @@ class ClusterPredictor(EncoderModel):
         return audio_BTF, video_BTHW
 
     def hide_features(self, x_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
-        """Return the fused stream with hidden frames replaced by the mask embedding."""
+        """Return the fused stream with the mask embedding in masked frames."""
         if hidden_BT is None:
             return x_BTD
         return torch.where(hidden_BT[..., None], self.mask_embedding.to(x_BTD.dtype), x_BTD)
@@ -274,12 +263,9 @@ class ClusterPredictor(EncoderModel):
 
 
 def substitute_frames(video_BTHW: Tensor, source_BT: Tensor, row_BT: Tensor | None = None) -> Tensor:
-    """Return the clips with frame t of clip b replaced by frame ``source_BT[b, t]`` of clip ``row_BT[b, t]``.
+    """Return clips whose frame (b, t) is frame ``source_BT[b, t]`` of clip ``row_BT[b, t]``.
 
-    Args:
-        video_BTHW: uint8 or float.
-        source_BT: int64, -1 for a frame of the mean grey.
-        row_BT: int64; None takes every frame from its own clip.
+    ``source_BT`` is int64, -1: mean grey. ``row_BT`` is int64; None: the same clip.
     """
     if row_BT is None:
         row_BT = torch.arange(len(video_BTHW), device=video_BTHW.device)[:, None]

@@ -1,8 +1,7 @@
-"""Configurations as the JSON values of a model file, and the lookup of encoder and model classes by their kind.
+"""Configurations as JSON values, and lookup of encoder and model classes by kind.
 
-A class of another package is known once its module is imported, or, for the commands, by an entry point of that
-package: group ``avspeech.encoders`` or ``avspeech.models``, with the kind as its name. No import path in a model file
-is ever followed.
+Other packages register a class on import, or by an entry point in ``avspeech.encoders`` or ``avspeech.models`` named by
+the kind. Import paths in a model file are never followed.
 """
 
 import dataclasses
@@ -15,22 +14,16 @@ from avspeech.models.encoder import ENCODERS, BaseEncoderConfig, EncoderConfig
 
 
 class ModelFileError(ValueError):
-    """A file, a folder or a name gives no model, or not the one that is wanted. The message is one line."""
+    """No model, or not the expected one; the message is one line."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(" ".join(str(reason).split()))  # libraries break their messages into lines
 
 
 def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
-    """Return the class of a kind from ``registry``, or from the installed packages' entry points.
+    """Return the class of a kind from ``registry`` or an entry point of ``group`` (``encoders`` or ``models``).
 
-    Args:
-        registry: classes by kind.
-        group: ``encoders`` or ``models``, for entry points and the message.
-        kind: as the model file names it.
-
-    Raises:
-        ModelFileError: the kind is unknown.
+    Raises ModelFileError for an unknown kind.
     """
     if kind not in registry:
         for point in entry_points(group=f"avspeech.{group}", name=kind):
@@ -44,7 +37,7 @@ def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """Return a configuration as JSON-ready values; an encoder of another kind than AV-HuBERT's names it."""
+    """Return a configuration as JSON values; encoders other than AV-HuBERT's include their kind."""
     values = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -55,10 +48,9 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def from_plain(cls: type, values: dict[str, Any]) -> Any:
-    """Return the dataclass ``cls`` from plain values, nested dataclasses and tuples included.
+    """Return the dataclass ``cls`` from JSON values, with nested dataclasses and tuples.
 
-    Raises:
-        ModelFileError: a field, or an encoder's kind, that this version does not know.
+    Raises ModelFileError for an unknown field or encoder kind.
     """
     values = dict(values)
     if issubclass(cls, BaseEncoderConfig):

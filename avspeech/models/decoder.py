@@ -1,9 +1,8 @@
-"""Transformer decoder: tokens so far + memory -> logits of the next token.
+"""Transformer decoder: tokens + memory -> logits of the next token.
 
-One class for both families. AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184, section 4.1): pre-norm, ReLU, sinusoidal
-positions that start at 2, as in fairseq. Whisper's (Radford et al. 2023, arXiv:2212.04356, section 2.2): pre-norm,
-GELU, learned positions, keys without bias. Input and output embeddings are tied and without bias. Each block may begin
-with Whisper-Flamingo's gated attention to video (Rouditchenko et al. 2024, arXiv:2406.10082, section 2.2).
+One class covers AV-HuBERT (arXiv:2201.02184, section 4.1; ReLU, sinusoidal positions from 2, as in fairseq) and Whisper
+(arXiv:2212.04356, section 2.2; GELU, learned positions, keys without bias). Both are pre-norm with tied embeddings.
+Blocks may start with Whisper-Flamingo's gated attention to video (arXiv:2406.10082, section 2.2).
 """
 
 from dataclasses import dataclass, field
@@ -26,23 +25,23 @@ class DecoderConfig:
     width: int = 768
     """Channels of the residual stream."""
     depth: int = 6
-    """Blocks."""
+    """Number of blocks."""
     num_heads: int = 4
     """Attention heads per block."""
     ffn_width: int = 3072
     """Inner channels of the feed-forward layers."""
     dropout: float = 0.1
-    """After the embedding and each sub-layer."""
+    """Dropout after the embedding and each sub-layer."""
     attention_dropout: float = 0.0
-    """On the attention weights."""
+    """Dropout of attention weights."""
     activation_dropout: float = 0.1
-    """Inside the feed-forward layers."""
+    """Dropout inside the feed-forward layers."""
     activation: Literal["relu", "gelu"] = "relu"
-    """Of the feed-forward layers."""
+    """Activation of the feed-forward layers."""
     key_bias: bool = True
-    """Give the keys of attention a bias."""
+    """Add a bias to attention keys."""
     positions: int | None = None
-    """Learned positions, and so the longest text; null has sinusoids, which have no end."""
+    """Number of learned positions (longest text); null: sinusoids without limit."""
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -50,9 +49,9 @@ class DecoderConfig:
 
 
 class GatedVideo(nn.Module):
-    """Attention to the lips and a feed-forward layer, each behind a tanh gate that starts at zero.
+    """Video attention and feed-forward, each behind a tanh gate that starts at 0.
 
-    Whisper-Flamingo (arXiv:2406.10082, section 2.2) puts it before self-attention in every decoder block.
+    It precedes self-attention in every decoder block (Whisper-Flamingo, arXiv:2406.10082, section 2.2).
     """
 
     def __init__(self, width: int, num_heads: int) -> None:
@@ -67,7 +66,7 @@ class GatedVideo(nn.Module):
     def forward(
         self, x_BLD: Tensor, keys: tuple[Tensor, Tensor], allowed: Tensor | None, present_B11: Tensor | None
     ) -> Tensor:
-        """Return (B, L, D), which is ``x_BLD`` itself where ``present_B11`` is False."""
+        """Return (B, L, D), equal to ``x_BLD`` where ``present_B11`` is False."""
         attended_BLD = self.attention.attend(self.attention_norm(x_BLD), *keys, allowed)
         y_BLD = x_BLD + self.attention_gate.tanh() * attended_BLD
         y_BLD = y_BLD + self.ffn_gate.tanh() * self.ffn(self.ffn_norm(y_BLD))
@@ -76,18 +75,18 @@ class GatedVideo(nn.Module):
 
 @dataclass
 class BlockKeys:
-    """Keys and values of the memory for one decoder block, made once per utterance."""
+    """Keys and values of the memory for one decoder block, once per utterance."""
 
     memory: tuple[Tensor, Tensor]
     allowed: Tensor | None
-    """bool (B, 1, 1, T), True where the memory may be attended; None: everywhere."""
+    """bool (B, 1, 1, T), True where attention is allowed; None: everywhere."""
     video: tuple[Tensor, Tensor] | None = None
     video_allowed: Tensor | None = None
     has_video_B11: Tensor | None = None
 
 
 class DecoderBlock(nn.Module):
-    """Gated video (optional), causal self-attention, attention to the memory, feed-forward; all pre-norm."""
+    """Optional gated video, causal self-attention, cross-attention, feed-forward; all pre-norm."""
 
     def __init__(self, config: DecoderConfig, memory_width: int, has_video: bool = False) -> None:
         super().__init__()
@@ -121,8 +120,8 @@ class DecoderBlock(nn.Module):
     ) -> Tensor:
         """Return (B, L, D).
 
-        ``x_BLD`` may have several rows per utterance, one after the other: the hypotheses of a beam. They share the
-        utterance's keys, because a copy for each would be most of what decoding reads and holds.
+        ``x_BLD`` may hold several consecutive rows (hypotheses) per utterance. They share its keys: copies would
+        dominate memory and reading time.
         """
         # Not len(): in an exported graph that would be the batch size of the example.
         shape, utterances = x_BLD.shape, (keys.memory[0].shape[0], -1, x_BLD.shape[2])
@@ -142,9 +141,9 @@ class DecoderBlock(nn.Module):
 
 @dataclass
 class State:
-    """What cached decoding carries from token to token: keys of the memory and of the tokens so far.
+    """Cache of decoding: keys of the memory and of the decoded tokens.
 
-    Rows of the caches are hypotheses, utterance-major: with K per utterance, row ``b * K + k`` is hypothesis k of b.
+    With K hypotheses per utterance, row ``b * K + k`` is hypothesis k of utterance b.
     """
 
     keys: list[BlockKeys]
@@ -160,12 +159,12 @@ class State:
         return self.caches[0].length
 
     def reorder(self, rows_R: Tensor) -> None:
-        """Make hypothesis i continue the former hypothesis ``rows_R[i]`` of the same utterance."""
+        """Continue hypothesis i from ``rows_R[i]`` of the same utterance."""
         for cache in self.caches:
             cache.reorder(rows_R)
 
     def repeat(self, times: int) -> None:
-        """Turn every row into ``times`` rows, one after the other: hypotheses with the same tokens so far."""
+        """Repeat every row ``times`` times, consecutively."""
         if times == 1:
             return
         for cache in self.caches:
@@ -173,11 +172,9 @@ class State:
             cache.value_BNLE = cache.value_BNLE.repeat_interleave(times, dim=0)
 
     def keep(self, places: list[int]) -> None:
-        """Drop all but these utterances, in place: keys of the memory are most of what decoding holds.
+        """Keep only these utterances, in place, to free memory.
 
-        Args:
-            places: the former place of the utterance at each new place; one that moves must come from behind the
-                new end.
+        ``places`` is the old place for each new one; a row that moves must come from behind the new end.
         """
         count, before = len(places), self.num_utterances
         moves = [(place, source) for place, source in enumerate(places) if place != source]
@@ -207,14 +204,9 @@ class State:
 
 
 class TextDecoder(nn.Module):
-    """Tokens and memory -> logits over the vocabulary.
+    """Tokens and memory -> logits over the V tokens.
 
-    Args:
-        config: sizes.
-        vocab_size: V.
-        memory_width: channels of the memory.
-        pad: id of padding, whose embedding is zero; None: there is none.
-        has_video: give every block a gated layer for video.
+    ``pad`` is the padding id, whose embedding is zero; None: no padding. ``has_video`` adds gated video layers.
     """
 
     def __init__(
@@ -241,21 +233,17 @@ class TextDecoder(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(config, memory_width, has_video) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.saves_memory = False
-        """Compute activations again in the backward pass instead of keeping them."""
+        """Recompute activations in the backward pass."""
 
     @property
     def vocab_size(self) -> int:
         return self.embedding.num_embeddings
 
     def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
-        """Return the logits that follow every token, (B, L, V); all at once, for training.
+        """Return the logits after every token, (B, L, V), for training.
 
-        Args:
-            tokens_BL: int64, the decoder's input (prompt and text), padded at the right end with any token.
-            memory: of the same utterances.
-
-        Raises:
-            ValueError: the text is longer than the model's positions.
+        ``tokens_BL`` is int64, prompt and text, right-padded with any token. Raises ValueError if it exceeds the
+        positions.
         """
         x_BLD = self._embed(tokens_BL, 0)
         causal = _causal(tokens_BL.shape[1], 0, tokens_BL.device)
@@ -264,7 +252,7 @@ class TextDecoder(nn.Module):
         return self._logits(x_BLD)
 
     def start(self, memory: Memory, max_length: int) -> State:
-        """Prepare cached decoding of one hypothesis per utterance, of up to ``max_length`` tokens with the prompt."""
+        """Return the state for one hypothesis per utterance, up to ``max_length`` tokens with the prompt."""
         max_length = min(max_length, self.config.positions or max_length)
         heads = self.config.num_heads
         shape = (len(memory), heads, max_length, self.config.width // heads)
@@ -278,12 +266,9 @@ class TextDecoder(nn.Module):
         return State(keys, [KeyValueCache(new(shape), new(shape)) for _ in self.blocks])
 
     def step(self, tokens_RL: Tensor, state: State, last_only: bool = True) -> Tensor:
-        """Append tokens to ``state`` and return the logits after the last one, (R, V).
+        """Append tokens to ``state`` and return the logits after the last, (R, V), or after all, (R, L, V).
 
-        Args:
-            tokens_RL: int64; the whole prompt at first, one token per row after that.
-            state: of ``start``.
-            last_only: False returns the logits after every token, (R, L, V).
+        ``tokens_RL`` is int64: first the whole prompt, then one token per row.
         """
         before, length = state.length, tokens_RL.shape[1]
         x_RLD = self._embed(tokens_RL, before)
@@ -310,5 +295,4 @@ class TextDecoder(nn.Module):
 
 
 def _causal(length: int, before: int, device: torch.device) -> Tensor:
-    """Return bool (L, before + L), True where a token may look."""
     return torch.ones(length, before + length, dtype=torch.bool, device=device).tril(before)

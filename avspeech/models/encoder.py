@@ -1,8 +1,7 @@
-"""The AV-HuBERT encoder: two streams at 25 Hz -> one memory.
+"""AV-HuBERT encoder: two streams at 25 Hz -> one memory.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3): front ends, modality fusion, convolutional positions,
-Transformer. The released configurations are pre-norm, the base ones too. Where we differ: padding and dropped streams
-are left out of the lip front end (see frontends.py); ``official_padding`` brings the official behaviour back.
+AV-HuBERT (arXiv:2201.02184, section 3); all released models are pre-norm. Difference: padding and dropped streams skip
+the lip front end (see frontends.py), unless ``official_padding``.
 """
 
 from abc import ABC, abstractmethod
@@ -19,11 +18,11 @@ from avspeech.models.frontends import VideoConfig, VideoFrontend
 from avspeech.models.fusion import VIDEO, Fusion
 
 ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}
-"""Configurations of encoders by the kind that a model file names."""
+"""Encoder configurations by kind."""
 
 
 class BaseEncoderConfig(ABC):
-    """Sizes of an encoder. A subclass is a frozen dataclass, ``class Mine(BaseEncoderConfig, kind="mine")``.
+    """Sizes of an encoder; subclass it as ``class Mine(BaseEncoderConfig, kind="mine")``, a frozen dataclass.
 
     ``RecognizerConfig.encoder`` takes any subclass, in YAML by ``class_path``.
     """
@@ -48,7 +47,7 @@ class Encoder(nn.Module):
 
     @property
     def inputs(self) -> InputSpec:
-        """Features and crop that the encoder takes."""
+        """Input features and crop."""
         raise NotImplementedError
 
     def forward(
@@ -59,24 +58,22 @@ class Encoder(nn.Module):
         keep_B2: Tensor | None = None,
         layer: int | None = None,
     ) -> Tensor:
-        """Return the memory, (B, T, D); padded frames hold arbitrary values.
+        """Return the memory, (B, T, D), arbitrary in padded frames.
 
         Args:
-            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no utterance has audio.
-            video_BTHW: grey mouth crop, uint8, or float already normalised; None: no utterance has video.
-            valid_BT: bool, True where a frame is real.
-            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance.
-            layer: return the output of block 1, 2, ... without the final norm, 0 the fused input;
-                None: the end of the encoder.
+            audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio.
+            video_BTHW: grey mouth crops, uint8, or normalised float; None: no video.
+            valid_BT: bool, True for real frames.
+            keep_B2: bool, columns AUDIO and VIDEO; False drops that stream of that utterance.
+            layer: return the output of this block without the final norm, 0: fused input; None: the encoder's end.
 
-        Raises:
-            ValueError: both streams are None, the streams' lengths differ, or there is no such layer.
+        Raises ValueError if both streams are None, lengths differ, or the layer does not exist.
         """
         raise NotImplementedError
 
     @property
     def stream_encoders(self) -> list[nn.Module]:
-        """Modules that encode one stream each, see ``Model.stream_encoders``."""
+        """Modules that encode one stream each; see ``Model.stream_encoders``."""
         return []
 
     @property
@@ -92,38 +89,38 @@ class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
     width: int = 768
     """Channels of the residual stream."""
     depth: int = 12
-    """Transformer blocks."""
+    """Number of Transformer blocks."""
     num_heads: int = 12
     """Attention heads per block."""
     ffn_width: int = 3072
     """Inner channels of the feed-forward layers."""
     pre_norm: bool = True
-    """Normalise before each sub-layer (all released models) or after it."""
+    """Normalise before each sub-layer (all released models), or after."""
     audio_features: int = 104
-    """Channels of the audio input at 25 Hz: 4 stacked frames of 26 filterbanks."""
+    """Channels of the audio input at 25 Hz: 4 frames of 26 filterbanks."""
     video: VideoConfig = VideoConfig()
     """The lip front end."""
     fusion: Literal["concat", "add"] = "concat"
-    """How the streams are joined; every released model concatenates."""
+    """Fusion of the streams; released models concatenate."""
     position_kernel: int = 128
-    """Frames that the convolutional positions see."""
+    """Width of the convolutional positions, in frames."""
     position_groups: int = 16
     """Groups of the convolutional positions."""
     dropout: float = 0.1
-    """After each sub-layer and after the positions."""
+    """Dropout after each sub-layer and the positions."""
     attention_dropout: float = 0.1
-    """On the attention weights."""
+    """Dropout of attention weights."""
     activation_dropout: float = 0.0
-    """Inside the feed-forward layers."""
+    """Dropout inside the feed-forward layers."""
     input_dropout: float = 0.1
-    """On the fused stream."""
+    """Dropout of the fused stream."""
     layer_drop: float = 0.05
-    """Chance that a block is skipped in training."""
+    """Chance of skipping a block in training."""
     frontend_grad_scale: float = 1.0
-    """Factor on the gradient into the front ends; AV-HuBERT pre-trains with 0.1."""
+    """Gradient factor into the front ends; 0.1 in AV-HuBERT's pre-training."""
     official_padding: bool = False
-    """Run the lip front end on padding and on dropped clips too, as the official code does. Features of real frames
-    stay the same; BatchNorm statistics and the feature penalty of pre-training then count those frames."""
+    """Include padding and dropped clips in BatchNorm and feature penalty (official code); real features do not change.
+    """
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -138,10 +135,9 @@ class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
 
 
 class AVEncoder(Encoder):
-    """Audio and video streams -> contextual memory.
+    """Audio and video streams -> memory.
 
-    ``forward`` runs the parts in order: ``join_streams``, ``fuse``, ``run_blocks``, ``finish``. Pre-training calls them
-    one by one to mask in between.
+    ``forward`` runs ``join_streams``, ``fuse``, ``run_blocks``, ``finish``; pre-training masks between them.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -207,10 +203,9 @@ class AVEncoder(Encoder):
         keep_B2: Tensor | None = None,
         unread_BT: Tensor | None = None,
     ) -> Tensor:
-        """Return both embedded streams side by side, (B, T, 2 D), before fusion; arguments as in ``forward``.
+        """Return both embedded streams, (B, T, 2 D), before fusion; arguments as in ``forward``.
 
-        Args:
-            unread_BT: bool, frames that the caller overwrites after fusion; they skip the ResNet and are zero.
+        ``unread_BT`` is bool: frames overwritten after fusion; they skip the ResNet and are zero.
         """
         if audio_BTF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; an encoder needs at least one stream")
@@ -239,15 +234,15 @@ class AVEncoder(Encoder):
         return wanted_BT if unread_BT is None else wanted_BT & ~unread_BT
 
     def fuse(self, streams_BTE: Tensor) -> Tensor:
-        """Return the Transformer's input, (B, T, D), from the streams side by side."""
+        """Return the Transformer's input, (B, T, D), from the joined streams."""
         return self.input_dropout(self.fusion(streams_BTE))
 
     def finish(self, x_BTD: Tensor) -> Tensor:
-        """Return the memory from the last block's output: normalised where the encoder is pre-norm."""
+        """Return the memory from the last block's output, normalised if pre-norm."""
         return self.norm(x_BTD) if self.config.pre_norm else x_BTD
 
     def run_blocks(self, x_BTD: Tensor, valid_BT: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield (number, output) of each block in order, from 1; stopping early saves the later blocks."""
+        """Yield (number, output) of each block from 1; stopping early saves later blocks."""
         x_BTD = torch.where(valid_BT[..., None], x_BTD, 0)
         x_BTD = x_BTD + self.positions(x_BTD)
         if not self.config.pre_norm:
@@ -262,7 +257,7 @@ class AVEncoder(Encoder):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """Return ``x`` itself, whose gradient is multiplied by ``scale`` on the way back."""
+    """Return ``x``, its gradient multiplied by ``scale``."""
     if scale == 1.0 or not x.requires_grad:
         return x
     x = x.view_as(x)

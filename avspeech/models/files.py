@@ -1,8 +1,7 @@
-"""The model file: safetensors whose header carries the configuration; no Lightning, no pickle, no paths.
+"""Model file for evaluation and users: safetensors with the configuration in its header; no pickle, no paths.
 
-It is what evaluation and users load. The header holds ``kind`` (which class), ``config`` (its sizes; for a recogniser
-also the tokenizer, so that the one file turns clips into text), ``source`` (where imported weights came from) and
-``about`` (notes: the modality that the model was trained with).
+Header: ``kind`` (class), ``config`` (sizes; tokenizer of a recogniser), ``source`` (origin of imported weights),
+``about`` (notes, such as the training modality).
 """
 
 import json
@@ -22,16 +21,16 @@ from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 
 KINDS: dict[str, type[Model]] = {one.kind: one for one in (Recognizer, ClusterPredictor, Whisper, Flamingo)}
-"""Classes by the kind that a model file names; another package adds its own."""
+"""Model classes by kind; other packages add their own."""
 FORMAT = "2"
 HEADER = "avspeech"
-"""Name of the header's one entry."""
+"""Key of the header's only entry."""
 CARRIED = "carried."
-"""Prefix of tensors that came with an imported model and that ours does not use."""
+"""Name prefix of unused tensors of an imported model."""
 
 
 def save_model(path: str | Path, model: Model) -> None:
-    """Write a model file; it appears only when whole."""
+    """Write a model file atomically."""
     header = {"format": FORMAT, "kind": model.kind, "config": model.to_config(), "source": model.source}
     if model.about:
         header["about"] = model.about
@@ -43,11 +42,7 @@ def save_model(path: str | Path, model: Model) -> None:
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
-    """Load a model file, in evaluation mode.
-
-    Raises:
-        ModelFileError: the file is missing, broken, no model file, or of another format.
-    """
+    """Load a model file in evaluation mode. Raises ModelFileError if it is missing, broken or of another format."""
     header, weights = _read(path, device)
     carried = {name: weights.pop(name).cpu() for name in list(weights) if name.startswith(CARRIED)}
     model: Model = find_kind(KINDS, "models", header["kind"]).from_config(header["config"])
@@ -82,11 +77,7 @@ def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, Any],
 
 
 def check_device(device: str) -> None:
-    """Check that there is such a device.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Raise ValueError if the device does not exist."""
     try:
         torch.zeros((), device=device).item()  # "meta" has no values to ask for
     except (RuntimeError, AssertionError) as error:

@@ -1,10 +1,9 @@
-"""Audio-visual Whisper: its decoder attends to the features of an AV-HuBERT encoder through gated layers.
+"""Audio-visual Whisper: its decoder attends to AV-HuBERT features through gated layers.
 
-Whisper-Flamingo (Rouditchenko et al. 2024, arXiv:2406.10082, section 2.2) and mWhisper-Flamingo (Rouditchenko et al.
-2025, arXiv:2502.01547, section 2). Video stays at 25 Hz: lip features -> linear -> one learned scalar -> keys and
-values of every gated layer. Where we differ: padded frames are not attended; an utterance whose video is dropped skips
-the gated layers, so that audio alone is exactly the audio model; the lip features may be normalised (``video_norm``).
-``WhisperConfig.official_padding`` and ``zero_dropped_video`` bring the official behaviour back.
+Whisper-Flamingo (arXiv:2406.10082, section 2.2) and mWhisper-Flamingo (arXiv:2502.01547, section 2). Lip features at 25
+Hz -> linear -> one learned scalar -> keys and values. Differences: padding is not attended, dropped video skips the
+gated layers (audio alone equals Whisper), optional ``video_norm``. ``WhisperConfig.official_padding`` and
+``zero_dropped_video`` select the official behaviour.
 """
 
 from dataclasses import dataclass, replace
@@ -29,15 +28,15 @@ class FlamingoConfig:
     whisper: WhisperConfig = WhisperConfig()
     """The audio model."""
     video: EncoderConfig = EncoderConfig(width=1024, depth=24, num_heads=16, ffn_width=4096)
-    """The AV-HuBERT encoder of the video, without audio; the official one is Large."""
+    """AV-HuBERT encoder of the video, without audio; the official one is Large."""
     video_norm: bool = False
     """Normalise the projected lip features."""
     zero_dropped_video: bool = False
-    """Give the gated layers zeros where video is dropped, as the official training does, instead of skipping them."""
+    """Feed the gated layers zeros for dropped video (official training) instead of skipping them."""
 
 
 class Flamingo(Whisper):
-    """Audio and video -> text. Decoding is that of ``Whisper``; only ``encode_streams`` differs."""
+    """Audio and video -> text; decodes as ``Whisper``, only ``encode_streams`` differs."""
 
     kind = "flamingo"
     title = "Audio-visual Whisper (Whisper-Flamingo)"
@@ -82,17 +81,16 @@ class Flamingo(Whisper):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return the decoder's memory. A dropped stream is not encoded.
+        """Return the decoder's memory; dropped streams are not encoded.
 
         Args:
-            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no utterance has audio.
-            valid_BA: bool, True where an acoustic frame is real; None: everywhere.
-            video_BTHW: grey mouth crops at 25 Hz, uint8, or float already normalised; None: no utterance has video.
-            valid_BT: bool, True where a video frame is real; None: everywhere.
-            keep_B2: bool, columns AUDIO and VIDEO, False drops that stream of that utterance; None keeps both.
+            logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no audio.
+            valid_BA: bool, True for real acoustic frames; None: all.
+            video_BTHW: grey mouth crops at 25 Hz, uint8, or normalised float; None: no video.
+            valid_BT: bool, True for real video frames; None: all.
+            keep_B2: bool, columns AUDIO and VIDEO; False drops that stream of that utterance; None: both.
 
-        Raises:
-            ValueError: neither stream came, or an utterance loses both, or loses one and the other did not come.
+        Raises ValueError if an utterance has no stream left.
         """
         if logmel_BAF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; the model needs at least one stream")
@@ -127,7 +125,7 @@ class Flamingo(Whisper):
         )
 
     def video_features(self, video_BTHW: Tensor, valid_BT: Tensor, keep_B: Tensor | None = None) -> Tensor:
-        """Return the lip features that the gated layers attend to, (B, T, D); zero where ``keep_B`` is False."""
+        """Return the lip features for the gated layers, (B, T, D); zero where ``keep_B`` is False."""
         if keep_B is not None and not bool(keep_B.all()):
             some_BTD = self.video_features(video_BTHW[keep_B], valid_BT[keep_B])
             zeros_BTD = some_BTD.new_zeros(len(keep_B), *some_BTD.shape[1:])
@@ -136,7 +134,7 @@ class Flamingo(Whisper):
         return self.video_norm(self.video_project(lips_BTD)) * self.video_scale
 
     def _some_audio(self, logmel_BAF: Tensor, valid_BA: Tensor | None, keep_B: Tensor) -> Memory:
-        """Return the memory of the audio, zero where ``keep_B`` is False."""
+        """Return the audio memory, zero where ``keep_B`` is False."""
         num_positions = (logmel_BAF.shape[1] + 1) // 2
         if not bool(keep_B.any()):
             return Memory(logmel_BAF.new_zeros(len(keep_B), 1, self.sizes.audio_width))
@@ -151,6 +149,6 @@ class Flamingo(Whisper):
 
     @property
     def new_weights(self) -> list[nn.Parameter]:
-        """Weights that Whisper does not have: gates, gated layers and projection."""
+        """Weights that Whisper lacks: gates, gated layers and projection."""
         added = [self.video_project, self.video_norm, *(block.video for block in self.decoder.blocks)]
         return [self.video_scale, *(weight for part in added for weight in part.parameters())]  # type: ignore[union-attr]

@@ -1,9 +1,8 @@
-"""The lip front end: mouth crops to the encoder's width at 25 Hz.
+"""Lip front end: mouth crops -> features of the encoder's width at 25 Hz.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3 and appendix A): a 3-D convolution, then a ResNet-18 with PReLU
-on every frame. Where we differ: padding, and clips whose video is dropped, are neither computed nor part of the
-BatchNorm statistics. Features of real frames are the same, because the 3-D convolution sees zeros around a clip either
-way.
+AV-HuBERT (arXiv:2201.02184, section 3 and appendix A): 3-D convolution, then a ResNet-18 with PReLU per frame.
+Difference: padding and dropped clips are not computed and not in BatchNorm statistics. Real features are the same,
+because the convolution sees zeros around a clip either way.
 """
 
 from dataclasses import dataclass
@@ -18,27 +17,26 @@ from avspeech.features.clip import normalize_clips
 
 @dataclass(frozen=True)
 class VideoConfig:
-    """Size of the lip front end. Defaults are AV-HuBERT's; small ones train on a CPU."""
+    """Lip front end. Defaults are AV-HuBERT's; small ones train on a CPU."""
 
     input_size: int = 88
     """Side of the square crop in pixels."""
     shrink: int = 1
-    """Average pooling of the pixels before the stem; 2 turns 88 into 44."""
+    """Average pooling of the pixels before the stem; 2: 88 -> 44."""
     stem_frames: int = 5
-    """Frames that the first convolution sees; odd."""
+    """Frames of the first convolution's kernel; odd."""
     stem_kernel: int = 7
-    """Side of the first convolution's kernel in pixels; odd."""
+    """Side of the first convolution's kernel, in pixels; odd."""
     stem_width: int = 64
     """Channels after the stem."""
     widths: tuple[int, ...] = (64, 128, 256, 512)
-    """Channels of each residual stage; every stage after the first halves the map."""
+    """Channels of each residual stage; stages after the first halve the map."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Residual blocks in each stage."""
     activation: Literal["prelu", "relu"] = "prelu"
     """PReLU per channel as in AV-HuBERT; ReLU is faster on a CPU."""
     channels_last: bool = True
-    """Store feature maps with channels innermost, which is faster. The official code does not; features differ by
-    rounding, about 3e-6 of the largest."""
+    """Channels-last feature maps: faster, differs from the official code by rounding (3e-6 of the largest)."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or not self.widths:
@@ -55,7 +53,7 @@ def make_activation(kind: str, width: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, an activation after the first and after the sum."""
+    """Two 3x3 convolutions with a shortcut; activation after the first and after the sum."""
 
     def __init__(self, in_width: int, width: int, stride: int, activation: str) -> None:
         super().__init__()
@@ -70,7 +68,7 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x_MCHW: Tensor) -> Tensor:
-        """Return the block's output, (M, width, H / stride, W / stride)."""
+        """Return (M, width, H / stride, W / stride)."""
         y_MCHW = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x_MCHW)))))
         return self.act2(y_MCHW + self.shortcut(x_MCHW))
 
@@ -98,15 +96,12 @@ class VideoFrontend(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, video_BTHW: Tensor, valid_BT: Tensor, wanted_BT: Tensor | None = None) -> Tensor:
-        """Return lip features, (B, T, D), zero where a frame is not wanted.
+        """Return lip features, (B, T, D), zero in unwanted frames. Raises ValueError for a wrong crop size.
 
         Args:
-            video_BTHW: uint8 mouth crop, or float already normalised (0 = the mean grey).
-            valid_BT: bool, True where a frame is real; the others become the mean grey.
-            wanted_BT: bool, frames whose features are computed. None: the real ones.
-
-        Raises:
-            ValueError: the clip has another size than ``config.input_size``.
+            video_BTHW: uint8 mouth crops, or normalised float (0 = mean grey).
+            valid_BT: bool, True for real frames; others become mean grey.
+            wanted_BT: bool, frames to compute; None: the real ones.
         """
         size = self.config.input_size
         if video_BTHW.shape[-2:] != (size, size):
@@ -129,7 +124,7 @@ class VideoFrontend(nn.Module):
         return features_BTD.masked_scatter(compute_BT[..., None], features_MD)
 
     def embed_windows(self, x_MFHW: Tensor) -> Tensor:
-        """Return the features of the middle frames of windows (M, stem_frames, H, W), (M, D)."""
+        """Return features of the middle frames, (M, D), from windows (M, stem_frames, H, W)."""
         # A one-channel 3-D convolution is a 2-D convolution whose channels are the neighbouring frames.
         x_MCHW = F.conv2d(x_MFHW, self.stem.weight[:, 0], stride=2, padding=self.config.stem_kernel // 2)
         x_MCHW = self.stem_act(self.stem_norm(x_MCHW))
@@ -137,7 +132,7 @@ class VideoFrontend(nn.Module):
         return self.project(x_MCHW.mean(dim=(2, 3)))
 
     def _windows(self, video_BTHW: Tensor, compute_BT: Tensor) -> Tensor:
-        """Return for each frame to compute its neighbours as channels, (M, stem_frames, H, W)."""
+        """Return each wanted frame's neighbours as channels, (M, stem_frames, H, W)."""
         if self.config.shrink > 1:
             video_BTHW = F.avg_pool2d(video_BTHW, self.config.shrink)
         reach = self.config.stem_frames // 2

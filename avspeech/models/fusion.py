@@ -1,9 +1,7 @@
-"""Fuse an audio and a video stream at 25 Hz, either of which may be missing.
+"""Fusion of audio and video at 25 Hz; either may be missing.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.2) zeroes a dropped stream, concatenates audio and video in that
-order, normalises and projects back. The streams to keep are an argument: training draws them with ``ModalityDropout``,
-evaluation fixes them. Where we differ: AV-HuBERT draws once per batch, we draw per utterance by default, since one draw
-per batch makes the gradient of a small batch all-audio or all-video.
+AV-HuBERT (arXiv:2201.02184, section 3.2) zeroes dropped streams, concatenates audio and video, normalises and projects.
+Difference: we drop per utterance by default; one draw per batch gives small batches one-sided gradients.
 """
 
 from dataclasses import dataclass
@@ -16,12 +14,7 @@ AUDIO, VIDEO = 0, 1  # columns of keep_B2
 
 
 class Fusion(nn.Module):
-    """Concatenate two streams, normalise, project back to ``width`` channels; or add them and normalise.
-
-    Args:
-        width: D, channels of each stream.
-        kind: ``concat`` (all released models) or ``add``. Added streams need no projection.
-    """
+    """Concatenate (all released models), normalise and project to ``width`` channels; or add and normalise."""
 
     def __init__(self, width: int, kind: Literal["concat", "add"] = "concat") -> None:
         super().__init__()
@@ -31,16 +24,9 @@ class Fusion(nn.Module):
         self.project = nn.Linear(joined, width) if kind == "concat" else nn.Identity()
 
     def join(self, audio_BTD: Tensor, video_BTD: Tensor, keep_B2: Tensor | None = None) -> Tensor:
-        """Return the two streams side by side, (B, T, 2 D), or their sum; zero where a stream is dropped.
+        """Return the streams side by side, (B, T, 2 D), or their sum; zero where dropped.
 
-        Args:
-            audio_BTD: audio features at 25 Hz, any float dtype.
-            video_BTD: lip features, same shape as the audio.
-            keep_B2: bool, column AUDIO and column VIDEO; False silences that stream for that utterance.
-                None keeps both.
-
-        Raises:
-            ValueError: the two streams differ in shape.
+        ``keep_B2`` is bool, columns AUDIO and VIDEO; None keeps both. Raises ValueError if the shapes differ.
         """
         if audio_BTD.shape != video_BTD.shape:
             raise ValueError(
@@ -53,22 +39,22 @@ class Fusion(nn.Module):
         return torch.cat([audio_BTD, video_BTD], dim=-1) if self.kind == "concat" else audio_BTD + video_BTD
 
     def forward(self, streams_BTE: Tensor) -> Tensor:
-        """Return the fused stream, (B, T, D), from what ``join`` gave."""
+        """Return the fused stream, (B, T, D), from the output of ``join``."""
         return self.project(self.norm(streams_BTE))
 
 
 @dataclass(frozen=True)
 class ModalityDropout:
-    """Chances that training shows an utterance both streams, or one alone. They add up to 1."""
+    """Chances of keeping both streams or one in training; their sum is 1."""
 
     p_both: float = 1.0
-    """Chance that the utterance keeps both streams."""
+    """Chance of keeping both streams."""
     p_audio_only: float = 0.0
-    """Chance that it loses the video."""
+    """Chance of dropping the video."""
     p_video_only: float = 0.0
-    """Chance that it loses the audio."""
+    """Chance of dropping the audio."""
     per_batch: bool = False
-    """Draw once for all utterances of a batch, as AV-HuBERT's and Whisper-Flamingo's code does."""
+    """Draw once per batch, as in the code of AV-HuBERT and Whisper-Flamingo."""
 
     def __post_init__(self) -> None:
         chances = (self.p_both, self.p_audio_only, self.p_video_only)
@@ -79,9 +65,9 @@ class ModalityDropout:
             )
 
     def draw(self, batch_size: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``keep_B2``; no utterance loses both streams.
+        """Return a random ``keep_B2``; no utterance loses both streams.
 
-        Two numbers are drawn for each utterance: whether it loses a stream, and which.
+        Each utterance takes two draws: whether it loses a stream, and which.
         """
         draws = 1 if self.per_batch else batch_size
         p_drop = 1 - self.p_both
@@ -91,11 +77,7 @@ class ModalityDropout:
 
 
 def fixed_keep(batch_size: int, modality: str) -> Tensor | None:
-    """Return ``keep_B2`` for a modality by name: ``audio``, ``video`` or ``audio+video`` (None: keep both).
-
-    Raises:
-        ValueError: another name.
-    """
+    """Return ``keep_B2`` for ``audio``, ``video`` or ``audio+video`` (None); raises ValueError otherwise."""
     if modality == "audio+video":
         return None
     if modality not in ("audio", "video"):

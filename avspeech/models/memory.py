@@ -1,4 +1,4 @@
-"""What an encoder gives and a text decoder reads."""
+"""Output of an encoder and input of a text decoder."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Memory:
-    """Encoded utterances of a batch.
-
-    A recogniser's memory is one fused stream at 25 Hz. A Whisper's is its audio at 50 Hz and, where the model reads
-    lips, the video at 25 Hz beside it.
-    """
+    """Encoded utterances: one fused stream at 25 Hz, or Whisper's audio at 50 Hz with optional video at 25 Hz."""
 
     memory_BTD: Tensor
     """Encoder output; zero where an utterance has no audio."""
@@ -22,7 +18,7 @@ class Memory:
     video_valid_BT: Tensor | None = None
     """bool, True where a video frame is real; None: everywhere."""
     has_video_B: Tensor | None = None
-    """bool, False skips the gated layers for that utterance; None: all utterances have video."""
+    """bool, False skips the gated layers for that utterance; None: all have video."""
 
     def __len__(self) -> int:
         return len(self.memory_BTD)
@@ -33,5 +29,5 @@ class Memory:
         return self.memory_BTD, self.valid_BT, self.video_BTD, self.video_valid_BT, self.has_video_B
 
     def select(self, rows_B: Tensor) -> "Memory":
-        """Return the memory of some utterances, in the order of ``rows_B`` (indices, or a bool for each)."""
+        """Return the memory of the utterances ``rows_B`` (indices or bool)."""
         return Memory(*(None if part is None else part[rows_B] for part in self.parts))  # type: ignore[arg-type]

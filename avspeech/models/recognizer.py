@@ -1,7 +1,7 @@
-"""Audio-visual recogniser: the encoder with a CTC head, a text decoder, or both.
+"""Audio-visual recogniser: encoder with a CTC head, a text decoder, or both.
 
-AV-HuBERT's fine-tuned models have the decoder (Shi et al. 2022, arXiv:2201.02184, section 4.1); CTC
-(Graves et al. 2006) is what small models on short commands learn fastest.
+AV-HuBERT's fine-tuned models use the decoder (arXiv:2201.02184, section 4.1); small models learn short commands fastest
+with CTC.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from avspeech.text.tokenizer import PAD, Tokenizer
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """Encoder and the heads that turn its memory into text."""
+    """Encoder and text heads."""
 
     encoder: EncoderConfig | BaseEncoderConfig = EncoderConfig()
     """The audio-visual encoder."""
     decoder: DecoderConfig | None = DecoderConfig()
-    """The text decoder; null has none."""
+    """Text decoder; null: none."""
     ctc: bool = False
     """Add a CTC head."""
     ctc_upsample: int = 1
-    """CTC steps per 25 Hz frame; 2 for characters, of which a frame may hold more than one."""
+    """CTC steps per 25 Hz frame; 2 for characters, several of which may fall into one frame."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and not self.ctc:
@@ -39,10 +39,7 @@ class RecognizerConfig:
 class Recognizer(EncoderModel):
     """Two streams -> memory -> CTC logits and/or next-token logits.
 
-    Args:
-        config: sizes.
-        vocab_size: V, the tokenizer's; its id 0 doubles as the CTC blank.
-        tokenizer: stored in the model file, so that the one file gives text; None: the model gives no text.
+    Token id 0 is also the CTC blank. ``tokenizer`` is stored in the model file; None: the model gives no text.
     """
 
     kind = "recognizer"
@@ -97,11 +94,7 @@ class Recognizer(EncoderModel):
         return self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)
 
     def ctc_logits(self, memory_BTD: Tensor) -> Tensor:
-        """Return CTC logits, (B, T * ctc_upsample, V).
-
-        Raises:
-            ValueError: the model has no CTC head.
-        """
+        """Return CTC logits, (B, T * ctc_upsample, V). Raises ValueError without a CTC head."""
         if self.ctc_head is None:
             raise ValueError("this model has no CTC head; decode with method 'attention' or train with ctc: true")
         logits = self.ctc_head(memory_BTD)

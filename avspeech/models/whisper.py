@@ -1,9 +1,7 @@
-"""OpenAI's Whisper: log-mel -> memory at 50 Hz -> logits over text tokens.
+"""OpenAI's Whisper: log-mel -> memory at 50 Hz -> text token logits.
 
-Radford et al. 2023 (arXiv:2212.04356, section 2.2): two convolutions, sinusoidal positions, pre-norm blocks with GELU;
-a decoder with learned positions and tied embeddings. Where we differ: positions are cut to the audio's length instead
-of padding the audio to 30 s, and a batch's padding is left out of convolutions and attention, so that a clip's
-neighbours cannot change its text. ``official_padding`` brings the official behaviour back.
+Whisper (arXiv:2212.04356, section 2.2). Differences: positions are cut to the audio instead of padding it to 30 s, and
+padding is masked, so that the batch cannot change a clip's text. ``official_padding`` selects the official behaviour.
 """
 
 from collections.abc import Sequence
@@ -24,9 +22,9 @@ from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND, WhisperConfig,
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
 POSITIONS_AT_ONCE = 1500
-"""Positions that a CPU encodes at once outside of training. More are no faster: activations leave the cache, and are so
-large that the allocator takes fresh pages for each (17 % slower with eight clips of 30 s on two cores, measured before
-the convolutions' output was made contiguous)."""
+"""Positions that a CPU encodes at once in evaluation. More are no faster: activations leave the cache and need fresh
+pages (17 % slower with eight 30 s clips on two cores, before the convolutions' output was contiguous).
+"""
 
 
 class Whisper(Model):
@@ -111,10 +109,9 @@ class Whisper(Model):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return the decoder's memory; arguments as in ``Flamingo.encode_streams``, the video is not used.
+        """Return the decoder's memory; arguments as in ``Flamingo.encode_streams``, without video.
 
-        Raises:
-            ValueError: no audio came, or ``keep_B2`` drops it.
+        Raises ValueError if there is no audio, or ``keep_B2`` drops it.
         """
         if logmel_BAF is None or (keep_B2 is not None and not bool(keep_B2[:, 0].all())):
             raise ValueError("a Whisper without video got no audio; lipreading needs a Flamingo model")
@@ -131,11 +128,11 @@ class Whisper(Model):
         return Memory(torch.cat([self.encoder(*part) for part in parts]), valid_BP)
 
     def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
-        """Return the logits that follow every token, (B, L, V)."""
+        """Return the logits after every token, (B, L, V)."""
         return self.decoder(tokens_BL, memory)
 
     def save_memory(self, on: Sequence[str] = ("encoder", "decoder")) -> None:
-        """Compute the activations of the blocks of ``on`` again in the backward pass instead of keeping them."""
+        """Recompute activations of the blocks of ``on`` in the backward pass."""
         self.encoder.saves_memory, self.decoder.saves_memory = "encoder" in on, "decoder" in on
 
 

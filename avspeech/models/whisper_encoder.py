@@ -1,7 +1,4 @@
-"""Whisper's sizes, and its encoder: log-mel at 100 Hz -> memory at 50 Hz.
-
-Radford et al. 2023 (arXiv:2212.04356, section 2.2): two convolutions, sinusoidal positions, pre-norm blocks with GELU.
-"""
+"""Whisper's sizes and encoder: log-mel at 100 Hz -> memory at 50 Hz (arXiv:2212.04356, section 2.2)."""
 
 from dataclasses import dataclass
 
@@ -22,7 +19,7 @@ class WhisperConfig:
     mel_bins: int = 80
     """Log-mel channels of the input; large-v3 and turbo have 128."""
     audio_positions: int = 1500
-    """Longest audio memory, at 50 Hz."""
+    """Longest audio memory, in positions at 50 Hz."""
     audio_width: int = 768
     """Channels of the audio encoder."""
     audio_heads: int = 12
@@ -30,19 +27,19 @@ class WhisperConfig:
     audio_depth: int = 12
     """Blocks of the audio encoder."""
     vocab_size: int = 51865
-    """Text, language, task and time tokens; the number tells which languages there are."""
+    """Text, language, task and time tokens; the number implies the languages."""
     text_positions: int = 448
     """Longest text in tokens, prompt included."""
     text_width: int = 768
-    """Channels of the decoder; the same as the encoder's."""
+    """Channels of the decoder, equal to the encoder's."""
     text_heads: int = 12
     """Attention heads of the decoder."""
     text_depth: int = 12
     """Blocks of the decoder."""
     alignment_heads: tuple[tuple[int, int], ...] = ()
-    """(block, head) whose attention follows the words in time; none given: all heads of the later half."""
+    """(block, head) whose attention follows the words in time; empty: all heads of the later half."""
     official_padding: bool = False
-    """Do not mask the padding of a batch, as the official code does not."""
+    """Do not mask padding, as in the official code."""
 
     def __post_init__(self) -> None:
         for side in ("audio", "text"):
@@ -77,19 +74,18 @@ class WhisperEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.saves_memory = False
-        """Compute activations again in the backward pass instead of keeping them."""
+        """Recompute activations in the backward pass."""
 
     def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None, layer: int | None = None) -> Tensor:
-        """Return the memory, (B, P, D) with P = ceil(A / 2); padded positions hold arbitrary values.
+        """Return the memory, (B, P, D) with P = ceil(A / 2), arbitrary in padding.
 
         Args:
-            logmel_BAF: Whisper's log-mel at 100 Hz (``features/logmel.py``), zero where padded.
-            valid_BA: bool, True where a frame is real; None: everywhere. Not read with ``official_padding``.
-            layer: return the output of block 1, 2, ... without the final norm, 0 the input of the blocks; None: the
-                end of the encoder.
+            logmel_BAF: log-mel at 100 Hz (``features/logmel.py``), zero where padded.
+            valid_BA: bool, True for real frames; None: all. Ignored with ``official_padding``.
+            layer: return the output of this block without the final norm, 0: input of the blocks; None: the encoder's
+                end.
 
-        Raises:
-            ValueError: the audio is longer than the positions, or has other mel channels, or there is no such layer.
+        Raises ValueError if the audio is too long, the mel channels differ or the layer does not exist.
         """
         if layer is not None and not 0 <= layer <= len(self.blocks):
             raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
@@ -122,5 +118,5 @@ class WhisperEncoder(nn.Module):
 
 
 def positions_valid(valid_BA: Tensor) -> Tensor:
-    """Return ``valid_BP``: a position at 50 Hz is real where the first of its two acoustic frames is."""
+    """Return ``valid_BP``: a position at 50 Hz is real if its first acoustic frame is."""
     return valid_BA[:, ::2]

@@ -1,1 +1,1 @@
-"""Noise at an SNR: drawn in training, frozen in a plan for a test; from voices, recordings, corpora and rooms."""
+"""Noise at an SNR from voices, recordings, corpora and rooms: random in training, a frozen plan in tests."""

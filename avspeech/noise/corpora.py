@@ -1,14 +1,11 @@
-"""Published noise corpora as they lie on a disk -> recordings. ``CORPORA`` is all that a new corpus needs to join.
+"""Folders of published noise corpora -> lists of recordings. To add a corpus, extend ``CORPORA``.
 
 - MUSAN (Snyder et al. 2015, arXiv:1510.08484): ``noise``, ``music`` and ``speech``, each with folders of wav files.
-- DEMAND (Thiemann et al. 2013): a folder for each environment with ``ch01.wav`` to ``ch16.wav``; channel 1 is taken.
-- NOISEX-92 (Varga & Steeneken 1993): ``babble.wav``, ``factory1.wav`` and 13 more, in one folder or below.
+- DEMAND (Thiemann et al. 2013): one folder per environment with ``ch01.wav`` to ``ch16.wav``; only channel 1 is used.
+- NOISEX-92 (Varga & Steeneken 1993): ``babble.wav``, ``factory1.wav`` and 13 more, in any subfolder.
 
-MUSAN's 80/10/10 split follows AV-HuBERT: speech by the name of the original recording, which is their "speaker"
-(MUSAN's annotations name no speakers, so a reader may stand on two sides); music and noise by file. Their assignment
-is not reproducible, because they shuffle without a seed. Ours follows a hash of the name, so a missing file moves no
-other across more than one border. They also cut everything into 10 s pieces and lose what is shorter; ours keeps
-recordings whole. A tree of their pieces (``short-musan``) works too: pieces stay with their recording.
+MUSAN's 80/10/10 split follows AV-HuBERT: speech by original recording, music and noise by file. Their shuffle has no
+seed; ours ranks by a hash of the name. Recordings stay whole, and their 10 s pieces (``short-musan``) stay together.
 """
 
 import hashlib
@@ -34,9 +31,9 @@ class Corpus:
     """A tree of recordings with a name."""
 
     files: Callable[[Path, str | None, str], list[Path]]
-    """Takes root, part and split; returns the recordings, sorted. Raises ValueError for a tree that looks otherwise."""
+    """Takes root, part, split; returns sorted recordings. Raises ValueError for a tree of another layout."""
     parts: tuple[str, ...] | None = ()
-    """Names of its parts, of which one must be given; None: any name, or none for all; empty: it has no parts."""
+    """Part names, one required; None: any name, or no name for all; empty: no parts."""
     split: bool = False
     """True if it is split into train, valid and test."""
     voices: str | None = None
@@ -58,7 +55,7 @@ def folder_files(root: Path, part: str | None = None, split: str = "test") -> li
 
 
 def musan_files(root: Path, part: str | None, split: str) -> list[Path]:
-    """Return the recordings of a part and split of MUSAN; ``babble`` is made of those of ``speech``."""
+    """Return MUSAN's recordings of a part and split; ``babble`` uses ``speech``."""
     folder = root / ("speech" if part == "babble" else str(part))
     files = sorted(file for file in folder.glob("*/*.wav") if not file.name.startswith("."))
     if not files:
@@ -75,7 +72,7 @@ def musan_files(root: Path, part: str | None, split: str) -> list[Path]:
 
 
 def split_of(split: str, names: Iterable[str]) -> set[str]:
-    """Return the names of ``train`` (80 %), ``valid`` (10 %, rounded down like the first) or ``test`` (the rest)."""
+    """Return the names in ``train`` (80 %), ``valid`` (10 %, both rounded down) or ``test`` (the rest)."""
     ranked = sorted(names, key=lambda name: hashlib.sha256(f"musan split {name}".encode()).digest())
     train, valid = int(0.8 * len(ranked)), int(0.1 * len(ranked))
     start, end = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, None)}[split]
@@ -83,7 +80,7 @@ def split_of(split: str, names: Iterable[str]) -> set[str]:
 
 
 def demand_files(root: Path, environment: str | None = None, split: str = "test") -> list[Path]:
-    """Return channel 1 of every environment of DEMAND, or of one. Two sample rates of one environment are an error."""
+    """Return channel 1 of one or all DEMAND environments. An environment at two sample rates is an error."""
     files = sorted(root.rglob("ch01.wav"))
     if not files:
         raise ValueError(f"{root} is no DEMAND tree: wanted {root}/<environment>/ch01.wav, such as DKITCHEN/ch01.wav")
@@ -91,7 +88,7 @@ def demand_files(root: Path, environment: str | None = None, split: str = "test"
 
 
 def noisex92_files(root: Path, name: str | None = None, split: str = "test") -> list[Path]:
-    """Return the recordings of NOISEX-92, or one; files of other names are ignored."""
+    """Return one or all NOISEX-92 recordings; files of other names are ignored."""
     files = sorted(file for file in root.rglob("*.wav") if file.stem.lower() in NOISEX92)
     if not files:
         raise ValueError(f"{root} is no NOISEX-92 folder: wanted some of {', '.join(sorted(NOISEX92))}, each .wav")
@@ -104,7 +101,6 @@ CORPORA: dict[str, Corpus] = {
     "demand": Corpus(demand_files, parts=None),
     "noisex92": Corpus(noisex92_files, parts=None),
 }
-"""Corpora by their ``kind`` in a YAML."""
 
 
 def _named(names: dict[Path, str], wanted: str | None, root: Path) -> list[Path]:
@@ -119,5 +115,5 @@ def _named(names: dict[Path, str], wanted: str | None, root: Path) -> list[Path]
 
 
 def _recording(file: Path) -> str:
-    """Return the recording that a file is, or is a piece of: ``speech-us-gov-0012`` for ``speech-us-gov-0012-3``."""
+    """Return the original recording's name: ``speech-us-gov-0012`` for the piece ``speech-us-gov-0012-3``."""
     return re.sub(r"(-\d{4})-\d+$", r"\1", file.stem)

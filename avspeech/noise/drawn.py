@@ -1,4 +1,4 @@
-"""Noise drawn afresh for every utterance, in training and on the page, by the words and rules of a test."""
+"""Random noise for each utterance, in training and in the demo, by the same rules as a test plan."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,10 @@ from avspeech.noise.spec import NoiseConfig
 
 
 class DrawnNoise:
-    """Adds noise to utterances. A draw depends on the arguments of the call alone.
+    """Adds random noise to utterances; the result depends on the call's arguments alone.
 
-    Args:
-        config: how often, how loud and of what kind.
-        voices: clips for babble without a manifest, such as the training clips; never those of the test set.
-        split: of a corpus that is split, where a noise names none.
-
-    Raises:
-        ValueError: a noise has no files, or babble no voices; names the key.
+    ``voices`` are clips for babble without a manifest, never test clips. ``split`` is the default split of a corpus.
+    ValueError: a noise has no files, or babble no voices.
     """
 
     def __init__(self, config: NoiseConfig, voices: Sequence[Utterance] = (), split: str = "train") -> None:
@@ -42,11 +37,7 @@ class DrawnNoise:
     def add(
         self, audio_S: np.ndarray, name: str, snr_db: float, rng: np.random.Generator, utterance: Utterance
     ) -> np.ndarray:
-        """Return the audio with a noise of ``names``, (S,) float32; without an SNR for ``reverb``.
-
-        Raises:
-            ValueError: no voice or recording is left.
-        """
+        """Return the audio with a noise of ``names``, (S,) float32. ValueError: no voice or recording is left."""
         spec, draws = self.config.noises[name], NumpyDraws(rng)
         if spec.impulse_responses is not None:
             steps_S, (_, response_S) = to_steps(audio_S), self._sampler.room(name, draws)

@@ -1,7 +1,7 @@
-"""Noise and random choices that are the same to the bit on any machine, from a SHAKE-256 stream and whole numbers.
+"""Noise and random choices, identical bit by bit on every machine: SHAKE-256 and integer arithmetic.
 
-numpy's generators may change between versions, and a logarithm may differ in its last bit between processors. A text
-key names a stream, so a plan can store the key in place of the noise.
+numpy's generators may change between versions, and a logarithm's last bit between processors. A text key names a
+stream, so a plan stores the key instead of the noise.
 """
 
 import hashlib
@@ -15,14 +15,7 @@ _ROWS = 7  # of pink noise; row k holds its value for 2^(k+1) samples, the last 
 
 
 def stream_key(seed: int, utterance_id: str, noise: str, snr_db: float | None) -> str:
-    """Return the key of the stream of one mix. 5 and 5.0, 0.0 and -0.0 are the same SNR.
-
-    Args:
-        seed: of the plan.
-        utterance_id: as in the manifest.
-        noise: name of the condition's noise.
-        snr_db: of the condition, None where nothing is added at an SNR.
-    """
+    """Return the key of one mix; ``snr_db`` None means no SNR. 5 and 5.0, 0.0 and -0.0 give the same key."""
     level = None if snr_db is None else float(snr_db) + 0.0
     return json.dumps(["avspeech noise", int(seed), utterance_id, noise, level], separators=(",", ":"))
 
@@ -36,7 +29,7 @@ class ExactDraws:
         self._bytes, self._next = b"", 0
 
     def below(self, bound: int) -> int:
-        """Return a whole number from 0 to ``bound`` - 1; 64-bit numbers that would favour some are dropped."""
+        """Return an integer from 0 to ``bound`` - 1, unbiased (rejection sampling)."""
         if not 1 <= bound <= 1 << 32:
             raise ValueError(f"bound={bound} came, wanted 1 to 2^32 possibilities")
         limit = (1 << 64) - (1 << 64) % bound
@@ -49,7 +42,7 @@ class ExactDraws:
         return low + self.below(high - low + 1)
 
     def shuffled(self, count: int) -> Iterator[int]:
-        """Yield 0 to ``count`` - 1 in a drawn order, drawing only as many as are read (Fisher and Yates)."""
+        """Yield 0 to ``count`` - 1 in random order, drawing only as many as are read (Fisher-Yates)."""
         moved: dict[int, int] = {}
         for place in range(count):
             other = self.between(place, count - 1)
@@ -57,7 +50,7 @@ class ExactDraws:
             moved[other] = moved.get(place, place)
 
     def order(self, allowed: np.ndarray, wanted: int) -> Iterator[int]:
-        """Yield all indices in a drawn order, so that a ban of one file moves no other."""
+        """Yield all indices in random order, so excluding one file does not move the others."""
         return self.shuffled(len(allowed))
 
     def generated(self, kind: str, num_samples: int) -> np.ndarray:
@@ -73,15 +66,10 @@ class ExactDraws:
 
 
 def exact_noise(generator: str, key: str, num_samples: int) -> np.ndarray:
-    """Return noise of rms about 1/32 of full scale, int16 (num_samples,).
+    """Return noise with an rms of about 1/32 of full scale, int16 (num_samples,).
 
-    Args:
-        generator: ``white``, or ``pink`` (-3 dB an octave from 60 Hz up; flat below, where it would hardly be heard).
-        key: names the stream.
-        num_samples: length; a longer noise of the same key begins differently.
-
-    Raises:
-        ValueError: the generator is unknown.
+    ``generator`` is ``white``, or ``pink`` (-3 dB per octave above 60 Hz, flat below); else ValueError. A longer noise
+    of the same key begins differently.
     """
     if generator == "white":
         return _white(f"{key} white", num_samples, 6)
@@ -91,17 +79,14 @@ def exact_noise(generator: str, key: str, num_samples: int) -> np.ndarray:
 
 
 def _white(key: str, num_samples: int, shift: int) -> np.ndarray:
-    """Return near-Gaussian whole numbers of standard deviation 2^(16 - shift), int16."""
+    """Return near-Gaussian int16 noise of standard deviation 2^(16 - shift)."""
     drawn = np.frombuffer(hashlib.shake_256(key.encode()).digest(2 * _TERMS * num_samples), dtype="<u2")
     sums = drawn.reshape(_TERMS, num_samples).sum(axis=0, dtype=np.int64) - _TERMS * 65535 // 2
     return (sums >> shift).astype(np.int16)
 
 
 def _pink(key: str, num_samples: int) -> np.ndarray:
-    """Return a sum of held white noises, each held twice as long as the one before (Voss and McCartney).
-
-    Every row starts in the middle of its first value, so that no two change at the same sample.
-    """
+    """Return a sum of noises, each held twice as long as the one before; no two change together (Voss-McCartney)."""
     total = _white(f"{key} 0", num_samples, 8).astype(np.int64)
     for row in range(_ROWS):
         hold = 2 ** (row + 1)

@@ -1,8 +1,7 @@
-"""Make frozen noise plans (``avspeech.noise.plan``) for a test set, and check whether one fits.
+"""Make frozen noise plans (``avspeech.noise.plan``) for a test set, and check them.
 
-Everything in a mix is drawn from (seed, utterance, noise, SNR), so a plan is the same for any number of processes.
-Files are drawn in a random order of the whole pool, and those that may not be heard are passed over. So a change of the
-test set touches only mixes in which a voice was heard that no longer may.
+A mix depends only on (seed, utterance, noise, SNR). Files are drawn in a random order of the whole pool and excluded
+ones skipped, so a changed test set changes only mixes with newly excluded voices.
 """
 
 import logging
@@ -45,7 +44,7 @@ _SETTINGS = ("kind", "num_voices", "part", "split", "num_recordings", "test_spea
 
 
 class NoisySettings(Protocol):
-    """Settings of a plan, as ``avspeech.evaluation.conditions.EvaluationConfig`` has them."""
+    """Settings of a plan, a part of ``avspeech.evaluation.conditions.EvaluationConfig``."""
 
     @property
     def noises(self) -> Mapping[str, NoiseSpec]: ...
@@ -69,20 +68,19 @@ def make_plan(
     manifest_sha256: str = "",
     num_workers: int = 0,
 ) -> NoisePlan:
-    """Return the plan of a test set; utterances that cannot be read are left out and stand in its ``failures``.
+    """Return the plan of a test set; unreadable utterances are listed in its ``failures``.
 
     Args:
         utterances: the whole test set.
-        noises: where each noise comes from, by name.
-        snrs_db: each noise that has an SNR is mixed in at each.
+        noises: source of each noise, by name.
+        snrs_db: SNRs at which each noise is mixed.
         seed: of every draw.
-        rule: one of ``avspeech.noise.mixing.RULES``.
-        level: one of ``avspeech.noise.mixing.LEVELS``.
-        manifest_sha256: hash of the test set, for the header.
+        rule, level: of ``avspeech.noise.mixing.RULES`` and ``LEVELS``.
+        manifest_sha256: hash of the test set.
         num_workers: processes; 0 works in this one.
 
     Raises:
-        ValueError: a noise has no files, or an SNR is no number; names its key.
+        ValueError: a noise has no files, or an SNR is no number.
     """
     check_rule(rule, level)
     snrs_db = tuple(snrs_db)
@@ -106,13 +104,9 @@ def make_plan(
 
 
 def plan_of(utterances: Sequence[Utterance], config: NoisySettings, path: Path, num_workers: int = 0) -> NoisePlan:
-    """Return the plan of a configuration: that in ``path`` if it fits, or a new one, which is written there.
+    """Return the plan in ``path`` if its header fits the configuration; otherwise make a new one and write it there.
 
-    A plan fits if its header names the same test set, noises and settings. Noise files that were altered since are
-    noticed when it is mixed from.
-
-    Raises:
-        ValueError: a noise has no files; names the key.
+    Changed noise files are detected only on mixing. ValueError: a noise has no files.
     """
     settings = config.noises, config.snrs_db, config.seed, config.rule, config.level, hash_test_set(utterances)
     if path.exists():
@@ -127,13 +121,9 @@ def plan_of(utterances: Sequence[Utterance], config: NoisySettings, path: Path, 
 
 
 def check_plan(plan: NoisePlan, utterances: Sequence[Utterance], config: NoisySettings, path: Path) -> None:
-    """Check that a plan covers a test set and the noise of a configuration.
+    """Check that a plan covers a test set and a configuration's noise; ValueError names the file and the key.
 
-    The seed is not compared: a published plan is valid whatever it was drawn with. Utterances that cannot be read need
-    no plan.
-
-    Raises:
-        ValueError: names the plan's file and the key that differs.
+    The seed is not compared, so a published plan is valid. Unreadable utterances need no plan.
     """
     pairs = [(key, getattr(plan, key), getattr(config, key)) for key in ("rule", "level")]
     for name, spec in config.noises.items():
@@ -177,7 +167,6 @@ def _empty_plan(
     level: str,
     manifest_sha256: str,
 ) -> NoisePlan:
-    """Return a plan with a header and no utterances."""
     return NoisePlan(
         seed,
         rule,
@@ -203,13 +192,7 @@ def _read_speech(utterance: Utterance) -> np.ndarray | str:
 
 
 class Planner:
-    """Plans one utterance after the other.
-
-    Args:
-        plan: its settings and conditions.
-        noises: where each noise comes from, by name.
-        pools: its files, by name.
-    """
+    """Plans one utterance after the other; ``noises`` and ``pools`` hold each noise's source and files, by name."""
 
     def __init__(self, plan: NoisePlan, noises: Mapping[str, NoiseSpec], pools: Mapping[str, Pool]) -> None:
         self.settings = plan
@@ -264,7 +247,7 @@ class Planner:
 def _plan_all(
     planner: Planner, utterances: Sequence[Utterance], num_workers: int
 ) -> Iterator[tuple[Speech, list[Mix]] | str]:
-    """Yield what ``planner.plan`` returns for each utterance, in their order; 0 workers works in this process."""
+    """Yield ``planner.plan`` of each utterance, in order; 0 workers uses this process."""
     if num_workers == 0:
         yield from map(planner.plan, utterances)
         return

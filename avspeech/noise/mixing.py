@@ -1,18 +1,14 @@
 """Mix noise into speech at a signal-to-noise ratio, by one of three published rules.
 
-Training calls ``mix_at_snr``. A noise plan calls its parts: ``choose_scale`` sums over a clip, so its last bits differ
-between machines, and a plan stores its result. ``add_noise`` and ``finish`` work sample by sample in operations that
-IEEE 754 rounds in one way, so they give the same bits everywhere.
-
-- ``avspeech``: noise starts at a drawn sample; float64; a mix that would leave int16 is scaled down as a whole. The
-  level of the speech is its rms over the clip, or over its active part (``speech_level``).
+- ``avspeech``: random start sample; float64; a mix beyond int16 is scaled down as a whole. The speech level is the rms
+  over the clip or over its active part (``speech_level``).
 - ``avhubert`` (Shi et al. 2022, arXiv:2201.01763, and their code): noise starts at its first sample; several recordings
-  are averaged, cut to the shortest; float32; scaled down likewise; cut to int16 steps toward zero.
-- ``auto_avsr`` (Ma et al. 2023, arXiv:2303.14307; arithmetic of torchaudio's ``add_noise``): noise starts at a drawn
-  sample such that it need not be repeated; float32; neither scaled nor rounded, so a mix may leave [-1, 1]. Their code
-  draws another SNR in place of 0 dB; ours does not.
+  are averaged, cut to the shortest; float32; scaled down likewise; truncated to int16 steps toward zero.
+- ``auto_avsr`` (Ma et al. 2023, arXiv:2303.14307; torchaudio's ``add_noise``): random start without repetition where
+  possible; float32; no scaling or rounding, so a mix may leave [-1, 1]. Unlike their code, 0 dB is not redrawn.
 
-Audio is a numpy array, float32 mono at 16 kHz in [-1, 1]. "Steps" are int16 samples: audio times 32768.
+Audio is float32 mono at 16 kHz in [-1, 1]; "steps" are int16 samples (audio times 32768). ``choose_scale`` differs in
+its last bits between machines, so a plan stores its result. ``add_noise`` and ``finish`` give the same bits everywhere.
 """
 
 import hashlib
@@ -37,11 +33,7 @@ _LOWEST, _HIGHEST = -1.0, 32767 / 32768  # the range of int16
 
 
 def check_rule(rule: str, level: str) -> None:
-    """Check that the names are known and go together.
-
-    Raises:
-        ValueError: names the key.
-    """
+    """Check that rule and level are known and go together; ValueError names the key."""
     if rule not in RULES:
         raise ValueError(f"rule={rule!r} must be one of {', '.join(RULES)}")
     if level not in LEVELS:
@@ -51,11 +43,7 @@ def check_rule(rule: str, level: str) -> None:
 
 
 def check_snrs(snrs_db: Sequence[float], key: str = "snrs_db") -> None:
-    """Check that all are numbers from -100 to 100 dB.
-
-    Raises:
-        ValueError: names the first that is not, as ``snrs_db[0]``.
-    """
+    """Check that all SNRs are numbers from -100 to 100 dB; ValueError names the first other one, as ``snrs_db[0]``."""
     for index, snr_db in enumerate(snrs_db):
         if not -FURTHEST_SNR_DB <= snr_db <= FURTHEST_SNR_DB:  # refuses nan, too
             raise ValueError(
@@ -66,19 +54,10 @@ def check_snrs(snrs_db: Sequence[float], key: str = "snrs_db") -> None:
 def mix_at_snr(
     clean_S: np.ndarray, noise_S: np.ndarray, snr_db: float | None, rule: str = "avspeech", level: str = "clip"
 ) -> np.ndarray:
-    """Return speech plus noise, (S,) float32, such that rms(speech) / rms(noise) = 10^(snr_db / 20).
+    """Return speech plus noise, (S,) float32, with rms(speech) / rms(noise) = 10^(snr_db / 20).
 
-    Nothing is added where the ratio does not exist: to silent speech, or from silent noise.
-
-    Args:
-        clean_S: speech in [-1, 1].
-        noise_S: noise at any level; repeated when shorter than the speech, cut from its start when longer.
-        snr_db: ratio in dB; None returns ``clean_S`` unchanged.
-        rule: one of ``RULES``. ``avspeech`` gives float32 here; only a plan rounds it to int16 steps.
-        level: one of ``LEVELS``.
-
-    Raises:
-        ValueError: an array is empty, has more than one axis or holds no finite numbers.
+    Noise is repeated or cut to the speech. Silence in either, or ``snr_db`` None, returns the speech unchanged. Only
+    plans round ``avspeech`` to int16. ValueError: an array is empty, not finite or has more than one axis.
     """
     if snr_db is None:
         return clean_S
@@ -93,14 +72,14 @@ def mix_at_snr(
 def lay_over(
     rule: str, pieces: Sequence[tuple[np.ndarray, int, float]], num_samples: int, voices: bool, exact: bool = True
 ) -> np.ndarray:
-    """Return the sum of pieces, (num_samples,), or their mean by ``avhubert``; [-1, 1] for one piece, else any level.
+    """Return the sum of pieces (``avhubert``: mean), (num_samples,); [-1, 1] for one piece, else any level.
 
     Args:
         rule: one of ``RULES``.
-        pieces: steps, first sample and gain of each; repeated where they are short.
+        pieces: steps, first sample and gain of each; repeated if short.
         num_samples: length of the speech.
-        voices: True for babble, whose mean AV-HuBERT's code rounds toward zero; that of other recordings down.
-        exact: sum in float64, as plans do; False sums in float32, as training does.
+        voices: True for babble: AV-HuBERT rounds its mean toward zero, others down.
+        exact: sum in float64 (plans), else in float32 (training).
     """
     if rule == "avhubert" and len(pieces) > 1:  # a mean of int16 files is an int16 file there
         shortest = min(len(steps_S) for steps_S, _, _ in pieces)
@@ -115,19 +94,14 @@ def lay_over(
 
 
 def speech_level(speech_S: np.ndarray, level: str) -> float:
-    """Return the rms of speech over the ``clip`` or over its ``active`` part; full scale is 1."""
+    """Return the rms of speech over the ``clip`` or its ``active`` part, full scale 1."""
     return active_level(speech_S)[0] if level == "active" else rms(speech_S)
 
 
 def choose_scale(rule: str, loudness: float, speech_S: np.ndarray, noise_S: np.ndarray, snr_db: float) -> float:
-    """Return the factor of the noise; neither speech nor noise may be silent.
+    """Return the factor of the noise ``noise_S`` (from ``lay_over``); speech and noise must not be silent.
 
-    Args:
-        rule: one of ``RULES``.
-        loudness: level of the speech, for ``avspeech``; the others measure as their code does.
-        speech_S: float32.
-        noise_S: as ``lay_over`` returns it.
-        snr_db: ratio in dB.
+    ``loudness`` is the speech level for ``avspeech``; the other rules measure it as their code does.
     """
     if rule == "avspeech":
         return loudness / rms(noise_S) / 10 ** (snr_db / 20)
@@ -140,13 +114,13 @@ def choose_scale(rule: str, loudness: float, speech_S: np.ndarray, noise_S: np.n
 
 
 def add_noise(rule: str, speech_S: np.ndarray, noise_S: np.ndarray, scale: float) -> np.ndarray:
-    """Return speech plus scaled noise before any rounding: float64 by ``avspeech``, else float32."""
+    """Return speech plus scaled noise, unrounded: float64 for ``avspeech``, else float32."""
     kind = np.float64 if rule == "avspeech" else np.float32
     return speech_S.astype(kind) + noise_S.astype(kind) * kind(scale)
 
 
 def finish(rule: str, mixed_S: np.ndarray, in_steps: bool = False) -> np.ndarray:
-    """Return the mix that is heard, float32: scaled down where the rule says so; ``in_steps`` rounds ``avspeech``."""
+    """Return the final mix, float32, scaled down if the rule says so; ``in_steps`` rounds ``avspeech`` mixes."""
     if rule == "auto_avsr":
         return mixed_S
     high, low = mixed_S.max(), mixed_S.min()
@@ -165,11 +139,7 @@ def measured_snr_db(loudness: float, speech_S: np.ndarray, mixed_S: np.ndarray) 
 
 
 def rms(audio_S: np.ndarray) -> float:
-    """Return the root mean square over the whole array.
-
-    Raises:
-        ValueError: the array is empty, has more than one axis or holds no finite numbers.
-    """
+    """Return the root mean square. ValueError: the array is empty, not finite or has more than one axis."""
     one = audio_S.ndim == 1 and len(audio_S) > 0
     value = float(np.sqrt(np.mean(np.square(audio_S, dtype=np.float64)))) if one else math.nan
     if not math.isfinite(value):
@@ -179,7 +149,7 @@ def rms(audio_S: np.ndarray) -> float:
 
 
 def repeat_to_length(audio_S: np.ndarray, num_samples: int, offset: int = 0) -> np.ndarray:
-    """Return ``num_samples`` samples from ``offset`` on, starting over at the end of the audio as often as needed."""
+    """Return ``num_samples`` samples from ``offset`` on, repeating the audio as needed."""
     if not len(audio_S):
         raise ValueError("audio of length 0 came, wanted at least one sample to repeat; check the noise files")
     first_S = audio_S[offset : offset + num_samples]  # most often that is all, and a long file is not copied
@@ -204,7 +174,7 @@ def steps_sha256(steps_S: np.ndarray) -> str:
 
 
 def mix_sha256(rule: str, heard_S: np.ndarray) -> str:
-    """Return the SHA-256 of a mix as little-endian bytes: int16 steps, or float32 by ``auto_avsr``."""
+    """Return the SHA-256 of a mix as little-endian int16 steps (``auto_avsr``: float32)."""
     if rule == "auto_avsr":
         return hashlib.sha256(heard_S.astype("<f4").tobytes()).hexdigest()
     return steps_sha256(np.rint(heard_S * np.float32(FULL_SCALE)).astype(np.int16))

@@ -1,4 +1,4 @@
-"""A frozen noise plan: the noise of every utterance, to the sample, to be published in place of audio.
+"""A frozen noise plan: every utterance's noise, exact to the sample, published instead of audio.
 
 A plan is JSON lines in UTF-8: a header, then for each utterance one line for its speech and one for each condition::
 
@@ -8,26 +8,24 @@ A plan is JSON lines in UTF-8: a header, then for each utterance one line for it
     {"id": "s1/bbaf2n", "num_samples": 47926, "speech_sha256": of its int16 samples at 16 kHz, little endian}
     {"id": "s1/bbaf2n", "noise": "babble", "snr_db": 0.0, "pieces": [{"file": "s7/a.wav", "sha256": of its bytes,
      "samples_sha256": of its samples, "offset": 1234, "gain": 0.7}, ...], "scale": 0.5, "measured_snr_db": 0.0,
-     "sha256": of the samples that are heard}
+     "sha256": of the final samples}
 
-- ``pieces``: the noise is their sum. A ``file`` (relative to the root of its noise, with "/") is read at 16 kHz in
-  int16 steps over 32768, begins at sample ``offset``, starts over at its end and is multiplied by ``gain``. White and
-  pink noise have ``generator`` and ``key`` instead (``exact_noise``). Rule ``avhubert`` takes the mean (``mixing``).
-- ``scale``: factor of that noise. ``measured_snr_db`` is measured before the sum is scaled to int16 and rounded.
-- ``reverb``, where speech is in a room: ``file`` relative to the root ``<noise>.impulse_responses``, its hashes and
-  ``gain`` (``room``). It is applied first; SNRs are against the reverberated speech.
-- ``sha256``: of the mix in int16 steps; in float32 for rule ``auto_avsr``, which may leave [-1, 1].
-- ``manifest_sha256``: ``avspeech.manifest.hash_test_set``, which does not depend on where files lie.
-- ``note``: why nothing was added. Silent speech stays silent; a clip in which level ``active`` finds no speech stays as
-  it was, and so does speech whose noise was silent eight times in a row. These have no pieces and no measured SNR.
+- ``pieces``: the noise is their sum (``avhubert``: mean). A ``file``, relative to its noise's root, is read at 16 kHz
+  in int16 steps over 32768, starts at ``offset``, repeats and is multiplied by ``gain``. White and pink noise have
+  ``generator`` and ``key`` instead (``exact_noise``).
+- ``scale``: factor of that noise. ``measured_snr_db`` is measured before scaling to int16 and rounding.
+- ``reverb``: room response: ``file`` relative to the root ``<noise>.impulse_responses``, hashes and ``gain``
+  (``room``). It is applied first; SNRs refer to the reverberated speech.
+- ``sha256``: of the mix in int16 steps; for ``auto_avsr`` in float32.
+- ``manifest_sha256``: ``avspeech.manifest.hash_test_set``, independent of file locations.
+- ``note``: why no noise was added: silent speech, no active speech at level ``active``, or eight silent draws.
 
-``snr_db`` is null for noises without an SNR (reverberation). Clean speech is in no plan. The header's hash is over the
-header and the lines as ``json.dumps`` writes them with sorted keys, no blanks and in ASCII, each ended by a line feed.
-It leaves out ``sha256`` itself, and ``root`` and ``manifest_sha256`` of each noise, so that it is the same wherever the
-noise lies; ``files_sha256`` of a noise is over the names and speakers of all files that could have been drawn.
+``snr_db`` is null without an SNR (reverberation). Clean speech is in no plan. The header's hash covers header and lines
+as ``json.dumps`` with sorted keys, no blanks, ASCII, each ended by a line feed, without ``sha256`` itself and without
+each noise's ``root`` and ``manifest_sha256``. A noise's ``files_sha256`` covers names and speakers of its whole pool.
 
-``PlanMixer`` checks every hash, so two mixes are identical or there is an error. That also finds files that another
-FFmpeg decodes or resamples otherwise (AAC, 44.1 kHz): make a plan that is to travel of 16 kHz wav files.
+``PlanMixer`` checks every hash, so a mix is identical or an error. Decoders differ for AAC or 44.1 kHz files: make
+portable plans from 16 kHz wav files.
 """
 
 import hashlib
@@ -69,21 +67,16 @@ class NoisePlan:
 
     seed: int
     rule: str
-    """One of ``avspeech.noise.mixing.RULES``."""
     level: str
-    """One of ``avspeech.noise.mixing.LEVELS``."""
     manifest_sha256: str
-    """Hash of the test set."""
     noises: Mapping[str, Mapping[str, Any]]
-    """Facts of each noise: kind, voices, number of files and hash of their names; ``root`` says where they lay."""
+    """Properties of each noise: kind, voices, number of files, hash of their names, and ``root``, their folder."""
     conditions: tuple[tuple[str, float | None], ...]
-    """Noise and SNR of every mix."""
     shares_test_speakers: tuple[str, ...]
     """Noises in which speakers of the test set are heard, or may be."""
     speech: Mapping[str, Speech] = field(repr=False)
     """Facts of the speech by utterance id, in the order of the manifest."""
     mixes: Mapping[tuple[str, str, float | None], Mix] = field(repr=False)
-    """Mixes by utterance id, noise and SNR."""
     failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """Utterances left out when the plan was made, and why; not in the file."""
 
@@ -97,11 +90,7 @@ class NoisePlan:
         return digest.hexdigest()
 
     def lookup(self, utterance_id: str, noise: str, snr_db: float | None) -> Mix:
-        """Return the mix of an utterance under a condition.
-
-        Raises:
-            PlanError: the plan lacks the utterance or the condition.
-        """
+        """Return the mix of an utterance and a condition. PlanError: the plan lacks it."""
         found = self.mixes.get((utterance_id, noise, same_level(snr_db)))
         if found is None and (noise, same_level(snr_db)) not in self.conditions:
             known = ", ".join(label(*one) for one in self.conditions)
@@ -111,18 +100,14 @@ class NoisePlan:
         return found
 
     def condition_sha256(self, noise: str, snr_db: float | None) -> str:
-        """Return the hash over one condition's mixes, which no other condition changes.
-
-        Raises:
-            PlanError: the plan lacks the condition.
-        """
+        """Return the hash over one condition's mixes. PlanError: the plan lacks the condition."""
         digest = hashlib.sha256()
         for utterance_id in self.speech:
             digest.update(canonical(mix_to_json(self.lookup(utterance_id, noise, snr_db))))
         return digest.hexdigest()
 
     def roots(self) -> dict[str, Path]:
-        """Return the folders of the noise when the plan was made, by noise and ``<noise>.impulse_responses``."""
+        """Return each noise's folder at the time of planning, by noise and ``<noise>.impulse_responses``."""
         found = {name: facts["root"] for name, facts in self.noises.items() if "root" in facts}
         for name, facts in self.noises.items():
             if "impulse_responses" in facts:
@@ -136,11 +121,7 @@ class NoisePlan:
 
     @classmethod
     def read(cls, path: str | Path) -> "NoisePlan":
-        """Read a plan and check its hash.
-
-        Raises:
-            PlanError: the file cannot be read, is no plan of this version, or was altered.
-        """
+        """Read a plan and check its hash. PlanError: unreadable, another format or version, or altered."""
         path = Path(path)
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
@@ -199,12 +180,10 @@ class NoisePlan:
 
 
 class PlanMixer:
-    """Mixes from a plan: the same bytes in every process.
+    """Mixes from a plan, the same bytes in every process.
 
-    Args:
-        plan: the frozen noise.
-        roots: folder of each noise's files, by noise, and of rooms, by ``<noise>.impulse_responses``.
-        cache_bytes: memory for decoded noise.
+    ``roots`` holds each noise's folder by noise, and room folders by ``<noise>.impulse_responses``; ``cache_bytes`` is
+    the memory for decoded noise.
     """
 
     def __init__(self, plan: NoisePlan, roots: Mapping[str, Path], cache_bytes: int = 1 << 30) -> None:
@@ -212,16 +191,10 @@ class PlanMixer:
         self._files = Recordings(cache_bytes)
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
-        """Return speech under a condition, (S,) float32; for noise ``none`` the speech as it came.
+        """Return speech under a condition, (S,) float32; noise ``none`` returns it unchanged.
 
-        Args:
-            audio_S: the whole utterance, float32 in [-1, 1] at 16 kHz.
-            utterance_id: as in the plan.
-            noise: of the condition.
-            snr_db: of the condition.
-
-        Raises:
-            PlanError: the utterance, condition or a file is missing; speech, a noise file or the mix is not the plan's.
+        ``audio_S`` is the whole utterance, float32 in [-1, 1] at 16 kHz. PlanError: the plan lacks the utterance or
+        condition, a file is missing, or a hash differs.
         """
         if noise == CLEAN and snr_db is None:
             return audio_S

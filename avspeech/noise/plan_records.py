@@ -1,4 +1,4 @@
-"""The lines of a noise plan: the speech of an utterance, and a mix. ``plan`` describes the format."""
+"""Lines of a noise plan: an utterance's speech, and a mix. ``plan`` describes the format."""
 
 import json
 from collections.abc import Mapping
@@ -18,15 +18,10 @@ class Piece:
     file: str | None = None
     """Relative to the root of its noise; None for generated noise."""
     sha256: str | None = None
-    """SHA-256 of the file's bytes."""
     samples_sha256: str | None = None
-    """SHA-256 of its int16 samples."""
     generator: str | None = None
-    """``white`` or ``pink``."""
     key: str | None = None
-    """Name of the generator's stream."""
     offset: int = 0
-    """First sample."""
     gain: float = 1.0
     """Factor before the pieces are summed."""
 
@@ -38,9 +33,7 @@ class Reverb:
     file: str
     """Impulse response, relative to its root."""
     sha256: str
-    """SHA-256 of the file's bytes."""
     samples_sha256: str
-    """SHA-256 of its int16 samples."""
     gain: float
     """Factor of the convolution of int16 steps."""
 
@@ -52,7 +45,6 @@ class Speech:
     id: str
     num_samples: int
     speech_sha256: str
-    """SHA-256 of its int16 samples."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +60,13 @@ class Mix:
     measured_snr_db: float | None = None
     """SNR in dB before rounding; None where nothing is added."""
     sha256: str = ""
-    """SHA-256 of the mix."""
     reverb: Reverb | None = None
     note: str | None = None
     """Why nothing is added; None where something is."""
 
 
 def mix_to_json(mix: Mix) -> dict[str, Any]:
-    """Return the record of a mix; it has ``reverb`` and ``note`` only where they are set."""
+    """Return the record of a mix; ``reverb`` and ``note`` only if set."""
     record = vars(mix) | {
         "pieces": [_present(piece) for piece in mix.pieces],
         "reverb": mix.reverb and vars(mix.reverb),
@@ -89,22 +80,14 @@ def _present(piece: Piece) -> dict[str, Any]:
 
 
 def mix_from_json(record: dict[str, Any]) -> Mix:
-    """Return the mix that a line describes.
-
-    Raises:
-        TypeError, KeyError: the line has other keys.
-    """
+    """Return the mix of a record. TypeError, KeyError: wrong keys."""
     pieces = tuple(Piece(**piece) for piece in record["pieces"])
     reverb = Reverb(**record["reverb"]) if "reverb" in record else None
     return Mix(**(record | {"pieces": pieces, "reverb": reverb}))
 
 
 def parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
-    """Return the object in a line of a file.
-
-    Raises:
-        PlanError: the line is no JSON object.
-    """
+    """Return the JSON object of a line. PlanError: it is none."""
     try:
         record = json.loads(line)
     except ValueError as error:

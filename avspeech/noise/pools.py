@@ -1,4 +1,4 @@
-"""The files that a noise may be drawn from, and whose voices an utterance may not hear."""
+"""Pools: the files that a noise draws from, and the voices excluded for an utterance."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ class Pool:
     """What one noise is drawn from."""
 
     root: Path = Path()
-    """Folder that ``files`` are relative to: the corpus, or the deepest one that holds all files of a manifest."""
+    """Folder that ``files`` are relative to: the corpus, or the common folder of a manifest's files."""
     files: tuple[str, ...] = ()
-    """Relative paths with "/"; empty for generated noise and for reverberation alone."""
+    """Relative paths with "/"; empty for generated noise and for reverberation only."""
     source: str = ""
     """The folder or manifest, for messages."""
     voices: tuple[Utterance, ...] = ()
@@ -34,13 +34,12 @@ class Pool:
     shares_test_speakers: bool = False
     """True if speakers of the test set are heard, or may be."""
     rooms: "Pool | None" = None
-    """Impulse responses."""
     manifest_sha256: str | None = None
 
     def allowed(self, utterance: Utterance) -> np.ndarray:
-        """Return which files an utterance may hear, (number of files,) bool.
+        """Return which files an utterance may use, (number of files,) bool.
 
-        Its own clip is never allowed, nor is its own speaker where the pool has others.
+        Its own clip is excluded, and its own speaker if the pool has others.
         """
         if not self.voices:
             return np.ones(len(self.files), bool)
@@ -54,7 +53,7 @@ class Pool:
 
     @cached_property
     def _voices(self) -> tuple[dict[str | None, int], np.ndarray, np.ndarray, dict[str | Path | None, list[int]]]:
-        """Numbers of the speakers; of each voice its speaker and whether it is barred; voices by id and by file."""
+        """Return speaker numbers; each voice's speaker and whether it is barred; voices by id and by file."""
         numbers: dict[str | None, int] = {}
         speakers = np.array([numbers.setdefault(voice.speaker, len(numbers)) for voice in self.voices])
         barred = np.array([voice.speaker in self.barred_speakers for voice in self.voices])
@@ -88,23 +87,19 @@ def open_pools(
     """Return the pool of every noise, by name.
 
     Args:
-        noises: where each comes from.
+        noises: source of each.
         utterances: the test set, whose speakers are excluded; empty in training.
-        voices: clips for babble and a talker without a manifest; empty in a test.
-        split: of a corpus that is split, where a noise names none.
+        voices: clips for babble and talker without a manifest; empty in a test.
+        split: default split of a corpus.
 
     Raises:
-        ValueError: files are missing, a corpus looks otherwise, or too few voices are left; names the key.
+        ValueError: files are missing, a corpus has another layout, or too few voices are left.
     """
     return {name: _open_pool(name, spec, utterances, voices, split) for name, spec in noises.items()}
 
 
 def roots_of(noises: Mapping[str, NoiseSpec]) -> dict[str, Path]:
-    """Return the folder of each noise's files, by noise, and of rooms, by ``<noise>.impulse_responses``.
-
-    Raises:
-        ValueError: a manifest cannot be read; names the key.
-    """
+    """Return each noise's folder, by noise and ``<noise>.impulse_responses``. ValueError: a manifest cannot be read."""
     roots: dict[str, Path] = {}
     for name, spec in noises.items():
         if spec.manifest is not None:
@@ -158,7 +153,6 @@ def _tree(root: Path, files: Sequence[Path], rooms: Pool | None = None) -> Pool:
 def _of_clips(
     name: str, spec: NoiseSpec, utterances: Sequence[Utterance], clips: Sequence[Utterance], rooms: Pool | None
 ) -> Pool:
-    """Return the pool of a manifest, or of the given clips."""
     clips = tuple(clips if spec.manifest is None else _read(name, spec.manifest))
     root, source = _common_folder(clips), str(spec.manifest or "the training clips")
     files = tuple(Path(os.path.abspath(one.audio)).relative_to(root).as_posix() for one in clips if one.audio)  # noqa: PTH100

@@ -1,4 +1,4 @@
-"""Recordings as int16 steps, with the facts that a mix needs of them; decoded once and kept in memory."""
+"""Recordings as int16 steps, with level and hashes; decoded once and cached."""
 
 import logging
 from collections import OrderedDict
@@ -19,17 +19,12 @@ class Hashes:
     """Hashes that tell whether a recording is still the same."""
 
     sha256: str
-    """SHA-256 of the file's bytes."""
     samples_sha256: str
     """SHA-256 of its int16 samples at 16 kHz; another decoder may give others."""
 
 
 class Recordings:
-    """Reads recordings. Facts are kept for good, samples as long as they fit; the longest unused go first.
-
-    Args:
-        cache_bytes: memory for samples, in each process.
-    """
+    """Reads recordings; samples stay in a least-recently-used cache of ``cache_bytes`` per process."""
 
     def __init__(self, cache_bytes: int = 1 << 30) -> None:
         self._cache_bytes, self._num_bytes = cache_bytes, 0
@@ -39,11 +34,7 @@ class Recordings:
         self._useless: set[Path] = set()
 
     def steps(self, path: Path) -> np.ndarray:
-        """Return int16 samples, (S,), not to be written to.
-
-        Raises:
-            MediaError: the file cannot be read.
-        """
+        """Return int16 samples, (S,), read-only. MediaError: the file cannot be read."""
         from avspeech.media.audio import read_audio  # needs PyAV, which generated noise does not
 
         if path in self._samples:
@@ -56,22 +47,14 @@ class Recordings:
         return steps_S
 
     def level(self, path: Path) -> float:
-        """Return the rms over the whole file, where full scale is 1; 0 for a file without sound or samples.
-
-        Raises:
-            MediaError: the file cannot be read.
-        """
+        """Return the rms over the file, full scale 1; 0 without samples. MediaError: the file cannot be read."""
         if path not in self._levels:
             steps_S = self.steps(path)
             self._levels[path] = rms(to_audio(steps_S)) if len(steps_S) else 0.0
         return self._levels[path]
 
     def hashes(self, path: Path) -> Hashes:
-        """Return the hashes of a file, measured once: a later change is not noticed.
-
-        Raises:
-            MediaError: the file cannot be read.
-        """
+        """Return a file's hashes, measured once: later changes go unnoticed. MediaError: the file cannot be read."""
         if path not in self._hashes:
             try:
                 digest = file_sha256(path)
@@ -81,7 +64,7 @@ class Recordings:
         return self._hashes[path]
 
     def usable(self, path: Path, noise: str) -> bool:
-        """Return whether a file of a noise can be read and has samples; the log gets one line if not."""
+        """Return whether a file can be read and has samples; otherwise log one line."""
         if path in self._useless:
             return False
         try:

@@ -1,7 +1,6 @@
-"""Speech in a room: convolution with a measured impulse response, the same to the bit on any machine.
+"""Speech in a room: convolution with a measured impulse response, identical bit by bit on every machine.
 
-Speech and response are int16 steps, so their convolution is whole numbers. Rounding removes the error of the FFT (below
-0.01 for clips of a minute), and the result is exact.
+Both inputs are int16 steps, so rounding removes the FFT's error (below 0.01 for clips of a minute).
 """
 
 import numpy as np
@@ -18,12 +17,7 @@ def direct_path(response_S: np.ndarray) -> int:
 
 
 def choose_gain(speech_S: np.ndarray, response_S: np.ndarray) -> float:
-    """Return the gain that keeps the rms of the clip, or a lower one where that would clip.
-
-    Args:
-        speech_S: int16 steps; silent speech has gain 0.
-        response_S: int16 steps, not silent.
-    """
+    """Return the gain that keeps the rms, or less to avoid clipping; 0 for silent speech. Inputs: int16 steps."""
     wet_S = _convolve(speech_S, response_S)
     if not wet_S.any():
         return 0.0
@@ -31,13 +25,7 @@ def choose_gain(speech_S: np.ndarray, response_S: np.ndarray) -> float:
 
 
 def reverberate(speech_S: np.ndarray, response_S: np.ndarray, gain: float) -> np.ndarray:
-    """Return the speech in the room, int16 steps, (S,): not delayed, its echoes cut at the end.
-
-    Args:
-        speech_S: int16 steps.
-        response_S: int16 steps of a mono recording.
-        gain: as ``choose_gain`` gave it.
-    """
+    """Return reverberated speech, int16 steps (S,): no delay, echoes cut at the end."""
     return np.rint(_convolve(speech_S, response_S) * gain).astype(np.int16)
 
 

@@ -1,8 +1,4 @@
-"""Draw the noise of an utterance from pools: which recordings, from which sample on, in which room.
-
-A test draws from ``ExactDraws`` and freezes the result as a plan; training draws from numpy's generator. All else is
-the same for both.
-"""
+"""Draw an utterance's noise from pools: from ``ExactDraws`` for a plan, from numpy's generator in training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,7 +31,7 @@ class Draws(Protocol):
         ...
 
     def order(self, allowed: np.ndarray, wanted: int) -> Iterator[int]:
-        """Yield indices of files in a drawn order, of all or of the allowed ones; ``wanted`` of these are needed."""
+        """Yield file indices in random order, all or only the allowed; the caller needs ``wanted`` allowed ones."""
         ...
 
     def generated(self, kind: str, num_samples: int) -> np.ndarray:
@@ -77,14 +73,10 @@ class Heard:
 
 
 class Sampler:
-    """Draws noise.
+    """Draws noise from ``pools`` by one of ``avspeech.noise.mixing.RULES``.
 
-    Args:
-        noises: where each noise comes from, by name.
-        pools: its files, by name.
-        rule: one of ``avspeech.noise.mixing.RULES``.
-        exact: True for a plan: sums in float64, and too few voices are an error. Training takes what there is.
-        cache_bytes: memory for decoded audio, in each process.
+    ``exact`` True (plans) sums in float64 and rejects too few voices; False (training) uses what there is.
+    ``cache_bytes`` is the memory for decoded audio, per process.
     """
 
     def __init__(
@@ -101,11 +93,7 @@ class Sampler:
     def draw(
         self, noise: str, utterance: Utterance, draws: Draws, num_samples: int
     ) -> tuple[list[Heard], np.ndarray | None]:
-        """Return what is heard and its sum, (num_samples,); no sum where it was silent eight times in a row.
-
-        Raises:
-            ValueError: too few voices or recordings are left.
-        """
+        """Return the pieces and their sum, (num_samples,), None after eight silent draws. ValueError: too few files."""
         spec = self.noises[noise]
         for _ in range(ATTEMPTS):
             if spec.kind in GENERATED:
@@ -123,11 +111,7 @@ class Sampler:
         return [], None
 
     def room(self, noise: str, draws: Draws) -> tuple[str, np.ndarray]:
-        """Return the file of a drawn impulse response and its steps.
-
-        Raises:
-            ValueError: none can be read and has sound.
-        """
+        """Return a drawn impulse response: file and steps. ValueError: none is readable and not silent."""
         rooms = self.pools[noise].rooms
         assert rooms is not None
         for index in draws.order(np.ones(len(rooms.files), bool), 1):

@@ -1,4 +1,4 @@
-"""Where a named noise comes from, under the same words in a conditions YAML and in a training configuration.
+"""Source of a named noise, with the same keys in a conditions YAML and a training configuration.
 
     noises:
       babble:  {kind: babble, manifest: voices.jsonl, num_voices: 30}
@@ -7,7 +7,7 @@
       kitchen: {kind: demand, path: /data/demand, part: DKITCHEN}
       hall:    {kind: white, impulse_responses: /data/rirs/hall}
 
-Files are opened only when a plan is made (``making``) or training starts (``training``).
+Files are opened only when a plan is made (``making``) or training starts.
 """
 
 from collections.abc import Mapping
@@ -29,29 +29,23 @@ class NoiseSpec:
     """Where one noise comes from."""
 
     kind: str
-    """``white``, ``pink``, ``babble`` (a sum of voices), ``talker`` (one competing voice), ``file`` (one recording, or
-    those of a manifest), ``folder`` (of recordings, with its subfolders), the corpora ``musan``, ``demand`` and
-    ``noisex92``, or ``reverb`` (a room and no noise, so no SNR)."""
+    """white, pink, babble, talker (one voice), file, folder, musan, demand, noisex92 or reverb (room only, no SNR)."""
     manifest: Path | None = None
-    """Manifest of the voices (babble, talker) or recordings (file); relative to the working directory. In training,
-    null takes ``data.noise_manifest`` or the training clips."""
+    """Manifest of voices or recordings; in training, null takes ``data.noise_manifest`` or the training clips."""
     num_voices: int | tuple[int, int] = _DEFAULT_VOICES
-    """Fewest and most voices of babble, or one number of voices. AV-HuBERT's has 30."""
+    """Voices of babble: a number, or fewest and most. AV-HuBERT uses 30."""
     path: Path | None = None
     """The recording (file), or the root of the corpus or folder."""
     part: str | None = None
-    """Part of musan: ``noise``, ``music``, ``speech`` (one voice) or ``babble``. Environment of demand or recording of
-    noisex92, such as ``DKITCHEN`` or ``babble``; null takes all."""
+    """musan: ``noise``, ``music``, ``speech`` (one voice), ``babble``; demand, noisex92: one name, null for all."""
     split: str | None = None
-    """Split of musan, 80/10/10 % of the speakers (speech) or files (music, noise): ``train``, ``valid`` or ``test``.
-    Null is ``test`` in a test, ``train`` in training and ``valid`` in its validation."""
+    """musan's ``train``, ``valid`` or ``test``; null: ``test`` in a test, else the split being trained or validated."""
     num_recordings: int = 1
-    """Recordings averaged into one noise, each utterance drawing its own (``noise_num`` of AV-HuBERT's code)."""
+    """Recordings averaged into one noise (``noise_num`` of AV-HuBERT's code)."""
     test_speakers: str = "exclude"
-    """``exclude``: no speaker of the test set is heard. ``allow`` is for corpora of one speaker, and is what training
-    does: an utterance is kept from its own clip, and from its own speaker where the pool has others."""
+    """``exclude`` test speakers, or ``allow`` them: only own clip and, if possible, own speaker are excluded."""
     impulse_responses: Path | None = None
-    """Folder of room impulse responses. The speech is reverberated, then the noise is added at the SNR against it."""
+    """Folder of room impulse responses; speech is reverberated first, and the SNR refers to the result."""
 
     def __post_init__(self) -> None:
         kinds = (*SPOKEN, *GENERATED, "file", "reverb", *CORPORA)
@@ -108,7 +102,7 @@ class NoiseSpec:
         return self.kind == "babble" or (voices is not None and self.part == voices)
 
     def settings(self, split: str = "test") -> dict[str, Any]:
-        """Return what decides the draws besides the files, as a plan's header has it. ``split`` stands in for null."""
+        """Return the settings that decide the draws, as in a plan's header; ``split`` replaces null."""
         found: dict[str, Any] = {"kind": self.kind}
         if self.is_babble:
             found["num_voices"] = list(self.voices)
@@ -130,24 +124,23 @@ OLD_KEYS = {
     "num_files": "num_recordings of a noise in noise.noises",
     "rule: official": "noise.rule: avhubert",
 }
-"""Former keys of ``noise`` in a training configuration, and what stands for them now."""
+"""Former keys of ``noise`` in a training configuration, and their replacements."""
 
 
 @dataclass(frozen=True)
 class NoiseConfig:
-    """Noise that training adds to the audio. The defaults follow AV-HuBERT: a quarter of the clips, at 0 dB."""
+    """Noise added to training audio. Defaults follow AV-HuBERT: a quarter of the clips, at 0 dB."""
 
     probability: float = 0.25
-    """Share of the utterances that get noise, each drawing for itself; 0 trains on clean audio."""
+    """Share of utterances with noise; 0 trains on clean audio."""
     snr_db: tuple[float, float] = (0.0, 0.0)
-    """Lowest and highest signal-to-noise ratio in dB; drawn evenly between the two."""
+    """Lowest and highest SNR in dB; uniform between them."""
     noises: Mapping[str, NoiseSpec] = field(default_factory=lambda: {"babble": NoiseSpec("babble", num_voices=(2, 8))})
-    """Noises by name, each equally likely, as in a conditions YAML. By default babble of the training clips."""
+    """Noises by name, equally likely; by default babble of the training clips."""
     rule: Rule = "avspeech"
-    """How noise is mixed in, see ``avspeech.noise.mixing``; ``avhubert`` gives what the official code gives, to the
-    bit."""
+    """Mixing rule (``avspeech.noise.mixing``); ``avhubert`` matches the official code bit by bit."""
     level: Level = "clip"
-    """What the SNR compares the noise with: the whole ``clip``, or its ``active`` speech (ITU-T P.56)."""
+    """Speech level for the SNR: the whole ``clip`` or its ``active`` speech (ITU-T P.56)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:

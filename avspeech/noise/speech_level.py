@@ -1,10 +1,8 @@
-"""Level of active speech, after ITU-T P.56 (12/2011), method B.
+"""Active speech level after ITU-T P.56 (12/2011), method B: pauses do not lower it, unlike the rms.
 
-The rms over a clip falls with every pause in it, so at one SNR a hesitant speaker gets less noise than a fluent one.
-Method B smooths the envelope twice over 30 ms. For thresholds a factor of 2 apart it counts the time that the envelope
-lies above the threshold or did so in the last 200 ms, and takes the level over that time. The result is the level that
-lies 15.9 dB above its threshold. We interpolate in decibels in closed form, where the recommendation halves the
-interval until it is within half a decibel. Our thresholds reach further down, to 1/64 of an int16 step.
+The envelope is smoothed twice over 30 ms. For thresholds a factor of 2 apart, the level is taken over the time above
+the threshold plus 200 ms hangover. The result is the level 15.9 dB above its threshold. Unlike the recommendation, we
+interpolate in decibels in closed form, and thresholds reach down to 1/64 of an int16 step.
 """
 
 import math
@@ -19,13 +17,9 @@ _THRESHOLDS = 2.0 ** np.arange(-21, 0)
 
 
 def active_level(audio_S: np.ndarray) -> tuple[float, float]:
-    """Return the rms of the speech while it is active, and the share of the clip in which it is (activity factor).
+    """Return the rms of active speech, and the active share of the clip, from float audio in [-1, 1] at 16 kHz.
 
-    Both are 0 where no speech is found: in silence, in single samples, and beside clicks that are much louder than the
-    speech (full scale beside speech at -70 dB).
-
-    Args:
-        audio_S: speech in [-1, 1] at 16 kHz, any float dtype.
+    Both are 0 in silence, for single samples, and beside clicks much louder than the speech.
     """
     audio_S = audio_S.astype(np.float64)
     energy = float(np.sum(np.square(audio_S)))
@@ -53,7 +47,7 @@ def active_level(audio_S: np.ndarray) -> tuple[float, float]:
 
 
 def _active_samples(above_S: np.ndarray) -> int:
-    """Count the samples that lie above a threshold or follow one that did within the hangover."""
+    """Count the samples above a threshold or within the hangover after one."""
     index_S = np.arange(len(above_S))
     last_S = np.maximum.accumulate(np.where(above_S, index_S, -len(above_S) - SAMPLE_RATE))
     return int(np.count_nonzero(index_S - last_S <= round(_HANGOVER_S * SAMPLE_RATE)))

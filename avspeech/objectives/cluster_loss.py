@@ -1,7 +1,6 @@
-"""Masked cluster prediction: cross-entropy of hidden frames against their units.
+"""Masked cluster prediction: cross-entropy of masked frames against their units.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, section 3.3) scores hidden frames and, in its large models, visible frames
-too, and divides the weighted sum by the number of scored frames.
+AV-HuBERT (arXiv:2201.02184, section 3.3); its large models score visible frames too.
 """
 
 from dataclasses import dataclass
@@ -15,29 +14,29 @@ from avspeech.inputs import IGNORE
 
 @dataclass(frozen=True)
 class ClusterLoss:
-    """Loss per scored frame in nats, its parts, and the counts behind the accuracies."""
+    """Loss per scored frame in nats, with its parts and counts."""
 
     loss: Tensor
     masked_sum: Tensor
-    """Cross-entropy summed over hidden frames, unweighted."""
+    """Sum over masked frames, unweighted."""
     unmasked_sum: Tensor
-    """Cross-entropy summed over visible frames, unweighted."""
+    """Sum over visible frames, unweighted."""
     num_masked: Tensor
     num_unmasked: Tensor
     masked_right: Tensor
-    """Hidden frames whose unit had the largest logit."""
+    """Masked frames with the right unit on top."""
     unmasked_right: Tensor
     num_scored: Tensor
-    """Frames with a weight above 0, by which the loss is divided."""
+    """Frames with a weight above 0: the divisor of the loss."""
 
     @property
     def masked_accuracy(self) -> Tensor:
-        """Share of hidden frames with the right unit; 0 if none is hidden."""
+        """Share of masked frames with the right unit; 0 if none."""
         return self.masked_right / self.num_masked.clamp(min=1)
 
     @property
     def unmasked_accuracy(self) -> Tensor:
-        """Share of visible frames with the right unit; 0 if none was scored."""
+        """Share of visible frames with the right unit; 0 if none."""
         return self.unmasked_right / self.num_unmasked.clamp(min=1)
 
 
@@ -49,19 +48,14 @@ def masked_cluster_loss(
     unmasked_weight: float = 0.0,
     special_units: int = 0,
 ) -> ClusterLoss:
-    """Return the loss over hidden (and, if weighted, seen) frames.
+    """Return the weighted cross-entropy per scored frame, as in AV-HuBERT's trainer; 0 if no frame is scored.
 
     Args:
-        logits_K: a logit for each class: (B, T, K), or (M, K) of chosen frames.
-        units: int64 targets, (B, T) or (M,), ``IGNORE`` where a frame is padding or has no unit.
-        mask: bool, like ``units``: True where a frame was hidden.
-        masked_weight: weight of hidden frames.
-        unmasked_weight: weight of the others; 1 for AV-HuBERT Large, 0 for Base.
-        special_units: classes that come before unit 0.
-
-    Returns:
-        The weighted sum of cross-entropies over the number of frames that carry weight, as AV-HuBERT's
-        trainer divides it; 0 where no frame does, so that a clip without masks is no error.
+        logits_K: (B, T, K), or (M, K) of selected frames.
+        units: int64, (B, T) or (M,), ``IGNORE`` for padding and missing units.
+        mask: bool, shaped as ``units``; True for masked frames.
+        unmasked_weight: 1 for AV-HuBERT Large, 0 for Base.
+        special_units: classes before unit 0.
     """
     known = units != IGNORE
     classes = torch.where(known, units + special_units, IGNORE)

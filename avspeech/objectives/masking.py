@@ -1,11 +1,9 @@
-"""Draw the frames that pre-training hides.
+"""Random masks for pre-training.
 
-AV-HuBERT (Shi et al. 2022, arXiv:2201.02184, sections 3.3 and 3.4, and their configurations): spans of fixed length,
-independent for each stream; a masked run of lip frames shows another stretch of the same clip. Where we differ by
-default: a row keeps all its spans (the official sampler cuts every row of a batch to the same count, which splits
-spans), the last frame of a clip can be masked, donor frames are never padding, and all draws come from an explicit
-generator. ``sampler: official`` selects the official rules; its draws go through ``Draws``, so that a test can supply
-numpy's.
+AV-HuBERT (arXiv:2201.02184, sections 3.3 and 3.4): spans of fixed length, drawn separately for each stream; masked lip
+frames show another stretch of the clip. Differences by default: rows keep all spans (the official sampler trims all
+rows to one count), the last frame can be masked, and donor frames are never padding. ``sampler: official`` selects the
+official rules; tests pass numpy's draws through ``Draws``.
 """
 
 from collections.abc import Sequence
@@ -20,25 +18,24 @@ from avspeech.models.cluster_predictor import MaskedInput
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """Amount and kind of masking. Defaults are AV-HuBERT's last iteration."""
+    """Amount and kind of masking. Defaults: AV-HuBERT's last iteration."""
 
     on: Literal["input", "features"] = "input"
-    """Mask each stream at the input, or the fused features (iterations 1 to 4)."""
+    """Mask the input streams, or the fused features (iterations 1 to 4)."""
     audio_fraction: float = 0.8
-    """Expected share of audio frames inside spans, counted with overlaps; with ``on: features`` of fused frames."""
+    """Expected share of masked audio frames, overlaps counted twice; fused frames with ``on: features``."""
     audio_span: int = 10
-    """Frames of an audio span; 10 frames = 400 ms."""
+    """Frames of an audio span; 10 = 400 ms."""
     video_fraction: float = 0.3
-    """Expected share of lip frames inside spans, counted with overlaps."""
+    """Expected share of masked lip frames, overlaps counted twice."""
     video_span: int = 5
     """Frames of a lip span."""
     min_spans: int = 2
-    """Fewest spans of a clip."""
+    """Fewest spans per clip."""
     video_donor: Literal["same_clip", "other_clip"] = "same_clip"
-    """Replacement of a hidden lip frame: another stretch of its clip (official ``same_seq``), or the same moment of
-    another clip of the batch (``same_other_seq``)."""
+    """Source of replacement lip frames: same clip (``same_seq``) or other clip (``same_other_seq``)."""
     sampler: Literal["spans", "official"] = "spans"
-    """Our rules or the official ones; see the module's docstring."""
+    """Our rules or the official ones; see the module docstring."""
 
     def __post_init__(self) -> None:
         for name in ("audio_fraction", "video_fraction"):
@@ -57,35 +54,27 @@ class Draws(Protocol):
         ...
 
     def choose(self, count: int, size: int) -> list[int]:
-        """Return ``size`` different numbers below ``count``, in random order."""
+        """Return ``size`` different integers in [0, count), in random order."""
         ...
 
 
 class TorchDraws:
-    """Draws from a CPU generator; None: torch's default generator."""
+    """Draws from a CPU generator; None: torch's default."""
 
     def __init__(self, generator: Generator | None = None) -> None:
         self.generator = generator
 
     def uniform(self) -> float:
-        """Return a number from [0, 1)."""
         return torch.rand((), generator=self.generator).item()
 
     def choose(self, count: int, size: int) -> list[int]:
-        """Return ``size`` different numbers below ``count``, in random order."""
         if size == 1:
             return [int(torch.randint(count, (), generator=self.generator))]
         return torch.randperm(count, generator=self.generator)[:size].tolist()
 
 
 def draw_masks(valid_BT: Tensor, config: MaskingConfig, generator: Generator | None = None) -> MaskedInput:
-    """Draw the masks of a batch, on the CPU.
-
-    Args:
-        valid_BT: bool, True where a frame is real; padding is not masked.
-        config: fractions and spans.
-        generator: a CPU generator; None: torch's default generator.
-    """
+    """Draw the masks of a batch, on the CPU; padding (False in ``valid_BT``) stays unmasked."""
     lengths, frames = valid_BT.sum(dim=1).tolist(), valid_BT.shape[1]
     draws = TorchDraws(generator)
     if config.sampler == "official":
@@ -124,19 +113,16 @@ def _span_masks(lengths: list[int], frames: int, fraction: float, span: int, min
 def official_span_masks(
     lengths: Sequence[int], frames: int, fraction: float, span: int, min_spans: int, draws: Draws
 ) -> Tensor:
-    """Return the masks of a batch, (B, T) bool, by the rules of the official sampler.
+    """Return masks, (B, T) bool, by the official sampler.
 
-    Spans may overlap; no span reaches a clip's last frame. Then random frames of every row are unmasked until all rows
-    have as many as the row with the fewest.
+    Spans may overlap and leave out the last frame. Random frames are then unmasked until all rows have the same count.
 
     Args:
         lengths: real frames of each row.
         frames: T.
-        fraction: expected share of frames inside spans, counted with overlaps.
+        fraction: expected share of masked frames, overlaps counted twice.
         span: frames of a span.
-        min_spans: fewest spans of a row.
-        draws: a uniform for the batch, then for each row a uniform and its starts, then for each row with too many
-            frames the ones that stay masked.
+        draws: one uniform; per row a uniform and the starts; per row with too many frames those that stay masked.
     """
     if fraction == 0:
         return torch.zeros(len(lengths), frames, dtype=torch.bool)
@@ -157,7 +143,7 @@ def official_span_masks(
 
 
 def blank_streams(masks: MaskedInput) -> MaskedInput:
-    """Return masks whose hidden frames are grey lips and zero audio (the official rule for a batch of one clip)."""
+    """Return masks with grey lips and zero audio: the official rule for a batch of one clip."""
     assert masks.video_BT is not None
     own_BT = torch.arange(masks.video_BT.shape[1]).expand_as(masks.video_BT)
     return replace(masks, video_source_BT=own_BT.masked_fill(masks.video_BT, -1), zero_audio=True)
@@ -166,13 +152,10 @@ def blank_streams(masks: MaskedInput) -> MaskedInput:
 def hide_video(
     masks: MaskedInput, donor: Literal["same_clip", "other_clip"], lengths: Sequence[int], draws: Draws
 ) -> MaskedInput:
-    """Return masks with the replacement of hidden lip frames; a single clip is its own donor.
+    """Return masks with replacements for masked lip frames; a single clip is its own donor.
 
-    Args:
-        masks: with ``video_BT``.
-        donor: as ``MaskingConfig.video_donor``.
-        lengths: frames of each row that may serve as replacement.
-        draws: a shift for the batch, or a start for each masked run in the order of rows and time.
+    ``lengths`` are the frames of each row that may serve as donors. ``draws`` gives one shift for the batch, or one
+    start per masked run.
     """
     assert masks.video_BT is not None
     batch = len(masks.video_BT)
@@ -183,7 +166,7 @@ def hide_video(
 
 
 def shift_rows(masks: MaskedInput, shift: int) -> MaskedInput:
-    """Return masks whose hidden lip frames show the same moment of the clip ``shift`` rows later."""
+    """Return masks that replace lip frames by those of the clip ``shift`` rows later, at the same time."""
     assert masks.video_BT is not None
     rows_B1 = torch.arange(len(masks.video_BT))[:, None]
     others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % len(masks.video_BT), rows_B1)
@@ -192,16 +175,10 @@ def shift_rows(masks: MaskedInput, shift: int) -> MaskedInput:
 
 
 def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: Draws) -> Tensor:
-    """Draw for each masked run a stretch of the same clip as replacement (AV-HuBERT's ``same_seq``).
+    """Return ``video_source_BT`` with a random donor stretch for each masked run (AV-HuBERT's ``same_seq``).
 
-    Args:
-        mask_BT: bool, lip frames to hide.
-        lengths: frames of each row that may serve as replacement: the real ones, or all, as in the official code.
-        draws: one start for each run.
-
-    Returns:
-        ``video_source_BT`` of ``MaskedInput``. The donor starts anywhere where it does not overlap the run itself; past
-        the clip's end its last frame is repeated. A run without such a place becomes grey (-1).
+    The donor does not overlap the run; past the end its last frame repeats. A run without a donor becomes grey (-1).
+    ``lengths`` are the frames of each row that may serve as donors: real ones, or all in the official code.
     """
     source_BT = torch.arange(mask_BT.shape[1]).repeat(len(mask_BT), 1)
     for row_T, source_T, length in zip(mask_BT, source_BT, lengths, strict=True):
@@ -217,7 +194,7 @@ def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: Draws) -> Tensor
 
 
 def runs(mask_T: Tensor) -> list[tuple[int, int]]:
-    """Return the (start, end) of every stretch of True in a 1-D mask."""
+    """Return (start, end) of each run of True."""
     edges = torch.diff(mask_T.int(), prepend=mask_T.new_zeros(1, dtype=torch.int), append=mask_T.new_zeros(1).int())
     starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
     return list(zip(starts.tolist(), ends.tolist(), strict=True))

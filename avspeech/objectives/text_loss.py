@@ -1,4 +1,4 @@
-"""Losses of recognition: next token, label-smoothed per sentence or per token, and CTC."""
+"""Recognition losses: next token (per sentence or per token) and CTC."""
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +10,9 @@ from avspeech.text.tokenizer import BLANK
 
 
 def next_token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0.1) -> Tensor:
-    """Return the label-smoothed cross-entropy, summed over tokens and divided by the number of sentences.
+    """Return label-smoothed cross-entropy per sentence, in nats; targets may be ``IGNORE``.
 
-    The smoothing mass is spread over the V - 1 other tokens and the right one keeps ``1 - smoothing``, as in
-    AV-HuBERT's fine-tuning (fairseq's rule; torch's own spreads over all V).
-
-    Args:
-        logits_BLV: logits of the next token.
-        targets_BL: int64, ``IGNORE`` where there is none.
-        smoothing: mass given to wrong tokens.
+    ``smoothing`` is spread over the V - 1 wrong tokens, as in fairseq (AV-HuBERT); torch spreads it over all V.
     """
     log_BLV = F.log_softmax(logits_BLV.float(), dim=-1)
     scored_BL = targets_BL != IGNORE
@@ -29,35 +23,23 @@ def next_token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0
 
 
 def token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Return the cross-entropy per scored token, in nats, with torch's label smoothing: the loss of Whisper-Flamingo.
-
-    Args:
-        logits_BLV: logits of the next token.
-        targets_BL: int64, ``IGNORE`` where there is none.
-        smoothing: mass spread over all tokens.
-    """
+    """Return label-smoothed cross-entropy per scored token, in nats, as in Whisper-Flamingo."""
     return F.cross_entropy(
         logits_BLV.flatten(0, 1).float(), targets_BL.flatten(), ignore_index=IGNORE, label_smoothing=smoothing
     )
 
 
 def token_accuracy(logits_BLV: Tensor, targets_BL: Tensor) -> Tensor:
-    """Return the share of scored tokens whose logit is the largest."""
+    """Return the share of scored tokens that are predicted right."""
     scored_BL = targets_BL != IGNORE
     right_BL = (logits_BLV.argmax(dim=-1) == targets_BL) & scored_BL
     return right_BL.sum() / scored_BL.sum().clamp(min=1)
 
 
 def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BL: Tensor, target_lengths_B: Tensor) -> Tensor:
-    """Return the CTC loss per target token, averaged over the batch's tokens, in nats.
+    """Return the CTC loss per target token of the batch, in nats; the blank is id 0.
 
-    An utterance with more tokens (and repeats) than steps cannot be aligned; it contributes nothing.
-
-    Args:
-        logits_BTV: CTC logits; id 0 is the blank.
-        lengths_B: real steps of each row.
-        targets_BL: int64 token ids without blanks, padded with anything.
-        target_lengths_B: real tokens of each row.
+    Utterances with more tokens than steps cannot be aligned and count 0. Padding of ``targets_BL`` is arbitrary.
     """
     log_TBV = F.log_softmax(logits_BTV.float(), dim=-1).transpose(0, 1)
     targets_BL = torch.where(lengths_to_valid(target_lengths_B, targets_BL.shape[1]), targets_BL, BLANK)
@@ -68,15 +50,10 @@ def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BL: Tensor, target_l
 
 
 def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Return the decoder's inputs, prompt + text, and its targets, the same one step on with the end.
+    """Return decoder inputs (prompt + text) and targets (shifted by one, with ``end``), both int64.
 
-    The prompt's tokens after the first are targets too, so that a Whisper goes on knowing languages.
-
-    Args:
-        prompt_BL: int64, the prompts, all of one length.
-        tokens_BL: int64 tokens of the text, ``IGNORE`` where padded.
-        end: token of the text's end.
-        pad: token that pads the inputs.
+    Prompt tokens after the first are targets too, so that Whisper keeps its language identification. ``prompt_BL`` has
+    one length; ``tokens_BL`` is padded with ``IGNORE``, the inputs with ``pad``.
     """
     padded_BL = tokens_BL == IGNORE
     inputs_BL = torch.cat([prompt_BL, tokens_BL.masked_fill(padded_BL, pad)], dim=1)

@@ -1,6 +1,6 @@
-"""One job of the page: a video and its settings -> transcripts, and files to look at and listen to.
+"""A job of the page: a video and settings -> transcripts and files.
 
-Independent of the browser. Uploads are measured before anything expensive is done with them.
+Independent of the browser. Uploads are measured before any costly step.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,19 +23,19 @@ from avspeech.transcription.result import Transcript
 from avspeech.transcription.speech_model import SpeechModel
 
 ENLARGED = 3
-"""Pixels on a side that a pixel of the mouth crop is shown as."""
+"""Display pixels per side of a mouth crop's pixel."""
 
 Progress = Callable[[float, str], None]
-"""Called with the share of the job that is done, 0 to 1, and what is being done, in words."""
+"""Called with the finished share, 0 to 1, and the current step in words."""
 
 
 class Refused(ValueError):
-    """The page does not take an upload; the message is for its sender, and names no path of the server."""
+    """The upload is refused; the message is for its sender and names no server path."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of an upload. A job takes a few times as long as its video, and jobs run one after another."""
+    """Limits of an upload; a job takes a few times its video's length, one job at a time."""
 
     max_mb: float = 200.0
     """Largest file in millions of bytes."""
@@ -50,44 +50,43 @@ class Limits:
 
     @property
     def max_bytes(self) -> int:
-        """Largest file in bytes."""
         return int(self.max_mb * 1_000_000)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Settings that a visitor chose."""
+    """A visitor's settings."""
 
     video: Path
     language: str | None = None
-    """Language code; None: detected where the model knows languages."""
+    """Code; None: detected, if the model knows languages."""
     modality: Modality = "audio+video"
     noise: str = NONE
     """One of ``Noises.kinds``."""
     snr_db: float = 0.0
-    """Level of the speech over the noise; not used without noise."""
+    """Speech over noise; unused without noise."""
     reference: str = ""
-    """The words that are spoken, if the visitor knows them."""
+    """Spoken words, if known."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a job; its files lie in the job's folder."""
+    """Results of a job; files lie in its folder."""
 
     job: Job
     transcript: Transcript
-    """Transcript with the streams that were asked for."""
+    """From the requested streams."""
     sound_alone: Transcript | None
-    """Transcript without the picture; None where that was asked for, or there is no sound."""
+    """Without picture; None if that was requested, or there is no sound."""
     preview: Path | None
-    """Video with captions and the sound that the model heard; None for a file without a picture."""
+    """Video with captions and the model's sound; None without a picture."""
     lips: Path | None
-    """Enlarged mouth crop as the model sees it, as long as the video; None without a face."""
+    """Enlarged mouth crop, as long as the video; None without a face."""
     sound: Path | None
-    """Sound as the model heard it."""
+    """Sound that the model heard."""
 
     def errors(self, transcript: Transcript) -> ErrorCounts | None:
-        """Return the word errors of a transcript against the reference; None without a reference."""
+        """Return the word errors against the reference; None without one."""
         language = self.job.language or transcript.language
         reference = normalize_for_scoring(self.job.reference, language)
         return count_errors(reference, normalize_for_scoring(transcript.text, language)) if reference else None
@@ -96,28 +95,19 @@ class Outcome:
 def run_job(
     job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, progress: Progress | None = None
 ) -> Outcome:
-    """Transcribe a video with and without its picture, and write the files that the page shows.
-
-    The mouth is cropped once, and both transcripts are of the same segments of the same sound.
+    """Transcribe a video with and without its picture from the same segments, and write the page's files.
 
     Args:
-        job: settings.
-        model: transcribes.
-        noises: noises that can be added.
-        folder: for the files; it exists and is empty.
-        limits: limits of the video.
-        progress: called with the share that is done.
+        folder: for the files; exists and is empty.
+        progress: called with the finished share.
 
-    Raises:
-        Refused: the video is too large or too long.
-        MediaError: the video cannot be used.
-        ValueError: the model does not take this language or modality, or there is no such noise.
+    Raises Refused, MediaError (unusable video), ValueError (language, modality or noise that does not fit).
     """
     tell = progress or (lambda share, what: None)
     tell(0.0, "Looking at the file")
     check_upload(job.video, limits)
     model.check_language(job.language)
-    heard_S = read_audio_if_any(job.video, [])  # the transcript's notes tell of any damage
+    heard_S = read_audio_if_any(job.video, [])  # damage is in the transcript's notes
     if heard_S is None and job.noise != NONE:
         raise Refused("The file has no sound, so no noise can be added to it. Choose no noise.")
     if heard_S is not None:
@@ -153,12 +143,7 @@ def run_job(
 
 
 def _enlarged(clips: Sequence[tuple[int, np.ndarray]], num_frames: int) -> Iterator[np.ndarray]:
-    """Yield the middle of the mouth crops, every pixel as a square; frames between the clips are black.
-
-    Args:
-        clips: first frame and ``mouth_THW`` of each.
-        num_frames: length of the whole video.
-    """
+    """Yield the centre of the mouth crops (first frame, ``mouth_THW``), enlarged; frames between are black."""
     seen_THW = np.zeros((num_frames, CLIP_SIZE, CLIP_SIZE), np.uint8)
     for start, mouth_THW in clips:
         margin = (mouth_THW.shape[1] - CLIP_SIZE) // 2
@@ -169,12 +154,7 @@ def _enlarged(clips: Sequence[tuple[int, np.ndarray]], num_frames: int) -> Itera
 
 
 def check_upload(path: Path, limits: Limits) -> float:
-    """Return the length of a file in seconds.
-
-    Raises:
-        Refused: it is larger or longer than the limits allow.
-        MediaError: it is no media file.
-    """
+    """Return a file's length in seconds; Refused beyond the limits, MediaError if it is no media file."""
     size = path.stat().st_size
     if size > limits.max_bytes:
         raise Refused(
@@ -191,13 +171,9 @@ def check_upload(path: Path, limits: Limits) -> float:
 
 
 def measure_duration(path: Path) -> float:
-    """Return the seconds from the first to the last moment of sound or picture, by the packets' timestamps.
+    """Return the seconds from first to last packet; MediaError if it is no media file.
 
-    Headers are not trusted: those of a browser's recordings state no length, and others may state any. Nothing is
-    decoded, so this takes as long as reading the file.
-
-    Raises:
-        MediaError: it is no media file.
+    Headers are not trusted: browser recordings state no length. Nothing is decoded.
     """
     first: Fraction | None = None
     last = Fraction(0)

@@ -1,4 +1,4 @@
-"""The page in Gradio: its layout, its models and examples, and the reactions to clicks."""
+"""The page in Gradio: layout, models, examples and reactions to clicks."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,16 +19,16 @@ from avspeech.transcription.speech_model import SpeechModel
 log = logging.getLogger(__name__)
 
 DETECT, NO_CHOICE = "detect", "the model's own"
-"""Shown where no language is chosen: for a model that can be told one, and for one that cannot."""
+"""Shown without a language: for a model that takes one, and one that does not."""
 MODALITIES: dict[str, Modality] = {"sound and picture": "audio+video", "sound alone": "audio", "picture alone": "video"}
 MAX_REFERENCE = 10_000
-"""Longest reference in letters; the time of aligning grows with the square of its length."""
+"""Longest reference in letters; alignment time is quadratic."""
 QUEUE = 20
-"""Most jobs that wait; further ones are refused."""
+"""Most waiting jobs; further ones are refused."""
 CLEAN_EVERY_S, KEEP_S = 600, 3600
-"""Gradio's own clean-up, for files that no visit has deleted: its period, and their greatest age."""
+"""Gradio's own clean-up of files left by visits: period and greatest age."""
 WEBCAM = {"width": {"ideal": 1280}, "height": {"ideal": 720}}
-"""Size that the camera is asked for: more does not help mouth crops of 96x96 pixels, and costs slow machines frames."""
+"""Requested camera size: more does not help 96x96 mouth crops, and costs slow machines frames."""
 EXPLANATION = (
     "Upload a video of a talking person, or record yourself. Add noise and see how much the lips help. "
     "Nothing leaves this server, and your files are deleted when you close the page."
@@ -36,12 +36,7 @@ EXPLANATION = (
 
 
 class Shelf:
-    """The models of a page, each loaded on its first use and then kept.
-
-    Args:
-        names: models that visitors may choose; no other is ever loaded.
-        load: returns the model of a name.
-    """
+    """The page's models, each loaded on first use and kept; no other names are ever loaded."""
 
     def __init__(self, names: Sequence[str], load: Callable[[str], SpeechModel]) -> None:
         if not names:
@@ -50,11 +45,7 @@ class Shelf:
         self._load, self._loaded, self._lock = load, {}, Lock()
 
     def take(self, name: str) -> SpeechModel:
-        """Return a model.
-
-        Raises:
-            ValueError: the page does not offer it, or it cannot be loaded.
-        """
+        """Return a model; ValueError if it is not offered or cannot be loaded."""
         if name not in self.names:
             raise ValueError(f"model {name!r} came, wanted one of {', '.join(self.names)}")
         with self._lock:
@@ -64,11 +55,7 @@ class Shelf:
 
 
 def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
-    """Return the first clips with a video of a manifest, of as many languages as possible.
-
-    Raises:
-        ValueError: it cannot be read, or a line has no video.
-    """
+    """Return the first clips of a manifest, in as many languages as possible; ValueError if a line has no video."""
     utterances = read_manifest(manifest, require=("video",))
     first_of: dict[str | None, Utterance] = {}
     for one in utterances:
@@ -80,24 +67,13 @@ def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
 def build_page(
     shelf: Shelf, noises: Noises, limits: Limits, sessions: Sessions, examples: Sequence[Utterance] = ()
 ) -> Any:
-    """Return the page, a ``gradio.Blocks`` that is not running yet.
-
-    Args:
-        shelf: the models; the first is loaded now.
-        noises: noises that can be added.
-        limits: limits of uploads.
-        sessions: keeps and deletes the files.
-        examples: clips to try.
-
-    Raises:
-        ValueError: the first model cannot be loaded.
-    """
+    """Return the page, a ``gradio.Blocks`` that does not run yet; ValueError if the first model cannot be loaded."""
     import gradio as gr
 
     languages, modalities, first_modality = _choices(shelf.take(shelf.names[0]))
 
     def take_upload(video: str | None, request: gr.Request) -> Any:
-        """Keep an upload that is within the limits; take any other out of the page at once."""
+        """Keep an upload within the limits; remove any other at once."""
         session = str(request.session_hash)
         if video is None:
             sessions.hold(session, None)
@@ -106,7 +82,7 @@ def build_page(
         why = _reason(lambda: check_upload(Path(video), limits), video)
         if why is None:
             return gr.skip(), ""
-        return gr.Video(value=None), render_message(why)  # which calls this again with None: then the file goes
+        return gr.Video(value=None), render_message(why)  # calls this again with None, which deletes the file
 
     def take_model(name: str) -> Any:
         loaded: list[SpeechModel] = []
@@ -188,7 +164,6 @@ def build_page(
 
 
 def _choices(model: SpeechModel) -> tuple[list[str], list[str], str]:
-    """Return the languages and modalities that a model takes, as they are shown, and its default modality."""
     languages = [DETECT, *model.languages] if model.languages else [NO_CHOICE]
     shown = {streams: name for name, streams in MODALITIES.items() if model.decoder.reads_lips or streams == "audio"}
     return languages, list(shown.values()), shown[model.modality()]
@@ -199,10 +174,7 @@ def _label(example: Utterance) -> str:
 
 
 def _reason(work: Callable[[], Any], video: str | None = None) -> str | None:
-    """Do the work; return None, or why it could not be done in words for the visitor.
-
-    The path under which the server keeps an upload is replaced by the file's name.
-    """
+    """Do the work; return None, or why it failed, with the upload's file name for its server path."""
     try:
         work()
         return None

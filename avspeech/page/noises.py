@@ -1,4 +1,4 @@
-"""The noises that a visitor can add to the sound of a video."""
+"""Noises that a visitor can add to the sound."""
 
 from collections.abc import Mapping
 
@@ -10,18 +10,11 @@ from avspeech.noise.spec import NoiseConfig, NoiseSpec
 
 NONE = "none"
 LOWEST_SNR_DB, HIGHEST_SNR_DB = -15, 20
-_SEED = 0  # two models get the same noise, and a job can be repeated
+_SEED = 0  # equal noise for all models and repeated jobs
 
 
 class Noises:
-    """White and pink noise, and others on request.
-
-    Args:
-        more: where other noises come from, by name.
-
-    Raises:
-        ValueError: files are missing.
-    """
+    """White, pink and ``more`` noises; ValueError if files are missing."""
 
     def __init__(self, more: Mapping[str, NoiseSpec] = {}) -> None:
         noises = {"white": NoiseSpec("white"), "pink": NoiseSpec("pink"), **more}
@@ -29,15 +22,11 @@ class Noises:
 
     @property
     def kinds(self) -> list[str]:
-        """What can be chosen, ``none`` first."""
+        """Choices, ``none`` first."""
         return [NONE, *self._noise.names]
 
     def add(self, audio_S: np.ndarray, kind: str, snr_db: float) -> np.ndarray:
-        """Return the sound with noise at ``snr_db``, or as it came for the kind ``none``.
-
-        Raises:
-            ValueError: the noise or the ratio is unknown, or no voice for babble can be read.
-        """
+        """Return the sound with noise at ``snr_db``; ValueError for an unknown noise or ratio, or unreadable voices."""
         if kind not in self.kinds:
             raise ValueError(f"noise {kind!r} came, wanted one of {', '.join(self.kinds)}")
         if kind == NONE or not len(audio_S):

@@ -1,4 +1,4 @@
-"""An outcome -> HTML. Every text in it is escaped: file names, transcripts and references come from visitors."""
+"""An outcome -> HTML. All text is escaped, because it comes from visitors."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,14 +22,14 @@ _KINDS = {"equal": "equal", "substitute": "different", "insert": "extra", "delet
 
 @dataclass(frozen=True)
 class WordMark:
-    """A word of a transcript, compared with another transcript."""
+    """A word of a transcript, compared with another one."""
 
     text: str
-    """The word as it stands in the transcript; empty where only the other one has a word."""
+    """Word as transcribed; empty if only the other has one."""
     kind: str
-    """``equal``, ``different``, ``extra`` (the other has nothing here) or ``missing`` (only the other has a word)."""
+    """``equal``, ``different``, ``extra`` (not in the other) or ``missing`` (only in the other)."""
     other: str = ""
-    """The other's word, without case and punctuation; empty for ``extra``."""
+    """The other's word without case and punctuation; empty for ``extra``."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,20 @@ class ShownTranscript:
 
     transcript: Transcript
     marks: list[WordMark] | None
-    """Its words, compared with the reference or else with the other transcript; None where there is neither."""
+    """Words compared with the reference, else with the other transcript; None without either."""
     other: str
-    """Start of a mark's tooltip: what the word is compared with."""
+    """Start of a mark's tooltip: the compared text."""
     errors: ErrorCounts | None
-    """Errors against the reference."""
 
     @property
     def mean_score(self) -> float | None:
-        """Mean score of the segments; None without any."""
+        """Mean over segments; None without any."""
         scores = [segment.score for segment in self.transcript.segments]
         return sum(scores) / len(scores) if scores else None
 
 
 def mark_words(text: str, other: str, language: str | None = None) -> list[WordMark]:
-    """Return the words of ``text``, each compared with those of ``other``, and the words that it lacks, in order.
-
-    Words are compared as error rates are counted, without case and punctuation. A word without letters is shown
-    unmarked.
-    """
+    """Return the words of ``text`` compared with ``other`` (no case or punctuation), and missing words, in order."""
     shown = [(word, _comparable(word, language)) for word in text.split()]
     compared = " ".join(key for _, key in shown if key)
     others = " ".join(key for key in (_comparable(word, language) for word in other.split()) if key)
@@ -72,17 +67,17 @@ def mark_words(text: str, other: str, language: str | None = None) -> list[WordM
 
 
 def _comparable(word: str, language: str | None) -> str:
-    """Return a word without case and punctuation, always as one word: ``well-known`` is not split."""
+    """Return a word without case and punctuation; ``well-known`` is not split."""
     return normalize_for_scoring(word, language).replace(" ", "")
 
 
 def render_message(text: str) -> str:
-    """Return a message as a box; nothing for an empty one."""
+    """Return a message box; empty for no message."""
     return f'<div class="message" role="alert">{escape(text)}</div>' if text else ""
 
 
 def render_outcome(outcome: Outcome) -> str:
-    """Return the results of a job as HTML that refers to files of the server."""
+    """Return a job's results as HTML with links to server files."""
     both = [one for one in (outcome.sound_alone, outcome.transcript) if one is not None]
     others = both[::-1] if len(both) == 2 else [None]
     notes = [note for one in both for note in (*one.notes, *(segment.note for segment in one.segments)) if note]
@@ -117,5 +112,5 @@ def _template() -> Template:
 
 
 def _address(path: Path) -> str:
-    """Return where Gradio serves a file of an allowed folder, relative to the page."""
+    """Return Gradio's address of an allowed file, relative to the page."""
     return f"gradio_api/file={quote(str(path))}"

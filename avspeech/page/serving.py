@@ -1,4 +1,4 @@
-"""Run the page in Gradio, with its files in a temporary folder and without any request to another server."""
+"""Run the page in Gradio, with files in a temporary folder and no requests to other servers."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from avspeech.page.render import STYLE_FILE
 from avspeech.page.sessions import Sessions
 
 FONT, CODE_FONT = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""Fonts of the visitor's computer; Gradio's themes would ask a font server."""
+"""The visitor's fonts; Gradio's themes would ask a font server."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Address:
     """Address of the page."""
 
     host: str = "127.0.0.1"
-    """The default is reached from this computer only; 0.0.0.0 opens the page to the network."""
+    """The default is local; 0.0.0.0 opens the page to the network."""
     port: int = 7860
 
     def __post_init__(self) -> None:
@@ -41,19 +41,13 @@ def serve(
     examples: Sequence[Utterance] = (),
     on_start: Callable[[str], Any] = print,
 ) -> None:
-    """Serve the page until Ctrl-C or SIGTERM.
-
-    All uploads and results lie in one temporary folder, which is deleted at the end.
+    """Serve the page until Ctrl-C or SIGTERM, then delete all uploads and results.
 
     Args:
         shelf, noises, limits, examples: see ``build_page``.
-        address: address of the page.
         on_start: called with the page's address once it answers.
 
-    Raises:
-        ImportError: Gradio is not installed.
-        ValueError: the first model cannot be loaded.
-        OSError: the port is taken.
+    Raises ImportError without Gradio, ValueError if the first model cannot be loaded, OSError if the port is taken.
     """
     with tempfile.TemporaryDirectory(prefix="avspeech-page-") as folder:
         gr = _import_gradio(Path(folder) / "uploads")
@@ -78,7 +72,7 @@ def serve(
 
 
 def _import_gradio(uploads: Path) -> Any:
-    """Return Gradio; its folder and its telemetry are set before it is imported."""
+    """Return Gradio; its folder and telemetry must be set before the import."""
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -1,8 +1,7 @@
-"""Delete the files of a visit with the visit.
+"""Delete a visit's files when they are replaced or its tab is closed.
 
-A visit (Gradio's session, one open tab) holds at most one upload and the results of its last job. Both are deleted
-when they are replaced and when the tab is closed. Gradio stores uploads of the same content as one file, so an upload
-is deleted when no visit holds it any more.
+A visit holds at most one upload and the results of its last job. Gradio stores equal uploads once, so a file is deleted
+when no visit holds it.
 """
 
 import shutil
@@ -14,12 +13,7 @@ from threading import Lock
 
 
 class Sessions:
-    """The files of all visits.
-
-    Args:
-        uploads: folder of Gradio's uploads; files elsewhere are never deleted.
-        results: folder for the results of jobs.
-    """
+    """Files of all visits: Gradio's ``uploads`` (files elsewhere are never deleted), and ``results`` of jobs."""
 
     def __init__(self, uploads: Path, results: Path) -> None:
         self.uploads, self.results = uploads.resolve(), results.resolve()
@@ -28,12 +22,12 @@ class Sessions:
         self._upload_of: dict[str, Path] = {}
         self._folder_of: dict[str, Path] = {}
         self._left: set[str] = set()
-        """Visits that ended while their job was running."""
+        """Visits that ended during their job."""
         self._running: set[str] = set()
         self._lock = Lock()
 
     def hold(self, session: str, upload: Path | None) -> None:
-        """Record the upload of a visit, None for none any more; delete the one before."""
+        """Record a visit's upload, or none; delete the one before."""
         with self._lock:
             before = self._upload_of.pop(session, None)
             if upload is not None:
@@ -43,7 +37,7 @@ class Sessions:
 
     @contextmanager
     def job(self, session: str) -> Iterator[Path]:
-        """Give a new folder for the results of a visit's job; delete those of the job before."""
+        """Give a new folder for a job's results; delete the previous one."""
         folder = Path(tempfile.mkdtemp(dir=self.results))
         with self._lock:
             before = self._folder_of.pop(session, None)
@@ -65,7 +59,7 @@ class Sessions:
                 self.forget(session)
 
     def forget(self, session: str) -> None:
-        """Delete the files of a visit; while its job is running, as soon as it is done."""
+        """Delete a visit's files, after its running job if there is one."""
         with self._lock:
             if session in self._running:
                 self._left.add(session)

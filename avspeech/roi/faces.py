@@ -1,8 +1,4 @@
-"""Follow every face of a video of any length: when it is there, where, and how open its mouth is.
-
-No face is no error, and a face is known over its own span only. A face takes half a kilobyte per frame, so an hour
-of two faces takes 0.1 GB.
-"""
+"""Track every face of a video, if any: frames, landmarks and mouth opening, in half a kilobyte per face and frame."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,22 +24,20 @@ from avspeech.roi.track import (
 )
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
-"""Middle of the lips' outer edges, which are found more exactly than the inner ones."""
+"""Middle of the lips' outer edges, more exact than the inner ones."""
 CUT = 25.0
-"""Smallest movement of eyes and nose between two frames, in crop pixels, that counts as a cut. A shaken head moves half
-as far. Nothing is smoothed over a cut, or the crops on both sides would miss the mouth."""
+"""Smallest movement of the face per frame, in crop pixels, that is a cut: no smoothing over it. Shaken head: half."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face over its own span, from the first frame that shows it to the last."""
+    """One face, from the first frame that shows it to the last."""
 
     first: int
-    """Index of the first frame."""
     points_TN2: np.ndarray
-    """float32 pixels, unsmoothed, defined in every frame: landmarks ``flow.NEEDED``, then two corners of the box."""
+    """float32 pixels, unsmoothed, for every frame: landmarks ``flow.NEEDED``, then two box corners."""
     status_T: np.ndarray
-    """uint8, a ``FrameStatus`` per frame. Frames carried by flow are INTERPOLATED."""
+    """uint8, a ``FrameStatus`` per frame; frames carried by flow are INTERPOLATED."""
 
     @property
     def end(self) -> int:
@@ -63,17 +57,13 @@ class Face:
         return (np.hypot(*gap_T2.T) * np.hypot(*matrices_T23[:, :, 0].T)).astype(np.float32)
 
     def share_found(self, first: int, end: int) -> float:
-        """Return the share of the frames ``first`` to before ``end`` in which the face is not MISSING."""
+        """Return the share of frames from ``first`` to before ``end`` in which the face is not MISSING."""
         start, stop = max(first, self.first), max(min(end, self.end), self.first)
         known = (self.status_T[start - self.first : stop - self.first] != FrameStatus.MISSING).sum()
         return float(known / max(end - first, 1))
 
     def placements_T23(self, smooth: int = 13) -> np.ndarray:
-        """Return the maps from frame pixels to crop pixels over the span; see ``mouth.place``.
-
-        Args:
-            smooth: length in frames of the centred mean over time, odd; 1 smooths nothing.
-        """
+        """Return the maps from frame to crop pixels (``mouth.place``), a centred mean of ``smooth`` (odd) frames."""
         points_TN2 = self.points_TN2[:, : len(NEEDED)]
         cuts = [0, *(np.flatnonzero(self._moved_T > CUT) + 1).tolist(), len(points_TN2)]
         smoothed_TN2 = np.concatenate([smooth_over_time(points_TN2[a:b], smooth) for a, b in pairwise(cuts)])
@@ -81,7 +71,7 @@ class Face:
 
     @property
     def _moved_T(self) -> np.ndarray:
-        """Mean movement of the stable points from each frame to the next, in crop pixels."""
+        """Mean movement of the stable points between frames, in crop pixels."""
         stable_TN2 = self.points_TN2[:, : len(STABLE)]
         scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
         return np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
@@ -94,7 +84,6 @@ class FollowedFaces:
     faces: tuple[Face, ...]
     """The face with the largest sum of sizes over its frames first."""
     num_frames: int
-    """Length of the video at 25 fps."""
     num_looked: int
     """Number of frames that the landmark network saw."""
 
@@ -102,16 +91,9 @@ class FollowedFaces:
 def follow_faces(
     pictures: Iterable[Picture], finder: FaceFinder, *, max_gap: int = 12, sparseness: Sparseness = Sparseness()
 ) -> FollowedFaces:
-    """Return every face of a video over its own span.
+    """Return every face of a video over its own span; a face that returns to its place is the same face.
 
-    A face that comes back to where it was is the same face, however long it was away.
-
-    Args:
-        pictures: the frames, from ``read_pictures``.
-        finder: the landmark model.
-        max_gap: longest gap in frames that is interpolated linearly. In a longer one the face is MISSING, and the
-            nearest known points are used.
-        sparseness: how often the landmark network runs.
+    Gaps up to ``max_gap`` frames are interpolated; in longer ones the face is MISSING, at the nearest known points.
     """
     found = find_faces(pictures, finder, sparseness)
     tracks = sorted(_rejoin(link_faces(found.faces)), key=weight, reverse=True)

@@ -1,11 +1,9 @@
 """Carry a face between two frames by the motion of its rigid parts, and estimate the error.
 
-The landmark network's own scatter, about half a pixel of the crop, is larger than what flow could add about the lips in
-a few frames. So flow measures head motion only, a similarity of the plane per frame, from points that have texture and
-do not move in speech. In the head's own coordinates everything else moves on a straight line between the two frames
-that the network saw. Pyramidal Lucas-Kanade runs on a grey picture of the face, scaled to one face size, forwards from
-the earlier frame and backwards from the later one. A difference between the two means that one of them lost the face,
-or that the lips did not move along a line.
+The landmark network's scatter, about half a crop pixel, exceeds what flow could add about the lips. So flow measures
+head motion only, a similarity per frame; relative to the head, all else moves linearly. Pyramidal Lucas-Kanade runs
+forwards and backwards on a grey face scaled to one size. Where they differ, one lost the face or the lips did not move
+linearly.
 """
 
 from collections.abc import Sequence
@@ -17,21 +15,19 @@ import numpy as np
 from avspeech.roi.mouth import LIPS, MEAN_FACE, STABLE, fit_similarity
 
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
-"""Landmarks that flow tracks: the stable ones, tip, wings and bridge of the nose, brows."""
+"""Landmarks that flow tracks: the stable ones, nose and brows."""
 NEEDED = (*STABLE, *LIPS)
-"""Landmarks that are carried and kept."""
 SCALE = 0.57
-"""Pixels of the flow's picture per crop pixel, so that eye corners are 50 px apart. Finer is slower, not more exact."""
+"""Flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact."""
 MARGIN = 0.3 * 88
-"""Margin around the rigid points in the flow's picture, in crop pixels."""
 MAX_SIDE = 400
-"""Longest side of the flow's picture; the eye corners of a face in profile nearly coincide."""
+"""Longest side of the flow picture; in profile, the eye corners nearly coincide."""
 MIN_SIDE = 16
 WINDOW = (11, 11)
 LEVELS = 2
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 TRUSTED = 0.75
-"""Share of the rigid points that a motion is fitted to; those with the largest error are left out."""
+"""Share of the rigid points that the motion is fitted to, without the largest errors."""
 MIN_POINTS = 5
 
 
@@ -44,17 +40,15 @@ def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
 def carry_between(
     greys: Sequence[np.ndarray], before_J2: np.ndarray, after_J2: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
-    """Return a face's points in the frames between two detections, and the difference of the two directions.
+    """Return a face's points between two detections, and the error estimate; None if the face is hardly in the picture.
 
     Args:
         greys: the frames, uint8 (H, W), both ends included.
-        before_J2: all landmarks of the face in the first frame, in its pixels.
-        after_J2: the same in the last frame.
+        before_J2, after_J2: landmarks in the first and last frame, in pixels.
 
     Returns:
-        ``points_TN2`` as ``needed_points`` returns them, without the ends, and the difference between points carried
-        forwards and backwards in crop pixels: mean over the stable points or over the lips, whichever is larger, in the
-        worst frame. None where too little of the face is inside the picture.
+        ``points_TN2`` (``needed_points``) without the ends, and the worst frame's mean difference of forward and
+        backward flow in crop pixels, over stable points or lips.
     """
     steps = len(greys) - 1
     ends = np.stack([before_J2, after_J2]).astype(np.float64)
@@ -80,7 +74,7 @@ def carry_between(
 
 
 class _Window:
-    """An upright part of the frame, and the map to a picture of it in which every face has one size."""
+    """An upright part of the frame, and the map to a picture in which every face has one size."""
 
     def __init__(self, left: int, top: int, right: int, bottom: int, width: int, height: int) -> None:
         self.rows, self.columns = slice(top, bottom), slice(left, right)
@@ -90,7 +84,7 @@ class _Window:
 
     @staticmethod
     def around(points_N2: np.ndarray, crop_scale: float, shape: tuple[int, ...]) -> "_Window | None":
-        """Return the window around points of a frame of this shape; None if hardly any of it is inside the frame."""
+        """Return the window around points; None if hardly any of it is inside the frame."""
         margin = MARGIN / max(crop_scale, 1e-6)
         left, top = np.maximum(np.floor(points_N2.min(axis=0) - margin), 0).astype(int)
         right, bottom = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape[1::-1]).astype(int)
@@ -106,7 +100,7 @@ class _Window:
         return cv2.resize(grey_HW[self.rows, self.columns], self.size, interpolation=interpolation)
 
     def into(self, points_N2: np.ndarray) -> np.ndarray:
-        """Map the frame's pixels, counted from the corner, to the picture's, counted from the first pixel's centre."""
+        """Map frame pixels, counted from the corner, to the picture's, counted from the first pixel's centre."""
         return ((points_N2 - self.corner) * self.scale - 0.5).astype(np.float32)
 
     def out_of(self, points_TN2: np.ndarray) -> np.ndarray:
@@ -114,7 +108,7 @@ class _Window:
 
 
 def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the points in every picture, (T, N, 2), and which of them were never lost; None if too few were kept."""
+    """Return the points in every picture, (T, N, 2), and which were never lost; None if too few."""
     path, kept_N = [points_N2], np.ones(len(points_N2), bool)
     for picture, following in pairwise(pictures):
         points_N2, found_N1, _ = cv2.calcOpticalFlowPyrLK(
@@ -126,10 +120,9 @@ def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.n
 
 
 def _carried(moved_TN2: np.ndarray, start_N2: np.ndarray, kept_N: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
-    """Return ``points_P2`` after the motion in each frame, (T, P, 2).
+    """Return ``points_P2`` after each frame's motion, (T, P, 2).
 
-    The motion is the similarity from ``start_N2`` to ``moved_TN2``, fitted to the kept points, and once more without
-    those with the largest error.
+    The motion is the similarity from ``start_N2`` to ``moved_TN2``, fitted twice: the second time without large errors.
     """
     z_N, z_TN = _complex(start_N2[kept_N]), _complex(moved_TN2[:, kept_N])
     weight_TN = np.ones(z_TN.shape)

@@ -1,8 +1,7 @@
 """Find the landmarks of every face in a frame with mediapipe's FaceLandmarker.
 
-IMAGE mode treats frames independently, so landmarks do not lag and do not follow a face that has left. (VIDEO mode
-smooths over time and fits best one frame late.) Axis ``J`` is the 478 landmarks of mediapipe's face mesh; ``2`` is x
-and y in pixels from the frame's top left corner, so the centre of the first pixel is at (0.5, 0.5).
+IMAGE mode treats frames independently; VIDEO mode smooths over time and lags one frame. Axis ``J`` is the 478 landmarks
+of mediapipe's face mesh; ``2`` is x and y in pixels from the top left corner (first pixel's centre: 0.5, 0.5).
 """
 
 import os
@@ -21,15 +20,10 @@ NUM_LANDMARKS = 478
 
 
 class FaceFinder:
-    """The loaded landmark model. Use it as a context manager or call ``close``.
+    """The loaded landmark model, a context manager (or call ``close``).
 
-    Args:
-        model: the model file; None searches for it (``find_face_model``).
-        max_faces: most faces per frame; more than one, so that the larger can be told from the smaller.
-        min_confidence: threshold of the face detector and of the landmark network, 0 to 1.
-
-    Raises:
-        FaceModelError: the model file is missing or invalid.
+    ``model`` None searches for the file (``find_face_model``); ``max_faces`` is per frame; ``min_confidence``, 0 to 1,
+    is the threshold of detector and landmarks. FaceModelError: the model file is missing or invalid.
     """
 
     def __init__(self, model: str | Path | None = None, max_faces: int = 4, min_confidence: float = 0.5) -> None:
@@ -55,11 +49,7 @@ class FaceFinder:
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call logs to stderr too
 
     def detect(self, frame: np.ndarray) -> list[np.ndarray]:
-        """Return ``landmarks_J2``, float32 pixels, of every face.
-
-        Args:
-            frame: RGB uint8, (H, W, 3).
-        """
+        """Return ``landmarks_J2``, float32 pixels, of every face in an RGB uint8 frame, (H, W, 3)."""
         # mediapipe ignores strides: it would read a view with padded rows askew, without an error.
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame)
@@ -81,10 +71,7 @@ class FaceFinder:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Discard what C++ code writes to stderr, unless the block fails.
-
-    mediapipe logs five lines per model through a logger that no environment variable controls.
-    """
+    """Discard C++ output to stderr unless the block fails: mediapipe logs five lines per model, unconditionally."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         saved = os.dup(2)

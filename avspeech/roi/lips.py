@@ -1,8 +1,7 @@
 """Cut the mouths of chosen faces out of any video, in two passes over the file.
 
-``follow_faces`` runs first. ``crop_faces`` runs once it is known which face is wanted when: placements are smoothed
-over later frames too, and the speaker is known only at the end. One frame is in memory at a time, and 9 kB for each
-frame of a crop's span.
+``follow_faces`` runs first, then ``crop_faces``: smoothing and the choice of the speaker need later frames. Memory
+holds one frame, and 9 kB per frame of a crop's span.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +30,6 @@ class FaceSpan(NamedTuple):
     face: int
     """Index into ``FollowedFaces.faces``."""
     first: int
-    """The first frame."""
     end: int
     """The frame after the last."""
 
@@ -48,24 +46,19 @@ def extract_lips(
 ) -> MouthClip:
     """Return the mouth crops of one face in every frame of a video, at 25 fps.
 
-    The default ``sparseness`` is twice as fast as the landmark network on every frame, and within a pixel of it.
+    The default ``sparseness`` is twice as fast as the network on every frame, and within a pixel of it.
 
     Args:
         video: any file with a video track.
         finder: the landmark model; None loads one for this call (half a second).
-        face: "largest" is the face with the largest sum of sizes over its frames; "speaking" the one whose mouth
-            moves with the sound, over the whole file (without sound: the one that moves most); a number is the n-th
-            largest, from 1.
-        max_gap: longest gap in frames, between two detections or at the file's ends, in which the face counts as
-            known. In a longer one the status is MISSING and the crop shows the face's nearest place.
+        face: "largest" by sum of sizes; "speaking": moves with the sound, or most without sound; or the n-th largest.
+        max_gap: longest gap in frames in which the face counts as known; longer ones are MISSING, at the nearest place.
         min_found: smallest share of all frames in which the face must be known.
-        smooth: length in frames of the centred mean over landmarks, odd; 1 smooths nothing.
+        smooth: frames of the centred mean over landmarks, odd; 1 smooths nothing.
         sparseness: how often the landmark network runs.
 
     Raises:
-        MediaError: the file cannot be used.
-        NoFace: no face, or in too few frames.
-        ValueError: the file shows no face of that number, or an option is out of range.
+        MediaError, NoFace, ValueError: bad file, face in too few frames, no face of that number or a bad option.
     """
     if smooth < 1 or smooth % 2 == 0 or max_gap < 0:
         raise ValueError(f"smooth={smooth}, max_gap={max_gap} came; wanted an odd number from 1, and 0 or more")
@@ -97,14 +90,9 @@ def extract_mouth(
     smooth: int = 13,
     every: int = 1,
 ) -> MouthClip:
-    """Return the mouth crops of the largest face, as data preparation cuts them: the network runs on every frame.
+    """Return the mouth crops of the largest face for data preparation, with the network on every ``every``-th frame.
 
-    Args:
-        video, finder, max_gap, min_found, smooth: see ``extract_lips``.
-        every: run the landmark network on every n-th frame, and interpolate linearly between them.
-
-    Raises:
-        MediaError, NoFace, ValueError: as ``extract_lips``.
+    Frames between are interpolated linearly. Other arguments and errors: as ``extract_lips``.
     """
     sparseness = Sparseness(every=every, flow=False)
     return extract_lips(video, finder, max_gap=max_gap, min_found=min_found, smooth=smooth, sparseness=sparseness)
@@ -121,7 +109,7 @@ def _chosen(video: str | Path, followed: FollowedFaces, face: FaceChoice) -> int
 
 
 def _status_of_all(face: Face, num_frames: int, max_gap: int) -> np.ndarray:
-    """Return ``status_T`` over the whole video; outside the face's span by the rule of ``track.fill_gaps``."""
+    """Return ``status_T`` over the whole video, outside the face's span as in ``track.fill_gaps``."""
     status_T = np.full(num_frames, FrameStatus.MISSING, np.uint8)
     status_T[face.first : face.end] = face.status_T
     if face.first <= max_gap:
@@ -139,20 +127,19 @@ def crop_faces(
     smooth: int = 13,
     progress: Callable[[float], None] | None = None,
 ) -> list[np.ndarray]:
-    """Return for each clip ``mouth_THW``, uint8 (T, 96, 96), T being all frames of the video, in one pass over it.
+    """Return for each clip ``mouth_THW``, uint8 (T, 96, 96), T all frames of the video, in one pass.
 
-    Frames outside a clip's spans are black. Where a span is longer than the face's own, the nearest placement is used.
+    Frames outside a clip's spans are black. Beyond a face's own span, the nearest placement is used.
 
     Args:
         video: the file that ``followed`` came from.
         followed: its faces.
-        clips: the spans of each clip; those of one clip do not overlap.
-        smooth: length in frames of the centred mean over landmarks, odd.
-        progress: called every second of video with the share of the frames that is done.
+        clips: the spans of each clip, without overlap within a clip.
+        smooth: frames of the centred mean over landmarks, odd.
+        progress: called every second of video with the share done.
 
     Raises:
-        MediaError: the file cannot be used, or has changed.
-        ValueError: a span is outside the video or of an unknown face, or two of one clip overlap.
+        MediaError, ValueError: the file cannot be used or has changed; a span is bad or overlaps another.
     """
     _check_spans(followed, clips)
     # Untouched pages of zeros take no memory: a clip costs what its spans cost.

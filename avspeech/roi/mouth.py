@@ -1,11 +1,9 @@
 """Align a face and cut its mouth: 96x96 grey at 25 fps.
 
-A similarity transform maps the eye corners and the base of the nose, which hardly move in speech, onto a mean face.
-The crop is centred on the mean of the lip landmarks. AV-HuBERT (Shi et al. 2022, arXiv:2201.02184) does the same with
-dlib's landmarks and the "20 words" mean face. Where we differ: the mean face is mediapipe's canonical mesh from the
-front, scaled so that the outer eye corners are 88 px apart; transform and centre both come from landmarks smoothed by
-a centred mean (theirs: a mean that looks ahead, and an unsmoothed centre, rounded to a pixel); frames without a face
-are marked.
+A similarity maps the eye corners and the nose base onto a mean face; the crop is centred on the lips' mean. AV-HuBERT
+(Shi et al. 2022, arXiv:2201.02184) does the same with dlib's landmarks and the "20 words" mean face. Differences: our
+mean face is mediapipe's canonical mesh, outer eye corners 88 px apart; transform and centre both use a centred mean
+over time (theirs looks ahead, with an unsmoothed, rounded centre); frames without a face are marked.
 """
 
 from dataclasses import dataclass
@@ -21,19 +19,18 @@ MOUTH_SIZE = 96
 EYE_DISTANCE = 88.0
 """Pixels between the outer eye corners of an aligned face."""
 STABLE = (33, 133, 362, 263, 2)
-"""Landmarks: right eye's outer and inner corner, left eye's inner and outer corner, base of the nose."""
+"""Right eye's outer and inner corner, left eye's inner and outer corner, base of the nose."""
 # x and y of the stable points in mediapipe's canonical face mesh, in centimetres, y upwards (from the file
 # geometry_pipeline_metadata_landmarks.binarypb inside face_landmarker.task).
 _CANONICAL_CM = np.array(
     [(-4.445859, 2.663991), (-1.856432, 2.585245), (1.856432, 2.585245), (4.445859, 2.663991), (0.0, -2.089024)]
 )
 MEAN_FACE = _CANONICAL_CM * (1, -1) * EYE_DISTANCE / (2 * 4.445859)
-"""Positions of the stable points on an aligned face, in pixels, y downwards; only differences matter."""
+"""Stable points of an aligned face, in pixels, y down; only differences matter."""
 LIPS = (
     61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 146, 91, 181, 84, 17, 314, 405, 321, 375,  # outer edge
     78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324,  # inner edge
 )  # fmt: skip
-"""Landmarks of the lips' outer and inner edges."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,6 @@ class MouthClip:
     mouth_THW: np.ndarray
     """uint8 grey, (T, 96, 96)."""
     status_T: np.ndarray
-    """uint8, a ``FrameStatus`` per frame."""
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -52,13 +48,9 @@ class MouthClip:
 
 
 def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray) -> np.ndarray:
-    """Return ``matrices_T23``, the affine map of each frame from frame pixels to crop pixels.
+    """Return ``matrices_T23``, the maps from frame to crop pixels, from smoothed ``STABLE`` and ``LIPS`` points.
 
-    Coordinates count from the corner of the first pixel on both sides.
-
-    Args:
-        stable_TN2: smoothed landmarks ``STABLE`` in pixels of the frame.
-        lips_TN2: smoothed landmarks ``LIPS`` in pixels of the frame.
+    Both pixel systems count from the corner.
     """
     rotate_T22, shift_T2 = fit_similarity(stable_TN2.astype(np.float64), MEAN_FACE)
     lips_T2 = lips_TN2.mean(axis=1, dtype=np.float64)
@@ -67,10 +59,7 @@ def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray) -> np.ndarray:
 
 
 def fit_similarity(points_TN2: np.ndarray, target_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rotation with scale (T, 2, 2) and shift (T, 2) that map points onto the target by least squares.
-
-    The closed form writes a similarity of the plane as ``a * z + b`` with complex a and b.
-    """
+    """Return the least-squares scaled rotation (T, 2, 2) and shift (T, 2) onto the target, as complex ``a * z + b``."""
     z_TN = points_TN2[..., 0] + 1j * points_TN2[..., 1]
     target_N = target_N2[:, 0] + 1j * target_N2[:, 1]
     centred_TN = z_TN - z_TN.mean(axis=1, keepdims=True)
@@ -82,10 +71,9 @@ def fit_similarity(points_TN2: np.ndarray, target_N2: np.ndarray) -> tuple[np.nd
 
 
 def crop_mouth(frame_HW: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
-    """Return one crop, (96, 96) uint8; outside the frame its border pixels are repeated.
+    """Return one crop, (96, 96) uint8; outside the frame its border is repeated.
 
-    A face larger than the crop is sampled at a whole multiple of 96 px and averaged down, because plain subsampling
-    turns stubble and lip edges into flicker.
+    Larger faces are sampled at a multiple of 96 px and averaged: subsampling makes stubble and lip edges flicker.
     """
     frame_pixels_per_crop_pixel = 1 / max(np.hypot(*matrix_23[:, 0]), 1e-6)
     times = int(np.clip(np.ceil(frame_pixels_per_crop_pixel - 0.25), 1, 16))

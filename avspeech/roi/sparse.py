@@ -1,9 +1,7 @@
-"""Find every face in every frame, running the landmark network on few frames.
+"""Find every face in every frame, running the landmark network, nine tenths of the time, on few frames.
 
-The network takes nine tenths of the time of cutting lips. It runs on every ``every``-th frame; in between, optical flow
-carries the faces (``flow``). Where flow is unreliable, the network also runs on the frame in the middle, and so on by
-halves: a face appeared or disappeared, moved too far, forward and backward flow differ, the lips went far, the scene
-was cut. So a restless video costs what the network on every frame costs, and no more.
+The network runs on every ``every``-th frame; optical flow (``flow``) carries faces between. Where flow is unreliable,
+the network also runs on the middle frame, and so on by halves, so the worst case is the network on every frame.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,14 +21,13 @@ class Sparseness:
     """How many frames the landmark network sees."""
 
     every: int = 4
-    """Frames between two runs of the network where flow is reliable; 1 runs it on each."""
+    """Frames between two network runs where flow is reliable; 1 runs it on each."""
     every_of_several: int = 2
-    """The same where several faces are seen. The choice of the speaker needs mouth movement at the rate of syllables,
-    which a straight line over 160 ms misses and one over 80 ms hardly does."""
+    """The same with several faces: choosing the speaker needs syllable-rate mouth movement, which 160 ms would miss."""
     max_difference: float = 3.0
     """Largest difference in crop pixels between forward and backward flow."""
     flow: bool = True
-    """Carry faces by optical flow. False interpolates linearly between exactly every ``every``-th frame."""
+    """Carry faces by optical flow; False interpolates linearly between every ``every``-th frame."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.every_of_several < 1 or self.max_difference < 0:
@@ -48,7 +45,7 @@ class FoundFaces:
     """The faces of every frame, not linked over time."""
 
     faces: list[list[np.ndarray]]
-    """Points of each face per frame, as ``flow.needed_points`` returns them, in pixels of the frame."""
+    """Points of each face per frame (``flow.needed_points``), in frame pixels."""
     looked_T: np.ndarray
     """bool, True where the network ran. Elsewhere faces are carried."""
 
@@ -61,13 +58,7 @@ class _Look(NamedTuple):
 
 
 def find_faces(pictures: Iterable[Picture], finder: FaceFinder, sparseness: Sparseness = Sparseness()) -> FoundFaces:
-    """Return the faces in every frame; at most ``every`` + 1 frames are in memory.
-
-    Args:
-        pictures: at 25 fps, from ``read_pictures``.
-        finder: the landmark model.
-        sparseness: how often the network runs.
-    """
+    """Return the faces in every frame of ``pictures`` (25 fps); at most ``every`` + 1 frames are in memory."""
     faces: list[list[np.ndarray]] = []
     looked: list[bool] = []
 
@@ -122,7 +113,7 @@ def find_faces(pictures: Iterable[Picture], finder: FaceFinder, sparseness: Spar
 def _carry(
     before: list[np.ndarray], after: list[np.ndarray], held: Sequence[Picture], sparseness: Sparseness
 ) -> list[list[np.ndarray]] | None:
-    """Return the faces in each frame between two runs of the network; None where flow is unreliable."""
+    """Return the faces in each frame between two network runs; None where flow is unreliable."""
     pairs = match_boxes([box_of(one) for one in before], [box_of(one) for one in after])
     if not len(pairs) == len(before) == len(after):
         return None

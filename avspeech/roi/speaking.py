@@ -1,8 +1,7 @@
 """Choose the speaker: the face whose mouth moves with the sound's loudness.
 
-The fast part, syllable by syllable, tells a speaker from another talking face: mouths open as the voice gets loud. Both
-signals are compared after subtraction of their mean over 7 frames. The slow part and the mere amount of movement say
-little, because in a phrase everybody starts and stops once. experiments/2026-11-roi-speed has the measurements.
+Syllable-rate movement tells a speaker from another talking face, so both signals are compared after subtracting their
+mean over 7 frames. Slow movement and its amount say little (measured in experiments/2026-11-roi-speed).
 """
 
 import numpy as np
@@ -14,22 +13,17 @@ from avspeech.timebase import SAMPLES_PER_FRAME, frames_to_samples
 MAX_LAG = 2
 """Largest offset between sound and picture, in frames (80 ms)."""
 LAG_FACTOR = (1.0, 1.0, 0.75)
-"""Weight of a correlation at a lag of 0, 1 and 2 frames: with more lags to choose from, chance correlates too."""
+"""Weight of a correlation by lag, 0 to 2 frames: more lags raise chance correlation."""
 SLOW_LENGTH = 7
 """Length in frames of the mean that is subtracted."""
 SLOW_WEIGHT = 0.3
-"""Weight of the correlation of the whole signals; that of the fast parts has 1."""
+"""Weight of the whole signals' correlation; the fast parts have 1."""
 LITTLE_MOVEMENT = 0.3
-"""Movement in crop pixels per frame, about the scatter of the landmarks, that halves the score."""
+"""Movement in crop pixels per frame, about the landmark scatter, that halves the score."""
 
 
 def energy_envelope(audio_S: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return ``energy_T``, float64: square root of the root mean square in each frame; 0 past the end.
-
-    Args:
-        audio_S: mono at 16 kHz.
-        num_frames: T.
-    """
+    """Return ``energy_T``, float64: square root of each frame's rms, 0 past the end; ``audio_S`` is mono at 16 kHz."""
     padded_S = np.zeros(frames_to_samples(num_frames))
     shorter = min(len(audio_S), len(padded_S))
     padded_S[:shorter] = audio_S[:shorter]
@@ -42,12 +36,7 @@ def movement(openness_T: np.ndarray) -> float:
 
 
 def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
-    """Return how well a mouth correlates with a sound, -1.3 to 1.3; 0 where either is constant.
-
-    Args:
-        openness_T: opening of the mouth, ``Face.openness_T``.
-        energy_T: loudness in the same frames, ``energy_envelope``.
-    """
+    """Return how well ``Face.openness_T`` fits ``energy_envelope``, -1.3 to 1.3; 0 where either is constant."""
     if len(openness_T) != len(energy_T):
         raise ValueError(f"openness of {len(openness_T)} and energy of {len(energy_T)} frames came; wanted the same")
     if len(openness_T) <= 2 * MAX_LAG:
@@ -63,16 +52,10 @@ def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
 
 
 def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: int, end: int) -> int | None:
-    """Return the index of the face that speaks from frame ``first`` to before ``end``; None where no face is known.
+    """Return the index of the face that speaks from frame ``first`` to before ``end``; None without a face.
 
-    A face's score is weighted by the share of those frames in which it is known. Without sound, the face that moves its
-    mouth most is returned; of equal ones the larger.
-
-    Args:
-        followed: the faces of a video.
-        audio_S: sound of the whole video, mono at 16 kHz; None: no sound.
-        first: the first frame.
-        end: the frame after the last.
+    Scores are weighted by the share of frames in which the face is known. Without sound, the most moving mouth wins; of
+    equal ones the larger face. ``audio_S`` is the whole video's sound, mono at 16 kHz.
     """
     if end <= first:  # the sound is longer than the picture
         return None
@@ -99,7 +82,7 @@ def _fast(values_T: np.ndarray) -> np.ndarray:
 
 
 def _correlation(mouth_T: np.ndarray, sound_T: np.ndarray, lag: int) -> float:
-    """Return Pearson's correlation with the mouth ``lag`` frames after the sound; 0 where either is constant."""
+    """Return Pearson's correlation, the mouth ``lag`` frames after the sound; 0 where either is constant."""
     num = len(mouth_T) - abs(lag)
     mouth_T, sound_T = mouth_T[max(lag, 0) :][:num], sound_T[max(-lag, 0) :][:num]
     mouth_T, sound_T = mouth_T - mouth_T.mean(), sound_T - sound_T.mean()

@@ -1,7 +1,4 @@
-"""Link faces over time, fill short gaps, smooth.
-
-Faces of neighbouring frames belong to one track if their boxes overlap, so a track never jumps to another face.
-"""
+"""Link faces over time by overlapping boxes, fill short gaps, smooth."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -10,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 MIN_OVERLAP = 0.3
-"""Smallest intersection over union of two boxes of the same face. A turning head moves far less in 40 ms."""
+"""Smallest intersection over union of the same face in two frames; a turning head moves far less in 40 ms."""
 MAX_ABSENCE = 50
 """Frames (2 s) after which a track is closed."""
 
@@ -27,13 +24,7 @@ class FrameStatus(IntEnum):
 
 
 class NoFace(Exception):
-    """Too few frames show a face.
-
-    Args:
-        num_found: frames in which the face is known.
-        num_frames: frames of the video, or frames that were searched where no face was found at all.
-        min_found: smallest share allowed.
-    """
+    """Too few frames show a face: ``num_found`` of ``num_frames``, wanted the share ``min_found``."""
 
     def __init__(self, num_found: int, num_frames: int, min_found: float) -> None:
         super().__init__(num_found, num_frames, min_found)
@@ -48,11 +39,7 @@ class NoFace(Exception):
 
 
 def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndarray]]:
-    """Return every face's track, {frame index: points_N2}; each detection is in exactly one.
-
-    Args:
-        detections: points of each face, per frame.
-    """
+    """Return every face's track, {frame index: points_N2}, from the points of each face per frame."""
     tracks: list[dict[int, np.ndarray]] = []
     last: list[tuple[int, np.ndarray]] = []  # last frame of each track and the box there
     live: list[int] = []  # open tracks; an hour of cuts has thousands of closed ones
@@ -72,7 +59,7 @@ def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndar
 
 
 def match_boxes(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Return pairs of indices of boxes that show the same face, best overlap first, each box in at most one pair."""
+    """Return index pairs of boxes of the same face, best overlap first, each box at most once."""
     if not len(one) or not len(other):
         return []
     shared_MN = np.stack([overlaps(np.stack(one), box) for box in other], axis=1)
@@ -103,12 +90,9 @@ def weight(track: dict[int, np.ndarray]) -> float:
 
 
 def fill_gaps(track: dict[int, np.ndarray], num_frames: int, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``points_TN2``, defined in every frame, and ``status_T``.
+    """Return ``points_TN2``, defined in every frame, and ``status_T``, from a track with at least one frame.
 
-    Args:
-        track: {frame index: points_N2}, at least one.
-        num_frames: T.
-        max_gap: longest gap in frames that is interpolated linearly. At the ends, the nearest points are repeated.
+    Gaps up to ``max_gap`` frames are interpolated linearly; the ends repeat the nearest points.
     """
     known = sorted(track)
     status_T = np.full(num_frames, FrameStatus.MISSING, np.uint8)
@@ -133,13 +117,9 @@ def fill_gaps(track: dict[int, np.ndarray], num_frames: int, max_gap: int) -> tu
 
 
 def smooth_over_time(values_TX: np.ndarray, length: int) -> np.ndarray:
-    """Return the centred mean over ``length`` frames, same shape, float32.
+    """Return the centred mean over ``length`` (odd) frames of the first axis, same shape, float32.
 
-    Near an end the window shrinks on both sides: shrunk on one side only, it would pull a moving face inwards.
-
-    Args:
-        values_TX: time first, any further axes.
-        length: odd number of frames.
+    Near an end the window shrinks on both sides; on one side only, it would pull a moving face inwards.
     """
     num_frames = len(values_TX)
     sums = np.concatenate([np.zeros_like(values_TX[:1], np.float64), np.cumsum(values_TX, axis=0, dtype=np.float64)])

@@ -1,1 +1,1 @@
-"""Eats transcripts; gives token numbers, the text back, and the form in which texts are compared."""
+"""Transcripts -> token numbers, and back; normalisation for scoring."""

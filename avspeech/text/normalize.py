@@ -1,8 +1,7 @@
-"""Normalisation of references and hypotheses before they are compared.
+"""Normalisation of references and hypotheses before scoring.
 
-Each rule has a name, because an error rate means nothing without its rule. ``basic`` is ours: case, punctuation and
-Arabic vowel marks do not count. ``none`` compares words as they are. Both treat all languages alike, apart from the
-Arabic marks. ``fairseq``, ``whisper`` and ``muavic`` are the rules of published results; see ``field_rules``.
+An error rate needs the name of its rule. ``basic``, ours, ignores case, punctuation and Arabic vowel marks; ``none``
+compares words as they are. The others are those of published results; see ``field_rules``.
 """
 
 import re
@@ -20,18 +19,15 @@ _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
 
 
 def normalize_for_scoring(text: str, language: str | None = None, rule: str = "basic") -> str:
-    """Return the text as words between single blanks, ready for counting errors; it may be empty.
+    """Return the text as words between single blanks; it may be empty.
 
     Args:
-        text: reference or hypothesis.
-        language: ISO 639-1 code of the text. ``basic`` removes the vowel marks of ``ar``; ``whisper`` has its own rule
-            for ``en``. None is treated like any other language.
-        rule: ``basic``: Unicode NFC, lower case, every punctuation mark and symbol becomes a blank except an
-            apostrophe between letters (don't, l'homme) and a point or comma between digits (3.5).
-            ``none``: only white space is tidied. ``fairseq``, ``whisper``, ``muavic``: see ``field_rules``.
+        language: ISO 639-1; ``basic`` strips the vowel marks of ``ar``, ``whisper`` has its own rule for ``en``.
+        rule: ``basic``: NFC, lower case, punctuation and symbols become blanks, except an apostrophe between letters
+            (don't, l'homme) and a point or comma between digits (3.5). ``none``: only white space is tidied.
+            Others: see ``field_rules``.
 
-    Raises:
-        ValueError: no such rule.
+    Raises ValueError if there is no such rule.
     """
     if rule not in RULES:
         raise ValueError(
@@ -50,7 +46,7 @@ def normalize_for_scoring(text: str, language: str | None = None, rule: str = "b
 
 
 def strip_arabic_marks(text: str) -> str:
-    """Return the text without Arabic vowel marks, doubling marks and stretching lines (tatweel), in NFC."""
+    """Return the text in NFC without Arabic vowel marks, doubling marks and tatweel."""
     return _ARABIC_MARKS.sub("", unicodedata.normalize("NFC", text))
 
 
@@ -69,16 +65,12 @@ def _keep(text: str, place: int) -> str:
 
 
 def text_language(language: str, task: str | None) -> str:
-    """Return the language that the texts are in, by which they are normalised: Whisper translates into English only."""
+    """Return the language of the texts, for normalisation: Whisper translates into English only."""
     return "en" if task == "translate" else language
 
 
 def check_rule(rule: str) -> None:
-    """Check that there is such a rule of normalisation.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Raise a ValueError if there is no such rule."""
     try:
         normalize_for_scoring("", "", rule)
     except ValueError as error:

@@ -1,11 +1,8 @@
 """Text <-> token numbers: whole words, characters or sentencepiece.
 
-Numbers 0 to 3 are AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184): begin 0, padding 1, end 2, unknown 3. Nothing
-predicts a begin token, so number 0 doubles as the blank of CTC. ``encode`` gives the text's own tokens only, without
-the end. Text is brought to Unicode NFC (sentencepiece goes on to NFKC, its default, as in the
-official models) and single blanks; case and punctuation stay as the manifest has them.
-
-A tokenizer turns into a JSON-ready ``dict`` and lives inside the model file, so that the file alone can decode.
+Numbers 0 to 3 are AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184): begin, padding, end, unknown; 0 is also the CTC
+blank, as nothing predicts a begin token. Text becomes NFC (sentencepiece: NFKC) with single blanks; case and
+punctuation stay.
 """
 
 import base64
@@ -29,22 +26,19 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 KINDS = ("words", "characters", "sentencepiece")
 PIECES = "pieces"
 WORD_START = "\u2581"
-"""What sentencepiece writes for the blank before a word."""
+"""Sentencepiece's mark for the blank before a word."""
 
 
 class Tokenizer:
-    """Text <-> numbers, of one of four kinds.
-
-    Make one with ``Tokenizer.fit`` from transcripts, or with ``from_config`` or ``load`` from a stored one.
+    """Text <-> numbers. Make one with ``Tokenizer.fit``, ``from_config`` or ``load``.
 
     Args:
-        kind: ``words``, ``characters``, ``sentencepiece``, or ``pieces``: sentencepiece's pieces without its model,
-            as in the dictionary of an imported checkpoint; they turn numbers into text but not back.
-        symbols: the words, characters or pieces that get numbers 4, 5, ...; none for sentencepiece.
-        sentencepiece_model: bytes of a sentencepiece model with the special numbers above; None for the other kinds.
+        kind: ``words``, ``characters``, ``sentencepiece``, or ``pieces``: an imported checkpoint's dictionary, which
+            can only decode.
+        symbols: words, characters or pieces of numbers 4, 5, ...; none for sentencepiece.
+        sentencepiece_model: bytes of a model with the special numbers above; None for the other kinds.
 
-    Raises:
-        ValueError: the parts do not make a tokenizer.
+    Raises ValueError if the parts do not make a tokenizer.
     """
 
     is_multilingual = False
@@ -66,16 +60,14 @@ class Tokenizer:
 
     @classmethod
     def fit(cls, texts: Iterable[str], kind: str, vocab_size: int | None = None) -> "Tokenizer":
-        """Make a tokenizer from transcripts.
+        """Return a tokenizer fitted to training transcripts.
 
         Args:
-            texts: training transcripts.
             kind: ``words``, ``characters`` or ``sentencepiece`` (a unigram model that covers every character).
-            vocab_size: numbers in all, the four specials included. Words and characters: the most frequent are
-                kept, None keeps all. Sentencepiece needs it; AV-HuBERT uses 1000.
+            vocab_size: tokens, the four specials included; keeps the most frequent words or characters, None all.
+                Sentencepiece needs it; AV-HuBERT uses 1000.
 
-        Raises:
-            ValueError: no text, an unknown kind, or a size that the texts cannot fill.
+        Raises ValueError if there is no text, the kind is unknown, or the texts cannot fill the size.
         """
         texts = [tidy for text in texts if (tidy := _tidy(text))]
         if not texts:
@@ -97,14 +89,13 @@ class Tokenizer:
         return len(self._pieces) if self._pieces else len(SPECIALS) + len(self.symbols)
 
     def prompt(self, language: str | None = None, task: str = "transcribe") -> list[int]:
-        """Return what decoding starts with; language and task are not read."""
+        """Return the first decoder tokens; language and task are not read."""
         return [START]
 
     def encode(self, text: str) -> list[int]:
         """Return the text's token numbers, without begin and end; unknown symbols become ``UNK``.
 
-        Raises:
-            ValueError: the tokenizer is one of ``pieces``, which cannot cut a text up.
+        Raises ValueError if the kind is ``pieces``, which cannot encode.
         """
         if self.kind == PIECES:
             raise ValueError(
@@ -118,10 +109,9 @@ class Tokenizer:
         return [self._number_of.get(symbol, UNK) for symbol in symbols]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of token numbers; begin, padding and end are left out, ``UNK`` shows as ``<unk>``.
+        """Return the text of token numbers, without begin, padding and end; ``UNK`` shows as ``<unk>``.
 
-        Raises:
-            ValueError: a number outside 0..vocab_size - 1.
+        Raises ValueError if a number is outside 0..vocab_size - 1.
         """
         tokens = [int(token) for token in tokens]
         if wrong := [token for token in tokens if not 0 <= token < self.vocab_size]:
@@ -140,14 +130,11 @@ class Tokenizer:
         return self._pieces.id_to_piece(token) if self._pieces else self.symbols[token - len(SPECIALS)]
 
     def num_letters(self, token: int) -> int:
-        """Return how many letters a token has, blanks before the word not counted."""
+        """Return the letters of a token, the blank before the word not counted."""
         return len(self.piece(token).strip(WORD_START))
 
     def split_words(self, tokens: Sequence[int]) -> list[tuple[str, list[int]]]:
-        """Return the words of a text and the places of their tokens; blanks and special tokens belong to none.
-
-        Joined by blanks, the words are the text of ``decode``.
-        """
+        """Return the words of ``decode``'s text and the places of their tokens; blanks and specials belong to none."""
         words: list[tuple[str, list[int]]] = []
         pieces, open_word = self.kind in ("sentencepiece", PIECES), False
         for place, token in enumerate(tokens):
@@ -174,11 +161,7 @@ class Tokenizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tokenizer":
-        """Return the tokenizer of ``to_config``.
-
-        Raises:
-            ValueError: the dict is not from ``to_config``.
-        """
+        """Return the tokenizer of ``to_config``. Raises ValueError if the dict is not from ``to_config``."""
         try:
             model = config["sentencepiece_model"]
             return cls(config["kind"], config["symbols"], None if model is None else base64.b64decode(model))
@@ -198,11 +181,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Return the tokenizer of a file that ``save`` wrote.
-
-        Raises:
-            ValueError: the file is no tokenizer.
-        """
+        """Return the tokenizer of a file that ``save`` wrote. Raises ValueError if the file is no tokenizer."""
         try:
             return cls.from_config(json.loads(Path(path).read_text(encoding="utf-8")))
         except ValueError as error:  # a JSON error is one, too

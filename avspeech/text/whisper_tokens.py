@@ -1,7 +1,7 @@
 """Whisper's tokens: text <-> numbers, and the prompt with language and task (arXiv:2212.04356, section 2.3).
 
-A thin wrapper of the tokenizer of the openai-whisper package. The vocabulary's size determines the tokens:
-51,865 (99 languages), 51,866 (100, large-v3 and turbo) or 51,864 (English only, no language and no task).
+Wraps the tokenizer of openai-whisper. The vocabulary size selects it: 51,865 (99 languages), 51,866 (100, large-v3 and
+turbo) or 51,864 (English only, no language and no task).
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,21 +11,15 @@ from typing import Any, Literal
 Task = Literal["transcribe", "translate"]
 ENGLISH_ONLY, MULTILINGUAL = 51_864, 51_865
 WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")
-"""Languages whose words are not set apart by blanks."""
+"""Languages written without blanks between words."""
 PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word after it, and to the word before it."""
 
 
 class WhisperTokenizer:
-    """Text <-> Whisper's token numbers.
+    """Text <-> Whisper's token numbers, without prompt and end, for a model of this vocabulary size.
 
-    ``encode`` and ``decode`` are those of ``Tokenizer``: the text's own tokens, without prompt and end.
-
-    Args:
-        vocab_size: the model's.
-
-    Raises:
-        ValueError: no Whisper has this vocabulary.
+    Raises ValueError if no Whisper has this vocabulary.
     """
 
     kind = "whisper"
@@ -48,25 +42,24 @@ class WhisperTokenizer:
         return get_tokenizer(self.is_multilingual, num_languages=num_languages)
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's tokens; a blank comes first, as in the text that Whisper was trained on."""
+        """Return the text's tokens; a blank comes first, as in Whisper's training texts."""
         text = " ".join(text.split())
         return self.library.encode(" " + text) if text else []
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text; prompt, end and time tokens are left out."""
+        """Return the text, without prompt, end and time tokens."""
         return self.library.decode([int(token) for token in tokens if int(token) < self.end]).strip()
 
     def prompt(self, language: str | None = None, task: Task = "transcribe", timestamps: bool = False) -> list[int]:
-        """Return what decoding starts with: start, language, task, and the token that asks for no times.
+        """Return the first decoder tokens: start, language, task, and the token that asks for no times.
 
         Args:
             language: of the text, ISO 639-1 as Whisper writes it (``en``, ``yue``).
-            task: ``transcribe``, or ``translate`` into English. The En-X models of Whisper-Flamingo translate with
-                ``transcribe`` and the language of the text wanted.
+            task: ``transcribe``, or ``translate`` into English. Whisper-Flamingo's En-X models translate with
+                ``transcribe`` and the target language.
             timestamps: leave out the token that asks for no times.
 
-        Raises:
-            ValueError: the model does not know the language, or none came for a multilingual one.
+        Raises ValueError if the model does not know the language, or none came for a multilingual one.
         """
         tokens = [self.start]
         if self.is_multilingual:
@@ -78,11 +71,7 @@ class WhisperTokenizer:
         return tokens if timestamps else [*tokens, self.library.no_timestamps]
 
     def language_token(self, language: str) -> int:
-        """Return the token of a language.
-
-        Raises:
-            ValueError: the model does not know it.
-        """
+        """Return the token of a language. Raises ValueError if the model does not know it."""
         if language not in self.languages:
             raise ValueError(f"language {language!r} is not among this Whisper's: {', '.join(self.languages)}")
         return self.language_tokens[self.languages.index(language)]
@@ -101,12 +90,9 @@ class WhisperTokenizer:
         return tuple(sorted(self.library.all_language_tokens)) if self.is_multilingual else ()
 
     def split_words(self, tokens: Sequence[int], language: str | None) -> list[tuple[str, list[int]]]:
-        """Return the words of a text and the places of their tokens; punctuation is joined to its word, without places.
+        """Return the words of a text and the places of their tokens; punctuation joins its word, without places.
 
-        Args:
-            tokens: of the text alone.
-            language: of the text; where its words are not set apart by blanks, each token that ends a character is a
-                word.
+        In a ``language`` written without blanks, each token that ends a character is a word.
         """
         from whisper.timing import WordTiming, merge_punctuations
 
@@ -132,7 +118,7 @@ class WhisperTokenizer:
 
     @property
     def pad(self) -> int:
-        """Token that fills the inputs of a shorter text: the end."""
+        """Padding token: the end."""
         return self.end
 
     @property

@@ -1,1 +1,1 @@
-"""Everything above in, a model file out; only this stage and `train.py` know Lightning."""
+"""LightningModules, data module and callbacks; only this folder and `train.py` use Lightning."""

@@ -9,10 +9,10 @@ from avspeech.models.files import save_model
 
 
 class SaveModelFile(Callback):
-    """Write the model file at the end of training, and whenever a checkpoint is saved.
+    """Write the model file with each checkpoint and at the end of training.
 
     Args:
-        path: model file; null writes ``model.safetensors`` into ``trainer.default_root_dir``.
+        path: model file; null: ``model.safetensors`` in ``trainer.default_root_dir``.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -31,7 +31,7 @@ class SaveModelFile(Callback):
 
 
 class StepProgressBar(TQDMProgressBar):
-    """Progress towards ``trainer.max_steps``; the training order has no epochs to count."""
+    """Progress towards ``trainer.max_steps``; there are no epochs to count."""
 
     @property
     def total_train_batches(self) -> int | float:

@@ -1,4 +1,4 @@
-"""``AVDataModule``: manifests in, batches out, in an order that a resumed run continues."""
+"""``AVDataModule``: training and validation batches from manifests."""
 
 import logging
 from dataclasses import replace
@@ -23,28 +23,24 @@ logger = logging.getLogger(__name__)
 
 
 class AVDataModule(LightningDataModule):
-    """Training and validation batches of a corpus.
-
-    The training order is endless, so ``trainer.max_steps`` is a run's length. Tokenizer, features and crop size are
-    those of the trained model.
+    """Batches for the trained model's tokenizer, features and crop size; ``trainer.max_steps`` ends the run.
 
     Args:
         train: manifest of the training clips.
-        val: manifest of the validation clips; null runs no validation.
-        modality: streams that are loaded; with ``audio`` no video is decoded.
-        train_units: unit file (.km) of the training manifest, for pre-training, or several, all of which are predicted.
+        val: manifest of the validation clips; null: no validation.
+        modality: streams to load; ``audio`` decodes no video.
+        train_units: unit file (.km) of the training manifest for pre-training, or several, all predicted.
         val_units: as many unit files of the validation manifest.
-        units_rate: units per second of the files: 25, or 100 for MFCC units; a list has one rate per file. Null takes
-            the rate in ``FILE.km.json``, which ``data_prep/assign_units.py`` writes, or 25 where there is none.
-        batches: which clips are used, and how many make a batch.
-        augment: changes of the training streams.
-        noise: what training adds to the audio.
-        noise_manifest: clips of babble that names no manifest of its own; null takes the training manifest.
-        val_noise: noise in validation, the same every time; null validates on clean audio.
-        spans: train on a few words at a time.
-        pad_to_30s: fill Whisper's audio with silence up to 30 s, as OpenAI does.
-        num_workers: loading processes.
-        cache_gb: memory for decoded streams in each process, in GiB.
+        units_rate: units per second, 25 or 100 (MFCC), or one per file; null: from ``FILE.km.json``, else 25.
+        batches: clips to use, and batch sizes.
+        augment: augmentation of the training streams.
+        noise: noise added to training audio.
+        noise_manifest: babble clips where ``noise`` names no manifest; null: the training manifest.
+        val_noise: noise in validation, the same every time; null: clean audio.
+        spans: train on spans of a few words.
+        pad_to_30s: pad Whisper's audio with silence to 30 s, as OpenAI does.
+        num_workers: number of loader processes.
+        cache_gb: memory for decoded streams per process, in GiB.
         seed: seed of order, augmentation and noise.
     """
 
@@ -114,7 +110,7 @@ class AVDataModule(LightningDataModule):
 
     @property
     def _model(self) -> Model | None:
-        """The model that is trained; None without a trainer."""
+        """The trained model; None without a trainer."""
         return None if self.trainer is None else getattr(self.trainer.lightning_module, "model", None)
 
     @property
@@ -159,7 +155,7 @@ class AVDataModule(LightningDataModule):
 
     @property
     def _ranks(self) -> tuple[int, int]:
-        """Number of this process, and of all processes."""
+        """Rank and number of processes."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def train_dataloader(self) -> DataLoader:
@@ -189,12 +185,12 @@ class AVDataModule(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of batches that this process has trained on, for Lightning's checkpoint."""
+        """Return the number of batches trained by this process, for the checkpoint."""
         if self.trainer is None:
             return {"batches_done": self._batches_done}
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return {"batches_done": getattr(progress, "processed")}  # noqa: B009 - its declared type is too narrow
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue the order after the batches of a checkpoint."""
+        """Continue after the batches of a checkpoint."""
         self._batches_done = state_dict["batches_done"]

@@ -1,4 +1,4 @@
-"""Fine-tuning for recognition, with CTC and/or a text decoder (AV-HuBERT, arXiv:2201.02184, section 4.1)."""
+"""Fine-tuning with CTC, a text decoder, or both (AV-HuBERT, arXiv:2201.02184, section 4.1)."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,23 +22,21 @@ from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 class FinetuneModule(TextModule):
     """Train a ``Recognizer``.
 
-    Logs ``loss``, its parts ``ctc_loss`` (nats per token) and ``attention_loss`` (nats per sentence), and in
-    validation the word error rate ``wer``.
+    Logs ``loss``, ``ctc_loss`` (nats per token), ``attention_loss`` (nats per sentence) and validation ``wer``.
 
     Args:
         recognizer: sizes of encoder and heads.
-        tokenizer: file written by ``data_prep/train_tokenizer.py``.
-        modality: what the model sees: ``audio``, ``video`` or ``audio+video``.
-        pretrained: file or name of a model whose encoder training starts from; null starts afresh.
-        modality_dropout: with ``audio+video``, chances that an utterance keeps both streams, or one alone.
-        ctc_weight: share of the CTC loss where the model has both heads.
+        tokenizer: file from ``data_prep/train_tokenizer.py``.
+        modality: input streams: ``audio``, ``video`` or ``audio+video``.
+        pretrained: model file or name that gives the encoder weights; null: new weights.
+        modality_dropout: with ``audio+video``, chances of keeping both streams or one.
+        ctc_weight: weight of the CTC loss if the model has both heads.
         smoothing: label smoothing of the text decoder.
-        freeze_steps: optimiser steps for which the encoder is not trained. It stays in training mode, so that its
-            dropout is active and its BatchNorm statistics move, as in the official code.
-        decoding: how validation decodes; a beam of 1 by default, because it comes often.
-        optimizer: AdamW's settings.
-        schedule: the learning-rate curve.
-        seed: of modality dropout and dropout.
+        freeze_steps: optimiser steps with a frozen encoder; dropout and BatchNorm stay in training mode (official).
+        decoding: decoding in validation; beam 1 by default, for speed.
+        optimizer: AdamW settings.
+        schedule: learning-rate schedule.
+        seed: seed of modality dropout and dropout.
     """
 
     model: Recognizer

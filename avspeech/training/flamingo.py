@@ -1,8 +1,7 @@
-"""Training of Whisper on noisy speech (stage 1), and of the layers that add video to it (stage 2).
+"""Training of Whisper on noisy speech (stage 1) and of its added video layers (stage 2).
 
-Stage 1 trains all of Whisper; stage 2 freezes it and trains gates, gated layers and projection, and optionally the lip
-encoder (Whisper-Flamingo, arXiv:2406.10082, section 2.2). In stage 2 an utterance may lose one stream (decoder modality
-dropout of mWhisper-Flamingo, arXiv:2502.01547, section 2).
+Stage 2 freezes Whisper and trains gates, gated layers, projection and optionally the lip encoder (Whisper-Flamingo,
+arXiv:2406.10082, section 2.2), with modality dropout (mWhisper-Flamingo, arXiv:2502.01547, section 2).
 """
 
 from dataclasses import replace
@@ -28,33 +27,29 @@ from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 class FlamingoModule(TextModule):
     """Train a ``Whisper`` (no ``video``) or a ``Flamingo``.
 
-    Logs ``loss`` (nats per token) and ``token_accuracy``; in validation also the word error rate ``wer`` with
-    all streams, and, with video, ``loss_audio`` and ``loss_video`` of each stream alone.
+    Logs ``loss`` (nats per token), ``token_accuracy`` and validation ``wer``; with video also ``loss_audio`` and
+    ``loss_video`` for single streams.
 
     Args:
-        whisper: file or name of the Whisper that training starts from; for stage 2 the model file of stage 1. Null
-            draws new weights.
+        whisper: Whisper file or name to start from; in stage 2 the stage 1 model file; null: new weights.
         sizes: sizes of a Whisper with new weights.
-        video: sizes of a lip encoder with new weights; null with ``video_pretrained``, and in stage 1.
-        video_pretrained: file or name of a model whose audio-visual encoder reads the video.
+        video: sizes of a new lip encoder; null in stage 1 or with ``video_pretrained``.
+        video_pretrained: model file or name that gives the lip encoder.
         video_norm: normalise the projected lip features.
-        freeze_whisper: train the new layers only; null freezes in stage 2.
-        freeze_video: do not train the lip encoder.
-        freeze_batch_norm: keep the lip encoder's BatchNorm statistics, and run a frozen encoder as in evaluation. False
-            keeps its dropout active and moves its statistics, even if frozen, as in the official code.
-        modality_dropout: chances that an utterance keeps both streams, or one alone. The official models keep both;
-            the multilingual ones keep the video alone with chance 0.5.
-        zero_dropped_video: give the gated layers zeros where the video is dropped, as the official code does; false
-            skips them.
-        official_padding: do not mask padding, as the official code does not.
-        task: ``transcribe``; Whisper-Flamingo uses it for En-X translation too, with the language of the text.
+        freeze_whisper: train only the new layers; null: frozen in stage 2.
+        freeze_video: freeze the lip encoder.
+        freeze_batch_norm: freeze BatchNorm statistics and run a frozen encoder in eval mode; false: official code.
+        modality_dropout: chances of keeping both streams or one; official: both, multilingual: 0.5 video only.
+        zero_dropped_video: feed zeros for dropped video (official code); false: skip the gated layers.
+        official_padding: do not mask padding, as in the official code.
+        task: ``transcribe``, also for translation from English, with the language of the text.
         smoothing: label smoothing.
-        save_memory: compute activations again in the backward pass instead of keeping them.
-        decoding: how validation decodes; greedy by default, because it comes often. Its task is ``task``.
-        optimizer: AdamW's settings.
-        schedule: the learning-rate curve.
-        video_rate: factor on the learning rate of the lip encoder.
-        gate_rate: factor on the learning rate of the gates, which start at 0; short runs need more than 1.
+        save_memory: recompute activations in the backward pass.
+        decoding: decoding in validation, greedy by default for speed; its task is ``task``.
+        optimizer: AdamW settings.
+        schedule: learning-rate schedule.
+        video_rate: learning-rate factor of the lip encoder.
+        gate_rate: learning-rate factor of the gates, which start at 0; short runs need more than 1.
         normalization: rule of ``avspeech.text.normalize`` for ``wer``.
         seed: seed of modality dropout and dropout.
     """
@@ -109,7 +104,7 @@ class FlamingoModule(TextModule):
         self.train()  # what was loaded is in evaluation mode
 
     def train(self, mode: bool = True) -> "FlamingoModule":
-        """Set the mode, but leave frozen parts of the lip encoder in evaluation mode."""
+        """Set the mode; frozen parts of the lip encoder stay in eval mode."""
         super().train(mode)
         if mode and isinstance(self.model, Flamingo) and self.freeze_batch_norm:
             if self.freeze_video:
@@ -160,10 +155,9 @@ class FlamingoModule(TextModule):
 
 
 def start_lips(video: EncoderConfig | None, pretrained: str | None) -> AVEncoder | None:
-    """Return the lip encoder that training starts from; None: there is none.
+    """Return the initial lip encoder; None: no video.
 
-    Raises:
-        ValueError: both are given, or the model has no audio-visual encoder.
+    Raises ValueError if both are given, or the model has no audio-visual encoder.
     """
     if pretrained is None:
         return None if video is None else AVEncoder(video)
@@ -173,11 +167,7 @@ def start_lips(video: EncoderConfig | None, pretrained: str | None) -> AVEncoder
 
 
 def start_audio(name: str) -> Whisper:
-    """Return the Whisper that training starts from.
-
-    Raises:
-        ValueError: there is no such model, or it is no Whisper.
-    """
+    """Return the initial Whisper. Raises ValueError for an unknown model or one of another kind."""
     model = open_model(name)
     if not isinstance(model, Whisper):
         raise ValueError(f"{name} holds a {type(model).__name__}, wanted a Whisper")
@@ -187,7 +177,7 @@ def start_audio(name: str) -> Whisper:
 def build(
     audio: Whisper, lips: AVEncoder | None, video_norm: bool, zero_dropped_video: bool, official_padding: bool
 ) -> Whisper:
-    """Return the model that is trained: ``audio`` itself, or a ``Flamingo`` around it whose gates are closed."""
+    """Return ``audio`` itself, or a ``Flamingo`` around it with closed gates."""
     sizes = replace(audio.sizes, official_padding=official_padding)
     if lips is None:
         audio.sizes = audio.encoder.config = sizes
@@ -207,13 +197,9 @@ def build(
 
 
 def check_synchronised(model: nn.Module, p_audio_only: float, world_size: int) -> None:
-    """Refuse a run that would hang.
+    """Raise ValueError if dropped video and synchronised BatchNorm could deadlock.
 
-    A batch whose utterances all lose the video skips the lip encoder, whose synchronised BatchNorms in the other
-    processes would wait for ever.
-
-    Raises:
-        ValueError: the video may be dropped, and BatchNorm statistics are synchronised.
+    A batch without any video skips the lip encoder, while other processes wait for its statistics.
     """
     synchronised = any(isinstance(part, nn.SyncBatchNorm) and part.training for part in model.modules())
     if world_size > 1 and p_audio_only > 0 and synchronised:

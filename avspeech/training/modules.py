@@ -1,4 +1,4 @@
-"""What training modules share: draws that depend on the batch's number, the optimiser, and validation's error rate."""
+"""Shared by the training modules: random draws, optimiser and validation word error rate."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,19 @@ from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_op
 
 
 class TrainingModule(LightningModule):
-    """A module that trains ``model``."""
+    """LightningModule that trains ``model``."""
 
     model: Model
     optimizer_config: OptimizerConfig
     schedule: ScheduleConfig
     rates: Mapping[str, float] = {}
-    """Factors on the learning rate of weights by a part of their name."""
+    """Learning-rate factors by a part of the weight's name."""
     seed: int
 
     def batch_generator(self, batch_idx: int) -> Generator:
-        """Return the generator of a training batch's draws, and seed torch's own, which dropout uses.
+        """Return the CPU generator of a training batch, and seed torch's own for dropout.
 
-        Batches are numbered over all processes, so that W processes draw what one process draws that accumulates
-        gradients over the same batches.
+        Batches are numbered over all processes: W processes draw what one process with W accumulation steps draws.
         """
         return step_generator(self.seed, batch_idx * self.trainer.world_size + self.global_rank)
 
@@ -42,7 +41,7 @@ class TrainingModule(LightningModule):
 
 
 class TextModule(TrainingModule):
-    """A module whose model gives text. Validation logs the word error rate ``wer``."""
+    """Module of a model that gives text; validation logs ``wer``."""
 
     normalization = "none"
     """Rule of ``avspeech.text.normalize`` for ``wer``."""
@@ -52,7 +51,7 @@ class TextModule(TrainingModule):
         self._errors = self._words = 0
 
     def count_words(self, batch: AVBatch, nbest: Sequence[Sequence[Hypothesis]]) -> None:
-        """Add the errors of a batch's best hypotheses to ``wer``."""
+        """Add the errors of a batch to ``wer``."""
         for reference, language, found in zip(batch.texts, batch.languages, nbest, strict=True):
             written = text_language(language or "", self.task)
             counts = count_normalized(reference or "", found[0].text, written, self.normalization)
@@ -66,15 +65,12 @@ class TextModule(TrainingModule):
 
 
 def step_seed(seed: int, number: int) -> int:
-    """Return a 63-bit number that is practically unique to (seed, number of the batch)."""
+    """Return a 63-bit seed from (seed, batch number)."""
     digest = hashlib.sha256(f"{seed},{number},0".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def step_generator(seed: int, number: int) -> Generator:
-    """Return a CPU generator for the draws of one batch, and seed torch's own.
-
-    Both depend on (seed, number) alone, so that a resumed run draws the same.
-    """
+    """Return a CPU generator from (seed, number), and seed torch's own; a resumed run repeats its draws."""
     torch.manual_seed(step_seed(seed, number) ^ 1)
     return Generator().manual_seed(step_seed(seed, number))

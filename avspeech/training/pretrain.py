@@ -1,4 +1,4 @@
-"""Pre-training by masked multimodal cluster prediction (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184, section 3)."""
+"""Pre-training by masked multimodal cluster prediction (AV-HuBERT, arXiv:2201.02184, section 3)."""
 
 from dataclasses import dataclass
 
@@ -18,38 +18,35 @@ from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
 
 @dataclass(frozen=True)
 class ShortcutConfig:
-    """Work that a training step may leave out. Only ``skip_hidden_lips`` changes what is learned."""
+    """Work that training may skip. Only ``skip_hidden_lips`` changes the result."""
 
     score_hidden_only: bool = False
-    """Compute logits of hidden frames only, where no others carry weight. ``unmasked_accuracy`` is not logged then."""
+    """Compute only logits of masked frames if only they count; ``unmasked_accuracy`` is not logged."""
     skip_hidden_lips: bool = False
-    """Under feature masking, leave masked frames out of ResNet, feature penalty and BatchNorm statistics."""
+    """With feature masking, leave masked frames out of ResNet, feature penalty and BatchNorm."""
     compile_trunk: bool = False
-    """Run the ResNet through torch.compile, which makes the first steps slow and needs a C++ compiler."""
+    """Compile the ResNet with torch.compile; slow first steps, needs a C++ compiler."""
 
 
 class PretrainModule(TrainingModule):
     """Train a ``ClusterPredictor``.
 
-    Logs ``loss`` (nats), ``masked_accuracy``, ``unmasked_accuracy`` and, in validation, ``majority_share``: the
-    accuracy of always predicting the most frequent unit. With several unit sets, accuracy and share are those of the
-    first; the loss is the mean over the sets.
+    Logs ``loss`` (nats), ``masked_accuracy``, ``unmasked_accuracy`` and, in validation, ``majority_share`` (accuracy of
+    the most frequent unit). With several unit sets the loss is their mean; the other values are of the first set.
 
     Args:
-        encoder: size of the fused encoder.
-        num_units: size of the codebook of the targets, or of each codebook (data.train_units).
-        masking: spans that are hidden.
-        modality_dropout: chances that an utterance keeps both streams, or one alone.
-        unmasked_weight: weight of frames that are not hidden; 1 for AV-HuBERT Large.
+        encoder: size of the encoder.
+        num_units: codebook size, or one for each file of data.train_units.
+        masking: masked spans.
+        modality_dropout: chances of keeping both streams or one.
+        unmasked_weight: weight of visible frames; 1 for AV-HuBERT Large.
         penalty_weight: weight of the mean square of the streams before fusion.
-        head: how units are predicted.
-        shortcuts: work to leave out.
-        trim_to_units: cut a batch after its last frame with a unit, as the official code does; false keeps the frames
-            after it and does not score them.
-        optimizer: AdamW's settings.
-        schedule: the learning-rate curve.
-        init_from: file or name of a model whose encoder training starts from; null draws new weights, as every
-            iteration of AV-HuBERT does.
+        head: unit prediction head.
+        shortcuts: work to skip.
+        trim_to_units: cut a batch after its last frame with a unit (official code); false: keep, without scoring.
+        optimizer: AdamW settings.
+        schedule: learning-rate schedule.
+        init_from: model file or name that gives the encoder weights; null: new weights, as in AV-HuBERT.
         seed: seed of masks, modality dropout and dropout.
     """
 
@@ -155,7 +152,7 @@ class PretrainModule(TrainingModule):
     def _losses(
         self, prediction: Prediction, units_BTJ: Tensor, mask_BT: Tensor, hidden_M: Tensor | None
     ) -> tuple[Tensor, ClusterLoss]:
-        """Return the loss over all unit sets and blocks, and the part of the first set at the encoder's end."""
+        """Return the loss over unit sets and blocks, and the first set's part at the encoder's end."""
         if hidden_M is None:
             units, mask = units_BTJ, mask_BT
         else:

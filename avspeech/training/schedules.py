@@ -1,4 +1,4 @@
-"""Learning-rate curves, and the optimiser that they belong to."""
+"""Learning-rate schedules and the optimiser."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """A curve in three parts: warm-up from ``first`` to 1, hold, decay to ``last``; all as factors of the rate.
+    """Learning-rate factor: warm-up from ``first`` to 1, hold, decay to ``last``.
 
-    ``linear`` and ``cosine`` decay until ``total_steps``. ``exponential`` decays over ``decay_steps`` and then stays,
-    which is the tri-stage curve of AV-HuBERT's fine-tuning.
+    ``linear`` and ``cosine`` decay until ``total_steps``; ``exponential`` over ``decay_steps``, then constant
+    (tri-stage of AV-HuBERT's fine-tuning).
     """
 
     decay: Literal["linear", "cosine", "exponential", "constant"] = "linear"
@@ -23,11 +23,11 @@ class ScheduleConfig:
     warmup_steps: int = 0
     """Steps of warm-up."""
     hold_steps: int = 0
-    """Steps at the full rate."""
+    """Steps at the peak rate."""
     decay_steps: int | None = None
-    """Steps of decay; null: all that are left."""
+    """Steps of decay; null: the rest of the run."""
     total_steps: int | None = None
-    """Length of the run; null takes trainer.max_steps."""
+    """Length of the run in steps; null: trainer.max_steps."""
     first: float = 0.0
     """Factor at step 0."""
     last: float = 0.0
@@ -41,12 +41,9 @@ class ScheduleConfig:
 
 
 def rate_factor(step: int, config: ScheduleConfig, total_steps: int) -> float:
-    """Return the factor on the learning rate at an optimiser step.
+    """Return the learning-rate factor at optimiser step ``step`` (0: first update).
 
-    Args:
-        step: 0 for the first update.
-        config: the curve.
-        total_steps: length of the run, for a decay without ``decay_steps``.
+    ``total_steps`` is the length of the run, for a decay without ``decay_steps``.
     """
     if step < config.warmup_steps:
         return config.first + (1 - config.first) * step / config.warmup_steps
@@ -64,16 +61,16 @@ def rate_factor(step: int, config: ScheduleConfig, total_steps: int) -> float:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW. AV-HuBERT's Adam decouples weight decay too, so it is the same thing."""
+    """AdamW, equal to AV-HuBERT's Adam with decoupled weight decay."""
 
     lr: float = 5e-4
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """Decay of the moments."""
+    """Decay rates of the moments."""
     eps: float = 1e-6
     """Added to the denominator."""
     weight_decay: float = 0.01
-    """Decoupled weight decay, on every weight."""
+    """Decoupled weight decay."""
     decay_bias: bool = True
     """Decay biases too; Whisper-Flamingo's first stage does not."""
 
@@ -86,19 +83,10 @@ def make_optimizer(
     precision: str = "",
     rates: Mapping[str, float] | None = None,
 ) -> Any:
-    """Return what ``configure_optimizers`` returns.
+    """Return the value of ``configure_optimizers``. Raises ValueError if the length of the run is unknown.
 
-    Args:
-        model: whose weights are trained.
-        optimizer: AdamW's settings.
-        schedule: the learning-rate curve.
-        max_steps: the trainer's, for a schedule that does not say how long the run is.
-        precision: the trainer's; plain fp32 gets the fused implementation.
-        rates: factor on the learning rate of the weights whose name contains a key, such as ``video_encoder``; where
-            several do, the longest key counts.
-
-    Raises:
-        ValueError: the length of the run is known neither from the schedule nor from the trainer.
+    ``max_steps`` and ``precision`` are the trainer's; plain fp32 uses the fused AdamW. ``rates`` maps a part of a
+    weight's name to a learning-rate factor; the longest match counts.
     """
     total_steps = schedule.total_steps or max_steps
     needs_total = schedule.decay in ("linear", "cosine") and schedule.decay_steps is None
@@ -118,15 +106,10 @@ def make_optimizer(
 
 
 def group_weights(model: nn.Module, optimizer: OptimizerConfig, rates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the weights that are trained as AdamW's groups: one for each rate, and for what is not decayed.
+    """Return AdamW groups of the trainable weights, by rate and weight decay.
 
-    Args:
-        model: frozen weights are left out.
-        optimizer: the rate, the decay and whether biases are decayed.
-        rates: factor on the learning rate by a part of the name.
-
-    Raises:
-        ValueError: nothing is trained, or a key of ``rates`` is in no name of a weight that is.
+    ``rates`` maps a part of a weight's name to a factor. Raises ValueError if nothing is trainable or a key matches
+    nothing.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     used = set()

@@ -1,8 +1,7 @@
-"""Cut a transcript into captions: at most two lines and 7 s, ended by pauses, sentences and segments.
+"""Cut a transcript into captions of at most two lines and 7 s, ended by pauses, sentences and segments.
 
-Sizes are those of the Netflix Timed Text Style Guide for Latin scripts: 42 columns, two lines, 5/6 s to 7 s. A wide
-character (Chinese, Japanese, Korean) counts as two columns, a combining mark as none. Cues of one speaker do not
-overlap; two speakers at once have a cue each, which players stack.
+Sizes follow the Netflix Timed Text Style Guide for Latin scripts: 42 columns, two lines, 5/6 s to 7 s. A wide
+character (Chinese, Japanese, Korean) counts as two columns. Two speakers at once have one cue each.
 """
 
 import unicodedata
@@ -15,13 +14,13 @@ from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.result import Segment, Transcript
 
 MAX_COLUMNS = 42
-"""Longest line, the speaker's label included."""
+"""Longest line, with the speaker's label."""
 MAX_S = 7.0
 """Longest cue in seconds."""
 MIN_S = 0.8
-"""Shortest cue in seconds, where the next one leaves the time."""
+"""Shortest cue in seconds, if the next one starts later."""
 PAUSE_S = 0.5
-"""Shortest silence between two words that ends a cue, in seconds."""
+"""Shortest silence in seconds that ends a cue."""
 SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
 CLAUSE_ENDS = (*SENTENCE_ENDS, *",;:،؛、，；：")
 
@@ -34,15 +33,15 @@ class CaptionWord:
     start_s: float
     end_s: float
     joined: bool = False
-    """True if no blank separates it from the word before."""
+    """True if no blank precedes it."""
 
 
 @dataclass(frozen=True)
 class Cue:
-    """The words of one speaker that are on screen at once."""
+    """Words of one speaker that are on screen together."""
 
     start_s: float
-    """Seconds from the file's start, a whole number of milliseconds."""
+    """Seconds from the file's start, in whole milliseconds."""
     end_s: float
     lines: tuple[tuple[CaptionWord, ...], ...]
     """One or two."""
@@ -50,15 +49,12 @@ class Cue:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The lines as text, without the speaker's label."""
+        """Text of each line, without the speaker's label."""
         return tuple(join_words(line) for line in self.lines)
 
 
 def captions(transcript: Transcript) -> list[Cue]:
-    """Return the cues of a transcript, sorted by start.
-
-    The words of a segment without word times share its time by their columns.
-    """
+    """Return the cues of a transcript, sorted by start; words without times share their segment's time by width."""
     of_speaker: dict[str | None, list[Cue]] = {}
     for segment in sorted(transcript.segments, key=lambda one: one.start_s):
         label = 0 if segment.speaker is None else min(columns(f"{segment.speaker}: "), MAX_COLUMNS // 2)
@@ -71,7 +67,7 @@ def captions(transcript: Transcript) -> list[Cue]:
 
 
 def columns(text: str) -> int:
-    """Return the width of a text in columns of a fixed-width font."""
+    """Return the width of a text in columns."""
     return sum(map(_width, text))
 
 
@@ -82,24 +78,24 @@ def _width(character: str) -> int:
 
 
 def join_words(words: Sequence[CaptionWord]) -> str:
-    """Return a line's text."""
+    """Return the text of a line."""
     return "".join(word.text if word.joined or i == 0 else f" {word.text}" for i, word in enumerate(words))
 
 
 def _words(segment: Segment) -> list[CaptionWord]:
-    """Return a segment's words; together they are its text."""
+    """Return the words of a segment; joined, they are its text."""
     text = " ".join(segment.text.split())
     timed = [(" ".join(word.text.split()), word) for word in segment.words if word.text.strip()]
     if not timed:
         return _spread(text, segment)
     starts, at = [], 0
     for word, _ in timed:
-        if (at := text.find(word, at)) < 0:  # the text is not that of the words: use the words, which have times
+        if (at := text.find(word, at)) < 0:  # text and words differ: the words have times
             joined = (segment.language or "").split("-")[0] in WITHOUT_BLANKS
             return [CaptionWord(word, one.start_s, one.end_s, joined and i > 0) for i, (word, one) in enumerate(timed)]
         starts.append(at)
         at += len(word)
-    starts[0] = 0  # signs between words belong to the word before, those at the start to the first
+    starts[0] = 0  # signs belong to the word before, at the start to the first
     return [
         CaptionWord(text[start:end].strip(), one.start_s, one.end_s, start > 0 and text[start - 1] != " ")
         for (start, end), (_, one) in zip(pairwise([*starts, len(text)]), timed, strict=True)
@@ -107,7 +103,7 @@ def _words(segment: Segment) -> list[CaptionWord]:
 
 
 def _spread(text: str, segment: Segment) -> list[CaptionWord]:
-    """Return the words of a text without times, each with a time in proportion to its columns."""
+    """Return the words of a text without times; each gets time in proportion to its columns."""
     words = [(word, i > 0) for blank in text.split() for i, word in enumerate(_at_wide_characters(blank))]
     ends = list(accumulate(max(columns(word), 1) for word, _ in words))
     lasts_s = segment.end_s - segment.start_s
@@ -119,7 +115,7 @@ def _spread(text: str, segment: Segment) -> list[CaptionWord]:
 
 
 def _at_wide_characters(word: str) -> list[str]:
-    """Split before and after each wide character, but not from the punctuation that belongs to it."""
+    """Split around each wide character, but keep its punctuation with it."""
     parts = [word[:1]]
     for before, character in pairwise(word):
         wide = _width(before) == 2 or _width(character) == 2
@@ -130,7 +126,6 @@ def _at_wide_characters(word: str) -> list[str]:
 
 
 def _short(word: CaptionWord, limit: int) -> list[CaptionWord]:
-    """Split a word that is longer than a line."""
     parts, filled = [""], 0
     for character in word.text:
         if filled and filled + _width(character) > limit:
@@ -146,7 +141,7 @@ def _short(word: CaptionWord, limit: int) -> list[CaptionWord]:
 
 
 def _runs(words: Sequence[CaptionWord]) -> Iterator[list[CaptionWord]]:
-    """Yield the words between two places where a new cue must start."""
+    """Yield runs of words; a new cue must start after each."""
     run: list[CaptionWord] = []
     for word in words:
         if run:
@@ -160,7 +155,7 @@ def _runs(words: Sequence[CaptionWord]) -> Iterator[list[CaptionWord]]:
 
 
 def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionWord]]:
-    """Yield a run in parts that fit a cue: few, of similar length, and preferably ended by a comma."""
+    """Yield the parts of a run that fit a cue: few, of similar length, preferably ended by a comma."""
     ends = list(accumulate((columns(word.text) + (not word.joined) for word in run), initial=0))
 
     def width(first: int, end: int) -> int:
@@ -190,7 +185,7 @@ def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionW
 
 
 def _cue(words: Sequence[CaptionWord], label: int, speaker: str | None) -> Cue:
-    """Return a cue in one line, or in two of similar length, preferably parted at a comma."""
+    """Return a cue of one line, or of two similar lines, preferably split at a comma."""
     start_s, end_s = words[0].start_s, words[-1].end_s
     whole = label + columns(join_words(words))
     if whole <= MAX_COLUMNS:
@@ -206,13 +201,13 @@ def _cue(words: Sequence[CaptionWord], label: int, speaker: str | None) -> Cue:
 
 
 def _settle(cues: Sequence[Cue], duration_s: float) -> Iterator[Cue]:
-    """Yield one speaker's cues with times that do not overlap, are long enough, and are whole milliseconds."""
+    """Yield one speaker's cues without overlap, in whole milliseconds."""
     cues = sorted(cues, key=lambda cue: cue.start_s)
     ended_s = 0.0
     for cue, following in zip_longest(cues, cues[1:]):
         start_s = max(cue.start_s, ended_s)
         free_s = following.start_s if following else max(duration_s, cue.end_s)
         end_s = min(max(cue.end_s, start_s + MIN_S), start_s + MAX_S, free_s)
-        ended_s = max(end_s, start_s + 1 / FRAME_RATE)  # of two words at the same moment each stands for a frame
+        ended_s = max(end_s, start_s + 1 / FRAME_RATE)  # simultaneous words stand for a frame each
         start_s, ended_s = round(start_s, 3), round(ended_s, 3)
         yield replace(cue, start_s=start_s, end_s=ended_s)

@@ -1,8 +1,7 @@
-"""Find the frames that hold speech and cut a file into intervals that a model can take, in pauses where possible.
+"""Find speech and cut a file into intervals that a model can take, in pauses where possible.
 
-Intervals are ``(start, end)`` in frames at 25 Hz, the end excluded. Speech is heard, or seen on the lips where nothing
-is heard. Short pauses are closed, intervals are extended into the pauses around them, because a detector is late where
-speech starts softly, and long intervals are split where that costs least.
+Intervals are ``(start, end)`` in 25 Hz frames, end excluded. Short pauses are closed. Intervals are padded, because
+detectors are late at soft onsets, and split at least cost if they are long.
 """
 
 from collections.abc import Sequence
@@ -17,18 +16,17 @@ from avspeech.transcription.speech_activity import MOVING_LIPS, lip_activity, li
 Interval = tuple[int, int]
 
 SHORTEST_S = 0.4
-"""Shortest segment, except in a file that is shorter."""
+"""Shortest segment, except in a shorter file."""
 _DIP_FRAMES, _HUSH_FRAMES = 10, 4
-"""Around a cut the probability of speech is averaged over 0.4 s, so that longer pauses are preferred, and the loudness
-over 0.16 s, because it dips between words that no pause separates."""
+"""Windows around a cut: 0.4 s for the probability of speech (prefers long pauses), 0.16 s for loudness (dips between
+words)."""
 _CUT_COST = 0.05
-"""Cost of each cut, where a cut through silence costs 0 and one through certain speech 1: few cuts are better, yet two
-cuts in pauses are better than one in a word."""
+"""Cost of each cut, where silence costs 0 and certain speech 1: two cuts in pauses are better than one in a word."""
 _UNEVEN_COST = 0.02
-"""Cost of the longest possible piece, growing with the square of the length: prefers equal pieces."""
+"""Cost of the longest piece; quadratic in length, to prefer equal pieces."""
 _HUSH_COST = 0.2
-"""Cost of a cut in the loudest frames (without sound: those with the most lip movement). It decides where there is no
-pause, and halved the words that were cut in GRID and synthetic speech without pauses."""
+"""Cost of a cut in the loudest frames, or without sound in those with most lip movement. It halved the number of cut
+words in GRID and synthetic speech without pauses."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,15 @@ class CuttingConfig:
     min_pause_s: float = 0.5
     """Shortest pause in seconds that ends a segment."""
     padding_s: float = 0.2
-    """Seconds by which a segment reaches into the pauses around it, at most to their middle."""
+    """Seconds of padding on each side, at most to the middle of the pause."""
     speech_threshold: float = 0.3
-    """Lowest probability of a frame that holds speech."""
+    """Least probability of a speech frame."""
     lips_threshold: float = MOVING_LIPS
-    """Least movement of speaking lips in crop pixels, see ``lip_activity``."""
+    """Least lip movement in crop pixels, see ``lip_activity``."""
     min_lips_s: float = 0.5
-    """Seconds for which lips must move, where nothing is heard, to count as speech; a jump of the landmarks looks like
-    movement for 0.28 s."""
+    """Least seconds of lip movement that count as speech without sound; a landmark jump lasts 0.28 s."""
     whole_margin_s: float = 1.5
-    """A file with one stretch of speech and at most this many seconds of silence before and after it is one segment."""
+    """A file with one stretch of speech and at most this silence (s) before and after it is one segment."""
 
     def __post_init__(self) -> None:
         wanted = {
@@ -68,7 +65,7 @@ class Speech:
     """Where a file holds speech."""
 
     speech_T: np.ndarray
-    """bool, True in frames that hold speech, heard or seen."""
+    """bool, True in speech frames."""
     cut_cost_T: np.ndarray
     """float64, cost of a cut before each frame."""
 
@@ -80,20 +77,15 @@ def find_speech(
     config: CuttingConfig = CuttingConfig(),
     level_T: np.ndarray | None = None,
 ) -> Speech:
-    """Return where speech is heard, or seen where nothing is heard.
-
-    Lips speak that move for ``min_lips_s`` or longer; a pause in their movement that would not end a segment does not
-    end that either.
+    """Return where speech is heard, or seen for ``min_lips_s`` or longer where nothing is heard.
 
     Args:
-        prob_T: probability of speech, of ``speech_probability``; None without sound.
-        openness_T: opening of the speaker's mouth, see ``lip_activity``; NaN without a face, None without video.
-        num_frames: T, the length of the file.
-        config: thresholds and lengths.
-        level_T: loudness, of ``frame_level``; it is used only for the cost of cuts, and only beside ``prob_T``.
+        prob_T: of ``speech_probability``; None without sound.
+        openness_T: opening of the mouth, see ``lip_activity``; NaN without a face, None without video.
+        num_frames: T.
+        level_T: of ``frame_level``; used for the cost of cuts, with ``prob_T`` only.
 
-    Raises:
-        ValueError: an array has another length than ``num_frames``, or a probability lies outside 0..1.
+    Raises ValueError for an array of another length, or a probability outside 0..1.
     """
     for name, array in (("prob_T", prob_T), ("openness_T", openness_T), ("level_T", level_T)):
         if array is not None and array.shape != (num_frames,):
@@ -118,9 +110,9 @@ def find_speech(
 
 
 def cut_segments(speech: Speech, config: CuttingConfig = CuttingConfig()) -> list[Interval]:
-    """Return the intervals of a file in order; they do not overlap, and hold all frames of speech.
+    """Return the intervals of a file, in order, without overlap, with all speech frames.
 
-    A file without speech is one interval, or as many as ``longest_s`` demands.
+    A file without speech is one interval, or as many as ``longest_s`` requires.
     """
     num_frames = len(speech.speech_T)
     longest, shortest = int(config.longest_s * FRAME_RATE), round(SHORTEST_S * FRAME_RATE)
@@ -138,18 +130,17 @@ def cut_segments(speech: Speech, config: CuttingConfig = CuttingConfig()) -> lis
     padding = round(config.padding_s * FRAME_RATE)
     grown = [_grow(*both, padding, shortest) for both in zip(found, pairwise(edges), strict=True)]
     pieces = [piece for interval in grown for piece in _split(interval, speech.cut_cost_T, longest, shortest)]
-    # Padding that made an interval too long may have been cut off; such a piece holds no speech.
+    # A piece of cut-off padding holds no speech.
     return [(start, end) for start, end in pieces if speech.speech_T[start:end].any()]
 
 
 def _runs(mask_T: np.ndarray) -> list[Interval]:
-    """Return the intervals in which the mask is True."""
     change = np.flatnonzero(np.diff(np.concatenate([[False], mask_T, [False]]).astype(np.int8)))
     return [(int(start), int(end)) for start, end in change.reshape(-1, 2)]
 
 
 def _close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
-    """Join intervals that lie closer together than ``gap`` frames."""
+    """Join intervals with gaps of less than ``gap`` frames."""
     joined: list[Interval] = []
     for start, end in intervals:
         if joined and start - joined[-1][1] < gap:
@@ -160,7 +151,7 @@ def _close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
 
 
 def _join_cramped(intervals: list[Interval], num_frames: int, shortest: int) -> list[Interval]:
-    """Join intervals that cannot grow to ``shortest`` within the nearer halves of the pauses around them."""
+    """Join intervals that cannot grow to ``shortest`` within half of each adjacent pause."""
     intervals = list(intervals)
     index = 0
     while index < len(intervals) and len(intervals) > 1:
@@ -179,14 +170,13 @@ def _join_cramped(intervals: list[Interval], num_frames: int, shortest: int) -> 
 
 
 def _grow(interval: Interval, room: Interval, padding: int, shortest: int) -> Interval:
-    """Return the interval with ``padding`` on each side, or more up to ``shortest``, as far as its room allows."""
+    """Return the interval with ``padding`` on each side, or grown to ``shortest``, within its room."""
     start, end = max(interval[0] - padding, room[0]), min(interval[1] + padding, room[1])
     start = max(min(start, end - shortest), room[0])
     return start, min(max(end, start + shortest), room[1])
 
 
 def _cut_cost(speech_T: np.ndarray, loud_T: np.ndarray | None) -> np.ndarray:
-    """Return the cost of a cut before each frame, from the probability of speech and the loudness around it."""
     cost_T = _around(speech_T, _DIP_FRAMES)
     if loud_T is None or not len(loud_T):
         return cost_T
@@ -195,7 +185,7 @@ def _cut_cost(speech_T: np.ndarray, loud_T: np.ndarray | None) -> np.ndarray:
 
 
 def _around(values_T: np.ndarray, length: int) -> np.ndarray:
-    """Return the mean over ``length`` frames around each frame's start, fewer at the ends."""
+    """Return the mean over ``length`` frames around each frame's start, over fewer at the ends."""
     sums = np.concatenate([[0.0], np.cumsum(values_T, dtype=np.float64)])
     here_T = np.arange(len(values_T))
     first_T, last_T = np.maximum(here_T - length // 2, 0), np.minimum(here_T + length // 2, len(values_T))
@@ -203,16 +193,15 @@ def _around(values_T: np.ndarray, length: int) -> np.ndarray:
 
 
 def _split(interval: Interval, cost_T: np.ndarray, longest: int, shortest: int) -> list[Interval]:
-    """Return the pieces, ``shortest`` to ``longest`` frames each and without gaps, whose cuts cost least together.
+    """Return the pieces of ``shortest`` to ``longest`` frames, without gaps, with the least total cost.
 
-    Dynamic programming over the frames: the cheapest cutting up to a frame extends the cheapest one up to a frame that
-    lies one piece earlier.
+    Dynamic programming: the best cut at a frame extends the best one that lies one piece earlier.
     """
     first, last = interval
     length = last - first
     if length <= longest:
         return [interval]
-    piece_cost = _UNEVEN_COST * (np.arange(longest, shortest - 1, -1) / longest) ** 2  # from the longest piece on
+    piece_cost = _UNEVEN_COST * (np.arange(longest, shortest - 1, -1) / longest) ** 2  # longest first
     best_T = np.full(length + 1, np.inf)
     best_T[0] = 0.0
     before_T = np.zeros(length + 1, np.int64)

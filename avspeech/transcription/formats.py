@@ -1,4 +1,4 @@
-"""Write a transcript as txt, srt, vtt, json or tsv: UTF-8, lines ended by ``\\n``, each file whole or not at all."""
+"""Write a transcript as txt, srt, vtt, json or tsv (UTF-8, ``\\n``); a file is written whole or not at all."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,11 @@ def write_transcript(
     """Write ``<stem>.<format>`` for each format and return the paths.
 
     Args:
-        transcript: may be empty; its files are valid all the same.
-        stem: folder and name without an ending (dots in it are kept); folders are created, files replaced.
+        stem: folder and name without an ending; folders are created, files replaced.
         formats: keys of ``FORMATS``.
-        options: plain values for the json: how the file was transcribed.
+        options: plain values for the json.
 
-    Raises:
-        ValueError: there is no such format.
-        OSError: the files cannot be written.
+    Raises ValueError for an unknown format, OSError if a file cannot be written.
     """
     check_formats(formats)
     stem = Path(stem)
@@ -37,25 +34,25 @@ def write_transcript(
         for name in formats
     }
     for path, text in texts.items():
-        # The name of a source that is not UTF-8 holds surrogates; in json this is how they are escaped.
+        # A source's name that is not UTF-8 holds surrogates.
         write_text(path, text.encode(errors="backslashreplace").decode())
     return list(texts)
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise ValueError if a format cannot be written, or none is named."""
+    """Raise ValueError if there is no format or an unknown one."""
     if isinstance(formats, str) or not formats or not set(formats) <= set(FORMATS):
         came = formats if isinstance(formats, str) else ",".join(formats)
         raise ValueError(f"format {came!r} came; wanted a list of {', '.join(FORMATS)}; see --format")
 
 
 def to_txt(transcript: Transcript) -> str:
-    """Return the text; with several speakers one line per segment, after the speaker's label."""
+    """Return the text; with several speakers one labelled line per segment."""
     return f"{transcript.text}\n" if transcript.text else ""
 
 
 def to_srt(transcript: Transcript) -> str:
-    """Return SubRip; a speaker's label stands before the text."""
+    """Return SubRip with the speaker's label before the text."""
     cues = []
     for number, cue in enumerate(captions(transcript), start=1):
         label = "" if cue.speaker is None else f"{_one_line(cue.speaker)}: "
@@ -65,7 +62,7 @@ def to_srt(transcript: Transcript) -> str:
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """Return WebVTT; the speaker is the cue's voice."""
+    """Return WebVTT with the speaker as the cue's voice."""
     cues = ["WEBVTT\n"]
     for cue in captions(transcript):
         text = _escape("\n".join(cue.texts))
@@ -80,18 +77,13 @@ def _escape(text: str) -> str:
 
 
 def to_json(transcript: Transcript, options: Mapping[str, Any] | None = None) -> str:
-    """Return the transcript with the version of avspeech and the options; ``read_transcript`` reads it."""
+    """Return JSON with the version of avspeech and the options, for ``read_transcript``."""
     record = {**transcript.to_json(), "version": __version__, "options": dict(options or {})}
     return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def read_transcript(path: str | Path) -> Transcript:
-    """Return the transcript of a json file that ``write_transcript`` wrote.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no transcript.
-    """
+    """Return the transcript of a json file of ``write_transcript``; OSError or ValueError if it cannot be read."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(record, dict):
@@ -104,7 +96,7 @@ def read_transcript(path: str | Path) -> Transcript:
 
 
 def to_tsv(transcript: Transcript) -> str:
-    """Return a header and one line per segment; tabs and newlines in texts become blanks."""
+    """Return a header and one line per segment; tabs and newlines become blanks."""
     lines = ["\t".join(TSV_COLUMNS)]
     for one in transcript.segments:
         share = "" if one.face_share is None else f"{one.face_share:.3f}"
@@ -117,7 +109,7 @@ def to_tsv(transcript: Transcript) -> str:
 FORMATS: dict[str, Callable[[Transcript], str]] = {
     "txt": to_txt, "srt": to_srt, "vtt": to_vtt, "json": to_json, "tsv": to_tsv,
 }  # fmt: skip
-"""Ending of a file -> its content."""
+"""Ending -> content."""
 
 
 def _one_line(text: str) -> str:
@@ -125,6 +117,5 @@ def _one_line(text: str) -> str:
 
 
 def _clock(time_s: float, mark: str) -> str:
-    """Return hours:minutes:seconds, ``mark`` and milliseconds."""
     seconds, ms = divmod(round(1000 * time_s), 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}{ms:03}"

@@ -1,9 +1,8 @@
-"""Keep transcripts between runs: of whole files, and finished segments of a file that was interrupted.
+"""Cache transcripts of whole files, and finished segments of interrupted files.
 
-A record is found by the content of the media file and of the model, the options, and the version. It is one line that
-starts with its checksum, so that a damaged line is noticed. Whole transcripts are renamed into place. Segments are
-appended with one ``write`` each to a file opened for appending, which the system does not mix with another process's;
-a line starts with a newline, so that it does not stick to one that a killed process left unfinished.
+The key holds hashes of the media file and the model, the options and the version. A record is one line after its
+checksum. Segments are appended with one ``write`` each, safe between processes; a line starts with a newline, because
+a killed process may leave an unfinished one.
 """
 
 import hashlib
@@ -26,36 +25,25 @@ _Result = TypeVar("_Result")
 
 
 class Kept:
-    """Results of earlier runs in a folder, which any number of processes may use at once.
-
-    Where the folder cannot be used, this is logged once and nothing is kept: a transcript is worth more than the next
-    run's time.
-
-    Args:
-        folder: created when something is kept; None: ``transcripts`` in the user's cache.
-    """
+    """Cache of transcripts in a folder, for any number of processes; the first failure is logged and disables it."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = cache_folder() / "transcripts" if folder is None else Path(folder)
         self.works = True
-        """False after the folder could not be used."""
 
     def key(self, media: str | Path, model_sha256: str, options: Mapping[str, Any]) -> str:
-        """Return the name under which a result is kept; it does not depend on the file's path.
+        """Return the key of a result, which does not depend on the file's path.
 
         Args:
-            media: the file, which is read once for its hash.
-            model_sha256: hash of the model's file.
-            options: whatever else changes the result; plain values.
+            options: plain values of all else that changes the result.
 
-        Raises:
-            OSError: the file cannot be read.
+        Raises OSError if the file cannot be read.
         """
         went_in = [file_sha256(Path(media)), model_sha256, dict(options), __version__]
         return hashlib.sha256(json.dumps(went_in, sort_keys=True).encode()).hexdigest()
 
     def load(self, key: str) -> Transcript | None:
-        """Return the kept transcript, its ``source`` as it was then; None: there is none, or it is damaged."""
+        """Return the kept transcript with its old ``source``; None if there is none, or it is damaged."""
         line = self._try(lambda: self._read(key + _WHOLE), b"")
         if not line:
             return None
@@ -66,7 +54,7 @@ class Kept:
             return None
 
     def save(self, key: str, transcript: Transcript) -> None:
-        """Keep a finished transcript, and delete its single segments."""
+        """Keep a finished transcript and delete its single segments."""
 
         def write() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +72,7 @@ class Kept:
         self._try(write, None)
 
     def append_segment(self, key: str, segment: Segment) -> None:
-        """Keep a finished segment of a file that is not finished."""
+        """Keep a finished segment of an unfinished file."""
 
         def write() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +88,7 @@ class Kept:
         self._try(write, None)
 
     def segments(self, key: str) -> list[Segment]:
-        """Return the finished segments of an unfinished file, sorted by start, each once."""
+        """Return the segments of an unfinished file, sorted by start, each once."""
         found: dict[tuple[float, float, str, str | None], Segment] = {}
         num_damaged = 0
         for line in filter(None, self._try(lambda: self._read(key + _SEGMENTS), b"").split(b"\n")):
@@ -122,7 +110,7 @@ class Kept:
             return b""
 
     def _try(self, action: Callable[[], _Result], otherwise: _Result) -> _Result:
-        """Return the action's result; ``otherwise`` where the folder cannot be used."""
+        """Return the action's result, or ``otherwise`` if the folder fails."""
         if not self.works:
             return otherwise
         try:
@@ -134,14 +122,13 @@ class Kept:
 
 
 def _sealed(record: dict[str, Any]) -> bytes:
-    """Return a line: the checksum of a record, and the record."""
     text = json.dumps(record, ensure_ascii=False, allow_nan=False)
     content = text.encode(errors="backslashreplace")  # a file name that is not UTF-8 holds surrogates
     return hashlib.sha256(content).hexdigest().encode() + b" " + content + b"\n"
 
 
 def _unsealed(line: bytes) -> Any:
-    """Return the record of a line; None where the line is damaged."""
+    """Return the record of a line; None if it is damaged."""
     checksum, _, content = line.partition(b" ")
     if hashlib.sha256(content).hexdigest().encode() != checksum:
         return None

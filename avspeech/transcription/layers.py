@@ -1,4 +1,4 @@
-"""Features of any layer of a model's encoder, for a whole file."""
+"""Features of any encoder layer for a whole file."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,32 +14,27 @@ from avspeech.transcription.streams import Streams
 
 Part = Literal["audio", "video", "fused"]
 LONGEST_S = 30.0
-"""Longest piece of a file in seconds that is encoded at once; a longer file is cut in pauses."""
+"""Longest piece in seconds that is encoded at once; longer files are cut in pauses."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """The output of a layer for a file."""
+    """Output of a layer for a file."""
 
     values_TD: np.ndarray
-    """float32, one row per step of the layer's clock; steps outside of all pieces are left out."""
+    """float32, one row per step within the pieces."""
     times_T: np.ndarray
-    """float64, start of each row in seconds from the file's start."""
+    """float64, start of each row in seconds."""
     rate: int
     """Rows per second within a piece."""
     layer: int | None
     """None: the end of the encoder."""
     part: Part
-    """The encoder: ``fused`` for AV-HuBERT's, ``audio`` for Whisper's, ``video`` for the one that a Whisper reads lips
-    with."""
+    """``fused`` (AV-HuBERT), ``audio`` (Whisper) or ``video`` (lip encoder of a Whisper)."""
 
 
 def encoder_part(network: Model, part: Part | None) -> Part:
-    """Return the encoder that is meant, by default the first that the model has.
-
-    Raises:
-        ValueError: the model has no such encoder.
-    """
+    """Return the encoder, by default the model's first; ValueError if the model lacks it."""
     has: tuple[Part, ...] = ("fused",)
     if network.inputs.audio == "logmel":
         has = ("audio",) if network.lip_encoder is None else ("audio", "video")
@@ -49,22 +44,21 @@ def encoder_part(network: Model, part: Part | None) -> Part:
 
 
 def longest_piece_s(network: Model, part: Part) -> float:
-    """Return the longest piece of a file, in seconds, that an encoder is given at once."""
+    """Return the longest piece in seconds that an encoder takes at once."""
     return min(LONGEST_S, network.inputs.longest_s or LONGEST_S) if part == "audio" else LONGEST_S
 
 
 @torch.no_grad()
 def layer_features(network: Model, streams: Streams, layer: int | None, part: Part) -> Features:
-    """Return the features of all segments of a file, with or without speech.
+    """Return the features of all segments of a file.
 
     Args:
         network: in evaluation mode.
-        streams: of the file, cut into pieces of up to ``longest_piece_s``.
-        layer: 1 is the output of the first block, 0 its input, None the end of the encoder.
+        streams: cut into pieces of up to ``longest_piece_s``.
+        layer: 1 is the first block, 0 its input, None the end of the encoder.
         part: see ``encoder_part``.
 
-    Raises:
-        ValueError: there is no such layer, or the file lacks what this part reads.
+    Raises ValueError if there is no such layer, or the file lacks the part's stream.
     """
     device = next(network.parameters()).device
     lips: Any = network.lip_encoder

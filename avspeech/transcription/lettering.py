@@ -1,9 +1,8 @@
-"""Draw captions of any script as small pictures that are laid over frames.
+"""Draw captions of any script as small pictures to lay over frames.
 
-Pillow draws, because OpenCV's letters are ASCII, with the DejaVu Sans that comes with matplotlib (Latin, Greek,
-Cyrillic, Arabic, Hebrew), or with a font of the system where DejaVu lacks letters (Chinese, Hindi). Letters are joined
-by raqm, which is in Pillow's wheels and needs the system's FriBidi library. Words are placed one by one, so that one
-can be marked; their order in a line follows the Unicode bidirectional algorithm (UAX #9, rule L2) at word level.
+Pillow draws (OpenCV has ASCII only), with matplotlib's DejaVu Sans or a system font where DejaVu lacks letters
+(Chinese, Hindi). Raqm, in Pillow's wheels, joins letters and needs the system's FriBidi library. Words are drawn
+singly, so that one can be marked, in the order of the Unicode bidirectional algorithm (UAX #9, rule L2) at word level.
 """
 
 import logging
@@ -21,7 +20,7 @@ from avspeech.transcription.captions import CaptionWord, Cue
 log = logging.getLogger(__name__)
 
 PLAIN, MARKED, LABEL = (255, 255, 255), (255, 221, 64), (160, 200, 255)
-"""Colours of words, of the word that is being spoken, and of speakers' labels."""
+"""Colours of words, the spoken word and speakers' labels."""
 BACKGROUND = (0, 0, 0, 165)
 
 
@@ -30,9 +29,9 @@ class Patch:
     """A picture with transparency."""
 
     colour_HWC: np.ndarray
-    """uint8 RGB, multiplied by its opacity."""
+    """uint8 RGB, premultiplied by opacity."""
     behind_HWC: np.ndarray
-    """uint8, the share of the frame that shows through, of 255."""
+    """uint8, 255 minus opacity."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -40,7 +39,7 @@ class Patch:
         return self.colour_HWC.shape[1], self.colour_HWC.shape[0]
 
     def lay_over(self, frame_HWC: np.ndarray, left: int, top: int) -> None:
-        """Draw it into a frame, cut off at the frame's edges."""
+        """Draw it into a frame, clipped at the edges."""
         height, width = frame_HWC.shape[:2]
         x, y = slice(max(left, 0), min(left + self.size[0], width)), slice(max(top, 0), min(top + self.size[1], height))
         if x.start >= x.stop or y.start >= y.stop:
@@ -54,9 +53,9 @@ class Lettering:
     """Draws lines of words.
 
     Args:
-        text: all letters that will be drawn, to choose the font.
-        max_width: widest caption in pixels; wider lines get smaller letters.
-        letter_size: height of the letters in pixels.
+        text: all letters to draw, to choose the font.
+        max_width: in pixels; wider lines get smaller letters.
+        letter_size: in pixels.
         font: a font file; None: see ``find_font``.
     """
 
@@ -73,7 +72,7 @@ class Lettering:
             )
 
     def cues(self, cues: Sequence[Cue], time_s: float) -> Patch:
-        """Return cues, one above the other, with the words that are spoken at ``time_s`` marked."""
+        """Return stacked cues with the words at ``time_s`` marked."""
         lines: list[list[tuple[CaptionWord, tuple[int, int, int]]]] = []
         for cue in cues:
             for number, line in enumerate(cue.lines):
@@ -120,7 +119,7 @@ class Lettering:
         return ImageFont.truetype(str(self.font), size, layout_engine=engine)
 
     def _joined(self, text: str) -> str:
-        """Return the text for Pillow, which without raqm sets letters from left to right."""
+        """Return the text for Pillow, which sets letters left to right without raqm."""
         return text if self.joins or not _is_right_to_left(text) else text[::-1]
 
 
@@ -135,10 +134,7 @@ def _length(font: Any, words: Sequence[CaptionWord]) -> float:
 def in_order_of_sight(
     line: Sequence[tuple[CaptionWord, tuple[int, int, int]]],
 ) -> list[tuple[CaptionWord, tuple[int, int, int]]]:
-    """Return a line's words from left to right.
-
-    The first word with a direction gives that of the line, and of words without one (numbers).
-    """
+    """Return a line's words from left to right; its first directed word sets the direction, also of numbers."""
     directions = [_direction(word.text) for word, _ in line]
     to_left = next(filter(None, directions), None) == "right to left"
     runs: list[tuple[bool, list[tuple[CaptionWord, tuple[int, int, int]]]]] = []
@@ -156,7 +152,7 @@ def _is_right_to_left(text: str) -> bool:
 
 
 def _direction(text: str) -> str | None:
-    """Return the direction of a text, that of its first letter with one."""
+    """Return the direction of the first letter that has one."""
     for character in text:
         kind = unicodedata.bidirectional(character)
         if kind in ("R", "AL"):
@@ -167,17 +163,14 @@ def _direction(text: str) -> str | None:
 
 
 def find_font(text: str) -> Path:
-    """Return the file of a font with the letters of ``text``: DejaVu Sans, else one of the system's.
-
-    Where no font has all of them it is DejaVu Sans, with a warning about the letters that will be boxes.
-    """
+    """Return a font file with the letters of ``text``: DejaVu Sans, else a system font, else DejaVu with a warning."""
     import matplotlib
 
     default = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     wanted = {ord(letter) for letter in text if unicodedata.category(letter)[0] in "LNPS"}
     if wanted <= _letters_of(default):
         return default
-    from matplotlib import font_manager  # takes a while to list the fonts of the system
+    from matplotlib import font_manager  # slow: lists the system's fonts
 
     # "Last Resort" has every letter, as a box.
     fonts = [font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort")]

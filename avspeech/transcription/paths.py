@@ -1,4 +1,4 @@
-"""Media files that a command line names (paths, folders and patterns), and the names of their outputs."""
+"""Find the media files that a command line names, and name their outputs."""
 
 import glob
 import hashlib
@@ -12,15 +12,13 @@ ENDINGS = (
     "3g2 3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg "
     "ogv opus ts vob wav webm wma wmv"
 )
-"""Endings of the files that are taken from a folder. A file that is named itself may have any."""
+"""Endings of files taken from a folder; a file that is named itself may have any."""
 
 
 def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
-    """Return the files that are named, each once and in order, and the reason of each name that gives none.
+    """Return the named files, each once and in order, and why each other name gives none.
 
-    Args:
-        names: files; folders, whose media files are taken, with subfolders and without hidden files; or patterns with
-            ``*``, ``?``, ``[...]`` or ``**``, for shells that do not expand them.
+    Names are files, folders (searched with subfolders, without hidden files) or ``glob`` patterns.
     """
     found: dict[str, Path] = {}
     reasons: dict[str, str] = {}
@@ -33,7 +31,7 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
         path = Path(name)
         try:
             is_folder, exists = path.is_dir(), path.exists()
-        except OSError:  # the name is too long, or its folder closed: reported when the file is opened
+        except OSError:  # too long or not readable: reported when the file is opened
             is_folder, exists = False, False
         if not name:
             reasons["''"] = "is an empty name; name a file, a folder or a pattern"
@@ -45,7 +43,7 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
                 reasons[name] = "is a folder without media files (none ends in .mp4, .mkv, .wav or the like)"
             take(inside)
         elif exists or not glob.has_magic(name):
-            take([path])  # one that does not exist is reported when it is opened
+            take([path])  # a missing file is reported when it is opened
         else:
             matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - may be absolute
             matches = [match for match in matches if not os.path.isdir(match)]  # noqa: PTH112 - raises nothing
@@ -61,11 +59,9 @@ def _is_media(file: Path, folder: Path) -> bool:
 
 
 def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
-    """Return for each input the name, without an ending, of its outputs in one folder; all names differ.
+    """Return for each input a unique name of its outputs in one folder, without ending, whatever the order of inputs.
 
-    The name is the input's own stem if no other input has it; else the ending is added (clip.mp4, clip.mkv), or as
-    many folders as tell the inputs apart (a_clip, b_clip). Names that differ only in case count as equal, as in some
-    file systems. The order of the inputs does not matter.
+    It is the stem, else the full name (clip.mp4, clip.mkv), else with folders (a_clip, b_clip); case is ignored.
     """
     whole = {Path(path): Path(os.path.normpath(Path(path).absolute())) for path in paths}
     names = {file: _names(file) for file in set(whole.values())}
@@ -82,7 +78,7 @@ def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
 
 
 def _names(file: Path) -> list[str]:
-    """Return possible names of a file's outputs, shortest first; the last one is unique."""
+    """Return possible names of a file's outputs, shortest first; the last is unique."""
     folders = [part for part in file.parent.parts if part != file.anchor]
     ways = ["_".join([*folders[len(folders) - depth :], ""]) for depth in range(len(folders) + 1)]
     mark = hashlib.sha256(os.fsencode(file)).hexdigest()

@@ -1,4 +1,4 @@
-"""Draw a transcript on its video: the face, the mouth crop, and the words as they are spoken."""
+"""Draw a transcript on its video: face, mouth crop and the words as they are spoken."""
 
 from bisect import bisect_right
 from collections import deque
@@ -23,34 +23,34 @@ from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.streams import Streams
 
 MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
-"""Size of the preview in pixels. Small videos are enlarged, so that captions and crops do not hide the face."""
+"""Size limits in pixels. Small videos are enlarged, so that captions and crops do not hide the face."""
 COLOURS = {FrameStatus.MEASURED: (80, 220, 120), FrameStatus.INTERPOLATED: (255, 190, 60)}
-"""Colours of a face's box, by how it was found."""
+"""Colours of a face's box by status."""
 MISSING_COLOUR = (150, 150, 150)
-"""Colour of a mouth crop's border where the face was not found."""
+"""Colour of a mouth crop's border without a face."""
 LIP_COLOUR = (255, 110, 130)
 _BITS = 3
-"""Fractional bits of OpenCV's coordinates: eighths of a pixel."""
+"""OpenCV coordinates are in 1/8 pixel."""
 
 
 _UPPER_LIP, _LOWER_LIP = slice(len(STABLE), len(STABLE) + 11), slice(len(STABLE) + 11, len(STABLE) + 20)
-"""Points of the lips' outer edges in ``Face.points_TN2``, each from the right corner of the mouth."""
+"""Outer lip points in ``Face.points_TN2``, from the right corner of the mouth."""
 
 
 @dataclass(frozen=True)
 class FaceView:
-    """One speaker in every frame of a file; the face may change from segment to segment."""
+    """One speaker in every frame; the face may change between segments."""
 
     box_T4: np.ndarray
-    """float32, left, top, right, bottom in pixels of the frames of ``read_frames``; NaN without a face."""
+    """float32, left, top, right, bottom in pixels of ``read_frames``; NaN without a face."""
     lips_TK2: np.ndarray
-    """float32, closed outline of the lips, x and y in the same pixels; NaN without a face."""
+    """float32, closed lip outline, x and y in the same pixels; NaN without a face."""
     status_T: np.ndarray
     """uint8, ``FrameStatus`` of each frame."""
     mouths: tuple[tuple[int, np.ndarray], ...] = ()
-    """First frame and ``mouth_THW`` of each segment whose lips are read, sorted by time."""
+    """First frame and ``mouth_THW`` of each lip-read segment, sorted by time."""
     speaker: str | None = None
-    """Label, where several faces are transcribed."""
+    """Label, with several faces."""
 
     def __post_init__(self) -> None:
         num_frames = len(self.status_T)
@@ -62,15 +62,7 @@ class FaceView:
 
 
 def face_views(faces: Sequence[Face], segments: Sequence[Segment], num_frames: int) -> tuple[FaceView, ...]:
-    """Return a view of each speaker, sorted by label; none without a face.
-
-    Between two segments the face of the earlier one stays in view.
-
-    Args:
-        faces: of the file, ``Streams.faces``.
-        segments: of the file, before they are decoded.
-        num_frames: length of the file at 25 Hz.
-    """
+    """Return a view of each speaker, sorted by label; the face stays until the next segment."""
     views = []
     for speaker in sorted({one.speaker or "" for one in segments if one.face is not None}):
         own = sorted((one for one in segments if (one.speaker or "") == speaker), key=lambda one: one.start_s)
@@ -106,23 +98,18 @@ def draw_preview(
     audio_S: np.ndarray | None = None,
     font: str | Path | None = None,
 ) -> int:
-    """Write the preview, at 25 fps and at most 720 pixels high, and return its number of frames.
+    """Write the preview at 25 fps, at most 720 pixels high; return its number of frames.
 
-    One frame is in memory at a time. The file appears only when it is whole.
+    One frame is in memory at a time. The file appears when it is complete.
 
     Args:
-        video: the file that was transcribed.
-        out_path: ends with .mp4; a file of that name is replaced.
-        transcript: transcript of the file; its captions are drawn.
-        faces: the transcribed faces; without any the preview shows "no face", unless none was looked for.
-        audio_S: sound at 16 kHz; None: the preview has none.
-        font: a font file; None: see ``Lettering``.
+        video: the transcribed file.
+        out_path: an .mp4; an existing file is replaced.
+        faces: empty: the preview shows "no face", unless only sound was used.
+        audio_S: 16 kHz; None: no sound.
+        font: a font file; None: see ``find_font``.
 
-    Raises:
-        ValueError: ``out_path`` does not end with .mp4, or is the video itself.
-        NoVideo: the file is sound only.
-        MediaError: the video cannot be read, or is not the one that the faces were found in.
-        OSError: the preview cannot be written.
+    Raises ValueError for a bad ``out_path``, NoVideo, MediaError (unreadable, or not the video of ``faces``), OSError.
     """
     video, out_path = Path(video), Path(out_path)
     if out_path.suffix.lower() != ".mp4":
@@ -142,7 +129,7 @@ def _drawn(
 ) -> Iterator[np.ndarray]:
     painter, shown, scaled = None, None, np.empty(0)
     num_known = min((len(face.status_T) for face in faces), default=None)  # more than frames where sound is longer
-    for index, picture in enumerate(read_pictures(video, [])):  # the transcript tells of any damage
+    for index, picture in enumerate(read_pictures(video, [])):  # damage is in the transcript's notes
         if num_known is not None and index >= num_known:
             raise MediaError(video, f"has more than the {num_known} frames in which faces were found; did it change?")
         if picture is not shown:  # a repeated frame is the same object
@@ -154,8 +141,6 @@ def _drawn(
 
 
 class _Painter:
-    """Draws on frames in their order."""
-
     def __init__(
         self, size: tuple[int, ...], transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
     ) -> None:
@@ -163,7 +148,7 @@ class _Painter:
         scale = min(MAX_HEIGHT / height, MAX_WIDTH / width, max(1.0, MIN_HEIGHT / height))
         self.width, self.height = (max(16, 2 * round(length * scale / 2)) for length in (width, height))
         self.scale_2 = np.array([self.width / width, self.height / height])
-        self.averages = 2 * self.width <= width  # for smaller factors interpolation is as good and much faster
+        self.averages = 2 * self.width <= width  # for smaller factors interpolation is as good and faster
         self.faces, self.thickness = faces, max(1, self.height // 300)
         self.transcript = transcript
         self.segments = sorted(transcript.segments, key=lambda one: one.start_s)
@@ -173,12 +158,12 @@ class _Painter:
         letter_size = max(10, min(self.height // 20, self.width // 24))
         self.captions = Lettering(text, int(0.94 * self.width), letter_size, font)
         self.labels = Lettering(text, self.width // 2, max(10, letter_size * 2 // 3), self.captions.font)
-        self.caption: tuple[object, Patch] | None = None  # the last one, kept because it changes rarely
+        self.caption: tuple[object, Patch] | None = None  # cached, because it changes rarely
         self.label_patches: dict[str, Patch] = {}
         self.inset, self.inset_right = self._place_insets()
 
     def _place_insets(self) -> tuple[int, bool]:
-        """Return the side of the mouth crops, and True if they go to the top right corner, away from the faces."""
+        """Return the side of the mouth crops, and True if they go to the top right, away from the faces."""
         crops = [mouths[0][1] for face in self.faces if (mouths := face.mouths)]
         if not crops:
             return 0, True
@@ -204,7 +189,7 @@ class _Painter:
         return frame_HWC
 
     def _points(self, points_K2: np.ndarray) -> np.ndarray:
-        """Return OpenCV's coordinates, whose origin is the centre of the first pixel."""
+        """Return OpenCV coordinates; their origin is the centre of the first pixel."""
         return np.round((points_K2 * self.scale_2 - 0.5) * 2**_BITS).astype(np.int32)
 
     def _draw_face(self, frame_HWC: np.ndarray, face: FaceView, index: int) -> None:
@@ -222,7 +207,7 @@ class _Painter:
             patch.lay_over(frame_HWC, left, top - patch.size[1])
 
     def _draw_insets(self, frame_HWC: np.ndarray, index: int) -> None:
-        """Draw the mouth crops side by side in their corner, framed in the colour of how the face was found."""
+        """Draw the mouth crops side by side, framed in the colour of the face's status."""
         border, side = 2 * self.thickness, self.inset
         step = side + 2 * border
         at = self.width - step - border if self.inset_right else border
@@ -274,7 +259,7 @@ class _Painter:
 
 
 def _at(mouths: Sequence[tuple[int, np.ndarray]], index: int) -> np.ndarray | None:
-    """Return the mouth crop of a frame; None outside the segments whose lips are read."""
+    """Return the mouth crop of a frame; None outside lip-read segments."""
     place = bisect_right(mouths, index, key=lambda mouth: mouth[0]) - 1
     if place < 0 or index - mouths[place][0] >= len(mouths[place][1]):
         return None

@@ -1,4 +1,4 @@
-"""A transcript: segments with words, times, scores and the streams that were used; and its JSON form."""
+"""A transcript (segments with words, times, scores and streams) and its JSON form."""
 
 from dataclasses import asdict, dataclass, field, fields
 from math import ceil
@@ -11,41 +11,40 @@ from avspeech.inputs import Modality
 from avspeech.timebase import FRAME_RATE
 
 FORMAT = 1
-"""Version of the JSON form; it grows with every change that older readers would misread."""
+"""Version of the JSON form; grows with incompatible changes."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a file that is decoded at once; ``text``, ``words``, ``score`` and ``language`` come by decoding."""
+    """A part of a file that is decoded at once; decoding adds ``text``, ``words``, ``score`` and ``language``."""
 
     start_s: float
     """Seconds from the file's start, on the 25 Hz clock."""
     end_s: float
-    """On the 25 Hz clock, but not past the end of the file."""
+    """At most the end of the file."""
     text: str = ""
     modality: Modality = "audio"
     """Streams that the model is given."""
     words: tuple[TimedWord, ...] = ()
-    """Their times are in seconds from the file's start."""
+    """Times in seconds from the file's start."""
     score: float = 0.0
-    """Mean log-probability per token, end of text included; per frame for CTC. Comparable within one model only."""
+    """Mean log-probability per token with end of text, for CTC per frame; comparable within one model only."""
     language: str | None = None
-    """Given or detected; None where the model knows no languages."""
+    """Given or detected; None if the model knows no languages."""
     face_share: float | None = None
-    """Share of the frames in which the speaker's face was found or lies between two finds; None: no face was looked
-    for."""
+    """Share of frames with the speaker's face, gaps interpolated; None: faces were not searched."""
     speaker: str | None = None
-    """Label of the face, where several are transcribed."""
+    """Label, with several faces."""
     note: str | None = None
-    """Why the segment lacks a stream that was asked for."""
+    """Why a requested stream is missing."""
     face: int | None = field(default=None, compare=False, repr=False)
-    """Index of the face in ``Streams.faces``; None without a face, and after decoding."""
+    """Index in ``Streams.faces``; None without a face and after decoding."""
     mouth_THW: np.ndarray | None = field(default=None, compare=False, repr=False)
-    """uint8 mouth crops, (frames, 96, 96); None where no lips can be read, and after decoding."""
+    """uint8 mouth crops, (frames, 96, 96); None without readable lips and after decoding."""
 
     @property
     def frames(self) -> tuple[int, int]:
-        """First frame at 25 Hz, and the frame after the last."""
+        """First frame at 25 Hz, and the last plus one."""
         return round(self.start_s * FRAME_RATE), ceil(self.end_s * FRAME_RATE - 1e-6)
 
     @property
@@ -56,21 +55,17 @@ class Segment:
 
     @property
     def key(self) -> tuple[float, float, str, str | None]:
-        """What tells a segment from the others of its file, before and after decoding."""
+        """Identity of a segment in its file, before and after decoding."""
         return self.start_s, self.end_s, self.modality, self.speaker
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, without what is needed for decoding only."""
+        """Return plain values, without the fields for decoding."""
         values = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         return values | {"words": [asdict(word) for word in self.words]}
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> "Segment":
-        """Return the segment of ``to_json``.
-
-        Raises:
-            KeyError, TypeError: fields are missing or unknown.
-        """
+        """Return the segment of ``to_json``; KeyError or TypeError for missing or unknown fields."""
         return Segment(**{**record, "words": tuple(TimedWord(**word) for word in record["words"])})
 
 
@@ -79,24 +74,24 @@ class Transcript:
     """What is said in a file."""
 
     source: str
-    """Path of the file, as it was given."""
+    """Path as given."""
     duration_s: float
     model: str
-    """Name or path of the model, as it was given."""
+    """Name or path as given."""
     modality: Modality
-    """Streams that were asked for."""
+    """Requested streams."""
     segments: tuple[Segment, ...] = ()
     """Sorted by start; those of several speakers may overlap."""
     language: str | None = None
-    """Given, or detected in most seconds of speech."""
+    """Given, or detected for most seconds of speech."""
     face_share: float | None = None
-    """Share of the file's frames in which a transcribed face was found; None: no face was looked for."""
+    """Share of frames with a transcribed face; None: faces were not searched."""
     notes: tuple[str, ...] = ()
-    """What differs from what was asked, in sentences: a missing stream, segments without a face, damage."""
+    """Sentences on missing streams, segments without a face, and damage."""
 
     @property
     def text(self) -> str:
-        """The texts of all segments; with several speakers one line per segment, after the speaker's label."""
+        """Text of all segments; with several speakers one labelled line per segment."""
         if all(segment.speaker is None for segment in self.segments):
             return " ".join(segment.text for segment in self.segments if segment.text)
         return "\n".join(
@@ -118,11 +113,7 @@ class Transcript:
 
     @staticmethod
     def from_json(record: Any) -> "Transcript":
-        """Return the transcript of ``to_json``.
-
-        Raises:
-            ValueError: the record is no transcript of this format.
-        """
+        """Return the transcript of ``to_json``; ValueError for another record."""
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         if found != FORMAT:
             raise ValueError(f"its format is {found}, this version reads {FORMAT}; transcribe the file again")

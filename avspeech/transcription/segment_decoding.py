@@ -1,4 +1,4 @@
-"""Turn the streams of segments into text, words with times, and scores."""
+"""Decode the streams of segments into text, timed words and scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +16,16 @@ from avspeech.models.files import Model
 from avspeech.timebase import FRAME_RATE
 
 LONGEST_S = 20.0
-"""Longest segment of a model without a limit: as long as the longest clips that AV-HuBERT was tuned on (LRS3)."""
+"""Longest segment of a model without a limit: the longest clips of AV-HuBERT's fine-tuning (LRS3)."""
 LOWEST_SCORE = -1000.0
-"""Score of a text that the model rules out; infinity is no JSON."""
+"""Score of an impossible text, because JSON has no infinity."""
 SPARE_S = 1.0
-"""How much shorter than a model's limit its longest segment is."""
+"""Margin in seconds between a model's limit and its longest segment."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The text of a segment; times are in seconds from the segment's start."""
+    """Text of a segment; times in seconds from its start."""
 
     text: str
     words: tuple[TimedWord, ...]
@@ -34,16 +34,7 @@ class Decoded:
 
 
 class SegmentDecoder:
-    """A model that transcribes segments.
-
-    Args:
-        network: in evaluation mode, on its device.
-        config: how to decode.
-        name: the model's, for messages.
-
-    Raises:
-        ValueError: the model gives no text, or not in this way.
-    """
+    """Decodes segments with a network in evaluation mode; ValueError if it gives no text, or not with this config."""
 
     def __init__(self, network: Model, config: DecodingConfig, name: str) -> None:
         try:
@@ -53,19 +44,18 @@ class SegmentDecoder:
         tokenizer: Any = network.tokenizer
         self.network = network
         self.languages: tuple[str, ...] = tokenizer.languages
-        """Codes of the languages that the model can be told; empty where it knows none."""
+        """Languages that the model can be told; empty if none."""
         self.reads_lips = self.inputs.clip_size is not None
-        """True if the model uses video."""
         longest_s = LONGEST_S + SPARE_S if self.inputs.longest_s is None else self.inputs.longest_s
         self.longest_s = (min(longest_s, PAD_S) if self.inputs.pads_to_30s else longest_s) - SPARE_S
-        """Longest segment."""
+        """Longest segment in seconds."""
 
     def sample(self, name: str, num_frames: int, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None) -> Sample:
-        """Return a segment's features; a stream that is None is dropped."""
+        """Return a segment's features; None drops a stream."""
         return make_sample(self.inputs, name, num_frames, audio_S, mouth_THW)
 
     def detect(self, samples: Sequence[Sample]) -> str | None:
-        """Return the language that is likeliest over all of the samples; None where the model knows none."""
+        """Return the most likely language over all samples; None if the model knows none."""
         if len(self.languages) < 2:
             return self.languages[0] if self.languages else None
         network: Any = self.network
@@ -79,9 +69,8 @@ class SegmentDecoder:
         """Return the text of each sample; all have the same streams.
 
         Args:
-            samples: of ``sample``.
-            language: of all of them; None: detected where the model knows languages.
-            speech: probability of speech per frame of each, (T,), by which words are timed; None: not known.
+            language: of all samples; None: detected, if the model knows languages.
+            speech: probability of speech per frame of each, (T,), to time words; None: unknown.
         """
         batch = self._batch(samples)
         memory = encode_batch(self.network, batch)

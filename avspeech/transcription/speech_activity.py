@@ -1,6 +1,6 @@
-"""Detect speech on the 25 Hz clock: in the sound by Silero's voice activity detector, and on the lips by movement.
+"""Detect speech at 25 Hz: in sound with Silero VAD, on lips by movement.
 
-The detector is version 6 at 16 kHz as the package ``silero-vad`` ships it (MIT), model included.
+The detector is version 6 at 16 kHz with its model, from the package ``silero-vad`` (MIT).
 """
 
 import warnings
@@ -16,41 +16,33 @@ from torch import Tensor
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 
 CHUNK = 512
-"""Samples at 16 kHz for which the detector gives one probability: 32 ms."""
+"""Samples at 16 kHz per probability: 32 ms."""
 BLOCK = 640 * CHUNK
-"""Samples that are in memory at once: 20 s, and a whole number of video frames."""
+"""Samples in memory at once: 20 s, a whole number of video frames."""
 WANTED_LEVEL, MOST_GAIN = 0.1, 100.0
-"""A file whose loudest frames have a smaller rms is amplified to it, by 40 dB at most. At rms 0.002 the detector misses
+"""Quiet files are amplified to this rms of their loudest frames, by at most 40 dB. At rms 0.002 the detector misses
 every tenth word of clean synthetic speech, and none after amplification."""
 MOVEMENT_FRAMES = 7
-"""0.28 s: short enough for a word, and longer than a sound during which lips stand still."""
+"""0.28 s: shorter than a word, longer than a sound with still lips."""
 MOVING_LIPS = 0.25
-"""Least standard deviation of the mouth's opening over 0.28 s, in crop pixels, of moving lips. It is exceeded in 97 %
-of the speaking frames of GRID clips, 90 % of synthetic ones, and 18 % of GRID's other frames."""
+"""Least standard deviation of mouth opening over 0.28 s, in crop pixels, of moving lips. 97 % of speech frames in GRID,
+90 % in synthetic clips, and 18 % of GRID's other frames exceed it."""
 
 
 class VoiceDetectorError(ValueError):
-    """The package ``silero-vad`` is missing, or its model cannot be loaded."""
+    """``silero-vad`` is missing, or its model cannot be loaded."""
 
 
 class SileroVAD:
-    """The probability of speech in each chunk of sound.
-
-    Args:
-        model: loaded by ``silero_vad``.
-    """
+    """Probability of speech per chunk of sound, by the model of ``silero_vad``."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._lock = Lock()  # the model has a state: two threads would mix their files
+        self._lock = Lock()  # the model is stateful
 
     @torch.inference_mode()
     def __call__(self, blocks: Iterable[Tensor]) -> Tensor:
-        """Return one probability per chunk, float32; one block is in memory at a time.
-
-        Args:
-            blocks: float32 at 16 kHz, in order, each a whole number of chunks.
-        """
+        """Return a float32 probability per chunk of 16 kHz blocks, each of whole chunks; one is in memory at a time."""
         with self._lock:
             self._model.reset_states()
             heard = [
@@ -61,11 +53,7 @@ class SileroVAD:
 
 @cache
 def load_silero() -> SileroVAD:
-    """Return the detector, loaded once.
-
-    Raises:
-        VoiceDetectorError: the package is missing, or its model cannot be loaded.
-    """
+    """Return the detector, loaded once; VoiceDetectorError if it cannot be loaded."""
     num_threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
@@ -82,22 +70,19 @@ def load_silero() -> SileroVAD:
         why = str(error).splitlines()[0]
         raise VoiceDetectorError(f"Silero's detector cannot be loaded ({why}): `uv sync` reinstalls it") from error
     finally:
-        torch.set_num_threads(num_threads)  # importing the package sets it to 1 for the whole process
+        torch.set_num_threads(num_threads)  # importing the package sets it to 1
 
 
 def speech_probability(audio_S: np.ndarray) -> np.ndarray:
-    """Return ``prob_T``: the probability of speech in each video frame that the sound touches, float32 in 0..1.
+    """Return ``prob_T``: float32 probability of speech per video frame, the maximum over its 32 ms chunks.
 
-    The detector runs forwards and backwards, and the higher probability counts, so that no word's start is lost: it is
-    late where speech starts softly (up to 0.55 s on GRID forwards, 0.35 s so). A frame has the highest probability of
-    the 32 ms chunks that it touches. Quiet files are amplified.
+    The higher probability of a forward and a backward run counts, because the detector is late at soft onsets (GRID: up
+    to 0.55 s forwards, 0.35 s with both). Quiet files are amplified.
 
     Args:
-        audio_S: float32 mono at 16 kHz; no samples give no frames.
+        audio_S: float32 mono at 16 kHz; may be empty.
 
-    Raises:
-        ValueError: the audio has more than one axis or values that are not finite.
-        VoiceDetectorError: the package silero-vad is not installed.
+    Raises ValueError for another shape or values that are not finite, VoiceDetectorError without silero-vad.
     """
     if audio_S.ndim != 1:
         raise ValueError(f"audio of shape {audio_S.shape} came; wanted one axis, (S,): mono at 16 kHz")
@@ -126,11 +111,7 @@ def _block(audio_S: np.ndarray, index: int, gain: float) -> Tensor:
 
 
 def frame_level(audio_S: np.ndarray) -> np.ndarray:
-    """Return ``level_T``: the root mean square of the sound in each video frame, float32; not finite where it is not.
-
-    Args:
-        audio_S: float mono at 16 kHz.
-    """
+    """Return ``level_T``: float32 rms of mono 16 kHz sound per video frame; not finite where the sound is not."""
 
     def pieces() -> Iterator[np.ndarray]:
         for start in range(0, len(audio_S), BLOCK):
@@ -142,29 +123,24 @@ def frame_level(audio_S: np.ndarray) -> np.ndarray:
 
 
 def lip_activity(openness_T: np.ndarray, threshold: float = MOVING_LIPS) -> np.ndarray:
-    """Return ``moving_T``: bool, True where the lips move as in speech; False without a face.
+    """Return ``moving_T``: bool, True where lips move as in speech; False without a face.
 
     Args:
-        openness_T: opening of the mouth in crop pixels, ``avspeech.roi.faces.Face.openness_T``, per frame at 25 Hz;
-            NaN without a face.
+        openness_T: ``Face.openness_T`` in crop pixels at 25 Hz; NaN without a face.
         threshold: least standard deviation over 0.28 s, in crop pixels.
 
-    Raises:
-        ValueError: the openness has more than one axis.
+    Raises ValueError unless ``openness_T`` has one axis.
     """
     return lip_movement(openness_T) > threshold
 
 
 def lip_movement(openness_T: np.ndarray) -> np.ndarray:
-    """Return ``movement_T``: standard deviation of the openness over 0.28 s around each frame, float32.
-
-    It is 0 without a face, and where fewer than four frames around show one. Arguments as for ``lip_activity``.
-    """
+    """Return ``movement_T``: float32 standard deviation of the openness over 0.28 s; 0 with under four known frames."""
     if openness_T.ndim != 1:
         raise ValueError(f"openness of shape {openness_T.shape} came; wanted one number per frame, (T,)")
     shown_T = np.isfinite(openness_T)
     half = MOVEMENT_FRAMES // 2
-    # Sums over windows of values near their mean, in float64, so that the small difference of squares stays exact.
+    # Centred values in float64 keep the small difference of squares exact.
     centre = float(openness_T[shown_T].mean(dtype=np.float64)) if shown_T.any() else 0.0
     values_T = np.where(shown_T, openness_T.astype(np.float64) - centre, 0.0)
 

@@ -1,9 +1,8 @@
-"""The public interface to a model: transcribe files, get features of any layer, save a folder to share.
+"""Public interface of a model: transcribe files, get features of any layer, save a folder to share.
 
 import avspeech
 
-model = avspeech.load_model("demo")
-transcript = model.transcribe("clip.mp4", language="en")
+transcript = avspeech.load_model("demo").transcribe("clip.mp4", language="en")
 print(transcript.text, [(word.text, word.start_s) for word in transcript.words])
 """
 
@@ -32,14 +31,14 @@ from avspeech.transcription.segment_decoding import Decoded, SegmentDecoder
 from avspeech.transcription.streams import FaceChoice, Streams, read_streams
 
 MAX_CLIPS = 16
-"""Most segments in a batch."""
+"""Most segments per batch."""
 DETECTION_FRAMES = 1500
-"""Frames at 25 Hz that the language is detected from, one minute of the longest segments."""
+"""Frames at 25 Hz for language detection, one minute."""
 
 Progress = Callable[[float], None]
-"""Called with the share of the work on a file that is done, 0 to 1."""
+"""Called with the finished share of a file, 0 to 1."""
 FACES_SHARE, HEARING_SHARE = 0.8, 0.1
-"""Share of the work on a file that ``prepare`` does, with and without video, for the progress."""
+"""Share of the work in ``prepare``, with and without video."""
 
 
 def load_model(
@@ -49,30 +48,25 @@ def load_model(
     cutting: CuttingConfig | None = None,
     batch_frames: int = 3000,
 ) -> "SpeechModel":
-    """Return a model that transcribes files.
+    """Return a model that transcribes files; ValueError if there is none, or it cannot be used in this way.
 
     Args:
         name: a path, ``demo``, a name on the Hugging Face hub, or an official model's; see ``avspeech.hub.names``.
-        device: where it runs.
         decoding, cutting, batch_frames: see ``SpeechModel``.
-
-    Raises:
-        ValueError: there is no such model, or it cannot be used in this way.
     """
     path = find_model(name)
     return SpeechModel(open_model(path, device), str(name), path, decoding, cutting, batch_frames)
 
 
 class SpeechModel:
-    """A network with its name and its options.
+    """A network with its name and options.
 
     Args:
         network: in evaluation mode, on its device.
         name: as the user gave it.
-        path: file of the network; None: it has none.
-        decoding: how segments become text.
-        cutting: how files are cut into segments; None: the defaults, with segments as long as the model takes.
-        batch_frames: budget of a batch of segments in frames at 25 Hz, padding included.
+        path: the network's file, if any.
+        cutting: None: the defaults, with the longest segments that the model takes.
+        batch_frames: frames at 25 Hz per batch, with padding.
     """
 
     def __init__(
@@ -91,17 +85,17 @@ class SpeechModel:
 
     @cached_property
     def sha256(self) -> str | None:
-        """Hash of the model's file; None where it has none."""
+        """Hash of the model's file; None without one."""
         return None if self.path is None else file_sha256(self.path)
 
     @cached_property
     def decoder(self) -> SegmentDecoder:
-        """Turns segments into text; ValueError if the network gives no text, or not in this way."""
+        """Decodes segments; ValueError if the network gives no text, or not in this way."""
         return SegmentDecoder(self.network, self.decoding, self.name)
 
     @property
     def cutting(self) -> CuttingConfig:
-        """How files are cut; ValueError if segments are longer than the model takes."""
+        """Cutting of files; ValueError if segments are too long for the model."""
         longest_s = self.decoder.longest_s
         if self._cutting is None:
             return CuttingConfig(longest_s=longest_s)
@@ -111,15 +105,11 @@ class SpeechModel:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that the model can be told; empty where it knows none."""
+        """Languages that the model can be told; empty if none."""
         return self.decoder.languages
 
     def modality(self, wanted: Modality | None = None) -> Modality:
-        """Return ``wanted``; for None the streams that the model was trained on.
-
-        Raises:
-            ValueError: there are no such streams, or the model uses no video.
-        """
+        """Return ``wanted``, by default the training streams; ValueError if unknown, or if the model uses no video."""
         if wanted is not None:
             check_modality(wanted)
         if not self.decoder.reads_lips and wanted in ("video", "audio+video"):
@@ -130,14 +120,11 @@ class SpeechModel:
 
     @staticmethod
     def prepared_share(modality: Modality) -> float:
-        """Return the share of the work on a file that ``prepare`` does, for the progress."""
+        """Return the share of the work in ``prepare``."""
         return FACES_SHARE if "video" in modality else HEARING_SHARE
 
     def check_language(self, language: str | None) -> None:
-        """Raise ValueError if the model knows languages, but not this one.
-
-        For a model that knows none, the language is only noted in the transcript.
-        """
+        """Raise ValueError if the model knows languages, but not this one."""
         if language is not None and self.languages and language not in self.languages:
             raise ValueError(f"language={language!r} came for {self.name}; it knows {', '.join(self.languages)}")
 
@@ -156,18 +143,14 @@ class SpeechModel:
 
         Args:
             path: any video or sound file that FFmpeg reads, of any length.
-            language: language code such as ``en``; None: detected where the model knows languages.
-            modality: ``audio+video``, ``audio`` or ``video``; None: what the model was trained on. A stream that the
-                file or a segment lacks is left out, and noted in the transcript.
-            face: of several faces, the one that is ``speaking`` in each segment, the ``largest``, the N-th largest
-                (from 1), or ``all``, which gives each face that speaks segments with a speaker label.
-            progress: called with the share of the work that is done.
-            finished: segments of an interrupted call with the same arguments, which are not decoded again.
-            on_segment: called with each segment as it is decoded, in any order.
+            language: code such as ``en``; None: detected, if the model knows languages.
+            modality: ``audio+video``, ``audio`` or ``video``; None: as in training. Missing streams are noted.
+            face: the face ``speaking`` in each segment, the ``largest``, the N-th largest (from 1), or ``all``.
+            progress: called with the finished share.
+            finished: segments of an interrupted call with equal arguments, not decoded again.
+            on_segment: called with each decoded segment, in any order.
 
-        Raises:
-            MediaError: the file cannot be used; the reason is one line.
-            ValueError: an argument does not fit the model.
+        Raises MediaError if the file cannot be used, ValueError if an argument does not fit the model.
         """
         modality = self.modality(modality)
         self.check_language(language)
@@ -195,10 +178,9 @@ class SpeechModel:
 
         Args:
             path, modality, face, progress: as in ``transcribe``.
-            audio_S: replaces the file's own sound, float32 at 16 kHz; for example the same in noise.
+            audio_S: float32 at 16 kHz; replaces the file's sound, for example to add noise.
 
-        Raises:
-            MediaError: the file cannot be used.
+        Raises MediaError if the file cannot be used.
         """
         return read_streams(path, self.modality(modality), self.cutting, face, audio_S, progress)
 
@@ -212,13 +194,12 @@ class SpeechModel:
         finished: Iterable[Segment] = (),
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
-        """Return the transcript of a prepared file; other arguments as in ``transcribe``.
+        """Return the transcript of a prepared file; arguments as in ``transcribe``.
 
         Args:
-            modality: streams to use of those that were prepared; None: all of them.
+            modality: a subset of the prepared streams; None: all.
 
-        Raises:
-            MediaError: the file lacks these streams.
+        Raises MediaError if the file lacks these streams.
         """
         language = language or self.decoding.language
         self.check_language(language)
@@ -263,18 +244,15 @@ class SpeechModel:
         modality: Modality | None = None,
         face: FaceChoice = "speaking",
     ) -> Features:
-        """Return the output of an encoder's layer for a file.
+        """Return the output of an encoder's layer for a file, long ones in pieces of up to 30 s, cut in pauses.
 
         Args:
-            path: any video or sound file; a long one is encoded in pieces of up to 30 s, cut in pauses.
             layer: 1 is the first block, 0 its input, None the end of the encoder.
-            part: ``audio`` or ``video`` encoder of a Whisper that reads lips; None: the fused encoder, or Whisper's.
-            modality: streams that the encoder is given; None: all that it takes.
+            part: ``audio`` or ``video`` encoder of a Whisper with lips; None: the fused encoder, or Whisper's.
+            modality: streams of the encoder; None: all that it takes.
             face: as in ``transcribe``, except ``all``.
 
-        Raises:
-            MediaError: the file cannot be used.
-            ValueError: there is no such layer or part, or ``modality`` lacks its stream.
+        Raises MediaError if the file cannot be used, ValueError for a wrong layer, part or modality.
         """
         part = encoder_part(self.network, part)
         wanted: Modality = modality or ("audio+video" if part == "fused" else part)
@@ -288,15 +266,14 @@ class SpeechModel:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, revision: str | None = None, **hub: Any) -> "SpeechModel":
-        """Return the model of a Hugging Face repository or of a folder; see ``avspeech.hub.remote.from_pretrained``."""
+        """Return the model of a hub repository or folder; see ``avspeech.hub.remote.from_pretrained``."""
         return cls(from_pretrained(name_or_folder, revision, **hub), str(name_or_folder))
 
     def save_pretrained(self, folder: str | Path, **card: Any) -> Path:
-        """Write the model as a folder in the hub's layout; see ``avspeech.hub.folder.save_pretrained``."""
+        """Write the model in the hub's layout; see ``avspeech.hub.folder.save_pretrained``."""
         return save_pretrained(folder, self.network, **card)
 
     def _batches(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-        """Yield the segments in batches of the same streams and of similar length."""
         for group in _by_modality(segments):
             lengths = [segment.num_frames for segment in group]
             for batch in plan_batches(lengths, self.batch_frames, MAX_CLIPS):
@@ -310,11 +287,11 @@ class SpeechModel:
         return self.decoder.sample(name, end - start, audio_S, mouth_THW)
 
     def _detect(self, streams: Streams, segments: Sequence[Segment]) -> str | None:
-        """Return the language of the longest segments with the same streams, of up to a minute and one batch."""
+        """Return the language of the longest segments with equal streams: up to one minute and one batch."""
         group = max(_by_modality(segments), key=lambda group: sum(one.num_frames for one in group))
         chosen, frames = [], 0
         for segment in sorted(group, key=lambda one: -one.num_frames):
-            # Many short segments cost as much as many long ones where each is padded to 30 s.
+            # Where segments are padded to 30 s, short ones cost as much as long ones.
             full = len(chosen) == MAX_CLIPS or frames + segment.num_frames > DETECTION_FRAMES
             if chosen and full:
                 break
@@ -324,7 +301,6 @@ class SpeechModel:
 
 
 def _by_modality(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Return the segments in groups that have the same streams, as one batch must."""
     groups: dict[str, list[Segment]] = {}
     for segment in segments:
         groups.setdefault(segment.modality, []).append(segment)
@@ -332,14 +308,13 @@ def _by_modality(segments: Sequence[Segment]) -> list[list[Segment]]:
 
 
 def _heard(streams: Streams, segment: Segment) -> np.ndarray | None:
-    """Return the probability of speech in a segment, (T,); None where its sound is not used."""
+    """Return the probability of speech in a segment, (T,); None without sound."""
     if streams.speech_T is None or "audio" not in segment.modality:
         return None
     return streams.speech_T[slice(*segment.frames)]
 
 
 def _decoded(segment: Segment, decoded: Decoded) -> Segment:
-    """Return the segment with its text and, on the file's clock, its words."""
     shift, end = segment.start_s, segment.end_s
     words = tuple(
         replace(word, start_s=min(shift + word.start_s, end), end_s=min(shift + word.end_s, end))
@@ -357,7 +332,6 @@ def _decoded(segment: Segment, decoded: Decoded) -> Segment:
 
 
 def _main_language(segments: Sequence[Segment]) -> str | None:
-    """Return the language of most seconds."""
     seconds: dict[str, float] = defaultdict(float)
     for segment in segments:
         if segment.language is not None:
@@ -366,13 +340,13 @@ def _main_language(segments: Sequence[Segment]) -> str | None:
 
 
 def check_modality(modality: str) -> None:
-    """Raise ValueError if there are no such streams."""
+    """Raise ValueError for unknown streams."""
     if modality not in MODALITIES:
         raise ValueError(f"modality={modality!r} came; wanted audio, video or audio+video")
 
 
 def _official_streams(network: Model) -> Modality | None:
-    """Return the streams that an official recogniser was tuned on; None where its checkpoint does not tell."""
+    """Return the fine-tuning streams of an official recogniser; None if the checkpoint does not state them."""
     training = (network.source or {}).get("training") or {}
     streams = (training.get("task") or {}).get("modalities")
     return {"audio": "audio", "video": "video", "audio,video": "audio+video"}.get(",".join(streams or ()))  # type: ignore[return-value]

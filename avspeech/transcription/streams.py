@@ -1,8 +1,7 @@
-"""Read the sound and the faces of a file, find speech, and cut the file into segments with their mouth crops.
+"""Read sound and faces of a file, find speech, and cut segments with mouth crops.
 
-Both streams share the file's clock. A segment without a face is decoded from sound alone, a file without sound from
-lips alone; a file with neither is an error. Memory: the sound, half a kilobyte per frame and face, and 9 kB per frame
-of mouth crops; video frames are decoded one at a time.
+Both streams share the file's clock. Without a face a segment is decoded from sound, without sound from lips; without
+both the file is an error. Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video frame.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,39 +27,39 @@ from avspeech.transcription.result import Segment
 from avspeech.transcription.speech_activity import frame_level, lip_activity, speech_probability
 
 FaceChoice = Literal["speaking", "largest", "all"] | int
-"""Which of several faces is transcribed; a number counts from 1, the largest."""
+"""The face to transcribe; a number counts from 1, the largest."""
 Tell = Callable[[float], None]
-"""Called with the share of the work that is done, 0 to 1."""
+"""Called with the finished share of the work, 0 to 1."""
 MIN_FACE_SHARE = 0.5
-"""Share of a segment's frames in which a face must be known for its lips to be read."""
+"""Least share of a segment's frames with a known face, to read its lips."""
 MIN_MOVING_SHARE = 0.3
-"""Share of a segment's frames in which a second face's lips must move for it to be transcribed too."""
+"""Least share of a segment's frames in which a second face's lips must move, to transcribe it."""
 MIN_LIP_FRAMES = 10
-"""Shortest video, in frames, that is read without any sound; 0.4 s."""
+"""Shortest video in frames that is read without sound; 0.4 s."""
 FIRST_PASS = 0.75
-"""Share of the work that is done when the faces are found, for the progress; the rest is cropping the mouths."""
+"""Share of the work until the faces are found; the rest is cropping."""
 _HINT = "give a file with sound, or with a face"
 
 
 @dataclass(frozen=True)
 class Streams:
-    """The decoded sound and faces of a file, and its segments."""
+    """Sound and faces of a file, and its segments."""
 
     source: Path
     modality: Modality
-    """Streams that were asked for."""
+    """Requested streams."""
     audio_S: np.ndarray | None
-    """float32 at 16 kHz; None: the file has none, or it was not asked for."""
+    """float32 at 16 kHz; None if missing or not requested."""
     followed: FollowedFaces
-    """The faces; of 0 frames where there is no picture, or it was not asked for."""
+    """Faces; of 0 frames without a picture."""
     remarks: tuple[str, ...] = ()
-    """Faults of the file, in sentences."""
+    """Faults of the file, as sentences."""
     speech_T: np.ndarray | None = None
-    """float32, probability of speech in each frame; None without sound."""
+    """float32, probability of speech per frame; None without sound."""
     has_speech: bool = True
-    """False: no speech is heard, and no lips move."""
+    """True if speech is heard or lips move."""
     segments: tuple[Segment, ...] = ()
-    """Sorted by start; those of several faces may overlap. Without speech they cover the whole file."""
+    """Sorted by start; several faces may overlap. Without speech they cover the file."""
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -69,12 +68,12 @@ class Streams:
 
     @property
     def has_video(self) -> bool:
-        """True if there is a picture and it was asked for."""
+        """True if the picture exists and was requested."""
         return self.followed.num_frames > 0
 
     @property
     def num_frames(self) -> int:
-        """Frames at 25 Hz of the longer stream."""
+        """25 Hz frames of the longer stream."""
         return max(self.followed.num_frames, 0 if self.audio_S is None else samples_to_frames(len(self.audio_S)))
 
     @property
@@ -85,7 +84,7 @@ class Streams:
 
     @property
     def face_share(self) -> float | None:
-        """Share of the file's frames in which a face that is read is known; None without a picture."""
+        """Share of frames with a known face that is read; None without a picture."""
         if not self.has_video:
             return None
         known_T = np.zeros(self.num_frames, bool)
@@ -95,7 +94,7 @@ class Streams:
         return float(known_T.mean())
 
     def sound(self, segment: Segment) -> np.ndarray | None:
-        """Return a segment's samples; fewer than its frames last at the end of the file, but at least one frame."""
+        """Return a segment's samples, at least one frame; the last segment may be short."""
         if self.audio_S is None:
             return None
         start, end = segment.frames
@@ -103,11 +102,11 @@ class Streams:
         return sound_S if len(sound_S) else np.zeros(SAMPLES_PER_FRAME, np.float32)
 
     def to_decode(self, modality: Modality) -> list[Segment]:
-        """Return the segments that can be decoded, each with the streams that it has of ``modality``."""
+        """Return the segments that can be decoded, each with its streams of ``modality``."""
         if not self.has_speech:
             return []
         segments: Sequence[Segment] = self.segments
-        if "video" not in modality:  # all speakers share the sound, so it is decoded once
+        if "video" not in modality:  # speakers share the sound: decode it once
             bare = [replace(one, speaker=None, face_share=None, mouth_THW=None) for one in segments]
             segments = list({one.frames: one for one in bare}.values())
         found = []
@@ -120,7 +119,7 @@ class Streams:
         return found
 
     def notes(self, modality: Modality) -> tuple[str, ...]:
-        """Return what differs from what was asked where these streams are decoded, in sentences."""
+        """Return, as sentences, how decoding with these streams differs from the request."""
         notes = list(self.remarks)
         if "audio" in modality and self.audio_S is None:
             notes.append("There is no sound: the lips alone were read.")
@@ -144,7 +143,7 @@ class Streams:
         return tuple(notes)
 
     def why_nothing(self, modality: Modality) -> str:
-        """Return why there is nothing to decode with these streams, for an error message."""
+        """Return why nothing can be decoded with these streams."""
         missing = []
         if "audio" in modality:
             missing.append("no sound")
@@ -161,19 +160,15 @@ def read_streams(
     audio_S: np.ndarray | None = None,
     progress: Tell | None = None,
 ) -> Streams:
-    """Return the sound and the lips of a file, cut into segments of speech.
+    """Return sound and lips of a file, cut into segments of speech.
 
     Args:
-        path: any video or sound file.
-        modality: streams to read; nothing in the result depends on another one.
-        cutting: how segments are cut.
-        face: which face to read of several.
-        audio_S: replaces the file's own sound.
-        progress: called with the share of the work that is done.
+        modality: streams to read; others do not affect the result.
+        face: which of several faces to read.
+        audio_S: replaces the file's sound.
+        progress: called with the finished share.
 
-    Raises:
-        MediaError: the file cannot be used, or has neither sound nor a face.
-        ValueError: there is no such choice of face.
+    Raises MediaError if the file cannot be used or lacks sound and face, ValueError for a wrong ``face``.
     """
     check_face(face)
     tell = progress or (lambda share: None)
@@ -185,14 +180,13 @@ def read_streams(
 
 
 def check_face(face: FaceChoice) -> None:
-    """Raise ValueError if there is no such choice of face."""
+    """Raise ValueError for a wrong choice of face."""
     if face in ("speaking", "largest", "all") or (isinstance(face, int) and not isinstance(face, bool) and face >= 1):
         return
     raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest) on")
 
 
 def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Tell) -> Streams:
-    """Decode the sound and follow the faces of a file; see ``read_streams``."""
     tracks, remarks = find_tracks(path), []
     audio_S = None
     if "audio" in modality:
@@ -224,7 +218,6 @@ def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarra
 
 
 def _counted(pictures: Iterator[Picture], expected: float, tell: Tell) -> Iterator[Picture]:
-    """Yield the pictures and report the progress every second of video."""
     for number, picture in enumerate(pictures):
         if number % FRAME_RATE == 0 and expected > 0:
             tell(0.02 + (FIRST_PASS - 0.02) * min(number / expected, 1.0))
@@ -232,7 +225,6 @@ def _counted(pictures: Iterator[Picture], expected: float, tell: Tell) -> Iterat
 
 
 def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
-    """Return why a file without usable sound cannot be read."""
     if tracks.has_video and num_frames == 0:
         return f"has no sound, and its picture was not asked for (modality {modality}); {_HINT}"
     if tracks.has_video:
@@ -245,7 +237,7 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
 
 
 def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:
-    """Return the probability of speech in the sound, None without any, and where speech is heard or seen."""
+    """Return the probability of speech in the sound, if any, and where speech is heard or seen."""
     audio_S, num_frames = streams.audio_S, streams.num_frames
     prob_T = level_T = None
     if audio_S is not None:
@@ -255,10 +247,7 @@ def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -
 
 
 def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.ndarray | None:
-    """Return the openness of the lips that may be read in each frame, of several the liveliest; None without any.
-
-    Where a face was chosen by number or size, the lips of others do not count.
-    """
+    """Return the openness of the liveliest readable lips per frame, of the chosen face only; None without any."""
     if isinstance(choice, int):
         faces = faces[choice - 1 : choice]
     if not faces:
@@ -275,7 +264,7 @@ def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.
 
 
 def _openness_in(face: Face, interval: Interval) -> np.ndarray:
-    """Return ``openness_T`` of a face in an interval of frames; NaN where it is not known."""
+    """Return ``openness_T`` of a face in an interval; NaN where unknown."""
     start, end = interval
     openness_T = np.full(end - start, np.nan, np.float32)
     first, last = max(start, face.first), min(end, face.end)
@@ -287,7 +276,7 @@ def _openness_in(face: Face, interval: Interval) -> np.ndarray:
 
 
 def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Tell) -> list[Segment]:
-    """Return a segment for each interval, with ``all`` for each face that speaks in it, with its mouth crops."""
+    """Return a segment with mouth crops per interval, with ``all`` for each face that speaks in it."""
     segments = []
     for start, end in intervals:
         start_s, end_s = start / FRAME_RATE, min(end / FRAME_RATE, streams.duration_s)
@@ -318,15 +307,10 @@ def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceCh
 def choose_faces(
     followed: FollowedFaces, interval: Interval, audio_S: np.ndarray | None, choice: FaceChoice
 ) -> list[tuple[int | None, float]]:
-    """Return the index of each face whose lips are read in an interval, and the share of frames in which it is known.
-
-    Where there is none, the index is None and the share that of the best candidate.
+    """Return (index, share of known frames) of each face to read in an interval of frames; else (None, best share).
 
     Args:
-        followed: the faces of the file.
-        interval: frames.
-        audio_S: sound that the lips should move with; None: the face that moves most speaks.
-        choice: see ``FaceChoice``.
+        audio_S: sound to match the lips with; None: the liveliest face speaks.
     """
     start, end = interval
     shares = [one.share_found(start, end) for one in followed.faces]
@@ -347,7 +331,7 @@ def choose_faces(
 
 
 def _with_mouth(segment: Segment, mouth_THW: np.ndarray) -> Segment:
-    """Return the segment with its part of the crops; the last one is repeated where the sound outlasts the picture."""
+    """Return the segment with its crops; the last is repeated if the sound is longer."""
     start, end = segment.frames
     own_THW = mouth_THW[start:end]
     missing = end - start - len(own_THW)

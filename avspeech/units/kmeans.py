@@ -1,9 +1,7 @@
 """A k-means codebook: fit it to vectors, assign units, save and load it.
 
-Units are the targets of masked prediction in AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): first clusters of MFCCs,
-then of a trained encoder's layer. The settings are the official ones (mini-batch k-means of scikit-learn). A codebook
-stores how it was fitted and what its vectors are, with the hash of the model that made them, so that units can be
-assigned to new clips.
+Units are the targets of AV-HuBERT's masked prediction (Shi et al. 2022, arXiv:2201.02184): clusters of MFCCs, then of
+an encoder's layer. The settings are the official ones. The file stores how the vectors were made.
 """
 
 import json
@@ -22,7 +20,7 @@ from torch import Tensor
 from avspeech.files import written_whole
 
 CHUNK = 4096
-"""Vectors compared at once; the matrix product then runs at full speed on two cores or a GPU."""
+"""Vectors compared at once, enough for full speed on two cores or a GPU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +30,8 @@ class Codebook:
     centroids_KF: Tensor
     """float32, one row per unit."""
     features: Mapping[str, Any]
-    """Description of the vectors, JSON-ready: ``kind``, ``rate`` in Hz and, for features of an encoder, ``layer``,
-    ``model`` (file name) and ``model_sha256``."""
+    """Description of the vectors, JSON-ready: ``kind``, ``rate`` in Hz; of an encoder also ``layer``, ``model`` (file
+    name) and ``model_sha256``."""
     fitting: Mapping[str, Any] = field(default_factory=dict)
     """Settings of k-means and numbers of vectors, JSON-ready."""
 
@@ -58,12 +56,8 @@ class Codebook:
     def assign(self, vectors_TF: Tensor | np.ndarray, chunk: int = CHUNK) -> Tensor:
         """Return ``units_T``, int64 on the centroids' device: the nearest centroid of each vector, the first of equals.
 
-        Args:
-            vectors_TF: any float dtype, on any device or a numpy array; T may be 0.
-            chunk: vectors compared at once; memory is chunk x K x 4 bytes.
-
-        Raises:
-            ValueError: the vectors have another width than the centroids.
+        T may be 0. ``chunk`` vectors are compared at once and take chunk x K x 4 bytes.
+        Raises ValueError if the vectors have another width than the centroids.
         """
         vectors_TF = torch.as_tensor(vectors_TF)
         num_features = self.centroids_KF.shape[1]
@@ -87,18 +81,14 @@ class Codebook:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file with ``features`` and ``fitting`` in its header, whole or not at all."""
-        # One entry: safetensors writes several in random order, and equal codebooks should be equal files.
+        # One entry, because safetensors writes several in random order; equal codebooks give equal files.
         header = {"codebook": json.dumps({"features": dict(self.features), "fitting": dict(self.fitting)})}
         with written_whole(path) as unfinished:
             save_file({"centroids": self.centroids_KF.contiguous().cpu()}, unfinished, metadata=header)
 
     @classmethod
     def load(cls, path: str | Path) -> "Codebook":
-        """Load a codebook file.
-
-        Raises:
-            ValueError: the file is missing or no codebook.
-        """
+        """Return the codebook of a file. Raises ValueError if the file is missing or no codebook."""
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
@@ -131,15 +121,12 @@ def fit_kmeans(
 
     Args:
         vectors_MF: float vectors; may be a memory map.
-        num_units: K.
-        features: description of the vectors; see ``Codebook``.
-        seed: seeds the initial centroids and the order of the batches.
+        features: see ``Codebook``.
         batch_size: vectors per step.
         max_iter: most passes over the vectors.
-        num_starts: number of k-means++ initialisations; the best is used.
+        num_starts: k-means++ initialisations; the best is used.
 
-    Raises:
-        ValueError: fewer vectors than units, or values that are not finite.
+    Raises ValueError if there are fewer vectors than units, or values are not finite.
     """
     from sklearn.cluster import MiniBatchKMeans  # seconds to import, and only fitting needs it
 

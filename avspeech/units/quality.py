@@ -1,8 +1,7 @@
-"""Quality of units, given a phone or word label for every frame.
+"""Quality of units against a phone or word label for every frame.
 
-The three measures of HuBERT (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality): label purity, cluster
-purity and phone-normalised mutual information (PNMI). Values for phones and words, or for different numbers of units,
-are not comparable.
+HuBERT's measures (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality): label purity, cluster purity and
+phone-normalised mutual information (PNMI). Compare values only for the same labels and number of units.
 """
 
 from collections import Counter
@@ -22,18 +21,12 @@ class UnitQuality:
     cluster_purity: float
     """Share of frames that have the most frequent unit of their label."""
     num_frames: int
-    """Number of labelled frames."""
 
 
 def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hashable]]) -> UnitQuality:
-    """Return the quality of units against labels.
+    """Return the quality of units against labels, one of each per frame of each utterance; label None: not scored.
 
-    Args:
-        units: the units of each utterance, one per frame.
-        labels: the labels of each utterance, one per frame; None: not scored.
-
-    Raises:
-        ValueError: the numbers of utterances or frames differ, or no frame is labelled.
+    Raises ValueError if the numbers of utterances or frames differ, or no frame is labelled.
     """
     pairs: Counter[tuple[int, Hashable]] = Counter()
     for number, (unit_row, label_row) in enumerate(zip(units, labels, strict=True)):
@@ -72,9 +65,8 @@ def frame_labels(spans: Iterable[tuple[str, float, float]], num_frames: int, rat
 
     Args:
         spans: (label, start, end) in seconds; where two overlap, the later one counts.
-        num_frames: number of frames.
         rate: frames per second.
-        gap: label of frames outside all spans, such as silence.
+        gap: label of frames outside all spans.
     """
     labels = [gap] * num_frames
     for label, start_s, end_s in spans:
@@ -91,9 +83,8 @@ class UnitUse:
     used: int
     """Number of units that occur."""
     entropy: float
-    """Entropy of the units over frames in nats; log K if all are equally frequent."""
+    """In nats over frames; log K if all units are equally frequent."""
     perplexity: float
-    """exp(entropy)."""
 
 
 def unit_use(units: Iterable[Sequence[int]]) -> UnitUse:

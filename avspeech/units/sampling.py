@@ -1,19 +1,14 @@
-"""A uniform sample of frames in bounded memory, for k-means on corpora with hundreds of millions of frames.
+"""A uniform sample of frames in bounded memory, for k-means on hundreds of millions of frames.
 
-Every frame gets a random key from (seed, index of its clip); the frames with the smallest keys are the sample. So the
-sample does not depend on the order of the clips, on the number of processes or on a restart.
+Each frame has a random key from (seed, clip index), and the smallest keys are kept. So the order of the clips, the
+number of processes and restarts change nothing.
 """
 
 import numpy as np
 
 
 class FrameSample:
-    """A sample in a buffer that is a quarter larger.
-
-    Args:
-        size: most vectors kept; None keeps all.
-        seed: seeds the keys.
-    """
+    """A sample of at most ``size`` vectors (None: all), in a buffer that is a quarter larger."""
 
     def __init__(self, size: int | None, seed: int = 0) -> None:
         if size is not None and size < 1:
@@ -29,12 +24,7 @@ class FrameSample:
         self._whole: dict[int, np.ndarray] = {}
 
     def add(self, clip: int, vectors_TF: np.ndarray) -> None:
-        """Offer the vectors of a clip.
-
-        Args:
-            clip: index of the clip in its manifest; each once.
-            vectors_TF: float32, of the same width for every clip.
-        """
+        """Offer a clip's float32 vectors; ``clip`` is its index in the manifest, each once."""
         self.num_seen += len(vectors_TF)
         if self.size is None:
             self._whole[clip] = vectors_TF
@@ -86,8 +76,7 @@ class FrameSample:
     def vectors_MF(self) -> np.ndarray:
         """Return the sample, float32 (M, F), in the order of clips and frames.
 
-        Raises:
-            ValueError: nothing was offered.
+        Raises ValueError if nothing was offered.
         """
         if not self.num_seen:
             raise ValueError("no clip gave any vector; the failures beside the output say why")

@@ -1,1 +1,1 @@
-"""One module per corpus: eats its files as they are published (or a seed), gives manifests."""
+"""One module per corpus: published files (or a seed) to manifests."""

@@ -5,10 +5,10 @@
 Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech recognition",
 JASA 120(5), 2006; CC BY 4.0.
 
-Reads   videos (.mpg as distributed, or .mp4) and alignments (.align) anywhere below the root, matched by speaker
-        folder (s1 ... s34) and name; manifest.tsv in the root, if there is one, gives files, speakers and splits.
-Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl where no split is known.
-Restart it: manifests are replaced whole.
+Reads   videos (.mpg or .mp4) and alignments (.align) anywhere below the root, matched by speaker folder (s1 ... s34)
+        and name; an optional manifest.tsv in the root lists files, speakers and splits.
+Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl without splits.
+A restart replaces whole manifests.
 """
 
 import csv
@@ -25,13 +25,13 @@ from jsonargparse import auto_cli
 from avspeech.manifest import Utterance, Word, write_manifest
 
 UNITS_PER_SECOND = 25_000
-"""Alignments count in units of 1/25000 s: 1000 are one video frame."""
+"""Time unit of alignments is 1/25000 s; 1000 units are one video frame."""
 SILENCES = {"sil", "sp"}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video of the corpus, before its words are known."""
+    """One video, without its words."""
 
     name: str
     video: Path
@@ -43,9 +43,9 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
     """Write the manifests of a GRID tree.
 
     Args:
-        root: folder with the corpus.
-        out_dir: where the manifests go.
-        videos: kind of file to use where a clip has both; None takes mp4 if there are any.
+        root: folder of the corpus.
+        out_dir: folder of the manifests.
+        videos: file type where a clip has both; null takes mp4 if there are any.
     """
     splits: dict[str, list[Utterance]] = defaultdict(list)
     failures = []
@@ -70,7 +70,7 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
 
 
 def utterance_of(clip: Clip, words: tuple[Word, ...], several_speakers: bool) -> Utterance:
-    """Return a clip's manifest line; with several speakers the id names the speaker, since names repeat."""
+    """Return a clip's manifest line; with several speakers the id includes the speaker, since names repeat."""
     return Utterance(
         id=f"{clip.speaker}/{clip.name}" if several_speakers else clip.name,
         video=clip.video,
@@ -83,11 +83,7 @@ def utterance_of(clip: Clip, words: tuple[Word, ...], several_speakers: bool) ->
 
 
 def read_align(path: Path) -> tuple[Word, ...]:
-    """Return the words of an alignment with their times; silence is left out.
-
-    Raises:
-        ValueError: a line is not ``start end word``, or there is no word.
-    """
+    """Return the words of an alignment with times, without silence. ValueError if a line or the file is not valid."""
     words = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
@@ -112,13 +108,13 @@ def find_alignments(root: Path) -> dict[tuple[str | None, str], Path]:
 
 
 def speaker_of(path: Path, root: Path) -> str | None:
-    """Return the folder between root and file that is called s1, s2, ...; None if there is none."""
+    """Return the folder s1, s2, ... between root and file, or None."""
     names = [part for part in path.relative_to(root).parts[:-1] if re.fullmatch(r"s\d+", part)]
     return names[-1] if names else None
 
 
 def find_clips(root: Path, videos: str | None) -> Iterator[Clip]:
-    """Yield the clips of a tree in the order of their names, as manifest.tsv lists them or as the folders hold them."""
+    """Yield the clips of a tree by name, from manifest.tsv or the folders."""
     if (root / "manifest.tsv").is_file():
         with (root / "manifest.tsv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):

@@ -1,15 +1,14 @@
-"""Make a corpus of synthetic talking faces: speech by espeak-ng, faces drawn and moved by its phones.
+"""Make a corpus of synthetic talking faces: espeak-ng speech, and drawn faces that move with its phones.
 
     python -m data_prep.corpora.synthetic data/synthetic --num_train 320 --num_test 60 --languages '[en,es]'
 
-Needs   the optional packages: pip install 'avspeech[synthetic]', and a face model file (avspeech/roi/face_model.py).
-Writes  OUT/video/<id>.mp4 (224x224 at 25 fps, 16 kHz), OUT/audio/<id>.wav (voices for babble) and the manifests
-        OUT/{train,valid,test,babble_train,babble_test}.jsonl with word times; OUT/corpus.json holds the settings.
-Stop it and start it again: a clip gets its final name only once it is whole, and finished clips stay. The same
-settings give the same corpus, whatever the number of workers; other settings want another folder.
+Needs   pip install 'avspeech[synthetic]', and a face model file (avspeech/roi/face_model.py).
+Writes  OUT/video/<id>.mp4 (224x224 at 25 fps, 16 kHz), OUT/audio/<id>.wav (babble voices), manifests with word times
+        OUT/{train,valid,test,babble_train,babble_test}.jsonl, and the settings in OUT/corpus.json.
+A restart keeps finished clips and refuses other settings. The result does not depend on the number of workers.
 
-Test speakers, test sentences and test babble voices never occur in training (data_prep/synthetic/plan.py). Synthetic
-speech is far easier than real speech: error rates on it say that a pipeline learns, and no more.
+Speakers, sentences and babble voices of the test never occur in training (data_prep/synthetic/plan.py).
+Synthetic speech is far easier than real speech: its error rates only show that a pipeline learns.
 """
 
 import json
@@ -37,12 +36,11 @@ CLIPS_PER_JOB = 16
 
 @cache
 def _espeak() -> Espeak:
-    """Return this process's espeak-ng; it ends with the process."""
     return Espeak()
 
 
 def make_clips(clips: list[Clip], folder: Path, truth: bool) -> list[Utterance]:
-    """Write some clips, best of one speaker; return their manifest lines."""
+    """Write clips, ideally of one speaker; return their manifest lines."""
     return [make_clip(clip, folder, _espeak(), truth) for clip in clips]
 
 
@@ -51,14 +49,8 @@ def make_corpus(
 ) -> dict[str, list[Utterance]]:
     """Write a corpus and its manifests; return the utterances by set.
 
-    Args:
-        config: what is in it.
-        folder: where it goes; a corpus with the same settings there is completed.
-        workers: processes; 1 works in this one.
-        truth: also write what drove the mouths, ``truth/<id>.npz``.
-
-    Raises:
-        ValueError: the folder holds a corpus with other settings.
+    A folder with the same settings is completed; ValueError for other settings. ``truth`` also writes
+    ``truth/<id>.npz``, the motion of the mouth.
     """
     _claim(folder, config)
     clips = plan_corpus(config)
@@ -75,7 +67,7 @@ def make_corpus(
 
 
 def _jobs(clips: list[Clip]) -> list[list[Clip]]:
-    """Group clips by speaker, whose face is then painted once; the longest jobs come first."""
+    """Group clips by speaker, so that each face is painted once; longest jobs first."""
     by_speaker = sorted(clips, key=lambda clip: clip.speaker.name)
     jobs = []
     for _, group in groupby(by_speaker, key=lambda clip: clip.speaker.name):
@@ -101,7 +93,7 @@ def _run(jobs: list[list[Clip]], folder: Path, truth: bool, workers: int) -> Ite
 
 
 def _claim(folder: Path, config: CorpusConfig) -> None:
-    """Note the settings in the folder, or check that they are those of the corpus in it."""
+    """Write the settings to the folder, or compare them with those there."""
     note, settings = folder / "corpus.json", json.loads(json.dumps(asdict(config)))
     if note.exists():
         found = json.loads(note.read_text())
@@ -135,19 +127,19 @@ def main(
 
     Args:
         out: folder of the corpus.
-        num_train: clips to train on.
-        num_valid: clips to choose models on; speakers and sentences of their own.
-        num_test: clips to report on; speakers and sentences of their own.
-        num_babble: sound clips for training babble, and as many for test babble.
+        num_train: training clips.
+        num_valid: validation clips; speakers and sentences of their own.
+        num_test: test clips; speakers and sentences of their own.
+        num_babble: audio clips of training babble, and as many of test babble.
         languages: ISO 639-1 codes; commands know en and es, sentences all of en ar de el es fr it pt ru.
-        text: what is said: sentences of a command grammar, or everyday sentences from data_prep/synthetic/texts.
+        text: commands of a grammar, or everyday sentences from data_prep/synthetic/texts.
         speakers_train: faces with voices; each speaks all languages.
         speakers_valid: the same for validation.
         speakers_test: the same for the test.
-        speakers_babble: voices of the training babble, and as many other ones of the test babble.
-        seed: the same seed gives the same corpus.
+        speakers_babble: voices of training babble, and as many others of test babble.
+        seed: random seed of the corpus.
         workers: processes.
-        truth: also write what drove the mouths, OUT/truth/<id>.npz.
+        truth: also write the motion of the mouth, OUT/truth/<id>.npz.
     """
     clips = {"train": num_train, "valid": num_valid, "test": num_test}
     speakers = {"train": speakers_train, "valid": speakers_valid, "test": speakers_test}

@@ -1,1 +1,1 @@
-"""Synthetic talking faces: eats a text, a language and a seed, gives frames and speech in sync (see ``clip.py``)."""
+"""Synthetic talking faces: text, language and seed to synchronous frames and speech (see ``clip.py``)."""

@@ -1,8 +1,7 @@
-"""The face mesh that MediaPipe's landmarks are defined on: 468 points in centimetres, 898 triangles.
+"""MediaPipe's canonical face mesh: 468 points in cm, 898 triangles.
 
-It lies inside the face model file (``face_landmarker.task`` is a zip; Apache-2.0), as a protobuf message that holds
-x, y, z, u, v of each vertex and three indices of each triangle. A procedural face whose eyes, brows, nose, lips and
-outline stand where this mesh has them is found by the landmarker like a photograph.
+The face model file (``face_landmarker.task``, a zip; Apache-2.0) holds it as a protobuf message: x, y, z, u, v of each
+vertex, three indices of each triangle. The landmarker detects drawn faces whose features follow this mesh.
 """
 
 import struct
@@ -35,11 +34,7 @@ RIGHT_CORNER, LEFT_CORNER, CHIN, NOSE_BASE = 61, 291, 152, 2
 def load_mesh(path: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the vertices, (468, 3) in cm (x to the image's right, y up, z forwards), and the triangles, (898, 3).
 
-    Args:
-        path: the face model file; None looks where ``find_face_model`` does.
-
-    Raises:
-        ValueError: the file is no face model with the expected mesh.
+    None takes the file of ``find_face_model``. ValueError if the file has no such mesh.
     """
     path = find_face_model() if path is None else path
     try:
@@ -63,7 +58,7 @@ def load_mesh(path: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) of a protobuf message: an int for a varint, bytes for everything else."""
+    """Yield (field number, value) of a protobuf message: int for a varint, else bytes."""
     position = 0
 
     def varint() -> int:

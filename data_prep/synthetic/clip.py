@@ -1,4 +1,4 @@
-"""Make one clip: text to speech, speech to motion, motion to frames, all to a file, and its manifest line."""
+"""Make one clip, text to speech to motion to frames, and its manifest line."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -23,25 +23,21 @@ from data_prep.synthetic.write_clip import write_talking_face, write_voice
 
 @lru_cache(maxsize=2)
 def renderer_of(speaker: Speaker) -> Renderer:
-    """Return the renderer of a speaker; the last ones are kept, because a face takes 0.2 s to paint."""
+    """Return a speaker's renderer, cached because painting a face takes 0.2 s."""
     return Renderer(build_rig(speaker.seed, speaker.sex))
 
 
 def perform(clip: Clip, espeak: Espeak) -> tuple[Speech, Motion]:
-    """Return what is heard and what is to be seen in a clip, without drawing it: milliseconds."""
+    """Return the speech and motion of a clip without rendering (milliseconds)."""
     speech_rng, motion_rng = (np.random.default_rng((clip.seed, stream)) for stream in (0, 1))
     speech = say(espeak, clip.text, clip.language, clip.speaker.voice, speech_rng)
     return speech, draw_motion(speech, clip.speaker, motion_rng)
 
 
 def make_clip(clip: Clip, folder: Path, espeak: Espeak, truth: bool = False) -> Utterance:
-    """Write one clip unless it is there, and return its manifest line.
+    """Write a clip unless it exists; return its manifest line.
 
-    Args:
-        clip: what to make.
-        folder: of the corpus; the clip goes to ``video/<id>.mp4`` or, sound only, ``audio/<id>.wav``.
-        espeak: a running espeak-ng process.
-        truth: also write ``truth/<id>.npz``, see ``write_truth``.
+    It becomes ``video/<id>.mp4`` or, audio only, ``audio/<id>.wav``; ``truth`` also writes ``truth/<id>.npz``.
     """
     cv2.setNumThreads(1)
     speech, motion = perform(clip, espeak)
@@ -68,7 +64,7 @@ def make_clip(clip: Clip, folder: Path, espeak: Espeak, truth: bool = False) -> 
 
 
 def write_truth(path: Path, speech: Speech, motion: Motion) -> None:
-    """Write what drove the mouth: ``mouth_TF`` (columns ``mouth``), ``viseme_T`` (indices into ``visemes``)."""
+    """Write the mouth's motion: ``mouth_TF`` (columns ``mouth``), ``viseme_T`` (indices into ``visemes``)."""
     viseme_T = viseme_labels(speech.phones, speech.num_frames)
     arrays = {"mouth_TF": motion.mouth_TF, "mouth": np.array(MOUTH), "viseme_T": viseme_T, "visemes": np.array(NAMES)}
     with written_whole(path) as unfinished:

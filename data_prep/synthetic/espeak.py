@@ -1,6 +1,6 @@
-"""Speech and its phone and word events from espeak-ng, which runs in a child process (see ``espeak_child.py``).
+"""Speech with phone and word events from espeak-ng in a child process (``espeak_child.py``).
 
-The same text, voice and settings give the same samples and events, whatever was said before.
+The same request gives the same samples and events, whatever came before.
 """
 
 import atexit
@@ -19,7 +19,7 @@ class Voice:
     """An espeak-ng variant and its settings."""
 
     variant: str
-    """Name in espeak-ng's ``voices/!v``, such as "m3"."""
+    """Variant in espeak-ng's ``voices/!v``, such as "m3"."""
     rate: int = 165
     """Words per minute."""
     pitch: int = 50
@@ -30,21 +30,21 @@ class Voice:
 
 @dataclass(frozen=True)
 class Event:
-    """A moment that espeak-ng reports."""
+    """A word or phone event of espeak-ng."""
 
     kind: str
     """"word" or "phone"."""
     start_s: float
-    """Start from the first sample; for a stop consonant, its burst."""
+    """Start sample; for a stop consonant, its burst."""
     ipa: str
     """The phone; "" for a pause or a word."""
     text_position: int
-    """Position in the text, in characters from 0."""
+    """Character position in the text, from 0."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Sound and events of one text."""
+    """Audio and events of one text."""
 
     pcm: np.ndarray
     """int16, mono, at ``rate``."""
@@ -53,11 +53,7 @@ class Synthesis:
 
 
 class Espeak:
-    """One espeak-ng process; a context manager. Use it from one thread at a time.
-
-    Raises:
-        ImportError: the optional ``espeakng-loader`` is not installed.
-    """
+    """One espeak-ng process, a context manager for one thread at a time. ImportError without ``espeakng-loader``."""
 
     def __init__(self) -> None:
         if importlib.util.find_spec("espeakng_loader") is None:
@@ -80,22 +76,15 @@ class Espeak:
         self.close()
 
     def close(self) -> None:
-        """End the process; further calls of ``speak`` fail."""
+        """End the process; later calls of ``speak`` fail."""
         if self._process.poll() is None:
             self._process.communicate()  # closing stdin ends the loop in the child
         atexit.unregister(self.close)
 
     def speak(self, text: str, language: str, voice: Voice) -> Synthesis:
-        """Return the sound and the events of a text.
+        """Return the audio and events of a text; ``language`` is espeak-ng's name or an ISO 639-1 code.
 
-        Args:
-            text: to speak; a line break counts as a blank.
-            language: espeak-ng's language name; the ISO 639-1 codes of the corpus are such names.
-            voice: variant and settings.
-
-        Raises:
-            ValueError: espeak-ng does not know the language or the variant, or gives only silence.
-            RuntimeError: the child process is gone.
+        Raises ValueError for an unknown language or variant or silent output, RuntimeError if the child has died.
         """
         request = {"text": " ".join(text.split()), "voice": f"{language}+{voice.variant}", "rate": voice.rate}
         request |= {"pitch": voice.pitch, "range": voice.pitch_range, "gap": 0}

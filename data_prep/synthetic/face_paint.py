@@ -1,4 +1,4 @@
-"""Paint a face at rest: skin, brows, beard and lips in even light, then the lamp, then the eyes, open or blinking."""
+"""Paint a face at rest: skin, brows, beard and lips, then light, then open or blinking eyes."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def _dot(vectors_HWC: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def lamp(look: Look, normal_HWC: np.ndarray, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
-    """Return how bright each pixel is (1 is fully lit) and its highlight, 0 to 1; both (H, W) float32."""
+    """Return brightness (1 is fully lit) and highlight, 0 to 1; both (H, W) float32."""
     diffuse_HW = np.clip(_dot(normal_HWC, look.light), 0, 1)
     bright_HW = look.ambient + (1.12 - look.ambient) * diffuse_HW
     bright_HW = bright_HW * (1 - 0.3 * np.exp(-(((canvas.y_HW + 9.9) / 1.1) ** 2)))  # under the chin
@@ -95,15 +95,9 @@ def _lips(face_HWC: np.ndarray, shape: FaceShape, look: Look, canvas: Canvas, rn
 def paint_eyes(
     face_HWC: np.ndarray, shape: FaceShape, look: Look, canvas: Canvas, bright: float, opened: float
 ) -> np.ndarray:
-    """Return a copy of the face with eyes.
+    """Return a copy of the lit face with eyes.
 
-    Args:
-        face_HWC: the lit face.
-        shape: where the eyes are.
-        look: colours.
-        canvas: the grid.
-        bright: how well the whites are lit, 1 is fully.
-        opened: 1 is wide open, 0 shut.
+    ``bright`` lights the whites (1 is full); ``opened`` is 1 for wide open, 0 for shut.
     """
     face_HWC = face_HWC.copy()
     for eye in (RIGHT_EYE, LEFT_EYE):

@@ -1,4 +1,4 @@
-"""The shape of one face: the canonical mesh, deformed within what the landmarker knows, and its lip curves."""
+"""The shape of a face: the canonical mesh, deformed as far as the landmarker tolerates, and its lip curves."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from data_prep.synthetic.canonical_mesh import (
 
 @dataclass(frozen=True)
 class Lips:
-    """The closed mouth as curves over ``u_U``, which runs from -1 (image left corner) to 1; all in cm."""
+    """The closed mouth as curves over ``u_U``, from -1 (image left corner) to 1, in cm."""
 
     centre_x: float
     half_width: float
@@ -53,12 +53,12 @@ class FaceShape:
 
     @property
     def nose_y(self) -> float:
-        """Height of the skin just below the nose, which no mouth movement reaches, cm."""
+        """Height of the skin just below the nose, where no mouth movement reaches, cm."""
         return float(self.vertices[NOSE_BASE, 1]) - 0.25
 
 
 def draw_shape(rng: np.random.Generator) -> FaceShape:
-    """Draw a face: width, jaw, length of the lower face, lips and eyes vary by 5 to 50 %."""
+    """Draw a face: width, jaw, lower face, lips and eyes vary by 5 to 50 %."""
     canonical, triangles = load_mesh()
     points = canonical.copy()
     width = rng.uniform(0.92, 1.09)
@@ -72,7 +72,7 @@ def draw_shape(rng: np.random.Generator) -> FaceShape:
 
 
 def _shape_lips(points: np.ndarray, rng: np.random.Generator) -> None:
-    """Close the mouth, then change the thickness of each lip and the width of both."""
+    """Close the mouth, then change lip thickness and width."""
     upper_inner, lower_inner = list(UPPER_INNER), list(LOWER_INNER)
     seam = (points[upper_inner, 1] + points[lower_inner, 1]) / 2
     for inner, outer, thickness in (

@@ -1,7 +1,7 @@
-"""A small command language for the demo: five slots in fixed order, 30 words a language, as in GRID but two languages.
+"""A command language for the demo: five slots in fixed order, 30 words a language, like GRID but two languages.
 
-Words were picked for the lips: in every slot each two words differ in closures, rounding, lip biting or length
-(``tests/data_prep/test_synthetic_texts.py`` measures it on the driven mouth). All combinations are grammatical.
+Words of a slot differ visibly in closures, rounding, lip biting or length
+(measured in ``tests/data_prep/test_synthetic_texts.py``). All combinations are grammatical.
 """
 
 import itertools
@@ -25,11 +25,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def all_commands(language: str) -> list[str]:
-    """Return every sentence of the grammar, 7776 a language.
-
-    Raises:
-        ValueError: the grammar has no such language.
-    """
+    """Return all 7776 sentences of a language. ValueError for an unknown language."""
     if language not in COMMANDS:
         raise ValueError(
             f"the command grammar knows {', '.join(COMMANDS)}, not {language!r}; use text=sentences for others"

@@ -1,4 +1,4 @@
-"""The look of a face: skin, hair, lips, eyes, light, background, clothes and camera, drawn per speaker."""
+"""The look of a face, drawn per speaker: skin, hair, lips, eyes, light, background, clothes, camera."""
 
 import colorsys
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SKINS = np.array(
     ],
     np.float32,
 )
-"""Skin tones from light to deep; a speaker's tone lies between two neighbours."""
+"""Skin tones from light to deep; a speaker's lies between two neighbours."""
 HAIR = np.array(
     [(28, 24, 22), (48, 34, 26), (84, 58, 38), (128, 94, 58), (176, 142, 94), (120, 118, 116), (96, 48, 32)], np.float32
 )
@@ -29,7 +29,7 @@ STYLES = {"male": ("short", "short", "swept", "buzz", "bald"), "female": ("long"
 
 @dataclass(frozen=True)
 class Look:
-    """Colours are RGB, 0 to 255."""
+    """Colours and light of a speaker; RGB, 0 to 255."""
 
     skin: np.ndarray
     hair: np.ndarray
@@ -45,25 +45,20 @@ class Look:
     light: np.ndarray
     """Unit vector towards the lamp."""
     ambient: float
-    """Share of light that comes from everywhere."""
+    """Share of ambient light."""
     gloss: float
-    """Strength of highlights on the skin, in grey levels."""
+    """Strength of skin highlights, grey levels."""
     background: np.ndarray
     clothes: np.ndarray
     blur: float
-    """Sigma of the lens's blur, px."""
+    """Sigma of the lens blur, px."""
     grain: float
-    """Standard deviation of the camera's noise, grey levels."""
+    """Standard deviation of the camera noise, grey levels."""
     exposure: float
 
 
 def draw_look(rng: np.random.Generator, sex: str) -> Look:
-    """Draw the look of a speaker.
-
-    Args:
-        rng: draws it.
-        sex: "male" or "female", so that face and voice agree.
-    """
+    """Draw the look of a speaker; ``sex`` is "male" or "female", as for the voice."""
     tone = rng.uniform(0, len(SKINS) - 1)
     skin = SKINS[int(tone)] + (tone % 1) * (SKINS[int(tone) + 1] - SKINS[int(tone)])
     depth = tone / (len(SKINS) - 1)  # 0 light, 1 deep

@@ -1,4 +1,4 @@
-"""Movements of a speaker in a clip: the mouth follows the phones; head, eyes and light drift within limits."""
+"""Motion of a speaker in a clip: the mouth follows the phones; head, eyes and light drift."""
 
 import numpy as np
 
@@ -9,16 +9,16 @@ from data_prep.synthetic.speech import Speech
 from data_prep.synthetic.trajectory import mouth_trajectory
 
 TURN_REST = (0.10, 0.05, 0.03)
-"""Spread of a clip's yaw, pitch and roll, radians."""
+"""Standard deviation over clips of yaw, pitch and roll, radians."""
 TURN_SWAY = (0.06, 0.035, 0.025)
-"""Spread of the drift of yaw, pitch and roll within a clip, radians."""
+"""Scale of their drift within a clip, radians."""
 TURN_LIMIT = (0.30, 0.18, 0.12)
 BLINK = (1, 2, 2, 1)
-"""Textures of the eyes over four frames."""
+"""Eye textures of a blink, four frames."""
 
 
 def draw_motion(speech: Speech, speaker: Speaker, rng: np.random.Generator) -> Motion:
-    """Return the movements of a speaker during a speech."""
+    """Return a speaker's motion during a speech."""
     num_frames = speech.num_frames
     mouth_TF = mouth_trajectory(speech.phones, num_frames, rng, speaker.opening, speaker.clarity)
     turn_T3 = np.stack([_sway(rng, num_frames) for _ in range(3)], -1) * TURN_SWAY + rng.normal(0, TURN_REST)

@@ -1,8 +1,8 @@
-"""Move the mouth of a painted face: one warp of the region between nose and chin, and the inside of the mouth.
+"""Move a painted mouth: one warp of the region between nose and chin, and the inside of the mouth.
 
-Across, pixels near the mouth are squeezed or stretched by the width. Down, each column is mapped piece by piece between
-six heights: nose, upper edge, seam (split in two when the mouth opens), lower edge, chin, bottom of the region.
-The gap between the split seam is filled with cavity, tongue, lower teeth (they move with the jaw) and upper teeth.
+Horizontally, pixels near the mouth scale with its width. Vertically, each column is piecewise linear between six
+heights: nose, upper edge, seam (split when the mouth opens), lower edge, chin, bottom of the region.
+The gap shows cavity, tongue, lower teeth (they move with the jaw) and upper teeth.
 """
 
 import cv2
@@ -15,12 +15,11 @@ TONGUE = np.array((178, 86, 90), np.float32)
 
 
 def _soft_step(value_cm: np.ndarray, px_per_cm: float) -> np.ndarray:
-    """Return 0 below zero and 1 above, with an edge one pixel wide."""
     return np.clip(value_cm * px_per_cm + 0.5, 0, 1)
 
 
 class MouthWarp:
-    """Draw one speaker's mouth; ``region`` is the part of the texture that it replaces."""
+    """Draws one speaker's mouth; ``region`` is the part of the texture that it replaces."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, shape, lips = rig, rig.shape, rig.shape.lips
@@ -40,12 +39,7 @@ class MouthWarp:
         self.jaw_W = np.cos(np.clip(self.x_W / 6.4, -1, 1) * np.pi / 2).clip(0, 1) ** 0.8
 
     def draw(self, head_HWC: np.ndarray, mouth_F: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the moved region, (h, w, 4) uint8, and the height of the gap in cm.
-
-        Args:
-            head_HWC: a head texture of the rig.
-            mouth_F: the ``MOUTH`` parameters.
-        """
+        """Return the moved region, (h, w, 4) uint8, and the gap's height in cm; ``mouth_F`` as in ``MOUTH``."""
         opened, width, thick, press, lift, _, _, _, jaw, tuck = (float(value) for value in mouth_F)
         lips, shape = self.rig.shape.lips, self.rig.shape
         half_width = lips.half_width * width
@@ -79,10 +73,10 @@ class MouthWarp:
         return patch_HWC, gap
 
     def _source_y(self, to: tuple[np.ndarray, ...], of: tuple) -> np.ndarray:
-        """Return where each pixel comes from, in cm: linear between the six heights of each column.
+        """Return the source height of each pixel in cm, piecewise linear in each column.
 
-        ``to`` are the heights wanted, from the nose downwards; ``of`` those in the texture. A piecewise-linear function
-        is its first line plus, at each knot, the change of slope times what lies beyond; two of them meet in the gap.
+        ``to`` are the target heights from the nose down, ``of`` those in the texture. The function is its first line
+        plus, at each knot, the change of slope times the distance beyond; two such functions meet in the gap.
         """
         nose, upper, top, low, lower, chin = to
         nose_of, upper_of, top_of, low_of, lower_of, chin_of = of

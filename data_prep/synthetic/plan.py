@@ -1,8 +1,7 @@
-"""The plan of a corpus: speaker and text of each clip. It depends on the settings only, and its sets are disjoint.
+"""The plan of a corpus: speaker and text of each clip, a function of the settings, with disjoint sets.
 
-Test speakers, sentences and babble voices never occur in training: faces have seeds of their own, voices come from
-separate lists of variants (``speaker.VARIANTS``), texts from a fixed partition (``texts.partition``) that does not
-depend on the seed either. ``check_disjoint`` looks again at the finished plan.
+Test speakers, sentences and babble voices never occur in training: faces have their own seeds, voices come from
+separate variants (``speaker.VARIANTS``), texts from a partition that ignores the seed (``texts.partition``).
 """
 
 from collections.abc import Iterable
@@ -16,9 +15,9 @@ from data_prep.synthetic.speaker import SETS, Speaker, draw_speakers, stable_see
 from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, reference_of
 
 TEXT_SET = {"train": "train", "valid": "valid", "test": "test", "babble_train": "train", "babble_test": "babble_test"}
-"""Which part of the texts each set draws from; nothing else shares a part."""
+"""Part of the texts for each set; only the training sets share one."""
 BABBLE_SENTENCES = 3
-"""Sentences in a babble clip, without a break."""
+"""Sentences of a babble clip, without a break."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class CorpusConfig:
     speakers: dict[str, int]
     """Number of speakers by set."""
     languages: tuple[str, ...]
-    """ISO 639-1 codes; every speaker speaks all of them."""
+    """ISO 639-1 codes; every speaker speaks all."""
     text: str
     """"commands" or "sentences"."""
     seed: int
@@ -51,7 +50,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip to be made."""
+    """One clip to make."""
 
     id: str
     part: str
@@ -60,7 +59,7 @@ class Clip:
     language: str
     sentences: tuple[str, ...]
     seed: int
-    """Seed of its noise and motion."""
+    """Seed of noise and motion."""
 
     @property
     def text(self) -> str:
@@ -71,12 +70,12 @@ class Clip:
 
     @property
     def has_face(self) -> bool:
-        """True if the clip has a picture; babble is sound only."""
+        """True if the clip has video; babble is audio only."""
         return not self.part.startswith("babble")
 
 
 def plan_corpus(config: CorpusConfig) -> list[Clip]:
-    """Return all clips of a corpus, in the order of its manifests."""
+    """Return all clips of a corpus, in manifest order."""
     clips: list[Clip] = []
     for part in SETS:
         num_clips = config.clips[part]
@@ -98,7 +97,7 @@ def plan_corpus(config: CorpusConfig) -> list[Clip]:
 
 
 class _TextStream:
-    """Endless texts of one set and language: all of them in a drawn order, then again."""
+    """Endless texts of one set and language: shuffled once, then repeated."""
 
     def __init__(self, config: CorpusConfig, part: str, language: str) -> None:
         texts = all_commands(language) if config.text == "commands" else read_sentences(language)
@@ -114,12 +113,9 @@ class _TextStream:
 
 
 def check_disjoint(clips: Iterable[Clip]) -> None:
-    """Check that the sets of a corpus share neither face, voice nor sentence.
+    """Check that sets share no face, voice or sentence; only training babble may use training sentences.
 
-    Training babble may say training sentences; that is the one exception.
-
-    Raises:
-        ValueError: names the two sets and what they share.
+    Raises ValueError with the two sets and what they share.
     """
     clips = list(clips)
     for kind, of in (

@@ -1,4 +1,4 @@
-"""Depth and surface normals of a head over a canvas: the mesh for the face, an ellipsoid for the rest."""
+"""Depth and surface normals of a head: the mesh for the face, an ellipsoid for the rest."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ HEAD = (8.1, 10.4, 8.6)
 """Half axes of the head's ellipsoid, cm: across, up, forwards."""
 HEAD_Y, HEAD_Z = 0.6, -2.5
 STEP = 4
-"""The mesh is sampled on every STEP-th pixel; it is smooth."""
+"""The smooth mesh is sampled on every STEP-th pixel."""
 
 
 def relief(shape: FaceShape, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +48,7 @@ def _vertex_normals(shape: FaceShape) -> np.ndarray:
 
 
 def _rasterise(shape: FaceShape, values: np.ndarray, x_W: np.ndarray, y_H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolate values at the vertices, (468, F), over a grid; return (H, W, F) and a mask of where there is mesh."""
+    """Interpolate vertex values (468, F) over a grid; return (H, W, F) and the mask of the mesh."""
     image_HWC = np.zeros((len(y_H), len(x_W), values.shape[1]), np.float32)
     inside_HW = np.zeros(image_HWC.shape[:2], np.float32)
     for corners in shape.triangles:

@@ -1,4 +1,4 @@
-"""Frames of a speaker: mouth warp, head pose over the relief, composite over the body, camera."""
+"""Frames of a speaker: mouth warp, head pose, composite over the body, camera."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from data_prep.synthetic.mouth_warp import MouthWarp
 from data_prep.synthetic.rig import SIZE, TEXTURE, Rig
 
 COARSE = 4
-"""The head's pose is solved on every fourth pixel; the map between is linear."""
+"""The pose is solved on every fourth pixel and interpolated."""
 GRAIN_MARGIN = 64
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Movements of a speaker in a clip, per frame."""
+    """Motion of a speaker in a clip, per frame."""
 
     mouth_TF: np.ndarray
     """``visemes.MOUTH`` parameters."""
@@ -29,7 +29,7 @@ class Motion:
     eyes_T: np.ndarray
     """Index into ``rig.EYES_OPEN``."""
     light_T: np.ndarray
-    """Brightness, 1 is the rig's."""
+    """Brightness; 1 is the rig's."""
 
 
 class Renderer:
@@ -50,7 +50,7 @@ class Renderer:
             yield self.frame(motion, frame)
 
     def frame(self, motion: Motion, frame: int) -> np.ndarray:
-        """Return one frame of a clip."""
+        """Return one frame, (SIZE, SIZE, 3) uint8 RGB."""
         head_HWC = self.rig.heads[motion.eyes_T[frame]].copy()
         patch_HWC, _ = self.warp.draw(head_HWC, motion.mouth_TF[frame])
         head_HWC[self.warp.region] = patch_HWC
@@ -66,7 +66,7 @@ class Renderer:
         return cv2.addWeighted(picture_HWC, float(motion.light_T[frame]) * self.rig.look.exposure, grain, 1.0, -128.0)
 
     def _pose(self, turn: np.ndarray, shift: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the maps for ``cv2.remap``: which texel each pixel shows, solved by iteration as depth decides it."""
+        """Return the maps for ``cv2.remap``, solved by iteration because depth shifts each texel."""
         yaw, pitch, roll = turn
         rig, k = self.rig, self.rig.px_per_cm
         grid = np.arange(SIZE // COARSE, dtype=np.float32) * COARSE + (COARSE - 1) / 2 - SIZE / 2

@@ -1,4 +1,4 @@
-"""A speaker's face, painted once and ready to be moved: head textures, matte, depth, and what stands still behind."""
+"""A speaker's face, painted once for animation: head textures, matte, depth, still background."""
 
 from dataclasses import dataclass
 
@@ -13,31 +13,31 @@ from data_prep.synthetic.look import Look, draw_look
 from data_prep.synthetic.relief import HEAD, relief
 
 SIZE = 224
-"""Height and width of the finished frames."""
+"""Height and width of output frames."""
 TEXTURE = 292
-"""Height and width of the head's texture: finer than the frame, because it is resampled twice."""
+"""Height and width of the head texture; finer than the frame, because it is resampled twice."""
 EYES_OPEN = (1.0, 0.45, 0.04)
-"""The head is painted once for each of these, to blink."""
+"""Eye openings with a texture each, for blinks."""
 
 
 @dataclass(frozen=True)
 class Rig:
-    """Everything that a frame is made from."""
+    """Static parts of every frame of a speaker."""
 
     shape: FaceShape
     look: Look
     px_per_cm: float
     """Scale of the texture."""
     x0: float
-    """Column of the texture where x = 0 cm."""
+    """Texture column of x = 0 cm."""
     y0: float
-    """Row of the texture where y = 0 cm."""
+    """Texture row of y = 0 cm."""
     heads: tuple[np.ndarray, ...]
     """(TEXTURE, TEXTURE, 4) uint8, RGB and opacity, for each of ``EYES_OPEN``."""
     depth_HW: np.ndarray
     """(TEXTURE, TEXTURE) float32, cm towards the camera."""
     behind_HWC: np.ndarray
-    """(SIZE, SIZE, 3) uint8: background, hair that hangs behind, neck, clothes."""
+    """(SIZE, SIZE, 3) uint8: background, hair behind the head, neck, clothes."""
     teeth: np.ndarray
     """RGB, lit."""
     tooth_width: float
@@ -45,12 +45,7 @@ class Rig:
 
 
 def build_rig(seed: int, sex: str) -> Rig:
-    """Paint a face.
-
-    Args:
-        seed: the same seed gives the same face.
-        sex: "male" or "female".
-    """
+    """Paint the face of a seed; ``sex`` is "male" or "female"."""
     rng = np.random.default_rng(seed)
     shape, look = draw_shape(rng), draw_look(rng, sex)
     px_per_cm = rng.uniform(8.2, 9.2) * TEXTURE / SIZE
@@ -93,7 +88,7 @@ def build_rig(seed: int, sex: str) -> Rig:
 def _hair_masks(
     shape: FaceShape, look: Look, canvas: Canvas, skull_HW: np.ndarray, ears_HW: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return opacities: hair that moves with the head, and hair that hangs behind it."""
+    """Return opacities of hair that moves with the head, and of hair behind it."""
     nothing_HW = np.zeros_like(skull_HW)
     if look.style == "bald":
         return nothing_HW, nothing_HW
@@ -121,7 +116,7 @@ def _hair_masks(
 def _strands(
     look: Look, canvas: Canvas, bright_HW: np.ndarray, shiny_HW: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return lit hair everywhere, (H, W, 3): strands that run down and fan out from the crown."""
+    """Return lit hair everywhere, (H, W, 3): strands fan out downwards from the crown."""
     fan_HW = canvas.x_HW * (1 - 0.035 * (canvas.y_HW - 2)) + 0.25 * canvas.noise(rng, 2.0)
     waves_HW = 0.05 * np.sin(7 * fan_HW) + 0.05 * np.sin(17 * fan_HW + 2 * canvas.noise(rng, 3.0))
     strands_HW = 1 + waves_HW + 0.10 * canvas.noise(rng, 0.14, tall=12) + 0.06 * canvas.noise(rng, 1.5, tall=3)

@@ -1,4 +1,4 @@
-"""Speakers: a face seed, a voice and habits. No two sets of a corpus share an espeak-ng variant."""
+"""Speakers: face seed, voice, habits. Sets of a corpus share no espeak-ng variant."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "babble_train": {"female": ("f5", "steph3"), "male": ("m8", "Mike", "Lee", "benjamin", "norbert", "miguel")},
     "babble_test": {"female": ("aunty", "rob"), "male": ("Reed", "john", "sandro", "travis", "pablo", "marcelo")},
 }
-"""espeak-ng variants by set; those left out whisper, croak, hurry or imitate robots."""
+"""espeak-ng variants by set, without whispers, croaks, fast voices and robots."""
 SETS = tuple(VARIANTS)
 
 
@@ -30,26 +30,23 @@ class Speaker:
     seed: int
     """Seed of the face."""
     sex: str
-    """"male" or "female"; drawn with the voice, so that both agree."""
+    """"male" or "female", for face and voice."""
     voice: Voice
     opening: float
     """Opening of the mouth; 1 is usual."""
     clarity: float
-    """Sharpness of the change from one mouth shape to the next; 1 is usual."""
+    """Sharpness of changes between mouth shapes; 1 is usual."""
 
 
 def stable_seed(*parts: str | int) -> int:
-    """Return a number that depends on all parts and on nothing else, for ``numpy.random.default_rng``."""
+    """Return a seed for ``numpy.random.default_rng``, a function of the parts alone."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "little") >> 1
 
 
 def draw_speakers(part: str, count: int, seed: int) -> list[Speaker]:
-    """Draw the speakers of one set, alternately male and female as long as variants last.
+    """Draw the speakers of set ``part`` (one of ``SETS``), alternately male and female while variants last.
 
-    Args:
-        part: one of ``SETS``.
-        count: how many; beyond the number of variants they share one at another pitch and rate.
-        seed: of the corpus.
+    Beyond the number of variants, speakers share one at another pitch and rate.
     """
     rng = np.random.default_rng(stable_seed("voices", part, seed))
     order = {sex: [str(name) for name in rng.permutation(names)] for sex, names in VARIANTS[part].items()}

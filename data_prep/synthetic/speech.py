@@ -1,8 +1,8 @@
-"""A spoken text: 16 kHz sound with its phones and words and their times.
+"""A spoken text: 16 kHz audio with the times of its phones and words.
 
-Clips begin and end with ``MARGIN_S`` of near silence and last a whole number of video frames. espeak-ng reports the
-*start* of a phone. For a voiceless stop that is the burst, and the silence of the closure comes before it (measured:
-silent from 50 ms to 10 ms before); a voiced stop starts with its closure (45 to 60 ms of voice bar, then the burst).
+Clips have ``MARGIN_S`` of near silence at both ends and last whole video frames. espeak-ng reports the *start* of a
+phone: for a voiceless stop the burst, after a closure (measured: silent from 50 to 10 ms before); for a voiced stop
+the closure (45 to 60 ms of voice bar, then the burst).
 """
 
 import unicodedata
@@ -25,12 +25,12 @@ CLOSURE_S = 0.055
 LEVEL = 0.08
 """Root mean square of a clip."""
 ROOM = 2e-4
-"""Root mean square of the room's noise: real recordings hold no digital silence."""
+"""Root mean square of the room noise: real recordings hold no digital silence."""
 
 
 @dataclass(frozen=True)
 class Phone:
-    """One sound; ``start_s`` is when the mouth starts to make it, closure included."""
+    """One phone; ``start_s`` is the start of the mouth's movement, closure included."""
 
     ipa: str
     viseme: str
@@ -45,7 +45,7 @@ class Speech:
     """A spoken text."""
 
     audio_S: np.ndarray
-    """float32, 16 kHz, a whole number of 25 Hz frames long."""
+    """float32, 16 kHz, whole 25 Hz frames long."""
     phones: tuple[Phone, ...]
     words: tuple[Word, ...]
 
@@ -56,15 +56,7 @@ class Speech:
 
 
 def say(espeak: Espeak, text: str, language: str, voice: Voice, rng: np.random.Generator) -> Speech:
-    """Return the speech of one text.
-
-    Args:
-        espeak: a running espeak-ng process.
-        text: to speak; it may have capitals and punctuation.
-        language: ISO 639-1 code.
-        voice: of the speaker.
-        rng: draws the room's noise.
-    """
+    """Return the speech of a text, which may have capitals and punctuation; ``language`` is an ISO 639-1 code."""
     text = unicodedata.normalize("NFC", " ".join(text.split()))  # positions of events count these characters
     synthesis = espeak.speak(text, language, voice)
     phones = phones_of(synthesis, text, language)
@@ -84,7 +76,7 @@ def say(espeak: Espeak, text: str, language: str, voice: Voice, rng: np.random.G
 
 
 def phones_of(synthesis: Synthesis, text: str, language: str) -> list[Phone]:
-    """Return the phones of a synthesis in order and without gaps, pauses included, on its own clock."""
+    """Return the phones and pauses of a synthesis without gaps, on its own clock."""
     events = [event for event in synthesis.events if event.kind == "word" or not is_switch(event.ipa)]
     starts = [start for _, start, _ in tokens_of(text, language)]
     sounds = _sounds(events, starts, len(synthesis.pcm) / synthesis.rate)
@@ -104,7 +96,7 @@ def phones_of(synthesis: Synthesis, text: str, language: str) -> list[Phone]:
 
 
 def _sounds(events: list[Event], starts: list[int], total_s: float) -> list[tuple[str, float, float, int]]:
-    """Return (ipa, start_s, end_s, token) per phone; an empty event inside a word lengthens the phone before it."""
+    """Return (ipa, start_s, end_s, token) per phone; an empty event inside a word extends the previous phone."""
     sounds: list[tuple[str, float, float, int]] = []
     token = 0
     for index, event in enumerate(events):
@@ -123,7 +115,7 @@ def _sounds(events: list[Event], starts: list[int], total_s: float) -> list[tupl
 
 
 def _close_early(phones: list[Phone]) -> list[Phone]:
-    """Move the start of each voiceless stop to its closure, at the cost of the phone before; keep 10 ms of that."""
+    """Start each voiceless stop at its closure; the previous phone keeps at least 10 ms."""
     moved: list[Phone] = []
     for phone in phones:
         start_s = phone.start_s
@@ -138,7 +130,7 @@ def _close_early(phones: list[Phone]) -> list[Phone]:
 
 
 def closure_of(phone: Phone) -> tuple[float, float]:
-    """Return when the lips of a bilabial are shut; at least 45 ms, so that a 25 Hz frame falls into it."""
+    """Return the closure of a bilabial, (start_s, end_s), at least 45 ms so that a 25 Hz frame falls into it."""
     start_s, end_s = phone.start_s, phone.end_s
     if phone.ipa in VOICELESS_STOPS or phone.ipa in VOICED_STOPS:
         end_s = min(end_s, start_s + CLOSURE_S + 0.01)
@@ -149,10 +141,7 @@ def closure_of(phone: Phone) -> tuple[float, float]:
 
 
 def words_of(phones: list[Phone], text: str, language: str) -> tuple[Word, ...]:
-    """Return the words of the reference with their times.
-
-    espeak-ng speaks some pairs ("of the") as one word; they share its time in proportion to their letters.
-    """
+    """Return the reference's words with times; a pair spoken as one word ("of the") shares its time by letters."""
     tokens = [word for word, _, _ in tokens_of(text, language)]
     spans = {word: list(group) for word, group in groupby((p for p in phones if p.word >= 0), key=lambda p: p.word)}
     words: list[Word] = []
@@ -179,7 +168,7 @@ def _resample(pcm: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _place(audio_S: np.ndarray, shift_s: float, length: int) -> np.ndarray:
-    """Return ``length`` samples in which ``audio_S`` starts ``shift_s`` later (negative: earlier)."""
+    """Return ``length`` samples of ``audio_S``, shifted later by ``shift_s`` (negative: earlier)."""
     placed = np.zeros(length)
     shift = round(shift_s * SAMPLE_RATE)
     source = audio_S[max(0, -shift) :]

@@ -1,8 +1,7 @@
 """The sentences, their references, and their partition into disjoint sets.
 
-``texts/<language>.txt`` holds about 100 everyday sentences a language, one a line, with capitals and punctuation.
-The reference of a sentence is what a recogniser should write: lower case, no punctuation (an apostrophe inside a
-word stays), no Arabic vowel marks; the sound needs those marks, so the files have them.
+``texts/<language>.txt`` has about 100 everyday sentences, one a line, with capitals and punctuation. A reference is
+lower case without punctuation (apostrophes inside words stay) or Arabic vowel marks, which only the speech needs.
 """
 
 import hashlib
@@ -14,17 +13,13 @@ from pathlib import Path
 LANGUAGES = ("en", "ar", "de", "el", "es", "fr", "it", "pt", "ru")
 FOLDER = Path(__file__).parent / "texts"
 SHARES = {"train": 0.70, "valid": 0.08, "test": 0.14, "babble_test": 0.08}
-"""Share of the texts that each set may use. Training babble draws from the training texts."""
+"""Share of the texts by set; training babble uses the training texts."""
 ARABIC_MARKS = re.compile("[\u064b-\u065f\u0670\u0640]")  # vowel marks, superscript alif, and the stretching tatweel
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*['’]?")
 
 
 def read_sentences(language: str) -> list[str]:
-    """Return the sentences of a language, as they are spoken.
-
-    Raises:
-        ValueError: there is no file for the language.
-    """
+    """Return the sentences of a language as spoken. ValueError for a language without a file."""
     path = FOLDER / f"{language}.txt"
     if not path.is_file():
         raise ValueError(f"no sentences for language {language!r}; there are {', '.join(LANGUAGES)} in {FOLDER}")
@@ -33,7 +28,7 @@ def read_sentences(language: str) -> list[str]:
 
 
 def tokens_of(text: str, language: str) -> list[tuple[str, int, int]]:
-    """Return the words of the reference, each with where its source starts and ends in ``text`` (characters)."""
+    """Return the reference's words, each with start and end of its source in ``text`` (characters)."""
     marked = unicodedata.normalize("NFC", text)
     tokens = []
     for token in re.finditer(r"\S+", marked):
@@ -50,12 +45,7 @@ def reference_of(text: str, language: str) -> str:
 
 
 def partition(texts: Sequence[str], language: str) -> dict[str, list[str]]:
-    """Split texts into sets by the hash of their references: disjoint, and the same for every seed and order.
-
-    Args:
-        texts: at least ten, so that no set is empty.
-        language: ISO 639-1 code, for the references.
-    """
+    """Split texts into disjoint sets by the hash of their references, for every seed and order; at least ten texts."""
     by_reference = {reference_of(text, language): text for text in texts}
     if len(by_reference) < 10:
         raise ValueError(

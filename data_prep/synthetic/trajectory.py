@@ -1,8 +1,7 @@
-"""The mouth over time: phones with coarticulation, and lips that really close.
+"""The mouth over time: phones with coarticulation and full lip closures.
 
-Each phone pulls every mouth parameter towards its shape with a weight that is highest while it sounds and decays
-outside (Cohen & Massaro 1993). Blending alone never shuts the lips in fast speech, and shut lips are what a lip reader
-sees best, so a bilabial also caps the opening, to zero during its closure.
+Each phone pulls the mouth parameters towards its shape with a weight that decays outside it (Cohen & Massaro 1993).
+Blending alone never shuts the lips in fast speech, so a bilabial also caps the opening, to zero in its closure.
 """
 
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from data_prep.synthetic.speech import Phone, closure_of
 from data_prep.synthetic.visemes import JAW, NAMES, OPEN, TUCK, VISEMES, WIDTH
 
 LIP_SPEED = 14.0
-"""Speed of lips that part from a closure, cm/s."""
+"""Speed of lips that open from a closure, cm/s."""
 SMALLEST_GAP = 0.06
-"""Gaps below this many cm are drawn shut."""
+"""Gaps below this are drawn shut, cm."""
 
 
 def mouth_trajectory(
@@ -24,12 +23,8 @@ def mouth_trajectory(
 ) -> np.ndarray:
     """Return ``mouth_TF``, float32: the ``MOUTH`` parameters in the middle of each video frame.
 
-    Args:
-        phones: what is said, in order, with times in seconds.
-        num_frames: T.
-        rng: draws how far each phone is carried out.
-        opening: how wide this speaker opens the mouth, 1 is usual.
-        clarity: how fast one shape gives way to the next, 1 is usual.
+    ``rng`` varies how far each phone is carried out. ``opening`` scales the speaker's mouth, ``clarity`` the speed of
+    changes between shapes; 1 is usual for both.
     """
     time_T = (np.arange(num_frames) + 0.5) / FRAME_RATE
     visemes = [VISEMES[phone.viseme] for phone in phones]
@@ -53,7 +48,7 @@ def mouth_trajectory(
 
 
 def viseme_labels(phones: Sequence[Phone], num_frames: int) -> np.ndarray:
-    """Return which of ``visemes.NAMES`` is said in the middle of each frame, (T,) int64; silence between phones."""
+    """Return the viseme in each frame's middle, (T,) int64 indices into ``visemes.NAMES``; silence between phones."""
     time_T = (np.arange(num_frames) + 0.5) / FRAME_RATE
     label_T = np.full(num_frames, NAMES.index("SIL"))
     for phone in phones:

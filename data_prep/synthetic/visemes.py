@@ -1,8 +1,7 @@
-"""From IPA to visemes: 17 classes of phones that look alike, each with a mouth shape and a strength.
+"""From IPA to visemes: 17 classes of similar-looking phones, each with a mouth shape and a strength.
 
-The classes and shapes are of our own making (see the table below), in centimetres on a face that is 15 cm wide.
-Coarticulation needs a strength and a reach per class: how far a shape asserts itself against its neighbours
-(Cohen & Massaro 1993, "Modeling coarticulation in synthetic visual speech"; ``trajectory.py`` blends).
+Classes and shapes are our own, in cm on a face 15 cm wide. Strength and reach weigh a shape against its neighbours
+(Cohen & Massaro 1993, "Modeling coarticulation in synthetic visual speech"; blended in ``trajectory.py``).
 """
 
 import re
@@ -50,7 +49,7 @@ SHAPES = {
 }
 VISEMES = {name: Viseme(shape, strength, falloff) for name, (shape, strength, falloff) in SHAPES.items()}
 NAMES = tuple(VISEMES)
-"""Class names; a viseme label is an index into it."""
+"""Class names, indexed by viseme labels."""
 
 PHONES = {
     "PBM": "pbmɓʙɸβ",
@@ -83,11 +82,9 @@ def is_switch(ipa: str) -> bool:
 
 
 def split_ipa(ipa: str, language: str) -> list[tuple[str, str]]:
-    """Return (phone, viseme) for each phone in one event: a diphthong or an affricate is two, a mark is none.
+    """Return (phone, viseme) for each phone in one event: two for a diphthong or affricate, none for a mark.
 
-    Args:
-        ipa: the event's text, with stress, length and other marks.
-        language: ISO 639-1 code; a few letters mean another sound there.
+    ``ipa`` may have stress and length marks; ``language`` (ISO 639-1) changes the sound of a few letters.
     """
     special = VISEME_IN_LANGUAGE.get(language, {})
     letters = unicodedata.normalize("NFD", SWITCH.sub("", ipa))

@@ -1,7 +1,7 @@
 """Write a talking face as mp4 (H.264 at 25 fps, AAC 16 kHz mono) or a voice as wav.
 
-One encoder thread and the bit-exact switches: the same frames and samples give the same bytes on one installation.
-AAC delays its output; the mp4's edit list takes that back, so that decoded sound and picture both begin at zero.
+One encoder thread and bit-exact switches give the same bytes on one installation. The mp4's edit list removes the AAC
+delay, so that audio and video both start at zero.
 """
 
 from collections.abc import Iterable
@@ -22,13 +22,7 @@ AUDIO_BIT_RATE = 64_000
 
 
 def write_talking_face(path: Path, frames: Iterable[np.ndarray], audio_S: np.ndarray) -> None:
-    """Write frames and sound; the file gets its name only when it is whole.
-
-    Args:
-        path: ends in ".mp4".
-        frames: (H, W, 3) uint8 RGB at 25 fps, H and W even.
-        audio_S: float32 in [-1, 1] at 16 kHz.
-    """
+    """Write (H, W, 3) uint8 RGB frames at 25 fps, H and W even, with audio in [-1, 1]; the final name comes last."""
     with written_whole(path) as unfinished, av.open(str(unfinished), "w", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=FRAME_RATE, options=QUALITY)
         video.pix_fmt = "yuv420p"
@@ -46,7 +40,7 @@ def write_talking_face(path: Path, frames: Iterable[np.ndarray], audio_S: np.nda
 
 
 def write_voice(path: Path, audio_S: np.ndarray) -> None:
-    """Write a 16-bit wav; the file gets its name only when it is whole."""
+    """Write a 16-bit wav; the final name comes last."""
     with written_whole(path) as unfinished, av.open(str(unfinished), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
         _mux_sound(container, stream, audio_S)
