@@ -110,7 +110,8 @@ def official_state(
         extra: weights that the model lacks, by our key.
     """
     ours = {**model.state_dict(), **(extra or {})}
-    state = {theirs: ours[name].detach().cpu() for theirs, name in keys.items()}
+    state = {theirs: ours[name].detach() for theirs, name in keys.items()}
+    state = {name: tensor if tensor.is_meta else tensor.cpu() for name, tensor in state.items()}
     return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
 
 

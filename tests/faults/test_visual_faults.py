@@ -264,7 +264,7 @@ def test_what_cannot_be_done_is_said(clip_THW):
 @pytest.mark.parametrize(("said", "came"), [(74, "more than 74"), (80, "75"), (200, "75")])
 @pytest.mark.parametrize("label", ["drop-50", "offset-160", "offset+160", "blur-1", "no_face"])
 def test_another_number_of_frames_than_said_is_noticed(clip_THW, label, said, came):
-    with pytest.raises(ValueError, match=f"{came} frames came, num_frames={said} was said"):
+    with pytest.raises(ValueError, match=f"{came} frames came, wanted num_frames={said}"):
         list(degrade_frames(clip_THW, parse_fault(label), "k", said, boxes_of(clip_THW)[:1] * said))
 
 

@@ -29,7 +29,7 @@ LIPS = EncoderConfig(
     ffn_width=32,
     position_kernel=8,
     position_groups=4,
-    video=VideoConfig(input_size=24, stem_width=4, widths=(4, 8), blocks=(1, 1)),
+    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
 )
 
 

@@ -12,7 +12,7 @@ from avspeech.training.modules import step_generator, step_seed
 
 ROOT = Path(__file__).parents[2]
 ENCODER = """{width: 32, depth: 1, num_heads: 2, ffn_width: 64, position_kernel: 7, position_groups: 4, layer_drop: 0.2,
-  video: {shrink: 4, stem_kernel: 5, stem_width: 4, widths: [4, 8], blocks: [1, 1]}}"""
+  video: {shrink: 4, stem_kernel: 5, stem_width: 8, widths: [8, 16], blocks: [1, 1]}}"""
 
 
 def arguments(task, corpus, out, steps, *more):
