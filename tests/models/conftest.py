@@ -1,7 +1,5 @@
 """A tiny encoder and inputs for it."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -41,10 +39,3 @@ def inputs():
         return audio_BTF, video_BTHW, torch.ones(2, frames, dtype=torch.bool)
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def native_convolutions() -> Iterator[None]:
-    """Turn oneDNN off; see tests/training/conftest.py."""
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield

@@ -55,7 +55,6 @@ CHECKPOINT = (
 )
 
 
-@pytest.mark.slow  # torch aborts now and then where the CPU has no AVX-512 (corrupted heap), and takes a worker along
 def test_resume_equals_uninterrupted(corpus, tmp_path):
     """Stopped in the middle of an epoch, with dropout, noise, masks, validation and a schedule that goes on."""
     schedule = "--model.init_args.schedule={decay: linear, warmup_steps: 3, total_steps: 20}"
