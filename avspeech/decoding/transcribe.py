@@ -1,7 +1,7 @@
 """Hypotheses of a batch from any model, for validation, evaluation, transcription and export."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -88,5 +88,15 @@ def decode_memory(
     return [found[: config.num_best] or [Hypothesis("", -torch.inf)] for found in nbest]
 
 
-transcribe_whisper = transcribe_batch
-"""Former name of ``transcribe_batch``."""
+def transcribe_whisper(
+    model: Whisper,
+    tokenizer: Any,
+    batch: AVBatch,
+    keep_B2: Tensor | None = None,
+    options: DecodingConfig = DecodingConfig(temperatures=(0.0,)),
+) -> list[list[Hypothesis]]:
+    """Return ``transcribe_batch`` of a Whisper, greedy and without fallback by default.
+
+    ``tokenizer`` is accepted from earlier callers; the model has its own.
+    """
+    return transcribe_batch(model, batch, keep_B2, options)

@@ -45,8 +45,20 @@ class TimedWord(Word):
     """Mean probability of its tokens given those before, or of its CTC steps."""
 
 
-@torch.no_grad()
 def word_times(
+    model: Model,
+    tokenizer: Any,
+    hypotheses: Sequence[Hypothesis],
+    memory: Memory,
+    durations_s: Sequence[float] | None = None,
+    speech: Sequence[np.ndarray | None] | None = None,
+) -> list[list[TimedWord]]:
+    """Return ``time_words`` of the model; ``tokenizer`` is accepted from earlier callers, the model has its own."""
+    return time_words(model, hypotheses, memory, durations_s, speech)
+
+
+@torch.no_grad()
+def time_words(
     model: Model,
     hypotheses: Sequence[Hypothesis],
     memory: Memory,

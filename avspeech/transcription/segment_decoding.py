@@ -9,7 +9,7 @@ import numpy as np
 from avspeech.decoding.config import DecodingConfig, inputs_for, settle
 from avspeech.decoding.transcribe import decode_memory, encode_batch
 from avspeech.decoding.whisper import detect_languages
-from avspeech.decoding.word_times import TimedWord, word_times
+from avspeech.decoding.word_times import TimedWord, time_words
 from avspeech.features.logmel import PAD_S
 from avspeech.inputs import AVBatch, Sample, collate, make_sample
 from avspeech.models.files import Model
@@ -78,7 +78,7 @@ class SegmentDecoder:
         nbest = decode_memory(self.network, memory, config, (), batch.ids, batch.audio_BTF is not None)
         best = [found[0] for found in nbest]
         durations_s = [one.num_frames / FRAME_RATE for one in samples] if self.inputs.pads_to_30s else None
-        timed = word_times(self.network, best, memory, durations_s, speech)
+        timed = time_words(self.network, best, memory, durations_s, speech)
         return [
             Decoded(one.text, tuple(words), max(one.mean_score, LOWEST_SCORE), one.language or language)
             for one, words in zip(best, timed, strict=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from avspeech.decoding.hypothesis import Hypothesis
-from avspeech.decoding.word_times import word_times
+from avspeech.decoding.word_times import time_words
 from avspeech.models.decoder import DecoderConfig, TextDecoder
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig
@@ -47,7 +47,7 @@ def spikes(tokenizer, num_frames, at, upsample=1):
 
 def timed(model, texts, memory_BTD, valid_BT, speech=None, method=None):
     hypotheses = [Hypothesis("", 0.0, tuple(tokens)) for tokens in texts]
-    return word_times(model, hypotheses, Memory(memory_BTD, valid_BT), None, speech, method)
+    return time_words(model, hypotheses, Memory(memory_BTD, valid_BT), None, speech, method)
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "sentencepiece"])

@@ -6,11 +6,13 @@ import pytest
 import torch
 from reference_whisper import POSITIONS, mels, memory_of, tiny_pair
 
+import avspeech
 from avspeech.decoding import whisper
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.hypothesis import Hypothesis
-from avspeech.decoding.transcribe import decode_memory, transcribe_batch
+from avspeech.decoding.transcribe import decode_memory, encode_batch, transcribe_batch
 from avspeech.decoding.whisper import compression_ratio, detect_languages, failed
+from avspeech.decoding.word_times import time_words
 from avspeech.inputs import AVBatch
 from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
@@ -51,6 +53,20 @@ def test_clips_of_unequal_length_decode_as_alone():
         assert together[i][0].tokens == alone[0][0].tokens
         assert together[i][0].language == alone[0][0].language
     assert [nbest[0].language for nbest in together[:2]] == ["en", "ru"]
+
+
+def test_the_public_calls_of_version_0_1_0_hold():
+    """They take the tokenizer after the model; words come greedily, without fallback."""
+    _, ours = tiny_pair()
+    batch = batch_of(mels(2), languages=("en", "ru"))
+    found = avspeech.transcribe_whisper(ours, ours.tokenizer, batch)
+    assert found == transcribe_batch(ours, batch, config=GREEDY)
+    best, memory = [nbest[0] for nbest in found], encode_batch(ours, batch)
+    times = avspeech.word_times(ours, ours.tokenizer, best, memory)
+    assert times == time_words(ours, best, memory)
+    options = DecodingConfig(temperatures=(0.0,), beam_size=2, num_best=2)
+    nbest = avspeech.transcribe_whisper(ours, ours.tokenizer, batch, None, options)
+    assert nbest == transcribe_batch(ours, batch, config=options)
 
 
 def test_languages_come_from_options_then_batch_then_detection():

@@ -129,7 +129,7 @@ def test_word_times_are_those_of_openai():
 
     from avspeech.decoding.config import DecodingConfig
     from avspeech.decoding.transcribe import decode_memory
-    from avspeech.decoding.word_times import word_times
+    from avspeech.decoding.word_times import time_words
     from avspeech.text.whisper_tokens import APPENDED, PREPENDED
 
     theirs, ours = models()
@@ -138,7 +138,7 @@ def test_word_times_are_those_of_openai():
     memory = ours.encode_streams(mel_BAF)
     best = [nbest[0] for nbest in decode_memory(ours, memory, DecodingConfig(language="en", temperatures=(0.0,)))]
     durations_s = [len(audio_S) / 16_000 for audio_S in clips]
-    timed = word_times(ours, best, memory, durations_s)
+    timed = time_words(ours, best, memory, durations_s)
     library = get_tokenizer(True, num_languages=99, language="en", task="transcribe")
     for one, words, mel_AF, duration_s in zip(best, timed, mel_BAF, durations_s, strict=True):
         wanted = find_alignment(theirs, library, list(one.tokens), mel_AF.T, round(duration_s * 100))

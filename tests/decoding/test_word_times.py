@@ -8,7 +8,7 @@ import torch
 from reference_whisper import POSITIONS, TOKENIZER, mels, tiny_pair
 
 from avspeech.decoding.hypothesis import Hypothesis
-from avspeech.decoding.word_times import record_attention, word_times
+from avspeech.decoding.word_times import record_attention, time_words
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
@@ -34,7 +34,7 @@ def test_words_and_times_are_those_of_openai(language):
     wanted = find_alignment(theirs, tokenizer, list(one.tokens), mel_AF.T, num_frames=80)
     merge_punctuations(wanted, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
     wanted = [word for word in wanted if word.word]
-    (found,) = word_times(ours, [one], ours.encode_streams(mel_AF[None]), durations_s=[0.8])
+    (found,) = time_words(ours, [one], ours.encode_streams(mel_AF[None]), durations_s=[0.8])
     assert [word.text for word in found] == [word.word.strip() for word in wanted]
     np.testing.assert_allclose([word.start_s for word in found], [word.start for word in wanted], atol=0.021)
     np.testing.assert_allclose([word.end_s for word in found], [word.end for word in wanted], atol=0.021)
@@ -47,9 +47,9 @@ def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
     lengths = [60, 17, 44, 30]
     valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
     hypotheses = [hypothesis(text, language) for language, text in TEXTS.items()]
-    together = word_times(ours, hypotheses, Memory(memory.memory_BTD, valid_BP))
+    together = time_words(ours, hypotheses, Memory(memory.memory_BTD, valid_BP))
     for i, length in enumerate(lengths):
-        (alone,) = word_times(ours, hypotheses[i : i + 1], Memory(memory.memory_BTD[i : i + 1, :length]))
+        (alone,) = time_words(ours, hypotheses[i : i + 1], Memory(memory.memory_BTD[i : i + 1, :length]))
         assert [(w.text, w.start_s, w.end_s) for w in together[i]] == [(w.text, w.start_s, w.end_s) for w in alone]
         assert all(0 <= word.start_s <= word.end_s <= length / 50 for word in alone)
         assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(alone))
@@ -81,8 +81,8 @@ def test_time_tokens_and_empty_texts_are_no_words():
     _, ours = tiny_pair()
     memory = ours.encode_streams(mels(2))
     first = TOKENIZER.first_time
-    plain, empty = word_times(ours, [hypothesis("hello there"), hypothesis("", times=(first,))], memory)
-    timed, _ = word_times(ours, [hypothesis("hello there", times=(first,)), hypothesis("")], memory)
+    plain, empty = time_words(ours, [hypothesis("hello there"), hypothesis("", times=(first,))], memory)
+    timed, _ = time_words(ours, [hypothesis("hello there", times=(first,)), hypothesis("")], memory)
     assert plain == timed
     assert empty == []
 
@@ -91,11 +91,11 @@ def test_the_first_word_starts_with_the_speech_where_somebody_listened():
     _, ours = tiny_pair()
     memory = ours.encode_streams(mels(2))
     hypotheses = [hypothesis("hello there"), hypothesis("well then")]
-    plain = word_times(ours, hypotheses, memory)
+    plain = time_words(ours, hypotheses, memory)
     frames = POSITIONS // 2
     prob_T = np.ones(frames)
     prob_T[: int(plain[0][0].end_s * 25 / 2)] = 0  # until the middle of the first word
-    heard = word_times(ours, hypotheses, memory, None, [prob_T, None])
+    heard = time_words(ours, hypotheses, memory, None, [prob_T, None])
     assert plain[0][0].start_s == 0
     assert heard[0][0].start_s == pytest.approx(int(plain[0][0].end_s * 25 / 2) / 25)
     assert heard[0][0].end_s == plain[0][0].end_s
@@ -120,11 +120,11 @@ def test_lips_alone_time_the_words_too(flamingo):
         memory = flamingo.encode_streams(mels(3)[:, :80], None, video_BTHW, valid_BT, keep_B2)
         alone = flamingo.encode_streams(None, None, video_BTHW[1:2, :14], None)
     hypotheses = [hypothesis("pa mo fi")] * 3
-    words = word_times(flamingo, hypotheses, memory)
+    words = time_words(flamingo, hypotheses, memory)
     assert [[word.text for word in one] for one in words] == [["pa", "mo", "fi"]] * 3
     assert all(0 <= word.start_s <= word.end_s <= 14 / 25 for word in words[1])
     assert any(round(word.end_s * 50) % 2 for one in (words[0], words[2]) for word in one) or words[0] != words[1]
-    (lips,) = word_times(flamingo, hypotheses[:1], alone)
+    (lips,) = time_words(flamingo, hypotheses[:1], alone)
     assert [(w.text, w.start_s, w.end_s) for w in lips] == [(w.text, w.start_s, w.end_s) for w in words[1]]
 
 
@@ -132,8 +132,8 @@ def test_what_cannot_be_timed_is_named():
     _, ours = tiny_pair()
     memory = ours.encode_streams(mels(2))
     with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
-        word_times(ours, [hypothesis("a")], memory)
+        time_words(ours, [hypothesis("a")], memory)
     with pytest.raises(ValueError, match="1 probabilities of speech came for a memory of 2"):
-        word_times(ours, [hypothesis("a")] * 2, memory, None, [None])
+        time_words(ours, [hypothesis("a")] * 2, memory, None, [None])
     with pytest.raises(ValueError, match="neither audio nor video"):
-        word_times(ours, [hypothesis("a")], Memory(torch.zeros(1, 1, 32)))
+        time_words(ours, [hypothesis("a")], Memory(torch.zeros(1, 1, 32)))
