@@ -13,6 +13,7 @@ from tqdm import tqdm
 from avspeech.data.batching import plan_batches
 from avspeech.features.mfcc import mfcc, pool_to_frames
 from avspeech.files import file_sha256
+from avspeech.hub.names import open_encoder
 from avspeech.inputs import InputSpec, Modality, Sample, collate, make_sample
 from avspeech.manifest import Utterance
 from avspeech.media.audio import read_audio
@@ -83,20 +84,6 @@ def open_source(
     encoder = open_encoder(model, device)
     needs = tuple(field for field, stream in (("audio", "audio"), ("mouth", "video")) if stream in modality)
     return Source(features, lambda some: encoder_vectors(some, encoder, layer, modality, device), needs, True)
-
-
-def open_encoder(path: Path, device: str = "cpu") -> AVEncoder:
-    """Return the encoder of a model file or an official AV-HuBERT checkpoint (``.pt``), in evaluation mode."""
-    if path.suffix == ".pt":
-        from avspeech.interop.avhubert import load_official
-
-        return load_official(path).encoder.to(device).eval()
-    from avspeech.models.files import load_model
-
-    encoder = load_model(path, device).lip_encoder
-    if encoder is None:
-        raise ValueError(f"--model {path} has no encoder of AV-HuBERT's kind; give a pre-trained or fine-tuned model")
-    return encoder
 
 
 def dump_listing(dump: Path) -> dict[str, Any]:

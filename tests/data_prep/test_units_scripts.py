@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,12 +15,14 @@ from avspeech.manifest import read_manifest, read_units, write_manifest
 from avspeech.media.errors import MediaError
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.files import save_model
+from avspeech.models.files import ModelFileError, save_model
 from avspeech.models.frontends import VideoConfig
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.units.kmeans import Codebook
 from data_prep import assign_units, dump_features, fit_units, train_tokenizer
 from data_prep.clip_vectors import describe, encoder_vectors, mfcc_vectors, open_source, plan
+from tests.hub.small_models import KINDS
+from tests.interop.official import pretrained
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 
@@ -276,14 +277,11 @@ def test_units_say_what_they_are_and_how_good(corpus, tmp_path):
     assert json.loads((tmp_path / "val.km.json").read_text())["words"] is None
 
 
-def test_an_official_checkpoint_is_imported_on_the_fly(corpus, model, tmp_path, monkeypatch):
-    from avspeech.models.files import load_model
-
-    official = tmp_path / "base.pt"
-    official.write_bytes(b"a checkpoint")
-    stub = ModuleType("avspeech.interop.avhubert")
-    stub.load_official = lambda path: load_model(model).train() if path == official else None
-    monkeypatch.setitem(sys.modules, "avspeech.interop.avhubert", stub)
+def test_an_official_checkpoint_is_imported_on_the_fly(corpus, tmp_path):
+    ours, checkpoint = pretrained()
+    model, official = tmp_path / "model.safetensors", tmp_path / "base.pt"
+    save_model(model, ours)
+    torch.save(checkpoint, official)
     for name, source in (("ours", model), ("theirs", official)):
         book = tmp_path / f"{name}.safetensors"
         fit_units.main(corpus / "train.jsonl", book, features="encoder", model=source, layer=2, num_units=6)
@@ -291,6 +289,19 @@ def test_an_official_checkpoint_is_imported_on_the_fly(corpus, model, tmp_path, 
     assert torch.equal(*(Codebook.load(tmp_path / f"{name}.safetensors").centroids_KF for name in ("ours", "theirs")))
     assert (tmp_path / "ours.km").read_bytes() == (tmp_path / "theirs.km").read_bytes()
     assert Codebook.load(tmp_path / "theirs.safetensors").features["model"] == "base.pt"
+
+
+def test_a_model_without_an_audio_visual_encoder_has_no_vectors(corpus, tmp_path):
+    save_model(tmp_path / "whisper.safetensors", KINDS["whisper"]())
+    with pytest.raises(ModelFileError, match=r"whisper\.safetensors: the model has no encoder that reads lips"):
+        fit_units.main(
+            corpus / "train.jsonl",
+            tmp_path / "book.safetensors",
+            features="encoder",
+            model=tmp_path / "whisper.safetensors",
+            layer=1,
+        )
+    assert not (tmp_path / "book.safetensors").exists()
 
 
 def test_ids_with_folders_get_folders(corpus, tmp_path):
