@@ -10,8 +10,7 @@ from avspeech.decoding.word_times import TimedWord
 from avspeech.inputs import Modality
 from avspeech.timebase import FRAME_RATE
 
-FORMAT = 1
-"""Version of the JSON form; grows with incompatible changes."""
+FORMAT = 1  # version of the JSON form; grows with incompatible changes
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,12 @@ class Segment:
 
     @property
     def num_frames(self) -> int:
-        """Length in frames at 25 Hz."""
-        start, end = self.frames
-        return end - start
+        return self.frames[1] - self.frames[0]
+
+    @property
+    def labelled(self) -> str:
+        """Text after the speaker's label, if any."""
+        return f"{self.speaker}: {self.text}" if self.speaker else self.text
 
     @property
     def key(self) -> tuple[float, float, str, str | None]:
@@ -87,29 +89,22 @@ class Transcript:
     face_share: float | None = None
     """Share of frames with a transcribed face; None: faces were not searched."""
     notes: tuple[str, ...] = ()
-    """Sentences on missing streams, segments without a face, and damage."""
+    """Missing streams, segments without a face, and damage, as sentences."""
 
     @property
     def text(self) -> str:
         """Text of all segments; with several speakers one labelled line per segment."""
-        if all(segment.speaker is None for segment in self.segments):
-            return " ".join(segment.text for segment in self.segments if segment.text)
-        return "\n".join(
-            (f"{segment.speaker}: " if segment.speaker else "") + segment.text
-            for segment in self.segments
-            if segment.text
-        )
+        between = " " if all(segment.speaker is None for segment in self.segments) else "\n"
+        return between.join(segment.labelled for segment in self.segments if segment.text)
 
     @property
     def words(self) -> tuple[TimedWord, ...]:
-        """The words of all segments."""
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for ``json.dumps``."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
         segments = [segment.to_json() for segment in self.segments]
-        return {"format": FORMAT, "text": self.text} | values | {"segments": segments}
+        return {"format": FORMAT, "text": self.text} | vars(self) | {"segments": segments}
 
     @staticmethod
     def from_json(record: Any) -> "Transcript":

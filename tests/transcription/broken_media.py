@@ -1,9 +1,12 @@
-"""Small films and sounds in many containers, and seeded damage to them."""
+"""Small films and sounds in many containers, and damage to them."""
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 
 from avspeech.media.audio import write_wav
@@ -69,3 +72,42 @@ def write_damaged(originals: list[Path], folder: Path, count: int, seed: int = 0
         damaged = folder / f"{number:03}_{original.name}"
         damaged.write_bytes(damage(whole[original], np.random.default_rng((seed, number))))
         yield damaged
+
+
+def write_bad_files(media: Path, folder: Path) -> dict[str, str]:
+    """Write bad files into the folder, and return name -> pattern of the reason."""
+    reasons = dict.fromkeys(("fast.mp4", "a.mkv", "a.webm", "a.mov", "a.avi", "a.wav"), "cut off")
+    reasons = {f"cut_{name}": reason for name, reason in reasons.items()} | {"cut_late.mp4": "not a media file"}
+    for name in reasons:
+        data = (media / name.removeprefix("cut_")).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("this is not a film\n" * 50)
+    (folder / "subtitles.mkv").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    for name, codec, count in (("no.mp4", "libx264", 0), ("one.mkv", "mpeg4", 1), ("few.mkv", "mpeg4", 9)):
+        with av.open(str(folder / name), "w") as container:
+            stream = container.add_stream(codec, 25)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            container.start_encoding()
+            for frame in [*[av.VideoFrame(64, 64, "yuv420p")] * count, None][: count + (count > 0)]:
+                container.mux(stream.encode(frame))
+    cv2.imwrite(str(folder / "still.jpg"), np.full((4320, 7680, 3), 90, np.uint8))
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "dead.mp4").symlink_to("nowhere")
+    return reasons | {
+        "empty.mp4": r"is empty \(0 bytes\)",
+        "text.mp4": "not a media file",
+        "subtitles.mkv": "neither a sound track nor a picture",
+        "no.mp4": "neither a sound track nor a picture",
+        "one.mkv": "is a still picture",
+        "few.mkv": "only 9 frames",
+        "still.jpg": "is a still picture",
+        "pipe.wav": "is no file",
+        "dead.mp4": "No such file",
+        "missing.mp4": "No such file",
+        "x" * 300 + ".mp4": "name too long",
+        "folder.mp4": "folder without media files",
+        "*.nothing": "no file matches",
+        "a.wav/below.mp4": "Not a directory",
+    }
