@@ -127,10 +127,10 @@ def transcribe_files(model: SpeechModel, paths: Sequence[Path], given: Namespace
             seconds[path] = find_tracks(path).duration_s or UNKNOWN_S
         except MediaError as error:
             failures[str(path)] = error.reason
-    options = {name: given[name] for name in ("language", "longest", "min_pause", "modality", "face")}
-    options["decoding"] = asdict(given.decoding)
+    asked = {name: given[name] for name in ("language", "longest", "min_pause", "modality", "face")}
+    options = asked | {"decoding": asdict(given.decoding)}
     form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
-    hidden = True if given.quiet else None  # None: hidden where there is no terminal
+    hidden = given.quiet or None  # None: hidden where there is no terminal
     try:
         with tqdm(total=sum(seconds.values()), unit="s", disable=hidden, bar_format=form) as bar:
             done_s = 0.0

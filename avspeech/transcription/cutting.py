@@ -18,8 +18,7 @@ Interval = tuple[int, int]
 SHORTEST_S = 0.4  # shortest segment, except in a shorter file
 _DIP_FRAMES, _HUSH_FRAMES = 10, 4
 """Windows around a cut: 0.4 s for the probability of speech (long pauses), 0.16 s for loudness (between words)."""
-_CUT_COST = 0.05
-"""Cost of each cut, where silence costs 0 and certain speech 1: two cuts in pauses are better than one in a word."""
+_CUT_COST = 0.05  # of each cut; silence costs 0, certain speech 1: two cuts in pauses are better than one in a word
 _UNEVEN_COST = 0.02  # cost of the longest piece; quadratic in length, to prefer equal pieces
 _HUSH_COST = 0.2
 """Cost of a cut in the loudest frames, or without sound in those with most lip movement; it halved the cut words in
@@ -30,20 +29,13 @@ GRID and synthetic speech without pauses."""
 class CuttingConfig:
     """How speech is found and cut."""
 
-    longest_s: float = 20.0
-    """Longest segment in seconds, at least 2."""
-    min_pause_s: float = 0.5
-    """Shortest pause in seconds that ends a segment."""
-    padding_s: float = 0.2
-    """Seconds of padding on each side, at most to the middle of the pause."""
-    speech_threshold: float = 0.3
-    """Least probability of a speech frame."""
-    lips_threshold: float = MOVING_LIPS
-    """Least lip movement in crop pixels, see ``lip_activity``."""
-    min_lips_s: float = 0.5
-    """Least seconds of lip movement that count as speech without sound; a landmark jump lasts 0.28 s."""
-    whole_margin_s: float = 1.5
-    """Most seconds of silence before and after a file's only stretch of speech that do not cut it."""
+    longest_s: float = 20.0  # longest segment in seconds, at least 2
+    min_pause_s: float = 0.5  # shortest pause in seconds that ends a segment
+    padding_s: float = 0.2  # seconds of padding on each side, at most to the middle of the pause
+    speech_threshold: float = 0.3  # least probability of a speech frame
+    lips_threshold: float = MOVING_LIPS  # least lip movement in crop pixels, see ``lip_activity``
+    min_lips_s: float = 0.5  # least seconds of unheard lip movement that are speech; a landmark jump lasts 0.28 s
+    whole_margin_s: float = 1.5  # most seconds of silence on a side of a file's only stretch of speech that stay
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -74,7 +66,6 @@ def find_speech(
     Args:
         prob_T: of ``speech_probability``; None without sound.
         openness_T: opening of the mouth, see ``lip_activity``; NaN without a face, None without video.
-        num_frames: T.
         level_T: of ``frame_level``; used for the cost of cuts, with ``prob_T`` only.
     """
     heard_T = np.zeros(num_frames, bool) if prob_T is None else prob_T >= config.speech_threshold
@@ -117,7 +108,6 @@ def _runs(mask_T: np.ndarray) -> list[Interval]:
 
 
 def _close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
-    """Join intervals with gaps of less than ``gap`` frames."""
     joined: list[Interval] = []
     for start, end in intervals:
         if joined and start - joined[-1][1] < gap:

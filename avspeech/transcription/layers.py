@@ -20,16 +20,11 @@ LONGEST_S = 30.0  # longest piece in seconds that is encoded at once; longer fil
 class Features:
     """Output of a layer for a file."""
 
-    values_TD: np.ndarray
-    """float32, one row per step within the pieces."""
-    times_T: np.ndarray
-    """float64, start of each row in seconds."""
-    rate: int
-    """Rows per second within a piece."""
-    layer: int | None
-    """None: the end of the encoder."""
-    part: Part
-    """``fused`` (AV-HuBERT), ``audio`` (Whisper) or ``video`` (lip encoder of a Whisper)."""
+    values_TD: np.ndarray  # float32, one row per step within the pieces
+    times_T: np.ndarray  # float64, start of each row in seconds
+    rate: int  # rows per second within a piece
+    layer: int | None  # None: the end of the encoder
+    part: Part  # ``fused`` (AV-HuBERT), ``audio`` (Whisper) or ``video`` (lip encoder of a Whisper)
 
 
 def encoder_part(network: Model, part: Part | None) -> Part:

@@ -35,7 +35,6 @@ class Patch:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
         return self.colour_HWC.shape[1], self.colour_HWC.shape[0]
 
     def lay_over(self, frame_HWC: np.ndarray, left: int, top: int) -> None:

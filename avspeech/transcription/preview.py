@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import cv2
@@ -61,8 +61,8 @@ def face_views(faces: Sequence[Face], segments: Sequence[Segment], num_frames: i
             points_TN2 = face.points_TN2[inside - face.first]
             box_T4[inside], status_T[inside] = face.boxes_T4[inside - face.first], face.status_T[inside - face.first]
             lips_TK2[inside] = np.concatenate([points_TN2[:, _UPPER_LIP], points_TN2[:, _LOWER_LIP][:, ::-1]], axis=1)
-        read = [(one.frames[0], one.mouth_THW) for one in own if one.mouth_THW is not None]
-        mouths = {first + i: mouth_HW for first, mouth_THW in read for i, mouth_HW in enumerate(mouth_THW)}
+        read = [enumerate(one.mouth_THW, one.frames[0]) for one in own if one.mouth_THW is not None]
+        mouths = dict(chain.from_iterable(read))
         views.append(FaceView(box_T4, lips_TK2, status_T, mouths, speaker or None))
     return tuple(views)
 

@@ -17,25 +17,18 @@ FORMAT = 1  # version of the JSON form; grows with incompatible changes
 class Segment:
     """A part of a file that is decoded at once; decoding adds ``text``, ``words``, ``score`` and ``language``."""
 
-    start_s: float
-    """Seconds from the file's start, on the 25 Hz clock."""
-    end_s: float
-    """At most the end of the file."""
+    start_s: float  # seconds from the file's start, on the 25 Hz clock
+    end_s: float  # at most the end of the file
     text: str = ""
-    modality: Modality = "audio"
-    """Streams that the model is given."""
-    words: tuple[TimedWord, ...] = ()
-    """Times in seconds from the file's start."""
+    modality: Modality = "audio"  # streams that the model is given
+    words: tuple[TimedWord, ...] = ()  # times in seconds from the file's start
     score: float = 0.0
     """Mean log-probability per token with end of text, for CTC per frame; comparable within one model only."""
-    language: str | None = None
-    """Given or detected; None if the model knows no languages."""
+    language: str | None = None  # given or detected; None if the model knows no languages
     face_share: float | None = None
     """Share of frames with the speaker's face, gaps interpolated; None: faces were not searched."""
-    speaker: str | None = None
-    """Label, with several faces."""
-    note: str | None = None
-    """Why a requested stream is missing."""
+    speaker: str | None = None  # label, with several faces
+    note: str | None = None  # why a requested stream is missing
     face: int | None = field(default=None, compare=False, repr=False)
     """Index in ``Streams.faces``; None without a face and after decoding."""
     mouth_THW: np.ndarray | None = field(default=None, compare=False, repr=False)
@@ -75,21 +68,14 @@ class Segment:
 class Transcript:
     """What is said in a file."""
 
-    source: str
-    """Path as given."""
+    source: str  # path as given
     duration_s: float
-    model: str
-    """Name or path as given."""
-    modality: Modality
-    """Requested streams."""
-    segments: tuple[Segment, ...] = ()
-    """Sorted by start; those of several speakers may overlap."""
-    language: str | None = None
-    """Given, or detected for most seconds of speech."""
-    face_share: float | None = None
-    """Share of frames with a transcribed face; None: faces were not searched."""
-    notes: tuple[str, ...] = ()
-    """Missing streams, segments without a face, and damage, as sentences."""
+    model: str  # name or path as given
+    modality: Modality  # requested streams
+    segments: tuple[Segment, ...] = ()  # sorted by start; those of several speakers may overlap
+    language: str | None = None  # given, or detected for most seconds of speech
+    face_share: float | None = None  # share of frames with a transcribed face; None: faces were not searched
+    notes: tuple[str, ...] = ()  # missing streams, segments without a face, and damage, as sentences
 
     @property
     def text(self) -> str:

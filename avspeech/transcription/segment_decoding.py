@@ -74,9 +74,9 @@ class SegmentDecoder:
         segments = segments or [Segment(0.0, end_s) for end_s in durations_s]
         for segment, one, words in zip(segments, best, timed, strict=True):
             given = {"score": max(one.mean_score, LOWEST_SCORE), "language": one.language or language}
-            times = [[min(segment.start_s + s, segment.end_s) for s in (word.start_s, word.end_s)] for word in words]
-            placed = (replace(word, start_s=s, end_s=e) for word, (s, e) in zip(words, times, strict=True))
-            found.append(replace(segment, text=one.text, words=tuple(placed), face=None, mouth_THW=None, **given))
+            at, end = segment.start_s, segment.end_s  # on the file's clock
+            words = [replace(w, start_s=min(at + w.start_s, end), end_s=min(at + w.end_s, end)) for w in words]
+            found.append(replace(segment, text=one.text, words=tuple(words), face=None, mouth_THW=None, **given))
         return found
 
     def _batch(self, samples: Sequence[Sample]) -> AVBatch:

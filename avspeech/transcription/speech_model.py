@@ -49,12 +49,9 @@ def load_model(
 
 
 class SpeechModel:
-    """A network with its name and options.
+    """A network in evaluation mode with its name, its file and options.
 
     Args:
-        network: in evaluation mode, on its device.
-        name: as the user gave it.
-        path: the network's file, if any.
         cutting: None: the defaults, with the longest segments that the model takes.
         batch_frames: frames at 25 Hz per batch, with padding.
     """
@@ -75,7 +72,6 @@ class SpeechModel:
 
     @cached_property
     def sha256(self) -> str | None:
-        """Hash of the model's file; None without one."""
         return None if self.path is None else file_sha256(self.path)
 
     @cached_property
@@ -280,7 +276,6 @@ def _by_modality(segments: Sequence[Segment]) -> list[list[Segment]]:
 
 
 def _heard(streams: Streams, segment: Segment) -> np.ndarray | None:
-    """Return the probability of speech in a segment, (T,); None without sound."""
     heard_T = streams.speech_T if "audio" in segment.modality else None
     return None if heard_T is None else heard_T[slice(*segment.frames)]
 

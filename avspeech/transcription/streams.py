@@ -158,7 +158,6 @@ def read_streams(
 
 
 def check_face(face: FaceChoice) -> None:
-    """Raise ValueError for a wrong choice of face."""
     if face not in ("speaking", "largest", "all") and not (type(face) is int and face >= 1):
         raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest)")
 
