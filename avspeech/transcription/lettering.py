@@ -1,8 +1,7 @@
 """Draw captions of any script as small pictures to lay over frames.
 
 Pillow draws (OpenCV has ASCII only). Raqm, in Pillow's wheels, joins letters and needs the system's FriBidi library.
-Words are drawn singly, so that one can be marked, in the order of the Unicode bidirectional algorithm (UAX #9, rule
-L2) at word level.
+Words are drawn singly, so that one can be marked, in the order of Unicode's UAX #9 (rule L2) at word level.
 """
 
 import logging

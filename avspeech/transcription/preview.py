@@ -83,7 +83,6 @@ def draw_preview(
     """Write the preview at 25 fps, at most 720 pixels high; return its number of frames. One is in memory at a time.
 
     Args:
-        video: the transcribed file.
         out_path: an .mp4; an existing file is replaced, when the new one is complete.
         faces: empty: the preview shows "no face", unless only sound was used.
         audio_S: 16 kHz; None: no sound.

@@ -1,7 +1,4 @@
-"""Detect speech at 25 Hz: in sound with Silero VAD, on lips by movement.
-
-The detector is version 6 at 16 kHz with its model, from the package ``silero-vad`` (MIT).
-"""
+"""Detect speech at 25 Hz: in sound with Silero VAD 6 (package ``silero-vad``, MIT), on lips by movement."""
 
 import warnings
 from collections.abc import Iterable

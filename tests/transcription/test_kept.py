@@ -108,13 +108,6 @@ def test_rubbish_is_ignored(kept, content):
     assert kept.segments(KEY) == []
 
 
-def test_a_record_of_another_format_is_ignored(kept, monkeypatch):
-    monkeypatch.setattr("avspeech.transcription.result.FORMAT", 99)
-    kept.save(KEY, TRANSCRIPT)
-    monkeypatch.undo()
-    assert kept.load(KEY) is None
-
-
 def test_killed_while_it_appends_leaves_every_segment_before(kept):
     def append_for_ever():
         for number in range(1_000_000):
