@@ -2,8 +2,8 @@
 
     python -m avspeech.app --models demo
 
-Needs ``pip install "avspeech[app]"``. The page listens on this computer only, unless ``--host`` is given. It loads
-nothing from other servers, and deletes uploads when their tab is closed.
+Needs ``pip install "avspeech[app]"``. The page loads nothing from other servers, and deletes uploads when their tab is
+closed.
 """
 
 import logging
@@ -19,9 +19,6 @@ from avspeech.page.layout import Shelf, choose_examples
 from avspeech.page.noises import Noises
 from avspeech.page.serving import Address, serve
 from avspeech.transcription.speech_model import load_model
-
-DEMO_EXAMPLES, DEMO_VOICES = "test.jsonl", "corpus/babble_test.jsonl"
-"""Files of ``make demo``."""
 
 
 def main(
@@ -49,11 +46,10 @@ def main(
         examples: manifest of example clips; null: the demo's, if it exists.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    voices, clips_to_try = demo_run() / DEMO_VOICES, demo_run() / DEMO_EXAMPLES
     try:
         limits, address = Limits(max_mb, max_seconds), Address(host, port)
-        noise_manifest = noise_manifest or (voices if voices.is_file() else None)
-        examples = examples or (clips_to_try if clips_to_try.is_file() else None)
+        noise_manifest = noise_manifest or _of_demo("corpus/babble_test.jsonl")
+        examples = examples or _of_demo("test.jsonl")
         babble = {"babble": NoiseSpec("babble", noise_manifest)} if noise_manifest else {}
         offered = Noises(babble | (noises or {}))
         clips = choose_examples(examples) if examples else ()
@@ -63,6 +59,11 @@ def main(
     except (ValueError, ImportError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+def _of_demo(name: str) -> Path | None:
+    path = demo_run() / name
+    return path if path.is_file() else None
 
 
 def _announce(address: str) -> None:

@@ -3,6 +3,8 @@
 import runpy
 import sys
 
+from avspeech import __version__
+
 VERBS = {
     "transcribe": "transcribe videos and sound files",
     "app": "serve a page that transcribes videos",
@@ -21,8 +23,6 @@ def main() -> None:
         print(f"usage: avspeech VERB ...\n\n{lines}\n\nSee avspeech VERB --help.")
         sys.exit(0 if arguments else 2)
     if arguments == ["--version"]:
-        from avspeech import __version__
-
         print(__version__)
         return
     verb = arguments[0]

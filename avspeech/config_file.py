@@ -25,9 +25,9 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_config(path: str | Path, kind: type[Config], moved: Mapping[str, str] | None = None) -> Config:
-    """Read a YAML file into a dataclass, which may nest dataclasses; an empty file gives the defaults.
+    """Read a YAML file into a dataclass, which may nest dataclasses; ``moved`` maps old keys to new ones.
 
-    ``moved`` maps keys of earlier versions to new ones. A ``ValueError`` is one line with the file and the wrong key.
+    Raises ValueError, one line with the file and the wrong key.
     """
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
@@ -57,6 +57,5 @@ def parse_config(values: Any, kind: type[Config], moved: Mapping[str, str] | Non
 def refuse_moved_flags(moved: Mapping[str, str]) -> None:
     """End the command with one message if it was given a flag of an earlier version (old flag -> new)."""
     for argument in sys.argv[1:]:
-        flag = argument.split("=")[0]
-        if flag in moved:
+        if (flag := argument.split("=")[0]) in moved:
             sys.exit(f"{flag} is now {moved[flag]}")

@@ -31,15 +31,14 @@ class TrainParser(LightningArgumentParser):
     """Parser that suggests the new name of an old key."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        found = [key for key in MOVED if re.search(rf"\b{key}\b", message)]
-        hints = [
-            f"{key} is now {MOVED[key]}" for key in found if "not accepted" in message or "not expected" in message
-        ]
+        unknown = "not accepted" in message or "not expected" in message
+        hints = [f"{key} is now {new}" for key, new in MOVED.items() if unknown and re.search(rf"\b{key}\b", message)]
         for old, new in OLD_KEYS.items():
             key, _, value = old.partition(": ")
             hint = f"noise.{old} is now {new}"
-            if "noise" in message and (f"value: {value}" if value else f"option '{key}'") in message:
-                hints += [] if hint in message else [hint]
+            named = f"value: {value}" if value else f"option '{key}'"
+            if "noise" in message and named in message and hint not in message:
+                hints.append(hint)
         super().error("\n".join([message, *hints]), ex)
 
 
@@ -70,10 +69,8 @@ def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
         args=args,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        trainer_defaults={
-            "max_epochs": -1,  # the training order has no end: runs are counted in steps
-            "use_distributed_sampler": False,  # TrainingBatches shares the batches out itself
-        },
+        # The training order has no end, so runs are counted in steps; TrainingBatches shares the batches out itself.
+        trainer_defaults={"max_epochs": -1, "use_distributed_sampler": False},
     )
 
 

@@ -3,17 +3,16 @@
     python -m avspeech.transcribe talks/ 'more/*.mkv' --model runs/flamingo/model.safetensors --language en \
         --format srt,json --out_dir transcripts --decoding.beam_size 5
 
-Texts go to the terminal, with --format also to files in --out_dir. Finished files and segments are kept in the user's
-cache. Exit status: 0, 1 (some files failed), 2 (bad usage), 130 (interrupted).
+Texts go to the terminal, with --format also to files; finished files and segments are kept in the user's cache. Exit
+status: 0, 1 (some files failed), 2 (bad usage), 130 (interrupted).
 """
 
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from tqdm import tqdm
@@ -28,16 +27,14 @@ from avspeech.roi.face_model import FaceModelError
 from avspeech.transcription.formats import FORMATS, check_formats, write_transcript
 from avspeech.transcription.kept import Kept
 from avspeech.transcription.paths import find_media, output_stems
-from avspeech.transcription.preview import write_preview
+from avspeech.transcription.preview import check_preview, write_preview
 from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.speech_activity import VoiceDetectorError
 from avspeech.transcription.speech_model import SpeechModel, load_model
-from avspeech.transcription.streams import FaceChoice, Streams, check_face
+from avspeech.transcription.streams import Progress, Streams, check_face
 
-UNKNOWN_S = 10.0
-"""Length assumed for the progress bar where a file states none."""
-RENAMED = {"--method": "--decoding.method", "--beam_size": "--decoding.beam_size"}
-"""Old flags -> new flags."""
+UNKNOWN_S = 10.0  # length for the progress bar of a file that states none
+RENAMED = {"--method": "--decoding.method", "--beam_size": "--decoding.beam_size"}  # old flags -> new flags
 
 
 def make_parser() -> ArgumentParser:
@@ -59,9 +56,8 @@ def make_parser() -> ArgumentParser:
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     add("--fresh", action="store_true", help="ignore what earlier runs have kept")
     add("--quiet", action="store_true", help="show no progress bar")
-    parser.add_class_arguments(
-        DecodingConfig, "decoding", skip={"language", "detect_language", "num_best", "lm_weight"}
-    )
+    unused: set[str | int] = {"language", "detect_language", "num_best", "lm_weight"}
+    parser.add_class_arguments(DecodingConfig, "decoding", skip=unused)
     return parser
 
 
@@ -77,19 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # terminals without Unicode
     try:
         given = parser.instantiate(given)
-        formats = tuple(part.strip() for part in given.format.split(",") if part.strip())
+        given.formats = tuple(part.strip() for part in given.format.split(",") if part.strip())
         if given.format:
-            check_formats(formats)
-        given.face = parse_face(given.face)
+            check_formats(given.formats)
+        given.face = int(given.face) if given.face.isdecimal() else given.face
+        check_face(given.face)
         paths, failures = find_media(given.videos)
-        check_outputs(given, paths, formats)
+        check_outputs(given, paths)
         model = load(given)
     except (ValueError, OSError) as error:
         return _stop(error, 2)
     except KeyboardInterrupt:
         print("\nstopped before the first file", file=sys.stderr)
         return 130
-    return transcribe_files(model, paths, given, formats, failures)
+    return transcribe_files(model, paths, given, failures)
 
 
 def load(given: Namespace) -> SpeechModel:
@@ -97,50 +94,31 @@ def load(given: Namespace) -> SpeechModel:
     check_device(given.device)
     model = load_model(given.model, given.device, given.decoding, batch_frames=given.batch_frames)
     asked = {"longest_s": given.longest, "min_pause_s": given.min_pause}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if asked:
-        model = SpeechModel(
-            model.network, model.name, model.path, given.decoding, replace(model.cutting, **asked), given.batch_frames
-        )
+    if asked := {name: value for name, value in asked.items() if value is not None}:
+        cutting = replace(model.cutting, **asked)
+        model = SpeechModel(model.network, model.name, model.path, given.decoding, cutting, given.batch_frames)
     _ = model.cutting  # raises if it is too long for the model
     given.modality = model.modality(given.modality)
     model.check_language(given.language)
     return model
 
 
-def parse_face(text: str) -> FaceChoice:
-    """Return the choice of face; ValueError if there is no such choice."""
-    face: Any = int(text) if text.isdecimal() else text
-    try:
-        check_face(face)
-    except ValueError as error:
-        raise ValueError(f"--face {text}: {error}") from None
-    return face
-
-
-def check_outputs(given: Namespace, paths: Sequence[Path], formats: Sequence[str]) -> None:
+def check_outputs(given: Namespace, paths: Sequence[Path]) -> None:
     """Create the output folder; ValueError if an output cannot be made or would replace an input."""
-    preview: Path | None = given.preview
-    if preview is not None:
+    if given.preview is not None:
         if len(paths) != 1:
             raise ValueError(f"--preview makes a video of one file, {len(paths)} came; name one, or leave it out")
-        if preview.suffix.lower() != ".mp4":
-            raise ValueError(f"--preview {preview} must end in .mp4")
-        if preview.exists() and paths[0].exists() and preview.samefile(paths[0]):
-            raise ValueError(f"--preview {preview} would replace the video itself; give another name")
-    if not formats:
+        check_preview(given.preview, paths[0])
+    if not given.formats:
         return
     make_folder(given.out_dir, "--out_dir")
     inputs = {os.path.realpath(path) for path in paths}
-    for stem in output_stems(paths).values():
-        for name in formats:
-            if os.path.realpath(given.out_dir / f"{stem}.{name}") in inputs:
-                raise ValueError(f"{stem}.{name} in {given.out_dir} is an input; choose another --out_dir")
+    for name in (f"{stem}.{ending}" for stem in output_stems(paths).values() for ending in given.formats):
+        if os.path.realpath(given.out_dir / name) in inputs:
+            raise ValueError(f"{name} in {given.out_dir} is an input; choose another --out_dir")
 
 
-def transcribe_files(
-    model: SpeechModel, paths: Sequence[Path], given: Namespace, formats: Sequence[str], failures: dict[str, str]
-) -> int:
+def transcribe_files(model: SpeechModel, paths: Sequence[Path], given: Namespace, failures: dict[str, str]) -> int:
     """Transcribe files, print and write their outputs, add to ``failures`` (name -> reason); return the exit status."""
     kept, stems, finished, total = Kept(), output_stems(paths), 0, len(paths) + len(failures)
     seconds: dict[Path, float] = {}
@@ -149,10 +127,10 @@ def transcribe_files(
             seconds[path] = find_tracks(path).duration_s or UNKNOWN_S
         except MediaError as error:
             failures[str(path)] = error.reason
-    options = {name: given[name] for name in ("language", "longest", "min_pause", "modality", "face")}
-    options["decoding"] = asdict(given.decoding)
+    asked = {name: given[name] for name in ("language", "longest", "min_pause", "modality", "face")}
+    options = asked | {"decoding": asdict(given.decoding)}
     form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
-    hidden = True if given.quiet else None  # None: hidden where there is no terminal
+    hidden = given.quiet or None  # None: hidden where there is no terminal
     try:
         with tqdm(total=sum(seconds.values()), unit="s", disable=hidden, bar_format=form) as bar:
             done_s = 0.0
@@ -165,10 +143,10 @@ def transcribe_files(
 
                 try:
                     transcript, streams = transcribe_one(model, path, given, kept, show)
-                    if formats:
-                        write_transcript(transcript, given.out_dir / stems[path], formats, options)
+                    if given.formats:
+                        write_transcript(transcript, given.out_dir / stems[path], given.formats, options)
                     print_transcript(path, transcript, len(paths) > 1)
-                    if given.preview is not None and streams is not None:  # last, as the text matters more
+                    if streams is not None and given.preview is not None:  # last, as the text matters more
                         write_preview(given.preview, transcript, streams)
                     finished += 1
                 except MediaError as error:  # a bad file is data; a bug still raises
@@ -195,11 +173,14 @@ def transcribe_files(
 
 
 def transcribe_one(
-    model: SpeechModel, path: Path, given: Namespace, kept: Kept, progress: Callable[[float], None]
+    model: SpeechModel, path: Path, given: Namespace, kept: Kept, progress: Progress
 ) -> tuple[Transcript, Streams | None]:
     """Return a file's transcript, cached or new, and its streams if needed."""
+    settings = {name: given[name] for name in ("language", "modality", "face")}
+    settings |= {"cutting": asdict(model.cutting), "decoding": asdict(model.decoding)}
+    settings["tokenizer"] = model.network.to_config().get("tokenizer")  # an official checkpoint does not hold it
     try:
-        key = kept.key(path, model.sha256 or model.name, _settings(model, given))
+        key = kept.key(path, model.sha256 or model.name, settings)
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror}") from error
     transcript = None if given.fresh else kept.load(key)
@@ -207,7 +188,7 @@ def transcribe_one(
         transcript = replace(transcript, source=str(path), model=model.name)
         if given.preview is None:
             return transcript, None
-    prepared = model.prepared_share(given.modality)
+    preparing, decoding = model.stages(given.modality, progress)
     decoded: list[Segment] = [] if given.fresh else kept.segments(key)
 
     def keep(segment: Segment) -> None:
@@ -215,16 +196,10 @@ def transcribe_one(
         decoded.append(segment)
 
     try:
-        streams = model.prepare(
-            path, modality=given.modality, face=given.face, progress=lambda share: progress(prepared * share)
-        )
+        streams = model.prepare(path, modality=given.modality, face=given.face, progress=preparing)
         if transcript is None:
             transcript = model.transcribe_streams(
-                streams,
-                language=given.language,
-                progress=lambda share: progress(prepared + share * (1 - prepared)),
-                finished=tuple(decoded),
-                on_segment=keep,
+                streams, language=given.language, progress=decoding, finished=tuple(decoded), on_segment=keep
             )
             kept.save(key, transcript)
     except KeyboardInterrupt:
@@ -235,20 +210,10 @@ def transcribe_one(
     return transcript, streams
 
 
-def _settings(model: SpeechModel, given: Namespace) -> dict[str, Any]:
-    """Return the options that decide a transcript, with the tokenizer, which is not in an official checkpoint."""
-    decoding = asdict(model.decoding)
-    asked = {name: given[name] for name in ("language", "modality", "face")}
-    tokenizer = model.network.to_config().get("tokenizer")
-    return asked | {"cutting": asdict(model.cutting), "decoding": decoding, "tokenizer": tokenizer}
-
-
 def print_transcript(path: Path, transcript: Transcript, several: bool) -> None:
     name = on_one_line(path)
     lines = [f"{name}:"] if several else []
-    for segment in transcript.segments:
-        label = f"{segment.speaker}: " if segment.speaker else ""
-        lines += [label + segment.text] if segment.text else []
+    lines += [segment.labelled for segment in transcript.segments if segment.text]
     if lines:
         tqdm.write("\n".join(lines))
         sys.stdout.flush()  # a pipe may be followed, too

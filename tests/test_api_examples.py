@@ -10,7 +10,7 @@ import pytest
 from avspeech.media.video import write_video
 from avspeech.models.files import save_model
 from tests.hub.small_models import recognizer
-from tests.roi.conftest import picture
+from tests.roi.conftest import finder, picture  # noqa: F401 - a fixture
 from tests.roi.test_speaking import syllables
 from tests.transcription.test_speech_activity import voice
 
@@ -27,15 +27,8 @@ def examples(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, finder):  # noqa: F811
     """Return a folder with a tiny model and a drawn face that talks; skip where no face can be found."""
-    pytest.importorskip("mediapipe")
-    from avspeech.roi.face_model import FaceModelError, find_face_model
-
-    try:
-        find_face_model()
-    except FaceModelError as error:
-        pytest.skip(f"the examples look for a face: {error}")
     made = tmp_path_factory.mktemp("examples")
     frames = [picture(160, 160, (80, 80, 120, one)) for one in syllables(NUM, 4)]
     write_video(made / "clip.mp4", frames, voice(NUM / 25))

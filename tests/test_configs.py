@@ -50,16 +50,16 @@ def needed(task, tokenizer):
     return [f"--model.init_args.tokenizer={tokenizer}", "--model.init_args.pretrained=null"]
 
 
-def instantiated(task, tokenizer):
-    arguments = [f"--config={path}" for path in [*files_of(task), CONFIGS / "data/lrs3.yaml"]]
-    arguments += ["--trainer.accelerator=cpu", "--trainer.precision=null", *needed(task, tokenizer)]
+def composed(paths, *more):
+    """Return trainer, model and data of configurations; large models without memory."""
+    arguments = [f"--config={path}" for path in [*paths, CONFIGS / "data/lrs3.yaml"]]
     with torch.device("meta"):
-        return main(arguments, run=False)
+        return main([*arguments, "--trainer.accelerator=cpu", "--trainer.precision=null", *more], run=False)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_small_task_is_instantiated(task, big_tokenizer):
-    cli = instantiated(task, big_tokenizer)
+    cli = composed(files_of(task), *needed(task, big_tokenizer))
     assert isinstance(cli.datamodule, AVDataModule)
     assert cli.trainer.max_steps == yaml.safe_load(files_of(task)[0].read_text())["trainer"]["max_steps"]
     assert 0.05e6 < sum(parameter.numel() for parameter in cli.model.parameters()) < 1.5e6
@@ -67,14 +67,12 @@ def test_a_small_task_is_instantiated(task, big_tokenizer):
 
 @pytest.mark.parametrize("task", FINETUNE)
 def test_official_finetuning_configurations_are_composed(task, big_tokenizer):
-    width, frozen, warmup, decay, updates = FINETUNE[task]
-    cli = instantiated(task, big_tokenizer)
+    width, *thousands = FINETUNE[task]
+    cli = composed(files_of(task), *needed(task, big_tokenizer))
     encoder, schedule = cli.model.model.encoder.config, cli.model.schedule
     assert (encoder.width, encoder.dropout, encoder.activation_dropout, encoder.layer_drop) == (width, 0.0, 0.1, 0.1)
-    assert (cli.model.freeze_steps, schedule.warmup_steps, schedule.decay_steps, cli.trainer.max_steps) == (
-        *(1000 * frozen, 1000 * warmup, 1000 * decay),
-        1000 * updates,
-    )
+    steps = [cli.model.freeze_steps, schedule.warmup_steps, schedule.decay_steps, cli.trainer.max_steps]
+    assert steps == [1000 * one for one in thousands]
     assert cli.config.model.init_args.recognizer.decoder.dropout == 0.1  # is kept where a variant changes sizes
 
 
@@ -101,13 +99,10 @@ OFFICIAL = {
 LISTED = (CONFIGS / "pretrain/variants/README.md").read_text()
 
 
-def compose(files, *more):
-    """Return trainer, model and data of a task and files of variants/ behind it; large ones without memory."""
+def compose(files):
+    """Return ``composed`` of a pre-training task and files of variants/ behind it."""
     task, *variants = files.split()
-    paths = [CONFIGS / f"pretrain/{task}.yaml", *(CONFIGS / f"pretrain/variants/{part}.yaml" for part in variants)]
-    arguments = [f"--config={path}" for path in [*paths, CONFIGS / "data/lrs3.yaml"]]
-    with torch.device("meta"):
-        return main([*arguments, "--trainer.accelerator=cpu", "--trainer.precision=null", *more], run=False)
+    return composed(files_of(" ".join(["pretrain", task, *(f"variants/{part}" for part in variants)])))
 
 
 @pytest.mark.parametrize("official", OFFICIAL)
@@ -141,11 +136,8 @@ def test_official_sizes_with_2000_units(task, parameters):
 
 def test_official_rules_and_shortcuts_go_behind_any_task():
     model = compose("base vox official_rules").model
-    assert (model.masking.sampler, model.masking.audio_fraction, model.modality_dropout.per_batch) == (
-        "official",
-        0.8,
-        True,
-    )
+    assert (model.masking.sampler, model.masking.audio_fraction) == ("official", 0.8)
+    assert model.modality_dropout.per_batch
     assert (model.model.encoder.config.official_padding, model.trim_to_units) == (True, True)
     assert compose("base faster").model.shortcuts.score_hidden_only
 
@@ -173,58 +165,33 @@ FLAMINGO = {
     "av/multi_medium": (1e-4, 5, 120, 20, 350, 0.6, False),
 }
 FEW_CLIPS = ("audio/few_clips", "av/few_clips")
-WHISPERS = {
-    "small": (768, 12, 12, 244),
-    "medium": (1024, 16, 24, 769),
-    "large": (1280, 20, 32, 1550),
-}
+WHISPERS = {"small": (768, 12, 12, 244), "medium": (1024, 16, 24, 769), "large": (1280, 20, 32, 1550)}
 """Width, heads, blocks of encoder and decoder, and OpenAI's number of weights in millions."""
 LARGE_LIPS = {"width": 1024, "depth": 24, "num_heads": 16, "ffn_width": 4096}
-TINY_LIPS = {
-    "width": 16,
-    "depth": 1,
-    "num_heads": 2,
-    "ffn_width": 32,
-    "position_kernel": 8,
-    "position_groups": 4,
-    "video": {"input_size": 24, "stem_width": 8, "widths": [8, 16], "blocks": [1, 1]},
-}
+TINY_LIPS = {"width": 16, "depth": 1, "num_heads": 2, "ffn_width": 32, "position_kernel": 8, "position_groups": 4}
+TINY_LIPS |= {"video": {"input_size": 24, "stem_width": 8, "widths": [8, 16], "blocks": [1, 1]}}
+SIZES = ("width", "heads", "depth")
 VARIANTS = sorted(CONFIGS.glob("flamingo/variants/*.yaml"))
 FLAMINGO_TABLE = (CONFIGS / "flamingo/README.md").read_text()
 
 
-def flamingo_arguments(task, lips, whisper, variants=()):
-    """Return the arguments of a task: sizes stand where its weights are read from files."""
-    stage = task.split("/")[0]
-    paths = [stage, task, *(f"variants/{variant}" for variant in variants)]
-    paths = [*(f"flamingo/{path}" for path in paths), "data/lrs3"]
-    arguments = [f"--config={CONFIGS}/{path}.yaml" for path in paths]
-    arguments += ["--trainer.accelerator=cpu", "--trainer.precision=null", "--model.init_args.whisper=null"]
-    arguments += ["--model.init_args.sizes=" + json.dumps(whisper)]
-    if stage == "av":
+def flamingo_files(task, *variants):
+    """Return the files of a task of Whisper-Flamingo: its stage, itself, and files of variants/."""
+    return files_of(" ".join(["flamingo", task.split("/")[0], task, *(f"variants/{one}" for one in variants)]))
+
+
+def flamingo_sizes(task, size=None):
+    """Return the arguments that give sizes in place of weights; ``size``: key of ``WHISPERS``, None: tiny models."""
+    lips, whisper = (TINY_LIPS, (16, 2, 1)) if size is None else (LARGE_LIPS, WHISPERS[size][:3])
+    sizes = {f"{side}_{key}": value for side in ("audio", "text") for key, value in zip(SIZES, whisper, strict=True)}
+    arguments = ["--model.init_args.whisper=null", f"--model.init_args.sizes={json.dumps(sizes)}"]
+    if task.startswith("av/"):
         arguments += ["--model.init_args.video_pretrained=null", f"--model.init_args.video={json.dumps(lips)}"]
     return arguments
 
 
-def whisper_sizes(width, heads, depth):
-    return {
-        f"{side}_{key}": value
-        for side in ("audio", "text")
-        for key, value in (("width", width), ("heads", heads), ("depth", depth))
-    }
-
-
 def compose_flamingo(task, *variants, size=None):
-    """Return trainer, model and data of a task of Whisper-Flamingo, without memory.
-
-    Args:
-        task: file in configs/flamingo, which goes behind that of its stage.
-        variants: files of variants/ behind it.
-        size: key of ``WHISPERS``, which the lip encoder is large with; None builds tiny models.
-    """
-    lips, whisper = (TINY_LIPS, (16, 2, 1)) if size is None else (LARGE_LIPS, WHISPERS[size][:3])
-    with torch.device("meta"):
-        return main(flamingo_arguments(task, lips, whisper_sizes(*whisper), variants), run=False)
+    return composed(flamingo_files(task, *variants), *flamingo_sizes(task, size))
 
 
 def merged(below, above):
@@ -234,10 +201,7 @@ def merged(below, above):
 
 
 def settings_of(task):
-    stage, own = (
-        yaml.safe_load((CONFIGS / f"flamingo/{name}.yaml").read_text()) for name in (task.split("/")[0], task)
-    )
-    return merged(stage, own)
+    return merged(*(yaml.safe_load(path.read_text()) for path in flamingo_files(task)))
 
 
 @pytest.mark.parametrize("task", FLAMINGO)
@@ -249,20 +213,14 @@ def test_the_official_values_of_whisper_flamingo(task):
     adam = model.optimizer_config
     assert (adam.lr, adam.betas, adam.eps, adam.weight_decay) == (rate, (0.9, 0.999), 1e-8, 0.01)
     assert adam.decay_bias == (stage == "av")
-    assert (model.schedule.decay, model.schedule.warmup_steps, trainer.max_steps) == (
-        "linear",
-        1000 * warmup,
-        1000 * updates,
-    )
+    assert (model.schedule.decay, model.schedule.warmup_steps) == ("linear", 1000 * warmup)
+    assert trainer.max_steps == 1000 * updates
     assert (data.batches.longest, data.batches.longest_text) == (25 * seconds, text)
     assert data.batches.max_frames == round(25 * seconds * clips)
     assert (data.augment.mel_masks, data.augment.mel_mask_bins, data.augment.mel_mask_frames) == (int(masked), 27, 100)
     assert (data.noise.probability, data.noise.snr_db) == (1.0, (0, 0))
-    assert (trainer.gradient_clip_val, settings["trainer"]["precision"], settings["seed_everything"]) == (
-        None,
-        "16-mixed",
-        3407,
-    )
+    assert (settings["trainer"]["precision"], settings["seed_everything"]) == ("16-mixed", 3407)
+    assert trainer.gradient_clip_val is None
     assert trainer.accumulate_grad_batches == (2 if task == "av/multi_medium" else 1)
     assert settings["trainer"].get("sync_batchnorm", False) == (stage == "av")
     assert (model.smoothing, model.task, model.rates) == (0.0, "transcribe", {"video_encoder": 1.0, "_gate": 1.0})
@@ -314,13 +272,12 @@ def by_path(config, path=()):
 @pytest.mark.parametrize("task", ["av/en_large", "av/few_clips"])
 def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
     cli = compose_flamingo(task, variant.stem)
-    model, trainer = cli.model, cli.trainer
-    have = {
-        **asdict(model.modality_dropout),
-        "zero_dropped_video": model.model.config.zero_dropped_video,
-        "official_padding": model.model.sizes.official_padding,
-        "save_memory": model.model.encoder.saves_memory and model.model.decoder.saves_memory,
-        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+    model, have = cli.model.model, asdict(cli.model.modality_dropout)
+    have |= {
+        "zero_dropped_video": model.config.zero_dropped_video,
+        "official_padding": model.sizes.official_padding,
+        "save_memory": model.encoder.saves_memory and model.decoder.saves_memory,
+        "accumulate_grad_batches": cli.trainer.accumulate_grad_batches,
         "sync_batchnorm": cli.config.trainer.sync_batchnorm,
     }
     for keys, value in by_path(yaml.safe_load(variant.read_text())):
@@ -339,31 +296,32 @@ def test_one_gpu_goes_behind_an_audio_task_too():
     assert cli.model.model.encoder.saves_memory and cli.trainer.accumulate_grad_batches == 4
 
 
-TRAINED = [*FLAMINGO, *FEW_CLIPS]
-QUICK = ("audio/multi_medium", "av/multi_medium")
-
-
-@pytest.mark.parametrize(
-    "task", [task if task in QUICK else pytest.param(task, marks=pytest.mark.slow) for task in TRAINED]
-)
-def test_a_flamingo_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tmp_path):
-    arguments = ["fit", *flamingo_arguments(task, TINY_LIPS, whisper_sizes(16, 2, 1))]
+def takes_a_step(paths, corpus, folder, *more):
+    """Train one step on the small corpus, and look for the model file."""
+    arguments = ["fit", *(f"--config={path}" for path in paths), *more, f"--trainer.default_root_dir={folder}"]
     arguments += [f"--data.init_args.train={corpus}/train.jsonl", f"--data.init_args.val={corpus}/val.jsonl"]
-    arguments += ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", "--trainer.devices=1"]
-    arguments += ["--data.init_args.num_workers=0", "--trainer.logger=false", "--trainer.enable_checkpointing=false"]
-    arguments += ["--trainer.sync_batchnorm=false", f"--trainer.default_root_dir={tmp_path}"]
-    cli = main(arguments)
-    assert cli.trainer.global_step == 1
-    assert (tmp_path / "model.safetensors").exists()
+    arguments += ["--trainer.max_steps=1", "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.logger=false"]
+    assert main(arguments).trainer.global_step == 1
+    assert (folder / "model.safetensors").exists()
+
+
+QUICK = ("audio/multi_medium", "av/multi_medium")
+SLOW = [pytest.param(task, marks=pytest.mark.slow) for task in (*FLAMINGO, *FEW_CLIPS) if task not in QUICK]
+
+
+@pytest.mark.parametrize("task", [*QUICK, *SLOW])
+def test_a_flamingo_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tmp_path):
+    more = ["--trainer.precision=null", "--trainer.limit_val_batches=0", "--trainer.enable_checkpointing=false"]
+    more += ["--data.init_args.num_workers=0", "--trainer.sync_batchnorm=false", *flamingo_sizes(task)]
+    takes_a_step([*flamingo_files(task), CONFIGS / "data/lrs3.yaml"], corpus, tmp_path, *more)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")) + sorted(CONFIGS.glob("trainer/*.yaml")), ids=name)
 def test_data_and_trainer_compose_with_a_task(path, tmp_path):
     settings = yaml.safe_load(path.read_text())
-    arguments = [f"--config={CONFIGS}/pretrain/toy.yaml"]
-    arguments += [] if "data" in settings else [f"--config={CONFIGS}/data/toy.yaml"]
-    arguments += [f"--config={path}", "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
-    arguments += [f"--trainer.default_root_dir={tmp_path}"]
+    paths = [CONFIGS / "pretrain/toy.yaml", *([] if "data" in settings else [CONFIGS / "data/toy.yaml"]), path]
+    arguments = [f"--config={one}" for one in paths] + [f"--trainer.default_root_dir={tmp_path}"]
+    arguments += ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
     cli = main(arguments, run=False)
     for key, value in settings.get("data", {}).get("init_args", {}).items():
         if key in ("train", "val"):
@@ -391,15 +349,10 @@ def test_a_wrong_key_or_value_is_refused_by_name(capsys):
 def test_a_paper_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tokenizer_file, tmp_path):
     prefix = "encoder" if task.startswith("pretrain") else "recognizer.encoder"
     sizes = {"width": 32, "depth": 1, "num_heads": 2, "ffn_width": 64}
-    arguments = ["fit", *(f"--config={path}" for path in files_of(task)), *needed(task, tokenizer_file)]
-    arguments += [f"--model.init_args.{prefix}.{key}={value}" for key, value in sizes.items()]
+    more = ["--trainer.precision=32-true", *needed(task, tokenizer_file)]
+    more += [f"--model.init_args.{prefix}.{key}={value}" for key, value in sizes.items()]
     if task.startswith("finetune"):
-        arguments += [f"--model.init_args.recognizer.decoder.{key}={value}" for key, value in sizes.items()]
+        more += [f"--model.init_args.recognizer.decoder.{key}={value}" for key, value in sizes.items()]
     else:
-        arguments += [f"--data.init_args.train_units={corpus}/train.km", "--trainer.limit_val_batches=0"]
-    arguments += [f"--data.init_args.train={corpus}/train.jsonl", f"--data.init_args.val={corpus}/val.jsonl"]
-    arguments += ["--trainer.max_steps=1", "--trainer.accelerator=cpu", "--trainer.precision=32-true"]
-    arguments += ["--trainer.logger=false", f"--trainer.default_root_dir={tmp_path}", "--trainer.devices=1"]
-    cli = main(arguments)
-    assert cli.trainer.global_step == 1
-    assert (tmp_path / "model.safetensors").exists()
+        more += [f"--data.init_args.train_units={corpus}/train.km", "--trainer.limit_val_batches=0"]
+    takes_a_step(files_of(task), corpus, tmp_path, *more)

@@ -1,6 +1,5 @@
 """One small run of everything, by the commands that a user types: faces, lips, units, training, evaluation."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avspeech.manifest import read_manifest
-from avspeech.roi.face_model import FaceModelError, find_face_model
+from tests.roi.conftest import finder  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[1]
 ENCODER = """{width: 48, depth: 1, num_heads: 2, ffn_width: 96, position_kernel: 15, position_groups: 4,
@@ -23,18 +22,9 @@ def command(*parts, folder=ROOT):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def needs():
-    if importlib.util.find_spec("espeakng_loader") is None:
-        pytest.skip("espeakng-loader is not installed: pip install 'avspeech[synthetic]'")
-    try:
-        find_face_model()
-    except FaceModelError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.usefixtures("needs")
+@pytest.mark.usefixtures("finder")
 def test_from_faces_to_a_report(tmp_path):
+    pytest.importorskip("espeakng_loader", reason="pip install 'avspeech[synthetic]'")
     sets = ["--num_train=6", "--num_valid=2", "--num_test=2", "--speakers_train=2", "--speakers_valid=1"]
     sets += ["--speakers_test=1", "--num_babble=8", "--languages=[en]", "--workers=2"]
     command("-m", "data_prep.corpora.synthetic", tmp_path / "corpus", *sets)
@@ -58,10 +48,8 @@ def test_from_faces_to_a_report(tmp_path):
     units = [f"--data.init_args.{key}_units={tmp_path}/units/train.km" for key in ("train", "val")]
     train("pretrain", "pre", 10, "--model.init_args.num_units=10", f"--model.init_args.encoder={ENCODER}", *units)
     model = [f"--model.init_args.recognizer.encoder={ENCODER}", f"--model.init_args.tokenizer={tmp_path}/tokens.json"]
-    model += [
-        f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors",
-        "--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}",
-    ]
+    model += ["--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}"]
+    model += [f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors"]
     model += ["--model.init_args.optimizer.lr=3e-3", "--model.init_args.schedule.warmup_steps=20"]
     plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 150}"]
     train("finetune", "fine", 400, *model, *plain)

@@ -1,7 +1,7 @@
 """Cut a transcript into captions of at most two lines and 7 s, ended by pauses, sentences and segments.
 
-Sizes follow the Netflix Timed Text Style Guide for Latin scripts: 42 columns, two lines, 5/6 s to 7 s. A wide
-character (Chinese, Japanese, Korean) counts as two columns. Two speakers at once have one cue each.
+Sizes follow the Netflix Timed Text Style Guide for Latin scripts. A wide character (Chinese, Japanese, Korean) counts
+as two columns. Two speakers at once have one cue each.
 """
 
 import unicodedata
@@ -9,48 +9,39 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, zip_longest
 
+from avspeech.manifest import Word
 from avspeech.text.whisper_tokens import APPENDED, PREPENDED, WITHOUT_BLANKS
 from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.result import Segment, Transcript
 
-MAX_COLUMNS = 42
-"""Longest line, with the speaker's label."""
-MAX_S = 7.0
-"""Longest cue in seconds."""
-MIN_S = 0.8
-"""Shortest cue in seconds, if the next one starts later."""
-PAUSE_S = 0.5
-"""Shortest silence in seconds that ends a cue."""
+MAX_COLUMNS = 42  # longest line, with the speaker's label
+MAX_S = 7.0  # longest cue in seconds
+MIN_S = 0.8  # shortest cue in seconds, if the next one starts later
+PAUSE_S = 0.5  # shortest silence in seconds that ends a cue
 SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
 CLAUSE_ENDS = (*SENTENCE_ENDS, *",;:،؛、，；：")
 
 
 @dataclass(frozen=True)
-class CaptionWord:
+class CaptionWord(Word):
     """A word of a line."""
 
-    text: str
-    start_s: float
-    end_s: float
-    joined: bool = False
-    """True if no blank precedes it."""
+    joined: bool = False  # True if no blank precedes it
 
 
 @dataclass(frozen=True)
 class Cue:
     """Words of one speaker that are on screen together."""
 
-    start_s: float
-    """Seconds from the file's start, in whole milliseconds."""
+    start_s: float  # seconds from the file's start, in whole milliseconds
     end_s: float
-    lines: tuple[tuple[CaptionWord, ...], ...]
-    """One or two."""
+    lines: tuple[tuple[CaptionWord, ...], ...]  # one or two
     speaker: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
         """Text of each line, without the speaker's label."""
-        return tuple(join_words(line) for line in self.lines)
+        return tuple(map(_join, self.lines))
 
 
 def captions(transcript: Transcript) -> list[Cue]:
@@ -77,8 +68,7 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def join_words(words: Sequence[CaptionWord]) -> str:
-    """Return the text of a line."""
+def _join(words: Sequence[CaptionWord]) -> str:
     return "".join(word.text if word.joined or i == 0 else f" {word.text}" for i, word in enumerate(words))
 
 
@@ -105,13 +95,10 @@ def _words(segment: Segment) -> list[CaptionWord]:
 def _spread(text: str, segment: Segment) -> list[CaptionWord]:
     """Return the words of a text without times; each gets time in proportion to its columns."""
     words = [(word, i > 0) for blank in text.split() for i, word in enumerate(_at_wide_characters(blank))]
-    ends = list(accumulate(max(columns(word), 1) for word, _ in words))
+    ends = list(accumulate((max(columns(word), 1) for word, _ in words), initial=0))
     lasts_s = segment.end_s - segment.start_s
-    times_s = [segment.start_s + lasts_s * end / ends[-1] for end in (0, *ends)] if words else []
-    return [
-        CaptionWord(word, start_s, end_s, joined)
-        for (word, joined), (start_s, end_s) in zip(words, pairwise(times_s), strict=True)
-    ]
+    times_s = [segment.start_s + lasts_s * end / ends[-1] for end in ends if words]
+    return [CaptionWord(word, *times, joined) for (word, joined), times in zip(words, pairwise(times_s), strict=True)]
 
 
 def _at_wide_characters(word: str) -> list[str]:
@@ -126,13 +113,11 @@ def _at_wide_characters(word: str) -> list[str]:
 
 
 def _short(word: CaptionWord, limit: int) -> list[CaptionWord]:
-    parts, filled = [""], 0
+    parts = [""]
     for character in word.text:
-        if filled and filled + _width(character) > limit:
+        if columns(parts[-1]) and columns(parts[-1] + character) > limit:
             parts.append("")
-            filled = 0
         parts[-1] += character
-        filled += _width(character)
     step_s = (word.end_s - word.start_s) / len(parts)
     return [
         CaptionWord(part, word.start_s + i * step_s, word.start_s + (i + 1) * step_s, word.joined or i > 0)
@@ -140,18 +125,15 @@ def _short(word: CaptionWord, limit: int) -> list[CaptionWord]:
     ]
 
 
-def _runs(words: Sequence[CaptionWord]) -> Iterator[list[CaptionWord]]:
-    """Yield runs of words; a new cue must start after each."""
-    run: list[CaptionWord] = []
-    for word in words:
-        if run:
-            sentence = run[-1].text.rstrip("\"'”’»)]」』").endswith(SENTENCE_ENDS)
-            if word.start_s - run[-1].end_s >= PAUSE_S or (sentence and word.start_s - run[0].start_s >= MIN_S):
-                yield run
-                run = []
-        run.append(word)
-    if run:
-        yield run
+def _runs(words: Sequence[CaptionWord]) -> list[list[CaptionWord]]:
+    """Return runs of words; a new cue must start after each."""
+    runs = [[word] for word in words[:1]]
+    for before, word in pairwise(words):
+        sentence = before.text.rstrip("\"'”’»)]」』").endswith(SENTENCE_ENDS)
+        if word.start_s - before.end_s >= PAUSE_S or (sentence and word.start_s - runs[-1][0].start_s >= MIN_S):
+            runs.append([])
+        runs[-1].append(word)
+    return runs
 
 
 def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionWord]]:
@@ -163,8 +145,9 @@ def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionW
 
     best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each word: parts, cost, start of the last part
     for end in range(1, len(run) + 1):
-        options, first, second = [], end - 1, end
-        while first >= 0:
+        options, second = [], end
+        ragged = 0 if end == len(run) or run[end - 1].text.endswith(CLAUSE_ENDS) else MAX_COLUMNS**2 // 2
+        for first in reversed(range(end)):
             # The first line takes all that fits; the rest must fit the second.
             while second > first + 1 and label + width(first, second) > MAX_COLUMNS:
                 second -= 1
@@ -172,10 +155,8 @@ def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionW
             short = run[end - 1].end_s - run[first].start_s <= MAX_S
             if not (fits and short) and first < end - 1:
                 break
-            ragged = 0 if end == len(run) or run[end - 1].text.endswith(CLAUSE_ENDS) else MAX_COLUMNS**2 // 2
             parts, cost, _ = best[first]
             options.append((parts + 1, cost + ragged + width(first, end) ** 2, first))
-            first -= 1
         best.append(min(options))
     cuts = [len(run)]
     while cuts[-1] > 0:
@@ -186,18 +167,17 @@ def _parts(run: Sequence[CaptionWord], label: int) -> Iterator[Sequence[CaptionW
 
 def _cue(words: Sequence[CaptionWord], label: int, speaker: str | None) -> Cue:
     """Return a cue of one line, or of two similar lines, preferably split at a comma."""
-    start_s, end_s = words[0].start_s, words[-1].end_s
-    whole = label + columns(join_words(words))
-    if whole <= MAX_COLUMNS:
-        return Cue(start_s, end_s, (tuple(words),), speaker)
 
     def cost(cut: int) -> tuple[bool, int]:
-        first, second = label + columns(join_words(words[:cut])), columns(join_words(words[cut:]))
+        first, second = label + columns(_join(words[:cut])), columns(_join(words[cut:]))
         at_clause = words[cut - 1].text.endswith(CLAUSE_ENDS)
         return max(first, second) > MAX_COLUMNS, abs(first - second) - 12 * at_clause
 
-    cut = min(range(1, len(words)), key=cost)
-    return Cue(start_s, end_s, (tuple(words[:cut]), tuple(words[cut:])), speaker)
+    lines: tuple[tuple[CaptionWord, ...], ...] = (tuple(words),)
+    if label + columns(_join(words)) > MAX_COLUMNS:
+        cut = min(range(1, len(words)), key=cost)
+        lines = (tuple(words[:cut]), tuple(words[cut:]))
+    return Cue(words[0].start_s, words[-1].end_s, lines, speaker)
 
 
 def _settle(cues: Sequence[Cue], duration_s: float) -> Iterator[Cue]:
@@ -208,6 +188,5 @@ def _settle(cues: Sequence[Cue], duration_s: float) -> Iterator[Cue]:
         start_s = max(cue.start_s, ended_s)
         free_s = following.start_s if following else max(duration_s, cue.end_s)
         end_s = min(max(cue.end_s, start_s + MIN_S), start_s + MAX_S, free_s)
-        ended_s = max(end_s, start_s + 1 / FRAME_RATE)  # simultaneous words stand for a frame each
-        start_s, ended_s = round(start_s, 3), round(ended_s, 3)
-        yield replace(cue, start_s=start_s, end_s=ended_s)
+        ended_s = round(max(end_s, start_s + 1 / FRAME_RATE), 3)  # simultaneous words stand for a frame each
+        yield replace(cue, start_s=round(start_s, 3), end_s=ended_s)

@@ -1,7 +1,7 @@
 """Find speech and cut a file into intervals that a model can take, in pauses where possible.
 
-Intervals are ``(start, end)`` in 25 Hz frames, end excluded. Short pauses are closed. Intervals are padded, because
-detectors are late at soft onsets, and split at least cost if they are long.
+Intervals are ``(start, end)`` in 25 Hz frames, end excluded. They are padded, because detectors are late at soft
+onsets, and split at least cost if they are long.
 """
 
 from collections.abc import Sequence
@@ -15,59 +15,43 @@ from avspeech.transcription.speech_activity import MOVING_LIPS, lip_activity, li
 
 Interval = tuple[int, int]
 
-SHORTEST_S = 0.4
-"""Shortest segment, except in a shorter file."""
+SHORTEST_S = 0.4  # shortest segment, except in a shorter file
 _DIP_FRAMES, _HUSH_FRAMES = 10, 4
-"""Windows around a cut: 0.4 s for the probability of speech (prefers long pauses), 0.16 s for loudness (dips between
-words)."""
-_CUT_COST = 0.05
-"""Cost of each cut, where silence costs 0 and certain speech 1: two cuts in pauses are better than one in a word."""
-_UNEVEN_COST = 0.02
-"""Cost of the longest piece; quadratic in length, to prefer equal pieces."""
+"""Windows around a cut: 0.4 s for the probability of speech (long pauses), 0.16 s for loudness (between words)."""
+_CUT_COST = 0.05  # of each cut; silence costs 0, certain speech 1: two cuts in pauses are better than one in a word
+_UNEVEN_COST = 0.02  # cost of the longest piece; quadratic in length, to prefer equal pieces
 _HUSH_COST = 0.2
-"""Cost of a cut in the loudest frames, or without sound in those with most lip movement. It halved the number of cut
-words in GRID and synthetic speech without pauses."""
+"""Cost of a cut in the loudest frames, or without sound in those with most lip movement; it halved the cut words in
+GRID and synthetic speech without pauses."""
 
 
 @dataclass(frozen=True)
 class CuttingConfig:
     """How speech is found and cut."""
 
-    longest_s: float = 20.0
-    """Longest segment in seconds, at least 2."""
-    min_pause_s: float = 0.5
-    """Shortest pause in seconds that ends a segment."""
-    padding_s: float = 0.2
-    """Seconds of padding on each side, at most to the middle of the pause."""
-    speech_threshold: float = 0.3
-    """Least probability of a speech frame."""
-    lips_threshold: float = MOVING_LIPS
-    """Least lip movement in crop pixels, see ``lip_activity``."""
-    min_lips_s: float = 0.5
-    """Least seconds of lip movement that count as speech without sound; a landmark jump lasts 0.28 s."""
-    whole_margin_s: float = 1.5
-    """A file with one stretch of speech and at most this silence (s) before and after it is one segment."""
+    longest_s: float = 20.0  # longest segment in seconds, at least 2
+    min_pause_s: float = 0.5  # shortest pause in seconds that ends a segment
+    padding_s: float = 0.2  # seconds of padding on each side, at most to the middle of the pause
+    speech_threshold: float = 0.3  # least probability of a speech frame
+    lips_threshold: float = MOVING_LIPS  # least lip movement in crop pixels, see ``lip_activity``
+    min_lips_s: float = 0.5  # least seconds of unheard lip movement that are speech; a landmark jump lasts 0.28 s
+    whole_margin_s: float = 1.5  # most seconds of silence on a side of a file's only stretch of speech that stay
 
     def __post_init__(self) -> None:
-        wanted = {
-            "longest_s": (self.longest_s >= 2, "2 s or more"),
-            "speech_threshold": (0 < self.speech_threshold <= 1, "above 0 and at most 1"),
-        }
-        for name in ("min_pause_s", "padding_s", "lips_threshold", "min_lips_s", "whole_margin_s"):
-            wanted[name] = (getattr(self, name) >= 0, "0 or more")
-        for name, (holds, range_) in wanted.items():
-            if not holds:
-                raise ValueError(f"{name}={getattr(self, name)} came, wanted {range_}; see the cutting configuration")
+        for name, value in vars(self).items():
+            least = 2 if name == "longest_s" else 0
+            if not value >= least:
+                raise ValueError(f"{name}={value} came, wanted {least} or more; see the cutting configuration")
+        if not 0 < self.speech_threshold <= 1:
+            raise ValueError(f"speech_threshold={self.speech_threshold} came, wanted more than 0 and at most 1")
 
 
 @dataclass(frozen=True)
 class Speech:
     """Where a file holds speech."""
 
-    speech_T: np.ndarray
-    """bool, True in speech frames."""
-    cut_cost_T: np.ndarray
-    """float64, cost of a cut before each frame."""
+    speech_T: np.ndarray  # bool, True in speech frames
+    cut_cost_T: np.ndarray  # float64, cost of a cut before each frame
 
 
 def find_speech(
@@ -82,18 +66,8 @@ def find_speech(
     Args:
         prob_T: of ``speech_probability``; None without sound.
         openness_T: opening of the mouth, see ``lip_activity``; NaN without a face, None without video.
-        num_frames: T.
         level_T: of ``frame_level``; used for the cost of cuts, with ``prob_T`` only.
-
-    Raises ValueError for an array of another length, or a probability outside 0..1.
     """
-    for name, array in (("prob_T", prob_T), ("openness_T", openness_T), ("level_T", level_T)):
-        if array is not None and array.shape != (num_frames,):
-            raise ValueError(
-                f"{name} of shape {array.shape} came, wanted ({num_frames},); bring the streams to one length"
-            )
-    if prob_T is not None and not ((prob_T >= 0) & (prob_T <= 1)).all():
-        raise ValueError("prob_T with values outside 0..1 came, wanted probabilities; see speech_probability")
     heard_T = np.zeros(num_frames, bool) if prob_T is None else prob_T >= config.speech_threshold
     speech_T = heard_T.copy()
     if openness_T is not None:
@@ -110,28 +84,22 @@ def find_speech(
 
 
 def cut_segments(speech: Speech, config: CuttingConfig = CuttingConfig()) -> list[Interval]:
-    """Return the intervals of a file, in order, without overlap, with all speech frames.
-
-    A file without speech is one interval, or as many as ``longest_s`` requires.
-    """
+    """Return the intervals of a file, in order, without overlap, with all speech frames; without speech all of it."""
     num_frames = len(speech.speech_T)
     longest, shortest = int(config.longest_s * FRAME_RATE), round(SHORTEST_S * FRAME_RATE)
-    found = _close_gaps(_runs(speech.speech_T), config.min_pause_s * FRAME_RATE)
-    found = _join_cramped(found, num_frames, shortest)
+    spoken = _close_gaps(_runs(speech.speech_T), config.min_pause_s * FRAME_RATE)
+    found = _join_cramped(spoken, num_frames, shortest)
     if not found:
         count = -(-num_frames // longest)
         return list(pairwise(num_frames * index // count for index in range(count + 1))) if count else []
     margin = config.whole_margin_s * FRAME_RATE
-    if num_frames <= longest and len(found) == 1:
-        ((start, end),) = found
-        if start <= margin and num_frames - end <= margin:
-            return [(0, num_frames)]
+    if len(found) == 1 and num_frames <= longest and max(found[0][0], num_frames - found[0][1]) <= margin:
+        return [(0, num_frames)]
     edges = [0, *((before[1] + after[0]) // 2 for before, after in pairwise(found)), num_frames]
     padding = round(config.padding_s * FRAME_RATE)
     grown = [_grow(*both, padding, shortest) for both in zip(found, pairwise(edges), strict=True)]
     pieces = [piece for interval in grown for piece in _split(interval, speech.cut_cost_T, longest, shortest)]
-    # A piece of cut-off padding holds no speech.
-    return [(start, end) for start, end in pieces if speech.speech_T[start:end].any()]
+    return [piece for piece in pieces if speech.speech_T[slice(*piece)].any()]  # cut-off padding holds no speech
 
 
 def _runs(mask_T: np.ndarray) -> list[Interval]:
@@ -140,7 +108,6 @@ def _runs(mask_T: np.ndarray) -> list[Interval]:
 
 
 def _close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
-    """Join intervals with gaps of less than ``gap`` frames."""
     joined: list[Interval] = []
     for start, end in intervals:
         if joined and start - joined[-1][1] < gap:
@@ -152,18 +119,15 @@ def _close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
 
 def _join_cramped(intervals: list[Interval], num_frames: int, shortest: int) -> list[Interval]:
     """Join intervals that cannot grow to ``shortest`` within half of each adjacent pause."""
-    intervals = list(intervals)
     index = 0
     while index < len(intervals) and len(intervals) > 1:
-        start, end = intervals[index]
-        before = start - intervals[index - 1][1] if index else None
-        after = intervals[index + 1][0] - end if index + 1 < len(intervals) else None
-        room = end - start + (start if before is None else before // 2)
-        room += num_frames - end if after is None else after // 2
-        if room >= shortest:
+        (start, end), is_last = intervals[index], index + 1 == len(intervals)
+        before = start - intervals[index - 1][1] if index else 2 * start
+        after = 2 * (num_frames - end) if is_last else intervals[index + 1][0] - end
+        if end - start + before // 2 + after // 2 >= shortest:
             index += 1
             continue
-        if before is not None and (after is None or before <= after):
+        if index and (is_last or before <= after):
             index -= 1
         intervals[index : index + 2] = [(intervals[index][0], intervals[index + 1][1])]
     return intervals
@@ -193,12 +157,8 @@ def _around(values_T: np.ndarray, length: int) -> np.ndarray:
 
 
 def _split(interval: Interval, cost_T: np.ndarray, longest: int, shortest: int) -> list[Interval]:
-    """Return the pieces of ``shortest`` to ``longest`` frames, without gaps, with the least total cost.
-
-    Dynamic programming: the best cut at a frame extends the best one that lies one piece earlier.
-    """
-    first, last = interval
-    length = last - first
+    """Return the pieces of ``shortest`` to ``longest`` frames with the least total cost, by dynamic programming."""
+    first, length = interval[0], interval[1] - interval[0]
     if length <= longest:
         return [interval]
     piece_cost = _UNEVEN_COST * (np.arange(longest, shortest - 1, -1) / longest) ** 2  # longest first
@@ -208,7 +168,7 @@ def _split(interval: Interval, cost_T: np.ndarray, longest: int, shortest: int) 
     for here in range(shortest, length + 1):
         earliest = max(here - longest, 0)
         costs = best_T[earliest : here - shortest + 1]
-        costs = costs + piece_cost[len(piece_cost) - len(costs) :]
+        costs = costs + piece_cost[-len(costs) :]
         choice = int(costs.argmin())
         before_T[here] = earliest + choice
         best_T[here] = costs[choice] + (_CUT_COST + cost_T[first + here] if here < length else 0.0)

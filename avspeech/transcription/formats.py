@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,17 @@ TSV_COLUMNS = ("start_ms", "end_ms", "speaker", "modality", "language", "score",
 def write_transcript(
     transcript: Transcript, stem: str | Path, formats: Sequence[str], options: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Write ``<stem>.<format>`` for each format and return the paths.
+    """Write ``<stem>.<format>`` for each format, in place of older files; return the paths.
 
-    Args:
-        stem: folder and name without an ending; folders are created, files replaced.
-        formats: keys of ``FORMATS``.
-        options: plain values for the json.
-
-    Raises ValueError for an unknown format, OSError if a file cannot be written.
+    ``options``: plain values for the json. ValueError: an unknown format; OSError: a file cannot be written.
     """
     check_formats(formats)
-    stem = Path(stem)
-    texts = {
-        stem.with_name(f"{stem.name}.{name}"): to_json(transcript, options)
-        if name == "json"
-        else FORMATS[name](transcript)
-        for name in formats
-    }
-    for path, text in texts.items():
+    texts = {name: to_json(transcript, options) if name == "json" else FORMATS[name](transcript) for name in formats}
+    paths = [Path(f"{stem}.{name}") for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
         # A source's name that is not UTF-8 holds surrogates.
         write_text(path, text.encode(errors="backslashreplace").decode())
-    return list(texts)
+    return paths
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -47,7 +38,6 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def to_txt(transcript: Transcript) -> str:
-    """Return the text; with several speakers one labelled line per segment."""
     return f"{transcript.text}\n" if transcript.text else ""
 
 
@@ -65,20 +55,16 @@ def to_vtt(transcript: Transcript) -> str:
     """Return WebVTT with the speaker as the cue's voice."""
     cues = ["WEBVTT\n"]
     for cue in captions(transcript):
-        text = _escape("\n".join(cue.texts))
+        text = escape("\n".join(cue.texts), quote=False)
         if cue.speaker is not None:
-            text = f"<v {_escape(_one_line(cue.speaker))}>{text}</v>"
+            text = f"<v {escape(_one_line(cue.speaker), quote=False)}>{text}</v>"
         cues.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
     return "\n".join(cues)
 
 
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def to_json(transcript: Transcript, options: Mapping[str, Any] | None = None) -> str:
     """Return JSON with the version of avspeech and the options, for ``read_transcript``."""
-    record = {**transcript.to_json(), "version": __version__, "options": dict(options or {})}
+    record = transcript.to_json() | {"version": __version__, "options": dict(options or {})}
     return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
@@ -90,9 +76,8 @@ def read_transcript(path: str | Path) -> Transcript:
             record = {name: value for name, value in record.items() if name not in ("version", "options")}
         return Transcript.from_json(record)
     except ValueError as error:  # json's and Unicode's errors, too
-        raise ValueError(
-            f"{path} is no transcript of avspeech ({error}); give a .json of `avspeech transcribe`"
-        ) from None
+        reason = f"is no transcript of avspeech ({error}); give a .json of `avspeech transcribe`"
+        raise ValueError(f"{path} {reason}") from None
 
 
 def to_tsv(transcript: Transcript) -> str:
@@ -100,9 +85,9 @@ def to_tsv(transcript: Transcript) -> str:
     lines = ["\t".join(TSV_COLUMNS)]
     for one in transcript.segments:
         share = "" if one.face_share is None else f"{one.face_share:.3f}"
-        times = (str(round(1000 * one.start_s)), str(round(1000 * one.end_s)))
-        names = (one.speaker or "", one.modality, one.language or "")
-        lines.append("\t".join((*times, *map(_one_line, names), f"{one.score:.4f}", share, _one_line(one.text))))
+        values = (round(1000 * one.start_s), round(1000 * one.end_s), one.speaker or "", one.modality)
+        values = (*values, one.language or "", f"{one.score:.4f}", share, one.text)
+        lines.append("\t".join(_one_line(str(value)) for value in values))
     return "\n".join(lines) + "\n"
 
 

@@ -1,8 +1,7 @@
 """Cache transcripts of whole files, and finished segments of interrupted files.
 
-The key holds hashes of the media file and the model, the options and the version. A record is one line after its
-checksum. Segments are appended with one ``write`` each, safe between processes; a line starts with a newline, because
-a killed process may leave an unfinished one.
+A record is one line after its checksum. Segments are appended with one ``write`` each, safe between processes; a line
+starts with a newline, because a killed process may leave an unfinished one.
 """
 
 import hashlib
@@ -10,9 +9,10 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from avspeech import __version__
 from avspeech.files import cache_folder, file_sha256
@@ -21,21 +21,17 @@ from avspeech.transcription.result import Segment, Transcript
 log = logging.getLogger(__name__)
 
 _WHOLE, _SEGMENTS, _PART = ".transcript", ".segments", ".part"
-_Result = TypeVar("_Result")
 
 
 class Kept:
-    """Cache of transcripts in a folder, for any number of processes; the first failure is logged and disables it."""
+    """Cache of transcripts in a folder, for any number of processes; its first failure is logged and ends ``works``."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = cache_folder() / "transcripts" if folder is None else Path(folder)
         self.works = True
 
     def key(self, media: str | Path, model_sha256: str, options: Mapping[str, Any]) -> str:
-        """Return the key of a result, which does not depend on the file's path.
-
-        Args:
-            options: plain values of all else that changes the result.
+        """Return the key of a result: contents of file and model, version, and ``options``, all else that changes it.
 
         Raises OSError if the file cannot be read.
         """
@@ -43,82 +39,66 @@ class Kept:
         return hashlib.sha256(json.dumps(went_in, sort_keys=True).encode()).hexdigest()
 
     def load(self, key: str) -> Transcript | None:
-        """Return the kept transcript with its old ``source``; None if there is none, or it is damaged."""
-        line = self._try(lambda: self._read(key + _WHOLE), b"")
-        if not line:
-            return None
+        """Return the transcript with its old ``source``; None if there is none, or it is damaged."""
+        line = self._read(key + _WHOLE)
         try:
-            return Transcript.from_json(_unsealed(line.strip()))
+            return Transcript.from_json(_unsealed(line.strip())) if line else None
         except ValueError as error:
             log.warning("%s is damaged, the file is transcribed again (%s)", self.folder / (key + _WHOLE), error)
             return None
 
     def save(self, key: str, transcript: Transcript) -> None:
         """Keep a finished transcript and delete its single segments."""
-
-        def write() -> None:
+        with self._noted_failure():
             self.folder.mkdir(parents=True, exist_ok=True)
             # A unique name, because two processes may finish the same file at the same moment.
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=key + ".", suffix=_PART)
-            unfinished = Path(name)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(_sealed(transcript.to_json()))
-                unfinished.replace(self.folder / (key + _WHOLE))
+                Path(name).replace(self.folder / (key + _WHOLE))
             finally:
-                unfinished.unlink(missing_ok=True)
+                Path(name).unlink(missing_ok=True)
             (self.folder / (key + _SEGMENTS)).unlink(missing_ok=True)
-
-        self._try(write, None)
 
     def append_segment(self, key: str, segment: Segment) -> None:
         """Keep a finished segment of an unfinished file."""
-
-        def write() -> None:
+        line = b"\n" + _sealed(segment.to_json())
+        with self._noted_failure():
             self.folder.mkdir(parents=True, exist_ok=True)
-            line = b"\n" + _sealed(segment.to_json())
-            handle = os.open(self.folder / (key + _SEGMENTS), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                written = os.write(handle, line)
-            finally:
-                os.close(handle)
+            with (self.folder / (key + _SEGMENTS)).open("ab", buffering=0) as file:
+                written = file.write(line)
             if written < len(line):
                 raise OSError(f"only {written} of {len(line)} bytes fit: is the disk full?")
-
-        self._try(write, None)
 
     def segments(self, key: str) -> list[Segment]:
         """Return the segments of an unfinished file, sorted by start, each once."""
         found: dict[tuple[float, float, str, str | None], Segment] = {}
         num_damaged = 0
-        for line in filter(None, self._try(lambda: self._read(key + _SEGMENTS), b"").split(b"\n")):
+        for line in filter(None, self._read(key + _SEGMENTS).split(b"\n")):
             try:
                 segment = Segment.from_json(_unsealed(line))
+                found[segment.key] = segment
             except (KeyError, TypeError):
                 num_damaged += 1
-                continue
-            found[segment.key] = segment
         if num_damaged:
             path = self.folder / (key + _SEGMENTS)
             log.warning("%s: %d of its lines are damaged, their segments are transcribed again", path, num_damaged)
         return sorted(found.values(), key=lambda one: (one.start_s, one.end_s, one.speaker or ""))
 
     def _read(self, name: str) -> bytes:
-        try:
+        with self._noted_failure(), suppress(FileNotFoundError):
             return (self.folder / name).read_bytes()
-        except FileNotFoundError:
-            return b""
+        return b""
 
-    def _try(self, action: Callable[[], _Result], otherwise: _Result) -> _Result:
-        """Return the action's result, or ``otherwise`` if the folder fails."""
-        if not self.works:
-            return otherwise
+    @contextmanager
+    def _noted_failure(self) -> Iterator[None]:
         try:
-            return action()
+            yield
         except OSError as error:
+            if self.works:
+                log.warning("nothing is kept for another run in %s: %s", self.folder, error.strerror or error)
             self.works = False
-            log.warning("nothing is kept for another run in %s: %s", self.folder, error.strerror or error)
-            return otherwise
 
 
 def _sealed(record: dict[str, Any]) -> bytes:
@@ -130,6 +110,4 @@ def _sealed(record: dict[str, Any]) -> bytes:
 def _unsealed(line: bytes) -> Any:
     """Return the record of a line; None if it is damaged."""
     checksum, _, content = line.partition(b" ")
-    if hashlib.sha256(content).hexdigest().encode() != checksum:
-        return None
-    return json.loads(content)
+    return json.loads(content) if hashlib.sha256(content).hexdigest().encode() == checksum else None

@@ -13,56 +13,39 @@ from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.streams import Streams
 
 Part = Literal["audio", "video", "fused"]
-LONGEST_S = 30.0
-"""Longest piece in seconds that is encoded at once; longer files are cut in pauses."""
+LONGEST_S = 30.0  # longest piece in seconds that is encoded at once; longer files are cut in pauses
 
 
 @dataclass(frozen=True)
 class Features:
     """Output of a layer for a file."""
 
-    values_TD: np.ndarray
-    """float32, one row per step within the pieces."""
-    times_T: np.ndarray
-    """float64, start of each row in seconds."""
-    rate: int
-    """Rows per second within a piece."""
-    layer: int | None
-    """None: the end of the encoder."""
-    part: Part
-    """``fused`` (AV-HuBERT), ``audio`` (Whisper) or ``video`` (lip encoder of a Whisper)."""
+    values_TD: np.ndarray  # float32, one row per step within the pieces
+    times_T: np.ndarray  # float64, start of each row in seconds
+    rate: int  # rows per second within a piece
+    layer: int | None  # None: the end of the encoder
+    part: Part  # ``fused`` (AV-HuBERT), ``audio`` (Whisper) or ``video`` (lip encoder of a Whisper)
 
 
 def encoder_part(network: Model, part: Part | None) -> Part:
     """Return the encoder, by default the model's first; ValueError if the model lacks it."""
-    has: tuple[Part, ...] = ("fused",)
-    if network.inputs.audio == "logmel":
-        has = ("audio",) if network.lip_encoder is None else ("audio", "video")
+    has: tuple[Part, ...] = ("audio", "video") if network.inputs.audio == "logmel" else ("fused",)
+    if network.lip_encoder is None:
+        has = has[:1]
     if part is not None and part not in has:
         raise ValueError(f"part={part!r} came for a {type(network).__name__}; it has {', '.join(has)}")
     return part or has[0]
 
 
-def longest_piece_s(network: Model, part: Part) -> float:
-    """Return the longest piece in seconds that an encoder takes at once."""
-    return min(LONGEST_S, network.inputs.longest_s or LONGEST_S) if part == "audio" else LONGEST_S
-
-
 @torch.no_grad()
 def layer_features(network: Model, streams: Streams, layer: int | None, part: Part) -> Features:
-    """Return the features of all segments of a file.
-
-    Args:
-        network: in evaluation mode.
-        streams: cut into pieces of up to ``longest_piece_s``.
-        layer: 1 is the first block, 0 its input, None the end of the encoder.
-        part: see ``encoder_part``.
+    """Return the features of all segments, which the encoder takes whole; layer 1 is the first block, 0 its input.
 
     Raises ValueError if there is no such layer, or the file lacks the part's stream.
     """
     device = next(network.parameters()).device
-    lips: Any = network.lip_encoder
-    inputs = replace(network.inputs, pads_to_30s=False) if part == "audio" else lips.inputs
+    encoder: Any = network.encoder if part == "audio" else network.lip_encoder
+    inputs = replace(network.inputs, pads_to_30s=False) if part == "audio" else encoder.inputs
     rows, times, rate = [], [], POSITIONS_PER_SECOND if part == "audio" else FRAME_RATE
     for segment in streams.segments:
         audio_S = None if part == "video" else streams.sound(segment)
@@ -71,10 +54,9 @@ def layer_features(network: Model, streams: Streams, layer: int | None, part: Pa
             continue
         batch = collate([make_sample(inputs, "", segment.num_frames, audio_S, mouth_THW)]).to(device)
         if part == "audio":
-            encoder: Any = network.encoder
             values_TD = encoder(batch.logmel_BAF, layer=layer)[0]
         else:
-            values_TD = lips(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, layer=layer)[0]
+            values_TD = encoder(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, layer=layer)[0]
         rows.append(values_TD.float().cpu().numpy())
         times.append(segment.start_s + np.arange(len(values_TD)) / rate)
     if not rows:

@@ -22,13 +22,8 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
     """
     found: dict[str, Path] = {}
     reasons: dict[str, str] = {}
-
-    def take(files: Iterable[Path]) -> None:
-        for file in files:
-            found.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)  # noqa: PTH118
-
     for name in names:
-        path = Path(name)
+        path, files = Path(name), []
         try:
             is_folder, exists = path.is_dir(), path.exists()
         except OSError:  # too long or not readable: reported when the file is opened
@@ -38,18 +33,18 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
         elif is_folder and not os.access(path, os.R_OK | os.X_OK):
             reasons[name] = "is a folder that may not be read; change its permissions"
         elif is_folder:
-            inside = sorted(file for file in path.rglob("*") if _is_media(file, path))
-            if not inside:
+            files = sorted(file for file in path.rglob("*") if _is_media(file, path))
+            if not files:
                 reasons[name] = "is a folder without media files (none ends in .mp4, .mkv, .wav or the like)"
-            take(inside)
         elif exists or not glob.has_magic(name):
-            take([path])  # a missing file is reported when it is opened
+            files = [path]  # a missing file is reported when it is opened
         else:
-            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - may be absolute
-            matches = [match for match in matches if not os.path.isdir(match)]  # noqa: PTH112 - raises nothing
-            if not matches:
+            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
+            files = [Path(match) for match in matches if not os.path.isdir(match)]  # noqa: PTH112 - raises nothing
+            if not files:
                 reasons[name] = "no file matches this pattern"
-            take(matches)
+        for file in files:
+            found.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)  # noqa: PTH118
     return list(found.values()), reasons
 
 
@@ -65,16 +60,14 @@ def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:
     """
     whole = {Path(path): Path(os.path.normpath(Path(path).absolute())) for path in paths}
     names = {file: _names(file) for file in set(whole.values())}
-    level = dict.fromkeys(names, 0)
     while True:
-        now = {file: names[file][level[file]] for file in names}
-        alike = {file: unicodedata.normalize("NFC", name).casefold() for file, name in now.items()}
+        alike = {file: unicodedata.normalize("NFC", ways[0]).casefold() for file, ways in names.items()}
         count = Counter(alike.values())
         twins = [file for file, name in alike.items() if count[name] > 1]
         if not twins:
-            return {path: now[file] for path, file in whole.items()}
+            return {path: names[file][0] for path, file in whole.items()}
         for file in twins:
-            level[file] += 1
+            del names[file][0]
 
 
 def _names(file: Path) -> list[str]:

@@ -1,10 +1,10 @@
 """Draw a transcript on its video: face, mouth crop and the words as they are spoken."""
 
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 
 import cv2
@@ -20,19 +20,15 @@ from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.captions import captions
 from avspeech.transcription.lettering import Lettering, Patch
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.streams import Streams
+from avspeech.transcription.streams import Streams, known_frames
 
 MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
 """Size limits in pixels. Small videos are enlarged, so that captions and crops do not hide the face."""
 COLOURS = {FrameStatus.MEASURED: (80, 220, 120), FrameStatus.INTERPOLATED: (255, 190, 60)}
 """Colours of a face's box by status."""
-MISSING_COLOUR = (150, 150, 150)
-"""Colour of a mouth crop's border without a face."""
-LIP_COLOUR = (255, 110, 130)
-_BITS = 3
-"""OpenCV coordinates are in 1/8 pixel."""
-
-
+MISSING_COLOUR, LIP_COLOUR = (150, 150, 150), (255, 110, 130)
+"""Colours of a mouth crop's border without a face, and of the lips' outline."""
+_BITS = 3  # OpenCV coordinates are in 1/8 pixel
 _UPPER_LIP, _LOWER_LIP = slice(len(STABLE), len(STABLE) + 11), slice(len(STABLE) + 11, len(STABLE) + 20)
 """Outer lip points in ``Face.points_TN2``, from the right corner of the mouth."""
 
@@ -41,24 +37,11 @@ _UPPER_LIP, _LOWER_LIP = slice(len(STABLE), len(STABLE) + 11), slice(len(STABLE)
 class FaceView:
     """One speaker in every frame; the face may change between segments."""
 
-    box_T4: np.ndarray
-    """float32, left, top, right, bottom in pixels of ``read_frames``; NaN without a face."""
-    lips_TK2: np.ndarray
-    """float32, closed lip outline, x and y in the same pixels; NaN without a face."""
-    status_T: np.ndarray
-    """uint8, ``FrameStatus`` of each frame."""
-    mouths: tuple[tuple[int, np.ndarray], ...] = ()
-    """First frame and ``mouth_THW`` of each lip-read segment, sorted by time."""
-    speaker: str | None = None
-    """Label, with several faces."""
-
-    def __post_init__(self) -> None:
-        num_frames = len(self.status_T)
-        if self.box_T4.shape != (num_frames, 4) or self.lips_TK2.shape[::2] != (num_frames, 2):
-            raise ValueError(
-                f"boxes {self.box_T4.shape} and lips {self.lips_TK2.shape} came with {num_frames} statuses; wanted "
-                "(T, 4), (T, K, 2) and T, of one file"
-            )
+    box_T4: np.ndarray  # float32, left, top, right, bottom in pixels of ``read_frames``; NaN without a face
+    lips_TK2: np.ndarray  # float32, closed lip outline in the same pixels; NaN without a face
+    status_T: np.ndarray  # uint8, ``FrameStatus`` of each frame
+    mouths: Mapping[int, np.ndarray] = field(default_factory=dict)  # ``mouth_HW`` of each lip-read frame
+    speaker: str | None = None  # label, with several faces
 
 
 def face_views(faces: Sequence[Face], segments: Sequence[Segment], num_frames: int) -> tuple[FaceView, ...]:
@@ -74,18 +57,18 @@ def face_views(faces: Sequence[Face], segments: Sequence[Segment], num_frames: i
             if one.face is None:
                 continue
             face = faces[one.face]
-            inside = np.arange(max(start, face.first), min(end, face.end))
-            inside = inside[face.status_T[inside - face.first] != FrameStatus.MISSING]
+            inside = known_frames(face, start, end)
             points_TN2 = face.points_TN2[inside - face.first]
             box_T4[inside], status_T[inside] = face.boxes_T4[inside - face.first], face.status_T[inside - face.first]
             lips_TK2[inside] = np.concatenate([points_TN2[:, _UPPER_LIP], points_TN2[:, _LOWER_LIP][:, ::-1]], axis=1)
-        mouths = tuple((one.frames[0], one.mouth_THW) for one in own if one.mouth_THW is not None)
+        read = [enumerate(one.mouth_THW, one.frames[0]) for one in own if one.mouth_THW is not None]
+        mouths = dict(chain.from_iterable(read))
         views.append(FaceView(box_T4, lips_TK2, status_T, mouths, speaker or None))
     return tuple(views)
 
 
 def write_preview(out_path: str | Path, transcript: Transcript, streams: Streams) -> int:
-    """Write a preview of a transcribed file; see ``draw_preview``."""
+    """Write the preview of a transcribed file; see ``draw_preview``."""
     faces = face_views(streams.faces, streams.segments, streams.num_frames)
     return draw_preview(streams.source, out_path, transcript, faces, streams.audio_S)
 
@@ -96,37 +79,35 @@ def draw_preview(
     transcript: Transcript,
     faces: Sequence[FaceView] = (),
     audio_S: np.ndarray | None = None,
-    font: str | Path | None = None,
 ) -> int:
-    """Write the preview at 25 fps, at most 720 pixels high; return its number of frames.
-
-    One frame is in memory at a time. The file appears when it is complete.
+    """Write the preview at 25 fps, at most 720 pixels high; return its number of frames. One is in memory at a time.
 
     Args:
-        video: the transcribed file.
-        out_path: an .mp4; an existing file is replaced.
+        out_path: an .mp4; an existing file is replaced, when the new one is complete.
         faces: empty: the preview shows "no face", unless only sound was used.
         audio_S: 16 kHz; None: no sound.
-        font: a font file; None: see ``find_font``.
 
     Raises ValueError for a bad ``out_path``, NoVideo, MediaError (unreadable, or not the video of ``faces``), OSError.
     """
     video, out_path = Path(video), Path(out_path)
-    if out_path.suffix.lower() != ".mp4":
-        raise ValueError(f"a preview named {out_path} was asked for; wanted a name that ends with .mp4; see --preview")
-    if out_path.exists() and video.exists() and out_path.samefile(video):
-        raise ValueError(f"the preview {out_path} would replace the video itself; give another name; see --preview")
+    check_preview(out_path, video)
     try:
         with written_whole(out_path) as unfinished:
-            frames = _drawn(video, transcript, faces, font)
+            frames = _drawn(video, transcript, faces)
             return write_video(unfinished, frames, audio_S, crf=23, preset="superfast")
     except NoVideo as error:
         raise NoVideo(video, "has no video track to draw a preview on; leave --preview out for sound files") from error
 
 
-def _drawn(
-    video: Path, transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
-) -> Iterator[np.ndarray]:
+def check_preview(out_path: Path, video: Path) -> None:
+    """Raise ValueError if a preview must not have this name."""
+    if out_path.suffix.lower() != ".mp4":
+        raise ValueError(f"--preview {out_path} must end in .mp4")
+    if out_path.exists() and video.exists() and out_path.samefile(video):
+        raise ValueError(f"--preview {out_path} would replace the video itself; give another name")
+
+
+def _drawn(video: Path, transcript: Transcript, faces: Sequence[FaceView]) -> Iterator[np.ndarray]:
     painter, shown, scaled = None, None, np.empty(0)
     num_known = min((len(face.status_T) for face in faces), default=None)  # more than frames where sound is longer
     for index, picture in enumerate(read_pictures(video, [])):  # damage is in the transcript's notes
@@ -134,49 +115,44 @@ def _drawn(
             raise MediaError(video, f"has more than the {num_known} frames in which faces were found; did it change?")
         if picture is not shown:  # a repeated frame is the same object
             frame_HWC, shown = picture.colour(), picture
-            painter = painter or _Painter(frame_HWC.shape[:2], transcript, faces, font)
+            painter = painter or _Painter(frame_HWC.shape[:2], transcript, faces)
             scaled = painter.scale(frame_HWC)
         assert painter is not None
         yield painter.paint(scaled.copy(), index)
 
 
 class _Painter:
-    def __init__(
-        self, size: tuple[int, ...], transcript: Transcript, faces: Sequence[FaceView], font: str | Path | None
-    ) -> None:
+    def __init__(self, size: tuple[int, ...], transcript: Transcript, faces: Sequence[FaceView]) -> None:
         height, width = size
         scale = min(MAX_HEIGHT / height, MAX_WIDTH / width, max(1.0, MIN_HEIGHT / height))
         self.width, self.height = (max(16, 2 * round(length * scale / 2)) for length in (width, height))
         self.scale_2 = np.array([self.width / width, self.height / height])
-        self.averages = 2 * self.width <= width  # for smaller factors interpolation is as good and faster
-        self.faces, self.thickness = faces, max(1, self.height // 300)
-        self.transcript = transcript
+        self.faces, self.thickness, self.transcript = faces, max(1, self.height // 300), transcript
         self.segments = sorted(transcript.segments, key=lambda one: one.start_s)
         self.waiting, self.active = deque(captions(transcript)), []
-        labels = {face.speaker or "" for face in faces} | {"no face", "audio only", "video only"}
-        text = "".join(sorted(set("".join([*labels, *(one.text for one in self.segments)]))))
+        texts = [face.speaker or "" for face in faces] + [one.text for one in self.segments]
+        text = "".join(sorted(set("".join([*texts, "no face", "audio only", "video only"]))))
         letter_size = max(10, min(self.height // 20, self.width // 24))
-        self.captions = Lettering(text, int(0.94 * self.width), letter_size, font)
-        self.labels = Lettering(text, self.width // 2, max(10, letter_size * 2 // 3), self.captions.font)
+        self.captions = Lettering(text, int(0.94 * self.width), letter_size)
+        labels = Lettering(text, self.width // 2, max(10, letter_size * 2 // 3), self.captions.font)
+        self.label = cache(labels.label)
         self.caption: tuple[object, Patch] | None = None  # cached, because it changes rarely
-        self.label_patches: dict[str, Patch] = {}
         self.inset, self.inset_right = self._place_insets()
 
     def _place_insets(self) -> tuple[int, bool]:
         """Return the side of the mouth crops, and True if they go to the top right, away from the faces."""
-        crops = [mouths[0][1] for face in self.faces if (mouths := face.mouths)]
+        crops = [next(iter(face.mouths.values())) for face in self.faces if face.mouths]
         if not crops:
             return 0, True
         room = min(int(0.4 * self.height), int(0.9 * self.width) // (2 * len(crops)))
         centres_T = np.concatenate([face.box_T4[:, [0, 2]].mean(axis=1) for face in self.faces]) * self.scale_2[0]
         centres_M = centres_T[np.isfinite(centres_T)]
         right = not len(centres_M) or float(np.median(centres_M)) <= self.width / 2
-        return max(2, min(2 * crops[0].shape[1], room)), right
+        return max(2, min(2 * len(crops[0]), room)), right
 
     def scale(self, frame_HWC: np.ndarray) -> np.ndarray:
-        if frame_HWC.shape[:2] == (self.height, self.width):
-            return frame_HWC
-        how = cv2.INTER_AREA if self.averages else cv2.INTER_LINEAR
+        # For smaller factors interpolation is as good and faster.
+        how = cv2.INTER_AREA if 2 * self.width <= frame_HWC.shape[1] else cv2.INTER_LINEAR
         return cv2.resize(frame_HWC, (self.width, self.height), interpolation=how)
 
     def paint(self, frame_HWC: np.ndarray, index: int) -> np.ndarray:
@@ -202,9 +178,8 @@ class _Painter:
         outline_K2 = self._points(face.lips_TK2[index])
         cv2.polylines(frame_HWC, [outline_K2], True, LIP_COLOUR, self.thickness, cv2.LINE_AA, _BITS)
         if face.speaker is not None:
-            left, top = first[0] >> _BITS, first[1] >> _BITS
-            patch = self._label(face.speaker)
-            patch.lay_over(frame_HWC, left, top - patch.size[1])
+            patch = self.label(face.speaker)
+            patch.lay_over(frame_HWC, first[0] >> _BITS, (first[1] >> _BITS) - patch.size[1])
 
     def _draw_insets(self, frame_HWC: np.ndarray, index: int) -> None:
         """Draw the mouth crops side by side, framed in the colour of the face's status."""
@@ -214,7 +189,7 @@ class _Painter:
         for face in self.faces:
             if not face.mouths or at < 0 or at + step > self.width:  # more faces than there is room for
                 continue
-            if (seen_HW := _at(face.mouths, index)) is not None:
+            if (seen_HW := face.mouths.get(index)) is not None:
                 crop_HW = cv2.resize(seen_HW, (side, side), interpolation=cv2.INTER_LINEAR)
                 colour = COLOURS.get(FrameStatus(int(face.status_T[index])), MISSING_COLOUR)
                 frame_HWC[border : border + step, at : at + step] = colour
@@ -226,16 +201,11 @@ class _Painter:
         looked = bool(found) or self.transcript.face_share is not None
         status = ["no face"] if looked and not any(found) else []
         used = {one.modality for one in self.segments if one.start_s <= time_s < one.end_s}
-        if used and used <= {"audio"}:
-            status.append("audio only")
-        elif used and used <= {"video"}:
-            status.append("video only")
+        status += [f"{stream} only" for stream in ("audio", "video") if used == {stream}]
         if status:
-            patch = self._label(", ".join(status))
-            left = self.thickness * 4
-            if self.faces and not self.inset_right:
-                left = self.width - patch.size[0] - left
-            patch.lay_over(frame_HWC, left, self.thickness * 4)
+            patch, margin = self.label(", ".join(status)), self.thickness * 4
+            to_right = self.faces and not self.inset_right
+            patch.lay_over(frame_HWC, self.width - patch.size[0] - margin if to_right else margin, margin)
 
     def _draw_caption(self, frame_HWC: np.ndarray, time_s: float) -> None:
         while self.waiting and self.waiting[0].start_s <= time_s:
@@ -244,23 +214,9 @@ class _Painter:
         if not self.active:
             return
         words = [word for cue in self.active for line in cue.lines for word in line]
-        looks = tuple(word.start_s <= time_s < word.end_s for word in words)
-        key = ([(cue.start_s, cue.speaker) for cue in self.active], looks)
+        key = (tuple(self.active), [word.start_s <= time_s < word.end_s for word in words])
         if self.caption is None or self.caption[0] != key:
             self.caption = (key, self.captions.cues(self.active, time_s))
         patch = self.caption[1]
-        left = (self.width - patch.size[0]) // 2
-        patch.lay_over(frame_HWC, left, self.height - patch.size[1] - self.height // 24)
-
-    def _label(self, text: str) -> Patch:
-        if text not in self.label_patches:
-            self.label_patches[text] = self.labels.label(text)
-        return self.label_patches[text]
-
-
-def _at(mouths: Sequence[tuple[int, np.ndarray]], index: int) -> np.ndarray | None:
-    """Return the mouth crop of a frame; None outside lip-read segments."""
-    place = bisect_right(mouths, index, key=lambda mouth: mouth[0]) - 1
-    if place < 0 or index - mouths[place][0] >= len(mouths[place][1]):
-        return None
-    return mouths[place][1][index - mouths[place][0]]
+        left, top = (self.width - patch.size[0]) // 2, self.height - patch.size[1] - self.height // 24
+        patch.lay_over(frame_HWC, left, top)

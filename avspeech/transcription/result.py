@@ -10,33 +10,25 @@ from avspeech.decoding.word_times import TimedWord
 from avspeech.inputs import Modality
 from avspeech.timebase import FRAME_RATE
 
-FORMAT = 1
-"""Version of the JSON form; grows with incompatible changes."""
+FORMAT = 1  # version of the JSON form; grows with incompatible changes
 
 
 @dataclass(frozen=True)
 class Segment:
     """A part of a file that is decoded at once; decoding adds ``text``, ``words``, ``score`` and ``language``."""
 
-    start_s: float
-    """Seconds from the file's start, on the 25 Hz clock."""
-    end_s: float
-    """At most the end of the file."""
+    start_s: float  # seconds from the file's start, on the 25 Hz clock
+    end_s: float  # at most the end of the file
     text: str = ""
-    modality: Modality = "audio"
-    """Streams that the model is given."""
-    words: tuple[TimedWord, ...] = ()
-    """Times in seconds from the file's start."""
+    modality: Modality = "audio"  # streams that the model is given
+    words: tuple[TimedWord, ...] = ()  # times in seconds from the file's start
     score: float = 0.0
     """Mean log-probability per token with end of text, for CTC per frame; comparable within one model only."""
-    language: str | None = None
-    """Given or detected; None if the model knows no languages."""
+    language: str | None = None  # given or detected; None if the model knows no languages
     face_share: float | None = None
     """Share of frames with the speaker's face, gaps interpolated; None: faces were not searched."""
-    speaker: str | None = None
-    """Label, with several faces."""
-    note: str | None = None
-    """Why a requested stream is missing."""
+    speaker: str | None = None  # label, with several faces
+    note: str | None = None  # why a requested stream is missing
     face: int | None = field(default=None, compare=False, repr=False)
     """Index in ``Streams.faces``; None without a face and after decoding."""
     mouth_THW: np.ndarray | None = field(default=None, compare=False, repr=False)
@@ -49,9 +41,12 @@ class Segment:
 
     @property
     def num_frames(self) -> int:
-        """Length in frames at 25 Hz."""
-        start, end = self.frames
-        return end - start
+        return self.frames[1] - self.frames[0]
+
+    @property
+    def labelled(self) -> str:
+        """Text after the speaker's label, if any."""
+        return f"{self.speaker}: {self.text}" if self.speaker else self.text
 
     @property
     def key(self) -> tuple[float, float, str, str | None]:
@@ -73,43 +68,29 @@ class Segment:
 class Transcript:
     """What is said in a file."""
 
-    source: str
-    """Path as given."""
+    source: str  # path as given
     duration_s: float
-    model: str
-    """Name or path as given."""
-    modality: Modality
-    """Requested streams."""
-    segments: tuple[Segment, ...] = ()
-    """Sorted by start; those of several speakers may overlap."""
-    language: str | None = None
-    """Given, or detected for most seconds of speech."""
-    face_share: float | None = None
-    """Share of frames with a transcribed face; None: faces were not searched."""
-    notes: tuple[str, ...] = ()
-    """Sentences on missing streams, segments without a face, and damage."""
+    model: str  # name or path as given
+    modality: Modality  # requested streams
+    segments: tuple[Segment, ...] = ()  # sorted by start; those of several speakers may overlap
+    language: str | None = None  # given, or detected for most seconds of speech
+    face_share: float | None = None  # share of frames with a transcribed face; None: faces were not searched
+    notes: tuple[str, ...] = ()  # missing streams, segments without a face, and damage, as sentences
 
     @property
     def text(self) -> str:
         """Text of all segments; with several speakers one labelled line per segment."""
-        if all(segment.speaker is None for segment in self.segments):
-            return " ".join(segment.text for segment in self.segments if segment.text)
-        return "\n".join(
-            (f"{segment.speaker}: " if segment.speaker else "") + segment.text
-            for segment in self.segments
-            if segment.text
-        )
+        between = " " if all(segment.speaker is None for segment in self.segments) else "\n"
+        return between.join(segment.labelled for segment in self.segments if segment.text)
 
     @property
     def words(self) -> tuple[TimedWord, ...]:
-        """The words of all segments."""
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for ``json.dumps``."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
         segments = [segment.to_json() for segment in self.segments]
-        return {"format": FORMAT, "text": self.text} | values | {"segments": segments}
+        return {"format": FORMAT, "text": self.text} | vars(self) | {"segments": segments}
 
     @staticmethod
     def from_json(record: Any) -> "Transcript":

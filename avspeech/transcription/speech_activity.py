@@ -1,10 +1,7 @@
-"""Detect speech at 25 Hz: in sound with Silero VAD, on lips by movement.
-
-The detector is version 6 at 16 kHz with its model, from the package ``silero-vad`` (MIT).
-"""
+"""Detect speech at 25 Hz: in sound with Silero VAD 6 (package ``silero-vad``, MIT), on lips by movement."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -15,18 +12,15 @@ from torch import Tensor
 
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 
-CHUNK = 512
-"""Samples at 16 kHz per probability: 32 ms."""
-BLOCK = 640 * CHUNK
-"""Samples in memory at once: 20 s, a whole number of video frames."""
+CHUNK = 512  # samples at 16 kHz per probability: 32 ms
+BLOCK = 640 * CHUNK  # samples in memory at once: 20 s, a whole number of video frames
 WANTED_LEVEL, MOST_GAIN = 0.1, 100.0
-"""Quiet files are amplified to this rms of their loudest frames, by at most 40 dB. At rms 0.002 the detector misses
+"""Rms of the loudest frames, and largest factor, in the amplification of quiet files. At rms 0.002 the detector misses
 every tenth word of clean synthetic speech, and none after amplification."""
-MOVEMENT_FRAMES = 7
-"""0.28 s: shorter than a word, longer than a sound with still lips."""
+MOVEMENT_FRAMES = 7  # 0.28 s: shorter than a word, longer than a sound with still lips
 MOVING_LIPS = 0.25
-"""Least standard deviation of mouth opening over 0.28 s, in crop pixels, of moving lips. 97 % of speech frames in GRID,
-90 % in synthetic clips, and 18 % of GRID's other frames exceed it."""
+"""Least standard deviation of mouth opening over 0.28 s, in crop pixels, of moving lips: 97 % of GRID's speech frames
+exceed it, 18 % of its others."""
 
 
 class VoiceDetectorError(ValueError):
@@ -37,18 +31,15 @@ class SileroVAD:
     """Probability of speech per chunk of sound, by the model of ``silero_vad``."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        self._lock = Lock()  # the model is stateful
+        self._model, self._lock = model, Lock()  # the model is stateful
 
     @torch.inference_mode()
     def __call__(self, blocks: Iterable[Tensor]) -> Tensor:
         """Return a float32 probability per chunk of 16 kHz blocks, each of whole chunks; one is in memory at a time."""
         with self._lock:
             self._model.reset_states()
-            heard = [
-                self._model(chunk_S, SAMPLE_RATE).reshape(1) for block_S in blocks for chunk_S in block_S.split(CHUNK)
-            ]
-        return torch.cat(heard) if heard else torch.zeros(0)
+            chunks = (chunk_S for block_S in blocks for chunk_S in block_S.split(CHUNK))
+            return torch.cat([self._model(chunk_S, SAMPLE_RATE).reshape(1) for chunk_S in chunks])
 
 
 @cache
@@ -57,15 +48,13 @@ def load_silero() -> SileroVAD:
     num_threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r".*torch\.jit\.load. is (deprecated|not supported)")
-            warnings.filterwarnings("ignore", message="path is deprecated")
+            known = r".*torch\.jit\.load. is (deprecated|not supported)|path is deprecated"
+            warnings.filterwarnings("ignore", message=known)
             from silero_vad import load_silero_vad
 
             return SileroVAD(load_silero_vad())
     except ImportError as error:
-        raise VoiceDetectorError(
-            "finding speech needs the package silero-vad: `uv sync`, or `pip install silero-vad`"
-        ) from error
+        raise VoiceDetectorError("finding speech needs silero-vad: `uv sync`, or `pip install silero-vad`") from error
     except (OSError, RuntimeError) as error:
         why = str(error).splitlines()[0]
         raise VoiceDetectorError(f"Silero's detector cannot be loaded ({why}): `uv sync` reinstalls it") from error
@@ -74,13 +63,10 @@ def load_silero() -> SileroVAD:
 
 
 def speech_probability(audio_S: np.ndarray) -> np.ndarray:
-    """Return ``prob_T``: float32 probability of speech per video frame, the maximum over its 32 ms chunks.
+    """Return ``prob_T``: float32 probability of speech per video frame, the maximum over its chunks.
 
     The higher probability of a forward and a backward run counts, because the detector is late at soft onsets (GRID: up
     to 0.55 s forwards, 0.35 s with both). Quiet files are amplified.
-
-    Args:
-        audio_S: float32 mono at 16 kHz; may be empty.
 
     Raises ValueError for another shape or values that are not finite, VoiceDetectorError without silero-vad.
     """
@@ -99,10 +85,10 @@ def speech_probability(audio_S: np.ndarray) -> np.ndarray:
     forwards = detector(_block(audio_S, index, gain) for index in range(num_blocks))
     backwards = detector(_block(audio_S, index, gain).flip(0) for index in reversed(range(num_blocks))).flip(0)
     heard = torch.maximum(forwards, backwards).numpy()
-    first_T = np.arange(num_frames) * SAMPLES_PER_FRAME // CHUNK
-    last_T = np.minimum(((np.arange(num_frames) + 1) * SAMPLES_PER_FRAME - 1) // CHUNK, len(heard) - 1)
-    middle_T = np.minimum(first_T + 1, last_T)  # a frame touches two or three chunks
-    return np.maximum(np.maximum(heard[first_T], heard[middle_T]), heard[last_T])
+    start_T = np.arange(num_frames) * SAMPLES_PER_FRAME
+    last_T = np.minimum((start_T + SAMPLES_PER_FRAME - 1) // CHUNK, len(heard) - 1)
+    touched_3T = np.minimum(start_T // CHUNK + np.arange(3)[:, None], last_T)  # two or three chunks
+    return heard[touched_3T].max(axis=0)
 
 
 def _block(audio_S: np.ndarray, index: int, gain: float) -> Tensor:
@@ -112,32 +98,24 @@ def _block(audio_S: np.ndarray, index: int, gain: float) -> Tensor:
 
 def frame_level(audio_S: np.ndarray) -> np.ndarray:
     """Return ``level_T``: float32 rms of mono 16 kHz sound per video frame; not finite where the sound is not."""
-
-    def pieces() -> Iterator[np.ndarray]:
-        for start in range(0, len(audio_S), BLOCK):
-            power_S = np.square(audio_S[start : start + BLOCK], dtype=np.float32)
-            power_S = np.pad(power_S, (0, -len(power_S) % SAMPLES_PER_FRAME))
-            yield np.sqrt(power_S.reshape(-1, SAMPLES_PER_FRAME).mean(axis=1))
-
-    return np.concatenate([np.zeros(0, np.float32), *pieces()])
+    levels = [np.zeros(0, np.float32)]
+    for start in range(0, len(audio_S), BLOCK):
+        power_S = np.square(audio_S[start : start + BLOCK], dtype=np.float32)
+        power_S = np.pad(power_S, (0, -len(power_S) % SAMPLES_PER_FRAME))
+        levels.append(np.sqrt(power_S.reshape(-1, SAMPLES_PER_FRAME).mean(axis=1)))
+    return np.concatenate(levels)
 
 
 def lip_activity(openness_T: np.ndarray, threshold: float = MOVING_LIPS) -> np.ndarray:
     """Return ``moving_T``: bool, True where lips move as in speech; False without a face.
 
-    Args:
-        openness_T: ``Face.openness_T`` in crop pixels at 25 Hz; NaN without a face.
-        threshold: least standard deviation over 0.28 s, in crop pixels.
-
-    Raises ValueError unless ``openness_T`` has one axis.
+    ``openness_T``: ``Face.openness_T``, NaN without a face. ``threshold``: least ``lip_movement``. Both in crop pixels.
     """
     return lip_movement(openness_T) > threshold
 
 
 def lip_movement(openness_T: np.ndarray) -> np.ndarray:
     """Return ``movement_T``: float32 standard deviation of the openness over 0.28 s; 0 with under four known frames."""
-    if openness_T.ndim != 1:
-        raise ValueError(f"openness of shape {openness_T.shape} came; wanted one number per frame, (T,)")
     shown_T = np.isfinite(openness_T)
     half = MOVEMENT_FRAMES // 2
     # Centred values in float64 keep the small difference of squares exact.

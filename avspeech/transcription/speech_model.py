@@ -1,15 +1,13 @@
 """Public interface of a model: transcribe files, get features of any layer, save a folder to share.
 
-import avspeech
-
 transcript = avspeech.load_model("demo").transcribe("clip.mp4", language="en")
 print(transcript.text, [(word.text, word.start_s) for word in transcript.words])
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,14 @@ from avspeech.inputs import MODALITIES, Modality
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
 from avspeech.transcription.cutting import CuttingConfig
-from avspeech.transcription.layers import Features, Part, encoder_part, layer_features, longest_piece_s
+from avspeech.transcription.layers import LONGEST_S, Features, Part, encoder_part, layer_features
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.segment_decoding import Decoded, SegmentDecoder
-from avspeech.transcription.streams import FaceChoice, Streams, read_streams
+from avspeech.transcription.segment_decoding import SegmentDecoder
+from avspeech.transcription.streams import FaceChoice, Progress, Streams, read_streams
 
-MAX_CLIPS = 16
-"""Most segments per batch."""
-DETECTION_FRAMES = 1500
-"""Frames at 25 Hz for language detection, one minute."""
-
-Progress = Callable[[float], None]
-"""Called with the finished share of a file, 0 to 1."""
-FACES_SHARE, HEARING_SHARE = 0.8, 0.1
-"""Share of the work in ``prepare``, with and without video."""
+MAX_CLIPS = 16  # most segments per batch
+DETECTION_FRAMES = 1500  # frames at 25 Hz for language detection, one minute
+FACES_SHARE, HEARING_SHARE = 0.8, 0.1  # share of the work in ``prepare``, with and without video
 
 
 def load_model(
@@ -50,21 +42,16 @@ def load_model(
 ) -> "SpeechModel":
     """Return a model that transcribes files; ValueError if there is none, or it cannot be used in this way.
 
-    Args:
-        name: a path, ``demo``, a name on the Hugging Face hub, or an official model's; see ``avspeech.hub.names``.
-        decoding, cutting, batch_frames: see ``SpeechModel``.
+    ``name``: see ``avspeech.hub.names.find_model``; other arguments: see ``SpeechModel``.
     """
     path = find_model(name)
     return SpeechModel(open_model(path, device), str(name), path, decoding, cutting, batch_frames)
 
 
 class SpeechModel:
-    """A network with its name and options.
+    """A network in evaluation mode with its name, its file and options.
 
     Args:
-        network: in evaluation mode, on its device.
-        name: as the user gave it.
-        path: the network's file, if any.
         cutting: None: the defaults, with the longest segments that the model takes.
         batch_frames: frames at 25 Hz per batch, with padding.
     """
@@ -85,7 +72,6 @@ class SpeechModel:
 
     @cached_property
     def sha256(self) -> str | None:
-        """Hash of the model's file; None without one."""
         return None if self.path is None else file_sha256(self.path)
 
     @cached_property
@@ -110,18 +96,20 @@ class SpeechModel:
 
     def modality(self, wanted: Modality | None = None) -> Modality:
         """Return ``wanted``, by default the training streams; ValueError if unknown, or if the model uses no video."""
-        if wanted is not None:
-            check_modality(wanted)
-        if not self.decoder.reads_lips and wanted in ("video", "audio+video"):
+        reads_lips = self.decoder.reads_lips
+        if wanted is None:
+            return (reads_lips and _official_streams(self.network)) or self.network.inputs.modalities[0]
+        _check_modality(wanted)
+        if not reads_lips and "video" in wanted:
             raise ValueError(f"modality={wanted!r} came for {self.name}, which uses no video; use modality 'audio'")
-        if wanted is None and self.decoder.reads_lips and (official := _official_streams(self.network)):
-            return official
-        return wanted or self.network.inputs.modalities[0]
+        return wanted
 
     @staticmethod
-    def prepared_share(modality: Modality) -> float:
-        """Return the share of the work in ``prepare``."""
-        return FACES_SHARE if "video" in modality else HEARING_SHARE
+    def stages(modality: Modality, progress: Progress | None) -> tuple[Progress, Progress]:
+        """Return the callbacks of ``prepare`` and ``transcribe_streams`` that report to one."""
+        tell = progress or (lambda share: None)
+        share = FACES_SHARE if "video" in modality else HEARING_SHARE
+        return lambda done: tell(done * share), lambda done: tell(share + done * (1 - share))
 
     def check_language(self, language: str | None) -> None:
         """Raise ValueError if the model knows languages, but not this one."""
@@ -144,9 +132,8 @@ class SpeechModel:
         Args:
             path: any video or sound file that FFmpeg reads, of any length.
             language: code such as ``en``; None: detected, if the model knows languages.
-            modality: ``audio+video``, ``audio`` or ``video``; None: as in training. Missing streams are noted.
+            modality: None: as in training. Missing streams are noted.
             face: the face ``speaking`` in each segment, the ``largest``, the N-th largest (from 1), or ``all``.
-            progress: called with the finished share.
             finished: segments of an interrupted call with equal arguments, not decoded again.
             on_segment: called with each decoded segment, in any order.
 
@@ -154,15 +141,10 @@ class SpeechModel:
         """
         modality = self.modality(modality)
         self.check_language(language)
-        tell = progress or (lambda share: None)
-        share = self.prepared_share(modality)
-        streams = self.prepare(path, modality=modality, face=face, progress=lambda done: tell(done * share))
+        preparing, decoding = self.stages(modality, progress)
+        streams = self.prepare(path, modality=modality, face=face, progress=preparing)
         return self.transcribe_streams(
-            streams,
-            language=language,
-            progress=lambda done: tell(share + done * (1 - share)),
-            finished=finished,
-            on_segment=on_segment,
+            streams, language=language, progress=decoding, finished=finished, on_segment=on_segment
         )
 
     def prepare(
@@ -176,11 +158,7 @@ class SpeechModel:
     ) -> Streams:
         """Return a file's sound and lips in segments, for ``transcribe_streams``.
 
-        Args:
-            path, modality, face, progress: as in ``transcribe``.
-            audio_S: float32 at 16 kHz; replaces the file's sound, for example to add noise.
-
-        Raises MediaError if the file cannot be used.
+        Arguments and errors as in ``transcribe``; ``audio_S``, float32 at 16 kHz, replaces the file's sound.
         """
         return read_streams(path, self.modality(modality), self.cutting, face, audio_S, progress)
 
@@ -194,12 +172,9 @@ class SpeechModel:
         finished: Iterable[Segment] = (),
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
-        """Return the transcript of a prepared file; arguments as in ``transcribe``.
+        """Return the transcript of a prepared file; ``modality``: a subset of its streams, None: all.
 
-        Args:
-            modality: a subset of the prepared streams; None: all.
-
-        Raises MediaError if the file lacks these streams.
+        Other arguments as in ``transcribe``. Raises MediaError if the file lacks these streams.
         """
         language = language or self.decoding.language
         self.check_language(language)
@@ -217,10 +192,10 @@ class SpeechModel:
         for batch in self._batches(pending):
             samples = [self._sample(streams, segment) for segment in batch]
             heard = [_heard(streams, segment) for segment in batch]
-            for segment, decoded in zip(batch, self.decoder.decode(samples, language, heard), strict=True):
-                segments.append(_decoded(segment, decoded))
+            for segment in self.decoder.decode(samples, language, heard, batch):
+                segments.append(segment)
                 if on_segment is not None:
-                    on_segment(segments[-1])
+                    on_segment(segment)
             if progress is not None:
                 progress(len(segments) / len(planned))
         segments.sort(key=lambda segment: (segment.start_s, segment.speaker or ""))
@@ -256,13 +231,14 @@ class SpeechModel:
         """
         part = encoder_part(self.network, part)
         wanted: Modality = modality or ("audio+video" if part == "fused" else part)
-        check_modality(wanted)
+        _check_modality(wanted)
         if part != "fused" and part not in wanted:
             raise ValueError(f"modality={wanted!r} came for part={part!r}, which reads {part}; leave modality out")
         if face == "all":
             raise ValueError("face='all' came for features, which are of one face; give its number")
-        streams = read_streams(path, wanted, CuttingConfig(longest_s=longest_piece_s(self.network, part)), face)
-        return layer_features(self.network, streams, layer, part)
+        limit_s = self.network.inputs.longest_s if part == "audio" else None
+        cutting = CuttingConfig(longest_s=min(LONGEST_S, limit_s or LONGEST_S))
+        return layer_features(self.network, read_streams(path, wanted, cutting, face), layer, part)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, revision: str | None = None, **hub: Any) -> "SpeechModel":
@@ -275,8 +251,7 @@ class SpeechModel:
 
     def _batches(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
         for group in _by_modality(segments):
-            lengths = [segment.num_frames for segment in group]
-            for batch in plan_batches(lengths, self.batch_frames, MAX_CLIPS):
+            for batch in plan_batches([segment.num_frames for segment in group], self.batch_frames, MAX_CLIPS):
                 yield [group[place] for place in batch]
 
     def _sample(self, streams: Streams, segment: Segment) -> Any:
@@ -289,46 +264,20 @@ class SpeechModel:
     def _detect(self, streams: Streams, segments: Sequence[Segment]) -> str | None:
         """Return the language of the longest segments with equal streams: up to one minute and one batch."""
         group = max(_by_modality(segments), key=lambda group: sum(one.num_frames for one in group))
-        chosen, frames = [], 0
-        for segment in sorted(group, key=lambda one: -one.num_frames):
-            # Where segments are padded to 30 s, short ones cost as much as long ones.
-            full = len(chosen) == MAX_CLIPS or frames + segment.num_frames > DETECTION_FRAMES
-            if chosen and full:
-                break
-            chosen.append(segment)
-            frames += segment.num_frames
-        return self.decoder.detect([self._sample(streams, segment) for segment in chosen])
+        # Where segments are padded to 30 s, short ones cost as much as long ones.
+        longest = sorted(group, key=lambda one: -one.num_frames)[:MAX_CLIPS]
+        number = sum(end <= DETECTION_FRAMES for end in accumulate(one.num_frames for one in longest))
+        return self.decoder.detect([self._sample(streams, segment) for segment in longest[: max(number, 1)]])
 
 
 def _by_modality(segments: Sequence[Segment]) -> list[list[Segment]]:
-    groups: dict[str, list[Segment]] = {}
-    for segment in segments:
-        groups.setdefault(segment.modality, []).append(segment)
-    return list(groups.values())
+    modalities = dict.fromkeys(segment.modality for segment in segments)
+    return [[segment for segment in segments if segment.modality == modality] for modality in modalities]
 
 
 def _heard(streams: Streams, segment: Segment) -> np.ndarray | None:
-    """Return the probability of speech in a segment, (T,); None without sound."""
-    if streams.speech_T is None or "audio" not in segment.modality:
-        return None
-    return streams.speech_T[slice(*segment.frames)]
-
-
-def _decoded(segment: Segment, decoded: Decoded) -> Segment:
-    shift, end = segment.start_s, segment.end_s
-    words = tuple(
-        replace(word, start_s=min(shift + word.start_s, end), end_s=min(shift + word.end_s, end))
-        for word in decoded.words
-    )
-    return replace(
-        segment,
-        text=decoded.text,
-        words=words,
-        score=decoded.score,
-        language=decoded.language,
-        face=None,
-        mouth_THW=None,
-    )
+    heard_T = streams.speech_T if "audio" in segment.modality else None
+    return None if heard_T is None else heard_T[slice(*segment.frames)]
 
 
 def _main_language(segments: Sequence[Segment]) -> str | None:
@@ -336,11 +285,10 @@ def _main_language(segments: Sequence[Segment]) -> str | None:
     for segment in segments:
         if segment.language is not None:
             seconds[segment.language] += segment.end_s - segment.start_s
-    return max(seconds, key=seconds.__getitem__) if seconds else None
+    return max(seconds, key=seconds.__getitem__, default=None)
 
 
-def check_modality(modality: str) -> None:
-    """Raise ValueError for unknown streams."""
+def _check_modality(modality: str) -> None:
     if modality not in MODALITIES:
         raise ValueError(f"modality={modality!r} came; wanted audio, video or audio+video")
 
@@ -348,5 +296,5 @@ def check_modality(modality: str) -> None:
 def _official_streams(network: Model) -> Modality | None:
     """Return the fine-tuning streams of an official recogniser; None if the checkpoint does not state them."""
     training = (network.source or {}).get("training") or {}
-    streams = (training.get("task") or {}).get("modalities")
-    return {"audio": "audio", "video": "video", "audio,video": "audio+video"}.get(",".join(streams or ()))  # type: ignore[return-value]
+    stated = "+".join((training.get("task") or {}).get("modalities") or ())
+    return next((modality for modality in MODALITIES if modality == stated), None)

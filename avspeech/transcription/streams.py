@@ -1,7 +1,6 @@
 """Read sound and faces of a file, find speech, and cut segments with mouth crops.
 
-Both streams share the file's clock. Without a face a segment is decoded from sound, without sound from lips; without
-both the file is an error. Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video frame.
+Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video frame.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,18 +25,12 @@ from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_
 from avspeech.transcription.result import Segment
 from avspeech.transcription.speech_activity import frame_level, lip_activity, speech_probability
 
-FaceChoice = Literal["speaking", "largest", "all"] | int
-"""The face to transcribe; a number counts from 1, the largest."""
-Tell = Callable[[float], None]
-"""Called with the finished share of the work, 0 to 1."""
-MIN_FACE_SHARE = 0.5
-"""Least share of a segment's frames with a known face, to read its lips."""
-MIN_MOVING_SHARE = 0.3
-"""Least share of a segment's frames in which a second face's lips must move, to transcribe it."""
-MIN_LIP_FRAMES = 10
-"""Shortest video in frames that is read without sound; 0.4 s."""
-FIRST_PASS = 0.75
-"""Share of the work until the faces are found; the rest is cropping."""
+FaceChoice = Literal["speaking", "largest", "all"] | int  # the face to transcribe; a number counts from 1, the largest
+Progress = Callable[[float], None]  # called with the finished share of the work, 0 to 1
+MIN_FACE_SHARE = 0.5  # least share of a segment's frames with a known face, to read its lips
+MIN_MOVING_SHARE = 0.3  # least share of a segment's frames in which a second face's lips must move, to transcribe it
+MIN_LIP_FRAMES = 10  # shortest video in frames that is read without sound; 0.4 s
+FIRST_PASS = 0.75  # share of the work until the faces are found; the rest is cropping
 _HINT = "give a file with sound, or with a face"
 
 
@@ -46,24 +39,16 @@ class Streams:
     """Sound and faces of a file, and its segments."""
 
     source: Path
-    modality: Modality
-    """Requested streams."""
-    audio_S: np.ndarray | None
-    """float32 at 16 kHz; None if missing or not requested."""
-    followed: FollowedFaces
-    """Faces; of 0 frames without a picture."""
-    remarks: tuple[str, ...] = ()
-    """Faults of the file, as sentences."""
-    speech_T: np.ndarray | None = None
-    """float32, probability of speech per frame; None without sound."""
-    has_speech: bool = True
-    """True if speech is heard or lips move."""
-    segments: tuple[Segment, ...] = ()
-    """Sorted by start; several faces may overlap. Without speech they cover the file."""
+    modality: Modality  # requested streams
+    audio_S: np.ndarray | None  # float32 at 16 kHz; None if missing or not requested
+    followed: FollowedFaces  # faces; of 0 frames without a picture
+    remarks: tuple[str, ...] = ()  # faults of the file, as sentences
+    speech_T: np.ndarray | None = None  # float32, probability of speech per frame; None without sound
+    has_speech: bool = True  # True if speech is heard or lips move
+    segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
 
     @property
     def faces(self) -> tuple[Face, ...]:
-        """All faces, largest and longest first."""
         return self.followed.faces
 
     @property
@@ -72,15 +57,18 @@ class Streams:
         return self.followed.num_frames > 0
 
     @property
+    def num_samples(self) -> int:
+        return 0 if self.audio_S is None else len(self.audio_S)
+
+    @property
     def num_frames(self) -> int:
         """25 Hz frames of the longer stream."""
-        return max(self.followed.num_frames, 0 if self.audio_S is None else samples_to_frames(len(self.audio_S)))
+        return max(self.followed.num_frames, samples_to_frames(self.num_samples))
 
     @property
     def duration_s(self) -> float:
         """Seconds of the longer stream."""
-        sound_s = 0.0 if self.audio_S is None else len(self.audio_S) / SAMPLE_RATE
-        return max(self.followed.num_frames / FRAME_RATE, sound_s)
+        return max(self.followed.num_frames / FRAME_RATE, self.num_samples / SAMPLE_RATE)
 
     @property
     def face_share(self) -> float | None:
@@ -89,8 +77,7 @@ class Streams:
             return None
         known_T = np.zeros(self.num_frames, bool)
         for index in {segment.face for segment in self.segments if segment.face is not None}:
-            face = self.faces[index]
-            known_T[face.first : face.end] |= face.status_T != FrameStatus.MISSING
+            known_T[known_frames(self.faces[index], 0, self.num_frames)] = True
         return float(known_T.mean())
 
     def sound(self, segment: Segment) -> np.ndarray | None:
@@ -107,7 +94,7 @@ class Streams:
             return []
         segments: Sequence[Segment] = self.segments
         if "video" not in modality:  # speakers share the sound: decode it once
-            bare = [replace(one, speaker=None, face_share=None, mouth_THW=None) for one in segments]
+            bare = (replace(one, speaker=None, face_share=None, mouth_THW=None) for one in segments)
             segments = list({one.frames: one for one in bare}.values())
         found = []
         for segment in segments:
@@ -144,11 +131,8 @@ class Streams:
 
     def why_nothing(self, modality: Modality) -> str:
         """Return why nothing can be decoded with these streams."""
-        missing = []
-        if "audio" in modality:
-            missing.append("no sound")
-        if "video" in modality:
-            missing.append("no face that could be read" if self.has_video else "no picture")
+        video = "no face that could be read" if self.has_video else "no picture"
+        missing = [{"audio": "no sound", "video": video}[stream] for stream in modality.split("+")]
         return f"has {' and '.join(missing)}, and modality {modality} needs it; choose another modality or file"
 
 
@@ -158,15 +142,9 @@ def read_streams(
     cutting: CuttingConfig,
     face: FaceChoice = "speaking",
     audio_S: np.ndarray | None = None,
-    progress: Tell | None = None,
+    progress: Progress | None = None,
 ) -> Streams:
-    """Return sound and lips of a file, cut into segments of speech.
-
-    Args:
-        modality: streams to read; others do not affect the result.
-        face: which of several faces to read.
-        audio_S: replaces the file's sound.
-        progress: called with the finished share.
+    """Return the streams of ``modality`` of a file, cut into segments of speech; ``audio_S`` replaces its sound.
 
     Raises MediaError if the file cannot be used or lacks sound and face, ValueError for a wrong ``face``.
     """
@@ -180,19 +158,16 @@ def read_streams(
 
 
 def check_face(face: FaceChoice) -> None:
-    """Raise ValueError for a wrong choice of face."""
-    if face in ("speaking", "largest", "all") or (isinstance(face, int) and not isinstance(face, bool) and face >= 1):
-        return
-    raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest) on")
+    if face not in ("speaking", "largest", "all") and not (type(face) is int and face >= 1):
+        raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest)")
 
 
-def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Tell) -> Streams:
+def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress) -> Streams:
     tracks, remarks = find_tracks(path), []
     audio_S = None
     if "audio" in modality:
         audio_S = read_audio_if_any(path, remarks) if given_S is None else given_S
-    if audio_S is not None and not len(audio_S):
-        audio_S = None
+        audio_S = None if audio_S is None or not len(audio_S) else audio_S
     tell(0.02)
     followed = FollowedFaces((), 0, 0)
     if "video" in modality and tracks.has_video:
@@ -208,7 +183,7 @@ def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarra
         shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
     streams = Streams(path, modality, audio_S, followed)
-    picture_s, sound_s = num_seen / FRAME_RATE, 0 if audio_S is None else len(audio_S) / SAMPLE_RATE
+    picture_s, sound_s = num_seen / FRAME_RATE, streams.num_samples / SAMPLE_RATE
     read_s, promised_s = streams.duration_s, tracks.promised_s
     if num_seen and given_S is None and sound_s and abs(picture_s - sound_s) > 0.5 + read_s / 100:
         remarks.append(f"The picture lasts {picture_s:.1f} s, the sound {sound_s:.1f} s: one may be cut off.")
@@ -217,7 +192,7 @@ def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarra
     return replace(streams, remarks=tuple(remarks))
 
 
-def _counted(pictures: Iterator[Picture], expected: float, tell: Tell) -> Iterator[Picture]:
+def _counted(pictures: Iterator[Picture], expected: float, tell: Progress) -> Iterator[Picture]:
     for number, picture in enumerate(pictures):
         if number % FRAME_RATE == 0 and expected > 0:
             tell(0.02 + (FIRST_PASS - 0.02) * min(number / expected, 1.0))
@@ -238,12 +213,10 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
 
 def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:
     """Return the probability of speech in the sound, if any, and where speech is heard or seen."""
-    audio_S, num_frames = streams.audio_S, streams.num_frames
-    prob_T = level_T = None
-    if audio_S is not None:
+    prob_T, level_T, num_frames = None, None, streams.num_frames
+    if (audio_S := streams.audio_S) is not None:
         prob_T, level_T = (fit_samples(make(audio_S), num_frames) for make in (speech_probability, frame_level))
-    openness_T = _openness(streams.faces, face, num_frames)
-    return prob_T, find_speech(prob_T, openness_T, num_frames, cutting, level_T)
+    return prob_T, find_speech(prob_T, _openness(streams.faces, face, num_frames), num_frames, cutting, level_T)
 
 
 def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.ndarray | None:
@@ -252,54 +225,50 @@ def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.
         faces = faces[choice - 1 : choice]
     if not faces:
         return None
-    every_NT = np.stack([_openness_in(face, (0, num_frames)) for face in faces])
-    if choice == "largest":
-        order = range(len(faces))[::-1]
-    else:
-        order = np.argsort([float(lip_activity(row_T).sum()) for row_T in every_NT], kind="stable")
+    rows = [_openness_in(face, (0, num_frames)) for face in faces]
+    rows = rows[::-1] if choice == "largest" else sorted(rows, key=lambda row_T: lip_activity(row_T).sum())
     merged_T = np.full(num_frames, np.nan, np.float32)
-    for row in order:  # the last one wins where several are there
-        merged_T = np.where(np.isfinite(every_NT[row]), every_NT[row], merged_T)
+    for row_T in rows:  # the last one wins where several are there
+        merged_T = np.where(np.isfinite(row_T), row_T, merged_T)
     return merged_T
+
+
+def known_frames(face: Face, start: int, end: int) -> np.ndarray:
+    """Return the frames of an interval in which the face is not MISSING."""
+    inside_T = np.arange(max(start, face.first), min(end, face.end))
+    return inside_T[face.status_T[inside_T - face.first] != FrameStatus.MISSING]
 
 
 def _openness_in(face: Face, interval: Interval) -> np.ndarray:
     """Return ``openness_T`` of a face in an interval; NaN where unknown."""
     start, end = interval
     openness_T = np.full(end - start, np.nan, np.float32)
-    first, last = max(start, face.first), min(end, face.end)
-    if first < last:
-        inside = slice(first - face.first, last - face.first)
-        known_T = face.status_T[inside] != FrameStatus.MISSING
-        openness_T[first - start : last - start] = np.where(known_T, face.openness_T[inside], np.nan)
+    known_T = known_frames(face, start, end)
+    openness_T[known_T - start] = face.openness_T[known_T - face.first]
     return openness_T
 
 
-def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Tell) -> list[Segment]:
+def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress) -> list[Segment]:
     """Return a segment with mouth crops per interval, with ``all`` for each face that speaks in it."""
-    segments = []
+    segments, followed = [], streams.followed
+    clips: dict[str | None, list[FaceSpan]] = {}
     for start, end in intervals:
         start_s, end_s = start / FRAME_RATE, min(end / FRAME_RATE, streams.duration_s)
         if not streams.has_video:
             segments.append(Segment(start_s, end_s))
             continue
-        for index, share in choose_faces(streams.followed, (start, end), streams.audio_S, face):
+        for index, share in choose_faces(followed, (start, end), streams.audio_S, face):
             label = f"speaker {index + 1}" if face == "all" and index is not None else None
             segments.append(Segment(start_s, end_s, face=index, face_share=share, speaker=label))
-    clips: dict[str | None, list[FaceSpan]] = {}
-    for one in segments:
-        if one.face is not None:
-            start, end = one.frames
-            span = FaceSpan(one.face, start, min(end, streams.followed.num_frames))
-            clips.setdefault(one.speaker, []).append(span)
+            if index is not None:
+                clips.setdefault(label, []).append(FaceSpan(index, start, min(end, followed.num_frames)))
     if not clips:
         return segments
-    crops = crop_faces(
-        streams.source,
-        streams.followed,
-        list(clips.values()),
-        progress=lambda share: tell(FIRST_PASS + share * (1 - FIRST_PASS)),
-    )
+
+    def show(share: float) -> None:
+        tell(FIRST_PASS + share * (1 - FIRST_PASS))
+
+    crops = crop_faces(streams.source, followed, list(clips.values()), progress=show)
     mouth_of = dict(zip(clips, crops, strict=True))
     return [one if one.face is None else _with_mouth(one, mouth_of[one.speaker]) for one in segments]
 
@@ -309,8 +278,7 @@ def choose_faces(
 ) -> list[tuple[int | None, float]]:
     """Return (index, share of known frames) of each face to read in an interval of frames; else (None, best share).
 
-    Args:
-        audio_S: sound to match the lips with; None: the liveliest face speaks.
+    Without ``audio_S`` the liveliest face speaks.
     """
     start, end = interval
     shares = [one.share_found(start, end) for one in followed.faces]
@@ -324,17 +292,13 @@ def choose_faces(
         if choice == "all":
             moving = [float(lip_activity(_openness_in(one, interval)).mean()) for one in followed.faces]
             wanted += [i for i, share in enumerate(moving) if i != speaking and share >= MIN_MOVING_SHARE]
-    seen = sorted(index for index in wanted if shares[index] >= MIN_FACE_SHARE)
-    if seen:
-        return [(index, shares[index]) for index in seen]
-    return [(None, max((shares[index] for index in wanted), default=0.0))]
+    seen = [(i, shares[i]) for i in sorted(wanted) if shares[i] >= MIN_FACE_SHARE]
+    return [*seen] or [(None, max((shares[i] for i in wanted), default=0.0))]
 
 
 def _with_mouth(segment: Segment, mouth_THW: np.ndarray) -> Segment:
     """Return the segment with its crops; the last is repeated if the sound is longer."""
-    start, end = segment.frames
-    own_THW = mouth_THW[start:end]
-    missing = end - start - len(own_THW)
-    if missing:
+    own_THW = mouth_THW[slice(*segment.frames)]
+    if missing := segment.num_frames - len(own_THW):
         own_THW = np.pad(own_THW, ((0, missing), (0, 0), (0, 0)), mode="edge")
     return replace(segment, mouth_THW=own_THW)

@@ -67,17 +67,7 @@ def _centre(network: Recognizer) -> None:
 def hand_made(
     spans=SPANS, modality="audio+video", audio_S=SOUND, mouth_THW=LIPS_THW, blind=(), silent=False, speakers=None
 ) -> Streams:
-    """Return the streams of a file.
-
-    Args:
-        spans: of the segments, in frames.
-        modality: what was asked for.
-        audio_S: None: there is no sound.
-        mouth_THW: None: there is no picture.
-        blind: places of segments that show no face.
-        silent: True: there is no speech in the file.
-        speakers: labels of the segments.
-    """
+    """Return the streams of a file with segments at ``spans`` (frames); those at the places ``blind`` show no face."""
     num_frames = max(end for _, end in spans)
     audio_S = None if audio_S is None else audio_S[: num_frames * 640]
     segments = []
@@ -87,12 +77,6 @@ def hand_made(
         speaker = speakers[place] if speakers else None
         segments.append(Segment(start / 25, end / 25, face_share=share, speaker=speaker, mouth_THW=lips))
     seen = 0 if mouth_THW is None else num_frames
-    return Streams(
-        source=Path("clip.mp4"),
-        modality=modality,
-        audio_S=audio_S,
-        followed=FollowedFaces((), seen, seen),
-        speech_T=None if audio_S is None else np.full(num_frames, 0.9, np.float32),
-        has_speech=not silent,
-        segments=tuple(segments),
-    )
+    speech_T = None if audio_S is None else np.full(num_frames, 0.9, np.float32)
+    followed = FollowedFaces((), seen, seen)
+    return Streams(Path("clip.mp4"), modality, audio_S, followed, (), speech_T, not silent, tuple(segments))

@@ -9,14 +9,8 @@ from avspeech.decoding.word_times import TimedWord
 from avspeech.transcription.captions import MAX_COLUMNS, MAX_S, MIN_S, captions, columns
 from avspeech.transcription.result import Segment, Transcript
 
-LETTERS = {
-    "en": "abcdefghij",
-    "ru": "абвгдежзий",
-    "el": "αβγδεζηθικ",
-    "ar": "ابتثجحخدذر",
-    "zh": "你好世界天地人和大小",
-    "hi": "कखगघचछजझटठ",
-}
+LETTERS = {"en": "abcdefghij", "ru": "абвгдежзий", "el": "αβγδεζηθικ", "ar": "ابتثجحخدذر", "hi": "कखगघचछजझटठ"}
+LETTERS |= {"zh": "你好世界天地人和大小"}
 
 
 def transcript_of(*segments, duration_s=60.0):
@@ -40,17 +34,14 @@ def random_transcript(rng, language, timed, num_speakers):
         for _ in range(rng.integers(1, 6)):
             words, start_s = [], at
             for _ in range(rng.integers(1, 40)):
-                letters = "".join(
-                    rng.choice(list(LETTERS[language]), rng.geometric(0.2) * (1 + 20 * (rng.random() < 0.02)))
-                )
+                length = rng.geometric(0.2) * (1 + 20 * (rng.random() < 0.02))
+                letters = "".join(rng.choice(list(LETTERS[language]), length))
                 lasts = float(rng.choice([0.0, rng.uniform(0.02, 0.6), rng.uniform(0.02, 12.0)], p=[0.05, 0.92, 0.03]))
                 at += float(rng.choice([0.0, 0.9], p=[0.95, 0.05]))
-                words.append(
-                    TimedWord(letters + rng.choice(["", ",", ".", "?"], p=[0.8, 0.1, 0.07, 0.03]), at, at + lasts)
-                )
+                sign = rng.choice(["", ",", ".", "?"], p=[0.8, 0.1, 0.07, 0.03])
+                words.append(TimedWord(letters + sign, at, at + lasts))
                 at += lasts
-            glue = "" if language == "zh" else " "
-            text = glue.join(word.text for word in words)
+            text = ("" if language == "zh" else " ").join(word.text for word in words)
             speaker = f"face {number + 1}" if num_speakers > 1 else None
             given = tuple(words) if timed else ()
             segments.append(Segment(start_s, at, text, "audio", given, language=language, speaker=speaker))
@@ -94,15 +85,14 @@ def test_a_cue_shows_each_word_while_it_is_said():
 
 
 def test_breaks_at_pauses_sentences_and_segments():
-    pause = captions(transcript_of(spoken("one two three four", gaps={2: 0.6})))
-    assert [cue.texts for cue in pause] == [("one two",), ("three four",)]
-    assert len(captions(transcript_of(spoken("one two three four", gaps={2: 0.3})))) == 1
-    sentence = captions(transcript_of(spoken("one two three. four five six")))
-    assert [cue.texts for cue in sentence] == [("one two three.",), ("four five six",)]
-    short = captions(transcript_of(spoken("Yes. Of course it is.")))
-    assert [cue.texts for cue in short] == [("Yes. Of course it is.",)]
-    segments = captions(transcript_of(spoken("one two", 1.0), spoken("three four", 1.6)))
-    assert [cue.texts for cue in segments] == [("one two",), ("three four",)]
+    def texts(*segments):
+        return [cue.texts for cue in captions(transcript_of(*segments))]
+
+    assert texts(spoken("one two three four", gaps={2: 0.6})) == [("one two",), ("three four",)]
+    assert texts(spoken("one two three four", gaps={2: 0.3})) == [("one two three four",)]
+    assert texts(spoken("one two three. four five six")) == [("one two three.",), ("four five six",)]
+    assert texts(spoken("Yes. Of course it is.")) == [("Yes. Of course it is.",)]
+    assert texts(spoken("one two", 1.0), spoken("three four", 1.6)) == [("one two",), ("three four",)]
 
 
 def test_lines_are_alike_in_length_and_rather_end_at_a_comma():

@@ -9,6 +9,7 @@ import torch
 from avspeech.features.clip import crop_clips
 from avspeech.features.logfbank import fbank_TF
 from avspeech.features.logmel import logmel_AF
+from avspeech.inputs import MODALITIES
 from avspeech.media.audio import write_wav
 from avspeech.media.errors import MediaError
 from avspeech.transcription.cutting import CuttingConfig
@@ -36,19 +37,12 @@ def fused_inputs(size=24):
 def test_the_fused_encoder_gives_its_own_layers(kind, layer):
     network = FUSED[kind]()
     audio_BTF, video_BTHW = fused_inputs()
-    for modality, inputs in {
-        "audio+video": (audio_BTF, video_BTHW),
-        "audio": (audio_BTF, None),
-        "video": (None, video_BTHW),
-    }.items():
-        streams = hand_made(
-            WHOLE,
-            modality,
-            audio_S=SOUND if "audio" in modality else None,
-            mouth_THW=LIPS_THW if "video" in modality else None,
-        )
+    for modality in MODALITIES:
+        hears, sees = "audio" in modality, "video" in modality
+        streams = hand_made(WHOLE, modality, SOUND if hears else None, LIPS_THW if sees else None)
         features = layer_features(network, streams, layer, "fused")
-        wanted_TD = network.encoder(*inputs, VALID, layer=layer)[0].numpy()
+        inputs = (audio_BTF if hears else None, video_BTHW if sees else None, VALID)
+        wanted_TD = network.encoder(*inputs, layer=layer)[0].numpy()
         np.testing.assert_allclose(features.values_TD, wanted_TD, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(features.times_T, np.arange(NUM) / 25)
         assert (features.rate, features.layer, features.part) == (25, layer, "fused")

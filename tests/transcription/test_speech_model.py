@@ -16,7 +16,7 @@ from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip, write_video
 from avspeech.models.files import save_model
-from avspeech.transcription import speech_model
+from avspeech.transcription import segment_decoding, speech_model
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.segment_decoding import SegmentDecoder
 from avspeech.transcription.speech_model import SpeechModel, load_model
@@ -39,19 +39,19 @@ def model(kind: str, decoding: DecodingConfig = GREEDY) -> SpeechModel:
 
 
 def streams_for(kind: str, **how):
-    """Return streams as ``prepare`` gives them for this kind of model."""
     return hand_made(modality="audio", mouth_THW=None, **how) if kind == "whisper" else hand_made(**how)
 
 
 def same(one, other) -> bool:
     """Whether segments are the same but for rounding."""
-    rough = [replace(segment, words=(), score=0.0) for segment in (one, other)]
-    numbers = [
-        [segment.score, *(value for word in segment.words for value in (word.start_s, word.end_s, word.probability))]
-        for segment in (one, other)
-    ]
-    words = [[word.text for word in segment.words] for segment in (one, other)]
-    return rough[0] == rough[1] and words[0] == words[1] and np.allclose(*numbers, atol=5e-5)
+
+    def parts(segment):
+        numbers = [value for word in segment.words for value in (word.start_s, word.end_s, word.probability)]
+        rest = (replace(segment, words=(), score=0.0), [word.text for word in segment.words])
+        return rest, [segment.score, *numbers]
+
+    (rest, numbers), (other_rest, other_numbers) = parts(one), parts(other)
+    return rest == other_rest and np.allclose(numbers, other_numbers, atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,10 +61,8 @@ def test_segments_are_in_the_order_of_time_on_the_files_clock(kind):
     sound_S, lips_THW = np.tile(SOUND[: 45 * 640], 2), np.tile(LIPS_THW[:45], (2, 1, 1))
     streams = streams_for(kind, spans=((0, 15), (15, 45), (45, 60), (60, 90)), audio_S=sound_S)
     if kind != "whisper":
-        streams = replace(
-            streams,
-            segments=tuple(replace(one, mouth_THW=lips_THW[slice(*one.frames)]) for one in streams.segments),
-        )
+        segments = (replace(one, mouth_THW=lips_THW[slice(*one.frames)]) for one in streams.segments)
+        streams = replace(streams, segments=tuple(segments))
     transcript = speaker.transcribe_streams(streams, language="en")
     assert [(one.start_s, one.end_s) for one in transcript.segments] == [(0, 0.6), (0.6, 1.8), (1.8, 2.4), (2.4, 3.6)]
     assert transcript.text == " ".join(one.text for one in transcript.segments)
@@ -87,8 +85,8 @@ def test_batching_changes_nothing(kind, modality, monkeypatch):
         monkeypatch.setattr(speech_model, "MAX_CLIPS", max_clips)
         apart = model(kind).transcribe_streams(streams, modality=modality, language="en")
         assert all(map(same, apart.segments, together.segments))
-    for place, one in enumerate(together.segments):
-        alone = replace(streams, segments=streams.segments[place : place + 1])
+    for given, one in zip(streams.segments, together.segments, strict=True):
+        alone = replace(streams, segments=(given,))
         (segment,) = model(kind).transcribe_streams(alone, modality=modality, language="en").segments
         assert same(segment, one)
     scores = [one.score for one in together.segments]
@@ -138,12 +136,8 @@ def test_a_file_that_is_one_segment_is_decoded_as_in_evaluation(kind, modality, 
 
 def test_each_segment_says_which_streams_it_had():
     transcript = model("ctc").transcribe_streams(hand_made(blind=(0, 3)))
-    assert [(one.modality, one.note, one.face_share) for one in transcript.segments] == [
-        ("audio", "no face: sound alone", 0.0),
-        ("audio+video", None, 0.9),
-        ("audio+video", None, 0.9),
-        ("audio", "no face: sound alone", 0.0),
-    ]
+    unseen, seen = ("audio", "no face: sound alone", 0.0), ("audio+video", None, 0.9)
+    assert [(one.modality, one.note, one.face_share) for one in transcript.segments] == [unseen, seen, seen, unseen]
     assert transcript.notes == ("No face in 2 of 4 segments (0.0 to 0.8 s, 2.5 to 3.6 s): the sound alone was used.",)
     assert transcript.modality == "audio+video"
     lips = model("ctc").transcribe_streams(hand_made(blind=(0,)), modality="video")
@@ -171,9 +165,8 @@ def test_a_stream_that_is_not_used_cannot_be_seen(kind, dropped):
 
 
 def test_several_speakers_are_one_text_where_only_the_sound_is_used():
-    """Each face's segment holds the same sound, which was written down once for each of them."""
-    spans, labels = ((0, 30), (0, 30), (30, 60)), ["speaker 1", "speaker 2", "speaker 2"]
-    streams = hand_made(spans, speakers=labels)
+    labels = ["speaker 1", "speaker 2", "speaker 2"]
+    streams = hand_made(((0, 30), (0, 30), (30, 60)), speakers=labels)
     both = model("ctc").transcribe_streams(streams)
     assert [(one.start_s, one.speaker) for one in both.segments] == list(zip((0, 0, 1.2), labels, strict=True))
     sound = model("ctc").transcribe_streams(streams, modality="audio")
@@ -187,11 +180,9 @@ def test_finished_segments_are_not_decoded_again_and_each_is_told_once(kind, mon
     whole = speaker.transcribe_streams(streams, on_segment=told.append, progress=shares.append)
     assert sorted(told, key=lambda one: one.start_s) == list(whole.segments) and len(told) == len(SPANS)
     assert shares == sorted(shares) and shares[-1] == 1
-    decoded, decode = [], speaker.decoder.decode
-    monkeypatch.setattr(
-        speaker.decoder, "decode", lambda samples, *more: decoded.extend(samples) or decode(samples, *more)
-    )
-    monkeypatch.setattr(speaker.decoder, "detect", lambda samples: pytest.fail("the language is known"))
+    decoder, decoded, decode = speaker.decoder, [], speaker.decoder.decode
+    monkeypatch.setattr(decoder, "decode", lambda samples, *more: decoded.extend(samples) or decode(samples, *more))
+    monkeypatch.setattr(decoder, "detect", lambda samples: pytest.fail("the language is known"))
     later = []
     resumed = speaker.transcribe_streams(streams, finished=told[:2], on_segment=later.append)
     assert len(decoded) == len(later) == 2
@@ -235,23 +226,19 @@ def test_a_language_is_detected_from_one_batch_of_segments(monkeypatch):
 
 
 def test_the_language_of_most_speech_wins(monkeypatch):
-    from avspeech.transcription import segment_decoding
-
-    speaker = model("flamingo")
-    decoder = speaker.decoder
+    decoder = model("flamingo").decoder
     codes = decoder.languages[:2]
     rows = [{code: float(code == codes[0]) for code in decoder.languages}] * 2
     rows.append({code: 1.5 * (code == codes[1]) for code in decoder.languages})
     monkeypatch.setattr(segment_decoding, "detect_languages", lambda *_: ([], rows))
-    lengths = ((10, 10, 60), codes[1]), ((30, 30, 20), codes[0])
-    for frames, wanted in lengths:
+    for frames, wanted in ((10, 10, 60), codes[1]), ((30, 30, 20), codes[0]):
         samples = [decoder.sample(str(n), n, SOUND[: n * 640], LIPS_THW[:n]) for n in frames]
         assert decoder.detect(samples) == wanted
 
 
 def test_english_only_models_are_never_asked():
     english = SpeechModel(make_whisper(replace(WHISPER, vocab_size=51_864)), "tiny.en", decoding=GREEDY)
-    streams = hand_made(SPANS[:1], modality="audio", mouth_THW=None)
+    streams = streams_for("whisper", spans=SPANS[:1])
     assert english.languages == ("en",)
     assert english.transcribe_streams(streams).language == "en"
     with pytest.raises(ValueError, match="language='es'"):
@@ -279,23 +266,20 @@ def test_streams_that_a_model_or_a_file_lacks_are_refused():
 
 
 def test_official_models_say_which_streams_they_take():
-    for streams, wanted in ((["audio"], "audio"), (["video"], "video"), (["audio", "video"], "audio+video")):
+    for wanted in MODALITIES:
         network = recognizer()
-        network.source = {"model": "avhubert", "training": {"task": {"modalities": streams}}}
-        assert SpeechModel(network, "official").modality() == wanted
-        assert SpeechModel(network, "official").modality("audio+video") == "audio+video"
+        network.source = {"model": "avhubert", "training": {"task": {"modalities": wanted.split("+")}}}
+        official = SpeechModel(network, "official")
+        assert official.modality() == wanted and official.modality("audio+video") == "audio+video"
 
 
 def test_a_model_that_was_trained_on_sound_alone_is_given_no_lips_by_default():
-    """The demo's audio model was shown lips."""
     network = recognizer()
     network.about["modality"] = "audio"
     trained = SpeechModel(network, "trained")
     assert trained.modality() == "audio" and trained.modality("audio+video") == "audio+video"
-    streams = hand_made()
-    assert {one.modality for one in trained.transcribe_streams(streams, modality=trained.modality()).segments} == {
-        "audio"
-    }
+    transcript = trained.transcribe_streams(hand_made(), modality=trained.modality())
+    assert {one.modality for one in transcript.segments} == {"audio"}
 
 
 def test_a_model_without_text_says_so_and_so_does_one_without_a_tokenizer():
@@ -310,31 +294,26 @@ def test_a_model_without_text_says_so_and_so_does_one_without_a_tokenizer():
 def test_options_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="batch_frames=0"):
         SpeechModel(model("ctc").network, "r", batch_frames=0)
-    for kind, options, reason in (
-        ("ctc", {"method": "attention"}, "without text decoder"),
-        ("attention", {"method": "joint"}, "without CTC head"),
-        ("whisper", {"method": "ctc"}, "without CTC head"),
-        ("whisper", {"pad_to_30s": True}, "takes at most 5 s"),
+    for kind, config, reason in (
+        ("ctc", DecodingConfig("attention"), "without text decoder"),
+        ("attention", DecodingConfig("joint"), "without CTC head"),
+        ("whisper", DecodingConfig("ctc"), "without CTC head"),
+        ("whisper", DecodingConfig(pad_to_30s=True), "takes at most 5 s"),
     ):
         with pytest.raises(ValueError, match=reason):
-            SegmentDecoder(model(kind).network, DecodingConfig(**options), kind)
+            SegmentDecoder(model(kind).network, config, kind)
     network = model("whisper").network
     assert SpeechModel(network, "w").cutting == CuttingConfig(longest_s=4)
     with pytest.raises(ValueError, match=r"longest_s=20.0 came, w takes at most 4 s"):
         assert SpeechModel(network, "w", cutting=CuttingConfig()).cutting
 
 
-@pytest.mark.parametrize(
-    ("source", "pads"),
-    [
-        (None, False),
-        ({"model": "whisper", "name": "base"}, True),
-        ({"model": "whisper", "name": "base", "fine_tuned": True}, False),
-        ({"model": "whisper_flamingo", "video_model": None}, False),
-    ],
-)
-def test_only_openais_own_weights_are_given_30_s(source, pads):
-    network = make_whisper(replace(WHISPER, audio_positions=1500, audio_depth=1))
+OPENAI = {"model": "whisper", "name": "base"}
+
+
+@pytest.mark.parametrize("source", [None, OPENAI, OPENAI | {"fine_tuned": True}, {"model": "whisper_flamingo"}])
+def test_only_openais_own_weights_are_given_30_s(source):
+    network, pads = make_whisper(replace(WHISPER, audio_positions=1500, audio_depth=1)), source == OPENAI
     network.source = source
     decoder = SegmentDecoder(network, GREEDY, "w")
     assert len(decoder.sample("", 10, SOUND[:6400], None).logmel_AF) == (3000 if pads else 40)
@@ -347,7 +326,7 @@ def test_words_are_timed_without_changing_the_number_of_threads():
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        model("whisper").transcribe_streams(hand_made(SPANS[:1], modality="audio", mouth_THW=None), language="en")
+        model("whisper").transcribe_streams(streams_for("whisper", spans=SPANS[:1]), language="en")
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)

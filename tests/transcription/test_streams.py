@@ -1,4 +1,4 @@
-"""A file gives sound and lips in segmentes; a stream that is not asked for cannot be seen; what lacks is told."""
+"""A file gives sound and lips in segments; a stream that is not asked for cannot be seen; what lacks is told."""
 
 from contextlib import nullcontext
 from itertools import pairwise
@@ -11,7 +11,6 @@ from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.media.video import write_video
 from avspeech.roi.faces import FollowedFaces
-from avspeech.roi.landmarks import FaceFinder
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import streams as module
 from avspeech.transcription.cutting import CuttingConfig
@@ -27,24 +26,10 @@ NUM = 30
 """Frames of the drawn clips."""
 
 
-@pytest.fixture(scope="module")
-def loaded_finder():
-    """Return the landmark model, loaded once for all tests, or skip where it cannot be had."""
-    pytest.importorskip("mediapipe")
-    from avspeech.roi.face_model import FaceModelError
-
-    try:
-        finder = FaceFinder()
-    except FaceModelError as error:
-        pytest.skip(str(error))
-    with finder:
-        yield finder
-
-
 @pytest.fixture
-def faces(loaded_finder, monkeypatch):
+def faces(finder, monkeypatch):
     """Let ``read_streams`` look with the landmark model that is loaded already."""
-    monkeypatch.setattr(module, "FaceFinder", lambda: nullcontext(loaded_finder))
+    monkeypatch.setattr(module, "FaceFinder", lambda: nullcontext(finder))
 
 
 @pytest.fixture
@@ -122,8 +107,7 @@ def test_sound_cannot_be_seen_where_only_the_picture_is_asked_for(faces, clips, 
     monkeypatch.setattr(module, "read_audio_if_any", lambda *_: pytest.fail("the sound was read"))
     mute = read_streams(clips / "mute.mp4", "video", CUTTING)
     assert mute.has_speech and mute.segments[0].mouth_THW is not None
-    given_S = voice(1)
-    for path, audio_S in ((clips / "hiss.mp4", None), (torn, None), (clips / "mute.mp4", given_S)):
+    for path, audio_S in ((clips / "hiss.mp4", None), (torn, None), (clips / "mute.mp4", voice(1))):
         other = read_streams(path, "video", CUTTING, audio_S=audio_S)
         assert other.audio_S is None and other.speech_T is None
         assert (whole(other), other.num_frames, other.duration_s) == (whole(mute), mute.num_frames, mute.duration_s)
@@ -147,22 +131,21 @@ def test_a_picture_cannot_be_seen_where_only_the_sound_is_asked_for(clips, tmp_p
     assert ways[0].has_speech and end > start and (index, share, speaker) == (None, None, None)
 
 
-def test_sound_without_a_picture_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "FaceFinder", lambda: pytest.fail("there is no picture"))
-    write_wav(tmp_path / "alone.wav", voice(2))
-    streams = read_streams(tmp_path / "alone.wav", "audio+video", CUTTING)
-    assert streams.has_speech and streams.segments[0].mouth_THW is None
-    assert streams.notes("audio+video") == ("There is no picture: the sound alone was used.",)
-    assert streams.notes("audio") == ()
-
-
-def test_without_a_face_the_sound_is_left_and_said(faces, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "share", "what"), [("alone.wav", None, "There is no picture"), ("wall.mp4", 0, "No face was found")]
+)
+def test_without_a_picture_or_a_face_the_sound_is_left_and_said(name, share, what, tmp_path, monkeypatch, request):
+    if share is None:
+        monkeypatch.setattr(module, "FaceFinder", lambda: pytest.fail("there is no picture"))
+    else:
+        request.getfixturevalue("faces")
+    write_wav(tmp_path / "alone.wav", voice(NUM / 25))
     write_video(tmp_path / "wall.mp4", [picture(160, 160)] * NUM, voice(NUM / 25))
-    streams = read_streams(tmp_path / "wall.mp4", "audio+video", CUTTING)
+    streams = read_streams(tmp_path / name, "audio+video", CUTTING)
     (segment,) = streams.segments
-    assert streams.has_speech and segment.mouth_THW is None and segment.face is None and segment.face_share == 0
-    assert streams.face_share == 0
-    assert streams.notes("audio+video") == ("No face was found: the sound alone was used.",)
+    assert streams.has_speech and segment.mouth_THW is None and segment.face is None
+    assert segment.face_share == streams.face_share == share
+    assert streams.notes("audio+video") == (f"{what}: the sound alone was used.",)
     assert streams.notes("audio") == ()
 
 
@@ -177,32 +160,19 @@ def test_without_a_sound_track_the_lips_are_left_and_said(faces, clips):
     assert empty.audio_S is None and whole(empty) == whole(streams)
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("wall without sound", "shows no face in 30 frames, and there is no sound"),
-        ("still", "is a still picture"),
-        ("png", "is a still picture"),
-        ("three frames", "has only 3 frames of picture"),
-        ("text", "is not a media file"),
-        ("empty", "is empty"),
-        ("missing", "No such file"),
-    ],
-)
-def test_what_holds_neither_gives_one_line(kind, reason, faces, tmp_path):
-    path = tmp_path / ("file.png" if kind == "png" else "file.mp4")
-    if kind == "wall without sound":
-        write_video(path, [picture(160, 160)] * 30)
-    elif kind in ("still", "three frames"):
-        write_video(path, drawn([0.5]) * (1 if kind == "still" else 3))
-    elif kind == "png":
-        import cv2
+NEITHER = {  # what is written, and how it is refused; bad files of other kinds: ``write_bad_files``
+    "shows no face in 30 frames, and there is no sound": lambda path: write_video(path, [picture(160, 160)] * 30),
+    "is a still picture": lambda path: write_video(path, drawn([0.5])),
+    "has only 3 frames of picture": lambda path: write_video(path, drawn([0.5]) * 3),
+    "is not a media file": lambda path: path.write_text("not a video\n" * 20),
+}
 
-        cv2.imwrite(str(path), drawn([0.5])[0])
-    elif kind in ("text", "empty"):
-        path.write_text("not a video\n" * (20 if kind == "text" else 0))
+
+@pytest.mark.parametrize("reason", NEITHER)
+def test_what_holds_neither_gives_one_line(reason, faces, tmp_path):
+    NEITHER[reason](tmp_path / "file.mp4")
     with pytest.raises(MediaError, match=reason) as caught:
-        read_streams(path, "audio+video", CUTTING)
+        read_streams(tmp_path / "file.mp4", "audio+video", CUTTING)
     assert "\n" not in str(caught.value)
 
 
@@ -215,8 +185,7 @@ def test_a_stream_that_alone_is_asked_for_and_is_not_there_is_an_error(name, mod
 
 def test_speech_after_the_pictures_end_is_left_to_the_sound(followed, clips):
     """A second segment began where no frame is, which failed with a negative length."""
-    silence_S = np.zeros(SAMPLE_RATE * 2, np.float32)
-    audio_S = np.concatenate([voice(NUM / 25), silence_S, voice(2, seed=1)])
+    audio_S = np.concatenate([voice(NUM / 25), np.zeros(SAMPLE_RATE * 2, np.float32), voice(2, seed=1)])
     followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
     for choice in ("speaking", "largest", "all", 1):
         streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, choice, audio_S=audio_S)
@@ -267,8 +236,7 @@ def test_tracks_of_different_length_are_told(followed, clips):
 
 
 def test_a_face_that_is_there_for_half_of_the_file_is_read_there(followed, clips):
-    silence_S = np.zeros(SAMPLE_RATE, np.float32)
-    audio_S = np.concatenate([voice(2), silence_S, voice(2, seed=1)])
+    audio_S = np.concatenate([voice(2), np.zeros(SAMPLE_RATE, np.float32), voice(2, seed=1)])
     followed(face(20 + 5 * syllables(60, 4), first=65), num_frames=125)
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=audio_S)
     assert all(before.end_s <= after.start_s for before, after in pairwise(streams.segments))
@@ -280,43 +248,28 @@ def test_a_face_that_is_there_for_half_of_the_file_is_read_there(followed, clips
 
 
 def test_silence_and_still_lips_are_no_speech_and_are_said(followed, clips):
-    silence_S = np.zeros(NUM * 640, np.float32)
-    said = {
-        "audio+video": "Nobody is heard to speak and no lips move.",
-        "video": "No lips move.",
-        "audio": "Nobody is heard to speak.",
-    }
-    for modality, note in said.items():
+    said = {"video": "No lips move.", "audio": "Nobody is heard to speak."}
+    for modality, note in (said | {"audio+video": "Nobody is heard to speak and no lips move."}).items():
         followed(face(np.full(NUM, 20.0)), num_frames=NUM)
-        streams = read_streams(clips / "voice.mp4", modality, CUTTING, audio_S=silence_S)
+        streams = read_streams(clips / "voice.mp4", modality, CUTTING, audio_S=np.zeros(NUM * 640, np.float32))
         (segment,) = streams.segments
         assert not streams.has_speech and segment.frames == (0, NUM)
         assert streams.notes(modality) == (note,)
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """Return a clip of two faces: the larger one keeps its mouth shut, the smaller talks with the sound."""
-    path = tmp_path_factory.mktemp("pair") / "pair.mp4"
-    opening_T = syllables(NUM, 5)
-    frames = [picture(160, 300, (85, 80, 140, 0.1), (230, 80, 100, one)) for one in opening_T]
-    write_video(path, frames)
-    return path, sound_of(opening_T)
-
-
-def test_of_two_drawn_faces_the_one_that_is_asked_for_is_read(faces, loaded_finder, pair, monkeypatch):
-    path, audio_S = pair
-    found = module.follow_faces(module.read_pictures(path), loaded_finder)  # once for all choices
+def test_of_two_drawn_faces_the_one_that_is_asked_for_is_read(faces, finder, tmp_path, monkeypatch):
+    """The larger face keeps its mouth shut, the smaller talks with the sound."""
+    path, opening_T = tmp_path / "pair.mp4", syllables(NUM, 5)
+    write_video(path, [picture(160, 300, (85, 80, 140, 0.1), (230, 80, 100, one)) for one in opening_T])
+    audio_S = sound_of(opening_T)
+    found = module.follow_faces(module.read_pictures(path), finder)  # once for all choices
     monkeypatch.setattr(module, "follow_faces", lambda pictures, finder: found)
-    read = {}
-    for choice in ("speaking", "largest", 2):
+    for choice, wanted in {"speaking": 1, "largest": 0, 2: 1}.items():
         streams = read_streams(path, "audio+video", CUTTING, choice, audio_S=audio_S)
-        assert len(streams.faces) == 2
-        assert np.diff(streams.faces[0].boxes_T4[0, ::2]) > np.diff(streams.faces[1].boxes_T4[0, ::2])
+        widths = [float(np.diff(one.boxes_T4[0, ::2])[0]) for one in streams.faces]
         (segment,) = streams.segments
-        assert segment.speaker is None
-        read[choice] = segment.face
-    assert read == {"speaking": 1, "largest": 0, 2: 1}
+        assert len(widths) == 2 and widths[0] > widths[1]
+        assert segment.speaker is None and segment.face == wanted
     with pytest.raises(MediaError, match="shows 2 faces, face 3 was asked for"):
         read_streams(path, "audio+video", CUTTING, 3, audio_S=audio_S)
 

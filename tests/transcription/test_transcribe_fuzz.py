@@ -8,14 +8,11 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-import torch
 
-from avspeech.media.container import DURATION_IS_A_GUESS
+from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
-from avspeech.models.files import save_model
 from avspeech.roi.face_model import FaceModelError
 from avspeech.roi.landmarks import NUM_LANDMARKS, FaceFinder
 from avspeech.timebase import SAMPLES_PER_FRAME
@@ -24,9 +21,7 @@ from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.formats import read_transcript
 from avspeech.transcription.speech_activity import load_silero
 from avspeech.transcription.streams import Streams, read_streams
-from tests.hub.small_models import recognizer
-from tests.roi.conftest import finder  # noqa: F401 - a fixture
-from tests.transcription.broken_media import write_damaged, write_sound_files
+from tests.transcription.broken_media import KINDS, write_damaged
 
 LIMIT_S = 60
 """For one file; it takes a fifth of a second. The machine may be busy."""
@@ -62,16 +57,9 @@ class Real(Claimed):
         return self.loaded.detect(frame)
 
 
-def promised_s(path: Path) -> float | None:
-    """Return how long a file says it is; None where it does not or FFmpeg guesses."""
-    with av.open(str(path), metadata_errors="replace") as container:
-        guessed = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
-        return None if guessed or container.duration is None else container.duration / av.time_base
-
-
 def fault_of(path: Path, read: Streams) -> str:
     """Return what is wrong with streams that were read; nothing: an empty text."""
-    promise_s = promised_s(path)
+    promise_s = find_tracks(path).promised_s
     if promise_s is not None and promise_s - read.duration_s > 0.5 + promise_s / 100 and not read.remarks:
         return f"{read.duration_s:.2f} of {promise_s:.2f} s came, and nothing was said"
     sound_S = read.audio_S if read.audio_S is not None else np.zeros(0)
@@ -125,9 +113,9 @@ def faults(files: list[Path], has_network: bool) -> Iterator[str]:
         child.join()
 
 
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory) -> list[Path]:
-    return write_sound_files(tmp_path_factory.mktemp("originals"))
+@pytest.fixture
+def originals(media) -> list[Path]:
+    return [media / name for name in (*KINDS, "a.wav")]
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(500, marks=pytest.mark.slow)])
@@ -143,17 +131,13 @@ def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
     assert not found, f"{len(found)} of {len(files)} files:\n" + "\n".join(found)
 
 
-def test_the_command_goes_through_twenty_damaged_files(originals, tmp_path, finder):  # noqa: F811
-    torch.manual_seed(0)
-    save_model(tmp_path / "model.safetensors", recognizer())
+def test_the_command_goes_through_twenty_damaged_files(originals, models, tmp_path, finder):
     (tmp_path / "media").mkdir()
     files = list(write_damaged(originals, tmp_path / "media", 20))
-    command = [sys.executable, "-m", "avspeech.transcribe", str(tmp_path / "media"), "--quiet"]
-    options = ["--model", str(tmp_path / "model.safetensors"), "--format", "json", "--out_dir", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "avspeech.transcribe", tmp_path / "media", "--quiet", "--format", "json"]
+    command += ["--model", models / "one.safetensors", "--out_dir", tmp_path / "out"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, timeout=300, check=False, env=environment
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
