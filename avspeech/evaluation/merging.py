@@ -1,6 +1,8 @@
 """Merging of several evaluations, and checks that their results are comparable."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from avspeech.evaluation.conditions import Condition
@@ -17,12 +19,9 @@ _REMEDIES = {
 
 
 def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = None) -> Results:
-    """Return the results of several evaluations as one.
+    """Return the results of several evaluations as one; ``ValueError``: they differ or repeat a row.
 
     ``pick`` keeps one model of a modality, such as ``{"audio": "audio_only"}``; other modalities keep all models.
-
-    Raises:
-        ValueError: the samples differ, a row occurs twice, or a model of ``pick`` has no rows in its modality.
     """
     pick = pick or {}
     runs = [run for results in several for run in results.runs]
@@ -35,15 +34,14 @@ def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = N
             raise ValueError(f"pick: model {model!r} has no {modality!r} rows; models that have are: {names}")
     rows = [row for row in rows if pick.get(row.modality, row.model) == row.model]
     run_of = {run["model"]: run for run in runs}
-    seen: set[tuple] = set()
+    times = Counter((row.model, row.condition, row.language) for row in rows)
+    for model, condition, language in (key for key in times if times[key] > 1):
+        raise ValueError(
+            f"two results have a row for model {model!r}, {condition.label}, {language}; "
+            "give the models different names (--name) or leave one result out"
+        )
     first: dict[str, str] = {}
     for row in rows:
-        if row.key in seen:
-            raise ValueError(
-                f"two results have a row for model {row.model!r}, {row.condition.label}, {row.language}; "
-                "give the models different names (--name) or leave one result out"
-            )
-        seen.add(row.key)
         if row.condition.is_drawn:
             other = first.setdefault(row.video_stream, row.model)
             need_same_pictures(row.condition, *((f"model {name}", run_of[name]) for name in (other, row.model)))
@@ -60,23 +58,18 @@ def need_same_samples(runs: Sequence[tuple[str, Mapping[str, Any]]], also: Seque
     """Check that runs, each with its name for the message, have the same utterances, noise, scoring and ``also`` keys.
 
     The hash of the test set replaces the manifest's if both runs have it. Without a noise plan, the seed and the
-    settings of shared noises must be equal.
-
-    Raises:
-        ValueError: a value differs.
+    settings of shared noises must be equal. ``ValueError``: a value differs.
     """
-    for place, (other, later) in enumerate(runs):
-        for first, earlier in runs[:place]:
-            for key, value, different in _facts(earlier, later, also):
-                if value != different:
-                    raise ValueError(
-                        f"{first} was evaluated with {key}={value}, {other} with {different}: such rows cannot be "
-                        f"compared; {_REMEDIES.get(key, 'evaluate both with the same conditions')}"
-                    )
+    for (first, earlier), (other, later) in combinations(runs, 2):
+        for key, value, different in _facts(earlier, later, also):
+            if value != different:
+                raise ValueError(
+                    f"{first} was evaluated with {key}={value}, {other} with {different}: such rows cannot be "
+                    f"compared; {_REMEDIES.get(key, 'evaluate both with the same conditions')}"
+                )
 
 
 def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield key, value and other value of everything that must be equal."""
     planned = [run.get("noise_plan_sha256") is not None for run in (one, other)]
     noisy = [plan or bool(run.get("noises")) for plan, run in zip(planned, (one, other), strict=True)]
     for key in (*SAME_FOR_COMPARISON, *also):
@@ -93,11 +86,7 @@ def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]
 
 
 def need_same_pictures(condition: Condition, *runs: tuple[str, Mapping[str, Any]]) -> None:
-    """Check that two runs, each with its name for the message, drew the same video; a noise plan fixes only sound.
-
-    Raises:
-        ValueError: the condition's video is drawn from the seed, and the seeds differ.
-    """
+    """Raise ``ValueError`` if the condition's video is drawn and two runs, each with its name, differ in the seed."""
     (one, first), (other, second) = runs
     if condition.is_drawn and first["seed"] != second["seed"]:
         raise ValueError(

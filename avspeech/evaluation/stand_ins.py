@@ -1,7 +1,6 @@
 """Clips shown in place of an utterance's own, to measure what a model takes from the lips.
 
-``blank`` is mean grey, ``shuffled`` another utterance's, ``wrong_speaker`` another speaker's, each as long as the
-own clip.
+``blank`` is mean grey, ``shuffled`` another utterance's, ``wrong_speaker`` another speaker's, as long as the own clip.
 """
 
 import hashlib
@@ -13,13 +12,11 @@ from avspeech.evaluation.conditions import SHUFFLED, WRONG_SPEAKER
 from avspeech.features.clip import MEAN
 from avspeech.manifest import Utterance
 
+SIMILAR_LENGTH = 0.1  # largest difference of similar lengths, as a share of the replaced clip
+
 
 def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
-    """Return for every id another utterance whose clip is shown; each clip is shown once.
-
-    One random cycle through the sorted ids (Sattolo 1986): manifest order does not matter. ``ValueError`` for fewer
-    than two utterances.
-    """
+    """Return for every id another utterance to show, each once: one random cycle (Sattolo 1986) of sorted ids."""
     _need_two(utterances, SHUFFLED)
     own = sorted(utterances, key=lambda utterance: utterance.id)
     other, rng = list(own), np.random.default_rng((seed, len(own)))
@@ -27,10 +24,6 @@ def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utter
         place = int(rng.integers(last))  # never ``last`` itself: that is what makes it one cycle
         other[last], other[place] = other[place], other[last]
     return {utterance.id: stand_in for utterance, stand_in in zip(own, other, strict=True)}
-
-
-SIMILAR_LENGTH = 0.1
-"""Largest difference of similar lengths, as a share of the replaced clip."""
 
 
 def other_speakers(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
@@ -41,7 +34,8 @@ def other_speakers(utterances: Sequence[Utterance], seed: int) -> dict[str, Utte
     """
     _need_two(utterances, WRONG_SPEAKER)
     ids = [utterance.id for utterance in utterances]
-    hashes = np.array([_hash(seed, name) for name in ids], np.uint64)
+    digests = (hashlib.sha256(f"{int(seed)}\x1f{name}".encode()).digest() for name in ids)
+    hashes = np.array([int.from_bytes(digest[:8], "little") for digest in digests], np.uint64)
     speakers = np.unique([str(utterance.speaker) for utterance in utterances], return_inverse=True)[1]
     lengths = np.array([utterance.num_frames or np.nan for utterance in utterances])
     chosen: dict[str, Utterance] = {}
@@ -62,10 +56,6 @@ def _need_two(utterances: Sequence[Utterance], stream: str) -> None:
             f"{len(utterances)} utterances came for {stream!r} videos, which show another utterance's clip; wanted two "
             f"or more: leave {stream!r} out of video_streams"
         )
-
-
-def _hash(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{int(seed)}\x1f{name}".encode()).digest()[:8], "little")
 
 
 def fit_length(clip_THW: np.ndarray, num_frames: int) -> np.ndarray:
