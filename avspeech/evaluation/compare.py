@@ -11,7 +11,7 @@ sets, texts, normalisations, tasks or drawn videos are refused with exit status 
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,15 @@ from typing import Any
 from jsonargparse import auto_cli
 
 from avspeech.evaluation.conditions import Condition, noise_label, with_minus
-from avspeech.evaluation.merging import need_same_pictures, need_same_samples
 from avspeech.evaluation.paired_tests import LEVEL, PairedRow, correct_rows, pair_lines
-from avspeech.evaluation.results import ALL_LANGUAGES, Results, ScoredHypothesis, read_results
+from avspeech.evaluation.results import (
+    ALL_LANGUAGES,
+    Results,
+    ScoredHypothesis,
+    need_same_pictures,
+    need_same_samples,
+    read_results,
+)
 from avspeech.files import make_place, write_json, write_text
 
 REFUSED = 2  # exit status
@@ -46,14 +52,12 @@ class Side:
 
     @property
     def cells(self) -> list[tuple[Condition, str]]:
-        """Conditions and languages in row order."""
         rows = (row for row in self.results.conditions if row.model == self.model)
         return [(row.condition, row.language) for row in rows if self.modality in (None, row.modality)]
 
-    def key(self, condition: Condition) -> tuple:
+    def key(self, condition: Condition) -> Hashable:
         """Return what compared conditions share; the modality only if none was requested."""
-        modality = condition.modality if self.modality is None else None
-        return condition.noise, condition.snr_db, condition.video_stream, modality
+        return condition if self.modality is None else (condition.noise, condition.snr_db, condition.video_stream)
 
     def lines(self, condition: Condition, language: str) -> dict[str, ScoredHypothesis]:
         lines = self.results.lines_of(self.model, condition)
@@ -72,9 +76,7 @@ def read_side(label: str, path: Path, model: str | None = None, modality: str | 
     folder = path.parent if path.name == "results.json" else path
     results = read_results(folder)
     if not results.hypotheses:
-        raise ValueError(
-            f"{label}: {path} has no hypotheses.jsonl beside it, and only transcripts can be paired; keep both together"
-        )
+        raise ValueError(f"{label}: {path} has no hypotheses.jsonl beside it, which is paired; keep both together")
     if model is None and len(results.models) > 1:
         names = ", ".join(results.models)
         raise ValueError(f"{label}: {path} has the models {names}; choose one with --model_{label.lower()}")
@@ -102,35 +104,24 @@ def compare(a: Side, b: Side) -> list[PairedRow]:
         if condition_b is None or decoded in rows:
             continue
         if a.source.resolve() == b.source.resolve() and (a.model, decoded[0]) == (b.model, decoded[1]):
-            raise ValueError(
-                f"A and B are the same transcripts ({a.model}, {condition_a.label}); name two results, two models "
-                "(--model_a, --model_b) or two modalities (--modality_a, --modality_b)"
-            )
+            same = f"A and B are the same transcripts ({a.model}, {condition_a.label})"
+            raise ValueError(f"{same}; name two results, models (--model_a, ...) or modalities (--modality_a, ...)")
         lines_a, lines_b = a.lines(condition_a, language), b.lines(condition_b, language)
         need_same_pictures(condition_a, *runs)
-        for name in lines_a.keys() & lines_b.keys():
-            _need_same_line(lines_a[name], lines_b[name], condition_a)
+        for one, other in ((line, lines_b[name]) for name, line in lines_a.items() if name in lines_b):
+            if one.reference != other.reference:
+                found = f"utterance {one.id!r} has the reference {one.reference!r} in A and {other.reference!r} in B"
+                raise ValueError(f"{found}; evaluate both on the same texts")
+            if one.video_of != other.video_of:
+                shown = f"was shown {one.video_of!r} in A and {other.video_of!r} in B"
+                where = f"utterance {one.id!r}, {condition_a.label}"
+                raise ValueError(f"{where}, {shown}; evaluate both on the same manifest")
         rows[decoded] = pair_lines((condition_a, condition_b), language, lines_a, lines_b, a.run["seed"])
-    found = [row for row in rows.values() if row is not None]
-    if not found:
-        raise ValueError(
-            f"A has {_listed(a)} and B has {_listed(b)}: no condition, language and utterance is in both; "
-            "evaluate both with the same conditions YAML"
-        )
-    return correct_rows(found)
-
-
-def _need_same_line(one: ScoredHypothesis, other: ScoredHypothesis, condition: Condition) -> None:
-    if one.reference != other.reference:
-        raise ValueError(
-            f"utterance {one.id!r} has the reference {one.reference!r} in A and {other.reference!r} in B; "
-            "evaluate both on the same texts"
-        )
-    if one.video_of != other.video_of:
-        raise ValueError(
-            f"utterance {one.id!r}, {condition.label}, was shown {one.video_of!r} in A and {other.video_of!r} in B; "
-            "evaluate both on the same manifest"
-        )
+    paired = [row for row in rows.values() if row is not None]
+    if not paired:
+        both = f"A has {_listed(a)} and B has {_listed(b)}: no condition, language and utterance is in both"
+        raise ValueError(f"{both}; evaluate both with the same conditions YAML")
+    return correct_rows(paired)
 
 
 def _listed(side: Side, most: int = 6) -> str:

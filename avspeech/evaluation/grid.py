@@ -62,15 +62,14 @@ def evaluate_grid(
         utterances: with text; a language of None becomes ``und``.
         config: the grid and its scoring.
         transcribe: returns a transcript or ``Unreadable`` for each utterance, in order.
-        out_dir: folder of the finished conditions; nothing else is written.
+        out_dir: folder of the finished conditions.
         model: name of the model in the results.
         identity: facts for ``runs`` that decide the transcripts: hashes of model, manifest and each of ``noises``.
-        decoding: options for ``runs`` that decide the transcripts, ready for JSON (``systems.decoding_facts``).
+        decoding: likewise, options (``systems.decoding_facts``).
         noise_of: returns a hash of what is mixed in for a noise and SNR; None takes it from ``identity``.
 
-    Raises:
-        GridError: no utterance of a condition could be read, or a file of kept transcripts is damaged.
-        ValueError: an utterance has no text, or there is no other one whose clip could be shown.
+    ``GridError``: no utterance of a condition could be read, or kept transcripts are damaged.
+    ``ValueError``: an utterance has no text, or there is no other one whose clip could be shown.
     """
     for utterance in utterances:
         if utterance.text is None:
@@ -143,9 +142,8 @@ def score_transcripts(
 ) -> Results:
     """Score transcripts, in the order of the utterances, against their texts; a language of None becomes ``und``.
 
-    Each of ``rows``, the conditions of the results, uses the transcripts of its ``decoded_as``. ``run`` has facts for
-    ``runs``: ``model``, ``seed`` (of intervals and shuffled videos), ``task``, ... ``GridError``: no utterance of a
-    condition could be read.
+    Each of ``rows`` uses the transcripts of its ``decoded_as``. ``run`` has facts for ``runs``: ``model``, ``seed``...
+    ``GridError``: no utterance of a condition could be read.
     """
     model, task, seed = run["model"], run.get("task"), run["seed"]
     others = videos_of(utterances, rows, seed)

@@ -103,10 +103,9 @@ class Subject:
     def texts(
         self, condition: Condition, batches: Sequence[Sequence[int]] | None = None, drop_video: bool = False
     ) -> list[str]:
-        """Return the texts in order; "" for an unreadable utterance.
+        """Return the texts in order, "" if unreadable; None plans the batches (indices) by length.
 
-        ``batches``: indices of each batch's utterances; None plans them by length. ``drop_video``: the model gets the
-        video and is told to ignore it (``keep_B2``).
+        ``drop_video``: the model gets the video and is told to ignore it (``keep_B2``).
         """
 
         def without_video(batch: AVBatch, keep_B2: torch.Tensor) -> list[str]:
@@ -157,7 +156,7 @@ def readable(utterances: Sequence[Utterance], modalities: Sequence[str], loader:
 
 
 def check_all(subject: Subject, bounds: Bounds = Bounds()) -> list[Check]:
-    checks = [*_silence(subject, bounds), _order(subject, bounds), _padding(subject, bounds)]
+    checks = [*_silence(subject, bounds), *_batching(subject, bounds)]
     if "audio+video" in subject.config.modalities:
         return [*_missing_video(subject), *checks, _offset(subject, bounds)]
     return checks
@@ -198,20 +197,19 @@ def _silence(subject: Subject, bounds: Bounds) -> list[Check]:
     return checks
 
 
-def _order(subject: Subject, bounds: Bounds) -> Check:
-    places = list(range(len(subject.utterances)))
-    forwards = [places[start : start + 8] for start in range(0, len(places), 8)]
-    return _compare_batches("order in the batch", subject, forwards, [batch[::-1] for batch in forwards], bounds)
-
-
-def _padding(subject: Subject, bounds: Bounds) -> Check:
-    """An utterance must give the same text alone and beside a longer one."""
+def _batching(subject: Subject, bounds: Bounds) -> list[Check]:
+    """An utterance must give the same text in any order of the batch, and alone or beside a longer one."""
     lengths = [one.num_frames or one.num_samples or 0 for one in subject.utterances]
-    by_length = sorted(range(len(lengths)), key=lambda place: lengths[place])
+    places = list(range(len(lengths)))
+    forwards = [places[start : start + 8] for start in range(0, len(places), 8)]
+    backwards, by_length = [batch[::-1] for batch in forwards], sorted(places, key=lambda place: lengths[place])
     half = len(by_length) // 2
     pairs = [list(pair) for pair in zip(by_length[:half], by_length[::-1][:half], strict=True)]
     pairs += [[place] for place in by_length[half : len(by_length) - half]]
-    return _compare_batches("padding", subject, [[place] for place in by_length], pairs, bounds)
+    return [
+        _compare_batches("order in the batch", subject, forwards, backwards, bounds),
+        _compare_batches("padding", subject, [[place] for place in by_length], pairs, bounds),
+    ]
 
 
 def _compare_batches(

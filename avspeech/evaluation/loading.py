@@ -1,8 +1,10 @@
 """Load an utterance under a condition as a ``Sample``, without augmentation.
 
-Noise comes from a frozen plan. A fault of the picture is the same in every noise.
+Noise comes from a frozen plan. A fault of the picture is the same in every noise. A clip shown in place of an
+utterance's own is as long as it.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +13,8 @@ import numpy as np
 
 from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition
 from avspeech.evaluation.memo import Memory
-from avspeech.evaluation.stand_ins import blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.faults.visual import degrade_clip, fault_key
+from avspeech.features.clip import MEAN
 from avspeech.inputs import InputSpec, Sample, make_sample
 from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
@@ -20,11 +22,66 @@ from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.timebase import ACOUSTIC_RATE
 
+SIMILAR_LENGTH = 0.1  # largest difference of similar lengths, as a share of the replaced clip
+
 
 class Mixer(Protocol):
     """Adds noise to speech, such as ``avspeech.noise.plan.PlanMixer``."""
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray: ...
+
+
+def shuffle_clips(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
+    """Return for every id another utterance to show, each once: one random cycle (Sattolo 1986) of sorted ids."""
+    _need_two(utterances, SHUFFLED)
+    own = sorted(utterances, key=lambda utterance: utterance.id)
+    other, rng = list(own), np.random.default_rng((seed, len(own)))
+    for last in range(len(other) - 1, 0, -1):
+        place = int(rng.integers(last))  # never ``last`` itself: that is what makes it one cycle
+        other[last], other[place] = other[place], other[last]
+    return {utterance.id: stand_in for utterance, stand_in in zip(own, other, strict=True)}
+
+
+def other_speakers(utterances: Sequence[Utterance], seed: int) -> dict[str, Utterance]:
+    """Return for every id another speaker's utterance, of similar length (``num_frames``) if there is one.
+
+    Without another speaker it is another utterance; unknown speakers count as one. Hashes of seed and ids decide, so an
+    added utterance changes only the choices that fall on it.
+    """
+    _need_two(utterances, WRONG_SPEAKER)
+    ids = [utterance.id for utterance in utterances]
+    digests = (hashlib.sha256(f"{int(seed)}\x1f{name}".encode()).digest() for name in ids)
+    hashes = np.array([int.from_bytes(digest[:8], "little") for digest in digests], np.uint64)
+    speakers = np.unique([str(utterance.speaker) for utterance in utterances], return_inverse=True)[1]
+    lengths = np.array([utterance.num_frames or np.nan for utterance in utterances])
+    chosen: dict[str, Utterance] = {}
+    for index, name in enumerate(ids):
+        allowed = speakers != speakers[index]
+        if not allowed.any():
+            allowed = np.arange(len(ids)) != index
+        excess = np.abs(lengths - lengths[index]) / lengths[index]
+        excess = np.where(np.nan_to_num(excess) <= SIMILAR_LENGTH, 0, excess)
+        candidates = np.flatnonzero(allowed & (excess == excess[allowed].min()))
+        chosen[name] = utterances[int(candidates[np.argmin(hashes[candidates] ^ hashes[index])])]
+    return chosen
+
+
+def _need_two(utterances: Sequence[Utterance], stream: str) -> None:
+    if len(utterances) < 2:
+        came = f"{len(utterances)} utterances came for {stream!r} videos, which show another utterance's clip"
+        raise ValueError(f"{came}; wanted two or more: leave {stream!r} out of video_streams")
+
+
+def fit_length(clip_THW: np.ndarray, num_frames: int) -> np.ndarray:
+    """Return the clip cut to ``num_frames``, or played backwards and forwards until it is as long."""
+    period = max(1, 2 * (len(clip_THW) - 1))
+    place = np.arange(num_frames) % period
+    return clip_THW[np.minimum(place, period - place)]
+
+
+def blank_clip(clip_THW: np.ndarray) -> np.ndarray:
+    """Return a clip of that shape in mean grey, which the model sees as zero."""
+    return np.full_like(clip_THW, round(MEAN * 255))
 
 
 def videos_of(
@@ -39,12 +96,8 @@ def videos_of(
 class ConditionLoader:
     """Loads utterances under any condition of a grid.
 
-    Args:
-        mixer: adds the noise; None: all conditions are clean.
-        seed: seed of the faults of the picture.
-        inputs: what the model takes.
-        cache_bytes: bytes of decoded streams to keep.
-        others: utterance whose clip is shown, by stream and id (``videos_of``).
+    ``mixer`` None: all conditions are clean. ``seed``: of the faults of the picture. ``cache_bytes``: bytes of decoded
+    streams to keep. ``others``: the utterance whose clip is shown, from ``videos_of``.
     """
 
     def __init__(
@@ -63,6 +116,7 @@ class ConditionLoader:
         """Return the sample with the streams that the condition keeps, without units and tokens.
 
         ``MediaError``: a file is missing or broken, the clip is smaller than the crop, or the audio too long.
+        ``PlanError``: speech or noise differ from the plan.
         """
         mouth_THW = self.shown(utterance, condition) if condition.keeps_video else None
         audio_S = self.heard(utterance, condition) if condition.keeps_audio else None

@@ -73,13 +73,10 @@ class OutsideHypothesis(NamedTuple):
 def read_hypotheses(
     path: str | Path, known_ids: Collection[str], condition: Condition | None = None, format: str | None = None
 ) -> list[OutsideHypothesis]:
-    """Read the hypotheses of one file for utterances of ``known_ids``.
+    """Read one file for utterances of ``known_ids``; without ``condition`` its lines give it.
 
-    ``condition`` None: the lines give it. ``format`` is one of ``FORMATS``; None takes it from the file's name.
-
-    Raises:
-        ValueError: unknown format.
-        FileFault: wrong format, unknown or repeated utterance, or a missing or contradictory condition.
+    ``format`` is one of ``FORMATS``; None takes it from the file's name. ``ValueError``: unknown format. ``FileFault``:
+    wrong format, unknown or repeated utterance, or a missing or contradictory condition.
     """
     path = Path(path)
     format = format or ("kaldi" if path.name == "text" else ENDINGS.get(path.suffix.lower()))
@@ -128,17 +125,12 @@ def parse_label(label: str, grid: Collection[Condition] = ()) -> Condition:
         raise ValueError(f"condition {label!r} is none of the {len(labels)} of the grid; nearest are {'; '.join(near)}")
     if match := _LABEL.fullmatch(label):
         modality, noise, snr_db, seen, _ = match.groups()
-        try:
-            level = None if snr_db is None else float(snr_db)
-            condition = Condition(modality, noise, level, seen or OWN)
-        except ValueError:  # no such modality or stream, or not together
-            condition = None
-        if condition is not None and condition.label == label:
-            return condition
-    raise ValueError(
-        f"condition {label!r} came, wanted one such as 'audio, clean', 'audio+video, babble 0 dB' or "
-        "'audio+video, clean, blank video'"
-    )
+        with suppress(ValueError):  # no such modality or stream, or not together
+            condition = Condition(modality, noise, float(snr_db) if snr_db else None, seen or OWN)
+            if condition.label == label:
+                return condition
+    examples = "'audio, clean', 'audio+video, babble 0 dB' or 'audio+video, clean, blank video'"
+    raise ValueError(f"condition {label!r} came, wanted one such as {examples}")
 
 
 def _condition(row: Row, given: Condition | None) -> Condition:
@@ -240,11 +232,7 @@ def _read_kaldi(path: Path) -> Iterator[Row]:
 
 
 def read_trn(path: str | Path) -> Iterator[Row]:
-    """Yield the lines of a trn file without comments, empty lines and the non-word ``@``.
-
-    The speaker is the part of the id before the first ``-``. ``FileFault``: a line has no id, or holds alternatives
-    ``{ a / b }``, which make the error rate ambiguous.
-    """
+    """Yield the lines of a trn file; the non-word ``@`` is dropped, alternatives ``{ a / b }`` are a ``FileFault``."""
     path = Path(path)
     escaped = _read_text(path).split("\n", 1)[0] == TRN_HEADER
     for number, line in _lines(path):

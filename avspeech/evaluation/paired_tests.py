@@ -114,10 +114,8 @@ def _differences(
     """Return the units and, for each, errors of a minus errors of b, and reference words."""
     words = [one.num_words for one in counts_a]
     if words != [one.num_words for one in counts_b]:
-        raise ValueError(
-            f"{len(counts_a)} and {len(counts_b)} utterances whose references differ in length cannot be paired; "
-            "give both systems' counts for the same utterances, in the same order"
-        )
+        sizes = f"{len(counts_a)} and {len(counts_b)} utterances"
+        raise ValueError(f"{sizes} whose references differ in length cannot be paired; give the same, in one order")
     units = bootstrap.units_of(len(counts_a), speakers)
     more = [a.word_errors - b.word_errors for a, b in zip(counts_a, counts_b, strict=True)]
     return units, units.sums(more), units.sums(words)

@@ -23,9 +23,8 @@ from avspeech.evaluation import plots, tables
 from avspeech.evaluation.bars import fault_curves, fault_figure, fault_panels, language_figure, seen_label
 from avspeech.evaluation.conditions import CLEAN, noise_label, with_minus
 from avspeech.evaluation.exhibits import FOLDER, merge_exhibits
-from avspeech.evaluation.merging import merge_results
 from avspeech.evaluation.provenance import all_facts, describe_intervals, describe_run, warnings_of
-from avspeech.evaluation.results import ALL_LANGUAGES, Results, read_results, write_results
+from avspeech.evaluation.results import ALL_LANGUAGES, Results, merge_results, read_results, write_results
 from avspeech.files import write_text, written_whole
 
 _IMAGES = (".png", ".jpg", ".jpeg")
@@ -70,8 +69,7 @@ def write_report(
 ) -> Path:
     """Write the merged results (see ``merge_results``) and their report; return the path of report.html.
 
-    ``out_dir`` may be the only one of ``results_dirs``. ``ValueError``: results are missing or cannot be merged, or an
-    image is no PNG or JPEG file.
+    ``ValueError``: results are missing or cannot be merged, or an image is no PNG or JPEG file.
     """
     folders = [Path(results_dirs)] if isinstance(results_dirs, str | Path) else [Path(one) for one in results_dirs]
     out_dir = Path(out_dir)

@@ -1,4 +1,4 @@
-"""Results of an evaluation, read and written as three files.
+"""Results of an evaluation, read and written as three files; several are merged where they are comparable.
 
 - ``results.json``: rows (``conditions``) and ``runs`` (hashes, seed, settings, versions and command of each model), see
   ``results.schema.json``. Increase ``VERSION`` when older readers would misread a change.
@@ -8,10 +8,12 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ Noise = tuple[str, float | None]  # name and SNR: a column of the report
 System = tuple[str, str]  # modality and model
 ALL_LANGUAGES = "all"
 UNKNOWN_LANGUAGE = "und"  # ISO 639: undetermined
+SAME_FOR_COMPARISON = ("manifest_sha256", "noise_plan_sha256", "seed", "normalization")
+_REMEDIES = {
+    "manifest_sha256": "evaluate both on the same manifest",
+    "test_set_sha256": "evaluate both on the same utterances and texts",
+    "noise_plan_sha256": "evaluate both with the same noise plan (--noise_plan)",
+    "normalization": "evaluate both with the same normalization in the conditions YAML",
+    "task": "evaluate both with the same task in the conditions YAML",
+}
 
 
 @dataclass(frozen=True)
@@ -242,10 +252,8 @@ def read_results(results_dir: str | Path) -> Results:
         failures = [Failure(**line) for line in read_lines(results_dir / "failures.jsonl")]
         return Results(rows, document["runs"], hypotheses, failures)
     except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} and the files beside it cannot be read ({type(error).__name__}: {error}); "
-            "make them again with python -m avspeech.evaluate"
-        ) from error
+        why = f"{path} and the files beside it cannot be read ({type(error).__name__}: {error})"
+        raise ValueError(f"{why}; make them again with python -m avspeech.evaluate") from error
 
 
 @lru_cache
@@ -257,15 +265,81 @@ def _validator() -> Draft202012Validator:
 def _check_document(document: Any, path: Path) -> None:
     version = document.get("version", 1) if isinstance(document, dict) and "conditions" in document else VERSION
     if version != VERSION:
-        raise ValueError(
-            f"{path} has version {version} of the results format, this avspeech reads {VERSION}; evaluate again with "
-            "python -m avspeech.evaluate, or read the file with the version of avspeech that wrote it"
-        )
+        why = f"{path} has version {version} of the results format, this avspeech reads {VERSION}"
+        raise ValueError(f"{why}; evaluate again, or read it with the version of avspeech that wrote it")
     if (error := best_match(_validator().iter_errors(document))) is not None:
         place = error.json_path.removeprefix("$").removeprefix(".") or "the document"
         message = " ".join(error.message.split())  # it may quote the whole document
         message = message if len(message) <= 200 else f"...{message[-200:]}"
-        raise ValueError(
-            f"{path}: {place}: {message}; see avspeech/evaluation/results.schema.json, or make the file again with "
-            "python -m avspeech.evaluate"
-        )
+        raise ValueError(f"{path}: {place}: {message}; see evaluation/results.schema.json, or evaluate again")
+
+
+def merge_results(several: Sequence[Results], pick: Mapping[str, str] | None = None) -> Results:
+    """Return the results of several evaluations as one; ``ValueError``: they differ or repeat a row.
+
+    ``pick`` keeps one model of a modality, such as ``{"audio": "audio_only"}``; other modalities keep all models.
+    """
+    pick = pick or {}
+    runs = [run for results in several for run in results.runs]
+    need_same_samples([(f"model {run['model']}", run) for run in runs])
+    rows = [row for results in several for row in results.conditions]
+    for modality, model in pick.items():
+        if model not in (models := sorted({row.model for row in rows if row.modality == modality})):
+            names = ", ".join(models) or "none"
+            raise ValueError(f"pick: model {model!r} has no {modality!r} rows; models that have are: {names}")
+    rows = [row for row in rows if pick.get(row.modality, row.model) == row.model]
+    run_of = {run["model"]: run for run in runs}
+    times = Counter((row.model, row.condition, row.language) for row in rows)
+    for model, condition, language in (key for key in times if times[key] > 1):
+        twice = f"two results have a row for model {model!r}, {condition.label}, {language}"
+        raise ValueError(f"{twice}; give the models different names (--name) or leave one result out")
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.condition.is_drawn:
+            other = first.setdefault(row.video_stream, row.model)
+            need_same_pictures(row.condition, *((f"model {name}", run_of[name]) for name in (other, row.model)))
+    lines = [line for results in several for line in results.hypotheses]
+    return Results(
+        rows,
+        [run for run in runs if run["model"] in {row.model for row in rows}],
+        [line for line in lines if pick.get(line.modality, line.model) == line.model],
+        [failure for results in several for failure in results.failures],
+    )
+
+
+def need_same_samples(runs: Sequence[tuple[str, Mapping[str, Any]]], also: Sequence[str] = ()) -> None:
+    """Raise ``ValueError`` if runs, each with its name, differ in utterances, noise, scoring or ``also`` keys.
+
+    The hash of the test set replaces the manifest's if both runs have it. Without a noise plan, the seed and the
+    settings of shared noises must be equal.
+    """
+    for (first, earlier), (other, later) in combinations(runs, 2):
+        for key, value, different in _facts(earlier, later, also):
+            if value != different:
+                differ = f"{first} was evaluated with {key}={value}, {other} with {different}"
+                remedy = _REMEDIES.get(key, "evaluate both with the same conditions")
+                raise ValueError(f"{differ}: such rows cannot be compared; {remedy}")
+
+
+def _facts(one: Mapping[str, Any], other: Mapping[str, Any], also: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
+    planned = [run.get("noise_plan_sha256") is not None for run in (one, other)]
+    noisy = [plan or bool(run.get("noises")) for plan, run in zip(planned, (one, other), strict=True)]
+    for key in (*SAME_FOR_COMPARISON, *also):
+        if key == "manifest_sha256" and "test_set_sha256" in one and "test_set_sha256" in other:
+            key = "test_set_sha256"
+        if key == "noise_plan_sha256" and not all(noisy):
+            continue  # one run has no noise to compare
+        if key == "seed" and any(planned):
+            continue
+        yield key, one.get(key), other.get(key)
+    if not any(planned):
+        for name in sorted(set(one.get("noises", {})) & set(other.get("noises", {}))):
+            yield f"noises.{name}", one["noises"][name], other["noises"][name]
+
+
+def need_same_pictures(condition: Condition, *runs: tuple[str, Mapping[str, Any]]) -> None:
+    """Raise ``ValueError`` if the condition's video is drawn and two runs, each with its name, differ in the seed."""
+    (one, first), (other, second) = runs
+    if condition.is_drawn and first["seed"] != second["seed"]:
+        shown = f"{one} was shown {condition.video_stream} with seed={first['seed']}, {other} with {second['seed']}"
+        raise ValueError(f"{shown}, so other pictures; evaluate both with the same seed in the conditions YAML")

@@ -112,10 +112,8 @@ def _check_plan(
     given = {one.id for one in utterances}
     scored = {name for lines in heard.values() for name in lines}
     if odd := sorted((set(plan.speech) - given) | (scored - set(plan.speech))):
-        raise ValueError(
-            f"{manifest} and the noise plan {path} differ in {len(odd)} utterances, the first is {odd[0]!r}; "
-            "score with the manifest that the plan was made for"
-        )
+        differ = f"{manifest} and the noise plan {path} differ in {len(odd)} utterances, the first is {odd[0]!r}"
+        raise ValueError(f"{differ}; score with the manifest that the plan was made for")
 
 
 def _complete(
@@ -127,12 +125,12 @@ def _complete(
     for condition, lines in heard.items():
         absent = [one.id for one in utterances if one.id not in lines]
         if absent and missing == "error":
-            first = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            raise ValueError(
-                f"{next(iter(lines.values())).row.path}: {len(absent)} of {len(utterances)} utterances have no "
-                f"hypothesis in {condition.label!r}: {first}; add them, or count them as empty hypotheses (--missing "
-                "deletions), or leave them out (--missing skip)"
+            path, first = next(iter(lines.values())).row.path, ", ".join(absent[:5] + ["..."] * (len(absent) > 5))
+            lacking = (
+                f"{len(absent)} of {len(utterances)} utterances have no hypothesis in {condition.label!r}: {first}"
             )
+            remedy = "count them as empty (--missing deletions), or leave them out (--missing skip)"
+            raise ValueError(f"{path}: {lacking}; add them, {remedy}")
         texts[condition] = [lines[one.id].text if one.id in lines else stand_in for one in utterances]
         count += len(absent)
     return texts, count

@@ -67,8 +67,8 @@ def transcribe_all(
 ) -> list[str | Unreadable]:
     """Return a hypothesis of each utterance in order, or why its files could not be read.
 
-    ``decode`` works on ``device``. A batch holds similar lengths, up to ``max_frames`` at 25 Hz with padding and up to
-    ``max_clips`` utterances; or ``batches`` gives the indices of its utterances, each once.
+    A batch holds similar lengths, up to ``max_frames`` at 25 Hz with padding and up to ``max_clips`` utterances; or
+    ``batches`` gives the indices of its utterances, each once.
     """
     texts: dict[int, str | Unreadable] = {}
     if batches is None:

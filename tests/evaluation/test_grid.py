@@ -219,5 +219,5 @@ def test_an_utterance_without_text_is_named(tmp_path, config, fake):
 
 
 def test_a_transcriber_that_loses_utterances_is_caught(tmp_path, utterances, config):
-    with pytest.raises(ValueError, match="1 transcripts came for 40 utterances, audio, clean"):
+    with pytest.raises(ValueError, match="is shorter than"):
         evaluate_grid(utterances, config, lambda utterances, condition: ["a"], tmp_path, "m", IDENTITY)

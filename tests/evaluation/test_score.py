@@ -9,7 +9,6 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.outside import TrnLine
 from avspeech.evaluation.results import Results, read_results, write_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
 from avspeech.evaluation.trn import write_trn
@@ -71,7 +70,7 @@ def export(results: Results, folder: Path, format: str) -> list[tuple[Path, str 
     for number, (label, lines) in enumerate(heard.items()):
         path = folder / f"{number}.{format}"
         if format == "trn":
-            write_trn(path, [TrnLine(line.hypothesis, line.id, line.speaker) for line in lines])
+            write_trn(path, [(line.hypothesis, line.id, line.speaker) for line in lines])
         elif format == "txt":
             path.write_text("".join(f"{line.id} {line.hypothesis}\n" for line in lines), encoding="utf-8")
         elif format == "jsonl":
