@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from avspeech.evaluation import plots
 from avspeech.evaluation.conditions import MODALITIES, VIDEO_STREAMS, Condition, noise_label, with_minus
-from avspeech.evaluation.results import ConditionResult, Noise, Results, systems_of
+from avspeech.evaluation.results import ConditionResult, Noise, Results
 from avspeech.faults.visual import KINDS, Fault, parse_fault
 
 _WHISKER = {"ecolor": "#444444", "elinewidth": 1.0, "capsize": 2.0}
@@ -29,7 +29,6 @@ class FaultPanel:
     modality: str
     noise: Noise
     rows: tuple[ConditionResult, ...]
-    """One row a fault."""
     own: ConditionResult | None
     audio: ConditionResult | None
     """Row of audio alone, of this or else the first model that has one; None for ``video``."""
@@ -95,8 +94,8 @@ def seen_label(video_stream: str) -> str:
 def language_figure(panels: Sequence[tuple[Noise, Sequence[ConditionResult]]], several_models: bool) -> Figure:
     """Return bars of the word error rate by language and system, one panel per noise."""
     languages = sorted({row.language for _, rows in panels for row in rows})
-    systems = systems_of(row for _, rows in panels for row in rows)
-    ranks = {one: [other for other in systems if other[0] == one[0]].index(one) for one in systems}
+    ranks = plots.ranks_of([row for _, rows in panels for row in rows])
+    systems = list(ranks)
     legend_width = (2.0 if several_models else 1.3) * len(systems)  # inches; a narrower figure cuts the legend
     width = max(legend_width, min(11.0, 3.0 + 0.28 * len(languages) * len(systems)))
     figure, axes = plots.make_panels(len(panels), 1, (width, 2.9 * len(panels)), share_x=True)

@@ -42,8 +42,6 @@ class GridError(ValueError):
 
 
 Transcribe = Callable[[Sequence[Utterance], Condition], Sequence[str | Unreadable]]
-Transcripts = Mapping[Condition, Sequence[str | Unreadable]]
-"""Transcripts in the order of the utterances, by decoded condition."""
 
 
 def evaluate_grid(
@@ -135,7 +133,7 @@ def _read_decoded(path: Path, fingerprint: str) -> tuple[dict[str, str | Unreada
 
 def score_transcripts(
     utterances: Sequence[Utterance],
-    transcripts: Transcripts,
+    transcripts: Mapping[Condition, Sequence[str | Unreadable]],
     rows: Sequence[Condition],
     run: Mapping[str, Any],
     config: Scoring = Scoring(),

@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -19,8 +19,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from avspeech.evaluation.conditions import CLEAN, MODALITIES
-from avspeech.evaluation.results import ConditionResult, Results
+from avspeech.evaluation.conditions import CLEAN
+from avspeech.evaluation.results import ConditionResult, Results, System, systems_of
 
 COLOURS = {"audio": "#D55E00", "video": "#0072B2", "audio+video": "#009E73"}
 CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")
@@ -36,15 +36,6 @@ TOPS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Word error rates of a heat map's darkest colour, one a report; higher rates are clipped."""
 LIGHTEST, DARKEST = 0.99, 0.13  # part of magma; the rest is nearly black
 STEPS = 40  # of the legend
-
-
-class Series(NamedTuple):
-    """One line of the plot; ``rank`` counts the models of its modality from 0."""
-
-    modality: str
-    model: str
-    rank: int
-    rows: list[ConditionResult]
 
 
 def make_panels(count: int, across: int, size: tuple[float, float], share_x: bool = False) -> tuple[Figure, list[Axes]]:
@@ -75,15 +66,10 @@ def wer_figure(panels: Mapping[str, Sequence[ConditionResult]], noise: str) -> F
     return figure
 
 
-def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
-    """Return the lines of a plot of ``noise``, by modality, then by model in row order."""
-    rows = [row for row in rows if row.noise in (noise, CLEAN)]
-    found = []
-    for modality in MODALITIES:
-        models = dict.fromkeys(row.model for row in rows if row.modality == modality)
-        for rank, model in enumerate(models):
-            found.append(Series(modality, model, rank, [row for row in rows if row.system == (modality, model)]))
-    return found
+def ranks_of(rows: Sequence[ConditionResult]) -> dict[System, int]:
+    """Return the systems of the rows with a number that counts the models of each modality from 0."""
+    systems = systems_of(rows)
+    return {one: [other for other in systems if other[0] == one[0]].index(one) for one in systems}
 
 
 def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None:
@@ -93,16 +79,17 @@ def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None
     has_clean = any(row.noise == CLEAN for row in rows)
     has_noise = any(row.noise == noise for row in rows) and noise != CLEAN
     clean_x = right + 1.25 * step if has_noise else 0.0
-    labels, all_series = [], series_of(rows, noise)
-    several = len({series.model for series in all_series}) > 1
-    for number, series in enumerate(all_series):
-        apart = 0.07 * step * (number - (len(all_series) - 1) / 2)  # so that error bars do not hide each other
+    rows = [row for row in rows if row.noise in (noise, CLEAN)]
+    labels, ranks = [], ranks_of(rows)
+    several = len({model for _, model in ranks}) > 1
+    for number, ((modality, model), rank) in enumerate(ranks.items()):
+        apart = 0.07 * step * (number - (len(ranks) - 1) / 2)  # so that error bars do not hide each other
         alone = {noise: apart, CLEAN: clean_x + apart}
-        places = [alone[row.noise] if row.snr_db is None else row.snr_db for row in series.rows]
-        points = sorted(zip(places, series.rows, strict=True), key=lambda point: point[0])
-        _draw_series(axis, series, points)
-        label = f"{series.modality} ({series.model})" if several else series.modality
-        labels.append((100 * points[-1][1].wer, label, COLOURS[series.modality]))
+        mine = [row for row in rows if row.system == (modality, model)]
+        places = [alone[row.noise] if row.snr_db is None else row.snr_db for row in mine]
+        points = sorted(zip(places, mine, strict=True), key=lambda point: point[0])
+        _draw_series(axis, modality, rank, points)
+        labels.append((100 * points[-1][1].wer, f"{modality} ({model})" if several else modality, COLOURS[modality]))
     ticks = [(snr_db, f"{snr_db:g}") for snr_db in snrs_db] or [(0.0, noise)] * has_noise
     ticks += [(clean_x, "clean")] * has_clean
     axis.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
@@ -113,11 +100,11 @@ def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None
     label_ends(axis, labels)
 
 
-def _draw_series(axis: Axes, series: Series, points: list[tuple[float, ConditionResult]]) -> None:
-    colour, marker = COLOURS[series.modality], MARKERS[series.modality]
-    fill = colour if series.rank == 0 else "white"
+def _draw_series(axis: Axes, modality: str, rank: int, points: list[tuple[float, ConditionResult]]) -> None:
+    colour, marker = COLOURS[modality], MARKERS[modality]
+    fill = colour if rank == 0 else "white"
     noisy = [(x, row) for x, row in points if row.snr_db is not None]
-    look = {"linestyle": LINE_STYLES[min(series.rank, len(LINE_STYLES) - 1)], "markerfacecolor": fill, "zorder": 3}
+    look = {"linestyle": LINE_STYLES[min(rank, len(LINE_STYLES) - 1)], "markerfacecolor": fill, "zorder": 3}
     draw_band(axis, noisy, color=colour, linewidth=2.0, marker=marker, markersize=6, **look)
     joint = (noisy[-1][0], 100 * noisy[-1][1].wer) if noisy else None
     for x, row in points:

@@ -37,10 +37,6 @@ class Table:
     def groups(self) -> list[tuple[str, int]]:
         return [(name, len(list(several))) for name, several in groupby(self.columns, key=lambda noise: noise[0])]
 
-    @property
-    def has_bleu(self) -> bool:
-        return any(cell is not None and cell.bleu is not None for line in self.lines for cell in line.cells)
-
     def best(self, measure: str) -> list[float | None]:
         """Return the lowest ``wer`` or the highest ``bleu`` of each column; None without a value."""
         found = []

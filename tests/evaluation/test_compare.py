@@ -14,9 +14,8 @@ from avspeech.evaluation.compare import compare, main, notes_of, read_side, to_j
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.merging import merge_results
 from avspeech.evaluation.paired_tests import PairedRow, holm
-from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import paired_rows
 from avspeech.manifest import Utterance
 

@@ -127,7 +127,7 @@ def test_every_video_stream_has_rows_transcripts_and_a_file(tmp_path, utterances
     assert len(list((tmp_path / "decoded").iterdir())) == 17
     assert (tmp_path / "decoded" / "audio+video_babble_-5_dB_shuffled_video.jsonl").is_file()
     assert len(results.conditions) == (4 + 4 + 3 * 4) * 3  # noises; languages
-    assert len({row.key for row in results.conditions}) == len(results.conditions)
+    assert len({(row.condition, row.language) for row in results.conditions}) == len(results.conditions)
     cells = {(row.modality, row.video_stream) for row in results.conditions}
     seen = {("audio+video", stream) for stream in ("own", "blank", "shuffled")}
     assert cells == {("audio", "own"), ("video", "own"), *seen}

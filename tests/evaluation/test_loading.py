@@ -11,8 +11,7 @@ from avspeech.data.dataset import AVDataset
 from avspeech.evaluation import loading
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig
-from avspeech.evaluation.loading import ConditionLoader, check_streams, videos_of
-from avspeech.evaluation.stand_ins import shuffle_clips
+from avspeech.evaluation.loading import ConditionLoader, check_streams, shuffle_clips, videos_of
 from avspeech.features.logmel import logmel_AF
 from avspeech.inputs import InputSpec
 from avspeech.manifest import ManifestError, Utterance, read_manifest

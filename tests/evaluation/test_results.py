@@ -10,8 +10,7 @@ from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.merging import merge_results
-from avspeech.evaluation.results import Results, read_results, write_results
+from avspeech.evaluation.results import Results, merge_results, read_results, write_results
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",

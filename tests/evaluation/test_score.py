@@ -85,7 +85,7 @@ def export(results: Results, folder: Path, format: str) -> list[tuple[Path, str 
 
 
 def figures(results: Results) -> dict:
-    return {row.key[1:]: replace(row, model="") for row in results.conditions}
+    return {(row.condition, row.language): replace(row, model="") for row in results.conditions}
 
 
 @pytest.mark.parametrize("format", ["jsonl", "txt", "trn", "csv", "tsv"])
@@ -226,8 +226,8 @@ def test_the_command_writes_a_report(tmp_path, manifest, ours, plan, capsys):
     assert capsys.readouterr().out.strip() == str(out / "report.html")
     assert {path.name for path in out.iterdir()} >= {"results.json", "hypotheses.jsonl", "failures.jsonl", "report.md"}
     assert not (out / "decoded").exists()
-    assert [(row.wer, row.key[1:]) for row in read_results(out).conditions if row.language == "all"] == [
-        (row.wer, row.key[1:]) for row in ours.conditions if row.language == "all"
+    assert [(row.wer, row.condition) for row in read_results(out).conditions if row.language == "all"] == [
+        (row.wer, row.condition) for row in ours.conditions if row.language == "all"
     ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from avspeech.evaluation.stand_ins import SIMILAR_LENGTH, blank_clip, fit_length, other_speakers, shuffle_clips
+from avspeech.evaluation.loading import SIMILAR_LENGTH, blank_clip, fit_length, other_speakers, shuffle_clips
 from avspeech.features.clip import MEAN
 from avspeech.manifest import Utterance
 
