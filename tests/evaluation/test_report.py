@@ -15,7 +15,7 @@ from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import curves_figure, ranks_of, spread_apart, to_png, wer_figure
 from avspeech.evaluation.report import ReportSection, main, write_report
-from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import contribution_tables, headline, paired_rows, sample_transcripts, telling_noise
 
 VOID = {"meta", "link", "br", "img", "hr"}
@@ -68,14 +68,10 @@ def test_report_of_one_run_may_lie_beside_its_results(folders):
 def test_extra_sections_are_shown(tmp_path, folders):
     picture = tmp_path / "lips.png"
     picture.write_bytes(to_png(curves_figure({}, "", "")))
+    curves = {"masked accuracy": [(0, 0.1), (10, 0.4)]}
     sections = [
         ReportSection("Lip crops", text="Cut from mp4 files.\n\nAll <grey>.", images=[(picture, "Eight")], first=True),
-        ReportSection(
-            "Pre-training",
-            html="<p id='own'>own</p>",
-            curves={"masked accuracy": [(0, 0.1), (10, 0.4)]},
-            levels={"majority class": 0.2},
-        ),
+        ReportSection("Pre-training", html="<p id='own'>own</p>", curves=curves, levels={"majority class": 0.2}),
     ]
     html = write_report(folders[0], tmp_path / "report", sections).read_text()
     markdown = (tmp_path / "report" / "report.md").read_text()
@@ -167,12 +163,7 @@ def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_na
 
 def test_differences_pair_the_utterances_that_both_have(folders):
     av, audio_only = read_results(folders[0]), read_results(folders[1])
-    both = replace(
-        av,
-        conditions=[*av.conditions, *audio_only.conditions],
-        hypotheses=[*av.hypotheses, *audio_only.hypotheses],
-        runs=[*av.runs, *audio_only.runs],
-    )
+    both = merge_results([av, audio_only])
     rows = paired_rows(both)
     assert len(rows) == 3 * 4  # audio+video against two audio models and video, in four noises
     dedicated = {row.noise: row for row in rows if row.b == ("audio", "audio_only")}
