@@ -31,7 +31,7 @@ class FaultPanel:
     rows: tuple[ConditionResult, ...]
     own: ConditionResult | None
     audio: ConditionResult | None
-    """Row of audio alone, of this or else the first model that has one; None for ``video``."""
+    """Of this or else the first model that has one; None for ``video``."""
 
     @property
     def faults(self) -> dict[Fault, ConditionResult]:

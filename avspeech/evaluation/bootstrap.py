@@ -63,11 +63,10 @@ class Units(NamedTuple):
 
 
 class RatioDraws(NamedTuple):
-    """A ratio of two sums over units, its jackknife standard error, and its resampled values."""
+    """A ratio of two sums over units, its jackknife standard error (0 if all have it), and its resampled values."""
 
     ratio: float
     standard_error: float
-    """0 if all units have the same ratio."""
     ratios_R: np.ndarray
     studentised_R: np.ndarray
     """(ratio of the draw - ratio) / standard error of the draw."""

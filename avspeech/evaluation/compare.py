@@ -38,12 +38,10 @@ LEFT = (0, 1, 11)  # columns of text; the others are numbers
 
 @dataclass(frozen=True)
 class Side:
-    """One of two systems: a model in its results, and the requested modality."""
+    """System ``A`` or ``B``: a model in its results.json, and the requested modality."""
 
     label: str
-    """``A`` or ``B``."""
     source: Path
-    """Its results.json."""
     model: str
     modality: str | None
     """None compares each modality with itself."""

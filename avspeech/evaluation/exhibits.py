@@ -42,7 +42,7 @@ CLIP_CRF = 23
 
 @dataclass(frozen=True)
 class Exhibit:
-    """An utterance with errors, and its files relative to the folder; None if there is none."""
+    """An utterance, wrong in ``wrong_in`` of ``decoded_in`` conditions of a model, and its files or None."""
 
     id: str
     model: str
@@ -52,7 +52,6 @@ class Exhibit:
     errors: int
     num_words: int
     wrong_in: int
-    """Number of this model's conditions with errors in the utterance, of ``decoded_in``."""
     decoded_in: int
     clean: str | None = None
     heard: str | None = None

@@ -47,11 +47,10 @@ class FileFault(ValueError):
 
 
 class Row(NamedTuple):
-    """One hypothesis of a file, as it stands there."""
+    """One hypothesis of a file, as it stands in line ``number``."""
 
     path: Path
     number: int
-    """Number of its line."""
     ids: tuple[str, ...]
     """Ids that a manifest may use: that of a trn file of others may include the speaker."""
     text: str

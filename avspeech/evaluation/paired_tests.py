@@ -30,13 +30,12 @@ LEVEL = 0.05
 
 
 class Difference(NamedTuple):
-    """WER(a) - WER(b) with its 95 % interval, as fractions; negative if a is better."""
+    """WER(a) - WER(b), negative if a is better, with its 95 % interval as fractions and two-sided p-value."""
 
     diff: float
     low: float
     high: float
     p_value: float
-    """Two-sided."""
     win_rate: float
     """Share of draws with fewer errors for a; ties count half."""
     method: str

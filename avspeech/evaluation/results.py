@@ -43,7 +43,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """One row of ``results.json``; the fields are its keys."""
+    """One row of ``results.json``; the fields are its keys, words are those of normalised references."""
 
     model: str
     modality: str
@@ -52,7 +52,6 @@ class ConditionResult:
     language: str
     n_utterances: int
     n_words: int
-    """Words of the references after normalisation."""
     wer: float
     cer: float
     """Fractions; insertions can take them above 1."""
@@ -86,7 +85,7 @@ class ConditionResult:
 
 @dataclass(frozen=True)
 class ScoredHypothesis:
-    """One line of ``hypotheses.jsonl``: raw texts, and counts after normalisation."""
+    """One line of ``hypotheses.jsonl``: raw texts, and counts of words and word errors after normalisation."""
 
     id: str
     model: str
@@ -97,7 +96,6 @@ class ScoredHypothesis:
     reference: str
     hypothesis: str
     errors: int
-    """Word errors."""
     video_stream: str = OWN
     video_of: str | None = None
     """Id of the utterance that the clip came from; None for its own."""
@@ -110,7 +108,7 @@ class ScoredHypothesis:
 
     @property
     def counts(self) -> ErrorCounts:
-        """Words and word errors, all as substitutions."""
+        """All errors as substitutions."""
         return ErrorCounts(num_words=self.n_words, substitutions=self.errors)
 
 
