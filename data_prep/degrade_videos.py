@@ -87,7 +87,7 @@ def main(
         utterances = read_manifest(manifest)
         others: dict[str, Utterance] = {}
         if Fault("wrong_speaker") in wanted:
-            from avspeech.evaluation.stand_ins import other_speakers  # brings torch, which no worker needs
+            from avspeech.evaluation.loading import other_speakers  # brings torch, which no worker needs
 
             others = other_speakers(utterances, seed)
         out_dir.mkdir(parents=True, exist_ok=True)

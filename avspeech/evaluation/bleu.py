@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from avspeech.evaluation.bootstrap import resampled_sums, units_of
+from avspeech.evaluation.bootstrap import Speakers, resampled_sums, units_of
 
 MAX_ORDER = 4
 
@@ -18,16 +18,14 @@ class BleuCounts(NamedTuple):
     """Counts of one sentence; their sums are the counts of a corpus."""
 
     num_tokens: int
-    """Tokens of the hypothesis."""
     num_reference_tokens: int
     matches: tuple[int, ...]
-    """n-grams that the reference also has, for n = 1 to 4."""
+    """n-grams of the hypothesis that the reference also has, for n = 1 to 4."""
     ngrams: tuple[int, ...]
-    """n-grams of the hypothesis, likewise."""
+    """n-grams of the hypothesis."""
 
 
 def count_ngrams(reference: str, hypothesis: str) -> BleuCounts:
-    """Return the counts of one sentence."""
     score = BLEU(effective_order=True).sentence_score(hypothesis, [reference])  # only its counts are wanted
     return BleuCounts(score.sys_len, score.ref_len, tuple(score.counts), tuple(score.totals))
 
@@ -38,24 +36,16 @@ def corpus_bleu(counts: Sequence[BleuCounts]) -> float:
 
 
 def bleu_interval(
-    counts: Sequence[BleuCounts],
-    seed: int = 0,
-    speakers: Sequence[str | None] | None = None,
-    num_resamples: int | None = None,
+    counts: Sequence[BleuCounts], seed: int = 0, speakers: Speakers = None, num_resamples: int | None = None
 ) -> tuple[float, float]:
-    """Return the 95 % interval of ``corpus_bleu`` from draws with replacement (Koehn 2004, W04-3250).
-
-    Two or more known speakers are drawn, otherwise sentences. The limits are percentiles: too narrow below 20 units.
-    ``num_resamples`` as in ``bootstrap.wer_interval``. ``ValueError``: no sentence, or not one speaker for each.
-    """
-    units = units_of(len(counts), speakers)
-    scores_R = _scores(resampled_sums(units.sums(_as_rows(counts)), seed, num_resamples))
+    """Return the 95 % percentile interval (Koehn 2004, W04-3250), too narrow below 20 units."""
+    sums = units_of(len(counts), speakers).sums(_as_rows(counts))
+    scores_R = _scores(resampled_sums(sums, seed, num_resamples))
     low, high = np.percentile(scores_R, [2.5, 97.5])
     return float(low), float(high)
 
 
 def bleu_signature() -> str:
-    """Return sacrebleu's signature of the score."""
     metric = BLEU()
     metric.corpus_score(["a"], [["a"]])  # the number of references is known only after a score
     return str(metric.get_signature())
@@ -67,10 +57,7 @@ def _as_rows(counts: Sequence[BleuCounts]) -> np.ndarray:
 
 
 def _scores(totals: np.ndarray) -> np.ndarray:
-    """BLEU of each row of summed counts, with sacrebleu's default smoothing (``exp``).
-
-    The k-th order without a match has the precision 1 / (2 ** k * n-grams).
-    """
+    """BLEU of each row of summed counts; the k-th order without a match has the precision 1 / (2 ** k * n-grams)."""
     length, reference_length = totals[..., 0], totals[..., 1]
     matches, ngrams = totals[..., 2 : 2 + MAX_ORDER], totals[..., 2 + MAX_ORDER :]
     missed = (matches == 0) & (ngrams > 0)

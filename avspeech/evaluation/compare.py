@@ -11,39 +11,37 @@ sets, texts, normalisations, tasks or drawn videos are refused with exit status 
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import auto_cli
 
-from avspeech.evaluation.comparison import (
-    PairedRow,
-    correct_rows,
-    notes_of,
-    pair_lines,
-    to_json,
-    to_markdown,
-    to_terminal,
+from avspeech.evaluation.conditions import Condition, noise_label, with_minus
+from avspeech.evaluation.paired_tests import LEVEL, PairedRow, correct_rows, pair_lines
+from avspeech.evaluation.results import (
+    ALL_LANGUAGES,
+    Results,
+    ScoredHypothesis,
+    need_same_pictures,
+    need_same_samples,
+    read_results,
 )
-from avspeech.evaluation.conditions import Condition
-from avspeech.evaluation.merging import need_same_pictures, need_same_samples
-from avspeech.evaluation.paired_tests import LEVEL
-from avspeech.evaluation.results import ALL_LANGUAGES, Results, ScoredHypothesis, read_results
 from avspeech.files import make_place, write_json, write_text
 
 REFUSED = 2  # exit status
+HEAD = ["condition", "lang", "utts", "WER A", "WER B", "A - B", "95 % interval"]
+HEAD += ["p", "p Holm", "A wins", "p MP", "A is"]
+LEFT = (0, 1, 11)  # columns of text; the others are numbers
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of two systems: a model in its results, and the requested modality."""
+    """System ``A`` or ``B``: a model in its results.json, and the requested modality."""
 
     label: str
-    """``A`` or ``B``."""
     source: Path
-    """Its results.json."""
     model: str
     modality: str | None
     """None compares each modality with itself."""
@@ -52,60 +50,45 @@ class Side:
 
     @property
     def cells(self) -> list[tuple[Condition, str]]:
-        """Conditions and languages in row order."""
         rows = (row for row in self.results.conditions if row.model == self.model)
         return [(row.condition, row.language) for row in rows if self.modality in (None, row.modality)]
 
-    def key(self, condition: Condition) -> tuple:
+    def key(self, condition: Condition) -> Hashable:
         """Return what compared conditions share; the modality only if none was requested."""
-        modality = condition.modality if self.modality is None else None
-        return condition.noise, condition.snr_db, condition.video_stream, modality
+        return condition if self.modality is None else (condition.noise, condition.snr_db, condition.video_stream)
 
     def lines(self, condition: Condition, language: str) -> dict[str, ScoredHypothesis]:
-        """Return transcripts by id."""
-        lines = self.results.transcripts.get((self.model, condition.decoded_as), {})
+        lines = self.results.lines_of(self.model, condition)
         return {name: line for name, line in lines.items() if language in (line.language, ALL_LANGUAGES)}
 
     @property
     def about(self) -> dict[str, Any]:
-        """Record of this side in the JSON."""
-        hashes = {key: self.run[key] for key in ("manifest_sha256", "noise_plan_sha256")}
-        return {"results": str(self.source), "model": self.model, "modality": self.modality, **hashes}
+        about = {"results": str(self.source), "model": self.model, "modality": self.modality}
+        return about | {key: self.run[key] for key in ("manifest_sha256", "noise_plan_sha256")}
 
 
 def read_side(label: str, path: Path, model: str | None = None, modality: str | None = None) -> Side:
-    """Read one side from a results.json or its folder.
-
-    Raises:
-        ValueError: results, transcripts, model or modality are missing, or there are several models.
-    """
+    """Read one side from a results.json or its folder; ``ValueError``: something is missing or ambiguous."""
     if path.is_file() and path.name != "results.json":
         raise ValueError(f"{label}: {path} is no results.json; name that file or its folder")
     folder = path.parent if path.name == "results.json" else path
     results = read_results(folder)
     if not results.hypotheses:
-        raise ValueError(
-            f"{label}: {path} has no hypotheses.jsonl beside it, and only transcripts can be paired; keep both together"
-        )
-    models = list(dict.fromkeys(row.model for row in results.conditions))
-    if model is None and len(models) > 1:
-        raise ValueError(f"{label}: {path} has the models {', '.join(models)}; choose one with --model_{label.lower()}")
-    model = model or models[0]
+        raise ValueError(f"{label}: {path} has no hypotheses.jsonl beside it, which is paired; keep both together")
+    if model is None and len(results.models) > 1:
+        names = ", ".join(results.models)
+        raise ValueError(f"{label}: {path} has the models {names}; choose one with --model_{label.lower()}")
+    model = model or results.models[0]
     modalities = [row.modality for row in results.conditions if row.model == model]
-    for option, wanted, known in (("model", model, models), ("modality", modality, modalities)):
+    for option, wanted, known in (("model", model, results.models), ("modality", modality, modalities)):
         if wanted is not None and wanted not in known:
             has = ", ".join(dict.fromkeys(known))
             raise ValueError(f"--{option}_{label.lower()} {wanted} is not in {path}; it has {has}")
-    run = next(run for run in results.runs if run["model"] == model)
-    return Side(label, folder / "results.json", model, modality, results, run)
+    return Side(label, folder / "results.json", model, modality, results, results.run_of(model))
 
 
 def compare(a: Side, b: Side) -> list[PairedRow]:
-    """Return a row for every condition and language that both have; the seed of the draws is A's.
-
-    Raises:
-        ValueError: the evaluations are not comparable, are the same transcripts, or have nothing in common.
-    """
+    """Return a row for every shared condition and language; ``ValueError``: not comparable. The seed is A's."""
     if (a.modality is None) != (b.modality is None):
         raise ValueError("only one of --modality_a and --modality_b was given; give both, or neither")
     # Runs of recognisers record no task.
@@ -115,46 +98,101 @@ def compare(a: Side, b: Side) -> list[PairedRow]:
     rows: dict[tuple, PairedRow | None] = {}  # video alone is one test, however many noises repeat its row
     for condition_a, language in a.cells:
         condition_b = conditions_b.get((a.key(condition_a), language))
-        if condition_b is None:
-            continue
-        decoded = condition_a.decoded_as, condition_b.decoded_as, language
-        if decoded in rows:
+        decoded = condition_a.decoded_as, condition_b and condition_b.decoded_as, language
+        if condition_b is None or decoded in rows:
             continue
         if a.source.resolve() == b.source.resolve() and (a.model, decoded[0]) == (b.model, decoded[1]):
-            raise ValueError(
-                f"A and B are the same transcripts ({a.model}, {condition_a.label}); name two results, two models "
-                "(--model_a, --model_b) or two modalities (--modality_a, --modality_b)"
-            )
+            same = f"A and B are the same transcripts ({a.model}, {condition_a.label})"
+            raise ValueError(f"{same}; name two results, models (--model_a, ...) or modalities (--modality_a, ...)")
         lines_a, lines_b = a.lines(condition_a, language), b.lines(condition_b, language)
         need_same_pictures(condition_a, *runs)
-        for name in lines_a.keys() & lines_b.keys():
-            _need_same_line(lines_a[name], lines_b[name], condition_a)
+        for one, other in ((line, lines_b[name]) for name, line in lines_a.items() if name in lines_b):
+            if one.reference != other.reference:
+                found = f"utterance {one.id!r} has the reference {one.reference!r} in A and {other.reference!r} in B"
+                raise ValueError(f"{found}; evaluate both on the same texts")
+            if one.video_of != other.video_of:
+                shown = f"was shown {one.video_of!r} in A and {other.video_of!r} in B"
+                where = f"utterance {one.id!r}, {condition_a.label}"
+                raise ValueError(f"{where}, {shown}; evaluate both on the same manifest")
         rows[decoded] = pair_lines((condition_a, condition_b), language, lines_a, lines_b, a.run["seed"])
-    found = [row for row in rows.values() if row is not None]
-    if not found:
-        raise ValueError(
-            f"A has {_listed(a)} and B has {_listed(b)}: no condition, language and utterance is in both; "
-            "evaluate both with the same conditions YAML"
-        )
-    return correct_rows(found)
-
-
-def _need_same_line(one: ScoredHypothesis, other: ScoredHypothesis, condition: Condition) -> None:
-    if one.reference != other.reference:
-        raise ValueError(
-            f"utterance {one.id!r} has the reference {one.reference!r} in A and {other.reference!r} in B; "
-            "evaluate both on the same texts"
-        )
-    if one.video_of != other.video_of:
-        raise ValueError(
-            f"utterance {one.id!r}, {condition.label}, was shown {one.video_of!r} in A and {other.video_of!r} in B; "
-            "evaluate both on the same manifest"
-        )
+    paired = [row for row in rows.values() if row is not None]
+    if not paired:
+        both = f"A has {_listed(a)} and B has {_listed(b)}: no condition, language and utterance is in both"
+        raise ValueError(f"{both}; evaluate both with the same conditions YAML")
+    return correct_rows(paired)
 
 
 def _listed(side: Side, most: int = 6) -> str:
     names = list(dict.fromkeys(f"{condition.label} ({language})" for condition, language in side.cells))
     return "; ".join(names[:most]) + (f"; {len(names) - most} more" if len(names) > most else "")
+
+
+def to_json(row: PairedRow) -> dict[str, Any]:
+    """Return the row as a record: rates are fractions, intervals ``[low, high]``."""
+    a, b, found = row.condition_a, row.condition_b, row.difference
+    record = {"modality_a": a.modality, "modality_b": b.modality, "noise": a.noise, "snr_db": a.snr_db}
+    record |= {"video_stream_a": a.video_stream, "video_stream_b": b.video_stream}
+    sizes = ("language", "n_utterances", "n_only_a", "n_only_b", "n_words", "wer_a", "wer_b")
+    record |= {name: getattr(row, name) for name in sizes}
+    record |= {"difference": found.diff, "difference_95": [found.low, found.high], "method": found.method}
+    record |= {"units": found.num_units, "unit": found.unit, "p_value": found.p_value, "p_holm": row.p_holm}
+    return record | {"win_rate": found.win_rate, "matched_pairs_p": row.matched_pairs_p, "verdict": row.verdict}
+
+
+def to_terminal(rows: Sequence[PairedRow]) -> str:
+    lines = [HEAD, *([noise_label(*row.noise), *_cells(row)[1:]] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table, block = [], ""
+    for row, line in zip((None, *rows), lines, strict=True):
+        if row is not None and block != (block := _given(row)):
+            table.append(f"-- {block}")
+        sized = enumerate(zip(line, widths, strict=True))
+        padded = [cell.ljust(width) if column in LEFT else cell.rjust(width) for column, (cell, width) in sized]
+        table.append("  ".join(padded).rstrip())
+    return "\n".join(table)
+
+
+def to_markdown(rows: Sequence[PairedRow]) -> str:
+    lines = [HEAD, ["---" if column in LEFT else "--:" for column in range(len(HEAD))]]
+    lines += [[cell.replace("|", "\\|") for cell in _cells(row)] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def notes_of(rows: Sequence[PairedRow]) -> list[str]:
+    """Return notes on the columns and the limits of the rows, one line each."""
+    notes = [
+        "WER in %, over the utterances that both scored; A - B and its interval in points, below zero A is better.",
+        "p: paired bootstrap; A wins: share of draws with fewer errors for A; p MP: matched pairs (Gillick and Cox).",
+        f"A is: by p Holm, which holds for all {len(rows)} rows together at {LEVEL:.0%}.",
+    ]
+    found = [row.difference for row in rows]
+    for unit in dict.fromkeys(one.unit for one in found):
+        counts = sorted({one.num_units for one in found if one.unit == unit})
+        methods = ", ".join(dict.fromkeys(one.method for one in found if one.unit == unit))
+        notes.append(f"Drawn: {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} {unit}s ({methods}).")
+    if any(one.method == "too-few-units" for one in found):
+        notes.append("Two or three speakers are too few: intervals are wide and a difference is hardly ever clear.")
+    a, b = max(row.n_only_a for row in rows), max(row.n_only_b for row in rows)
+    if a or b:
+        notes.append(f"Left out of a row: up to {a} utterances that only A scored, up to {b} that only B did.")
+    return notes
+
+
+def _given(row: PairedRow) -> str:
+    """Return the inputs without noise: ``audio+video, blank video``, or ``audio+video : audio``."""
+    given = (Condition(one.modality, video_stream=one.video_stream) for one in (row.condition_a, row.condition_b))
+    return " : ".join(dict.fromkeys(one.label.replace(", clean", "") for one in given))
+
+
+def _cells(row: PairedRow) -> list[str]:
+    found, rates = row.difference, [f"{100 * wer:.1f}" for wer in (row.wer_a, row.wer_b)]
+    diff, low, high = (with_minus(f"{100 * points:+.1f}") for points in found[:3])
+    p, p_holm, p_pairs = (
+        "<0.001" if p < 0.001 else f"{p:.3f}" for p in (found.p_value, row.p_holm, row.matched_pairs_p)
+    )
+    head = [f"{_given(row)}, {noise_label(*row.noise)}", row.language, str(row.n_utterances), *rates, diff]
+    tail = [f"{100 * found.win_rate:.0f} %", p_pairs, row.verdict.replace("no clear difference", "not clear")]
+    return [*head, f"{low} to {high}", p, p_holm, *tail]
 
 
 def main(

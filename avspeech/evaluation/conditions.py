@@ -1,7 +1,6 @@
 """One condition of an evaluation: modality x noise x SNR x video that is shown.
 
-``video`` is decoded once, clean, because noise does not change it; ``no_face`` is decoded as ``audio``
-(``decoded_as``). Faulty, blank and shuffled videos show whether a model with gates uses its video.
+``video`` is decoded once, clean, because noise does not change it; ``no_face`` is decoded as ``audio``.
 """
 
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ class Condition:
     snr_db: float | None = None
     """SNR in dB; None if clean, or if the noise has none (reverberation)."""
     video_stream: str = OWN
-    """``own``, ``blank`` (mean grey), ``shuffled`` (another utterance's), or an own clip with a fault (``blur-3``)."""
+    """``own``, ``blank`` (mean grey), ``shuffled`` (another utterance's), or a fault of the own clip (``blur-3``)."""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -54,25 +53,22 @@ class Condition:
 
     @property
     def fault(self) -> Fault | None:
-        """None for ``own``, ``blank`` and ``shuffled``."""
         return None if self.video_stream in VIDEO_STREAMS else parse_fault(self.video_stream)
 
     @property
     def is_drawn(self) -> bool:
-        """True if the seed decides what is shown."""
-        if self.video_stream in VIDEO_STREAMS:
-            return self.video_stream == SHUFFLED
-        fault = parse_fault(self.video_stream)
-        return fault.kind == WRONG_SPEAKER or fault.is_drawn
+        fault = self.fault
+        return self.video_stream == SHUFFLED if fault is None else fault.kind == WRONG_SPEAKER or fault.is_drawn
 
     @property
     def label(self) -> str:
         """Name in reports, such as ``audio+video, babble -5 dB, blur-3``; the own clip is not named."""
-        return f"{self.modality}, {noise_label(self.noise, self.snr_db)}{_seen(self.video_stream)}"
+        seen = f"{self.video_stream} video" if self.video_stream in VIDEO_STREAMS else self.video_stream
+        shown = [self.modality, noise_label(self.noise, self.snr_db), *([] if self.video_stream == OWN else [seen])]
+        return ", ".join(shown)
 
     @property
     def file_name(self) -> str:
-        """The label without spaces."""
         return self.label.replace(", ", "_").replace(" ", "_")
 
     @property
@@ -86,7 +82,7 @@ class Condition:
 
 
 def goes_with(video_stream: str, modality: str) -> bool:
-    """Return True if the modality can be evaluated with the video stream; ``ValueError`` for an unknown stream."""
+    """Return True if the modality can have the video stream; ``ValueError`` for an unknown stream."""
     if video_stream in VIDEO_STREAMS:
         return video_stream == OWN or modality == "audio+video"
     fault = parse_fault(video_stream)
@@ -100,7 +96,6 @@ def noise_label(noise: str, snr_db: float | None) -> str:
     return f"{noise} {snr_db:g} dB"
 
 
-def _seen(video_stream: str) -> str:
-    if video_stream == OWN:
-        return ""
-    return f", {video_stream} video" if video_stream in VIDEO_STREAMS else f", {video_stream}"
+def with_minus(number: str) -> str:
+    """Return a number with the typographic minus sign."""
+    return number.replace("-", "\N{MINUS SIGN}")

@@ -33,7 +33,7 @@ class Scoring:
     """How hypotheses are compared with references."""
 
     normalization: str = "basic"
-    """Rule of ``avspeech.text.normalize`` for both texts: basic, none, fairseq, whisper or muavic."""
+    """Rule of ``avspeech.text.normalize``: basic, none, fairseq, whisper or muavic."""
     metric: Metric = "error_rate"
     """``bleu`` adds BLEU of the texts as they are, for translations; errors are counted either way."""
 
@@ -104,10 +104,10 @@ class EvaluationConfig:
 
     def noise_columns(self) -> list[tuple[str, float | None]]:
         """Return every noise and SNR, clean first."""
-        columns: list[tuple[str, float | None]] = [(CLEAN, None)] if self.include_clean else []
-        for name, spec in self.noises.items():
-            columns += [(name, snr_db) for snr_db in self.snrs_db] if spec.has_snr else [(name, None)]
-        return columns
+        noises = [
+            (name, snr_db) for name, one in self.noises.items() for snr_db in (self.snrs_db if one.has_snr else (None,))
+        ]
+        return [(CLEAN, None), *noises] if self.include_clean else noises
 
     def grid(self) -> list[Condition]:
         """Return every condition in the report's order: by modality, video stream, noise."""
@@ -123,7 +123,7 @@ class EvaluationConfig:
     def with_options(
         self, modalities: Sequence[Modality] | None = None, decoding: Mapping[str, Any] | None = None
     ) -> "EvaluationConfig":
-        """Return a copy with other modalities and options of ``decoding`` replaced; ``ValueError`` for a wrong one."""
+        """Return a copy with other modalities and options of ``decoding``; ``ValueError`` for a wrong one."""
         options = parse_config({**asdict(self.decoding), **(decoding or {})}, DecodingConfig)
         return replace(self, modalities=tuple(modalities or self.modalities), decoding=options)
 
@@ -133,10 +133,7 @@ class EvaluationConfig:
         paths: Mapping[str, Path] | None = None,
         only: Sequence[str] | None = None,
     ) -> "EvaluationConfig":
-        """Return a copy whose noises draw from ``manifests`` and ``paths`` by name, and that keeps the noises ``only``.
-
-        ``ValueError``: a name is no noise, or its kind has no manifest or path.
-        """
+        """Return a copy with only the noises ``only``, and ``manifests`` and ``paths`` by name of noise."""
         noises = dict(self.noises)
         given = (("noise_manifests", "manifest", manifests), ("noise_paths", "path", paths))
         for option, names in (("noises", only), *((option, files) for option, _, files in given)):
@@ -162,5 +159,4 @@ def read_conditions(path: str | Path) -> EvaluationConfig:
 
 
 def _with_unit(place: str) -> str:
-    """Return ``babble 0`` as ``babble 0 dB``."""
     return place if place == "clean" or " " not in place or place.endswith(" dB") else f"{place} dB"

@@ -1,10 +1,8 @@
 """Word and character errors between a reference and a hypothesis, as counts that can be added up.
 
-Rates are corpus level: all errors over all reference words (NIST; AV-HuBERT, arXiv:2201.02184). Alignments are jiwer's:
-Levenshtein with cost 1 for each error. Normalise texts first (``avspeech.text.normalize``). Any white space separates
-words; jiwer takes a lone no-break space or tab for a letter, otherwise it agrees to the digit.
-
-Without reference words the rate is the number of insertions, as in jiwer 4.
+Rates are corpus level: all errors over all reference words (NIST; AV-HuBERT, arXiv:2201.02184), or the number of
+insertions without reference words, as in jiwer 4. Alignments are jiwer's: Levenshtein with cost 1 for each error.
+Unlike jiwer, any white space separates words.
 
 sclite 2.10 costs substitutions 4, deletions and insertions 3. Measured: equal on 584 wrong transcripts of real models,
 within 0.1 point on 5,000 random texts, up to 0.6 points more on unrelated texts; by its costs at most a third more.
@@ -12,6 +10,7 @@ within 0.1 point on 5,000 random texts, up to 0.6 points more on unrelated texts
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import jiwer
 
@@ -36,23 +35,14 @@ class ErrorCounts:
 
     @property
     def wer(self) -> float:
-        """Word error rate as a fraction, may exceed 1."""
         return self.word_errors / max(self.num_words, 1)
 
     @property
     def cer(self) -> float:
-        """Character error rate as a fraction."""
         return self.character_errors / max(self.num_characters, 1)
 
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
-        return ErrorCounts(
-            num_words=self.num_words + other.num_words,
-            substitutions=self.substitutions + other.substitutions,
-            deletions=self.deletions + other.deletions,
-            insertions=self.insertions + other.insertions,
-            num_characters=self.num_characters + other.num_characters,
-            character_errors=self.character_errors + other.character_errors,
-        )
+        return ErrorCounts(*map(sum, zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
@@ -71,7 +61,6 @@ def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
 
 
 def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    """Return the corpus-level counts of many utterances."""
     return sum(counts, ErrorCounts())
 
 
@@ -86,23 +75,14 @@ class Edit:
 
 def align_words(reference: str, hypothesis: str) -> list[Edit]:
     """Return the word alignment, one ``Edit`` a word."""
-    words = jiwer.process_words(" ".join(reference.split()), " ".join(hypothesis.split()))
-    reference_words, hypothesis_words = reference.split(), hypothesis.split()
+    spoken, heard = reference.split(), hypothesis.split()
     edits = []
-    for chunk in words.alignments[0]:
-        spoken = reference_words[chunk.ref_start_idx : chunk.ref_end_idx]
-        heard = hypothesis_words[chunk.hyp_start_idx : chunk.hyp_end_idx]
-        for index in range(max(len(spoken), len(heard))):
-            edits.append(Edit(chunk.type, _at(spoken, index), _at(heard, index)))
+    for chunk in jiwer.process_words(" ".join(spoken), " ".join(heard)).alignments[0]:
+        sides = spoken[chunk.ref_start_idx : chunk.ref_end_idx], heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        edits += [Edit(chunk.type, *pair) for pair in zip_longest(*sides, fillvalue="")]
     return edits
-
-
-def _at(words: list[str], index: int) -> str:
-    return words[index] if index < len(words) else ""
 
 
 def count_normalized(reference: str, hypothesis: str, language: str, rule: str) -> ErrorCounts:
     """Return the errors after both texts are normalised by ``rule``."""
-    return count_errors(
-        normalize_for_scoring(reference, language, rule), normalize_for_scoring(hypothesis, language, rule)
-    )
+    return count_errors(*(normalize_for_scoring(text, language, rule) for text in (reference, hypothesis)))

@@ -7,6 +7,7 @@ it, a tenth of the size of wav), the mouth crops (H.264), and ``exhibits.json``,
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -20,7 +21,7 @@ import numpy as np
 
 from avspeech.evaluation.conditions import OWN, Condition
 from avspeech.evaluation.loading import ConditionLoader
-from avspeech.evaluation.results import Results, ScoredHypothesis
+from avspeech.evaluation.results import Results
 from avspeech.evaluation.tables import telling_noise
 from avspeech.files import write_json, written_whole
 from avspeech.manifest import Utterance
@@ -34,13 +35,14 @@ log = logging.getLogger(__name__)
 FOLDER, LISTING = "exhibits", "exhibits.json"
 KINDS = ("clean", "heard", "seen")
 MAX_BYTES = 1_200_000  # of all sounds and clips, so that a report stays below 3 MB (base64 adds a third)
+COUNT = 6
 BIT_RATE = 64_000  # bit/s of MP3; at 32 kbit/s babble gurgles
 CLIP_CRF = 23
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """An utterance with errors, and its files relative to the folder; None if there is none."""
+    """An utterance, wrong in ``wrong_in`` of ``decoded_in`` conditions of a model, and its files or None."""
 
     id: str
     model: str
@@ -50,7 +52,6 @@ class Exhibit:
     errors: int
     num_words: int
     wrong_in: int
-    """Number of this model's conditions with errors in the utterance."""
     decoded_in: int
     clean: str | None = None
     heard: str | None = None
@@ -58,7 +59,6 @@ class Exhibit:
 
     @property
     def files(self) -> dict[str, str]:
-        """File names by kind."""
         return {kind: name for kind in KINDS if (name := getattr(self, kind)) is not None}
 
     @property
@@ -66,52 +66,42 @@ class Exhibit:
         return Condition(self.modality, self.noise, self.snr_db)
 
 
-def choose_worst(results: Results, count: int) -> list[Exhibit]:
-    """Return the utterances with the most errors per word in the telling noise, worst first; none without errors.
+Offer = tuple[Exhibit, Callable[[Path, int], Exhibit]]
+"""An exhibit, and the function (folder, number of its files) that writes it."""
 
-    The system is the first ``audio+video`` one, if any.
-    """
+
+def choose_worst(results: Results, count: int) -> list[Exhibit]:
+    """Return the utterances with the most errors per word of the first ``audio+video`` system, worst first."""
     decoded = {(line.modality, line.model) for line in results.hypotheses if line.video_stream == OWN}
     system = max((one for one in results.systems if one in decoded), key=lambda one: len(one[0]), default=None)
     if system is None:
         return []
     condition, model = Condition(system[0], *telling_noise(results)), system[1]
-    by_id: dict[str, list[ScoredHypothesis]] = {}
-    for line in results.hypotheses:
-        if line.model == model:
-            by_id.setdefault(line.id, []).append(line)
-    place = condition.modality, condition.noise, condition.snr_db
+    mine = [line for line in results.hypotheses if line.model == model]
+    decoded_in, wrong_in = Counter(line.id for line in mine), Counter(line.id for line in mine if line.errors)
+    place = model, condition.modality, condition.noise, condition.snr_db
     wrong = [
-        Exhibit(
-            line.id, model, *place, line.errors, line.n_words,
-            wrong_in=sum(other.errors > 0 for other in by_id[line.id]), decoded_in=len(by_id[line.id]),
-        )
-        for line in results.transcripts.get((model, condition.decoded_as), {}).values() if line.errors
-    ]  # fmt: skip
+        Exhibit(line.id, *place, line.errors, line.n_words, wrong_in[line.id], decoded_in[line.id])
+        for line in results.lines_of(model, condition).values()
+        if line.errors
+    ]
     return sorted(wrong, key=lambda one: (-one.errors / max(one.num_words, 1), one.id))[:count]
 
 
 def write_exhibits(
-    out_dir: str | Path,
+    out_dir: Path,
     results: Results,
     utterances: Sequence[Utterance],
     loader: ConditionLoader,
-    count: int = 6,
     max_bytes: int = MAX_BYTES,
 ) -> list[Exhibit]:
-    """Replace ``out_dir/exhibits`` by sounds and clips of the worst utterances; return what was written.
-
-    Utterances with missing or changed files, or above ``max_bytes`` in all, are omitted with a warning.
-    """
+    """Replace ``out_dir/exhibits`` by the worst utterances that can be read and fit; return them."""
     by_id = {utterance.id: utterance for utterance in utterances}
-    worst = choose_worst(results, count)
-    return _fill(Path(out_dir), [(one, partial(_write_one, one, by_id[one.id], loader)) for one in worst], max_bytes)
+    worst = choose_worst(results, COUNT)
+    return _fill(out_dir, [(one, partial(_write_one, one, by_id[one.id], loader)) for one in worst], max_bytes)
 
 
-def _fill(
-    out_dir: Path, offered: Iterable[tuple[Exhibit, Callable[[Path, int], Exhibit]]], max_bytes: int
-) -> list[Exhibit]:
-    """Replace ``out_dir/exhibits`` by what the functions (folder, file number) write and that fits."""
+def _fill(out_dir: Path, offered: Iterable[Offer], max_bytes: int) -> list[Exhibit]:
     kept: list[Exhibit] = []
     target = out_dir / FOLDER
     with written_whole(target) as folder:
@@ -164,11 +154,7 @@ def write_mp3(path: str | Path, audio_S: np.ndarray) -> None:
 
 
 def read_exhibits(folder: Path) -> list[Exhibit]:
-    """Return the exhibits of a results folder; an empty list without a listing.
-
-    Raises:
-        ValueError: the listing is unreadable, or names a missing file.
-    """
+    """Return the exhibits of a results folder; ``ValueError``: a broken listing or a missing file."""
     path = folder / FOLDER / LISTING
     if not path.is_file():
         return []
@@ -185,14 +171,11 @@ def read_exhibits(folder: Path) -> list[Exhibit]:
 def merge_exhibits(
     folders: Sequence[Path], out_dir: Path, results: Results, max_bytes: int = MAX_BYTES
 ) -> list[Exhibit]:
-    """Copy the exhibits of the folders in turn, worst first, to ``out_dir/exhibits``, unless it is the only folder.
-
-    Duplicates (same utterance and noise) and systems without rows in ``results`` are omitted.
-    """
+    """Copy the folders' exhibits in turn, worst first, once each, to ``out_dir``, unless it is the only folder."""
     if [folder.resolve() for folder in folders] == [out_dir.resolve()]:
         return read_exhibits(out_dir)
     turns = zip_longest(*([(folder, one) for one in read_exhibits(folder)] for folder in folders))
-    offered: dict[tuple, tuple[Exhibit, Callable[[Path, int], Exhibit]]] = {}
+    offered: dict[tuple, Offer] = {}
     for folder, one in (entry for turn in turns for entry in turn if entry is not None):
         if (one.modality, one.model) in results.systems:
             offered.setdefault((one.id, one.noise, one.snr_db), (one, partial(_copy_one, one, folder / FOLDER)))

@@ -8,13 +8,12 @@ Writes  a table to the terminal and, with --out_file, a JSON file. Exit status 1
 A word error rate is worse only if the paired 95 % interval of the difference lies above 0. The noise is white.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from avspeech.evaluation.loading import ConditionLoader, Mixer, check_streams
 from avspeech.evaluation.paired_tests import Difference, paired_difference
 from avspeech.evaluation.results import UNKNOWN_LANGUAGE
 from avspeech.evaluation.systems import Decode, batch_decoder, decoding_facts, settled, transcribe_all
-from avspeech.files import make_place, write_text
+from avspeech.files import make_place, write_json
 from avspeech.hub.names import open_model
 from avspeech.inputs import AVBatch, Modality
 from avspeech.manifest import Utterance, read_manifest
@@ -44,8 +43,7 @@ from avspeech.text.normalize import text_language
 log = logging.getLogger(__name__)
 
 SILENCE, QUIET_ROOM, WHITE = "silence", "quiet_room", "white"
-QUIET_ROOM_RMS = 1e-3
-"""RMS of white noise at -60 dB of full scale."""
+QUIET_ROOM_RMS = 1e-3  # of white noise at -60 dB of full scale
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,14 @@ class Bounds:
     """Share of the texts that may change with the batch."""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One property, its figure and its bound."""
 
     name: str
     passed: bool
     figure: str
     bound: str
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,6 @@ class NoisyOrSilent:
     mixer: Mixer | None
 
     def mix(self, audio_S: np.ndarray, utterance_id: str, noise: str, snr_db: float | None) -> np.ndarray:
-        """Return the audio that the name stands for, (S,) float32."""
         if noise == SILENCE:
             return np.zeros_like(audio_S)
         if noise == QUIET_ROOM:
@@ -98,19 +94,18 @@ class Subject:
     """Readable ones only."""
     config: EvaluationConfig
     snr_db: float = 0.0
-    """SNR of white noise in dB."""
+    """Of white noise."""
     device: str = "cpu"
     task: str | None = None
-    """Task of a Whisper."""
+    """Of a Whisper."""
     _texts: dict[tuple, list[str]] = field(default_factory=dict)
 
     def texts(
         self, condition: Condition, batches: Sequence[Sequence[int]] | None = None, drop_video: bool = False
     ) -> list[str]:
-        """Return the texts in order; "" for an unreadable utterance.
+        """Return the texts in order, "" if unreadable; None plans the batches (indices) by length.
 
-        ``batches``: indices of the utterances of each batch; None plans them by length. ``drop_video``: the model gets
-        the video and is told to ignore it (``keep_B2``).
+        ``drop_video``: the model gets the video and is told to ignore it (``keep_B2``).
         """
 
         def without_video(batch: AVBatch, keep_B2: torch.Tensor) -> list[str]:
@@ -123,26 +118,24 @@ class Subject:
             self._texts[key] = ["" if isinstance(text, Unreadable) else text for text in found]
         return self._texts[key]
 
-    def counts(self, texts: Sequence[str]) -> list[ErrorCounts]:
-        return self._errors([one.text or "" for one in self.utterances], texts)
+    @property
+    def spoken(self) -> list[str]:
+        return [one.text or "" for one in self.utterances]
 
-    def num_words(self, texts: Sequence[str]) -> int:
-        """Return the number of words of all texts after normalisation."""
-        return total(self._errors(texts, [""] * len(texts))).num_words
-
-    def _errors(self, references: Sequence[str], texts: Sequence[str]) -> list[ErrorCounts]:
+    def counts(self, references: Sequence[str], texts: Sequence[str]) -> list[ErrorCounts]:
         rule = self.config.scoring.normalization
         languages = [text_language(one.language or UNKNOWN_LANGUAGE, self.task) for one in self.utterances]
         return [count_normalized(*trio, rule) for trio in zip(references, texts, languages, strict=True)]
 
+    def num_words(self, texts: Sequence[str]) -> int:
+        return total(self.counts(texts, [""] * len(texts))).num_words
+
     def difference(self, texts_a: Sequence[str], texts_b: Sequence[str]) -> Difference:
-        """Return the word error rate of a minus that of b."""
-        speakers = [one.speaker for one in self.utterances]
-        return paired_difference(self.counts(texts_a), self.counts(texts_b), self.config.seed, speakers)
+        a, b = (self.counts(self.spoken, texts) for texts in (texts_a, texts_b))
+        return paired_difference(a, b, self.config.seed, [one.speaker for one in self.utterances])
 
     @property
     def places(self) -> dict[str, tuple[str, float | None]]:
-        """Noises, by name, of the checks that are made twice."""
         return {"clean": (CLEAN, None), f"white {self.snr_db:g} dB": (WHITE, self.snr_db)}
 
 
@@ -156,15 +149,14 @@ def readable(utterances: Sequence[Utterance], modalities: Sequence[str], loader:
             kept.append(utterance)
         except MediaError as error:
             log.warning("%s is left out: %s", utterance.id, error)
-            reasons.append(str(error))
+            reasons.append(error)
     if not kept:
         raise ValueError(f"none of {len(utterances)} utterances can be read; the first reason: {reasons[0]}")
     return kept
 
 
 def check_all(subject: Subject, bounds: Bounds = Bounds()) -> list[Check]:
-    """Run every check that the model's modalities allow."""
-    checks = [*_silence(subject, bounds), _order(subject, bounds), _padding(subject, bounds)]
+    checks = [*_silence(subject, bounds), *_batching(subject, bounds)]
     if "audio+video" in subject.config.modalities:
         return [*_missing_video(subject), *checks, _offset(subject, bounds)]
     return checks
@@ -175,12 +167,10 @@ def _missing_video(subject: Subject) -> list[Check]:
     checks = []
     for place, noise in subject.places.items():
         heard = subject.texts(Condition("audio", *noise))
-        ways = {
-            "dropped": subject.texts(Condition("audio+video", *noise), drop_video=True),
-            "blank": subject.texts(Condition("audio+video", *noise, "blank")),
-        }
-        for way, texts in ways.items():
-            wer, wer_heard = (total(subject.counts(each)).wer for each in (texts, heard))
+        dropped = subject.texts(Condition("audio+video", *noise), drop_video=True)
+        blank = subject.texts(Condition("audio+video", *noise, "blank"))
+        for way, texts in (("dropped", dropped), ("blank", blank)):
+            wer, wer_heard = (total(subject.counts(subject.spoken, each)).wer for each in (texts, heard))
             difference = subject.difference(texts, heard)
             figure = f"{_percent(wer)} against {_percent(wer_heard)} ({_points(difference)})"
             values = {"wer": wer, "wer_audio": wer_heard, **difference._asdict()}
@@ -190,7 +180,7 @@ def _missing_video(subject: Subject) -> list[Check]:
 
 
 def _silence(subject: Subject, bounds: Bounds) -> list[Check]:
-    spoken = subject.num_words([one.text or "" for one in subject.utterances])
+    spoken = subject.num_words(subject.spoken)
     wanted = {
         "silence": Condition("audio", SILENCE),
         "a quiet room": Condition("audio", QUIET_ROOM),
@@ -207,21 +197,19 @@ def _silence(subject: Subject, bounds: Bounds) -> list[Check]:
     return checks
 
 
-def _order(subject: Subject, bounds: Bounds) -> Check:
-    places = list(range(len(subject.utterances)))
-    forwards = [places[start : start + 8] for start in range(0, len(places), 8)]
-    backwards = [batch[::-1] for batch in forwards]
-    return _compare_batches("order in the batch", subject, forwards, backwards, bounds)
-
-
-def _padding(subject: Subject, bounds: Bounds) -> Check:
-    """An utterance must give the same text alone and beside a longer one."""
+def _batching(subject: Subject, bounds: Bounds) -> list[Check]:
+    """An utterance must give the same text in any order of the batch, and alone or beside a longer one."""
     lengths = [one.num_frames or one.num_samples or 0 for one in subject.utterances]
-    by_length = sorted(range(len(lengths)), key=lambda place: lengths[place])
+    places = list(range(len(lengths)))
+    forwards = [places[start : start + 8] for start in range(0, len(places), 8)]
+    backwards, by_length = [batch[::-1] for batch in forwards], sorted(places, key=lambda place: lengths[place])
     half = len(by_length) // 2
-    pairs = [[short, long] for short, long in zip(by_length[:half], by_length[::-1][:half], strict=True)]
+    pairs = [list(pair) for pair in zip(by_length[:half], by_length[::-1][:half], strict=True)]
     pairs += [[place] for place in by_length[half : len(by_length) - half]]
-    return _compare_batches("padding", subject, [[place] for place in by_length], pairs, bounds)
+    return [
+        _compare_batches("order in the batch", subject, forwards, backwards, bounds),
+        _compare_batches("padding", subject, [[place] for place in by_length], pairs, bounds),
+    ]
 
 
 def _compare_batches(
@@ -240,8 +228,7 @@ def _compare_batches(
 
 def _offset(subject: Subject, bounds: Bounds) -> Check:
     """Picture and sound may be one frame apart, as in real recordings and players."""
-    values: dict[str, Any] = {}
-    figures = []
+    values, figures = {}, []
     for place, noise in subject.places.items():
         own = subject.texts(Condition("audio+video", *noise))
         for offset in ("offset-40", "offset+40"):
@@ -249,8 +236,7 @@ def _offset(subject: Subject, bounds: Bounds) -> Check:
             values[f"{offset}, {place}"] = difference._asdict()
             figures.append(f"{offset.removeprefix('offset')} ms {place} {_points(difference)}")
     worst = max(one["diff"] for one in values.values())
-    bound = f"at most {100 * bounds.offset_cost:+.1f} points"
-    name = "40 ms between picture and sound"
+    name, bound = "40 ms between picture and sound", f"at most {100 * bounds.offset_cost:+.1f} points"
     return Check(name, bool(worst <= bounds.offset_cost), "; ".join(figures), bound, values)
 
 
@@ -263,10 +249,7 @@ def _points(difference: Difference) -> str:
 
 
 def as_table(checks: Sequence[Check]) -> str:
-    """Return the checks as lines for the terminal."""
-    lines = []
-    for check in checks:
-        lines.append(f"{'pass' if check.passed else 'FAIL'}  {check.name}: {check.figure}; bound: {check.bound}")
+    lines = [f"{'pass' if one.passed else 'FAIL'}  {one.name}: {one.figure}; bound: {one.bound}" for one in checks]
     failed = sum(not check.passed for check in checks)
     return "\n".join([*lines, f"{len(checks) - failed} of {len(checks)} hold"])
 
@@ -303,9 +286,8 @@ def main(
         config = EvaluationConfig() if conditions is None else read_conditions(conditions)
         check_device(device)
         network = open_model(model, device)
-        config = config.with_options(
-            modalities or [one for one in MODALITIES if one in network.inputs.modalities], decoding
-        )
+        modalities = modalities or [one for one in MODALITIES if one in network.inputs.modalities]
+        config = config.with_options(modalities, decoding)
         options = settled(config, network)
         utterances = read_manifest(manifest, require=("text",))[:max_utterances]
         check_streams(utterances, [Condition(modality) for modality in config.modalities], manifest)
@@ -320,8 +302,8 @@ def main(
     checks = check_all(Subject(decode, loader, utterances, config, snr_db, device, task), bounds)
     print(as_table(checks))
     if out_file is not None:
-        document = {"model": str(model), "manifest": str(manifest), "checks": [asdict(check) for check in checks]}
-        write_text(out_file, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        listed = [check._asdict() for check in checks]
+        write_json(out_file, {"model": model, "manifest": str(manifest), "checks": listed}, indent=2)
     sys.exit(0 if all(check.passed for check in checks) else 1)
 
 

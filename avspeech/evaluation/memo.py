@@ -1,42 +1,52 @@
-"""Keep the outputs of a model's single-stream encoders: a grid repeats the same video and audio. Inference only.
-
-An output is found by a 128-bit hash of the input bytes.
-"""
+"""Keep what a grid repeats: decoded streams, and the outputs of a model's single-stream encoders (inference only)."""
 
 import hashlib
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from avspeech.models.base import Model
 
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class Memory(Generic[Array]):
+    """Keeps up to ``max_bytes`` of arrays. None is dropped, because a grid repeats one order."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.free_bytes = max_bytes
+        self._kept: dict[Hashable, Array] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Array]) -> Array:
+        """Return the array of ``key``; make it if it is not kept."""
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        if made.nbytes <= self.free_bytes:
+            self.free_bytes -= made.nbytes
+            self._kept[key] = made
+        return made
+
 
 class Remembered:
-    """Replaces ``module.forward``, so that it runs once on each input.
-
-    ``module`` returns one tensor that depends only on its arguments. Up to ``max_bytes`` are kept on its device.
-    None is dropped, because a grid repeats one order; once full, later inputs are computed every time.
-    """
+    """Replaces ``module.forward``, a function of tensors, so that it runs once on each input (128-bit hash)."""
 
     def __init__(self, module: nn.Module, max_bytes: int) -> None:
-        self.free_bytes = max_bytes
         self.num_runs = 0
-        self._kept: dict[bytes, Tensor] = {}
+        self.kept: Memory[Tensor] = Memory(max_bytes)
         self._forward = module.forward
         module.forward = self
 
     def __call__(self, *inputs: Any) -> Tensor:
         assert not torch.is_grad_enabled(), "a remembered module has no gradient; use it under torch.no_grad()"
-        key = _key_of(inputs)
-        if key in self._kept:
-            return self._kept[key]
-        output = self._forward(*inputs)
+        return self.kept.get(_key_of(inputs), lambda: self._run(*inputs))
+
+    def _run(self, *inputs: Any) -> Tensor:
         self.num_runs += 1
-        if output.nbytes <= self.free_bytes:
-            self.free_bytes -= output.nbytes
-            self._kept[key] = output
-        return output
+        return self._forward(*inputs)
 
 
 def remember_streams(model: Model, max_bytes: int = 1 << 30) -> list[Remembered]:

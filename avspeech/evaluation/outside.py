@@ -4,7 +4,7 @@
 |---|---|---|
 | ``jsonl`` | ``.jsonl`` | an object with ``id`` and ``hypothesis`` (or ``text``), as in our hypotheses.jsonl |
 | ``kaldi`` | ``.txt``, or a file called ``text`` | the id, a space, the words; only the id if there are none |
-| ``trn`` | ``.trn`` | the words, then ``(id)`` or ``(speaker-id)``, see ``avspeech.evaluation.trn`` |
+| ``trn`` | ``.trn`` | the words, then ``(id)`` or ``(speaker-id)`` |
 | ``csv``, ``tsv`` | ``.csv``, ``.tsv`` | columns named in the first line, the keys of ``jsonl``; tsv has no quotes |
 
 Lines of jsonl, csv and tsv may give ``language`` and condition (``modality``, ``noise``, ``snr_db``, ``video_stream``).
@@ -16,10 +16,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import fields
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
 from avspeech.evaluation.conditions import CLEAN, OWN, Condition
@@ -44,44 +46,36 @@ class FileFault(ValueError):
         super().__init__(f"{path}: {why}" if number is None else f"{path}, line {number}: {why}")
 
 
+class Row(NamedTuple):
+    """One hypothesis of a file, as it stands in line ``number``."""
+
+    path: Path
+    number: int
+    ids: tuple[str, ...]
+    """Ids that a manifest may use: that of a trn file of others may include the speaker."""
+    text: str
+    fields: Mapping[str, Any] = {}
+    speaker: str | None = None
+
+    def fault(self, why: str) -> FileFault:
+        return FileFault(self.path, self.number, why)
+
+
 class OutsideHypothesis(NamedTuple):
     id: str
     text: str
     condition: Condition
     language: str | None
-    path: Path
-    line: int
-
-
-@dataclass(frozen=True)
-class _Row:
-    number: int
-    ids: tuple[str, ...]
-    """Possible ids: a trn id may include the speaker."""
-    text: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-class TrnLine(NamedTuple):
-    text: str
-    id: str
-    speaker: str | None = None
-    """Part of the id before the first ``-``."""
-    number: int = 0
-    possible_ids: tuple[str, ...] = ()
-    """Ids that a manifest may use: in files of others also with the speaker."""
+    row: Row
 
 
 def read_hypotheses(
     path: str | Path, known_ids: Collection[str], condition: Condition | None = None, format: str | None = None
 ) -> list[OutsideHypothesis]:
-    """Read the hypotheses of one file for utterances of ``known_ids``.
+    """Read one file for utterances of ``known_ids``; without ``condition`` its lines give it.
 
-    ``condition`` None: the lines give it. ``format`` is one of ``FORMATS``; None takes it from the file's name.
-
-    Raises:
-        ValueError: unknown format.
-        FileFault: wrong format, unknown or repeated utterance, or a missing or contradictory condition.
+    ``format`` is one of ``FORMATS``; None takes it from the file's name. ``ValueError``: unknown format. ``FileFault``:
+    wrong format, unknown or repeated utterance, or a missing or contradictory condition.
     """
     path = Path(path)
     format = format or ("kaldi" if path.name == "text" else ENDINGS.get(path.suffix.lower()))
@@ -90,43 +84,38 @@ def read_hypotheses(
     if format not in FORMATS:
         raise ValueError(f"format {format!r} came, wanted one of {', '.join(FORMATS)}")
     known_ids = set(known_ids)
-    found: list[OutsideHypothesis] = []
-    line_of: dict[tuple[Condition, str], int] = {}
-    unknown: list[tuple[int, str]] = []
+    found: dict[tuple[Condition, str], OutsideHypothesis] = {}
+    unknown: list[Row] = []
     models: list[str] = []
     for row in _READERS[format](path):
         ids = [name for name in row.ids if name in known_ids]
         if len(ids) > 1:
-            raise FileFault(path, row.number, f"may be utterance {ids[0]!r} or {ids[1]!r}; rename one of them")
+            raise row.fault(f"may be utterance {ids[0]!r} or {ids[1]!r}; rename one of them")
         if not ids:
-            unknown.append((row.number, row.ids[-1]))
+            unknown.append(row)
             continue
-        heard = _condition(path, row, condition)
-        first = line_of.setdefault((heard, ids[0]), row.number)
-        if first != row.number:
-            raise FileFault(path, row.number, f"has id {ids[0]!r} in {heard.label!r}, as line {first} has already")
+        heard = _condition(row, condition)
+        if (heard, ids[0]) in found:
+            first = found[heard, ids[0]].row.number
+            raise row.fault(f"has id {ids[0]!r} in {heard.label!r}, as line {first} has already")
         models.append(row.fields.get("model", ""))
         if models[-1] != models[0]:
-            why = f"is of model {models[-1]!r}, others of {models[0]!r}; score one model at a time"
-            raise FileFault(path, row.number, why)
+            raise row.fault(f"is of model {models[-1]!r}, others of {models[0]!r}; score one model at a time")
         language = row.fields.get("language") or None
         if language is not None and not isinstance(language, str):
-            raise FileFault(path, row.number, f"language={language!r} must be a code such as 'en'")
-        found.append(OutsideHypothesis(ids[0], row.text, heard, language, path, row.number))
+            raise row.fault(f"language={language!r} must be a code such as 'en'")
+        found[heard, ids[0]] = OutsideHypothesis(ids[0], row.text, heard, language, row)
     if unknown:
-        (number, name), *others = unknown
-        more = f", nor are {len(others)} more of this file" if others else ""
-        raise FileFault(path, number, f"id {name!r} is not in the manifest{more}; take them out or name their manifest")
+        more = f", nor are {len(unknown) - 1} more of this file" if len(unknown) > 1 else ""
+        why = f"id {unknown[0].ids[-1]!r} is not in the manifest{more}; take them out or name their manifest"
+        raise unknown[0].fault(why)
     if not found:
         raise FileFault(path, None, "holds no hypothesis")
-    return found
+    return list(found.values())
 
 
 def parse_label(label: str, grid: Collection[Condition] = ()) -> Condition:
-    """Return the condition with a label such as ``audio+video, babble 0 dB``; ``ValueError`` if there is none.
-
-    It must be in ``grid``; an empty grid allows every noise and SNR.
-    """
+    """Return the condition of a label such as ``audio, babble 0 dB``, in ``grid`` if given, or ``ValueError``."""
     if grid:
         labels = {condition.label: condition for condition in grid}
         if label in labels:
@@ -135,55 +124,46 @@ def parse_label(label: str, grid: Collection[Condition] = ()) -> Condition:
         raise ValueError(f"condition {label!r} is none of the {len(labels)} of the grid; nearest are {'; '.join(near)}")
     if match := _LABEL.fullmatch(label):
         modality, noise, snr_db, seen, _ = match.groups()
-        try:
-            level = None if snr_db is None else float(snr_db)
-            condition = Condition(modality, noise, level, seen or OWN)
-        except ValueError:  # no such modality or stream, or not together
-            condition = None
-        if condition is not None and condition.label == label:
-            return condition
-    raise ValueError(
-        f"condition {label!r} came, wanted one such as 'audio, clean', 'audio+video, babble 0 dB' or "
-        "'audio+video, clean, blank video'"
-    )
+        with suppress(ValueError):  # no such modality or stream, or not together
+            condition = Condition(modality, noise, float(snr_db) if snr_db else None, seen or OWN)
+            if condition.label == label:
+                return condition
+    examples = "'audio, clean', 'audio+video, babble 0 dB' or 'audio+video, clean, blank video'"
+    raise ValueError(f"condition {label!r} came, wanted one such as {examples}")
 
 
-def _condition(path: Path, row: _Row, given: Condition | None) -> Condition:
+def _condition(row: Row, given: Condition | None) -> Condition:
     said = {key: row.fields[key] for key in CONDITION_KEYS if row.fields.get(key) not in (None, "")}
     if given is not None and not said:
         condition = given
     elif "modality" not in said:
-        raise FileFault(path, row.number, "gives no modality; add it, or name one: --condition 'audio, clean'")
+        raise row.fault("gives no modality; add it, or name one: --condition 'audio, clean'")
     else:
         noise = said.get("noise", CLEAN)
         if not re.fullmatch(_NOISE_NAME, str(noise)):
-            raise FileFault(path, row.number, f"noise={noise!r} must be a name of letters, digits, - and _")
+            raise row.fault(f"noise={noise!r} must be a name of letters, digits, - and _")
         try:
-            condition = Condition(said["modality"], noise, _number(said.get("snr_db")), said.get("video_stream", OWN))
+            snr_db = _number(said["snr_db"]) if "snr_db" in said else None
+            condition = Condition(said["modality"], noise, snr_db, said.get("video_stream", OWN))
         except (ValueError, TypeError) as error:
-            raise FileFault(path, row.number, str(error)) from error
+            raise row.fault(str(error)) from error
         if given not in (None, condition):
-            raise FileFault(path, row.number, f"is {condition.label!r}, but the file was given as {given.label!r}")
+            raise row.fault(f"is {condition.label!r}, but the file was given as {given.label!r}")
     if (same := condition.decoded_as) != condition:
-        why = f"{condition.label!r} is the same to the model as {same.label!r}: give it once, as that"
-        raise FileFault(path, row.number, why)
+        raise row.fault(f"{condition.label!r} is the same to the model as {same.label!r}: give it once, as that")
     return condition
 
 
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (ValueError, TypeError):
-        number = float("nan")
+def _number(value: Any) -> float:
+    number = math.nan
+    with suppress(ValueError, TypeError):
+        number = math.nan if isinstance(value, bool) else float(value)
     if not math.isfinite(number):
         raise ValueError(f"snr_db={value!r} must be a number, or empty where there is none")
     return number
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file without byte order mark; ``FileFault`` otherwise."""
+def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -196,12 +176,12 @@ def read_text(path: Path) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines and their numbers from 1. Only a line feed ends one: a transcript may hold U+2028."""
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if line.strip():
             yield number, line.removesuffix("\r")
 
 
-def _read_jsonl(path: Path) -> Iterator[_Row]:
+def _read_jsonl(path: Path) -> Iterator[Row]:
     for number, line in _lines(path):
         try:
             record = json.loads(line)
@@ -212,9 +192,8 @@ def _read_jsonl(path: Path) -> Iterator[_Row]:
         yield _row(path, number, record)
 
 
-def _read_columns(path: Path, delimiter: str, quoted: bool) -> Iterator[_Row]:
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(StringIO(read_text(path), newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+def _read_columns(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Iterator[Row]:
+    reader = csv.reader(StringIO(_read_text(path), newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     header: list[str] = []
     number = 1
     try:
@@ -232,7 +211,7 @@ def _read_columns(path: Path, delimiter: str, quoted: bool) -> Iterator[_Row]:
         raise FileFault(path, number, f"is no csv ({error})") from error
 
 
-def _row(path: Path, number: int, record: Mapping[str, Any]) -> _Row:
+def _row(path: Path, number: int, record: Mapping[str, Any]) -> Row:
     if unknown := [key for key in record if key not in _KNOWN]:
         why = f"has {', '.join(map(repr, unknown))}, known are {', '.join(_KNOWN)}; rename or leave it out"
         raise FileFault(path, number, why)
@@ -242,22 +221,19 @@ def _row(path: Path, number: int, record: Mapping[str, Any]) -> _Row:
     for key in ("id", text_key):
         if not isinstance(record[key], str):
             raise FileFault(path, number, f"has {key}={record[key]!r}, wanted text; '' where nothing was heard")
-    return _Row(number, (record["id"],), record[text_key], record)
+    return Row(path, number, (record["id"],), record[text_key], record)
 
 
-def _read_kaldi(path: Path) -> Iterator[_Row]:
+def _read_kaldi(path: Path) -> Iterator[Row]:
     for number, line in _lines(path):
         name, *words = line.split(maxsplit=1)
-        yield _Row(number, (name,), words[0] if words else "")
+        yield Row(path, number, (name,), "".join(words))
 
 
-def read_trn(path: str | Path) -> Iterator[TrnLine]:
-    """Yield the lines of a trn file without comments, empty lines and the non-word ``@``.
-
-    ``FileFault``: a line has no id, or holds alternatives ``{ a / b }``, which make the error rate ambiguous.
-    """
+def read_trn(path: str | Path) -> Iterator[Row]:
+    """Yield the lines of a trn file; the non-word ``@`` is dropped, alternatives ``{ a / b }`` are a ``FileFault``."""
     path = Path(path)
-    escaped = read_text(path).split("\n", 1)[0] == TRN_HEADER
+    escaped = _read_text(path).split("\n", 1)[0] == TRN_HEADER
     for number, line in _lines(path):
         if line.startswith((";;", "**")):
             continue
@@ -268,19 +244,19 @@ def read_trn(path: str | Path) -> Iterator[TrnLine]:
         if "{" in text:
             raise FileFault(path, number, "has alternatives { a / b }, which are not scored; write the one meant")
         text = " ".join(word for word in text.split() if word != "@")
-        speaker, dash, rest = name.partition("-")
+        speaker, _, rest = name.partition("-")
         if escaped:
-            yield TrnLine(unquote(text), unquote(rest), unquote(speaker), number, (unquote(rest),))
-        elif dash and speaker and rest:
-            yield TrnLine(text, rest, speaker, number, (rest, name))
+            yield Row(path, number, (unquote(rest),), unquote(text), speaker=unquote(speaker))
+        elif speaker and rest:
+            yield Row(path, number, (rest, name), text, speaker=speaker)
         else:
-            yield TrnLine(text, name, None, number, (name,))
+            yield Row(path, number, (name,), text)
 
 
-_READERS: dict[str, Callable[[Path], Iterator[_Row]]] = {
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "jsonl": _read_jsonl,
     "kaldi": _read_kaldi,
-    "trn": lambda path: (_Row(line.number, line.possible_ids, line.text) for line in read_trn(path)),
-    "csv": lambda path: _read_columns(path, ",", quoted=True),
-    "tsv": lambda path: _read_columns(path, "\t", quoted=False),
+    "trn": read_trn,
+    "csv": partial(_read_columns, delimiter=",", quoting=csv.QUOTE_MINIMAL),
+    "tsv": partial(_read_columns, delimiter="\t", quoting=csv.QUOTE_NONE),
 }

@@ -1,6 +1,7 @@
-"""Plots of the report as SVG and PNG: word error rate over SNR, and training curves.
+"""Plots of the report as SVG and PNG: word error rate over SNR, training curves; colours of the heat maps.
 
-Colours are Okabe and Ito's, safe for colour blindness. Labels at the line ends replace a legend.
+Colours of lines are Okabe and Ito's, those of heat maps magma: both safe for colour blindness, magma also perceptually
+uniform and in grey (van der Walt and Smith 2015). Labels at the line ends replace a legend.
 """
 
 import html
@@ -8,17 +9,18 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from avspeech.evaluation.conditions import CLEAN, MODALITIES
-from avspeech.evaluation.results import ConditionResult
+from avspeech.evaluation.conditions import CLEAN
+from avspeech.evaluation.results import ConditionResult, Results, System, systems_of
 
 COLOURS = {"audio": "#D55E00", "video": "#0072B2", "audio+video": "#009E73"}
 CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")
@@ -30,13 +32,10 @@ _LINE_OF_TEXT = 0.055  # height of a label as a share of the plot's height
 LINE_STYLES: tuple = ("-", (0, (4, 2)), (0, (1, 1.5)))  # first, second and third model with the same modality
 
 
-class Series(NamedTuple):
-    """One line of the plot; ``rank`` counts the models of its modality from 0."""
-
-    modality: str
-    model: str
-    rank: int
-    rows: list[ConditionResult]
+TOPS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+"""Word error rates of a heat map's darkest colour, one a report; higher rates are clipped."""
+LIGHTEST, DARKEST = 0.99, 0.13  # part of magma; the rest is nearly black
+STEPS = 40  # of the legend
 
 
 def make_panels(count: int, across: int, size: tuple[float, float], share_x: bool = False) -> tuple[Figure, list[Axes]]:
@@ -63,62 +62,49 @@ def wer_figure(panels: Mapping[str, Sequence[ConditionResult]], noise: str) -> F
     for place, (axis, (title, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
         axis.set_ylim(0, ceiling(shown))
         _draw_panel(axis, rows, noise)
-        set_title(axis, title)
-        if place % across == 0:
-            axis.set_ylabel(WER_LABEL, color=INK)
+        style_axis(axis, title, axis.get_xlabel(), "" if place % across else WER_LABEL)
     return figure
 
 
-def series_of(rows: Sequence[ConditionResult], noise: str) -> list[Series]:
-    """Return the lines of a plot of ``noise``, by modality, then by model in row order."""
-    rows = [row for row in rows if row.noise in (noise, CLEAN)]
-    found = []
-    for modality in MODALITIES:
-        models = dict.fromkeys(row.model for row in rows if row.modality == modality)
-        for rank, model in enumerate(models):
-            chosen = [row for row in rows if (row.modality, row.model) == (modality, model)]
-            found.append(Series(modality, model, rank, chosen))
-    return found
+def ranks_of(rows: Sequence[ConditionResult]) -> dict[System, int]:
+    """Return the systems of the rows with a number that counts the models of each modality from 0."""
+    systems = systems_of(rows)
+    return {one: [other for other in systems if other[0] == one[0]].index(one) for one in systems}
 
 
 def _draw_panel(axis: Axes, rows: Sequence[ConditionResult], noise: str) -> None:
-    """Draw SNRs in order, then the noise without an SNR, then clean."""
     snrs_db = sorted({row.snr_db for row in rows if row.noise == noise and row.snr_db is not None})
     step = min((b - a for a, b in pairwise(snrs_db)), default=5.0)
     left, right = (snrs_db[0], snrs_db[-1]) if snrs_db else (0.0, 0.0)
     has_clean = any(row.noise == CLEAN for row in rows)
     has_noise = any(row.noise == noise for row in rows) and noise != CLEAN
     clean_x = right + 1.25 * step if has_noise else 0.0
-    labels = []
-    all_series = series_of(rows, noise)
-    several = len({series.model for series in all_series}) > 1
-    for number, series in enumerate(all_series):
-        apart = 0.07 * step * (number - (len(all_series) - 1) / 2)  # so that error bars do not hide each other
-        points = []
-        for row in series.rows:
-            alone = clean_x if row.noise == CLEAN else 0.0
-            points.append((alone + apart if row.snr_db is None else row.snr_db, row))
-        points.sort(key=lambda point: point[0])
-        _draw_series(axis, series, points)
-        label = f"{series.modality} ({series.model})" if several else series.modality
-        labels.append((100 * points[-1][1].wer, label, COLOURS[series.modality]))
+    rows = [row for row in rows if row.noise in (noise, CLEAN)]
+    labels, ranks = [], ranks_of(rows)
+    several = len({model for _, model in ranks}) > 1
+    for number, ((modality, model), rank) in enumerate(ranks.items()):
+        apart = 0.07 * step * (number - (len(ranks) - 1) / 2)  # so that error bars do not hide each other
+        alone = {noise: apart, CLEAN: clean_x + apart}
+        mine = [row for row in rows if row.system == (modality, model)]
+        places = [alone[row.noise] if row.snr_db is None else row.snr_db for row in mine]
+        points = sorted(zip(places, mine, strict=True), key=lambda point: point[0])
+        _draw_series(axis, modality, rank, points)
+        labels.append((100 * points[-1][1].wer, f"{modality} ({model})" if several else modality, COLOURS[modality]))
     ticks = [(snr_db, f"{snr_db:g}") for snr_db in snrs_db] or [(0.0, noise)] * has_noise
     ticks += [(clean_x, "clean")] * has_clean
     axis.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
     if has_noise and has_clean:
         axis.axvline((right + clean_x) / 2, color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
     axis.set_xlim(left - 0.25 * step, (clean_x if has_clean else right) + 0.25 * step)
-    axis.set_xlabel(f"{noise}: signal-to-noise ratio, dB" if snrs_db else "", color=INK)
-    style_axis(axis)
+    axis.set_xlabel(f"{noise}: signal-to-noise ratio, dB" if snrs_db else "")
     label_ends(axis, labels)
 
 
-def _draw_series(axis: Axes, series: Series, points: list[tuple[float, ConditionResult]]) -> None:
-    """Draw a line and a band over the SNRs, and an error bar for points without an SNR."""
-    colour, marker = COLOURS[series.modality], MARKERS[series.modality]
-    fill = colour if series.rank == 0 else "white"
+def _draw_series(axis: Axes, modality: str, rank: int, points: list[tuple[float, ConditionResult]]) -> None:
+    colour, marker = COLOURS[modality], MARKERS[modality]
+    fill = colour if rank == 0 else "white"
     noisy = [(x, row) for x, row in points if row.snr_db is not None]
-    look = {"linestyle": LINE_STYLES[min(series.rank, len(LINE_STYLES) - 1)], "markerfacecolor": fill, "zorder": 3}
+    look = {"linestyle": LINE_STYLES[min(rank, len(LINE_STYLES) - 1)], "markerfacecolor": fill, "zorder": 3}
     draw_band(axis, noisy, color=colour, linewidth=2.0, marker=marker, markersize=6, **look)
     joint = (noisy[-1][0], 100 * noisy[-1][1].wer) if noisy else None
     for x, row in points:
@@ -141,8 +127,7 @@ def draw_band(axis: Axes, points: Sequence[tuple[float, ConditionResult]], color
 
 def spread_of(rows: Sequence[ConditionResult]) -> list[list[float]]:
     """Return interval lengths below and above the rates, in points, for ``errorbar``."""
-    below = [max(0.0, 100 * (row.wer - row.wer_95[0])) for row in rows]
-    return [below, [max(0.0, 100 * (row.wer_95[1] - row.wer)) for row in rows]]
+    return [[max(0.0, 100 * side * (row.wer_95[end] - row.wer)) for row in rows] for end, side in ((0, -1), (1, 1))]
 
 
 def curves_figure(
@@ -166,19 +151,18 @@ def curves_figure(
         axis.axhline(y, color="#777777", linewidth=1.0, linestyle=(0, (4, 3)))
         labels.append((y, name, "#777777"))
     axis.margins(x=0.01)
-    axis.set_xlabel(x_label, color=INK)
-    axis.set_ylabel(y_label, color=INK)
-    style_axis(axis)
+    style_axis(axis, "", x_label, y_label)
     label_ends(axis, labels)
     return figure
 
 
-def set_title(axis: Axes, title: str, pad: float = 6.0) -> None:
+def style_axis(
+    axis: Axes, title: str, x_label: str = "", y_label: str = "", grid: Literal["x", "y"] = "y", pad: float = 6.0
+) -> None:
+    """Write title and labels, keep the bottom spine only, and draw faint grid lines."""
     axis.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=pad)
-
-
-def style_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """Keep the bottom spine only, and draw faint grid lines."""
+    axis.set_xlabel(x_label, color=INK)
+    axis.set_ylabel(y_label, color=INK)
     axis.grid(axis=grid, color=FAINT, linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -224,10 +208,7 @@ def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -
 
 
 def to_svg(figure: Figure, name: str = "figure", label: str = "") -> str:
-    """Return the figure as a reproducible ``<svg>`` element.
-
-    ``name`` prefixes every id and must be unique within a page. ``label`` is for screen readers.
-    """
+    """Return a reproducible ``<svg>``; ``name`` prefixes its ids, ``label`` is for screen readers."""
     with matplotlib.rc_context({"svg.hashsalt": "avspeech", "svg.fonttype": "path"}):
         stream = io.StringIO()
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
@@ -237,9 +218,29 @@ def to_svg(figure: Figure, name: str = "figure", label: str = "") -> str:
 
 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
-    """Return the figure as PNG bytes."""
-    stream = io.BytesIO()
-    canvas = FigureCanvasAgg(figure)
+    stream, canvas = io.BytesIO(), FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
     canvas.print_png(stream, metadata={"Software": None})
     return stream.getvalue()
+
+
+def scale_top(results: Results) -> float:
+    """Return the word error rate of the darkest colour: the first of ``TOPS`` that no row exceeds."""
+    highest = max((row.wer for row in results.conditions), default=1.0)
+    return next((top for top in TOPS if highest <= top), TOPS[-1])
+
+
+def heat_colour(fraction: float) -> tuple[str, str]:
+    """Return the colour of a share of the scale, 0 to 1, and its text colour, black or white, as ``#rrggbb``."""
+    share = LIGHTEST + (DARKEST - LIGHTEST) * min(max(fraction, 0.0), 1.0)
+    rgb = matplotlib.colormaps["magma"](share)[:3]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2, as is the text colour
+    return to_hex(rgb), "#000000" if luminance > 0.179 else "#ffffff"
+
+
+def heat_legend(top: float) -> tuple[list[str], list[str]]:
+    """Return the legend's colours from 0 to ``top``, and equally spaced labels in per cent."""
+    above = "+" if top == TOPS[-1] else ""
+    labels = [f"{100 * top * part / 4:g}" for part in range(4)] + [f"{100 * top:g}{above}"]
+    return [heat_colour(step / (STEPS - 1))[0] for step in range(STEPS)], labels

@@ -6,10 +6,9 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,8 +21,6 @@ from avspeech.noise.plan import NoisePlan
 from avspeech.noise.plan_records import without_hints
 
 PACKAGES = ("avspeech", "torch", "numpy", "scipy", "av", "opencv-python", "jiwer", "openai-whisper")
-SHORT = 12
-"""Digits of a hash in a report; the tooltip has all."""
 METHODS = {
     "bootstrap-t": "studentised bootstrap",
     "jackknife-t": "studentised bootstrap, not narrower than the jackknife with Student's t",
@@ -32,12 +29,11 @@ METHODS = {
     "no-spread": "where all have the same rate, as wide as for no error",
     "one-unit": "from one alone, the exact Poisson interval",
 }
-"""Names of the methods of ``bootstrap`` in a report."""
 _FILES = (
     ("model", "model_file", "model_sha256"),
     ("manifest", "manifest", "manifest_sha256"),
-    ("test set", None, "test_set_sha256"),
-    ("noise plan", None, "noise_plan_sha256"),
+    ("test set", "", "test_set_sha256"),
+    ("noise plan", "", "noise_plan_sha256"),
 )
 _SETTINGS = {
     "n_utterances_given": "{} utterances",
@@ -50,25 +46,10 @@ _SETTINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     name: str
     value: str
     hash: str | None = None
-
-    @property
-    def short_hash(self) -> str:
-        return (self.hash or "")[:SHORT]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One run: a summary, and all that was recorded."""
-
-    model: str
-    facts: tuple[Fact, ...]
-    command: str | None
-    everything: tuple[Fact, ...]
 
 
 def identify_data(manifest: Path, utterances: Sequence[Utterance], plan: NoisePlan | None) -> dict[str, Any]:
@@ -108,24 +89,23 @@ def command_line(module: str) -> str:
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
-def describe_run(run: Mapping[str, Any]) -> Measured:
-    """Return the facts in an entry of ``runs``; missing keys are left out."""
-    facts = []
-    for name, file_key, hash_key in _FILES:
-        if run.get(hash_key) or (file_key and run.get(file_key)):
-            facts.append(Fact(name, str(run.get(file_key) or "") if file_key else "", run.get(hash_key)))
+def describe_run(run: Mapping[str, Any]) -> list[Fact]:
+    """Return a summary of an entry of ``runs``; missing keys are left out."""
+    files = [Fact(name, str(run.get(file_key) or ""), run.get(hash_key)) for name, file_key, hash_key in _FILES]
+    facts = [fact for fact in files if fact.value or fact.hash]
     settings = [words.format(run[key]) for key, words in _SETTINGS.items() if run.get(key) is not None]
     facts.append(Fact("settings", ", ".join(settings)))
     if versions := run.get("versions"):
         facts.append(Fact("environment", ", ".join(f"{name} {value}" for name, value in versions.items())))
     if seconds := run.get("decoding_seconds"):
         facts.append(Fact("time to decode", f"{sum(seconds.values()):.0f} s, {len(seconds)} conditions"))
-    return Measured(run["model"], tuple(facts), run.get("command"), tuple(_flat("", run)))
+    return facts
 
 
-def _flat(prefix: str, value: Any) -> list[Fact]:
+def all_facts(value: Any, prefix: str = "") -> list[Fact]:
+    """Return everything in an entry of ``runs``; the names of nested facts are joined by dots."""
     if isinstance(value, Mapping):
-        return [fact for key, inner in value.items() for fact in _flat(f"{prefix}.{key}" if prefix else key, inner)]
+        return [fact for key, inner in value.items() for fact in all_facts(inner, f"{prefix}.{key}" if prefix else key)]
     is_hash = prefix.endswith("sha256") and isinstance(value, str)
     return [Fact(prefix, "" if is_hash else str(value), value if is_hash else None)]
 
@@ -154,31 +134,26 @@ def warnings_of(results: Results) -> list[str]:
             f"Few speakers: intervals rest on {_span(speakers)}. Below {MANY_UNITS} an interval is itself uncertain; "
             "take it as a hint."
         )
-    by_utterance = [row.wer_95_unit == "utterance" for row in results.conditions]
-    if any(by_utterance):
+    if len(speakers) < len(results.conditions):
         found.append(
-            f"{'Intervals' if all(by_utterance) else 'Some intervals'} are over utterances, because fewer than two "
+            f"{'Some intervals' if speakers else 'Intervals'} are over utterances, because fewer than two "
             "speakers are known: they cover other sentences, not other speakers."
         )
-    shared = sorted(
-        {
-            name
-            for run in results.runs
-            for name, noise in run.get("noises", {}).items()
-            if name in run.get("shares_test_speakers", ()) or noise.get("shares_test_speakers")
-        }
-    )
-    if shared:
+    noises = [(name, noise, run) for run in results.runs for name, noise in run.get("noises", {}).items()]
+    if shared := {
+        name
+        for name, noise, run in noises
+        if name in run.get("shares_test_speakers", ()) or noise.get("shares_test_speakers")
+    }:
         found.append(
-            f"Speakers of the test set may be heard in {', '.join(shared)}: compare these figures only with "
+            f"Speakers of the test set may be heard in {', '.join(sorted(shared))}: compare these figures only with "
             "figures in such noise."
         )
     speaker_of = {line.id: line.speaker for line in results.hypotheses}
     wrong = [line for line in results.hypotheses if line.video_stream == WRONG_SPEAKER and line.video_of is not None]
-    same = [line for line in wrong if speaker_of.get(line.video_of or "") == line.speaker]
-    if same:
+    if same := sum(speaker_of.get(line.video_of or "") == line.speaker for line in wrong):
         found.append(
-            f"The wrong speaker is the right one in {len(same)} of {len(wrong)} transcripts: the test set has or names "
+            f"The wrong speaker is the right one in {same} of {len(wrong)} transcripts: the test set has or names "
             "no other speaker, so another utterance of the same one was shown."
         )
     return found

@@ -19,15 +19,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 
-from avspeech.evaluation import heat_map, tables
-from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
-from avspeech.evaluation.conditions import CLEAN, noise_label
+from avspeech.evaluation import plots, tables
+from avspeech.evaluation.bars import fault_curves, fault_figure, fault_panels, language_figure, seen_label
+from avspeech.evaluation.conditions import CLEAN, noise_label, with_minus
 from avspeech.evaluation.exhibits import FOLDER, merge_exhibits
-from avspeech.evaluation.faults import fault_panels, seen_label
-from avspeech.evaluation.merging import merge_results
-from avspeech.evaluation.plots import COLOURS, curves_figure, to_png, to_svg, wer_figure
-from avspeech.evaluation.provenance import describe_intervals, describe_run, warnings_of
-from avspeech.evaluation.results import ALL_LANGUAGES, Results, read_results, write_results
+from avspeech.evaluation.provenance import all_facts, describe_intervals, describe_run, warnings_of
+from avspeech.evaluation.results import ALL_LANGUAGES, Results, merge_results, read_results, write_results
 from avspeech.files import write_text, written_whole
 
 _IMAGES = (".png", ".jpg", ".jpeg")
@@ -72,10 +69,7 @@ def write_report(
 ) -> Path:
     """Write the merged results (see ``merge_results``) and their report; return the path of report.html.
 
-    ``out_dir`` may be the only one of ``results_dirs``.
-
-    Raises:
-        ValueError: results are missing or cannot be merged, or an image is no PNG or JPEG file.
+    ``ValueError``: results are missing or cannot be merged, or an image is no PNG or JPEG file.
     """
     folders = [Path(results_dirs)] if isinstance(results_dirs, str | Path) else [Path(one) for one in results_dirs]
     out_dir = Path(out_dir)
@@ -85,15 +79,14 @@ def write_report(
     write_results(out_dir, results)
     images = out_dir / "images"
     images.mkdir(parents=True, exist_ok=True)
-    plots = {kind: [_keep_figure(images, *one) for one in figures] for kind, figures in _figures(results).items()}
-    telling, top = tables.telling_noise(results), heat_map.scale_top(results)
+    telling, top = tables.telling_noise(results), plots.scale_top(results)
     facts = {
         "title": title,
         "headline": tables.headline(results),
         "tiles": tables.headline_rows(results),
-        "plots": plots,
+        "plots": {kind: [_keep_figure(images, *one) for one in each] for kind, each in _figures(results).items()},
         "maps": tables.heat_maps(results),
-        "legend": heat_map.legend(top),
+        "legend": plots.heat_legend(top),
         "tables": tables.grid_tables(results),
         "contributions": tables.contribution_tables(results),
         "rule": results.runs[0]["normalization"],
@@ -103,39 +96,35 @@ def write_report(
         "samples": tables.sample_transcripts(results, telling),
         "exhibits": merge_exhibits(folders, out_dir, results),
         "results": results,
-        "measured": [describe_run(run) for run in results.runs],
         "intervals": describe_intervals(results),
         "warnings": warnings_of(results),
         "sections": [(one, _pictures(images, number, one)) for number, one in enumerate(extra_sections)],
-        "colours": COLOURS,
+        "colours": plots.COLOURS,
     }
     for name in ("report.md", "report.html"):
-        environment = Environment(
-            loader=PackageLoader("avspeech.evaluation", package_path=""),
-            autoescape=name.endswith(".html"),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
+        layout: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+        loader = PackageLoader("avspeech.evaluation", package_path="")
+        escape = name.endswith(".html")
+        environment = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined, **layout)
         environment.filters |= _filters(results, top, out_dir / FOLDER)
         write_text(out_dir / name, environment.get_template(f"{name}.jinja").render(facts))
     return out_dir / "report.html"
 
 
 def _filters(results: Results, top: float, exhibits: Path) -> dict[str, Callable[[Any], Any]]:
-    """Return the template filters; ``top`` is the word error rate of the heat map's darkest colour."""
     return {
         "percent": lambda fraction: f"{100 * fraction:.1f}",
         "score": lambda score: f"{score:.1f}",
-        "points": lambda fraction: _minus(f"{100 * fraction:+.1f}"),
-        "share": lambda share: _minus(f"{100 * share:.0f}"),
-        "decibels": lambda noise: "" if noise[1] is None else _minus(f"{noise[1]:g}"),
+        "points": lambda fraction: with_minus(f"{100 * fraction:+.1f}"),
+        "share": lambda share: with_minus(f"{100 * share:.0f}"),
+        "decibels": lambda noise: "" if noise[1] is None else with_minus(f"{noise[1]:g}"),
         "noise": lambda noise: noise_label(*noise),
         "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
         "system": lambda system: tables.system_label(system, results),
         "seen": seen_label,
-        "colour": lambda row: heat_map.colour(row.wer / top),
+        "summary": describe_run,
+        "everything": all_facts,
+        "colour": lambda row: plots.heat_colour(row.wer / top),
         "transcript": lambda exhibit: tables.transcript_of(results, (exhibit.noise, exhibit.snr_db), exhibit.id),
         "inside": lambda name: _data_uri(exhibits / name),
         "paragraphs": lambda text: [part for part in text.split("\n\n") if part.strip()],
@@ -143,48 +132,40 @@ def _filters(results: Results, top: float, exhibits: Path) -> dict[str, Callable
     }
 
 
-def _minus(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
-
-
 def _figures(results: Results) -> dict[str, list[tuple[str, Figure, str]]]:
-    """Return name, figure and caption of each plot, by section."""
     languages, telling = results.languages, tables.telling_noise(results)
     bars = "Bands and bars: 95 % intervals."
     found: dict[str, list[tuple[str, Figure, str]]] = {"wer": [], "by_language": [], "languages": [], "faults": []}
-    for noise in list(dict.fromkeys(row.noise for row in results.conditions if row.noise != CLEAN)) or [CLEAN]:
-        figure = wer_figure({"": results.rows_of(languages[0])}, noise)
+    for noise in dict.fromkeys(noise for noise, _ in results.noises if noise != CLEAN) or [CLEAN]:
+        figure = plots.wer_figure({"": results.rows_of(languages[0])}, noise)
         found["wer"].append((f"wer_{_plain(noise)}", figure, f"Word error rate {_over(results, noise)}. {bars}"))
     if languages[0] == ALL_LANGUAGES:
         panels = {language: results.rows_of(language) for language in languages[1:]}
         name = f"wer_{_plain(telling[0])}_by_language"
         caption = f"Word error rate {_over(results, telling[0])}, by language. {bars}"
-        found["by_language"].append((name, wer_figure(panels, telling[0]), caption))
+        found["by_language"].append((name, plots.wer_figure(panels, telling[0]), caption))
         own = [row for rows in panels.values() for row in rows]
         shown = [noise for noise in results.noises if noise in ((CLEAN, None), telling)]
-        several = len({row.model for row in results.conditions}) > 1
-        figure = language_figure([(n, [row for row in own if (row.noise, row.snr_db) == n]) for n in shown], several)
+        noisy = [(noise, [row for row in own if row.at == noise]) for noise in shown]
+        figure = language_figure(noisy, several_models=len(results.models) > 1)
         found["languages"].append(("languages", figure, f"Word error rate of each language. {bars}"))
     faulty = fault_panels(results)
     for model in dict.fromkeys(panel.model for panel in faulty):
         mine = [panel for panel in faulty if panel.model == model]
         caption = f"Word error rate of {model} by fault of the picture; of faults with a curve only the severest level."
         found["faults"].append((f"faults_{_plain(model)}", fault_figure(mine), f"{caption} {bars}"))
-        curves = fault_curves(mine)
-        if curves is not None:
+        if (curves := fault_curves(mine)) is not None:
             caption = f"Word error rate of {model} over the level of a fault. Dashed: audio alone. {bars}"
             found["faults"].append((f"fault_curves_{_plain(model)}", curves, caption))
     return found
 
 
 def _over(results: Results, noise: str) -> str:
-    """Return the end of a caption, which names the noise."""
     has_snr = any(row.noise == noise and row.snr_db is not None for row in results.conditions)
     return f"over the level of {noise}" if has_snr else "without noise" if noise == CLEAN else f"in {noise}"
 
 
 def _plain(name: str) -> str:
-    """Return a name safe in files and ids."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
 
 
@@ -193,7 +174,6 @@ def _data_uri(path: Path) -> str:
 
 
 def _pictures(images: Path, number: int, section: ReportSection) -> list[Picture]:
-    """Return the images and curves of a section, kept in ``images``."""
     pictures = []
     for place, (path, caption) in enumerate(section.images):
         if Path(path).suffix.lower() not in _IMAGES or not Path(path).is_file():
@@ -204,21 +184,21 @@ def _pictures(images: Path, number: int, section: ReportSection) -> list[Picture
         alt = html.escape(caption or section.title)
         pictures.append(Picture(f'<img alt="{alt}" src="{_data_uri(kept)}">', f"images/{kept.name}", caption))
     if section.curves:
-        figure = curves_figure(section.curves, section.x_label, section.y_label, section.levels)
+        figure = plots.curves_figure(section.curves, section.x_label, section.y_label, section.levels)
         pictures.append(_keep_figure(images, f"section{number}_curves", figure, ""))
     return pictures
 
 
 def _keep_figure(images: Path, name: str, figure: Figure, caption: str) -> Picture:
-    svg = to_svg(figure, name, caption)
+    svg = plots.to_svg(figure, name, caption)
     figure.set_layout_engine("none")  # do not repeat the layout, a third of the drawing time
     with written_whole(images / f"{name}.png") as unfinished:
-        unfinished.write_bytes(to_png(figure))
+        unfinished.write_bytes(plots.to_png(figure))
     return Picture(svg, f"images/{name}.png", caption)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Parse the command line or ``args``; ``auto_cli`` has no list of positional arguments."""
+    """Parse ``args`` or the command line; ``auto_cli`` has no list of positional arguments."""
     parser = ArgumentParser(description="Make the report of one or several evaluations again, without decoding.")
     parser.add_argument("results_dirs", type=Path, nargs="+", help="folders that avspeech.evaluate wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")

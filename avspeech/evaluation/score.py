@@ -21,10 +21,10 @@ from jsonargparse import ArgumentParser
 from avspeech.evaluation.conditions import CLEAN, MODALITIES, OWN, Condition
 from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.grid import Unreadable, score_transcripts
-from avspeech.evaluation.outside import FileFault, OutsideHypothesis, parse_label, read_hypotheses
+from avspeech.evaluation.outside import OutsideHypothesis, parse_label, read_hypotheses
 from avspeech.evaluation.provenance import command_line, identify_data, versions
 from avspeech.evaluation.report import write_report
-from avspeech.evaluation.results import Results, write_results
+from avspeech.evaluation.results import UNKNOWN_LANGUAGE, Results, write_results
 from avspeech.files import file_sha256
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.plan import NoisePlan
@@ -89,18 +89,16 @@ def _read_all(
     known_ids: Collection[str],
     grid: Collection[Condition],
     format: str | None,
-) -> dict[Condition, dict[str, OutsideHypothesis]]:
+) -> Heard:
     heard: dict[Condition, dict[str, OutsideHypothesis]] = {}
     for path, label in files:
         condition = None if label is None else parse_label(label, grid)
         for one in read_hypotheses(path, known_ids, condition, format):
             if grid and one.condition not in grid:
-                why = f"{one.condition.label!r} is not in the grid of the conditions YAML"
-                raise FileFault(one.path, one.line, why)
+                raise one.row.fault(f"{one.condition.label!r} is not in the grid of the conditions YAML")
             first = heard.setdefault(one.condition, {}).setdefault(one.id, one)
             if first is not one:
-                why = f"has id {one.id!r} in {one.condition.label!r}, as {first.path} has already"
-                raise FileFault(one.path, one.line, why)
+                raise one.row.fault(f"has id {one.id!r} in {one.condition.label!r}, as {first.row.path} has already")
     return heard
 
 
@@ -110,53 +108,43 @@ def _check_plan(
     """Refuse noise that is not in the plan, and a plan for other utterances (it lacks unreadable ones)."""
     for condition, lines in heard.items():
         if not condition.is_clean and (condition.noise, condition.snr_db) not in plan.conditions:
-            one = next(iter(lines.values()))
-            raise FileFault(one.path, one.line, f"{condition.label!r} is not in the noise plan {path}")
+            raise next(iter(lines.values())).row.fault(f"{condition.label!r} is not in the noise plan {path}")
     given = {one.id for one in utterances}
     scored = {name for lines in heard.values() for name in lines}
     if odd := sorted((set(plan.speech) - given) | (scored - set(plan.speech))):
-        raise ValueError(
-            f"{manifest} and the noise plan {path} differ in {len(odd)} utterances, the first is {odd[0]!r}; "
-            "score with the manifest that the plan was made for"
-        )
+        differ = f"{manifest} and the noise plan {path} differ in {len(odd)} utterances, the first is {odd[0]!r}"
+        raise ValueError(f"{differ}; score with the manifest that the plan was made for")
 
 
 def _complete(
     heard: Heard, utterances: Sequence[Utterance], missing: Missing
 ) -> tuple[dict[Condition, list[str | Unreadable]], int]:
-    """Return a text for every utterance of every condition, and how many had none."""
     texts: dict[Condition, list[str | Unreadable]] = {}
     count = 0
     stand_in = "" if missing == "deletions" else Unreadable("no hypothesis was given")
     for condition, lines in heard.items():
         absent = [one.id for one in utterances if one.id not in lines]
         if absent and missing == "error":
-            first = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            raise ValueError(
-                f"{next(iter(lines.values())).path}: {len(absent)} of {len(utterances)} utterances have no hypothesis "
-                f"in {condition.label!r}: {first}; add them, or count them as empty hypotheses (--missing deletions), "
-                "or leave them out (--missing skip)"
+            path, first = next(iter(lines.values())).row.path, ", ".join(absent[:5] + ["..."] * (len(absent) > 5))
+            lacking = (
+                f"{len(absent)} of {len(utterances)} utterances have no hypothesis in {condition.label!r}: {first}"
             )
+            remedy = "count them as empty (--missing deletions), or leave them out (--missing skip)"
+            raise ValueError(f"{path}: {lacking}; add them, {remedy}")
         texts[condition] = [lines[one.id].text if one.id in lines else stand_in for one in utterances]
         count += len(absent)
     return texts, count
 
 
 def _with_languages(utterances: Sequence[Utterance], heard: Heard) -> list[Utterance]:
-    """Fill in missing languages from the hypotheses; a contradiction is an error."""
     language_of = {one.id: one.language for one in utterances}
-    for lines in heard.values():
-        for name, line in lines.items():
-            said = line.language
-            if said in (None, "und"):
-                continue
-            known = language_of[name]
-            if known is None:
-                language_of[name] = said
-            elif said != known:
-                raise FileFault(
-                    line.path, line.line, f"gives {name!r} the language {said!r}; in the manifest it is {known!r}"
-                )
+    for line in (line for lines in heard.values() for line in lines.values()):
+        if line.language in (None, UNKNOWN_LANGUAGE):
+            continue
+        known = language_of[line.id] = language_of[line.id] or line.language
+        if line.language != known:
+            why = f"gives {line.id!r} the language {line.language!r}; in the manifest it is {known!r}"
+            raise line.row.fault(why)
     return [replace(one, language=language_of[one.id]) for one in utterances]
 
 
@@ -167,7 +155,7 @@ def _rows(heard: Heard, grid: Sequence[Condition]) -> list[Condition]:
     streams = list(dict.fromkeys((OWN, *(condition.video_stream for condition in heard))))
     noises = dict.fromkeys([(CLEAN, None), *((one.noise, one.snr_db) for one in heard)])
     repeated = [
-        Condition("video", *noise, one.video_stream) for one in heard if not one.keeps_audio for noise in noises
+        replace(one, noise=noise[0], snr_db=noise[1]) for one in heard if not one.keeps_audio for noise in noises
     ]
     return sorted(
         dict.fromkeys([*heard, *repeated]),
@@ -178,21 +166,14 @@ def _rows(heard: Heard, grid: Sequence[Condition]) -> list[Condition]:
 def split_label(argument: str) -> tuple[Path, str | None]:
     """Return file and label of ``LABEL=FILE`` or ``FILE``; a label starts with a modality."""
     label, equals, file = argument.partition("=")
-    if equals and label.split(", ")[0] in MODALITIES:
-        return Path(file), label
-    return Path(argument), None
+    return (Path(file), label) if equals and label.split(", ")[0] in MODALITIES else (Path(argument), None)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Parse ``args`` or the command line; ``auto_cli`` cannot take several files without a flag."""
     parser = ArgumentParser(description="Score the hypotheses of any system and report them as an evaluation.")
-    parser.add_argument(
-        "hypotheses",
-        type=str,
-        nargs="+",
-        metavar="[LABEL=]FILE",
-        help="file of hypotheses; a label before it, such as 'audio+video, babble 0 dB=b0.trn', gives its condition",
-    )
+    about = "file of hypotheses; a label before it, such as 'audio+video, babble 0 dB=b0.trn', gives its condition"
+    parser.add_argument("hypotheses", type=str, nargs="+", metavar="[LABEL=]FILE", help=about)
     parser.add_argument("--out_dir", type=Path, required=True, help="folder of the results")
     parser.add_argument("--condition", type=str | None, help="label of the condition of the files without a label")
     parser.add_function_arguments(score_hypotheses, as_group=False, skip={"files"})

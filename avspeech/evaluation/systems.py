@@ -26,14 +26,10 @@ Decode = Callable[[AVBatch, torch.Tensor], list[str]]
 
 
 def settled(config: EvaluationConfig, model: Model) -> DecodingConfig:
-    """Return a model's decoding options in an evaluation: the grid's seed, and no null that depends on the model.
-
-    ``ValueError``: the model gives no text, lacks a head that the method needs, or cannot decode a modality.
-    """
+    """Return the options with the grid's seed and without null; ``ValueError``: the model cannot decode so."""
     known = model.inputs.modalities
-    if lacking := [modality for modality in config.modalities if modality not in known]:
-        takes = ", ".join(known)
-        raise ValueError(f"the model cannot decode {', '.join(lacking)}; evaluate it with --modalities '[{takes}]'")
+    if lacking := ", ".join(modality for modality in config.modalities if modality not in known):
+        raise ValueError(f"the model cannot decode {lacking}; evaluate it with --modalities '[{', '.join(known)}]'")
     decoding = settle(replace(config.decoding, seed=config.seed), model)
     return replace(decoding, pad_to_30s=inputs_for(model, decoding).pads_to_30s)
 
@@ -71,12 +67,15 @@ def transcribe_all(
 ) -> list[str | Unreadable]:
     """Return a hypothesis of each utterance in order, or why its files could not be read.
 
-    ``decode`` works on ``device``. A batch holds similar lengths, up to ``max_frames`` at 25 Hz with padding and up to
-    ``max_clips`` utterances; or ``batches`` gives the indices of its utterances, each once.
+    A batch holds similar lengths, up to ``max_frames`` at 25 Hz with padding and up to ``max_clips`` utterances; or
+    ``batches`` gives the indices of its utterances, each once.
     """
     texts: dict[int, str | Unreadable] = {}
     if batches is None:
-        lengths = [_num_frames(utterance) or max_frames for utterance in utterances]  # of unknown length: goes alone
+        lengths = [
+            one.num_frames or samples_to_frames(one.num_samples or 0) or max_frames  # of unknown length: goes alone
+            for one in utterances
+        ]
         batches = plan_batches(lengths, max_frames, max_clips)
     for batch_of in tqdm(batches, desc=condition.label, unit="batch", leave=False):
         samples: dict[int, Sample] = {}
@@ -91,9 +90,3 @@ def transcribe_all(
             keep_B2 = keep_2.repeat(len(samples), 1)
             texts.update(zip(samples, decode(batch, keep_B2), strict=True))
     return [texts[index] for index in range(len(utterances))]
-
-
-def _num_frames(utterance: Utterance) -> int | None:
-    if utterance.num_frames is None and utterance.num_samples is not None:
-        return samples_to_frames(utterance.num_samples)
-    return utterance.num_frames

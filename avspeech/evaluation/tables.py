@@ -1,13 +1,13 @@
 """Tables, transcripts and headline of the report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby, product
 
-from avspeech.evaluation.comparison import PairedRow, correct_rows, pair_lines
 from avspeech.evaluation.conditions import BLANK, CLEAN, MODALITIES, OWN, SHUFFLED, VIDEO_STREAMS, Condition
 from avspeech.evaluation.error_rate import Edit, align_words
-from avspeech.evaluation.results import ConditionResult, Noise, Results, ScoredHypothesis, System
+from avspeech.evaluation.paired_tests import PairedRow, correct_rows, pair_lines
+from avspeech.evaluation.results import ConditionResult, Noise, Results, System
 from avspeech.text.normalize import normalize_for_scoring, text_language
 
 COMPARISONS = (("audio+video", "audio"), ("audio+video", "video"))
@@ -16,33 +16,26 @@ _INPUTS = {"audio": "from sound alone", "video": "from lips alone", "audio+video
 
 @dataclass(frozen=True)
 class Line:
-    """One table line: a system with one video stream, in every noise."""
+    """One table line: a system with one video stream, in every noise; a cell is None if not evaluated."""
 
     system: System
     video_stream: str
     cells: list[ConditionResult | None]
-    """One per column; None if not evaluated."""
-    label: str = ""
+    label: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """Results in one language; columns are noises."""
+    """Results in one language; columns are noises, ``model`` is empty for several models."""
 
     model: str
-    """Empty for several models."""
     language: str
     columns: list[Noise]
     lines: list[Line]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Noise names with numbers of columns."""
         return [(name, len(list(several))) for name, several in groupby(self.columns, key=lambda noise: noise[0])]
-
-    @property
-    def has_bleu(self) -> bool:
-        return any(cell is not None and cell.bleu is not None for line in self.lines for cell in line.cells)
 
     def best(self, measure: str) -> list[float | None]:
         """Return the lowest ``wer`` or the highest ``bleu`` of each column; None without a value."""
@@ -56,11 +49,8 @@ class Table:
     def removed(self) -> list[tuple[str, list[float | None]]]:
         """Share of the first audio line's errors that each video removes; None without errors or a row."""
         sound = next((line.cells for line in self.lines if line.system[0] == "audio"), [None] * len(self.columns))
-        return [
-            (line.label.removeprefix("audio+video, "), [_share(*pair) for pair in zip(line.cells, sound, strict=True)])
-            for line in self.lines
-            if line.system[0] == "audio+video"
-        ]
+        both = [line for line in self.lines if line.system[0] == "audio+video"]
+        return [(line.label.removeprefix("audio+video, "), list(map(_share, line.cells, sound))) for line in both]
 
 
 def _share(seen: ConditionResult | None, sound: ConditionResult | None) -> float | None:
@@ -89,21 +79,18 @@ def grid_tables(results: Results) -> list[Table]:
 def heat_maps(results: Results) -> list[Table]:
     """Return one table per language and model: modalities with their video streams."""
     maps = []
-    for language, model in product(results.languages, dict.fromkeys(row.model for row in results.conditions)):
+    for language, model in product(results.languages, results.models):
         mine = [row for row in results.conditions if (row.model, row.language) == (model, language)]
-        streams = dict.fromkeys((row.modality, row.video_stream) for row in mine)
-        lines = sorted(streams, key=lambda line: (MODALITIES.index(line[0]), line[1] != OWN))
-        if lines:
-            named = [((modality, model), stream, modality) for modality, stream in lines]
-            maps.append(_table(results, model, language, results.noises, named))
-    return maps
+        lines = dict.fromkeys((row.system, row.video_stream, row.modality) for row in mine)
+        ordered = sorted(lines, key=lambda line: (MODALITIES.index(line[2]), line[1] != OWN))
+        maps.append(_table(results, model, language, results.noises, ordered))
+    return [table for table in maps if table.lines]
 
 
 def contribution_tables(results: Results) -> list[Table]:
     """Return one table per language and model with blank or shuffled video; lines of audio alone come last."""
     replaced = [row for row in results.conditions if row.video_stream in (BLANK, SHUFFLED)]
-    tried = {(row.noise, row.snr_db) for row in replaced}
-    columns = [noise for noise in results.noises if noise in tried]
+    columns = [noise for noise in results.noises if noise in {row.at for row in replaced}]
     hearing = [model for modality, model in results.systems if modality == "audio"]
     tables = []
     for model, language in product(dict.fromkeys(row.model for row in replaced), results.languages):
@@ -121,14 +108,9 @@ def paired_rows(results: Results) -> list[PairedRow]:
     for pair, a, b, noise in product(COMPARISONS, results.systems, results.systems, results.noises):
         if (a[0], b[0]) == pair:
             conditions = Condition(a[0], *noise), Condition(b[0], *noise)
-            lines = _lines_of(results, a, noise), _lines_of(results, b, noise)
+            lines = results.lines_of(a[1], conditions[0]), results.lines_of(b[1], conditions[1])
             rows.append(pair_lines(conditions, results.languages[0], *lines, results.runs[0]["seed"]))
     return correct_rows([row for row in rows if row is not None])
-
-
-def _lines_of(results: Results, system: System, noise: Noise) -> Mapping[str, ScoredHypothesis]:
-    """Return the transcripts of a system in one noise by id; for ``video``, those of clean speech."""
-    return results.transcripts.get((system[1], Condition(system[0], *noise).decoded_as), {})
 
 
 @dataclass(frozen=True)
@@ -143,26 +125,24 @@ class SampleTranscript:
 
 def sample_transcripts(results: Results, noise: Noise, count: int = 6) -> list[SampleTranscript]:
     """Return up to ``count`` utterances that every system has, evenly spaced over the sorted ids."""
-    heard = [lines for system in results.systems if (lines := _lines_of(results, system, noise))]
-    names = sorted(set.intersection(*map(set, heard))) if heard else []
+    heard = [results.lines_of(model, Condition(modality, *noise)) for modality, model in results.systems]
+    names = sorted(set.intersection(*map(set, filter(None, heard)))) if any(heard) else []
     chosen = [names[number * len(names) // count] for number in range(count)] if len(names) > count else names
     return [sample for name in chosen if (sample := transcript_of(results, noise, name))]
 
 
 def transcript_of(results: Results, noise: Noise, name: str) -> SampleTranscript | None:
     """Return the transcripts of one utterance; None if no system has it."""
-    lines = {system: _lines_of(results, system, noise).get(name) for system in results.systems}
-    found = {system: line for system, line in lines.items() if line is not None}
+    heard = {system: results.lines_of(system[1], Condition(system[0], *noise)) for system in results.systems}
+    found = {system: lines[name] for system, lines in heard.items() if name in lines}
     if not found:
         return None
     first, run = next(iter(found.values())), results.runs[0]
     rule = text_language(first.language, run.get("task")), run["normalization"]
     reference = normalize_for_scoring(first.reference, *rule)
-    heard = [
-        (system, align_words(reference, normalize_for_scoring(line.hypothesis, *rule)))
-        for system, line in found.items()
-    ]
-    return SampleTranscript(name, first.language, reference, heard)
+    texts = {system: normalize_for_scoring(line.hypothesis, *rule) for system, line in found.items()}
+    edits = [(system, align_words(reference, text)) for system, text in texts.items()]
+    return SampleTranscript(name, first.language, reference, edits)
 
 
 def telling_noise(results: Results) -> Noise:
@@ -176,12 +156,9 @@ def telling_noise(results: Results) -> Noise:
 def headline_rows(results: Results) -> list[tuple[System, ConditionResult, ConditionResult | None]]:
     """Return every system with its row in the telling noise, and its clean row if that is another one."""
     telling, clean = telling_noise(results), (CLEAN, None)
-    rows = {(row.modality, row.model, row.noise, row.snr_db): row for row in results.rows_of(results.languages[0])}
-    return [
-        (system, row, None if telling == clean else rows.get((*system, *clean)))
-        for system in results.systems
-        if (row := rows.get((*system, *telling))) is not None
-    ]
+    rows = {(row.system, row.at): row for row in results.rows_of(results.languages[0])}
+    found = [(system, rows[system, telling]) for system in results.systems if (system, telling) in rows]
+    return [(system, row, None if telling == clean else rows.get((system, clean))) for system, row in found]
 
 
 def headline(results: Results) -> str:
@@ -199,5 +176,4 @@ def headline(results: Results) -> str:
 
 def system_label(system: System, results: Results) -> str:
     """Return the modality, followed by the model if the results have several."""
-    several = len({row.model for row in results.conditions}) > 1
-    return f"{system[0]} ({system[1]})" if several else system[0]
+    return f"{system[0]} ({system[1]})" if len(results.models) > 1 else system[0]

@@ -6,9 +6,9 @@
 Reads   hypotheses.jsonl and results.json that ``avspeech.evaluate`` or ``avspeech.evaluation.score`` wrote.
 Writes  OUT_DIR/ref.trn and a hyp.<condition>.trn for each condition that was transcribed.
 
-``-i spu_id`` takes the text before the first ``-`` as the speaker; ``-s`` keeps the case. Characters with a meaning to
-sclite (``{ a / b }``, ``@``, ``;;``, ``**``, parentheses) are percent-encoded, in ids also spaces, slashes and
-non-ASCII. Error counts do not change. sclite 2.10 needs a line break after the last line.
+``-i spu_id`` takes the text before the first ``-`` as the speaker. Characters with a meaning to sclite (``{ a / b }``,
+``@``, ``;;``, ``**``, parentheses) are percent-encoded, in ids also spaces, slashes and non-ASCII. Error counts do not
+change. sclite 2.10 needs a line break after the last line.
 """
 
 import re
@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from jsonargparse import auto_cli
 
-from avspeech.evaluation.outside import TRN_HEADER, TrnLine
+from avspeech.evaluation.outside import TRN_HEADER
 from avspeech.evaluation.results import ScoredHypothesis, read_results
 from avspeech.files import make_folder, write_text
 from avspeech.text.normalize import normalize_for_scoring, text_language
@@ -28,43 +28,39 @@ NO_SPEAKER = "unknown"
 _IN_WORDS = re.compile(r"[%{}()@;*]")
 
 
-def write_trn(path: str | Path, lines: Iterable[TrnLine]) -> None:
-    """Write a trn file, whole or not at all; ``ValueError`` if an id comes twice."""
+def write_trn(path: str | Path, lines: Iterable[tuple[str, str, str | None]]) -> None:
+    """Write text, id and speaker of each line, whole or not at all; ``ValueError`` if an id comes twice."""
     written, seen = [TRN_HEADER], set()
-    for line in lines:
-        if line.id in seen:
-            raise ValueError(f"{path}: id {line.id!r} came twice, wanted once a file; sclite would mix them up")
-        seen.add(line.id)
-        words = _IN_WORDS.sub(lambda match: f"%{ord(match[0]):02X}", " ".join(line.text.split()))
-        speaker = quote(line.speaker or NO_SPEAKER, safe="").replace("-", "%2D")
-        written.append(f"{words} ({speaker}-{quote(line.id, safe='')})")
+    for text, name, speaker in lines:
+        if name in seen:
+            raise ValueError(f"{path}: id {name!r} came twice, wanted once a file; sclite would mix them up")
+        seen.add(name)
+        words = _IN_WORDS.sub(lambda match: f"%{ord(match[0]):02X}", " ".join(text.split()))
+        spoken_by = quote(speaker or NO_SPEAKER, safe="").replace("-", "%2D")
+        written.append(f"{words} ({spoken_by}-{quote(name, safe='')})")
     write_text(Path(path), "\n".join([*written, ""]))
 
 
 def export_trn(
     results_dir: str | Path, out_dir: str | Path, model: str | None = None, normalized: bool = False
 ) -> list[Path]:
-    """Write references and hypotheses of each condition as trn; return the paths, ref.trn first.
-
-    An utterance without a hypothesis is absent from that condition's file. ``model`` None: the folder holds one model.
-    ``normalized``: write normalised texts. ``ValueError``: no results, no such model, or ``model`` is None for several.
-    """
+    """Write references and hypotheses of each condition as trn; return the paths, ref.trn first."""
     results = read_results(results_dir)
     models = sorted({line.model for line in results.hypotheses})
     if model is None and len(models) != 1:
         raise ValueError(f"{results_dir} holds transcripts of {', '.join(models) or 'no model'}; name one with --model")
-    if model is not None and model not in models:
-        raise ValueError(f"{results_dir} holds no transcripts of {model!r}, only of {', '.join(models) or 'none'}")
     model = model or models[0]
-    run = next(run for run in results.runs if run["model"] == model)
+    if model not in models:
+        raise ValueError(f"{results_dir} holds no transcripts of {model!r}, only of {', '.join(models) or 'none'}")
+    run = results.run_of(model)
 
-    def trn_line(line: ScoredHypothesis, text: str) -> TrnLine:
+    def trn_line(line: ScoredHypothesis, text: str) -> tuple[str, str, str | None]:
         if normalized:
             text = normalize_for_scoring(text, text_language(line.language, run.get("task")), run["normalization"])
-        return TrnLine(text, line.id, line.speaker)
+        return text, line.id, line.speaker
 
-    references: dict[str, TrnLine] = {}
-    heard: dict[str, list[TrnLine]] = {}
+    references: dict[str, tuple[str, str, str | None]] = {}
+    heard: dict[str, list[tuple[str, str, str | None]]] = {}
     for line in results.hypotheses:
         if line.model == model:
             references.setdefault(line.id, trn_line(line, line.reference))

@@ -129,7 +129,7 @@ def degrade_clip(mouth_THW: np.ndarray, fault: Fault, key: str) -> np.ndarray:
     if not fault.changes_pictures:
         raise ValueError(
             f"visual fault {fault.label!r} came for a clip, wanted one that changes pictures; it is another clip or "
-            "none, so choose that instead (avspeech.evaluation.stand_ins)"
+            "none, so choose that instead (avspeech.evaluation.loading)"
         )
     num_frames, height, width = mouth_THW.shape
     boxes = [(0.0, 0.0, float(width), float(height))] * num_frames

@@ -16,17 +16,11 @@ from avspeech.timebase import SAMPLES_PER_FRAME
 
 @pytest.fixture
 def utterances() -> list[Utterance]:
-    texts = [
-        "bin blue at f two now",
-        "lay red by k nine soon",
-        "place green in a one again",
-        "set white with x six please",
-    ]
+    texts = ["bin blue at f two now", "lay red by k nine soon", "place green in a one again"]
+    texts += ["set white with x six please"]
     english = [Utterance(f"en/{i}", text=texts[i % 4], language="en", speaker=f"e{i % 5}") for i in range(20)]
-    spanish = [
-        Utterance(f"es/{i}", text="pon el gato rojo aquí", language="es", speaker=f"s{i % 5}") for i in range(20)
-    ]
-    return english + spanish
+    spanish = {"text": "pon el gato rojo aquí", "language": "es"}
+    return english + [Utterance(f"es/{i}", speaker=f"s{i % 5}", **spanish) for i in range(20)]
 
 
 @pytest.fixture
@@ -50,18 +44,9 @@ def corpus(tmp_path_factory) -> Path:
         mouth, audio = folder / f"mouth{number}.mp4", folder / f"clip{number}.wav"
         write_video(mouth, rng.integers(0, 256, (frames, 32, 32), dtype=np.uint8))
         write_wav(audio, 0.1 * rng.standard_normal(frames * SAMPLES_PER_FRAME, dtype=np.float32))
-        texts = ["set red now", "bin blue now", "lay red soon", "set blue soon"]
-        clips.append(
-            Utterance(
-                f"c{number}",
-                mouth=mouth,
-                audio=audio,
-                num_frames=frames,
-                text=texts[number],
-                language="en",
-                speaker="x",
-            )
-        )
+        text = ["set red now", "bin blue now", "lay red soon", "set blue soon"][number]
+        facts = {"num_frames": frames, "text": text, "language": "en", "speaker": "x"}
+        clips.append(Utterance(f"c{number}", mouth=mouth, audio=audio, **facts))
     for number in range(8):
         audio = folder / f"voice{number}.wav"
         write_wav(audio, 0.1 * rng.standard_normal(9000, dtype=np.float32))

@@ -10,14 +10,12 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 from jsonargparse import auto_cli
 
 from avspeech.decoding.config import DecodingConfig
-from avspeech.evaluation.compare import compare, main, read_side
-from avspeech.evaluation.comparison import PairedRow, notes_of, to_json, to_markdown, to_terminal
+from avspeech.evaluation.compare import compare, main, notes_of, read_side, to_json, to_markdown, to_terminal
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.merging import merge_results
-from avspeech.evaluation.paired_tests import holm
-from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.paired_tests import PairedRow, holm
+from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import paired_rows
 from avspeech.manifest import Utterance
 

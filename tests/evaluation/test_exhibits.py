@@ -53,7 +53,7 @@ def results_of(clips, errors: dict[str, int], model: str = "av", modality: str =
             place = modality, noise, snr_db
             lines.append(ScoredHypothesis(clip.id, model, *place, "en", clip.text, heard, wrong, n_words=len(words)))
             counts.append(ErrorCounts(len(words), substitutions=wrong))
-        rows += summarise(model, Condition(modality, noise, snr_db), ["en"] * len(clips), counts, 0)
+        rows += summarise(Condition(modality, noise, snr_db), lines[-len(clips) :], counts, 0)
     return Results(rows, [{"model": model, **RUN}], lines)
 
 

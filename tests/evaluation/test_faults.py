@@ -6,9 +6,16 @@ from dataclasses import replace
 import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.bars import fault_curves, fault_figure, language_figure
+from avspeech.evaluation.bars import (
+    bar_faults,
+    fault_curves,
+    fault_figure,
+    fault_panels,
+    kinds_with_curves,
+    language_figure,
+    seen_label,
+)
 from avspeech.evaluation.config import EvaluationConfig
-from avspeech.evaluation.faults import bar_faults, fault_panels, kinds_with_curves, seen_label
 from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import to_png, to_svg
 from avspeech.evaluation.report import write_report

@@ -15,21 +15,13 @@ from avspeech.manifest import Utterance
 
 def test_rows_follow_from_the_transcripts(tmp_path):
     utterances = [Utterance("a", text="Set red!", language="en"), Utterance("b", text="set blue now", language="en")]
-    results = evaluate_grid(
-        utterances,
-        EvaluationConfig(modalities=("audio",)),
-        lambda utterances, condition: ["set red", "blue now please"],
-        tmp_path,
-        "m",
-        IDENTITY,
-    )
+    config = EvaluationConfig(modalities=("audio",))
+    results = evaluate_grid(utterances, config, lambda *_: ["set red", "blue now please"], tmp_path, "m", IDENTITY)
     (row,) = results.conditions
     assert (row.n_utterances, row.n_words, row.substitutions, row.deletions, row.insertions) == (2, 5, 0, 1, 1)
     assert row.wer == pytest.approx(0.4)
-    assert [(line.id, line.reference, line.errors) for line in results.hypotheses] == [
-        ("a", "Set red!", 0),
-        ("b", "set blue now", 2),
-    ]
+    found = [(line.id, line.reference, line.errors) for line in results.hypotheses]
+    assert found == [("a", "Set red!", 0), ("b", "set blue now", 2)]
 
 
 def test_each_language_has_a_row_and_all_has_their_sum(tmp_path, utterances, config, fake):
@@ -72,24 +64,19 @@ def test_started_again_it_decodes_only_what_is_missing(tmp_path, utterances, con
     assert results.hypotheses == expected.hypotheses
 
 
-@pytest.mark.parametrize(
-    ("changed", "identity", "decoding"),
-    [
-        ({}, {"model_sha256": "x"}, {}),
-        ({}, {"manifest_sha256": "x"}, {}),
-        ({}, {"noises": {"babble": {"kind": "babble", "num_voices": [2, 2]}}}, {}),
-        ({"seed": 1}, {}, {}),
-        ({}, {}, {"method": "ctc"}),
-        ({}, {}, {"beam_size": 4}),
-    ],
-)
-def test_what_decides_the_transcripts_makes_it_decode_afresh(
-    tmp_path, utterances, config, fake, changed, identity, decoding
-):
+OTHER_NOISE = {"noises": {"babble": {"kind": "babble", "num_voices": [2, 2]}}}
+OTHERS = [{"model_sha256": "x"}, {"manifest_sha256": "x"}, OTHER_NOISE, {"method": "ctc"}, {"beam_size": 4}]
+OTHERS += [{"seed": 1}]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: next(iter(other)))
+def test_what_decides_the_transcripts_makes_it_decode_afresh(tmp_path, utterances, config, fake, other):
     told = {"method": "joint", "beam_size": 1}
     evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY, told)
     again = FakeTranscriber()
-    evaluate_grid(utterances, replace(config, **changed), again, tmp_path, "m", IDENTITY | identity, told | decoding)
+    decoding = {key: other.get(key, value) for key, value in told.items()}
+    identity = IDENTITY | {key: value for key, value in other.items() if key in IDENTITY}
+    evaluate_grid(utterances, replace(config, seed=other.get("seed", 0)), again, tmp_path, "m", identity, decoding)
     assert Condition("audio", "babble", 0.0) in [condition for condition, _ in again.asked]
 
 
@@ -127,7 +114,7 @@ def test_every_video_stream_has_rows_transcripts_and_a_file(tmp_path, utterances
     assert len(list((tmp_path / "decoded").iterdir())) == 17
     assert (tmp_path / "decoded" / "audio+video_babble_-5_dB_shuffled_video.jsonl").is_file()
     assert len(results.conditions) == (4 + 4 + 3 * 4) * 3  # noises; languages
-    assert len({row.key for row in results.conditions}) == len(results.conditions)
+    assert len({(row.condition, row.language) for row in results.conditions}) == len(results.conditions)
     cells = {(row.modality, row.video_stream) for row in results.conditions}
     seen = {("audio+video", stream) for stream in ("own", "blank", "shuffled")}
     assert cells == {("audio", "own"), ("video", "own"), *seen}
@@ -219,5 +206,5 @@ def test_an_utterance_without_text_is_named(tmp_path, config, fake):
 
 
 def test_a_transcriber_that_loses_utterances_is_caught(tmp_path, utterances, config):
-    with pytest.raises(ValueError, match="1 transcripts came for 40 utterances, audio, clean"):
+    with pytest.raises(ValueError, match="is shorter than"):
         evaluate_grid(utterances, config, lambda utterances, condition: ["a"], tmp_path, "m", IDENTITY)

@@ -9,7 +9,7 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.heat_map import TOPS, colour, legend, scale_top
+from avspeech.evaluation.plots import TOPS, heat_colour, heat_legend, scale_top
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
 from avspeech.evaluation.tables import heat_maps
@@ -60,16 +60,16 @@ def test_colours_darken_evenly_and_can_be_read():
         value = (lightness(hex_colour) + 16) / 116
         return value**3
 
-    steps = [lightness(colour(step / 20)[0]) for step in range(21)]
+    steps = [lightness(heat_colour(step / 20)[0]) for step in range(21)]
     falls = [a - b for a, b in pairwise(steps)]
     assert min(falls) > 0
     assert max(falls) < 2.5 * min(falls)
     for step in range(101):
-        background, ink = colour(step / 100)
+        background, ink = heat_colour(step / 100)
         darker, lighter = sorted((luminance(background), 1.0 if ink == "#ffffff" else 0.0))
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (step, background, ink)  # WCAG 2, AA
-    assert colour(-1) == colour(0)
-    assert colour(7) == colour(1)
+    assert heat_colour(-1) == heat_colour(0)
+    assert heat_colour(7) == heat_colour(1)
 
 
 def test_one_scale_reaches_over_all_rows(results):
@@ -77,9 +77,9 @@ def test_one_scale_reaches_over_all_rows(results):
     assert highest <= scale_top(results) in TOPS
     worse = replace(results, conditions=[replace(row, wer=3.0) for row in results.conditions])
     assert scale_top(worse) == 1.0
-    assert legend(1.0)[1] == ["0", "25", "50", "75", "100+"]
-    assert legend(0.2)[1] == ["0", "5", "10", "15", "20"]
-    assert legend(0.2)[0][0] == colour(0)[0]
+    assert heat_legend(1.0)[1] == ["0", "25", "50", "75", "100+"]
+    assert heat_legend(0.2)[1] == ["0", "5", "10", "15", "20"]
+    assert heat_legend(0.2)[0][0] == heat_colour(0)[0]
 
 
 def test_the_map_is_a_table_of_the_page(tmp_path, results):
@@ -92,7 +92,7 @@ def test_the_map_is_a_table_of_the_page(tmp_path, results):
         shown = re.findall(r'<td style="background:(#\w{6});color:(#\w{6})" title="([^"]*)">([\d.]+)</td>', table)
         cells = [cell for line in one.lines for cell in line.cells if cell is not None]
         for (background, ink, title, rate), cell in zip(shown, cells, strict=True):
-            assert (background, ink) == colour(cell.wer / top)
+            assert (background, ink) == heat_colour(cell.wer / top)
             assert rate == f"{100 * cell.wer:.1f}"
             assert f"{rate} %, 95 % interval {100 * cell.wer_95[0]:.1f} to {100 * cell.wer_95[1]:.1f}; " in title
         assert table.count('class="absent"') == sum(cell is None for line in one.lines for cell in line.cells)

@@ -22,10 +22,7 @@ def false_alarms(trials: int, speakers: int, utterances: int, rate: float, **des
     for _ in range(trials):
         (a, b), names = simulate(rng, speakers, rate, utterances, systems=2, **design)
         names = names if utterances > 1 else ["x"] * len(names)
-        p_values = (
-            paired_difference(a, b, speakers=names, num_resamples=1999).p_value,
-            matched_pairs(a, b, names),
-        )
+        p_values = (paired_difference(a, b, speakers=names, num_resamples=1999).p_value, matched_pairs(a, b, names))
         alarms += np.array(p_values) <= 0.05
     return tuple(alarms / trials)
 

@@ -6,7 +6,7 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.provenance import describe_intervals, describe_run, warnings_of
+from avspeech.evaluation.provenance import all_facts, describe_intervals, warnings_of
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, write_results
 
@@ -29,7 +29,7 @@ def test_hashes_are_short_with_the_whole_behind_them(tmp_path, results):
 
 def test_everything_recorded_is_shown(results):
     (run,) = results.runs
-    shown = {fact.name: fact.hash or fact.value for fact in describe_run(run).everything}
+    shown = {fact.name: fact.hash or fact.value for fact in all_facts(run)}
     assert shown["noise_plan_sha256"] == PLAN
     assert shown["noises.babble.manifest_sha256"] == "b" * 64
     assert shown["seed"] == "0"

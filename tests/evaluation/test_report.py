@@ -13,9 +13,9 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.plots import curves_figure, series_of, spread_apart, to_png, wer_figure
+from avspeech.evaluation.plots import curves_figure, ranks_of, spread_apart, to_png, wer_figure
 from avspeech.evaluation.report import ReportSection, main, write_report
-from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import contribution_tables, headline, paired_rows, sample_transcripts, telling_noise
 
 VOID = {"meta", "link", "br", "img", "hr"}
@@ -68,14 +68,10 @@ def test_report_of_one_run_may_lie_beside_its_results(folders):
 def test_extra_sections_are_shown(tmp_path, folders):
     picture = tmp_path / "lips.png"
     picture.write_bytes(to_png(curves_figure({}, "", "")))
+    curves = {"masked accuracy": [(0, 0.1), (10, 0.4)]}
     sections = [
         ReportSection("Lip crops", text="Cut from mp4 files.\n\nAll <grey>.", images=[(picture, "Eight")], first=True),
-        ReportSection(
-            "Pre-training",
-            html="<p id='own'>own</p>",
-            curves={"masked accuracy": [(0, 0.1), (10, 0.4)]},
-            levels={"majority class": 0.2},
-        ),
+        ReportSection("Pre-training", html="<p id='own'>own</p>", curves=curves, levels={"majority class": 0.2}),
     ]
     html = write_report(folders[0], tmp_path / "report", sections).read_text()
     markdown = (tmp_path / "report" / "report.md").read_text()
@@ -167,12 +163,7 @@ def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_na
 
 def test_differences_pair_the_utterances_that_both_have(folders):
     av, audio_only = read_results(folders[0]), read_results(folders[1])
-    both = replace(
-        av,
-        conditions=[*av.conditions, *audio_only.conditions],
-        hypotheses=[*av.hypotheses, *audio_only.hypotheses],
-        runs=[*av.runs, *audio_only.runs],
-    )
+    both = merge_results([av, audio_only])
     rows = paired_rows(both)
     assert len(rows) == 3 * 4  # audio+video against two audio models and video, in four noises
     dedicated = {row.noise: row for row in rows if row.b == ("audio", "audio_only")}
@@ -203,13 +194,8 @@ def test_headline_and_samples_are_from_the_noise_nearest_zero(folders):
 
 def test_lines_of_a_plot_are_the_systems_of_its_noise(folders):
     rows = [row for folder in folders for row in read_results(folder).conditions if row.language == "all"]
-    found = [(one.modality, one.model, one.rank, len(one.rows)) for one in series_of(rows, "babble")]
-    assert found == [
-        ("audio", "av", 0, 4),
-        ("audio", "audio_only", 1, 4),
-        ("video", "av", 0, 4),
-        ("audio+video", "av", 0, 4),
-    ]
+    found = [(*system, rank) for system, rank in ranks_of(rows).items()]
+    assert found == [("audio", "av", 0), ("audio", "audio_only", 1), ("video", "av", 0), ("audio+video", "av", 0)]
 
 
 @pytest.mark.filterwarnings("error")

@@ -10,8 +10,7 @@ from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.merging import merge_results
-from avspeech.evaluation.results import Results, read_results, write_results
+from avspeech.evaluation.results import Results, merge_results, read_results, write_results
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",
@@ -47,10 +46,8 @@ def test_files_have_exactly_the_documented_keys(tmp_path, results):
     assert all(row["snr_db"] is None for row in clean)
     assert all(0 <= row["wer_95"][0] <= row["wer"] <= row["wer_95"][1] for row in document["conditions"])
     assert all(0 <= row["cer_95"][0] <= row["cer"] <= row["cer_95"][1] for row in document["conditions"])
-    assert {(row["wer_95_unit"], row["wer_95_units"]) for row in document["conditions"]} == {
-        ("speaker", 5),
-        ("speaker", 10),
-    }
+    units = {(row["wer_95_unit"], row["wer_95_units"]) for row in document["conditions"]}
+    assert units == {("speaker", 5), ("speaker", 10)}
     (run,) = document["runs"]
     assert {"model", "model_sha256", "manifest", "manifest_sha256", "noises", "seed", "normalization"} <= set(run)
     lines = [json.loads(line) for line in (tmp_path / "hypotheses.jsonl").read_text().splitlines()]
@@ -93,14 +90,12 @@ def test_a_folder_without_results_is_named(tmp_path):
 
 def _with(document, place, value):
     """A copy of the document with another value, or without it where the value is ``...``."""
-    document = json.loads(json.dumps(document))
-    inner = document
+    inner = document = json.loads(json.dumps(document))
     for step in place[:-1]:
         inner = inner[step]
+    inner[place[-1]] = value
     if value is ...:
         del inner[place[-1]]
-    else:
-        inner[place[-1]] = value
     return document
 
 

@@ -9,7 +9,6 @@ import pytest
 from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.outside import TrnLine
 from avspeech.evaluation.results import Results, read_results, write_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
 from avspeech.evaluation.trn import write_trn
@@ -71,7 +70,7 @@ def export(results: Results, folder: Path, format: str) -> list[tuple[Path, str 
     for number, (label, lines) in enumerate(heard.items()):
         path = folder / f"{number}.{format}"
         if format == "trn":
-            write_trn(path, [TrnLine(line.hypothesis, line.id, line.speaker) for line in lines])
+            write_trn(path, [(line.hypothesis, line.id, line.speaker) for line in lines])
         elif format == "txt":
             path.write_text("".join(f"{line.id} {line.hypothesis}\n" for line in lines), encoding="utf-8")
         elif format == "jsonl":
@@ -86,7 +85,7 @@ def export(results: Results, folder: Path, format: str) -> list[tuple[Path, str 
 
 
 def figures(results: Results) -> dict:
-    return {row.key[1:]: replace(row, model="") for row in results.conditions}
+    return {(row.condition, row.language): replace(row, model="") for row in results.conditions}
 
 
 @pytest.mark.parametrize("format", ["jsonl", "txt", "trn", "csv", "tsv"])
@@ -227,8 +226,8 @@ def test_the_command_writes_a_report(tmp_path, manifest, ours, plan, capsys):
     assert capsys.readouterr().out.strip() == str(out / "report.html")
     assert {path.name for path in out.iterdir()} >= {"results.json", "hypotheses.jsonl", "failures.jsonl", "report.md"}
     assert not (out / "decoded").exists()
-    assert [(row.wer, row.key[1:]) for row in read_results(out).conditions if row.language == "all"] == [
-        (row.wer, row.key[1:]) for row in ours.conditions if row.language == "all"
+    assert [(row.wer, row.condition) for row in read_results(out).conditions if row.language == "all"] == [
+        (row.wer, row.condition) for row in ours.conditions if row.language == "all"
     ]
 
 

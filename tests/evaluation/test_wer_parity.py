@@ -9,7 +9,6 @@ import pytest
 from sclite import Sums, needs_sclite, run_sclite
 
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors, total
-from avspeech.evaluation.outside import TrnLine
 from avspeech.evaluation.trn import write_trn
 from avspeech.text.normalize import normalize_for_scoring
 
@@ -115,7 +114,7 @@ def test_what_is_empty_counts_as_stated():
 
 def scored(folder: Path, pairs: list[tuple[str, str]]) -> Sums:
     for name, texts in (("ref", [pair[0] for pair in pairs]), ("hyp", [pair[1] for pair in pairs])):
-        lines = [TrnLine(text, f"é ({number})/x", f"s-{number % 7}") for number, text in enumerate(texts)]
+        lines = [(text, f"é ({number})/x", f"s-{number % 7}") for number, text in enumerate(texts)]
         write_trn(folder / f"{name}.trn", lines)
     reference, hypotheses = folder / "ref.trn", folder / "hyp.trn"
     options = ["-i", "spu_id", "-s", "-e", "utf-8", "-o", "rsum"]
