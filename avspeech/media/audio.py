@@ -37,7 +37,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
         stream = require_stream(path, container, "audio")
         start = origin(path, container)
         pieces: list[np.ndarray] = []
-        rate, length, mono_S = 0, 0, np.zeros(0, np.float32)
+        rate = length = 0
         for time, _, frame in decode(path, container, stream, start, notes):
             with guard(path, "its sound cannot be converted"):
                 mono_S, frame_rate = _mono(frame), frame.sample_rate
@@ -49,10 +49,8 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
                 mono_S, position = mono_S[-position:], 0
             drift = position - length
             if length == 0 or abs(drift) > MAX_DRIFT_S * rate:
-                if drift > 0:
-                    pieces.append(np.zeros(drift, np.float32))
-                else:
-                    mono_S = mono_S[-drift:]
+                pieces.append(np.zeros(max(drift, 0), np.float32))
+                mono_S = mono_S[max(-drift, 0) :]
                 length += max(drift, 0)
             pieces.append(mono_S)
             length += len(mono_S)
@@ -64,7 +62,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
 
 
 def read_audio_if_any(path: str | Path, notes: list[str] | None = None) -> np.ndarray | None:
-    """Return ``read_audio``'s sound, or None without an audio track. MediaError: as ``read_audio``."""
+    """Return ``read_audio``'s sound, or None without an audio track."""
     try:
         return read_audio(path, notes)
     except NoAudio:
@@ -85,10 +83,9 @@ def _mono(frame: Any) -> np.ndarray:
     if kind == "u8":
         mono_S -= 128
     weights = np.ones(channels)
-    if channels > 2:
-        weights = np.array([_DOWNMIX.get(channel.name, 0.5) for channel in frame.layout.channels])
-        if not weights.any():
-            weights = np.ones(channels)
+    mix = np.array([_DOWNMIX.get(channel.name, 0.5) for channel in frame.layout.channels])
+    if channels > 2 and mix.any():
+        weights = mix
     weights /= weights.sum() * _FULL_SCALE[kind]
     return (weights @ mono_S).astype(np.float32) if channels > 1 else (mono_S[0] * weights[0]).astype(np.float32)
 
