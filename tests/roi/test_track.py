@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from avspeech.roi.track import FrameStatus, NoFace, fill_gaps, link_faces, match_boxes, smooth_over_time, weight
+from avspeech.roi.faces import Face
+from avspeech.roi.track import FrameStatus, NoFace, fill_gaps, link_faces, match_boxes, smooth_over_time
 
 M, I, X = FrameStatus.MEASURED, FrameStatus.INTERPOLATED, FrameStatus.MISSING  # noqa: E741
 
@@ -15,7 +16,7 @@ def face(x: float, y: float, size: float) -> np.ndarray:
 
 
 def largest(detections) -> dict[int, np.ndarray]:
-    return max(link_faces(detections), key=weight)
+    return link_faces(detections)[0]
 
 
 def centres(track) -> np.ndarray:
@@ -41,7 +42,7 @@ def test_a_track_never_jumps_to_another_face():
     detections = [[face(300, 100, 50)] if t in (20, 21, 22) else [face(100, 100, 80)] for t in range(60)]
     track = largest(detections)
     assert (centres(track) == 100).all()
-    _, status_T = fill_gaps(track, 60, max_gap=12)
+    _, status_T = fill_gaps(track, max_gap=12)
     assert status_T[18:25].tolist() == [M, M, I, I, I, M, M]
 
 
@@ -66,7 +67,7 @@ def test_boxes_are_paired_by_the_best_overlap_and_each_once():
 @pytest.mark.parametrize(("gap", "status"), [(1, I), (12, I), (13, X), (30, X)])
 def test_gaps_up_to_the_limit_are_interpolated(gap, status):
     track = {t: face(100 + t, 50, 80) for t in range(80) if not 20 <= t < 20 + gap}
-    points_TN2, status_T = fill_gaps(track, 80, max_gap=12)
+    points_TN2, status_T = fill_gaps(track, max_gap=12)
     assert (status_T[20 : 20 + gap] == status).all()
     assert (np.delete(status_T, range(20, 20 + gap)) == M).all()
     x_T = points_TN2[:, 4, 0]
@@ -79,19 +80,16 @@ def test_gaps_up_to_the_limit_are_interpolated(gap, status):
 
 
 @pytest.mark.parametrize(("missing", "status"), [(12, I), (13, X)])
-def test_ends_are_repeated_up_to_the_limit(missing, status):
+def test_ends_are_known_up_to_the_limit(missing, status):
     track = {missing + t: face(100 + t, 50, 80) for t in range(60)}
-    points_TN2, status_T = fill_gaps(track, 60 + 2 * missing, max_gap=12)
-    assert (status_T[:missing] == status).all()
-    assert (status_T[-missing:] == status).all()
-    assert (points_TN2[:missing, 4, 0] == 100).all()
-    assert (points_TN2[-missing:, 4, 0] == 159).all()
+    status_T = Face(missing, *fill_gaps(track, max_gap=12)).status_over(60 + missing + 12, max_gap=12)
+    assert status_T.tolist() == [status] * missing + [M] * 60 + [I] * 12
 
 
 def test_a_single_known_frame_fills_a_clip():
-    points_TN2, status_T = fill_gaps({2: face(5, 5, 4)}, 5, max_gap=12)
-    assert status_T.tolist() == [I, I, M, I, I]
+    points_TN2, status_T = fill_gaps({2: face(5, 5, 4)}, max_gap=12)
     assert (points_TN2 == face(5, 5, 4)).all()
+    assert Face(2, points_TN2, status_T).status_over(5, max_gap=12).tolist() == [I, I, M, I, I]
 
 
 def test_no_face_carries_the_share():
