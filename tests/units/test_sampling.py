@@ -28,8 +28,7 @@ def test_the_order_of_the_clips_changes_nothing(size):
     rows = clips()
     forwards, backwards = sampled(rows, size).vectors_MF(), sampled(rows, size, range(len(rows))[::-1]).vectors_MF()
     assert np.array_equal(forwards, backwards)
-    assert forwards.shape == (size, 3)
-    assert forwards.dtype == np.float32
+    assert (forwards.shape, forwards.dtype) == ((size, 3), np.float32)
     assert (np.diff(forwards[:, 0]) > 0).all()  # in the order of the manifest, none twice
     assert not np.array_equal(forwards, sampled(rows, size, seed=1).vectors_MF())
 
