@@ -20,7 +20,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Word:
-    """A word and its time in seconds."""
+    """A word and its time in seconds from the clip's start."""
 
     text: str
     start_s: float
@@ -36,20 +36,18 @@ class Utterance:
     video: Path | None = None
     """Media file with the face."""
     audio: Path | None = None
-    """Media file with the sound; often the same file as ``video``."""
+    """Media file with the sound; often ``video`` itself."""
     mouth: Path | None = None
     """96x96 grey mouth crop at 25 fps, from ``data_prep/extract_rois.py``."""
     num_frames: int | None = None
-    """Length in frames at 25 fps."""
+    """Length at 25 fps."""
     num_samples: int | None = None
-    """Length in samples at 16 kHz."""
+    """Length at 16 kHz."""
     text: str | None = None
-    """Transcript for training and scoring."""
     language: str | None = None
     """ISO 639-1 code."""
     speaker: str | None = None
     words: tuple[Word, ...] | None = None
-    """Words with times in seconds from the clip's start; None: unknown."""
 
     def __post_init__(self) -> None:
         if not self.id or self.id.startswith("/") or ".." in Path(self.id).parts:

@@ -4,16 +4,8 @@ import json
 
 import pytest
 
-from avspeech.files import (
-    file_sha256,
-    make_folder,
-    make_place,
-    read_lines,
-    write_json,
-    write_lines,
-    write_text,
-    written_whole,
-)
+from avspeech import files
+from avspeech.files import read_lines, write_json, write_lines, written_whole
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -61,18 +53,18 @@ def test_json_lines_come_back(tmp_path):
 
 def test_a_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
-    assert file_sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+    assert files.file_sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
 
 
 def test_a_place_that_cannot_be_written_is_named_with_its_option(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"--out_dir .* cannot be made a folder"):
-        make_folder(tmp_path / "file" / "below", "--out_dir")
+        files.make_folder(tmp_path / "file" / "below", "--out_dir")
     with pytest.raises(ValueError, match=r"--out .* is a folder, wanted a file"):
-        make_place(tmp_path, "--out")
+        files.make_place(tmp_path, "--out")
 
 
 def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path):
     path = tmp_path / ("y" * 250 + ".json")
-    write_text(path, "{}")
+    files.write_text(path, "{}")
     assert [one.name for one in tmp_path.iterdir()] == [path.name]

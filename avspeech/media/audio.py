@@ -3,7 +3,6 @@
 Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled once; gaps become zeros.
 """
 
-import wave
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from avspeech.timebase import SAMPLE_RATE
 MAX_DRIFT_S = Fraction(1, 50)
 """Drift beyond which timestamps replace the sample count: half a frame. Some containers round timestamps to 1 ms."""
 
-PLANES = 7
-"""Most planar channels that PyAV converts safely; with eight or more it crashes."""
+PLANES = 7  # most planar channels that PyAV converts without a crash
 
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
 _DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
@@ -108,11 +106,9 @@ def write_wav(path: str | Path, audio_S: np.ndarray) -> None:
 
     The file is incomplete until this returns: use ``avspeech.files.written_whole``.
     """
+    from scipy.io import wavfile  # slow to import, and reading does not need it
+
     if audio_S.ndim != 1:
         raise ValueError(f"audio of shape {audio_S.shape} came; wanted one axis, (S,)")
     pcm_S = np.clip(np.round(np.asarray(audio_S, np.float64) * 2**15), -(2**15), 2**15 - 1).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(pcm_S.tobytes())
+    wavfile.write(path, SAMPLE_RATE, pcm_S)

@@ -21,10 +21,8 @@ from avspeech.media.errors import MediaError, NoAudio, NoVideo
 
 log = logging.getLogger(__name__)
 
-MAX_LOST = 0.2
-"""Largest share of undecodable packets; more is an error."""
-MAX_JUMP_S = 60
-"""Longest step between two timestamps in seconds; more is an error."""
+MAX_LOST = 0.2  # largest share of undecodable packets; more is an error
+MAX_JUMP_S = 60  # longest step between two timestamps in seconds; more is an error
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
 """Formats whose duration FFmpeg only estimates, so it does not show that a file is cut off."""
 

@@ -86,21 +86,18 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
 
 def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
     """Yield a source frame for every output frame by the frame rule above."""
-    current, end, index = None, start, 0
+    step, current = Fraction(1, FRAME_RATE), None
+    end = middle = start + step / 2  # at least one frame
     for time, duration, frame in timed:
         if current is None:
             current = frame
-        while _middle(index, start) <= time:
+        while middle <= time:
             yield current
-            index += 1
+            middle += step
         current, end = frame, max(end, time + duration)
-    while current is not None and (_middle(index, start) <= end or index == 0):
+    while current is not None and middle <= end:
         yield current
-        index += 1
-
-
-def _middle(index: int, start: Fraction) -> Fraction:
-    return start + Fraction(2 * index + 1, 2 * FRAME_RATE)
+        middle += step
 
 
 def _to_array(frame: Any, grey: bool, size: tuple[int, int]) -> np.ndarray:

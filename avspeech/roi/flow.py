@@ -16,17 +16,14 @@ from avspeech.roi.mouth import LIPS, MEAN_FACE, STABLE, fit_similarity
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
 """Landmarks that flow tracks: the stable ones, nose and brows."""
 NEEDED = (*STABLE, *LIPS)
-SCALE = 0.57
-"""Flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact."""
+SCALE = 0.57  # flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact
 MARGIN = 0.3 * 88
-MAX_SIDE = 400
-"""Longest side of the flow picture; in profile, the eye corners nearly coincide."""
+MAX_SIDE = 400  # longest side of the flow picture; in profile, the eye corners nearly coincide
 MIN_SIDE = 16
 WINDOW = (11, 11)
 LEVELS = 2
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
-TRUSTED = 0.75
-"""Share of the rigid points that the motion is fitted to, without the largest errors."""
+TRUSTED = 0.75  # share of the rigid points that the motion is fitted to, without the largest errors
 MIN_POINTS = 5
 
 

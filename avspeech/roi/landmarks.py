@@ -8,9 +8,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from avspeech.roi.face_model import FaceModelError, find_face_model
 NUM_LANDMARKS = 478
 
 
-class FaceFinder:
+class FaceFinder(AbstractContextManager):
     """The loaded landmark model, a context manager (or call ``close``).
 
     ``model`` None searches for the file (``find_face_model``). FaceModelError: the model file is missing or invalid.
@@ -33,11 +33,9 @@ class FaceFinder:
             raise ImportError("finding lips needs mediapipe: `uv sync`, or `pip install mediapipe`") from error
         file = find_face_model(model)
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(file)),
-            running_mode=vision.RunningMode.IMAGE,
-            num_faces=4,
+            base_options=BaseOptions(model_asset_path=str(file)), running_mode=vision.RunningMode.IMAGE, num_faces=4
         )
-        self._mediapipe: Any = mediapipe
+        self._to_image = partial(mediapipe.Image, image_format=mediapipe.ImageFormat.SRGB)
         with _quiet_stderr():
             try:
                 self._landmarker = vision.FaceLandmarker.create_from_options(options)
@@ -47,8 +45,7 @@ class FaceFinder:
 
     def detect(self, frame: np.ndarray) -> list[np.ndarray]:
         """Return ``landmarks_J2``, float32 pixels, of every face in an RGB uint8 frame, (H, W, 3)."""
-        data = np.ascontiguousarray(frame)  # mediapipe ignores strides: it would read padded rows askew
-        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data)
+        image = self._to_image(data=np.ascontiguousarray(frame))  # it would read padded rows askew: strides are ignored
         size = np.array([frame.shape[1], frame.shape[0]], np.float32)
         faces = self._landmarker.detect(image).face_landmarks
         return [np.array([(point.x, point.y) for point in face], np.float32) * size for face in faces]
@@ -56,9 +53,6 @@ class FaceFinder:
     def close(self) -> None:
         """Free the model; otherwise mediapipe logs an error at exit."""
         self._landmarker.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -15,8 +15,7 @@ import numpy as np
 from avspeech.roi.track import FrameStatus
 
 MOUTH_SIZE = 96
-EYE_DISTANCE = 88.0
-"""Pixels between the outer eye corners of an aligned face."""
+EYE_DISTANCE = 88.0  # pixels between the outer eye corners of an aligned face
 STABLE = (33, 133, 362, 263, 2)
 """Right eye's outer and inner corner, left eye's inner and outer corner, base of the nose."""
 # x and y in centimetres, y upwards, from geometry_pipeline_metadata_landmarks.binarypb inside face_landmarker.task.

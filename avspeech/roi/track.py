@@ -8,19 +8,15 @@ import numpy as np
 
 MIN_OVERLAP = 0.3
 """Smallest intersection over union of the same face in two frames; a turning head moves far less in 40 ms."""
-MAX_ABSENCE = 50
-"""Frames (2 s) after which a track is closed."""
+MAX_ABSENCE = 50  # frames (2 s) after which a track is closed
 
 
 class FrameStatus(IntEnum):
     """Origin of a frame's landmarks."""
 
-    MEASURED = 0
-    """The landmark network found the face."""
-    INTERPOLATED = 1
-    """They come from frames shortly before and after."""
-    MISSING = 2
-    """The gap is longer than allowed; they are the nearest known ones."""
+    MEASURED = 0  # the landmark network found the face
+    INTERPOLATED = 1  # they come from frames shortly before and after
+    MISSING = 2  # the gap is longer than allowed; they are the nearest known ones
 
 
 class NoFace(Exception):
@@ -28,13 +24,12 @@ class NoFace(Exception):
 
     def __init__(self, num_found: int, num_frames: int, min_found: float) -> None:
         super().__init__(num_found, num_frames, min_found)
-        self.share_found = num_found / max(num_frames, 1)
-        self.num_found, self.num_frames, self.min_found = num_found, num_frames, min_found
 
     def __str__(self) -> str:
+        num_found, num_frames, min_found = self.args
         return (
-            f"one face in {self.num_found} of {self.num_frames} frames ({self.share_found:.0%}), wanted "
-            f"{self.min_found:.0%}; is it a talking face, upright and at least a sixth of the picture's height?"
+            f"one face in {num_found} of {num_frames} frames ({num_found / max(num_frames, 1):.0%}), wanted "
+            f"{min_found:.0%}; is it a talking face, upright and at least a sixth of the picture's height?"
         )
 
 
@@ -44,20 +39,17 @@ def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndar
     The face with the largest sum of sizes over its frames comes first; one that returns to its place is the same.
     """
     tracks: list[dict[int, np.ndarray]] = []
-    last: list[tuple[int, np.ndarray]] = []  # last frame of each track and the box there
-    live: list[int] = []  # open tracks; an hour of cuts has thousands of closed ones
+    live: list[dict[int, np.ndarray]] = []  # open tracks; an hour of cuts has thousands of closed ones
     for index, faces in enumerate(detections):
-        boxes = [box_of(face) for face in faces]
-        live = [track for track in live if index - last[track][0] <= MAX_ABSENCE]
-        track_of = {face: live[i] for i, face in match_boxes([last[track][1] for track in live], boxes)}
+        live = [track for track in live if index - next(reversed(track)) <= MAX_ABSENCE]
+        boxes = [box_of(track[next(reversed(track))]) for track in live]  # in the last frame of each
+        track_of = {face: live[i] for i, face in match_boxes(boxes, [box_of(face) for face in faces])}
         for face, points_N2 in enumerate(faces):
             if face not in track_of:
-                track_of[face] = len(tracks)
-                live.append(len(tracks))
-                tracks.append({})
-                last.append((index, boxes[face]))
-            tracks[track_of[face]][index] = points_N2
-            last[track_of[face]] = (index, boxes[face])
+                track_of[face] = {}
+                tracks.append(track_of[face])
+                live.append(track_of[face])
+            track_of[face][index] = points_N2
     return sorted(_rejoin(tracks), key=_weight, reverse=True)
 
 

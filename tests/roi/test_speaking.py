@@ -12,6 +12,7 @@ from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.speaking import energy_envelope, movement, speaking_face, speaking_score
 from avspeech.timebase import SAMPLES_PER_FRAME
+from tests.roi.conftest import picture
 
 
 def syllables(num_frames: int, seed: int) -> np.ndarray:
@@ -98,9 +99,9 @@ def test_without_sound_the_mouth_that_moves_most_is_taken():
     assert speaking_face(FollowedFaces((face(np.ones(9)), face(np.ones(9))), 9, 9), None, 0, 9) == 0
 
 
-def test_two_drawn_faces_in_one_picture(finder, tmp_path, face_picture):
+def test_two_drawn_faces_in_one_picture(finder, tmp_path):
     openings = [syllables(50, seed) for seed in (4, 5)]
-    frames = [face_picture(200, 400, (100, 100, 150, one), (300, 100, 150, two)) for one, two in zip(*openings)]  # noqa: B905
+    frames = [picture(200, 400, (100, 100, 150, one), (300, 100, 150, two)) for one, two in zip(*openings)]  # noqa: B905
     write_video(tmp_path / "two.mp4", frames)
     followed = follow_faces(read_pictures(tmp_path / "two.mp4"), finder)
     assert len(followed.faces) == 2
