@@ -68,7 +68,6 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer_file(corpus) -> Path:
-    """Return a word tokenizer for the tiny corpus."""
     from avspeech.text.tokenizer import Tokenizer
 
     Tokenizer.fit([" ".join(WORDS)], "words").save(corpus / "tokenizer.json")

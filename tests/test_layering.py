@@ -47,12 +47,8 @@ def test_imports_follow_the_flow():
 
 
 def test_every_folder_says_what_it_is():
-    silent = [
-        str(folder)
-        for folder in [PACKAGE, *PACKAGE.rglob("*/")]
-        if folder.name != "__pycache__" and not ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
-    ]
-    assert not silent
+    inits = [folder / "__init__.py" for folder in [PACKAGE, *PACKAGE.rglob("*/")] if folder.name != "__pycache__"]
+    assert not [path for path in inits if not ast.get_docstring(ast.parse(path.read_text()))]
 
 
 def test_models_and_objectives_need_neither_lightning_nor_media():

@@ -15,8 +15,7 @@ def test_a_file_that_was_not_finished_leaves_the_old_one(tmp_path, error):
     with pytest.raises(error), written_whole(target) as unfinished:  # noqa: PT012
         unfinished.write_text("half")
         raise error
-    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
-    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"] and target.read_text() == "old"
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path):
@@ -26,20 +25,15 @@ def test_the_temporary_name_keeps_the_suffix(tmp_path):
     assert (tmp_path / "deep" / "clip.mp4").read_text() == "whole"
 
 
-def test_a_folder_is_written_whole_too(tmp_path):
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_is_written_whole_too_whatever_a_killed_run_left(tmp_path, killed):
+    if killed:
+        (tmp_path / "model.part").mkdir()
+        (tmp_path / "model.part" / "left over").write_text("")
     with written_whole(tmp_path / "model") as unfinished:
         unfinished.mkdir()
         (unfinished / "config.json").write_text("{}")
-    assert (tmp_path / "model" / "config.json").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-def test_what_a_killed_run_left_does_not_disturb(tmp_path):
-    (tmp_path / "model.part").mkdir()
-    (tmp_path / "model.part" / "left over").write_text("")
-    with written_whole(tmp_path / "model") as unfinished:
-        unfinished.mkdir()
-    assert list((tmp_path / "model").iterdir()) == []
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "config.json"]
 
 
 def test_json_lines_come_back(tmp_path):

@@ -148,7 +148,6 @@ def test_whatever_pyav_raises_becomes_a_media_error(error):
 
 
 def test_a_picture_that_changes_size_is_scaled_to_its_first(tmp_path):
-    """Concatenated raw streams do; it once escaped from read_grey_clip as numpy's ValueError."""
     for name, size in (("a.ts", 64), ("b.ts", 96)):
         with av.open(str(tmp_path / name), "w") as container:
             stream = container.add_stream("mpeg2video", 25)

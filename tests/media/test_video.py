@@ -75,7 +75,6 @@ def test_late_video_repeats_its_first_frame(tmp_path):
 
 
 def test_frames_are_contiguous_at_odd_widths(tmp_path):
-    """mediapipe ignores strides: padded rows once made every face of a 360 px wide clip invisible."""
     write(tmp_path / "odd.mp4", [np.full((34, 50, 3), 90, np.uint8)] * 2, range(2), Fraction(1, 25))
     assert all(frame.flags.c_contiguous for frame in read_frames(tmp_path / "odd.mp4"))
     assert all(frame.flags.c_contiguous for frame in read_frames(tmp_path / "odd.mp4", grey=True))

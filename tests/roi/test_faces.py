@@ -34,8 +34,7 @@ def test_a_face_that_comes_back_to_its_place_is_the_same(away, status):
     frames = [[LARGE]] * 12 + [[]] * away + [[LARGE]] * 12
     (face,) = follow(frames).faces
     assert (face.first, face.end) == (0, len(frames))
-    assert (face.status_T[12:-12] == status).all()
-    assert (face.status_T[:12] != FrameStatus.MISSING).all()
+    assert (face.status_T[12:-12] == status).all() and (face.status_T[:12] != FrameStatus.MISSING).all()
 
 
 def test_a_face_that_comes_at_another_place_is_another():

@@ -18,7 +18,7 @@ def found(frames, **settings):
 
 
 def worst(found_faces, frames) -> float:
-    """Return the largest mean distance of a frame's points from the truth, in pixels."""
+    """Return the largest mean error of a frame's points in pixels."""
     return max(
         float(np.linalg.norm(points_N2 - needed_points(head.landmarks_J2), axis=-1)[: len(NEEDED)].mean())
         for faces, heads in zip(found_faces, frames, strict=True)
@@ -37,8 +37,7 @@ def test_a_still_head_is_looked_at_on_ticks_and_in_the_last_frame():
 def test_a_head_that_sways_needs_no_more():
     frames = [[Head(130 + 25 * np.sin(index / 4), 110, 0.6, 0.2 * np.sin(index / 5))] for index in range(41)]
     faces, _, finder = found(frames)
-    assert len(finder.looked) == 11
-    assert worst(faces, frames) < 0.6
+    assert len(finder.looked) == 11 and worst(faces, frames) < 0.6
 
 
 @pytest.mark.parametrize(("after", "most"), [(Head(135, 110, 0.6), 10), (Head(106, 116, 0.66, texture=9), 24)])
@@ -58,29 +57,25 @@ def test_coming_and_going_are_found_to_the_frame(first):
 
 def test_frames_without_a_face_cost_a_look_on_ticks_only():
     faces, _, finder = found([[]] * 41)
-    assert len(finder.looked) == 11
-    assert faces == [[]] * 41
+    assert len(finder.looked) == 11 and faces == [[]] * 41
 
 
 def test_several_faces_are_looked_at_more_often():
     frames = [[STILL, Head(240, 110, 0.6, texture=3)]] * 17
     faces, _, finder = found(frames)
-    assert sorted(finder.looked) == list(range(0, 17, 2))
-    assert worst(faces, frames) < 0.05
+    assert sorted(finder.looked) == list(range(0, 17, 2)) and worst(faces, frames) < 0.05
 
 
 def test_every_frame_gives_the_finders_own_points():
     frames = [[Head(100 + 9 * index, 110, 0.6)] for index in range(9)]
     faces, _, finder = found(frames, every=1)
-    assert finder.looked == list(range(9))
-    assert worst(faces, frames) == 0
+    assert finder.looked == list(range(9)) and worst(faces, frames) == 0
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 4, 5, 6])
 def test_any_length_is_settled(length):
     faces, looked_T, _ = found([[STILL]] * length)
-    assert list(map(len, faces)) == [1] * length
-    assert len(looked_T) == length
+    assert list(map(len, faces)) == [1] * length and len(looked_T) == length
 
 
 def test_few_frames_are_held():

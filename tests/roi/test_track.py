@@ -36,7 +36,6 @@ def test_a_large_face_that_is_there_briefly_does_not_win():
 
 
 def test_a_track_never_jumps_to_another_face():
-    """The speaker is lost in some frames while another face is found: the track has a gap there."""
     detections = [[face(300, 100, 50)] if t in (20, 21, 22) else [face(100, 100, 80)] for t in range(60)]
     track = largest(detections)
     assert (centres(track) == 100).all()

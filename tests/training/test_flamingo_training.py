@@ -44,7 +44,6 @@ def test_what_was_trained_no_longer_counts_as_openais(tmp_path):
 
 @pytest.fixture(scope="module")
 def lips_file(tmp_path_factory):
-    """A recogniser whose encoder reads lips."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("lips") / "lips.safetensors"
     save_model(path, Recognizer(RecognizerConfig(LIPS, None, True), 7))
@@ -58,8 +57,7 @@ def arguments(corpus, folder, *more, steps=2, modality="audio"):
         *(f"--model.init_args.sizes.{name}={value}" for name, value in TOY.items()),
         "--model.init_args.optimizer.lr=0.01",
         "--data=avspeech.training.data.AVDataModule",
-        f"--data.init_args.train={corpus}/train.jsonl",
-        f"--data.init_args.val={corpus}/val.jsonl",
+        *(f"--data.init_args.{split}={corpus}/{split}.jsonl" for split in ("train", "val")),
         f"--data.init_args.modality={modality}",
         "--data.init_args.batches.max_clips=4",
         "--data.init_args.noise.probability=0",
@@ -178,10 +176,8 @@ def test_learning_rates_and_decay_go_by_name():
     groups = group_weights(model, optimizer, {"_gate": 10.0, "video_encoder": 0.1})
     by_weight = {id(w): (round(g["lr"], 6), g["weight_decay"]) for g in groups for w in g["params"]}
     of = {name: by_weight.get(id(weight)) for name, weight in model.named_parameters()}
-    assert of["decoder.blocks.0.video.attention_gate"] == (1.0, 0.5)
-    assert of["video_encoder.norm.bias"] == (0.01, 0.0)
-    assert of["video_project.weight"] == (0.1, 0.5)
-    assert of["encoder.conv1.weight"] is None
+    assert (of["decoder.blocks.0.video.attention_gate"], of["video_encoder.norm.bias"]) == ((1.0, 0.5), (0.01, 0.0))
+    assert (of["video_project.weight"], of["encoder.conv1.weight"]) == ((0.1, 0.5), None)
     with pytest.raises(ValueError, match="learning rates are given for nobody"):
         group_weights(model, OptimizerConfig(), {"nobody": 2.0})
 

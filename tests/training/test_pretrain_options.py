@@ -120,7 +120,6 @@ def test_dropped_video_needs_no_resnet():
 
 @pytest.mark.parametrize("absent", ["audio", "video", None])
 def test_only_frames_that_a_present_stream_hides_count_as_hidden(absent):
-    """Pre-training on audio alone once scored frames that only the absent video hid, and that were plainly heard."""
     made, given = module(penalty_weight=0.0), batch()
     masks = masks_of(given)
     hidden_BT = {"audio": masks.video_BT, "video": masks.audio_BT, None: masks.either_BT}[absent]
@@ -220,8 +219,7 @@ def test_the_official_sampler_is_chosen_by_config():
     assert masks.audio_BT.sum(dim=1).unique().numel() == 1
     assert not draw_masks(valid_BT, replace(config, video_fraction=0.0)).video_BT.any()
     lone = draw_masks(valid_BT[:1], config, torch.Generator().manual_seed(0))
-    assert lone.zero_audio
-    assert (lone.video_source_BT[lone.video_BT] == -1).all()
+    assert lone.zero_audio and (lone.video_source_BT[lone.video_BT] == -1).all()
 
 
 def test_another_clips_lips_are_shown_at_the_same_moment():
@@ -231,8 +229,7 @@ def test_another_clips_lips_are_shown_at_the_same_moment():
     model = ClusterPredictor(TINY, 5)
     shown = model.hide_input(None, clips, masks)[1][..., 0, 0]
     own = clips[..., 0, 0]
-    assert torch.equal(shown[~video_BT], own[~video_BT])
-    assert torch.equal(shown[video_BT] % 3, own[video_BT] % 3)
+    assert torch.equal(shown[~video_BT], own[~video_BT]) and torch.equal(shown[video_BT] % 3, own[video_BT] % 3)
     assert (shown[video_BT] // 3 != own[video_BT] // 3).all()
 
 

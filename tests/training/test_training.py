@@ -18,11 +18,8 @@ ENCODER = """{width: 32, depth: 1, num_heads: 2, ffn_width: 64, position_kernel:
 def arguments(task, corpus, out, steps, *more):
     return [
         "fit",
-        f"--config={ROOT}/configs/{task}/toy.yaml",
-        f"--config={ROOT}/configs/data/toy.yaml",
-        f"--config={ROOT}/configs/trainer/toy.yaml",
-        f"--data.init_args.train={corpus}/train.jsonl",
-        f"--data.init_args.val={corpus}/val.jsonl",
+        *(f"--config={ROOT}/configs/{part}/toy.yaml" for part in (task, "data", "trainer")),
+        *(f"--data.init_args.{split}={corpus}/{split}.jsonl" for split in ("train", "val")),
         f"--trainer.max_steps={steps}",
         f"--trainer.default_root_dir={out}",
         "--trainer.enable_progress_bar=false",
@@ -35,8 +32,7 @@ def pretraining(corpus, out, steps, *more):
     options = [
         f"--model.init_args.encoder={ENCODER}",
         "--model.init_args.num_units=4",
-        f"--data.init_args.train_units={corpus}/train.km",
-        f"--data.init_args.val_units={corpus}/val.km",
+        *(f"--data.init_args.{split}_units={corpus}/{split}.km" for split in ("train", "val")),
         "--data.init_args.noise={probability: 0.5, snr_db: [0, 10]}",
         "--data.init_args.noise.noises={babble: {kind: babble, num_voices: [2, 3]}}",
     ]
@@ -102,13 +98,11 @@ def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):
     free = run(tmp_path / "free")
     name, head = "encoder.blocks.0.ffn.inner.weight", "ctc_head.weight"
     start = run(tmp_path / "start", "--model.init_args.optimizer.lr=0")
-    assert torch.equal(frozen[name], start[name])
-    assert not torch.equal(free[name], start[name])
+    assert torch.equal(frozen[name], start[name]) and not torch.equal(free[name], start[name])
     assert not torch.equal(frozen[head], start[head])
 
 
 def test_mixed_precision_accumulation_and_clipping_go_together(corpus, tmp_path):
-    """The fused optimiser was refused by Lightning in mixed precision with clipping."""
     flags = ["--trainer.precision=bf16-mixed", "--trainer.accumulate_grad_batches=2"]
     cli = main(pretraining(corpus, tmp_path, 3, *flags))
     assert cli.trainer.gradient_clip_val and cli.trainer.global_step == 3
