@@ -45,7 +45,7 @@ class FaceFinder(AbstractContextManager):
 
     def detect(self, frame: np.ndarray) -> list[np.ndarray]:
         """Return ``landmarks_J2``, float32 pixels, of every face in an RGB uint8 frame, (H, W, 3)."""
-        image = self._to_image(data=np.ascontiguousarray(frame))  # it would read padded rows askew: strides are ignored
+        image = self._to_image(data=np.ascontiguousarray(frame))  # mediapipe ignores strides
         size = np.array([frame.shape[1], frame.shape[0]], np.float32)
         faces = self._landmarker.detect(image).face_landmarks
         return [np.array([(point.x, point.y) for point in face], np.float32) * size for face in faces]
