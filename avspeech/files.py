@@ -17,8 +17,6 @@ from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-_PIECE = 1 << 20
-
 
 class DownloadError(Exception):
     """A download is not the file that was expected."""
@@ -28,11 +26,8 @@ class DownloadError(Exception):
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a path to write to; rename it to ``path`` when the block ends without an error, else delete it.
 
-    The temporary name keeps the suffix (``x.part.mp4``), from which encoders learn the format. The block may create a
-    file or a folder there; a folder replaces an empty folder only.
-
-    Args:
-        path: final name; its folder is created.
+    The folder of ``path`` is created. The temporary name keeps the suffix (``x.part.mp4``), which tells encoders the
+    format. The block may also make a folder, which replaces only an empty one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,14 +75,9 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
 
 
 def make_folder(folder: Path, option: str) -> None:
-    """Create an output folder before the work starts, so that a bad one is reported at once.
+    """Create an output folder, which may exist, before the work starts.
 
-    Args:
-        folder: to create; it may exist.
-        option: the command-line option that named it, for the message.
-
-    Raises:
-        ValueError: the folder cannot be created or written to.
+    ``option`` is the flag that named it. Raises ValueError if it cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,11 +88,7 @@ def make_folder(folder: Path, option: str) -> None:
 
 
 def make_place(file: Path, option: str) -> None:
-    """Create the folder of an output file.
-
-    Raises:
-        ValueError: see ``make_folder``; or ``file`` is an existing folder.
-    """
+    """Create an output file's folder. Raises ValueError as ``make_folder``, or if ``file`` is an existing folder."""
     make_folder(file.parent, option)
     if file.is_dir():
         raise ValueError(f"{option} {file} is a folder, wanted a file; name another")
@@ -126,15 +112,10 @@ def fetch(
     timeout_s: float = 30.0,
     check: Callable[[Path], object] | None = None,
 ) -> str:
-    """Download ``address`` to ``target``, which appears only when whole, and return its SHA-256.
-
-    A terminal shows a progress bar.
+    """Download ``address`` (https, http or file) to ``target``, which appears only when whole; return its SHA-256.
 
     Args:
-        address: what ``urllib`` opens: https, http or file.
-        target: path of the file; its folder is created.
-        sha256: expected hash in hexadecimal digits. None where none was published: only the size that the server
-            announces is compared, and ``check`` should look into the file.
+        sha256: expected hash in hexadecimal digits. None: only the size that the server announces is compared.
         timeout_s: longest silence of the network, in seconds.
         check: called with the path of the unfinished file; an exception stops the download.
 
@@ -150,10 +131,9 @@ def fetch(
     try:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(address, timeout=timeout_s) as response:
             promised = int(response.headers.get("Content-Length") or 0)  # 0: the length is not announced
-            with tqdm(
-                total=promised or None, desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None
-            ) as bar:
-                while piece := response.read(_PIECE):
+            units: Any = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+            with tqdm(total=promised or None, desc=target.name, disable=None, **units) as bar:
+                while piece := response.read(1 << 20):
                     file.write(piece)
                     bar.update(len(piece))
         size = unfinished.stat().st_size

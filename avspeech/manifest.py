@@ -1,13 +1,12 @@
 """A corpus as a list of ``Utterance``: read, check and write JSON lines; read AV-HuBERT's tsv.
 
-A line is an utterance. Relative paths start at the manifest's folder, so that a corpus can be moved as a whole. Errors
-name the file, the line and the id, because manifests are written by hand and by foreign scripts.
+A line is an utterance. Relative paths start at the manifest's folder, so that a corpus can be moved as a whole.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Word:
-    """A word and its time in seconds."""
+    """A word and its time in seconds from the clip's start."""
 
     text: str
     start_s: float
@@ -37,20 +36,18 @@ class Utterance:
     video: Path | None = None
     """Media file with the face."""
     audio: Path | None = None
-    """Media file with the sound; often the same file as ``video``."""
+    """Media file with the sound; often ``video`` itself."""
     mouth: Path | None = None
     """96x96 grey mouth crop at 25 fps, from ``data_prep/extract_rois.py``."""
     num_frames: int | None = None
-    """Length in frames at 25 fps."""
+    """Length at 25 fps."""
     num_samples: int | None = None
-    """Length in samples at 16 kHz."""
+    """Length at 16 kHz."""
     text: str | None = None
-    """Transcript for training and scoring."""
     language: str | None = None
     """ISO 639-1 code."""
     speaker: str | None = None
     words: tuple[Word, ...] | None = None
-    """Words with times in seconds from the clip's start; None: unknown."""
 
     def __post_init__(self) -> None:
         if not self.id or self.id.startswith("/") or ".." in Path(self.id).parts:
@@ -88,8 +85,7 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
     """Read a JSON-lines manifest and check every line.
 
     Args:
-        path: the manifest.
-        require: names of ``Utterance`` fields that must not be empty in any line.
+        require: names of ``Utterance`` fields that every line must have.
         check_files: also check that the files of the required path fields exist.
 
     Raises:
@@ -111,7 +107,11 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
             record = json.loads(line)
             name = record.get("id", "?") if isinstance(record, dict) else "?"
             utterance = _parse(record, path.parent)
-            _require(utterance, require, check_files)
+            for field in require:
+                if (value := getattr(utterance, field)) is None:
+                    raise ValueError(f"field {field!r} is needed here and is missing")
+                if check_files and field in _PATHS and not value.is_file():
+                    raise ValueError(f"{field} file {value} does not exist")
             if utterance.id in line_of:
                 raise ValueError(f"line {line_of[utterance.id]} has the same id")
         except (ValueError, TypeError) as error:
@@ -123,45 +123,28 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
     return utterances
 
 
-def _require(utterance: Utterance, require: tuple[str, ...], check_files: bool) -> None:
-    for name in require:
-        value = getattr(utterance, name)
-        if value is None:
-            raise ValueError(f"field {name!r} is needed here and is missing")
-        if check_files and name in _PATHS and not value.is_file():
-            raise ValueError(f"{name} file {value} does not exist")
-
-
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest, whole or not at all; paths below its folder become relative."""
-    write_lines(path, (_record(utterance, Path(path).parent) for utterance in utterances))
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - keeps symbolic links
+    write_lines(path, (_record(utterance, folder) for utterance in utterances))
 
 
 def _record(utterance: Utterance, folder: Path) -> dict[str, Any]:
     record = {name: value for name, value in asdict(utterance).items() if value is not None}
     for name in _PATHS:
         if name in record:
-            record[name] = _relative(record[name], folder)
+            file = Path(os.path.abspath(record[name]))  # noqa: PTH100
+            record[name] = str(file.relative_to(folder) if file.is_relative_to(folder) else file)
     if utterance.words is not None:
         record["words"] = [[word.text, word.start_s, word.end_s] for word in utterance.words]
     return record
 
 
-def _relative(path: Path, folder: Path) -> str:
-    path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 - keeps symbolic links
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-
-
 def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | None = None) -> list[Utterance]:
     """Read AV-HuBERT's manifest: a line with the root folder, then ``id, video, audio, frames, samples`` in tabs.
 
-    The second-to-last column is the number of frames, as in the official code (Shi et al. 2022, ``preparation``
-    scripts). There ``video`` is the mouth crop already, so it fills ``mouth`` too.
-
-    Args:
-        tsv: the ``.tsv`` file.
-        text: the ``.wrd`` file with one transcript per line; None leaves the text empty.
-        language: code for every utterance.
+    The second-to-last column is the number of frames (Shi et al. 2022, ``preparation`` scripts). ``video`` is the mouth
+    crop already, so it fills ``mouth`` too. ``text`` is the ``.wrd`` file with a transcript per line.
 
     Raises:
         ManifestError: a line has fewer than five columns or a length that is no number, or the numbers of lines differ.
@@ -174,37 +157,25 @@ def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | No
         texts = Path(text).read_text(encoding="utf-8").splitlines()
         if len(texts) != len(lines):
             raise ManifestError(f"{text} has {len(texts)} lines, {tsv} has {len(lines)} utterances")
-    return list(_parse_tsv(tsv, Path(root), lines, texts, language))
-
-
-def _parse_tsv(
-    tsv: Path, root: Path, lines: list[str], texts: list[str] | list[None], language: str | None
-) -> Iterator[Utterance]:
+    utterances = []
     for number, (line, transcript) in enumerate(zip(lines, texts, strict=True), start=2):
         columns = line.split("\t")
         try:
             if len(columns) < 5:
                 raise ValueError(f"expected 5 columns between tabs, got {len(columns)}")
-            video, audio = root / columns[1], root / columns[2]
-            yield Utterance(
-                id=columns[0].lstrip("/"),
-                video=video,
-                audio=audio,
-                mouth=video,
-                num_frames=int(columns[-2]),
-                num_samples=int(columns[-1]),
-                text=transcript,
-                language=language,
-            )
+            video, audio = Path(root, columns[1]), Path(root, columns[2])
+            lengths = int(columns[-2]), int(columns[-1])
+            name = columns[0].lstrip("/")
+            utterances.append(Utterance(name, video, audio, video, *lengths, text=transcript, language=language))
         except ValueError as error:
             raise ManifestError(f"{tsv}, line {number}, id {columns[0]!r}: {error}") from error
+    return utterances
 
 
 def read_units(path: str | Path) -> list[list[int]]:
     """Read a ``.km`` file: one utterance per line in the manifest's order, unit numbers separated by blanks."""
-    path = Path(path)
     units = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
             units.append([int(unit) for unit in line.split()])
         except ValueError as error:
@@ -213,9 +184,6 @@ def read_units(path: str | Path) -> list[list[int]]:
 
 
 def hash_test_set(utterances: Sequence[Utterance]) -> str:
-    """Return a hash of ids, texts, languages and speakers, in any order.
-
-    It does not depend on paths, so two laboratories get the same one.
-    """
+    """Return a hash of ids, texts, languages and speakers, in any order and without paths."""
     lines = sorted(json.dumps([one.id, one.text, one.language, one.speaker]) for one in utterances)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

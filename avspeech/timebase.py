@@ -1,16 +1,12 @@
 """The three clocks of avspeech and the conversions between them.
 
-Audio samples run at 16 kHz (axis ``S``), acoustic frames at 100 Hz (``A``), video frames and all encoder inputs at
-25 Hz (``T``). The axis letter in a name gives its clock.
+Audio samples run at 16 kHz (axis ``S``), acoustic frames at 100 Hz (``A``), video frames, encoder and units at 25 Hz
+(``T``).
 """
 
 SAMPLE_RATE = 16_000
-"""Audio samples per second."""
 ACOUSTIC_RATE = 100
-"""Acoustic frames (filterbanks, MFCC) per second."""
 FRAME_RATE = 25
-"""Video frames per second; the clock of encoder and units."""
-
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 ACOUSTIC_PER_FRAME = ACOUSTIC_RATE // FRAME_RATE
 

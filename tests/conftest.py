@@ -56,19 +56,10 @@ def corpus(tmp_path_factory) -> Path:
             write_video(folder / f"{name}.mp4", mouth_THW)
             write_wav(folder / f"{name}.wav", audio_S)
             times = tuple(Word(word, 0.24 * i, 0.24 * (i + 1)) for i, word in enumerate(words))
-            utterances.append(
-                Utterance(
-                    id=name,
-                    audio=folder / f"{name}.wav",
-                    mouth=folder / f"{name}.mp4",
-                    num_frames=len(mouth_THW),
-                    num_samples=len(audio_S),
-                    text=" ".join(words),
-                    language="en",
-                    speaker=f"speaker{number % 3}",
-                    words=times,
-                )
-            )
+            files = {"audio": folder / f"{name}.wav", "mouth": folder / f"{name}.mp4"}
+            lengths = {"num_frames": len(mouth_THW), "num_samples": len(audio_S)}
+            said = {"text": " ".join(words), "language": "en", "speaker": f"speaker{number % 3}", "words": times}
+            utterances.append(Utterance(name, **files, **lengths, **said))
             units.append(" ".join(str(WORDS.index(word)) for word in words for _ in range(6)))
         write_manifest(folder / f"{split}.jsonl", utterances)
         (folder / f"{split}.km").write_text("\n".join(units) + "\n")
@@ -77,7 +68,6 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer_file(corpus) -> Path:
-    """Return a word tokenizer for the tiny corpus."""
     from avspeech.text.tokenizer import Tokenizer
 
     Tokenizer.fit([" ".join(WORDS)], "words").save(corpus / "tokenizer.json")

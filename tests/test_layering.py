@@ -13,44 +13,6 @@ ORDER = [
 ]  # fmt: skip
 
 
-def imported_stages(source):
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("avspeech."):
-            yield node.module.split(".")[1]
-        elif isinstance(node, ast.Import):
-            yield from (name.name.split(".")[1] for name in node.names if name.name.startswith("avspeech."))
-
-
-def test_imports_follow_the_flow():
-    backwards = []
-    for path in PACKAGE.rglob("*.py"):
-        stage = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if stage == "__init__":
-            continue
-        assert stage in ORDER, f"{path} is no known stage: give it a place in ORDER"
-        for other in imported_stages(path.read_text()):
-            if ORDER.index(other) > ORDER.index(stage):
-                backwards.append(f"{path.relative_to(PACKAGE)} imports avspeech.{other}")
-    assert not backwards, "against the flow:\n" + "\n".join(backwards)
-
-
-def test_every_folder_says_what_it_is():
-    silent = [
-        str(folder)
-        for folder in [PACKAGE, *PACKAGE.rglob("*/")]
-        if folder.name != "__pycache__" and not ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
-    ]
-    assert not silent
-
-
-def test_models_and_objectives_need_neither_lightning_nor_media():
-    names = ["avspeech.models.files", "avspeech.objectives.cluster_loss", "avspeech.objectives.masking"]
-    heavy = ["lightning", "mediapipe", "av", "cv2", "jsonargparse"]
-    code = f"import sys, {', '.join(names)}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 def imports_of_modules():
     """Return {module: modules of the package that it imports}, at the top or inside a function."""
     modules = {
@@ -69,19 +31,45 @@ def imports_of_modules():
     return graph
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    graph = imports_of_modules()
+GRAPH = imports_of_modules()
 
+
+def test_imports_follow_the_flow():
+    backwards = []
+    for module, imported in GRAPH.items():
+        if module == "avspeech":
+            continue
+        stage = module.split(".")[1]
+        assert stage in ORDER, f"{module} is no known stage: give it a place in ORDER"
+        later = [other for other in imported if ORDER.index(other.split(".")[1]) > ORDER.index(stage)]
+        backwards += [f"{module} imports {other}" for other in later]
+    assert not backwards, "against the flow:\n" + "\n".join(backwards)
+
+
+def test_every_folder_says_what_it_is():
+    inits = [folder / "__init__.py" for folder in [PACKAGE, *PACKAGE.rglob("*/")] if folder.name != "__pycache__"]
+    assert not [path for path in inits if not ast.get_docstring(ast.parse(path.read_text()))]
+
+
+def test_models_and_objectives_need_neither_lightning_nor_media():
+    names = ["avspeech.models.files", "avspeech.objectives.cluster_loss", "avspeech.objectives.masking"]
+    heavy = ["lightning", "mediapipe", "av", "cv2", "jsonargparse"]
+    code = f"import sys, {', '.join(names)}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_module_imports_itself_by_way_of_others():
     def reachable(module):
         seen, waiting = set(), [module]
         while waiting:
-            for other in graph[waiting.pop()] - seen:
+            for other in GRAPH[waiting.pop()] - seen:
                 seen.add(other)
                 waiting.append(other)
         return seen
 
-    assert len(graph) > 100
-    assert not [module for module in graph if module in reachable(module)]
+    assert len(GRAPH) > 100
+    assert not [module for module in GRAPH if module in reachable(module)]
 
 
 def test_files_stay_short():

@@ -4,16 +4,8 @@ import json
 
 import pytest
 
-from avspeech.files import (
-    file_sha256,
-    make_folder,
-    make_place,
-    read_lines,
-    write_json,
-    write_lines,
-    write_text,
-    written_whole,
-)
+from avspeech import files
+from avspeech.files import read_lines, write_json, write_lines, written_whole
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -23,8 +15,7 @@ def test_a_file_that_was_not_finished_leaves_the_old_one(tmp_path, error):
     with pytest.raises(error), written_whole(target) as unfinished:  # noqa: PT012
         unfinished.write_text("half")
         raise error
-    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
-    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"] and target.read_text() == "old"
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path):
@@ -34,20 +25,15 @@ def test_the_temporary_name_keeps_the_suffix(tmp_path):
     assert (tmp_path / "deep" / "clip.mp4").read_text() == "whole"
 
 
-def test_a_folder_is_written_whole_too(tmp_path):
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_is_written_whole_too_whatever_a_killed_run_left(tmp_path, killed):
+    if killed:
+        (tmp_path / "model.part").mkdir()
+        (tmp_path / "model.part" / "left over").write_text("")
     with written_whole(tmp_path / "model") as unfinished:
         unfinished.mkdir()
         (unfinished / "config.json").write_text("{}")
-    assert (tmp_path / "model" / "config.json").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-def test_what_a_killed_run_left_does_not_disturb(tmp_path):
-    (tmp_path / "model.part").mkdir()
-    (tmp_path / "model.part" / "left over").write_text("")
-    with written_whole(tmp_path / "model") as unfinished:
-        unfinished.mkdir()
-    assert list((tmp_path / "model").iterdir()) == []
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "config.json"]
 
 
 def test_json_lines_come_back(tmp_path):
@@ -61,18 +47,18 @@ def test_json_lines_come_back(tmp_path):
 
 def test_a_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
-    assert file_sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+    assert files.file_sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
 
 
 def test_a_place_that_cannot_be_written_is_named_with_its_option(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"--out_dir .* cannot be made a folder"):
-        make_folder(tmp_path / "file" / "below", "--out_dir")
+        files.make_folder(tmp_path / "file" / "below", "--out_dir")
     with pytest.raises(ValueError, match=r"--out .* is a folder, wanted a file"):
-        make_place(tmp_path, "--out")
+        files.make_place(tmp_path, "--out")
 
 
 def test_a_name_as_long_as_the_file_system_takes_is_written(tmp_path):
     path = tmp_path / ("y" * 250 + ".json")
-    write_text(path, "{}")
+    files.write_text(path, "{}")
     assert [one.name for one in tmp_path.iterdir()] == [path.name]

@@ -3,7 +3,6 @@
 Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled once; gaps become zeros.
 """
 
-import wave
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from avspeech.timebase import SAMPLE_RATE
 MAX_DRIFT_S = Fraction(1, 50)
 """Drift beyond which timestamps replace the sample count: half a frame. Some containers round timestamps to 1 ms."""
 
-PLANES = 7
-"""Most planar channels that PyAV converts safely; with eight or more it crashes."""
+PLANES = 7  # most planar channels that PyAV converts without a crash
 
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
 _DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
@@ -37,7 +35,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
         stream = require_stream(path, container, "audio")
         start = origin(path, container)
         pieces: list[np.ndarray] = []
-        rate, length, mono_S = 0, 0, np.zeros(0, np.float32)
+        rate = length = 0
         for time, _, frame in decode(path, container, stream, start, notes):
             with guard(path, "its sound cannot be converted"):
                 mono_S, frame_rate = _mono(frame), frame.sample_rate
@@ -49,10 +47,8 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
                 mono_S, position = mono_S[-position:], 0
             drift = position - length
             if length == 0 or abs(drift) > MAX_DRIFT_S * rate:
-                if drift > 0:
-                    pieces.append(np.zeros(drift, np.float32))
-                else:
-                    mono_S = mono_S[-drift:]
+                pieces.append(np.zeros(max(drift, 0), np.float32))
+                mono_S = mono_S[max(-drift, 0) :]
                 length += max(drift, 0)
             pieces.append(mono_S)
             length += len(mono_S)
@@ -64,7 +60,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
 
 
 def read_audio_if_any(path: str | Path, notes: list[str] | None = None) -> np.ndarray | None:
-    """Return ``read_audio``'s sound, or None without an audio track. MediaError: as ``read_audio``."""
+    """Return ``read_audio``'s sound, or None without an audio track."""
     try:
         return read_audio(path, notes)
     except NoAudio:
@@ -85,10 +81,9 @@ def _mono(frame: Any) -> np.ndarray:
     if kind == "u8":
         mono_S -= 128
     weights = np.ones(channels)
-    if channels > 2:
-        weights = np.array([_DOWNMIX.get(channel.name, 0.5) for channel in frame.layout.channels])
-        if not weights.any():
-            weights = np.ones(channels)
+    mix = np.array([_DOWNMIX.get(channel.name, 0.5) for channel in frame.layout.channels])
+    if channels > 2 and mix.any():
+        weights = mix
     weights /= weights.sum() * _FULL_SCALE[kind]
     return (weights @ mono_S).astype(np.float32) if channels > 1 else (mono_S[0] * weights[0]).astype(np.float32)
 
@@ -111,11 +106,9 @@ def write_wav(path: str | Path, audio_S: np.ndarray) -> None:
 
     The file is incomplete until this returns: use ``avspeech.files.written_whole``.
     """
+    from scipy.io import wavfile  # slow to import, and reading does not need it
+
     if audio_S.ndim != 1:
         raise ValueError(f"audio of shape {audio_S.shape} came; wanted one axis, (S,)")
     pcm_S = np.clip(np.round(np.asarray(audio_S, np.float64) * 2**15), -(2**15), 2**15 - 1).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(pcm_S.tobytes())
+    wavfile.write(path, SAMPLE_RATE, pcm_S)

@@ -1,8 +1,7 @@
 """Open a media file, find its time origin, decode one stream: shared by video.py and audio.py.
 
-Time 0 is the earlier of the first video and first audio timestamp, so sample ``640 * n`` belongs to frame ``n``. On
-broken files PyAV raises also UnicodeDecodeError, AttributeError and others, so every call into it, and no other code,
-runs under ``guard``.
+Time 0 is the earlier of the first video and audio timestamps: sample ``640 * n`` belongs to frame ``n``. On broken
+files PyAV raises UnicodeDecodeError and others too, so every call into it, and no other code, runs under ``guard``.
 """
 
 import logging
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
 import av.error
@@ -22,10 +21,8 @@ from avspeech.media.errors import MediaError, NoAudio, NoVideo
 
 log = logging.getLogger(__name__)
 
-MAX_LOST = 0.2
-"""Largest share of undecodable packets; more is an error."""
-MAX_JUMP_S = 60
-"""Longest step between two timestamps in seconds; more is an error."""
+MAX_LOST = 0.2  # largest share of undecodable packets; more is an error
+MAX_JUMP_S = 60  # longest step between two timestamps in seconds; more is an error
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
 """Formats whose duration FFmpeg only estimates, so it does not show that a file is cut off."""
 
@@ -46,9 +43,8 @@ def guard(path: Path, doing: str) -> Iterator[None]:
 @contextmanager
 def open_media(path: str | Path) -> Iterator[InputContainer]:
     """Open a file for reading. MediaError: it is missing, empty or no media."""
-    path = Path(path)
     try:
-        size = path.stat().st_size
+        size = (path := Path(path)).stat().st_size
     except (OSError, ValueError) as error:
         raise MediaError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not path.is_file():
@@ -57,8 +53,7 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
         raise MediaError(path, "is empty (0 bytes); copy or download it again")
     _check_riff(path, size)
     with guard(path, "is not a media file that FFmpeg can open"):
-        # Only the file protocol is allowed: a playlist named .mp4 must not reach the network.
-        options = {"protocol_whitelist": "file"}
+        options = {"protocol_whitelist": "file"}  # a playlist named .mp4 must not reach the network
         container = av.open(f"file:{path}", metadata_errors="replace", container_options=options)
     try:
         yield container
@@ -74,35 +69,25 @@ def _check_riff(path: Path, size: int) -> None:
         return
     declared = int.from_bytes(header[4:], "little") + 8
     if declared < 0xFFFFFFFF and declared - size > declared / 100:
-        raise MediaError(
-            path, f"has {size} bytes, its header says {declared}: the file is cut off; copy or download it again"
-        )
+        reason = f"has {size} bytes, its header says {declared}: the file is cut off; copy or download it again"
+        raise MediaError(path, reason)
 
 
-def video_stream(container: InputContainer) -> Any | None:
-    """Return the video stream to read, or None. A cover picture does not count."""
-    return _best(container, "video")
+def find_stream(container: InputContainer, kind: Literal["video", "audio"]) -> Any | None:
+    """Return the stream to read, or None. A cover picture does not count."""
 
-
-def audio_stream(container: InputContainer) -> Any | None:
-    """Return the audio stream to read, or None."""
-    return _best(container, "audio")
-
-
-def _best(container: InputContainer, kind: str) -> Any | None:
     def usable(stream: Any) -> bool:
         return stream.codec_context is not None and not int(stream.disposition) & int(Disposition.attached_pic)
 
-    best = container.streams.best(kind)  # type: ignore[arg-type]
-    if best is not None and usable(best):
-        return best
-    return next((stream for stream in container.streams if stream.type == kind and usable(stream)), None)
+    best = container.streams.best(kind)
+    streams = [*([] if best is None else [best]), *(stream for stream in container.streams if stream.type == kind)]
+    return next(filter(usable, streams), None)
 
 
-def require_stream(path: Path, container: InputContainer, kind: str) -> Any:
+def require_stream(path: Path, container: InputContainer, kind: Literal["video", "audio"]) -> Any:
     """Return the stream to read. NoVideo, NoAudio: the file has none."""
     with guard(path, f"its {kind} track cannot be read"):
-        stream = _best(container, kind)
+        stream = find_stream(container, kind)
     if stream is None:
         missing = NoVideo if kind == "video" else NoAudio
         raise missing(path, f"has no {kind} track; give a file that has one")
@@ -112,7 +97,7 @@ def require_stream(path: Path, container: InputContainer, kind: str) -> Any:
 def origin(path: Path, container: InputContainer) -> Fraction:
     """Return the container's start in seconds, on the clock of its timestamps."""
     with guard(path, "its start time cannot be read"):
-        streams = [stream for stream in (video_stream(container), audio_stream(container)) if stream is not None]
+        streams = filter(None, (find_stream(container, "video"), find_stream(container, "audio")))
         return min((s.start_time * s.time_base for s in streams if s.start_time is not None), default=Fraction(0))
 
 
@@ -134,11 +119,9 @@ def decode(
     """
     num_packets = num_lost = num_corrupt = num_frames = 0
     end = file_end = start
-    stream_should_end = _declared_end(container, stream)
-    # Without a track duration, the duration of the file counts, and the packets of every track are read.
-    file_should_end = _declared_file_end(container) if stream_should_end is None else None
-    wanted = [stream] if file_should_end is None else [s for s in container.streams if s.type in ("video", "audio")]
-    packets = container.demux(wanted)
+    declared, of_file = _declared_end(container, stream)
+    tracks = [s for s in container.streams if s.type in ("video", "audio")] if of_file else [stream]
+    packets = container.demux(tracks)
     while True:
         with guard(path, f"cannot be read past {_seconds(end)}"):
             packet = next(packets, None)
@@ -178,8 +161,13 @@ def decode(
             log.warning("%s: %s", path, note)
         else:
             notes.append(note)
-    _check_end(path, stream.type, end, stream_should_end)
-    _check_end(path, "media", file_end, file_should_end)
+    end, what = (file_end, "media") if of_file else (end, stream.type)
+    if declared is not None and declared - end > Fraction(1, 2) + declared / 100:
+        raise MediaError(
+            path,
+            f"{what} data end at {_seconds(end)}, the container says {_seconds(declared)}: "
+            "the file is cut off; copy or download it again",
+        )
 
 
 def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
@@ -193,28 +181,15 @@ def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
     return time, min(duration, Fraction(MAX_JUMP_S))
 
 
-def _declared_end(container: InputContainer, stream: Any) -> Fraction | None:
-    """Return the stream's end by its track header; None without a reliable duration."""
+def _declared_end(container: InputContainer, stream: Any) -> tuple[Fraction | None, bool]:
+    """Return the end by the track's header (False), or else by the file's (True); None where it is not reliable."""
     if DURATION_IS_A_GUESS & set(container.format.name.split(",")):
-        return None
+        return None, False
     if stream.duration is not None and stream.time_base is not None:
-        return (stream.start_time or 0) * stream.time_base + stream.duration * stream.time_base
-    return None
-
-
-def _declared_file_end(container: InputContainer) -> Fraction | None:
-    if container.duration is None or DURATION_IS_A_GUESS & set(container.format.name.split(",")):
-        return None
-    return Fraction((container.start_time or 0) + container.duration, av.time_base)
-
-
-def _check_end(path: Path, what: str, end: Fraction, declared: Fraction | None) -> None:
-    if declared is not None and declared - end > Fraction(1, 2) + declared / 100:
-        raise MediaError(
-            path,
-            f"{what} data end at {_seconds(end)}, the container says {_seconds(declared)}: "
-            "the file is cut off; copy or download it again",
-        )
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base, False
+    if container.duration is None:
+        return None, False
+    return Fraction((container.start_time or 0) + container.duration, av.time_base), True
 
 
 def _seconds(time: Fraction) -> str:
@@ -238,7 +213,7 @@ def find_tracks(path: str | Path) -> Tracks:
     """Return the tracks of a file; nothing is decoded, so a damaged track counts. MediaError: no media file."""
     path = Path(path)
     with open_media(path) as container, guard(path, "its headers cannot be read"):
+        has_video, has_audio = (find_stream(container, kind) is not None for kind in ("video", "audio"))
         duration_s = None if container.duration is None else container.duration / av.time_base
         estimated = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
-        promised_s = None if estimated else duration_s
-        return Tracks(video_stream(container) is not None, audio_stream(container) is not None, duration_s, promised_s)
+        return Tracks(has_video, has_audio, duration_s, None if estimated else duration_s)

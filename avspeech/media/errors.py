@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class MediaError(Exception):
-    """A media file cannot be used; ``reason`` says what came, what was wanted and how to fix it."""
+    """A media file cannot be used; ``reason`` says why and how to fix it."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(path, reason)  # both as arguments, so that the error survives pickling between processes

@@ -25,14 +25,14 @@ _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444
 """Pixel formats whose first plane is 8-bit luma."""
 _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 """Studio range 16..235 to 0..255."""
-_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
     """Yield a video's frames at 25 fps, uint8 RGB (H, W, 3) or ``grey`` full-range luma (H, W), all of one size.
 
-    Frames are upright, have square pixels and are read-only: a repeated frame is the same array. NoVideo: no video
-    track. MediaError: the file is missing, empty, no media, damaged, or cut off.
+    Frames are upright with square pixels, and read-only: a repeated frame is the same array. NoVideo: no video track.
+    MediaError: the file is missing, empty, no media, damaged, or cut off.
     """
     for picture in read_pictures(path):
         yield picture.grey() if grey else picture.colour()
@@ -46,17 +46,19 @@ class Picture:
         self._arrays: dict[bool, np.ndarray] = {}
 
     def colour(self) -> np.ndarray:
-        """Return RGB uint8, (H, W, 3), upright and with square pixels."""
+        """Return upright RGB uint8, (H, W, 3)."""
         return self._converted(grey=False)
 
     def grey(self) -> np.ndarray:
-        """Return luma in full range, uint8 (H, W), upright and with square pixels."""
+        """Return upright full-range luma, uint8 (H, W)."""
         return self._converted(grey=True)
 
     def _converted(self, grey: bool) -> np.ndarray:
         if grey not in self._arrays:
             with guard(self._path, "a frame cannot be converted"):
-                self._arrays[grey] = _upright(_to_array(self._frame, grey, self._size), self._frame.rotation)
+                image = _to_array(self._frame, grey, self._size)
+                turn = _TURNS.get(round(self._frame.rotation / 90) % 4)  # the flag is in degrees counterclockwise
+                self._arrays[grey] = image if turn is None else cv2.rotate(image, turn)
         return self._arrays[grey]
 
 
@@ -76,62 +78,44 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
         for frame in _at_25_fps(decode(path, container, stream, start, notes), start):
             if picture is None or frame is not shown:
                 with guard(path, "a frame cannot be converted"):
-                    size = size or _target_size(frame, aspect)
+                    width = frame.width * aspect if aspect and Fraction(1, 4) < aspect < 4 else frame.width
+                    size = size or (round(width), frame.height)
                 picture, shown = Picture(path, frame, size), frame
             yield picture
 
 
 def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
     """Yield a source frame for every output frame by the frame rule above."""
-    current, end, index = None, start, 0
+    step, current = Fraction(1, FRAME_RATE), None
+    end = middle = start + step / 2  # at least one frame
     for time, duration, frame in timed:
         if current is None:
             current = frame
-        while _middle(index, start) <= time:
+        while middle <= time:
             yield current
-            index += 1
+            middle += step
         current, end = frame, max(end, time + duration)
-    while current is not None and (_middle(index, start) <= end or index == 0):
+    while current is not None and middle <= end:
         yield current
-        index += 1
-
-
-def _middle(index: int, start: Fraction) -> Fraction:
-    return start + Fraction(2 * index + 1, 2 * FRAME_RATE)
-
-
-def _target_size(frame: Any, aspect: Fraction | None) -> tuple[int, int]:
-    if aspect and Fraction(1, 4) < aspect < 4:
-        return round(frame.width * aspect), frame.height
-    return frame.width, frame.height
+        middle += step
 
 
 def _to_array(frame: Any, grey: bool, size: tuple[int, int]) -> np.ndarray:
     if grey and size == (frame.width, frame.height) and frame.format.name in _LUMA_FIRST:
         return _luma(frame)
-    array = frame.to_ndarray(
-        format="gray" if grey else "rgb24",
-        width=size[0],
-        height=size[1],
-        interpolation=Interpolation.AREA if size[0] < frame.width else Interpolation.BICUBIC,
-    )
+    interpolation = Interpolation.AREA if size[0] < frame.width else Interpolation.BICUBIC
+    kind = "gray" if grey else "rgb24"
+    array = frame.to_ndarray(format=kind, width=size[0], height=size[1], interpolation=interpolation)
     return np.ascontiguousarray(array)  # PyAV leaves padding at the end of rows
 
 
 def _luma(frame: Any) -> np.ndarray:
     """Return the first plane in full range; several times faster than swscale."""
-    plane = frame.planes[0]
+    plane, kind = frame.planes[0], frame.format.name
     luma_HW = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-    if frame.format.name == "gray":
-        full = frame.color_range != ColorRange.MPEG
+    full = kind.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    full |= kind == "gray" and frame.color_range != ColorRange.MPEG
     return luma_HW.copy() if full else cv2.LUT(luma_HW, _EXPAND)  # type: ignore[return-value]
-
-
-def _upright(image: np.ndarray, rotation: int) -> np.ndarray:
-    """Rotate by the file's flag, degrees counterclockwise, to the nearest quarter turn."""
-    turn = _TURNS.get(round(rotation / 90) % 4 * 90)
-    return image if turn is None else cv2.rotate(image, turn)
 
 
 def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:
@@ -139,27 +123,28 @@ def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:
 
     MediaError, NoVideo: as ``read_frames``, or a side has fewer than ``smallest`` pixels.
     """
-    mouth_THW = _read_grey(Path(path))
+    frames = _read_luma(path := Path(path))
+    if len({frame.shape for frame in frames}) != 1:
+        frames = list(read_frames(path, grey=True))
+    mouth_THW = np.stack(frames)
     height, width = mouth_THW.shape[1:]
     if min(height, width) < smallest:
         raise MediaError(path, f"is {height}x{width}, wanted {smallest} pixels a side; extract it anew")
     return mouth_THW
 
 
-def _read_grey(path: Path) -> np.ndarray:
+def _read_luma(path: Path) -> list[np.ndarray]:
+    """Return the source frames; none of another rate than 25 fps or without a plane of luma."""
+    frames = []
     with open_media(path) as container:
         stream = require_stream(path, container, "video")
         with guard(path, "its video track cannot be read"):
             stream.codec_context.thread_count = 1
             regular = stream.average_rate == FRAME_RATE and stream.codec_context.pix_fmt in _LUMA_FIRST
-        if regular:
-            frames = []
-            for timed in decode(path, container, stream, origin(path, container)):
-                with guard(path, "a frame cannot be converted"):
-                    frames.append(_luma(timed.frame))
-            if len({frame.shape for frame in frames}) == 1:
-                return np.stack(frames)
-    return np.stack(list(read_frames(path, grey=True)))
+        for timed in decode(path, container, stream, origin(path, container)) if regular else ():
+            with guard(path, "a frame cannot be converted"):
+                frames.append(_luma(timed.frame))
+    return frames
 
 
 def write_video(
@@ -173,21 +158,16 @@ def write_video(
     """Write H.264 (and AAC) at 25 fps into an mp4 file, the same bytes for the same input; return the number of frames.
 
     Grey is stored in full range, RGB in studio range. The file is incomplete until this returns: use
-    ``avspeech.files.written_whole``.
+    ``avspeech.files.written_whole``. ValueError: no frame, or one of odd or changing size or of a wrong type.
 
     Args:
-        path: the file; its folder must exist.
         frames: uint8 (H, W) grey or (H, W, 3) RGB, all of one even height and width.
         audio_S: float32 mono at 16 kHz in [-1, 1], starting with the first frame; None writes no sound.
         crf: x264's quality: 0 is lossless, 18 nearly so to the eye, 28 visibly worse.
         preset: x264's speed.
-
-    Raises:
-        ValueError: no frame, or a frame of odd or changing size or of a wrong type.
     """
     frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
+    if (first := next(frames, None)) is None:
         raise ValueError(f"no frame to write to {path}; expected at least one")
     _check_frame(first, first.shape)
     grey = first.ndim == 2
@@ -201,16 +181,24 @@ def write_video(
         video.codec_context.thread_count = 1
         video.codec_context.flags |= av.codec.context.Flags.bitexact
         video.codec_context.color_range = ColorRange.JPEG if grey else ColorRange.MPEG
-        sound = _SoundWriter(container, audio_S) if audio_S is not None else None
-        count = 0
+        sound: Any = None
+        if audio_S is not None:
+            sound = container.add_stream("aac", SAMPLE_RATE, layout="mono")
+            sound.bit_rate = 64_000
+            sound.codec_context.flags |= av.codec.context.Flags.bitexact
+        chunks = iter(() if audio_S is None else _to_sound_frames(audio_S))
+        count = written = 0
         for count, image in enumerate(itertools.chain([first], frames), start=1):
             _check_frame(image, first.shape)
             container.mux(video.encode(_to_frame(image, count - 1)))
-            if sound is not None:
-                sound.write_until(frames_to_samples(count))
+            end = frames_to_samples(count)
+            while sound is not None and written < end and (chunk := next(chunks, None)):  # they alternate in the file
+                container.mux(sound.encode(chunk))
+                written += chunk.samples
         container.mux(video.encode(None))
         if sound is not None:
-            sound.close()
+            for chunk in [*chunks, None]:
+                container.mux(sound.encode(chunk))
     return count
 
 
@@ -237,27 +225,9 @@ def _to_frame(image: np.ndarray, index: int) -> av.VideoFrame:
     return frame
 
 
-class _SoundWriter:
-    """Encode a waveform in chunks, so sound and picture alternate in the file."""
-
-    CHUNK = 1024
-
-    def __init__(self, container: Any, audio_S: np.ndarray) -> None:
-        self.container = container
-        self.audio_S = np.clip(np.asarray(audio_S, np.float32), -1, 1)
-        self.position = 0
-        self.stream = container.add_stream("aac", SAMPLE_RATE, layout="mono")
-        self.stream.bit_rate = 64_000
-        self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
-
-    def write_until(self, end: int) -> None:
-        while self.position < min(end, len(self.audio_S)):
-            chunk_S = self.audio_S[self.position : self.position + self.CHUNK]
-            frame = av.AudioFrame.from_ndarray(chunk_S[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, self.position, Fraction(1, SAMPLE_RATE)
-            self.container.mux(self.stream.encode(frame))
-            self.position += len(chunk_S)
-
-    def close(self) -> None:
-        self.write_until(len(self.audio_S))
-        self.container.mux(self.stream.encode(None))
+def _to_sound_frames(audio_S: np.ndarray, size: int = 1024) -> Iterator[av.AudioFrame]:
+    audio_S = np.clip(np.asarray(audio_S, np.float32), -1, 1)
+    for start in range(0, len(audio_S), size):
+        frame = av.AudioFrame.from_ndarray(audio_S[None, start : start + size], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
+        yield frame

@@ -14,7 +14,7 @@ from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.inputs import Modality
 from avspeech.media.audio import read_audio_if_any, write_wav
-from avspeech.media.container import audio_stream, find_tracks, guard, open_media, video_stream
+from avspeech.media.container import find_stream, find_tracks, guard, open_media
 from avspeech.media.video import write_video
 from avspeech.page.noises import NONE, Noises
 from avspeech.text.normalize import normalize_for_scoring
@@ -179,7 +179,7 @@ def measure_duration(path: Path) -> float:
     last = Fraction(0)
     with open_media(path) as container:
         with guard(path, "its tracks cannot be read"):
-            streams = [stream for stream in (video_stream(container), audio_stream(container)) if stream is not None]
+            streams = [one for kind in ("video", "audio") if (one := find_stream(container, kind)) is not None]
         if not streams:
             return 0.0
         packets = container.demux(streams)

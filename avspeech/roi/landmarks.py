@@ -1,16 +1,16 @@
 """Find the landmarks of every face in a frame with mediapipe's FaceLandmarker.
 
-IMAGE mode treats frames independently; VIDEO mode smooths over time and lags one frame. Axis ``J`` is the 478 landmarks
-of mediapipe's face mesh; ``2`` is x and y in pixels from the top left corner (first pixel's centre: 0.5, 0.5).
+Frames are treated independently. Axis ``J`` is the 478 landmarks of mediapipe's face mesh; ``2`` is x and y in pixels
+from the top left corner (first pixel's centre: 0.5, 0.5).
 """
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
@@ -19,14 +19,13 @@ from avspeech.roi.face_model import FaceModelError, find_face_model
 NUM_LANDMARKS = 478
 
 
-class FaceFinder:
+class FaceFinder(AbstractContextManager):
     """The loaded landmark model, a context manager (or call ``close``).
 
-    ``model`` None searches for the file (``find_face_model``); ``max_faces`` is per frame; ``min_confidence``, 0 to 1,
-    is the threshold of detector and landmarks. FaceModelError: the model file is missing or invalid.
+    ``model`` None searches for the file (``find_face_model``). FaceModelError: the model file is missing or invalid.
     """
 
-    def __init__(self, model: str | Path | None = None, max_faces: int = 4, min_confidence: float = 0.5) -> None:
+    def __init__(self, model: str | Path | None = None) -> None:
         try:
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
@@ -34,13 +33,9 @@ class FaceFinder:
             raise ImportError("finding lips needs mediapipe: `uv sync`, or `pip install mediapipe`") from error
         file = find_face_model(model)
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(file)),
-            running_mode=vision.RunningMode.IMAGE,
-            num_faces=max_faces,
-            min_face_detection_confidence=min_confidence,
-            min_face_presence_confidence=min_confidence,
+            base_options=BaseOptions(model_asset_path=str(file)), running_mode=vision.RunningMode.IMAGE, num_faces=4
         )
-        self._mediapipe: Any = mediapipe
+        self._to_image = partial(mediapipe.Image, image_format=mediapipe.ImageFormat.SRGB)
         with _quiet_stderr():
             try:
                 self._landmarker = vision.FaceLandmarker.create_from_options(options)
@@ -50,10 +45,7 @@ class FaceFinder:
 
     def detect(self, frame: np.ndarray) -> list[np.ndarray]:
         """Return ``landmarks_J2``, float32 pixels, of every face in an RGB uint8 frame, (H, W, 3)."""
-        # mediapipe ignores strides: it would read a view with padded rows askew, without an error.
-        image = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame)
-        )  # fmt: skip
+        image = self._to_image(data=np.ascontiguousarray(frame))  # mediapipe ignores strides
         size = np.array([frame.shape[1], frame.shape[0]], np.float32)
         faces = self._landmarker.detect(image).face_landmarks
         return [np.array([(point.x, point.y) for point in face], np.float32) * size for face in faces]
@@ -61,9 +53,6 @@ class FaceFinder:
     def close(self) -> None:
         """Free the model; otherwise mediapipe logs an error at exit."""
         self._landmarker.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -76,13 +65,11 @@ def _quiet_stderr() -> Iterator[None]:
     with tempfile.TemporaryFile() as held:
         saved = os.dup(2)
         os.dup2(held.fileno(), 2)
-        failed = True
         try:
             yield
-            failed = False
+            held.truncate(0)
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-            if failed:
-                held.seek(0)
-                sys.stderr.write(held.read().decode(errors="replace"))
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))

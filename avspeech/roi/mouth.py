@@ -1,9 +1,9 @@
 """Align a face and cut its mouth: 96x96 grey at 25 fps.
 
 A similarity maps the eye corners and the nose base onto a mean face; the crop is centred on the lips' mean. AV-HuBERT
-(Shi et al. 2022, arXiv:2201.02184) does the same with dlib's landmarks and the "20 words" mean face. Differences: our
-mean face is mediapipe's canonical mesh, outer eye corners 88 px apart; transform and centre both use a centred mean
-over time (theirs looks ahead, with an unsmoothed, rounded centre); frames without a face are marked.
+(Shi et al. 2022, arXiv:2201.02184) does so with dlib's landmarks and the "20 words" mean face. Ours is mediapipe's
+canonical mesh; transform and centre use a centred mean over time (theirs looks ahead, its centre is unsmoothed and
+rounded); frames without a face are marked.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,10 @@ import numpy as np
 from avspeech.roi.track import FrameStatus
 
 MOUTH_SIZE = 96
-"""Height and width of a mouth crop in pixels."""
-EYE_DISTANCE = 88.0
-"""Pixels between the outer eye corners of an aligned face."""
+EYE_DISTANCE = 88.0  # pixels between the outer eye corners of an aligned face
 STABLE = (33, 133, 362, 263, 2)
 """Right eye's outer and inner corner, left eye's inner and outer corner, base of the nose."""
-# x and y of the stable points in mediapipe's canonical face mesh, in centimetres, y upwards (from the file
-# geometry_pipeline_metadata_landmarks.binarypb inside face_landmarker.task).
+# x and y in centimetres, y upwards, from geometry_pipeline_metadata_landmarks.binarypb inside face_landmarker.task.
 _CANONICAL_CM = np.array(
     [(-4.445859, 2.663991), (-1.856432, 2.585245), (1.856432, 2.585245), (4.445859, 2.663991), (0.0, -2.089024)]
 )

@@ -6,7 +6,6 @@ the network also runs on the middle frame, and so on by halves, so the worst cas
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +26,7 @@ class Sparseness:
     max_difference: float = 3.0
     """Largest difference in crop pixels between forward and backward flow."""
     flow: bool = True
-    """Carry faces by optical flow; False interpolates linearly between every ``every``-th frame."""
+    """Carry faces by optical flow; False: interpolate linearly."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.every_of_several < 1 or self.max_difference < 0:
@@ -40,39 +39,31 @@ class Sparseness:
 EVERY_FRAME = Sparseness(every=1)
 
 
-@dataclass(frozen=True)
-class FoundFaces:
-    """The faces of every frame, not linked over time."""
+def find_faces(
+    pictures: Iterable[Picture], finder: FaceFinder, sparseness: Sparseness = Sparseness()
+) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Return each face's points (``flow.needed_points``) in every frame, and bool ``looked_T``: where the network ran.
 
-    faces: list[list[np.ndarray]]
-    """Points of each face per frame (``flow.needed_points``), in frame pixels."""
-    looked_T: np.ndarray
-    """bool, True where the network ran. Elsewhere faces are carried."""
-
-
-class _Look(NamedTuple):
-    """A frame that the network saw, and all landmarks of each face in it."""
-
-    index: int
-    landmarks: list[np.ndarray]
-
-
-def find_faces(pictures: Iterable[Picture], finder: FaceFinder, sparseness: Sparseness = Sparseness()) -> FoundFaces:
-    """Return the faces in every frame of ``pictures`` (25 fps); at most ``every`` + 1 frames are in memory."""
+    The faces are not linked over time. At most ``every`` + 1 of the ``pictures`` (25 fps) are in memory.
+    """
     faces: list[list[np.ndarray]] = []
     looked: list[bool] = []
 
-    def look_at(picture: Picture, index: int) -> _Look:
-        return _Look(index, finder.detect(picture.colour()))
+    def detect(picture: Picture) -> list[np.ndarray]:
+        return finder.detect(picture.colour())
 
-    def advance(before: _Look, after: _Look, held: Sequence[Picture]) -> None:
-        """Append the frames after ``before`` up to ``after``; ``held`` holds these and the frame of ``before``."""
+    def append(landmarks: list[np.ndarray]) -> None:
+        faces.append([needed_points(landmarks_J2) for landmarks_J2 in landmarks])
+        looked.append(True)
+
+    def advance(before: list[np.ndarray], after: list[np.ndarray], held: Sequence[Picture]) -> None:
+        """Append all frames of ``held`` but the first; ``before`` and ``after`` are the landmarks at its ends."""
         between: Sequence[list[np.ndarray]] | None = [[]] * (len(held) - 2)
-        if between and (before.landmarks or after.landmarks):
-            between = _carry(before.landmarks, after.landmarks, held, sparseness)
+        if between and (before or after):
+            between = _carry(before, after, held, sparseness)
         if between is None:
             half = len(held) // 2
-            middle = look_at(held[half], before.index + half)
+            middle = detect(held[half])
             advance(before, middle, held[: half + 1])
             advance(middle, after, held[half:])
             return
@@ -80,34 +71,27 @@ def find_faces(pictures: Iterable[Picture], finder: FaceFinder, sparseness: Spar
         looked.extend([False] * len(between))
         append(after)
 
-    def append(look: _Look) -> None:
-        faces.append([needed_points(landmarks_J2) for landmarks_J2 in look.landmarks])
-        looked.append(True)
-
-    if not sparseness.flow:
-        for index, picture in enumerate(pictures):
-            if index % sparseness.every == 0:
-                append(look_at(picture, index))
-            else:
-                faces.append([])
-                looked.append(False)
-        for index in range((len(faces) - 1) // sparseness.every * sparseness.every + 1, len(faces)):
-            faces[index] = faces[index - 1]  # nothing follows to interpolate to
-        return FoundFaces(faces, np.array(looked, bool))
-    before: _Look | None = None
+    before: list[np.ndarray] = []
     held: list[Picture] = []  # from the last run of the network on
     for index, picture in enumerate(pictures):
-        held.append(picture)
-        if before is None:
-            before = look_at(picture, 0)
-            append(before)
-        elif index % sparseness.every == 0:
-            after = look_at(picture, index)
-            advance(before, after, held)
-            before, held = after, held[-1:]
-    if before is not None and len(held) > 1:  # the network sees the last frame too: backward flow starts there
-        advance(before, look_at(held[-1], before.index + len(held) - 1), held)
-    return FoundFaces(faces, np.array(looked, bool))
+        on_tick = index % sparseness.every == 0
+        if sparseness.flow:
+            held.append(picture)
+            if on_tick:
+                after = detect(picture)
+                advance(before, after, held)
+                before, held = after, held[-1:]
+        elif on_tick:
+            append(detect(picture))
+        else:
+            faces.append([])
+            looked.append(False)
+    if len(held) > 1:  # the network sees the last frame too: backward flow starts there
+        advance(before, detect(held[-1]), held)
+    if not sparseness.flow:
+        for index in range((len(faces) - 1) // sparseness.every * sparseness.every + 1, len(faces)):
+            faces[index] = faces[index - 1]  # nothing follows to interpolate to
+    return faces, np.array(looked, bool)
 
 
 def _carry(
@@ -115,9 +99,8 @@ def _carry(
 ) -> list[list[np.ndarray]] | None:
     """Return the faces in each frame between two network runs; None where flow is unreliable."""
     pairs = match_boxes([box_of(one) for one in before], [box_of(one) for one in after])
-    if not len(pairs) == len(before) == len(after):
-        return None
-    if len(pairs) > 1 and len(held) - 1 > sparseness.every_of_several:
+    too_sparse = len(pairs) > 1 and len(held) - 1 > sparseness.every_of_several
+    if too_sparse or not len(pairs) == len(before) == len(after):
         return None
     between: list[list[np.ndarray]] = [[] for _ in held[1:-1]]
     greys = [picture.grey() for picture in held]

@@ -10,23 +10,17 @@ from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.track import smooth_over_time
 from avspeech.timebase import SAMPLES_PER_FRAME, frames_to_samples
 
-MAX_LAG = 2
-"""Largest offset between sound and picture, in frames (80 ms)."""
-LAG_FACTOR = (1.0, 1.0, 0.75)
-"""Weight of a correlation by lag, 0 to 2 frames: more lags raise chance correlation."""
-SLOW_LENGTH = 7
-"""Length in frames of the mean that is subtracted."""
-SLOW_WEIGHT = 0.3
-"""Weight of the whole signals' correlation; the fast parts have 1."""
-LITTLE_MOVEMENT = 0.3
-"""Movement in crop pixels per frame, about the landmark scatter, that halves the score."""
+MAX_LAG = 2  # largest offset between sound and picture, in frames (80 ms)
+LAG_FACTOR = (1.0, 1.0, 0.75)  # weight of a correlation by lag, 0 to 2 frames
+SLOW_LENGTH = 7  # length in frames of the mean that is subtracted
+SLOW_WEIGHT = 0.3  # weight of the whole signals' correlation; the fast parts have 1
+LITTLE_MOVEMENT = 0.3  # movement in crop pixels per frame, about the landmark scatter, that halves the score
 
 
 def energy_envelope(audio_S: np.ndarray, num_frames: int) -> np.ndarray:
     """Return ``energy_T``, float64: square root of each frame's rms, 0 past the end; ``audio_S`` is mono at 16 kHz."""
     padded_S = np.zeros(frames_to_samples(num_frames))
-    shorter = min(len(audio_S), len(padded_S))
-    padded_S[:shorter] = audio_S[:shorter]
+    padded_S[: len(audio_S)] = audio_S[: len(padded_S)]
     return np.sqrt(np.sqrt((padded_S.reshape(num_frames, SAMPLES_PER_FRAME) ** 2).mean(axis=1)))
 
 
@@ -42,7 +36,7 @@ def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
     if len(openness_T) <= 2 * MAX_LAG:
         return 0.0
     mouth_T, sound_T = np.asarray(openness_T, np.float64), np.asarray(energy_T, np.float64)
-    fast_mouth_T, fast_sound_T = _fast(mouth_T), _fast(sound_T)
+    fast_mouth_T, fast_sound_T = (all_T - smooth_over_time(all_T, SLOW_LENGTH) for all_T in (mouth_T, sound_T))
     scores = []
     for lag in range(-MAX_LAG, MAX_LAG + 1):
         score = _correlation(fast_mouth_T, fast_sound_T, lag) + SLOW_WEIGHT * _correlation(mouth_T, sound_T, lag)
@@ -60,7 +54,7 @@ def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: in
     if end <= first:  # the sound is longer than the picture
         return None
     energy_T = None if audio_S is None else energy_envelope(audio_S[frames_to_samples(first) :], end - first)
-    best: tuple[float, int] | None = None
+    scores: dict[int, float] = {}
     for index, face in enumerate(followed.faces):
         share = face.share_found(first, end)
         if share == 0:
@@ -71,18 +65,12 @@ def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: in
             score = movement(openness_T)
         else:
             score = speaking_score(openness_T, energy_T[start - first : stop - first])
-        score = score * share if score > 0 else score - 1 + share  # absence must not raise a negative score
-        if best is None or score > best[0]:
-            best = (score, index)
-    return None if best is None else best[1]
-
-
-def _fast(values_T: np.ndarray) -> np.ndarray:
-    return values_T - smooth_over_time(values_T, SLOW_LENGTH)
+        scores[index] = score * share if score > 0 else score - 1 + share  # absence must not raise a negative score
+    return max(scores, key=scores.__getitem__, default=None)
 
 
 def _correlation(mouth_T: np.ndarray, sound_T: np.ndarray, lag: int) -> float:
-    """Return Pearson's correlation, the mouth ``lag`` frames after the sound; 0 where either is constant."""
+    """Return Pearson's correlation, the mouth ``lag`` frames late; 0 where either is constant."""
     num = len(mouth_T) - abs(lag)
     mouth_T, sound_T = mouth_T[max(lag, 0) :][:num], sound_T[max(-lag, 0) :][:num]
     mouth_T, sound_T = mouth_T - mouth_T.mean(), sound_T - sound_T.mean()

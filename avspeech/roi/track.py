@@ -8,19 +8,15 @@ import numpy as np
 
 MIN_OVERLAP = 0.3
 """Smallest intersection over union of the same face in two frames; a turning head moves far less in 40 ms."""
-MAX_ABSENCE = 50
-"""Frames (2 s) after which a track is closed."""
+MAX_ABSENCE = 50  # frames (2 s) after which a track is closed
 
 
 class FrameStatus(IntEnum):
     """Origin of a frame's landmarks."""
 
-    MEASURED = 0
-    """The landmark network found the face in this frame."""
-    INTERPOLATED = 1
-    """The landmarks come from frames shortly before and after."""
-    MISSING = 2
-    """The gap is longer than allowed; the nearest known landmarks are used."""
+    MEASURED = 0  # the landmark network found the face
+    INTERPOLATED = 1  # they come from frames shortly before and after
+    MISSING = 2  # the gap is longer than allowed; they are the nearest known ones
 
 
 class NoFace(Exception):
@@ -28,39 +24,58 @@ class NoFace(Exception):
 
     def __init__(self, num_found: int, num_frames: int, min_found: float) -> None:
         super().__init__(num_found, num_frames, min_found)
-        self.share_found = num_found / max(num_frames, 1)
-        self.num_found, self.num_frames, self.min_found = num_found, num_frames, min_found
 
     def __str__(self) -> str:
+        num_found, num_frames, min_found = self.args
         return (
-            f"one face in {self.num_found} of {self.num_frames} frames ({self.share_found:.0%}), wanted "
-            f"{self.min_found:.0%}; is it a talking face, upright and at least a sixth of the picture's height?"
+            f"one face in {num_found} of {num_frames} frames ({num_found / max(num_frames, 1):.0%}), wanted "
+            f"{min_found:.0%}; is it a talking face, upright and at least a sixth of the picture's height?"
         )
 
 
 def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndarray]]:
-    """Return every face's track, {frame index: points_N2}, from the points of each face per frame."""
+    """Return every face's track, {frame index: points_N2}, from the points of each face per frame.
+
+    The face with the largest sum of sizes over its frames comes first; one that returns to its place is the same.
+    """
     tracks: list[dict[int, np.ndarray]] = []
-    last: list[tuple[int, np.ndarray]] = []  # last frame of each track and the box there
-    live: list[int] = []  # open tracks; an hour of cuts has thousands of closed ones
+    live: list[dict[int, np.ndarray]] = []  # open tracks; an hour of cuts has thousands of closed ones
     for index, faces in enumerate(detections):
-        boxes = [box_of(face) for face in faces]
-        live = [track for track in live if index - last[track][0] <= MAX_ABSENCE]
-        track_of = {face: live[i] for i, face in match_boxes([last[track][1] for track in live], boxes)}
+        live = [track for track in live if index - next(reversed(track)) <= MAX_ABSENCE]
+        boxes = [box_of(track[next(reversed(track))]) for track in live]  # in the last frame of each
+        track_of = {face: live[i] for i, face in match_boxes(boxes, [box_of(face) for face in faces])}
         for face, points_N2 in enumerate(faces):
             if face not in track_of:
-                track_of[face] = len(tracks)
-                live.append(len(tracks))
-                tracks.append({})
-                last.append((index, boxes[face]))
-            tracks[track_of[face]][index] = points_N2
-            last[track_of[face]] = (index, boxes[face])
-    return tracks
+                track_of[face] = {}
+                tracks.append(track_of[face])
+                live.append(track_of[face])
+            track_of[face][index] = points_N2
+    return sorted(_rejoin(tracks), key=_weight, reverse=True)
+
+
+def _weight(track: dict[int, np.ndarray]) -> float:
+    return sum(float(np.prod(np.ptp(points_N2, axis=0))) ** 0.5 for points_N2 in track.values())
+
+
+def _rejoin(tracks: list[dict[int, np.ndarray]]) -> list[dict[int, np.ndarray]]:
+    """Join tracks that follow one another at the same place with the same size."""
+    whole: list[dict[int, np.ndarray]] = []
+    ends, boxes_N4 = np.empty(len(tracks), int), np.empty((len(tracks), 4))  # last frame of each, and the box there
+    for track in sorted(tracks, key=min):
+        first, last, count = min(track), max(track), len(whole)
+        shared_N = overlaps(boxes_N4[:count], box_of(track[first]))
+        shared_N[ends[:count] >= first] = 0
+        best = int(shared_N.argmax()) if count and shared_N.max() >= MIN_OVERLAP else count
+        if best == count:
+            whole.append({})
+        whole[best].update(track)
+        ends[best], boxes_N4[best] = last, box_of(track[last])
+    return whole
 
 
 def match_boxes(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Return index pairs of boxes of the same face, best overlap first, each box at most once."""
-    if not len(one) or not len(other):
+    if not one or not other:
         return []
     shared_MN = np.stack([overlaps(np.stack(one), box) for box in other], axis=1)
     pairs: dict[int, int] = {}
@@ -84,34 +99,24 @@ def box_of(points_N2: np.ndarray) -> np.ndarray:
     return np.concatenate([points_N2.min(axis=0), points_N2.max(axis=0)])
 
 
-def weight(track: dict[int, np.ndarray]) -> float:
-    """Return the sum of a track's face sizes over its frames; the speaker's is the largest."""
-    return sum(float(np.prod(np.ptp(points_N2, axis=0))) ** 0.5 for points_N2 in track.values())
+def fill_gaps(track: dict[int, np.ndarray], max_gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``points_TN2`` and ``status_T`` of every frame from a track's first to its last.
 
-
-def fill_gaps(track: dict[int, np.ndarray], num_frames: int, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``points_TN2``, defined in every frame, and ``status_T``, from a track with at least one frame.
-
-    Gaps up to ``max_gap`` frames are interpolated linearly; the ends repeat the nearest points.
+    Gaps up to ``max_gap`` frames are interpolated linearly; longer ones repeat the nearer end's points.
     """
     known = sorted(track)
-    status_T = np.full(num_frames, FrameStatus.MISSING, np.uint8)
-    status_T[known] = FrameStatus.MEASURED
-    points_TN2 = np.empty((num_frames, *track[known[0]].shape), np.float32)
-    points_TN2[: known[0]] = track[known[0]]
-    points_TN2[known[-1] :] = track[known[-1]]
-    if known[0] <= max_gap:
-        status_T[: known[0]] = FrameStatus.INTERPOLATED
-    if num_frames - 1 - known[-1] <= max_gap:
-        status_T[known[-1] + 1 :] = FrameStatus.INTERPOLATED
+    first, last = known[0], known[-1]
+    status_T = np.full(last + 1 - first, FrameStatus.MISSING, np.uint8)
+    points_TN2 = np.empty((len(status_T), *track[first].shape), np.float32)
+    for frame, points_N2 in track.items():
+        status_T[frame - first], points_TN2[frame - first] = FrameStatus.MEASURED, points_N2
     for before, after in pairwise(known):
-        points_TN2[before] = track[before]
-        gap = slice(before + 1, after)
-        weight_T = (np.arange(before + 1, after, dtype=np.float32) - before) / (after - before)
+        gap = slice(before + 1 - first, after - first)
+        weight_T = np.arange(1, after - before, dtype=np.float32) / (after - before)
         if after - before - 1 <= max_gap:
             status_T[gap] = FrameStatus.INTERPOLATED
         else:
-            weight_T = np.round(weight_T)  # too long for a straight line: use the nearer end
+            weight_T = np.round(weight_T)
         points_TN2[gap] = track[before] + weight_T[:, None, None] * (track[after] - track[before])
     return points_TN2, status_T
 
@@ -119,7 +124,7 @@ def fill_gaps(track: dict[int, np.ndarray], num_frames: int, max_gap: int) -> tu
 def smooth_over_time(values_TX: np.ndarray, length: int) -> np.ndarray:
     """Return the centred mean over ``length`` (odd) frames of the first axis, same shape, float32.
 
-    Near an end the window shrinks on both sides; on one side only, it would pull a moving face inwards.
+    Near an end the window shrinks on both sides, so as not to pull a moving face inwards.
     """
     num_frames = len(values_TX)
     sums = np.concatenate([np.zeros_like(values_TX[:1], np.float64), np.cumsum(values_TX, axis=0, dtype=np.float64)])

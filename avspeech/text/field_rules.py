@@ -1,8 +1,8 @@
 """Normalisation rules behind published error rates.
 
 ``fairseq`` and ``muavic``: MuAViC (Anwar et al. 2023, arXiv:2303.00628) and Whisper-Flamingo (Rouditchenko et al. 2024,
-arXiv:2406.10082), with sacrebleu's ``13a`` tokens. ``whisper``: OpenAI's (Radford et al. 2023, arXiv:2212.04356), from
-openai-whisper. Unlike ``basic``, none normalises to NFC, because the originals do not.
+arXiv:2406.10082), with sacrebleu's ``13a`` tokens. ``whisper``: OpenAI's (Radford et al. 2023, arXiv:2212.04356). None
+normalises to NFC, because the originals do not.
 """
 
 import re
@@ -20,8 +20,8 @@ _13A = Tokenizer13a()
 def fairseq(text: str) -> str:
     """Return the lower-case ``13a`` tokens of sacrebleu, without tokens of punctuation only.
 
-    ``13a`` splits off ASCII punctuation only: other punctuation (``¿``, ``…``, Arabic) stays in its word. Apostrophes
-    and Arabic vowel marks stay; symbols ($, +) are tokens.
+    Only ASCII punctuation is split off: ``¿``, ``…``, Arabic punctuation and vowel marks and apostrophes stay in their
+    word; symbols ($, +) are tokens.
     """
     return " ".join(_tokens(text)).lower()
 
@@ -29,9 +29,9 @@ def fairseq(text: str) -> str:
 def muavic(text: str) -> str:
     """Return the text normalised like MuAViC's labels of languages other than English.
 
-    After ``fairseq``, only word characters, blanks and ``'`` stay, then both apostrophes of each pair are removed. Two
-    elisions are a pair too: ``L'homme qu'elle`` gives ``lhomme quelle``; ``L'homme`` keeps its own. Combining marks are
-    no word characters, so Arabic vowel marks and NFD accents are lost.
+    After ``fairseq``, only word characters, blanks and ``'`` stay (not combining marks: Arabic vowels, NFD accents),
+    then both apostrophes of each pair are removed. Two elisions are a pair too: ``L'homme qu'elle`` gives
+    ``lhomme quelle``.
     """
     bare = _NEITHER_WORD_NOR_APOSTROPHE.sub("", " ".join(_tokens(text)))
     return " ".join(_BETWEEN_APOSTROPHES.sub(r"\1", bare).lower().split())
@@ -41,8 +41,7 @@ def whisper(text: str, language: str | None) -> str:
     """Return the text after OpenAI's normaliser: the English one for ``en``, the basic one otherwise.
 
     English: numbers in digits, American spelling, no contractions, brackets dropped. Basic: marks become blanks, which
-    splits vowelled Arabic words. Whisper-Flamingo's code divides the errors by the words *before* normalisation,
-    this library by those after it.
+    splits vowelled Arabic words. Whisper-Flamingo's code divides errors by the words *before* normalisation, we do not.
     """
     return " ".join(_whisper_normalizer(language == "en")(text).split())
 

@@ -1,8 +1,7 @@
 """Text <-> token numbers: whole words, characters or sentencepiece.
 
 Numbers 0 to 3 are AV-HuBERT's (Shi et al. 2022, arXiv:2201.02184): begin, padding, end, unknown; 0 is also the CTC
-blank, as nothing predicts a begin token. Text becomes NFC (sentencepiece: NFKC) with single blanks; case and
-punctuation stay.
+blank. Text becomes NFC (sentencepiece: NFKC) with single blanks; case and punctuation stay.
 """
 
 import base64
@@ -16,17 +15,17 @@ from typing import Any
 
 import sentencepiece
 
+from avspeech.files import write_text
+
 BLANK = BOS = 0
 PAD = 1
 EOS = 2
 UNK = 3
-START = EOS
-"""First token of the text decoder's input; AV-HuBERT starts with the end of sentence."""
+START = EOS  # first token of the text decoder's input; AV-HuBERT starts with the end of sentence
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 KINDS = ("words", "characters", "sentencepiece")
 PIECES = "pieces"
-WORD_START = "\u2581"
-"""Sentencepiece's mark for the blank before a word."""
+WORD_START = "\u2581"  # sentencepiece's mark for the blank before a word
 
 
 class Tokenizer:
@@ -37,14 +36,11 @@ class Tokenizer:
             can only decode.
         symbols: words, characters or pieces of numbers 4, 5, ...; none for sentencepiece.
         sentencepiece_model: bytes of a model with the special numbers above; None for the other kinds.
-
-    Raises ValueError if the parts do not make a tokenizer.
     """
 
     is_multilingual = False
     end, pad = EOS, PAD
     languages: tuple[str, ...] = ()
-    """Languages that a model with this tokenizer can be told: none."""
 
     def __init__(self, kind: str, symbols: Sequence[str] = (), sentencepiece_model: bytes | None = None) -> None:
         if kind not in (*KINDS, PIECES):
@@ -62,11 +58,8 @@ class Tokenizer:
     def fit(cls, texts: Iterable[str], kind: str, vocab_size: int | None = None) -> "Tokenizer":
         """Return a tokenizer fitted to training transcripts.
 
-        Args:
-            kind: ``words``, ``characters`` or ``sentencepiece`` (a unigram model that covers every character).
-            vocab_size: tokens, the four specials included; keeps the most frequent words or characters, None all.
-                Sentencepiece needs it; AV-HuBERT uses 1000.
-
+        ``kind`` is ``words``, ``characters`` or ``sentencepiece`` (unigram). ``vocab_size``, the four specials
+        included, keeps the most frequent words or characters, None all; sentencepiece needs it (AV-HuBERT: 1000).
         Raises ValueError if there is no text, the kind is unknown, or the texts cannot fill the size.
         """
         texts = [tidy for text in texts if (tidy := _tidy(text))]
@@ -77,11 +70,10 @@ class Tokenizer:
         if kind == "sentencepiece":
             return cls(kind, sentencepiece_model=_train_pieces(texts, vocab_size))
         counts = Counter(symbol for text in texts for symbol in (text.split() if kind == "words" else text))
-        room = None if vocab_size is None else vocab_size - len(SPECIALS)
-        if room is not None and room < 1:
+        room = len(counts) if vocab_size is None else vocab_size - len(SPECIALS)
+        if room < 1:
             raise ValueError(f"vocab_size={vocab_size} came, wanted more than the {len(SPECIALS)} special tokens")
-        frequent = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[:room]
-        return cls(kind, sorted(frequent))
+        return cls(kind, sorted(sorted(counts, key=lambda symbol: (-counts[symbol], symbol))[:room]))
 
     @property
     def vocab_size(self) -> int:
@@ -93,10 +85,7 @@ class Tokenizer:
         return [START]
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's token numbers, without begin and end; unknown symbols become ``UNK``.
-
-        Raises ValueError if the kind is ``pieces``, which cannot encode.
-        """
+        """Return the text's token numbers, without begin and end; ValueError: the kind is ``pieces``."""
         if self.kind == PIECES:
             raise ValueError(
                 "this tokenizer has an imported dictionary's pieces, not the sentencepiece model that cuts text into "
@@ -105,15 +94,11 @@ class Tokenizer:
         text = _tidy(text)
         if self._pieces:
             return self._pieces.encode(text)
-        symbols = text.split() if self.kind == "words" else text
-        return [self._number_of.get(symbol, UNK) for symbol in symbols]
+        return [self._number_of.get(symbol, UNK) for symbol in (text.split() if self.kind == "words" else text)]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of token numbers, without begin, padding and end; ``UNK`` shows as ``<unk>``.
-
-        Raises ValueError if a number is outside 0..vocab_size - 1.
-        """
-        tokens = [int(token) for token in tokens]
+        """Return the text of token numbers, without begin, padding and end; ``UNK`` shows as ``<unk>``."""
+        tokens = list(map(int, tokens))
         if wrong := [token for token in tokens if not 0 <= token < self.vocab_size]:
             raise ValueError(
                 f"tokens {wrong[:5]} came, wanted 0..{self.vocab_size - 1}; was the model trained with this tokenizer?"
@@ -154,14 +139,14 @@ class Tokenizer:
         return [(unicodedata.normalize("NFC", text), places) for text, places in words]
 
     def to_config(self) -> dict[str, Any]:
-        """Return the whole tokenizer, ready for JSON, for ``from_config``."""
+        """Return the whole tokenizer, JSON-ready."""
         model = self.sentencepiece_model
         encoded = None if model is None else base64.b64encode(model).decode("ascii")
         return {"kind": self.kind, "symbols": list(self.symbols), "sentencepiece_model": encoded}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tokenizer":
-        """Return the tokenizer of ``to_config``. Raises ValueError if the dict is not from ``to_config``."""
+        """Return the tokenizer of ``to_config``. Raises ValueError for another dict."""
         try:
             model = config["sentencepiece_model"]
             return cls(config["kind"], config["symbols"], None if model is None else base64.b64decode(model))
@@ -172,12 +157,8 @@ class Tokenizer:
             ) from error
 
     def save(self, path: str | Path) -> None:
-        """Write the tokenizer as JSON; the file appears only when whole."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".part{path.suffix}")
-        unfinished.write_text(json.dumps(self.to_config(), ensure_ascii=False, indent=1), encoding="utf-8")
-        unfinished.rename(path)
+        """Write the tokenizer as JSON, whole or not at all."""
+        write_text(path, json.dumps(self.to_config(), ensure_ascii=False, indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -185,9 +166,8 @@ class Tokenizer:
         try:
             return cls.from_config(json.loads(Path(path).read_text(encoding="utf-8")))
         except ValueError as error:  # a JSON error is one, too
-            raise ValueError(
-                f"{path} holds no tokenizer ({error}); make one with data_prep/train_tokenizer.py"
-            ) from error
+            reason = f"{path} holds no tokenizer ({error}); make one with data_prep/train_tokenizer.py"
+            raise ValueError(reason) from error
 
 
 def _tidy(text: str) -> str:
@@ -199,11 +179,11 @@ def _open_pieces(model: bytes) -> sentencepiece.SentencePieceProcessor:
         pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
         raise ValueError(f"the sentencepiece model cannot be read: {error}") from error
-    numbers = (pieces.bos_id(), pieces.pad_id(), pieces.eos_id(), pieces.unk_id())
-    if numbers != (BOS, PAD, EOS, UNK):
+    numbers, wanted = (pieces.bos_id(), pieces.pad_id(), pieces.eos_id(), pieces.unk_id()), (BOS, PAD, EOS, UNK)
+    if numbers != wanted:
         raise ValueError(
-            f"a sentencepiece model with begin, padding, end, unknown = {numbers} came, "
-            f"wanted {(BOS, PAD, EOS, UNK)}; train it with data_prep/train_tokenizer.py"
+            f"a sentencepiece model with begin, padding, end, unknown = {numbers} came, wanted {wanted}; train it with "
+            "data_prep/train_tokenizer.py"
         )
     return pieces
 
@@ -212,6 +192,7 @@ def _train_pieces(texts: list[str], vocab_size: int | None) -> bytes:
     if vocab_size is None:
         raise ValueError("sentencepiece got no vocab_size, wanted a number such as 1000; see --vocab_size")
     model = io.BytesIO()
+    specials: dict[str, Any] = {"bos_id": BOS, "pad_id": PAD, "eos_id": EOS, "unk_id": UNK}
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
@@ -219,12 +200,9 @@ def _train_pieces(texts: list[str], vocab_size: int | None) -> bytes:
             model_type="unigram",
             vocab_size=vocab_size,
             character_coverage=1.0,
-            bos_id=BOS,
-            pad_id=PAD,
-            eos_id=EOS,
-            unk_id=UNK,
             num_threads=1,  # the order of sums, and so the pieces, would depend on the machine
             minloglevel=2,
+            **specials,
         )
     except RuntimeError as error:  # "Vocabulary size too high (1000). Please set it to a value <= 57."
         reason = str(error).rpartition("] ")[2].strip()

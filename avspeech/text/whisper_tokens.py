@@ -1,7 +1,7 @@
 """Whisper's tokens: text <-> numbers, and the prompt with language and task (arXiv:2212.04356, section 2.3).
 
-Wraps the tokenizer of openai-whisper. The vocabulary size selects it: 51,865 (99 languages), 51,866 (100, large-v3 and
-turbo) or 51,864 (English only, no language and no task).
+Wraps openai-whisper's. The vocabulary size selects it: 51,865 (99 languages), 51,866 (100, large-v3 and turbo) or
+51,864 (English only, no language and no task).
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,26 +10,20 @@ from typing import Any, Literal
 
 Task = Literal["transcribe", "translate"]
 ENGLISH_ONLY, MULTILINGUAL = 51_864, 51_865
-WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")
-"""Languages written without blanks between words."""
+WITHOUT_BLANKS = ("zh", "ja", "th", "lo", "my", "yue")  # languages written without blanks between words
 PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word after it, and to the word before it."""
 
 
 class WhisperTokenizer:
-    """Text <-> Whisper's token numbers, without prompt and end, for a model of this vocabulary size.
-
-    Raises ValueError if no Whisper has this vocabulary.
-    """
+    """Text <-> Whisper's token numbers, without prompt and end. ValueError: no Whisper has this vocabulary size."""
 
     kind = "whisper"
 
     def __init__(self, vocab_size: int = MULTILINGUAL) -> None:
         if vocab_size < ENGLISH_ONLY or vocab_size > MULTILINGUAL + 1:
-            raise ValueError(
-                f"vocab_size={vocab_size} came; Whisper's vocabularies have {ENGLISH_ONLY} (English only), "
-                f"{MULTILINGUAL} or {MULTILINGUAL + 1} tokens"
-            )
+            sizes = f"{ENGLISH_ONLY} (English only), {MULTILINGUAL} or {MULTILINGUAL + 1}"
+            raise ValueError(f"vocab_size={vocab_size} came; Whisper's vocabularies have {sizes} tokens")
         self.vocab_size = vocab_size
         self.is_multilingual = vocab_size >= MULTILINGUAL
 
@@ -51,15 +45,11 @@ class WhisperTokenizer:
         return self.library.decode([int(token) for token in tokens if int(token) < self.end]).strip()
 
     def prompt(self, language: str | None = None, task: Task = "transcribe", timestamps: bool = False) -> list[int]:
-        """Return the first decoder tokens: start, language, task, and the token that asks for no times.
+        """Return the first decoder tokens: start, language, task, and without ``timestamps`` the one for no times.
 
-        Args:
-            language: of the text, ISO 639-1 as Whisper writes it (``en``, ``yue``).
-            task: ``transcribe``, or ``translate`` into English. Whisper-Flamingo's En-X models translate with
-                ``transcribe`` and the target language.
-            timestamps: leave out the token that asks for no times.
-
-        Raises ValueError if the model does not know the language, or none came for a multilingual one.
+        ``language`` is the text's, as Whisper writes it (``en``, ``yue``); the task ``translate`` is into English.
+        Whisper-Flamingo's En-X models translate with ``transcribe`` and the target language. Raises ValueError if the
+        model does not know the language, or none came for a multilingual one.
         """
         tokens = [self.start]
         if self.is_multilingual:
@@ -92,7 +82,7 @@ class WhisperTokenizer:
     def split_words(self, tokens: Sequence[int], language: str | None) -> list[tuple[str, list[int]]]:
         """Return the words of a text and the places of their tokens; punctuation joins its word, without places.
 
-        In a ``language`` written without blanks, each token that ends a character is a word.
+        In a language of ``WITHOUT_BLANKS``, each token that ends a character is a word.
         """
         from whisper.timing import WordTiming, merge_punctuations
 
@@ -108,20 +98,17 @@ class WhisperTokenizer:
 
     @property
     def start(self) -> int:
-        """Start of the transcript, the first token of the prompt."""
+        """First token of the prompt."""
         return self.library.sot
 
     @property
     def end(self) -> int:
-        """End of the text; every token below it is text."""
+        """End; every token below it is text."""
         return self.library.eot
 
-    @property
-    def pad(self) -> int:
-        """Padding token: the end."""
-        return self.end
+    pad = end
 
     @property
     def first_time(self) -> int:
-        """Token of time 0.00 s; the tokens after it count up in steps of 20 ms."""
+        """Token of time 0 s; those after it count in steps of 20 ms."""
         return self.library.timestamp_begin

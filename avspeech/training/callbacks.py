@@ -19,12 +19,9 @@ class SaveModelFile(Callback):
         self.path = path
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
-        self._write(trainer, pl_module)
+        self.on_fit_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, pl_module)
-
-    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             path = Path(self.path) if self.path else Path(trainer.default_root_dir) / "model.safetensors"
             save_model(path, pl_module.model)  # type: ignore[arg-type]

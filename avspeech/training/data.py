@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -83,46 +82,25 @@ class AVDataModule(LightningDataModule):
         voices = read_manifest(self.noise_manifest, require=["audio"]) if self.noise_manifest else utterances
         units = self._units(self.train_units, self.train_path, utterances)
         kept = [i for i, utterance in enumerate(utterances) if self._keeps(utterance)]
-        if len(kept) < len(utterances):
-            logger.warning(
-                "%d of %d training clips are left out for their length", len(utterances) - len(kept), len(utterances)
-            )
-        noise = DrawnNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
+        if left_out := len(utterances) - len(kept):
+            logger.warning("%d of %d training clips are left out for their length", left_out, len(utterances))
         units = [UnitSet([unit_set.rows[i] for i in kept], unit_set.rate) for unit_set in units]
-        self._check_limits([utterances[i] for i in kept], self.train_path, cut=self.augment.max_frames is not None)
-        self._train = self._dataset([utterances[i] for i in kept], units, noise, training=True)
+        noise = DrawnNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
+        self._train = self._dataset(self.train_path, [utterances[i] for i in kept], units, noise, training=True)
         if self.val_path is not None:
             val = read_manifest(self.val_path)
-            self._check_limits(val, self.val_path)
-            val_noise = None if self.val_noise is None else DrawnNoise(self.val_noise, voices, "valid")
-            self._val = self._dataset(val, self._units(self.val_units, self.val_path, val), val_noise, training=False)
+            units = self._units(self.val_units, self.val_path, val)
+            noise = None if self.val_noise is None else DrawnNoise(self.val_noise, voices, "valid")
+            self._val = self._dataset(self.val_path, val, units, noise, training=False)
 
     def _keeps(self, utterance: Utterance) -> bool:
         if utterance.num_frames is None:
-            raise ManifestError(
-                f"{self.train_path}: utterance {utterance.id!r} has no 'num_frames'; "
-                "data_prep/extract_rois.py writes it"
-            )
+            name = f"{self.train_path}: utterance {utterance.id!r}"
+            raise ManifestError(f"{name} has no 'num_frames'; data_prep/extract_rois.py writes it")
         longest = self.batches.longest or utterance.num_frames
         if self.batches.longest_text is not None and len(utterance.text or "") > self.batches.longest_text:
             return False
         return self.batches.shortest <= utterance.num_frames <= longest
-
-    @property
-    def _model(self) -> Model | None:
-        """The trained model; None without a trainer."""
-        return None if self.trainer is None else getattr(self.trainer.lightning_module, "model", None)
-
-    @property
-    def _inputs(self) -> InputSpec:
-        inputs = InputSpec() if self._model is None else self._model.inputs
-        return replace(inputs, pads_to_30s=self.pad_to_30s)
-
-    def _check_limits(self, utterances: list[Utterance], manifest: str, cut: bool = False) -> None:
-        tokenizer = None if self._model is None else self._model.tokenizer
-        if tokenizer is not None:
-            check_languages(utterances, tokenizer, manifest)
-            check_lengths(utterances, self._inputs, tokenizer, manifest, cut)
 
     def _units(self, given: str | list[str] | None, manifest: str, utterances: list[Utterance]) -> list[UnitSet]:
         paths = [given] if isinstance(given, str) else given or []
@@ -132,26 +110,22 @@ class AVDataModule(LightningDataModule):
         unit_sets = [UnitSet.read(path, rate) for path, rate in zip(paths, rates, strict=True)]
         for path, unit_set in zip(paths, unit_sets, strict=True):
             if len(unit_set.rows) != len(utterances):
-                raise ManifestError(
-                    f"{path} has {len(unit_set.rows)} lines, {manifest} has {len(utterances)} utterances"
-                )
+                lines = f"{path} has {len(unit_set.rows)} lines"
+                raise ManifestError(f"{lines}, {manifest} has {len(utterances)} utterances")
         return unit_sets
 
     def _dataset(
-        self, utterances: list[Utterance], units: list[UnitSet], noise: DrawnNoise | None, training: bool
+        self, path: str, utterances: list[Utterance], units: list[UnitSet], noise: DrawnNoise | None, training: bool
     ) -> AVDataset:
-        return AVDataset(
-            utterances,
-            self.modality,
-            self._inputs,
-            None if self._model is None else self._model.tokenizer,
-            units,
-            self.augment if training else None,
-            noise,
-            self.spans if training else None,
-            self.seed,
-            self.cache_bytes,
-        )
+        model: Model | None = None if self.trainer is None else getattr(self.trainer.lightning_module, "model", None)
+        inputs, tokenizer = (InputSpec(), None) if model is None else (model.inputs, model.tokenizer)
+        inputs = replace(inputs, pads_to_30s=self.pad_to_30s)
+        if tokenizer is not None:
+            check_languages(utterances, tokenizer, path)
+            check_lengths(utterances, inputs, tokenizer, path, training and self.augment.max_frames is not None)
+        augment, spans = (self.augment, self.spans) if training else (None, None)
+        streams = (utterances, self.modality, inputs, tokenizer, units)
+        return AVDataset(*streams, augment, noise, spans, self.seed, self.cache_bytes)
 
     @property
     def _ranks(self) -> tuple[int, int]:
@@ -161,31 +135,25 @@ class AVDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         assert self._train is not None
         frames = [utterance.num_frames or 1 for utterance in self._train.utterances]
-        if self.augment.max_frames is not None:
-            frames = [min(length, self.augment.max_frames) for length in frames]
+        frames = [min(length, self.augment.max_frames or length) for length in frames]
         order = TrainingBatches(frames, self.batches, self.seed, *self._ranks, self._batches_done)
         return self._loader(self._train, order)
 
     def val_dataloader(self) -> DataLoader | list:
         if self._val is None:
             return []
-        frames = np.array([utterance.num_frames or 1 for utterance in self._val.utterances])
-        plan = plan_batches(frames.tolist(), self.batches.max_frames, self.batches.max_clips)
+        frames = [utterance.num_frames or 1 for utterance in self._val.utterances]
+        plan = plan_batches(frames, self.batches.max_frames, self.batches.max_clips)
         rank, num_ranks = self._ranks
         plan += plan[: -len(plan) % num_ranks]  # DDP waits for ever if one process has fewer
         return self._loader(self._val, [[SampleKey(i) for i in batch] for batch in plan[rank::num_ranks]])
 
     def _loader(self, dataset: AVDataset, batches: Any) -> DataLoader:
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        workers: Any = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, **workers)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of batches trained by this process, for the checkpoint."""
+        """Return the number of batches trained by this process."""
         if self.trainer is None:
             return {"batches_done": self._batches_done}
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total

@@ -1,6 +1,5 @@
 """Fine-tuning with CTC, a text decoder, or both (AV-HuBERT, arXiv:2201.02184, section 4.1)."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from avspeech.inputs import AVBatch, Modality
 from avspeech.models.fusion import ModalityDropout, fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
-from avspeech.objectives.text_loss import ctc_loss, next_token_loss, teacher_tokens, token_accuracy
+from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.training.modules import TextModule
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
@@ -56,33 +55,30 @@ class FinetuneModule(TextModule):
         schedule: ScheduleConfig = ScheduleConfig(),
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, schedule, seed)
         self.tokenizer = Tokenizer.load(Path(tokenizer))
         self.model = Recognizer(recognizer, self.tokenizer.vocab_size, self.tokenizer)
         self.model.about["modality"] = modality
         if pretrained is not None:
             load_encoder(pretrained, self.model.encoder)
         self.modality, self.modality_dropout = modality, modality_dropout
-        self.ctc_weight = {(True, False): 1.0, (False, True): 0.0}.get(
-            (recognizer.ctc, recognizer.decoder is not None), ctc_weight
-        )
-        self.smoothing, self.freeze_steps, self.seed = smoothing, freeze_steps, seed
-        self.optimizer_config, self.schedule, self.decoding = optimizer, schedule, decoding
+        heads = (recognizer.ctc, recognizer.decoder is not None)
+        self.ctc_weight = {(True, False): 1.0, (False, True): 0.0}.get(heads, ctc_weight)
+        self.smoothing, self.freeze_steps, self.decoding = smoothing, freeze_steps, decoding
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
         generator = self.batch_generator(batch_idx)
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
         if keep_B2 is None and self.modality_dropout.p_both < 1:
             keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
-        frozen = self.global_step < self.freeze_steps
-        with torch.no_grad() if frozen else nullcontext():
+        with torch.set_grad_enabled(self.global_step >= self.freeze_steps):
             memory_BTD = self._encode(batch, keep_B2)
         return self._loss(batch, memory_BTD, "train")
 
     def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
         keep_B2 = fixed_keep(len(batch.ids), self.modality)
-        self._loss(batch, self._encode(batch, keep_B2), "val")
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
+        self._loss(batch, self._encode(batch, keep_B2), "val")
         self.count_words(batch, transcribe_batch(self.model, batch, keep_B2, self.decoding))
 
     def _encode(self, batch: AVBatch, keep_B2: Tensor | None) -> Tensor:
@@ -90,17 +86,14 @@ class FinetuneModule(TextModule):
         return self.model(batch.audio_BTF, batch.video_BTHW, batch.valid_BT, keep_B2)
 
     def _loss(self, batch: AVBatch, memory_BTD: Tensor, stage: str) -> Tensor:
-        if batch.tokens_BL is None:
-            raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
-        loss = memory_BTD.new_zeros(())
-        values = {}
+        inputs_BL, targets_BL = self.teacher(batch)
+        loss, values = memory_BTD.new_zeros(()), {}
         if self.ctc_weight > 0:
+            assert batch.tokens_BL is not None
             steps_B = batch.valid_BT.sum(dim=1) * self.model.config.ctc_upsample
             ctc = ctc_loss(self.model.ctc_logits(memory_BTD), steps_B, batch.tokens_BL, batch.token_lengths_B)
             loss, values["ctc_loss"] = loss + self.ctc_weight * ctc, ctc
         if self.model.decoder is not None and self.ctc_weight < 1:
-            prompt_BL = batch.tokens_BL.new_tensor(self.tokenizer.prompt()).expand(len(batch.ids), -1)
-            inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end, self.tokenizer.pad)
             logits_BLV = self.model.decoder(inputs_BL, Memory(memory_BTD, batch.valid_BT))
             attention = next_token_loss(logits_BLV, targets_BL, self.smoothing)
             loss, values["attention_loss"] = loss + (1 - self.ctc_weight) * attention, attention

@@ -18,7 +18,7 @@ from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.fusion import ModalityDropout
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
-from avspeech.objectives.text_loss import teacher_tokens, token_accuracy, token_loss
+from avspeech.objectives.text_loss import token_accuracy, token_loss
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
 from avspeech.training.modules import TextModule
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
@@ -80,9 +80,15 @@ class FlamingoModule(TextModule):
         normalization: str = "basic",
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        lips = start_lips(video, video_pretrained)
-        audio = Whisper(sizes) if whisper is None else start_audio(whisper)
+        super().__init__(optimizer, schedule, seed)
+        lips = None if video is None else AVEncoder(video)
+        if video_pretrained is not None:
+            if video is not None:
+                raise ValueError("video and video_pretrained both came; the file says the sizes, so leave video out")
+            lips = open_encoder(video_pretrained)
+        audio = Whisper(sizes) if whisper is None else open_model(whisper)
+        if not isinstance(audio, Whisper):
+            raise ValueError(f"{whisper} holds a {type(audio).__name__}, wanted a Whisper")
         self.model = build(audio, lips, video_norm, zero_dropped_video, official_padding)
         self.model.source = {**(self.model.source or {}), "fine_tuned": True}  # needs no padding to 30 s
         self.model.about["modality"] = "audio+video" if self.model.has_video else "audio"
@@ -96,9 +102,7 @@ class FlamingoModule(TextModule):
                 weight.requires_grad_(True)
             self.model.video_encoder.requires_grad_(not freeze_video)
         self.modality_dropout = modality_dropout
-        self.task: Task = task
-        self.smoothing, self.seed, self.normalization = smoothing, seed, normalization
-        self.optimizer_config, self.schedule = optimizer, schedule
+        self.task, self.smoothing, self.normalization = task, smoothing, normalization
         self.decoding = replace(decoding, task=task)
         self.rates = {"video_encoder": video_rate, "_gate": gate_rate}
         self.train()  # what was loaded is in evaluation mode
@@ -136,42 +140,17 @@ class FlamingoModule(TextModule):
         self.count_words(batch, transcribe_batch(self.model, batch, config=self.decoding))
 
     def _loss(self, batch: AVBatch, keep_B2: Tensor | None, stage: str, name: str) -> Tensor:
-        if batch.tokens_BL is None:
-            raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
+        inputs_BL, targets_BL = self.teacher(batch)
         if self.model.has_video and batch.video_BTHW is None:  # nothing new would be trained
             raise ValueError("a model that reads lips got no video; set data.init_args.modality: audio+video")
-        prompts = [self.tokenizer.prompt(language, self.task) for language in batch.languages]
-        prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
-        inputs_BL, targets_BL = teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end, self.tokenizer.pad)
         keep_B2 = None if keep_B2 is None else keep_B2.to(self.device)
-        memory = self.model.encode(batch, keep_B2)
-        logits_BLV = self.model(inputs_BL, memory)
+        logits_BLV = self.model(inputs_BL, self.model.encode(batch, keep_B2))
         loss = token_loss(logits_BLV, targets_BL, self.smoothing)
         values = {f"{stage}/loss{name}": loss}
         if not name:
             values[f"{stage}/token_accuracy"] = token_accuracy(logits_BLV, targets_BL)
         self.log_dict(values, batch_size=len(batch.ids), sync_dist=stage == "val")
         return loss
-
-
-def start_lips(video: EncoderConfig | None, pretrained: str | None) -> AVEncoder | None:
-    """Return the initial lip encoder; None: no video.
-
-    Raises ValueError if both are given, or the model has no audio-visual encoder.
-    """
-    if pretrained is None:
-        return None if video is None else AVEncoder(video)
-    if video is not None:
-        raise ValueError("video and video_pretrained both came; the file says the sizes, so leave video out")
-    return open_encoder(pretrained)
-
-
-def start_audio(name: str) -> Whisper:
-    """Return the initial Whisper. Raises ValueError for an unknown model or one of another kind."""
-    model = open_model(name)
-    if not isinstance(model, Whisper):
-        raise ValueError(f"{name} holds a {type(model).__name__}, wanted a Whisper")
-    return model
 
 
 def build(

@@ -2,28 +2,35 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Generator
+from torch import Generator, Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
 
 from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.evaluation.error_rate import count_normalized
 from avspeech.inputs import AVBatch
 from avspeech.models.base import Model
+from avspeech.objectives.text_loss import teacher_tokens
 from avspeech.text.normalize import text_language
-from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, make_optimizer
+from avspeech.text.tokenizer import Tokenizer
+from avspeech.text.whisper_tokens import Task, WhisperTokenizer
+from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, group_weights, rate_factor
 
 
 class TrainingModule(LightningModule):
     """LightningModule that trains ``model``."""
 
     model: Model
-    optimizer_config: OptimizerConfig
-    schedule: ScheduleConfig
     rates: Mapping[str, float] = {}
     """Learning-rate factors by a part of the weight's name."""
-    seed: int
+
+    def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig, seed: int) -> None:
+        super().__init__()
+        self.optimizer_config, self.schedule, self.seed = optimizer, schedule, seed
 
     def batch_generator(self, batch_idx: int) -> Generator:
         """Return the CPU generator of a training batch, and seed torch's own for dropout.
@@ -32,20 +39,35 @@ class TrainingModule(LightningModule):
         """
         return step_generator(self.seed, batch_idx * self.trainer.world_size + self.global_rank)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> Any:
+        config, schedule = self.optimizer_config, self.schedule
+        total_steps = schedule.total_steps or self.trainer.max_steps
+        if schedule.decay in ("linear", "cosine") and schedule.decay_steps is None and total_steps <= 0:
+            raise ValueError(f"schedule.decay={schedule.decay} needs the run's length: set trainer.max_steps")
         rates = {name: rate for name, rate in self.rates.items() if rate != 1}
-        trainer = self.trainer
-        return make_optimizer(
-            self.model, self.optimizer_config, self.schedule, trainer.max_steps, trainer.precision, rates
-        )
+        # The default loops over weights on a CPU. Lightning refuses fused with mixed precision and clipping.
+        fused = True if self.trainer.precision == "32-true" else None
+        weights = group_weights(self.model, config, rates)
+        adam = AdamW(weights, config.lr, config.betas, config.eps, config.weight_decay, fused=fused)
+        curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
 
 
 class TextModule(TrainingModule):
     """Module of a model that gives text; validation logs ``wer``."""
 
+    tokenizer: Tokenizer | WhisperTokenizer
     normalization = "none"
     """Rule of ``avspeech.text.normalize`` for ``wer``."""
-    task = "transcribe"
+    task: Task = "transcribe"
+
+    def teacher(self, batch: AVBatch) -> tuple[Tensor, Tensor]:
+        """Return decoder inputs and targets (``teacher_tokens``). Raises ValueError if the batch has no tokens."""
+        if batch.tokens_BL is None:
+            raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
+        prompts = [self.tokenizer.prompt(language, self.task) for language in batch.languages]
+        prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
+        return teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end, self.tokenizer.pad)
 
     def on_validation_epoch_start(self) -> None:
         self._errors = self._words = 0
@@ -64,13 +86,9 @@ class TextModule(TrainingModule):
         self.log("val/wer", totals[0] / totals[1].clamp(min=1), prog_bar=True)
 
 
-def step_seed(seed: int, number: int) -> int:
-    """Return a 63-bit seed from (seed, batch number)."""
-    digest = hashlib.sha256(f"{seed},{number},0".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def step_generator(seed: int, number: int) -> Generator:
     """Return a CPU generator from (seed, number), and seed torch's own; a resumed run repeats its draws."""
-    torch.manual_seed(step_seed(seed, number) ^ 1)
-    return Generator().manual_seed(step_seed(seed, number))
+    digest = hashlib.sha256(f"{seed},{number},0".encode()).digest()
+    drawn = int.from_bytes(digest[:8], "big") >> 1
+    torch.manual_seed(drawn ^ 1)
+    return Generator().manual_seed(drawn)

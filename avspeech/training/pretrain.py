@@ -68,7 +68,7 @@ class PretrainModule(TrainingModule):
         init_from: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, schedule, seed)
         if shortcuts.score_hidden_only and unmasked_weight > 0:
             raise ValueError(
                 f"shortcuts.score_hidden_only came with unmasked_weight={unmasked_weight}: frames that are not "
@@ -84,15 +84,13 @@ class PretrainModule(TrainingModule):
             load_encoder(init_from, self.model.encoder)
         if shortcuts.compile_trunk:  # in place, so that the weights keep their names; clips of any number of frames
             self.model.encoder.video_frontend.trunk.compile(dynamic=True)
-        self.masking, self.optimizer_config, self.schedule, self.seed = masking, optimizer, schedule, seed
-        self.modality_dropout = modality_dropout
+        self.masking, self.modality_dropout = masking, modality_dropout
         self.unmasked_weight, self.penalty_weight = unmasked_weight, penalty_weight
         self.shortcuts, self.trim_to_units = shortcuts, trim_to_units
         self._unit_counts = torch.zeros(self.model.num_units[0], dtype=torch.long)
 
     def on_fit_start(self) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        self.model.about["modality"] = getattr(data, "modality", "audio+video")
+        self.model.about["modality"] = getattr(getattr(self.trainer, "datamodule", None), "modality", "audio+video")
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
         generator = self.batch_generator(batch_idx)
@@ -114,8 +112,8 @@ class PretrainModule(TrainingModule):
         self.log("val/majority_share", share.to(self.device), sync_dist=True)
 
     def _step(self, batch: AVBatch, stage: str, keep_B2: Tensor | None, generator: Generator) -> Tensor:
-        if batch.units_BTJ is None or batch.units_BTJ.shape[-1] != len(self.model.num_units):
-            found = 0 if batch.units_BTJ is None else batch.units_BTJ.shape[-1]
+        found = 0 if batch.units_BTJ is None else batch.units_BTJ.shape[-1]
+        if batch.units_BTJ is None or found != len(self.model.num_units):
             raise ValueError(
                 f"the batch has {found} unit sets, model.num_units names {len(self.model.num_units)}: "
                 "set data.init_args.train_units and val_units for pre-training, a file for each"
@@ -128,16 +126,9 @@ class PretrainModule(TrainingModule):
         hidden_M = None
         if self.shortcuts.score_hidden_only:  # found on the CPU, where the masks are: no wait for the device
             hidden_M = mask_BT.flatten().nonzero()[:, 0].to(self.device)
-        prediction = self.model(
-            batch.audio_BTF,
-            batch.video_BTHW,
-            batch.valid_BT,
-            masks.to(self.device),
-            keep_B2,
-            num_targets,
-            hidden_M,
-            self.shortcuts.skip_hidden_lips,
-        )
+        streams = batch.audio_BTF, batch.video_BTHW, batch.valid_BT
+        skip_lips = self.shortcuts.skip_hidden_lips
+        prediction = self.model(*streams, masks.to(self.device), keep_B2, num_targets, hidden_M, skip_lips)
         loss, first = self._losses(prediction, units_BTJ, mask_BT.to(self.device), hidden_M)
         values = {
             f"{stage}/loss": loss,
@@ -153,20 +144,14 @@ class PretrainModule(TrainingModule):
         self, prediction: Prediction, units_BTJ: Tensor, mask_BT: Tensor, hidden_M: Tensor | None
     ) -> tuple[Tensor, ClusterLoss]:
         """Return the loss over unit sets and blocks, and the first set's part at the encoder's end."""
-        if hidden_M is None:
-            units, mask = units_BTJ, mask_BT
-        else:
+        units, mask = units_BTJ, mask_BT
+        if hidden_M is not None:
             units, mask = units_BTJ.flatten(0, 1)[hidden_M], torch.ones_like(hidden_M, dtype=torch.bool)
+        options = {"unmasked_weight": self.unmasked_weight, "special_units": self.model.head.special_units}
         parts = []
         total = prediction.feature_penalty.new_zeros(())
         for scores in prediction.scores:
-            part = masked_cluster_loss(
-                scores.logits,
-                units[..., scores.unit_set],
-                mask,
-                unmasked_weight=self.unmasked_weight,
-                special_units=self.model.head.special_units,
-            )
+            part = masked_cluster_loss(scores.logits, units[..., scores.unit_set], mask, **options)
             parts.append(part)
             total = total + part.loss * (1.0 if scores.block is None else self.model.head.block_weight)
         return total / len(self.model.num_units), parts[0]

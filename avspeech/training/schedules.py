@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the optimiser."""
+"""Learning-rate schedules and the weights' groups."""
 
 import math
 from collections.abc import Mapping
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,7 @@ class ScheduleConfig:
 
 
 def rate_factor(step: int, config: ScheduleConfig, total_steps: int) -> float:
-    """Return the learning-rate factor at optimiser step ``step`` (0: first update).
-
-    ``total_steps`` is the length of the run, for a decay without ``decay_steps``.
-    """
+    """Return the learning-rate factor at optimiser step ``step`` (0: first update) of a run of ``total_steps``."""
     if step < config.warmup_steps:
         return config.first + (1 - config.first) * step / config.warmup_steps
     step -= config.warmup_steps + config.hold_steps
@@ -75,41 +70,11 @@ class OptimizerConfig:
     """Decay biases too; Whisper-Flamingo's first stage does not."""
 
 
-def make_optimizer(
-    model: nn.Module,
-    optimizer: OptimizerConfig,
-    schedule: ScheduleConfig,
-    max_steps: int,
-    precision: str = "",
-    rates: Mapping[str, float] | None = None,
-) -> Any:
-    """Return the value of ``configure_optimizers``. Raises ValueError if the length of the run is unknown.
-
-    ``max_steps`` and ``precision`` are the trainer's; plain fp32 uses the fused AdamW. ``rates`` maps a part of a
-    weight's name to a learning-rate factor; the longest match counts.
-    """
-    total_steps = schedule.total_steps or max_steps
-    needs_total = schedule.decay in ("linear", "cosine") and schedule.decay_steps is None
-    if needs_total and total_steps <= 0:
-        raise ValueError(f"schedule.decay={schedule.decay} needs the run's length: set trainer.max_steps")
-    adam = AdamW(
-        group_weights(model, optimizer, rates or {}),
-        lr=optimizer.lr,
-        betas=optimizer.betas,
-        eps=optimizer.eps,
-        weight_decay=optimizer.weight_decay,
-        # The default loops over weights on a CPU. Lightning refuses fused with mixed precision and clipping.
-        fused=True if precision == "32-true" else None,
-    )
-    curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
-    return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
-
-
 def group_weights(model: nn.Module, optimizer: OptimizerConfig, rates: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return AdamW groups of the trainable weights, by rate and weight decay.
 
-    ``rates`` maps a part of a weight's name to a factor. Raises ValueError if nothing is trainable or a key matches
-    nothing.
+    ``rates`` maps a part of a weight's name to a learning-rate factor; the longest match counts. Raises ValueError if
+    nothing is trainable or a key matches nothing.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     used = set()

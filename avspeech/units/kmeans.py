@@ -1,7 +1,7 @@
 """A k-means codebook: fit it to vectors, assign units, save and load it.
 
 Units are the targets of AV-HuBERT's masked prediction (Shi et al. 2022, arXiv:2201.02184): clusters of MFCCs, then of
-an encoder's layer. The settings are the official ones. The file stores how the vectors were made.
+an encoder's layer. The settings are the official ones.
 """
 
 import json
@@ -19,8 +19,7 @@ from torch import Tensor
 
 from avspeech.files import written_whole
 
-CHUNK = 4096
-"""Vectors compared at once, enough for full speed on two cores or a GPU."""
+CHUNK = 4096  # vectors compared at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +29,9 @@ class Codebook:
     centroids_KF: Tensor
     """float32, one row per unit."""
     features: Mapping[str, Any]
-    """Description of the vectors, JSON-ready: ``kind``, ``rate`` in Hz; of an encoder also ``layer``, ``model`` (file
-    name) and ``model_sha256``."""
+    """Of the vectors, JSON-ready: ``kind``, ``rate`` in Hz; of an encoder ``layer``, ``model`` and ``model_sha256``."""
     fitting: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of k-means and numbers of vectors, JSON-ready."""
+    """Settings and size of k-means, JSON-ready."""
 
     def __post_init__(self) -> None:
         if self.centroids_KF.ndim != 2 or not self.centroids_KF.isfinite().all():
@@ -41,11 +39,10 @@ class Codebook:
 
     @property
     def num_units(self) -> int:
-        """K, the number of units."""
         return len(self.centroids_KF)
 
     def to(self, device: torch.device | str) -> "Codebook":
-        """Return the codebook with its centroids on a device, where ``assign`` runs."""
+        """Return the codebook on a device, where ``assign`` runs."""
         return replace(self, centroids_KF=self.centroids_KF.to(device))
 
     @cached_property
@@ -56,11 +53,9 @@ class Codebook:
     def assign(self, vectors_TF: Tensor | np.ndarray, chunk: int = CHUNK) -> Tensor:
         """Return ``units_T``, int64 on the centroids' device: the nearest centroid of each vector, the first of equals.
 
-        T may be 0. ``chunk`` vectors are compared at once and take chunk x K x 4 bytes.
-        Raises ValueError if the vectors have another width than the centroids.
+        ``chunk`` vectors are compared at once, in chunk x K x 4 bytes. Raises ValueError for vectors of another width.
         """
-        vectors_TF = torch.as_tensor(vectors_TF)
-        num_features = self.centroids_KF.shape[1]
+        vectors_TF, num_features = torch.as_tensor(vectors_TF), self.centroids_KF.shape[1]
         if vectors_TF.ndim != 2 or vectors_TF.shape[1] != num_features:
             raise ValueError(
                 f"vectors of shape {tuple(vectors_TF.shape)} came, wanted (T, {num_features}) as the codebook was "
@@ -75,7 +70,7 @@ class Codebook:
         return units_T
 
     def squared_distances(self, vectors_TF: Tensor | np.ndarray, units_T: Tensor) -> Tensor:
-        """Return the squared Euclidean distance of each vector to the centroid of its unit, (T,) float32."""
+        """Return each vector's squared Euclidean distance to its unit's centroid, (T,) float32."""
         vectors_TF = torch.as_tensor(vectors_TF).to(self.centroids_KF)
         return (vectors_TF - self.centroids_KF[units_T]).square().sum(dim=1)
 
@@ -108,23 +103,8 @@ def _nearest(part_MF: Tensor, squares_K: Tensor, products_FK: Tensor, room_MK: T
     return torch.from_numpy(distances_MK.argmin(axis=1))
 
 
-def fit_kmeans(
-    vectors_MF: np.ndarray,
-    num_units: int,
-    features: Mapping[str, Any],
-    seed: int = 0,
-    batch_size: int = 10_000,
-    max_iter: int = 100,
-    num_starts: int = 20,
-) -> Codebook:
-    """Return the codebook of mini-batch k-means with AV-HuBERT's settings (tolerance 0, no reassignment).
-
-    Args:
-        vectors_MF: float vectors; may be a memory map.
-        features: see ``Codebook``.
-        batch_size: vectors per step.
-        max_iter: most passes over the vectors.
-        num_starts: k-means++ initialisations; the best is used.
+def fit_kmeans(vectors_MF: np.ndarray, num_units: int, features: Mapping[str, Any], seed: int = 0) -> Codebook:
+    """Return the codebook of mini-batch k-means over float vectors (or a memory map), with AV-HuBERT's settings.
 
     Raises ValueError if there are fewer vectors than units, or values are not finite.
     """
@@ -135,24 +115,11 @@ def fit_kmeans(
             f"vectors of shape {vectors_MF.shape} came, wanted (M, F) with M at least num_units={num_units}; "
             "take more clips (--percent, --max_vectors) or fewer units (--num_units)"
         )
-    settings: dict[str, Any] = {
-        "init": "k-means++",
-        "max_iter": max_iter,
-        "batch_size": batch_size,
-        "tol": 0.0,
-        "max_no_improvement": 100,
-        "n_init": num_starts,
-        "reassignment_ratio": 0.0,
-        "compute_labels": False,
-        "random_state": seed,
-    }
+    settings: dict[str, Any] = {"init": "k-means++", "max_iter": 100, "batch_size": 10_000, "tol": 0.0}
+    settings |= {"max_no_improvement": 100, "n_init": 20, "reassignment_ratio": 0.0, "compute_labels": False}
+    settings |= {"random_state": seed}
     kmeans = MiniBatchKMeans(num_units, **settings)
     kmeans.fit(vectors_MF)  # raises ValueError on NaN and infinity
     centroids_KF = np.asarray(kmeans.cluster_centers_, dtype=np.float32)
-    fitting = {
-        "algorithm": "MiniBatchKMeans",
-        "num_vectors": len(vectors_MF),
-        "steps": int(kmeans.n_steps_),
-        **settings,
-    }
-    return Codebook(torch.from_numpy(centroids_KF), dict(features), fitting)
+    fitting = {"algorithm": "MiniBatchKMeans", "num_vectors": len(vectors_MF), "steps": int(kmeans.n_steps_)}
+    return Codebook(torch.from_numpy(centroids_KF), dict(features), {**fitting, **settings})

@@ -1,13 +1,14 @@
 """Quality of units against a phone or word label for every frame.
 
-HuBERT's measures (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality): label purity, cluster purity and
-phone-normalised mutual information (PNMI). Compare values only for the same labels and number of units.
+HuBERT's measures (Hsu et al. 2021, arXiv:2106.07447, section on clustering quality). Values compare only for the same
+labels and number of units.
 """
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, log
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class UnitQuality:
     """Measures over all labelled frames, each in 0..1, higher is better."""
 
     pnmi: float
-    """Share of the labels' entropy that the units explain."""
+    """Phone-normalised mutual information: share of the labels' entropy that the units explain."""
     label_purity: float
     """Share of frames that have the most frequent label of their unit."""
     cluster_purity: float
@@ -39,16 +40,13 @@ def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hasha
     total = pairs.total()
     if not total:
         raise ValueError("no frame has both a unit and a label; check the word times in the manifest")
-    of_unit: Counter[int] = Counter()
-    of_label: Counter[Hashable] = Counter()
-    best_of_unit: Counter[int] = Counter()
-    best_of_label: Counter[Hashable] = Counter()
+    of_unit, of_label, best_of_unit, best_of_label = Counter(), Counter(), Counter(), Counter()
     for (unit, label), count in pairs.items():
         of_unit[unit] += count
         of_label[label] += count
         best_of_unit[unit] = max(best_of_unit[unit], count)
         best_of_label[label] = max(best_of_label[label], count)
-    entropy = -sum(count / total * log(count / total) for count in of_label.values())
+    entropy = _entropy(of_label)
     shared = sum(
         count / total * log(count * total / (of_unit[unit] * of_label[label])) for (unit, label), count in pairs.items()
     )
@@ -61,12 +59,9 @@ def unit_quality(units: Iterable[Sequence[int]], labels: Iterable[Sequence[Hasha
 
 
 def frame_labels(spans: Iterable[tuple[str, float, float]], num_frames: int, rate: float, gap: str = "") -> list[str]:
-    """Return the label at the middle of each frame.
+    """Return the label at the middle of each frame at ``rate`` Hz, ``gap`` outside all spans.
 
-    Args:
-        spans: (label, start, end) in seconds; where two overlap, the later one counts.
-        rate: frames per second.
-        gap: label of frames outside all spans.
+    ``spans`` are (label, start, end) in seconds; where two overlap, the later one counts.
     """
     labels = [gap] * num_frames
     for label, start_s, end_s in spans:
@@ -83,7 +78,7 @@ class UnitUse:
     used: int
     """Number of units that occur."""
     entropy: float
-    """In nats over frames; log K if all units are equally frequent."""
+    """In nats over frames."""
     perplexity: float
 
 
@@ -92,6 +87,10 @@ def unit_use(units: Iterable[Sequence[int]]) -> UnitUse:
     counts: Counter[int] = Counter()
     for row in units:
         counts.update(row)
+    entropy = max(0.0, _entropy(counts))
+    return UnitUse(len(counts), entropy, exp(entropy))
+
+
+def _entropy(counts: Counter[Any]) -> float:
     total = counts.total()
-    entropy = -sum(count / total * log(count / total) for count in counts.values())
-    return UnitUse(len(counts), max(0.0, entropy), exp(max(0.0, entropy)))
+    return -sum(count / total * log(count / total) for count in counts.values())

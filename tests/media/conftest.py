@@ -1,6 +1,6 @@
 """Media files of every kind, written on the spot: pictures that carry their number, sounds that click."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,21 +11,40 @@ import pytest
 NUM_BITS = 8
 
 
-def numbered_picture(number: int, height: int = 64, width: int = 128) -> np.ndarray:
+def picture_of(number: int, height: int = 64, width: int = 128) -> np.ndarray:
     """Return an RGB picture whose left to right blocks are the bits of ``number``, robust to compression."""
     bits = [(number >> bit) & 1 for bit in range(NUM_BITS)]
     row = np.repeat(np.where(bits, 220, 30), width // NUM_BITS).astype(np.uint8)
     return np.broadcast_to(row[None, :, None], (height, width, 3)).copy()
 
 
-def read_number(picture: np.ndarray) -> int:
-    """Return the number that ``numbered_picture`` drew."""
+def number_of(picture: np.ndarray) -> int:
+    """Return the number that ``picture_of`` drew."""
     grey = picture if picture.ndim == 2 else picture.mean(axis=2)
     blocks = grey.reshape(grey.shape[0], NUM_BITS, -1).mean(axis=(0, 2))
     return sum(int(block > 128) << bit for bit, block in enumerate(blocks))
 
 
-def write_pictures(
+def encode(container: av.container.OutputContainer, stream: av.stream.Stream, frames: Iterable) -> None:
+    for frame in [*frames, None]:
+        container.mux(stream.encode(frame))
+
+
+def sound_frame(
+    samples_CS: np.ndarray, kind: str, layout: str = "mono", rate: int = 16_000, pts: int | None = None
+) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(samples_CS, format=kind, layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
+    return frame
+
+
+def picture_frame(picture: np.ndarray, pts: int, base: Fraction) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+    frame.pts, frame.time_base = pts, base
+    return frame
+
+
+def write(
     path: Path,
     pictures: Sequence[np.ndarray],
     times: Sequence[int],
@@ -45,8 +64,7 @@ def write_pictures(
         video = container.add_stream(codec, rate)
         video.height, video.width = pictures[0].shape[:2]
         video.pix_fmt = "yuv420p"
-        video.codec_context.time_base = base
-        video.time_base = base
+        video.codec_context.time_base = video.time_base = base
         if codec == "libx264":
             video.options = {"crf": "10", "preset": "ultrafast"}
         else:
@@ -55,26 +73,16 @@ def write_pictures(
             video.codec_context.sample_aspect_ratio = aspect
         if rotation:
             video.set_display_rotation(rotation)
-        sound = None
-        if audio_S is not None:
-            sound = container.add_stream(audio_codec, audio_rate, layout="mono")
-        for picture, time in zip(pictures, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = time, base
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+        sound = None if audio_S is None else container.add_stream(audio_codec, audio_rate, layout="mono")
+        encode(container, video, (picture_frame(*timed, base) for timed in zip(pictures, times, strict=True)))
         if sound is not None:
             shift = int(audio_start_s * audio_rate)
             format_name = sound.codec_context.format.name
-            for start in range(0, len(audio_S), 1024):
-                chunk_S = audio_S[None, start : start + 1024]
-                if format_name.startswith("s16"):
-                    chunk_S = np.round(chunk_S * 32767).astype(np.int16)
-                frame = av.AudioFrame.from_ndarray(chunk_S, format=format_name, layout="mono")
-                frame.sample_rate, frame.pts = audio_rate, start + shift
-                frame.time_base = Fraction(1, audio_rate)
-                container.mux(sound.encode(frame))
-            container.mux(sound.encode(None))
+            if format_name.startswith("s16"):
+                audio_S = np.round(audio_S * 32767).astype(np.int16)
+            chunks = [(start, audio_S[None, start : start + 1024]) for start in range(0, len(audio_S), 1024)]
+            frames = (sound_frame(chunk, format_name, "mono", audio_rate, start + shift) for start, chunk in chunks)
+            encode(container, sound, frames)
 
 
 @pytest.fixture
@@ -82,34 +90,19 @@ def numbered(tmp_path) -> Callable[..., Path]:
     """Return ``make(name, times, base, **options)``, which writes numbered pictures and returns the path."""
 
     def make(name: str, times: Sequence[int], base: Fraction, **options) -> Path:
-        pictures = [numbered_picture(number) for number in range(len(times))]
-        write_pictures(tmp_path / name, pictures, times, base, **options)
+        pictures = [picture_of(number) for number in range(len(times))]
+        write(tmp_path / name, pictures, times, base, **options)
         return tmp_path / name
 
     return make
 
 
-@pytest.fixture(scope="session")
-def number_of() -> Callable[[np.ndarray], int]:
-    return read_number
-
-
-@pytest.fixture(scope="session")
-def write() -> Callable[..., None]:
-    return write_pictures
-
-
-@pytest.fixture(scope="session")
-def picture_of() -> Callable[..., np.ndarray]:
-    return numbered_picture
-
-
 @pytest.fixture
 def sound_clip(tmp_path) -> Path:
     """Return a 4 s mp4 with picture and sound, header first, so that it opens even when it is cut."""
-    path = tmp_path / "whole.mp4"
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (64, 128, 3), dtype=np.uint8) for _ in range(100)]
+    pictures = rng.integers(0, 256, (100, 64, 128, 3), dtype=np.uint8)
     noise_S = (0.1 * rng.standard_normal(4 * 48_000)).astype(np.float32)
-    write_pictures(path, pictures, range(100), Fraction(1, 25), audio_S=noise_S, options={"movflags": "+faststart"})
-    return path
+    options = {"movflags": "+faststart"}
+    write(tmp_path / "whole.mp4", pictures, range(100), Fraction(1, 25), audio_S=noise_S, options=options)
+    return tmp_path / "whole.mp4"

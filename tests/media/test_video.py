@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from avspeech.media.video import read_frames, read_grey_clip, write_video
+from tests.media.conftest import number_of, picture_of, write
 
 
 def expected_numbers(times_s: list[Fraction], end_s: Fraction) -> list[int]:
@@ -17,25 +18,14 @@ def expected_numbers(times_s: list[Fraction], end_s: Fraction) -> list[int]:
     return numbers
 
 
-RATES = [
-    Fraction(25),
-    Fraction(60),
-    Fraction(24000, 1001),
-    Fraction(30000, 1001),
-    Fraction(50),
-    Fraction(12),
-    Fraction(120),
-]
-
-
-@pytest.mark.parametrize("rate", RATES, ids=str)
-def test_constant_rates_give_the_frame_on_screen(rate, numbered, number_of):
+@pytest.mark.parametrize("rate", map(Fraction, ("25", "60", "24000/1001", "30000/1001", "50", "12", "120")), ids=str)
+def test_constant_rates_give_the_frame_on_screen(rate, numbered):
     path = numbered("clip.mp4", range(48), 1 / rate, rate=rate)
     times = [k / rate for k in range(48)]
     assert [number_of(frame) for frame in read_frames(path)] == expected_numbers(times, 48 / rate)
 
 
-def test_variable_rate_gives_the_frame_on_screen(numbered, number_of):
+def test_variable_rate_gives_the_frame_on_screen(numbered):
     steps = [33, 33, 17, 100, 20, 40, 40, 200, 10, 10, 10, 41, 39, 60]  # ms
     times = np.cumsum([0, *steps]).tolist()
     path = numbered("clip.mp4", times, Fraction(1, 1000), rate=Fraction(30))
@@ -50,19 +40,19 @@ def test_variable_rate_gives_the_frame_on_screen(numbered, number_of):
     [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx"), ("a.ts", "libx264"), ("a.mpg", "mpeg1video"),
      ("a.mov", "mpeg4"), ("a.flv", "flv")],
 )  # fmt: skip
-def test_containers_and_codecs_give_the_same_frames(name, codec, numbered, number_of):
+def test_containers_and_codecs_give_the_same_frames(name, codec, numbered):
     path = numbered(name, range(40), Fraction(1, 25), codec=codec)
     assert [number_of(frame) for frame in read_frames(path)] == list(range(40))
 
 
-def test_b_frames_come_in_the_order_they_are_shown(tmp_path, number_of, picture_of):
+def test_b_frames_come_in_the_order_they_are_shown(tmp_path):
     write_video(tmp_path / "b.mp4", [picture_of(k) for k in range(60)], preset="medium", crf=10)
     assert [number_of(frame) for frame in read_frames(tmp_path / "b.mp4")] == list(range(60))
 
 
 @pytest.mark.parametrize("angle", [90, -90, 180])
 @pytest.mark.parametrize("grey", [False, True])
-def test_rotation_flag_is_obeyed(angle, grey, tmp_path, write):
+def test_rotation_flag_is_obeyed(angle, grey, tmp_path):
     upright = np.zeros((64, 48, 3), np.uint8)  # portrait: bright at the top left, half bright at the top right
     upright[:24, :20], upright[:24, 28:] = 220, 110
     stored = np.rot90(upright, k=-angle // 90)  # turning it by the flag's angle counterclockwise undoes this
@@ -72,26 +62,19 @@ def test_rotation_flag_is_obeyed(angle, grey, tmp_path, write):
     np.testing.assert_allclose(frame, upright[..., 0] if grey else upright, atol=30)
 
 
-def test_pixels_are_square(tmp_path, write, picture_of):
+def test_pixels_are_square(tmp_path):
     picture = picture_of(5, height=96, width=64)
     write(tmp_path / "wide.mp4", [picture] * 3, range(3), Fraction(1, 25), aspect=Fraction(2))
     assert next(read_frames(tmp_path / "wide.mp4")).shape == (96, 128, 3)
 
 
-def test_late_video_repeats_its_first_frame(tmp_path, write, picture_of, number_of):
-    silence_S = np.zeros(48_000, np.float32)
-    write(
-        tmp_path / "late.mkv",
-        [picture_of(k) for k in range(20)],
-        [k + 8 for k in range(20)],  # 320 ms after the sound
-        Fraction(1, 25),
-        audio_S=silence_S,
-    )
+def test_late_video_repeats_its_first_frame(tmp_path):
+    pictures, silence_S = [picture_of(k) for k in range(20)], np.zeros(48_000, np.float32)
+    write(tmp_path / "late.mkv", pictures, range(8, 28), Fraction(1, 25), audio_S=silence_S)  # 320 ms after the sound
     assert [number_of(f) for f in read_frames(tmp_path / "late.mkv")] == [0] * 8 + list(range(20))
 
 
-def test_frames_are_contiguous_at_odd_widths(tmp_path, write):
-    """mediapipe ignores strides: padded rows once made every face of a 360 px wide clip invisible."""
+def test_frames_are_contiguous_at_odd_widths(tmp_path):
     write(tmp_path / "odd.mp4", [np.full((34, 50, 3), 90, np.uint8)] * 2, range(2), Fraction(1, 25))
     assert all(frame.flags.c_contiguous for frame in read_frames(tmp_path / "odd.mp4"))
     assert all(frame.flags.c_contiguous for frame in read_frames(tmp_path / "odd.mp4", grey=True))
@@ -110,20 +93,17 @@ def test_a_single_frame_is_not_lost(numbered):
     assert len(list(read_frames(numbered("one.mp4", [0], Fraction(1, 60), rate=Fraction(60))))) == 1
 
 
-def grey_ramp(num_frames: int = 12) -> np.ndarray:
+def grey_ramp() -> np.ndarray:
     """Return a clip with every level from 0 to 255, left to right."""
-    levels = np.linspace(0, 255, 96).astype(np.uint8)
-    return np.broadcast_to(levels, (num_frames, 96, 96)).copy()
+    return np.broadcast_to(np.linspace(0, 255, 96).astype(np.uint8), (12, 96, 96)).copy()
 
 
 def test_grey_clips_keep_their_full_range(tmp_path):
     ramp_THW = grey_ramp()
     assert write_video(tmp_path / "m.mp4", ramp_THW, crf=14) == 12
     clip_THW = read_grey_clip(tmp_path / "m.mp4")
-    assert clip_THW.shape == (12, 96, 96)
-    assert clip_THW.dtype == np.uint8
-    assert clip_THW.min() <= 3
-    assert clip_THW.max() >= 252  # a squeeze to 16..235 would show here
+    assert (clip_THW.shape, clip_THW.dtype) == ((12, 96, 96), np.uint8)
+    assert clip_THW.min() <= 3 and clip_THW.max() >= 252  # a squeeze to 16..235 would show here
     assert np.abs(clip_THW.astype(int) - ramp_THW).mean() < 1.5
     rgb = next(read_frames(tmp_path / "m.mp4"))  # other players see the same greys
     assert np.abs(rgb.astype(int) - ramp_THW[0][..., None]).mean() < 3
@@ -135,8 +115,7 @@ def test_studio_range_clips_are_expanded(tmp_path):
     write_video(tmp_path / "tv.mp4", rgb, crf=10)
     clip_THW = read_grey_clip(tmp_path / "tv.mp4")
     assert np.abs(clip_THW.astype(int) - rgb[..., 0]).mean() < 2
-    assert clip_THW.min() <= 3
-    assert clip_THW.max() >= 252
+    assert clip_THW.min() <= 3 and clip_THW.max() >= 252
 
 
 @pytest.mark.parametrize("rate", [25, 30])
@@ -158,16 +137,8 @@ def test_same_frames_give_the_same_bytes(tmp_path):
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize(
-    "frames",
-    [
-        [],
-        [np.zeros((95, 96), np.uint8)],
-        [np.zeros((96, 96), np.float32)],
-        [np.zeros((96, 96), np.uint8), np.zeros((48, 48), np.uint8)],
-        [np.zeros((96, 96, 4), np.uint8)],
-    ],
-)
-def test_frames_that_cannot_be_written_are_refused(frames, tmp_path):
+@pytest.mark.parametrize("shapes", [[], [(95, 96)], [(96, 96, 4)], [(96, 96), (48, 48)], [(96, 96)]], ids=str)
+def test_frames_that_cannot_be_written_are_refused(shapes, tmp_path):
+    dtype = np.float32 if shapes == [(96, 96)] else np.uint8
     with pytest.raises(ValueError, match=r"no frame|wanted uint8"):
-        write_video(tmp_path / "x.mp4", frames)
+        write_video(tmp_path / "x.mp4", [np.zeros(shape, dtype) for shape in shapes])

@@ -1,6 +1,6 @@
 """A drawn face that mediapipe finds, and clips of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -38,9 +38,9 @@ def picture(height: int = 200, width: int = 240, *faces: tuple[float, ...]) -> n
     return frame
 
 
-@pytest.fixture(scope="session")
-def face_picture() -> Callable[..., np.ndarray]:
-    return picture
+def face(opening: float = 0.3) -> np.ndarray:
+    """Return a frame with one face in its middle."""
+    return picture(200, 240, (120, 100, 150, opening))
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +61,5 @@ def finder() -> Iterator:
 @pytest.fixture
 def talking(tmp_path) -> Path:
     """Return a 1 s clip of a face whose mouth opens and closes, without sound."""
-    frames = []
-    for index in range(25):
-        frames.append(picture(200, 240, (120, 100, 150, 0.5 - 0.5 * np.cos(index / 2))))
-    write_video(tmp_path / "talking.mp4", frames)
+    write_video(tmp_path / "talking.mp4", [face(0.5 - 0.5 * np.cos(index / 2)) for index in range(25)])
     return tmp_path / "talking.mp4"

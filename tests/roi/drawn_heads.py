@@ -17,22 +17,16 @@ class Head:
 
     x: float
     y: float
-    scale: float = 1.0
-    """1: eye corners are 88 px apart."""
-    turn: float = 0.0
-    """Radians."""
-    opening: float = 0.0
-    """Pixels by which the lower lip is down, at scale 1."""
-    texture: int = 0
-    """Seed of the skin; another one is another person."""
+    scale: float = 1.0  # 1: eye corners are 88 px apart
+    turn: float = 0.0  # radians
+    opening: float = 0.0  # pixels by which the lower lip is down, at scale 1
+    texture: int = 0  # seed of the skin; another one is another person
 
     @property
     def matrix_23(self) -> np.ndarray:
         """From head coordinates, with the eyes' and nose's mean at 0, to the frame."""
-        turn_22 = self.scale * np.array(
-            [[np.cos(self.turn), -np.sin(self.turn)], [np.sin(self.turn), np.cos(self.turn)]]
-        )
-        return np.column_stack([turn_22, (self.x, self.y)])
+        cos, sin = np.cos(self.turn), np.sin(self.turn)
+        return np.column_stack([self.scale * np.array([[cos, -sin], [sin, cos]]), (self.x, self.y)])
 
     @property
     def landmarks_J2(self) -> np.ndarray:

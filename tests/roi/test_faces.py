@@ -17,9 +17,7 @@ def follow(frames, **settings):
 
 def test_no_face_is_no_error():
     followed = follow([[]] * 10)
-    assert followed.faces == ()
-    assert followed.num_frames == 10
-    assert follow([]).num_frames == 0
+    assert (followed.faces, followed.num_frames, follow([]).num_frames) == ((), 10, 0)
 
 
 def test_each_face_has_its_own_span_and_the_large_one_comes_first():
@@ -28,9 +26,7 @@ def test_each_face_has_its_own_span_and_the_large_one_comes_first():
     large, small = followed.faces
     np.testing.assert_allclose(large.boxes_T4[:, :2].mean(axis=0), LARGE.landmarks_J2.min(axis=0), atol=0.1)
     assert (small.status_T != FrameStatus.MISSING).all()
-    assert small.share_found(0, 40) == 0.75
-    assert small.share_found(30, 40) == 0
-    assert large.share_found(20, 40) == 1
+    assert (small.share_found(0, 40), small.share_found(30, 40), large.share_found(20, 40)) == (0.75, 0, 1)
 
 
 @pytest.mark.parametrize(("away", "status"), [(8, FrameStatus.INTERPOLATED), (90, FrameStatus.MISSING)])
@@ -38,8 +34,7 @@ def test_a_face_that_comes_back_to_its_place_is_the_same(away, status):
     frames = [[LARGE]] * 12 + [[]] * away + [[LARGE]] * 12
     (face,) = follow(frames).faces
     assert (face.first, face.end) == (0, len(frames))
-    assert (face.status_T[12:-12] == status).all()
-    assert (face.status_T[:12] != FrameStatus.MISSING).all()
+    assert (face.status_T[12:-12] == status).all() and (face.status_T[:12] != FrameStatus.MISSING).all()
 
 
 def test_a_face_that_comes_at_another_place_is_another():
@@ -48,8 +43,8 @@ def test_a_face_that_comes_at_another_place_is_another():
 
 def test_a_face_beside_one_that_is_still_there_is_another():
     beside = Head(LARGE.x - 30, LARGE.y, LARGE.scale, texture=8)
-    frames = [[LARGE] + [beside] * (index >= 8) for index in range(20)]
-    assert [(face.first, face.end) for face in follow(frames).faces] == [(0, 20), (8, 20)]
+    followed = follow([[LARGE] + [beside] * (index >= 8) for index in range(20)])
+    assert [(face.first, face.end) for face in followed.faces] == [(0, 20), (8, 20)]
 
 
 def test_looked_at_is_measured_and_carried_is_interpolated():
@@ -67,6 +62,5 @@ def test_nothing_is_smoothed_over_a_cut():
     before, after = Head(110, 110, 0.6), Head(130, 120, 0.65, texture=4)
     (face,) = follow([[before]] * 20 + [[after]] * 20).faces
     placements_T23 = face.placements_T23()
-    np.testing.assert_allclose(placements_T23[:20], np.tile(placements_T23[0], (20, 1, 1)), atol=1e-2)
-    np.testing.assert_allclose(placements_T23[20:], np.tile(placements_T23[39], (20, 1, 1)), atol=1e-2)
+    np.testing.assert_allclose(placements_T23, np.repeat(placements_T23[[0, 39]], 20, axis=0), atol=1e-2)
     np.testing.assert_allclose(placements_T23[20] @ [*after.landmarks_J2[list(LIPS)].mean(axis=0), 1], 48, atol=0.2)

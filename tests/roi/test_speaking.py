@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from avspeech.media.audio import read_audio
 from avspeech.media.video import read_frames, read_pictures, write_video
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.speaking import energy_envelope, movement, speaking_face, speaking_score
 from avspeech.timebase import SAMPLES_PER_FRAME
+from tests.roi.conftest import picture
 
 
 def syllables(num_frames: int, seed: int) -> np.ndarray:
@@ -22,7 +24,6 @@ def syllables(num_frames: int, seed: int) -> np.ndarray:
 
 
 def voice(opening_T: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return sound as loud as the mouth is open."""
     loud_S = np.repeat(opening_T, SAMPLES_PER_FRAME)
     return (0.2 * loud_S * np.random.default_rng(seed).normal(size=len(loud_S))).astype(np.float32)
 
@@ -61,8 +62,7 @@ def test_sound_out_of_step_by_two_frames_still_fits(lag):
 
 def test_what_does_not_change_scores_nothing_and_nothing_is_nan():
     wave_T = syllables(50, 0)
-    assert speaking_score(np.full(50, 7.0), wave_T) == 0
-    assert speaking_score(wave_T, np.zeros(50)) == 0
+    assert speaking_score(np.full(50, 7.0), wave_T) == 0 and speaking_score(wave_T, np.zeros(50)) == 0
     for length in range(6):
         assert np.isfinite(speaking_score(wave_T[:length], wave_T[:length]))
         assert np.isfinite(movement(wave_T[:length]))
@@ -81,11 +81,9 @@ def test_the_speaking_face_changes_with_the_span_and_must_be_there():
     sound_S = np.concatenate([voice(first_T), voice(second_T, 1)])
     left, right = np.concatenate([first_T, syllables(60, 8)]), np.concatenate([syllables(60, 9), second_T])
     followed = FollowedFaces((face(10 * left), face(10 * right)), 120, 120)
-    assert speaking_face(followed, sound_S, 0, 60) == 0
-    assert speaking_face(followed, sound_S, 60, 120) == 1
+    assert speaking_face(followed, sound_S, 0, 60) == 0 and speaking_face(followed, sound_S, 60, 120) == 1
     away = FollowedFaces((face(10 * left[:50]), face(10 * second_T, 60)), 120, 120)
-    assert speaking_face(away, sound_S, 60, 120) == 1
-    assert speaking_face(away, sound_S, 50, 60) is None
+    assert speaking_face(away, sound_S, 60, 120) == 1 and speaking_face(away, sound_S, 50, 60) is None
     assert speaking_face(FollowedFaces((), 120, 120), sound_S, 0, 60) is None
     assert speaking_face(followed, sound_S, 125, 120) is None  # sound that outlasts the picture
     brief = FollowedFaces((face(10 * first_T[:12]), face(5 * first_T + syllables(60, 9))), 60, 60)
@@ -98,9 +96,9 @@ def test_without_sound_the_mouth_that_moves_most_is_taken():
     assert speaking_face(FollowedFaces((face(np.ones(9)), face(np.ones(9))), 9, 9), None, 0, 9) == 0
 
 
-def test_two_drawn_faces_in_one_picture(finder, tmp_path, face_picture):
+def test_two_drawn_faces_in_one_picture(finder, tmp_path):
     openings = [syllables(50, seed) for seed in (4, 5)]
-    frames = [face_picture(200, 400, (100, 100, 150, one), (300, 100, 150, two)) for one, two in zip(*openings)]  # noqa: B905
+    frames = [picture(200, 400, (100, 100, 150, one), (300, 100, 150, two)) for one, two in zip(*openings)]  # noqa: B905
     write_video(tmp_path / "two.mp4", frames)
     followed = follow_faces(read_pictures(tmp_path / "two.mp4"), finder)
     assert len(followed.faces) == 2
@@ -113,8 +111,6 @@ def test_two_drawn_faces_in_one_picture(finder, tmp_path, face_picture):
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 def test_real_speakers_are_told_apart(finder, tmp_path):
     """One man says two sentences of one pattern at the same time: chance is a half."""
-    from avspeech.media.audio import read_audio
-
     videos = sorted((Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1" / "video").glob("*.mp4"))[:160:16]
     right = 0
     for left, other in zip(videos[::2], videos[1::2], strict=True):

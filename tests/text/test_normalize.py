@@ -33,26 +33,20 @@ def test_twice_is_once_and_composition_does_not_matter(language, text, _):
 
 
 def test_vowel_marks_go_in_arabic_only_and_letters_with_hamza_stay():
-    assert strip_arabic_marks("كَتَبَ") == "كتب"
-    assert strip_arabic_marks("الشَّمْس") == "الشمس"
-    assert strip_arabic_marks("عـــربي") == "عربي"
-    assert strip_arabic_marks("آ أ إ ؤ ئ ء") == "آ أ إ ؤ ئ ء"
+    for marked, bare in (("كَتَبَ", "كتب"), ("الشَّمْس", "الشمس"), ("عـــربي", "عربي"), ("آ أ إ ؤ ئ ء", "آ أ إ ؤ ئ ء")):
+        assert strip_arabic_marks(marked) == bare
     assert strip_arabic_marks(unicodedata.normalize("NFD", "آ أ إ")) == "آ أ إ"
     assert strip_arabic_marks("où été") == "où été"
     assert normalize_for_scoring("كَتَبَ", "fa") == "كَتَبَ"
 
 
-def test_invisible_characters_do_not_split_words():
+def test_invisible_characters_do_not_split_words_and_only_punctuation_leaves_nothing():
     assert normalize_for_scoring("a\u200bb\u200ec \ufeffd") == "abc d"
+    assert normalize_for_scoring("... — ?!") == normalize_for_scoring("") == ""
 
 
 def test_the_rule_none_keeps_words_as_they_stand():
     assert normalize_for_scoring("  Hello,\n World! ", "en", rule="none") == "Hello, World!"
-
-
-def test_only_punctuation_leaves_nothing():
-    assert normalize_for_scoring("... — ?!") == ""
-    assert normalize_for_scoring("") == ""
 
 
 def test_an_unknown_rule_is_named_in_the_error():

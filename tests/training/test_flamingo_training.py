@@ -19,18 +19,15 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
 from avspeech.training.flamingo import FlamingoModule, build, check_synchronised
 from avspeech.training.schedules import OptimizerConfig, group_weights
+from tests.training.test_training import CHECKPOINT
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
-SIZES = WhisperConfig(audio_width=16, audio_heads=2, audio_depth=1, text_width=16, text_heads=2, text_depth=1)
+TOY = {"audio_width": 16, "audio_heads": 2, "audio_depth": 1, "text_width": 16, "text_heads": 2, "text_depth": 1}
+SIZES = WhisperConfig(**TOY)
+VIDEO = VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1))
 LIPS = EncoderConfig(
-    width=16,
-    depth=1,
-    num_heads=2,
-    ffn_width=32,
-    position_kernel=8,
-    position_groups=4,
-    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
-)
+    width=16, depth=1, num_heads=2, ffn_width=32, position_kernel=8, position_groups=4, video=VIDEO
+)  # fmt: skip
 
 
 def test_what_was_trained_no_longer_counts_as_openais(tmp_path):
@@ -47,7 +44,6 @@ def test_what_was_trained_no_longer_counts_as_openais(tmp_path):
 
 @pytest.fixture(scope="module")
 def lips_file(tmp_path_factory):
-    """A recogniser whose encoder reads lips."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("lips") / "lips.safetensors"
     save_model(path, Recognizer(RecognizerConfig(LIPS, None, True), 7))
@@ -58,13 +54,10 @@ def arguments(corpus, folder, *more, steps=2, modality="audio"):
     return [
         "fit",
         "--model=avspeech.training.flamingo.FlamingoModule",
-        *(f"--model.init_args.sizes.{side}_width=16" for side in ("audio", "text")),
-        *(f"--model.init_args.sizes.{side}_heads=2" for side in ("audio", "text")),
-        *(f"--model.init_args.sizes.{side}_depth=1" for side in ("audio", "text")),
+        *(f"--model.init_args.sizes.{name}={value}" for name, value in TOY.items()),
         "--model.init_args.optimizer.lr=0.01",
         "--data=avspeech.training.data.AVDataModule",
-        f"--data.init_args.train={corpus}/train.jsonl",
-        f"--data.init_args.val={corpus}/val.jsonl",
+        *(f"--data.init_args.{split}={corpus}/{split}.jsonl" for split in ("train", "val")),
         f"--data.init_args.modality={modality}",
         "--data.init_args.batches.max_clips=4",
         "--data.init_args.noise.probability=0",
@@ -81,23 +74,23 @@ def arguments(corpus, folder, *more, steps=2, modality="audio"):
 
 @pytest.fixture(scope="module")
 def stages(corpus, lips_file, tmp_path_factory):
-    """Run stage 1 and stage 2 with the lip encoder trained; return their modules and folder."""
+    """Run stage 1 and stage 2 with the lip encoder trained; return the second and the folder of both."""
     folder = tmp_path_factory.mktemp("stages")
-    first = main(arguments(corpus, folder / "one", "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"))
-    start = [f"--model.init_args.whisper={folder}/one/model.safetensors"]
-    start += [f"--model.init_args.video_pretrained={lips_file}", "--model.init_args.freeze_video=false"]
-    start += [
+    validation = ["--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]
+    main(arguments(corpus, folder / "one", *validation))
+    start = [
+        f"--model.init_args.whisper={folder}/one/model.safetensors",
+        f"--model.init_args.video_pretrained={lips_file}",
+        "--model.init_args.freeze_video=false",
         "--model.init_args.freeze_batch_norm=false",
         "--model.init_args.modality_dropout={p_both: 0.5, p_audio_only: 0.0, p_video_only: 0.5}",
         "--model.init_args.gate_rate=9",
     ]
-    start += ["--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]
-    second = main(arguments(corpus, folder / "two", *start, modality="audio+video"))
-    return first, second, folder
+    return main(arguments(corpus, folder / "two", *start, *validation, modality="audio+video")), folder
 
 
 def test_stage_2_leaves_every_weight_of_whisper_as_it_was_and_trains_all_others(stages, lips_file):
-    _, second, folder = stages
+    second, folder = stages
     one, two = load_model(folder / "one/model.safetensors"), load_model(folder / "two/model.safetensors")
     assert type(one) is Whisper and isinstance(two, Flamingo)
     before, after = one.state_dict(), two.state_dict()
@@ -114,13 +107,11 @@ def test_stage_2_leaves_every_weight_of_whisper_as_it_was_and_trains_all_others(
 
 
 def test_a_fresh_second_stage_is_the_first_one(stages, corpus):
-    one = load_model(stages[2] / "one/model.safetensors")
-    fresh = FlamingoModule(str(stages[2] / "one/model.safetensors"), video=LIPS).model.eval()
+    one = load_model(stages[1] / "one/model.safetensors")
+    fresh = FlamingoModule(str(stages[1] / "one/model.safetensors"), video=LIPS).model.eval()
     generator = torch.Generator().manual_seed(0)
-    logmel_BAF, tokens_BL = (
-        torch.randn(2, 40, 80, generator=generator),
-        torch.tensor([[50258, 11, 12], [50258, 13, 14]]),
-    )
+    logmel_BAF = torch.randn(2, 40, 80, generator=generator)
+    tokens_BL = torch.tensor([[50258, 11, 12], [50258, 13, 14]])
     video_BTHW = torch.randint(0, 256, (2, 10, 24, 24), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
         expected = one(tokens_BL, one.encode_streams(logmel_BAF))
@@ -140,71 +131,64 @@ def test_the_lip_encoder_is_frozen_as_asked():
     assert modes(freeze_video=False) == (True, {False})
     assert modes(freeze_video=False, freeze_batch_norm=False) == (True, {True})
     assert modes(freeze_video=True, freeze_batch_norm=False) == (True, {True})  # the official code's way
-    trained = {
-        n.split(".")[0] for n, w in FlamingoModule(sizes=SIZES, video=LIPS).model.named_parameters() if w.requires_grad
-    }
+    weights = FlamingoModule(sizes=SIZES, video=LIPS).model.named_parameters()
+    trained = {name.split(".")[0] for name, weight in weights if weight.requires_grad}
     assert trained == {"decoder", "video_project", "video_scale"}
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(corpus, lips_file, stages, tmp_path):
-    start = [f"--model.init_args.whisper={stages[2]}/one/model.safetensors"]
-    start += [f"--model.init_args.video_pretrained={lips_file}"]
-    start += ["--model.init_args.modality_dropout={p_both: 0.4, p_audio_only: 0.3, p_video_only: 0.3}"]
-    start += ["--trainer.enable_checkpointing=true", "--data.init_args.noise.probability=1"]
-    start += ["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"]
-    start += ["--trainer.callbacks.init_args.every_n_train_steps=2", "--trainer.callbacks.init_args.save_top_k=-1"]
-    start += [f"--trainer.callbacks.init_args.dirpath={tmp_path}/ckpt", "--trainer.callbacks.init_args.filename={step}"]
-    main(arguments(corpus, tmp_path / "whole", *start, steps=4, modality="audio+video"))
-    resumed = [*start, f"--ckpt_path={tmp_path}/ckpt/step=2.ckpt"]
-    main(arguments(corpus, tmp_path / "again", *resumed, steps=4, modality="audio+video"))
+    start = [
+        f"--model.init_args.whisper={stages[1]}/one/model.safetensors",
+        f"--model.init_args.video_pretrained={lips_file}",
+        "--model.init_args.modality_dropout={p_both: 0.4, p_audio_only: 0.3, p_video_only: 0.3}",
+        "--data.init_args.noise.probability=1",
+        *CHECKPOINT,
+        "--trainer.callbacks.init_args.every_n_train_steps=2",
+        f"--trainer.callbacks.init_args.dirpath={tmp_path}/ckpt",
+        "--trainer.callbacks.init_args.filename={step}",
+    ]
+    for run, more in (("whole", []), ("again", [f"--ckpt_path={tmp_path}/ckpt/step=2.ckpt"])):
+        main(arguments(corpus, tmp_path / run, *start, *more, steps=4, modality="audio+video"))
     whole, again = (load_model(tmp_path / run / "model.safetensors").state_dict() for run in ("whole", "again"))
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_both_models_are_evaluated_and_say_what_they_cannot_do(corpus, stages, tmp_path):
     conditions = tmp_path / "conditions.yaml"
-    conditions.write_text(
-        "modalities: [audio, audio+video, video]\nvideo_streams: [own, blank]\ndecoding: {max_tokens: 5}\n"
-    )
-    evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "two")
+    grid = "modalities: [audio, audio+video, video]\nvideo_streams: [own, blank]\ndecoding: {max_tokens: 5}\n"
+    conditions.write_text(grid)
+    one, two = (stages[1] / run / "model.safetensors" for run in ("one", "two"))
+    evaluate(two, corpus / "val.jsonl", conditions, tmp_path / "two")
     rows = json.loads((tmp_path / "two/results.json").read_text())["conditions"]
-    assert {(row["modality"], row["video_stream"]) for row in rows} == {
-        ("audio", "own"),
-        ("audio+video", "own"),
-        ("audio+video", "blank"),
-        ("video", "own"),
-    }
+    seen = {f"{row['modality']} {row['video_stream']}" for row in rows}
+    assert seen == {"audio own", "audio+video own", "audio+video blank", "video own"}
     with pytest.raises(SystemExit, match="the model cannot decode audio\\+video, video; evaluate it with --modalities"):
-        evaluate(stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one")
-    evaluate(
-        stages[2] / "one/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "one", modalities=["audio"]
-    )
+        evaluate(one, corpus / "val.jsonl", conditions, tmp_path / "one")
+    evaluate(one, corpus / "val.jsonl", conditions, tmp_path / "one", modalities=["audio"])
     assert (tmp_path / "one/report.html").exists()
-    ctc = {"method": "ctc"}
     with pytest.raises(SystemExit, match="came for a Flamingo without CTC head"):
-        evaluate(stages[2] / "two/model.safetensors", corpus / "val.jsonl", conditions, tmp_path / "x", decoding=ctc)
+        evaluate(two, corpus / "val.jsonl", conditions, tmp_path / "x", decoding={"method": "ctc"})
 
 
 def test_learning_rates_and_decay_go_by_name():
     model = FlamingoModule(sizes=SIZES, video=LIPS, freeze_video=False).model
-    groups = group_weights(
-        model, OptimizerConfig(lr=0.1, weight_decay=0.5, decay_bias=False), {"_gate": 10.0, "video_encoder": 0.1}
-    )
+    optimizer = OptimizerConfig(lr=0.1, weight_decay=0.5, decay_bias=False)
+    groups = group_weights(model, optimizer, {"_gate": 10.0, "video_encoder": 0.1})
     by_weight = {id(w): (round(g["lr"], 6), g["weight_decay"]) for g in groups for w in g["params"]}
     of = {name: by_weight.get(id(weight)) for name, weight in model.named_parameters()}
-    assert of["decoder.blocks.0.video.attention_gate"] == (1.0, 0.5)
-    assert of["video_encoder.norm.bias"] == (0.01, 0.0)
-    assert of["video_project.weight"] == (0.1, 0.5)
-    assert of["encoder.conv1.weight"] is None
+    assert (of["decoder.blocks.0.video.attention_gate"], of["video_encoder.norm.bias"]) == ((1.0, 0.5), (0.01, 0.0))
+    assert (of["video_project.weight"], of["encoder.conv1.weight"]) == ((0.1, 0.5), None)
     with pytest.raises(ValueError, match="learning rates are given for nobody"):
         group_weights(model, OptimizerConfig(), {"nobody": 2.0})
 
 
-def test_wrong_settings_are_named(lips_file, corpus):
+def test_wrong_settings_are_named(lips_file):
     with pytest.raises(ValueError, match="video and video_pretrained both came"):
         FlamingoModule(sizes=SIZES, video=LIPS, video_pretrained=str(lips_file))
     with pytest.raises(ValueError, match=r"'whisper-tiny' is no file and no model's name"):
         FlamingoModule("whisper-tiny")
+    with pytest.raises(ValueError, match=r"lips\.safetensors holds a Recognizer, wanted a Whisper"):
+        FlamingoModule(str(lips_file))
     with pytest.raises(ValueError, match="no language came for a multilingual Whisper"):
         WhisperTokenizer().prompt(None)
 
@@ -214,8 +198,8 @@ def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_
         write_manifest(tmp_path / "bad.jsonl", [replace(one, **changes) for one in read_manifest(corpus / "val.jsonl")])
         return tmp_path / "bad.jsonl"
 
-    def fit(*more, modality="audio"):
-        main(arguments(corpus, tmp_path / "run", *more, modality=modality))
+    def fit(*more):
+        main(arguments(corpus, tmp_path / "run", *more))
 
     for split in ("train", "val"):
         for changes, message in (
@@ -226,12 +210,10 @@ def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_
         ):
             with pytest.raises(ManifestError, match=rf"bad\.jsonl.*{message}"):
                 fit(f"--data.init_args.{split}={manifest(**changes)}")
-    lips = [f"--model.init_args.whisper={stages[2]}/one/model.safetensors"]
+    conditions, model = tmp_path / "conditions.yaml", stages[1] / "one/model.safetensors"
     with pytest.raises(ValueError, match=r"got no video; set data\.init_args\.modality"):
-        fit(*lips, f"--model.init_args.video_pretrained={lips_file}")
-    conditions = tmp_path / "conditions.yaml"
+        fit(f"--model.init_args.whisper={model}", f"--model.init_args.video_pretrained={lips_file}")
     conditions.write_text("modalities: [audio]\ndecoding: {max_tokens: 3}\n")
-    model = stages[2] / "one/model.safetensors"
     for changes, message in (({"language": None}, "has no 'language'"), ({"language": "eng"}, "has language 'eng'")):
         with pytest.raises(SystemExit, match=message):
             evaluate(model, manifest(**changes), conditions, tmp_path / "out")

@@ -1,12 +1,17 @@
 """Every option of pre-training changes what it says and nothing else."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
 
-from avspeech.data.batching import BatchConfig, TrainingBatches
+from avspeech.data.augment import AugmentConfig
+from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches
+from avspeech.data.dataset import AVDataset
+from avspeech.data.unit_sets import UnitSet
 from avspeech.inputs import AVBatch
+from avspeech.manifest import read_manifest
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, MaskedInput
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.frontends import VideoConfig
@@ -14,19 +19,9 @@ from avspeech.objectives.cluster_loss import masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, TorchDraws, draw_masks, hide_video, official_span_masks
 from avspeech.training.pretrain import PretrainModule, ShortcutConfig
 
-TINY = EncoderConfig(
-    width=32,
-    depth=3,
-    num_heads=4,
-    ffn_width=48,
-    position_kernel=8,
-    position_groups=4,
-    dropout=0.0,
-    attention_dropout=0.0,
-    input_dropout=0.0,
-    layer_drop=0.0,
-    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
-)
+SIZES = {"width": 32, "depth": 3, "num_heads": 4, "ffn_width": 48, "position_kernel": 8, "position_groups": 4}
+QUIET = {"dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0, "layer_drop": 0.0}
+TINY = EncoderConfig(video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)), **SIZES, **QUIET)
 MASKING = MaskingConfig(audio_fraction=0.5, audio_span=3, video_fraction=0.4, video_span=2)
 
 
@@ -61,6 +56,21 @@ def step(made, given, keep_B2=None):
     return loss.detach(), {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
 
 
+def masks_of(given, masking=MASKING):
+    return draw_masks(given.valid_BT, masking, torch.Generator().manual_seed(3))
+
+
+def predict(made, given, masks=None):
+    return made.model(given.audio_BTF, given.video_BTHW, given.valid_BT, masks)
+
+
+def count_frames(made):
+    """Return a list that receives the number of frames of each call of the ResNet."""
+    counted = []
+    made.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
+    return counted
+
+
 def test_scoring_hidden_frames_only_gives_the_same_loss_and_gradients():
     loss, gradients = step(module(), batch())
     short = module(shortcuts=ShortcutConfig(score_hidden_only=True))
@@ -70,50 +80,48 @@ def test_scoring_hidden_frames_only_gives_the_same_loss_and_gradients():
     for name, gradient in gradients.items():
         torch.testing.assert_close(same_gradients[name], gradient, rtol=1e-4, atol=1e-6)
     assert "train/unmasked_accuracy" not in short.logged
-    with pytest.raises(ValueError, match=r"score_hidden_only came with unmasked_weight=1\.0"):
-        module(unmasked_weight=1.0, shortcuts=ShortcutConfig(score_hidden_only=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unmasked_weight": 1.0, "shortcuts": ShortcutConfig(True)}, "score_hidden_only came with unmasked_weight=1"),
+        ({"encoder": replace(TINY, official_padding=True), "shortcuts": ShortcutConfig(False, True)},
+         r"skip_hidden_lips came with encoder\.official_padding"),
+        ({"head": HeadConfig(supervised_blocks=(3,))}, r"supervised_blocks=\[3\] came, wanted blocks from 1 to 2"),
+    ],
+)  # fmt: skip
+def test_options_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        module(**options)
 
 
 def test_hidden_lips_are_not_computed_and_change_nothing_but_statistics_and_penalty():
     masking = replace(MASKING, on="features")
-    full, short = (
-        module(masking=masking, penalty_weight=0.0, shortcuts=ShortcutConfig(skip_hidden_lips=skip)).eval()
-        for skip in (False, True)
-    )
-    counted = []
-    short.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
-    given = batch()
+    skips = [ShortcutConfig(skip_hidden_lips=skip) for skip in (False, True)]
+    full, short = (module(masking=masking, penalty_weight=0.0, shortcuts=skip).eval() for skip in skips)
+    counted, given = count_frames(short), batch()
     torch.testing.assert_close(step(short, given)[0], step(full, given)[0])
-    masks = draw_masks(given.valid_BT, masking, torch.Generator().manual_seed(3))
+    masks = masks_of(given, masking)
     assert counted == [int((given.valid_BT & ~masks.feature_BT).sum())]
     given.video_BTHW[masks.feature_BT] = 0  # they are not even looked at, but by their neighbours' stem
     assert counted[0] < int(given.valid_BT.sum())
 
 
-def test_hidden_lips_cannot_be_skipped_and_computed():
-    with pytest.raises(ValueError, match=r"skip_hidden_lips came with encoder\.official_padding"):
-        module(replace(TINY, official_padding=True), shortcuts=ShortcutConfig(skip_hidden_lips=True))
-
-
 def test_dropped_video_needs_no_resnet():
-    made = module()
-    counted = []
-    made.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
     given = batch()
     keep_B2 = torch.tensor([[True, False], [True, True], [True, False]])
-    step(made, given, keep_B2)
-    assert counted == [int(given.valid_BT[1].sum())]
-    official = module(encoder=replace(TINY, official_padding=True))
-    official.model.encoder.video_frontend.trunk.register_forward_hook(lambda _, x, y: counted.append(len(x[0])))
-    step(official, given, keep_B2)
-    assert counted[1] == given.valid_BT.numel()
+    for official, frames in ((False, int(given.valid_BT[1].sum())), (True, given.valid_BT.numel())):
+        made = module(encoder=replace(TINY, official_padding=official))
+        counted = count_frames(made)
+        step(made, given, keep_B2)
+        assert counted == [frames]
 
 
 @pytest.mark.parametrize("absent", ["audio", "video", None])
 def test_only_frames_that_a_present_stream_hides_count_as_hidden(absent):
-    """Pre-training on audio alone once scored frames that only the absent video hid, and that were plainly heard."""
     made, given = module(penalty_weight=0.0), batch()
-    masks = draw_masks(given.valid_BT, MASKING, torch.Generator().manual_seed(3))
+    masks = masks_of(given)
     hidden_BT = {"audio": masks.video_BT, "video": masks.audio_BT, None: masks.either_BT}[absent]
     assert absent is None or not torch.equal(hidden_BT, masks.either_BT)
     if absent is not None:
@@ -129,21 +137,14 @@ def test_several_unit_sets_are_predicted_at_once():
     assert [scores.logits.shape[-1] for scores in predict(made, given).scores] == [5, 7]
     for name in ("unit_head.embedding", "unit_head.project.weight"):
         assert gradients[f"model.{name}"].abs().sum(dim=-1).gt(0).all()
-    alone = 0.0
-    masks = draw_masks(given.valid_BT, MASKING, torch.Generator().manual_seed(3))
+    masks = masks_of(given)
     prediction = predict(made, given, masks)
-    for number in range(2):
-        alone += masked_cluster_loss(
-            prediction.scores[number].logits, given.units_BTJ[..., number], masks.either_BT
-        ).loss.item()
+    pairs = [(scores.logits, given.units_BTJ[..., number]) for number, scores in enumerate(prediction.scores)]
+    alone = sum(masked_cluster_loss(logits, units, masks.either_BT).loss.item() for logits, units in pairs)
     penalty = 10 * prediction.feature_penalty.item()
     assert loss.item() == pytest.approx(alone / 2 + penalty, rel=1e-4)
     with pytest.raises(ValueError, match=r"the batch has 1 unit sets, model\.num_units names 2"):
         step(made, batch(sets=1))
-
-
-def predict(made, given, masks=None):
-    return made.model(given.audio_BTF, given.video_BTHW, given.valid_BT, masks)
 
 
 def test_supervised_blocks_have_heads_of_their_own():
@@ -156,28 +157,24 @@ def test_supervised_blocks_have_heads_of_their_own():
     weightless.model.load_state_dict(made.model.state_dict())
     _, gradients = step(weightless, given)
     assert gradients["model.block_heads.1.embedding"].abs().sum() == 0
-    with pytest.raises(ValueError, match=r"supervised_blocks=\[3\] came, wanted blocks from 1 to 2"):
-        module(head=HeadConfig(supervised_blocks=(3,)))
 
 
 def test_plain_logits_are_dot_products_without_a_temperature():
-    made = module(head=HeadConfig(similarity="plain", unit_width=8))
     x_MD = torch.randn(4, 32)
-    (logits_MK,) = made.model.unit_head(x_MD)
-    expected = made.model.unit_head.project(x_MD) @ made.model.unit_head.embedding.T
-    torch.testing.assert_close(logits_MK, expected)
-    dots = module(head=HeadConfig(similarity="dot", temperature=0.5, unit_width=8)).model.unit_head
-    torch.testing.assert_close(dots(x_MD)[0], dots.project(x_MD) @ dots.embedding.T / 0.5)
+    for similarity, temperature in (("plain", 1.0), ("dot", 0.5)):
+        options = {} if similarity == "plain" else {"temperature": temperature}
+        head = module(head=HeadConfig(similarity=similarity, unit_width=8, **options)).model.unit_head
+        torch.testing.assert_close(head(x_MD)[0], head.project(x_MD) @ head.embedding.T / temperature)
 
 
 def test_special_classes_come_first_and_are_no_units():
     made, given = module(head=HeadConfig(special_units=4, unit_width=8)), batch()
     logits_BTK = predict(made, given).logits_BTK
     assert logits_BTK.shape[-1] == 9
-    masks = draw_masks(given.valid_BT, MASKING, torch.Generator().manual_seed(3))
-    ours = masked_cluster_loss(logits_BTK, given.units_BTJ[..., 0], masks.either_BT, special_units=4)
-    units = torch.where(given.units_BTJ[..., 0] == -100, -100, given.units_BTJ[..., 0] + 4)
-    torch.testing.assert_close(ours.loss, masked_cluster_loss(logits_BTK, units, masks.either_BT).loss)
+    units, mask_BT = given.units_BTJ[..., 0], masks_of(given).either_BT
+    ours = masked_cluster_loss(logits_BTK, units, mask_BT, special_units=4)
+    shifted = torch.where(units == -100, -100, units + 4)
+    torch.testing.assert_close(ours.loss, masked_cluster_loss(logits_BTK, shifted, mask_BT).loss)
 
 
 def test_batches_are_cut_to_their_last_unit_where_asked():
@@ -222,8 +219,7 @@ def test_the_official_sampler_is_chosen_by_config():
     assert masks.audio_BT.sum(dim=1).unique().numel() == 1
     assert not draw_masks(valid_BT, replace(config, video_fraction=0.0)).video_BT.any()
     lone = draw_masks(valid_BT[:1], config, torch.Generator().manual_seed(0))
-    assert lone.zero_audio
-    assert (lone.video_source_BT[lone.video_BT] == -1).all()
+    assert lone.zero_audio and (lone.video_source_BT[lone.video_BT] == -1).all()
 
 
 def test_another_clips_lips_are_shown_at_the_same_moment():
@@ -233,26 +229,17 @@ def test_another_clips_lips_are_shown_at_the_same_moment():
     model = ClusterPredictor(TINY, 5)
     shown = model.hide_input(None, clips, masks)[1][..., 0, 0]
     own = clips[..., 0, 0]
-    assert torch.equal(shown[~video_BT], own[~video_BT])
-    assert torch.equal(shown[video_BT] % 3, own[video_BT] % 3)
+    assert torch.equal(shown[~video_BT], own[~video_BT]) and torch.equal(shown[video_BT] % 3, own[video_BT] % 3)
     assert (shown[video_BT] // 3 != own[video_BT] // 3).all()
 
 
 def test_cropped_batches_share_their_shortest_length():
-    order = iter(TrainingBatches([10, 9, 8, 30, 28, 29], BatchConfig(100, 3, crop=True)))
-    for _ in range(4):
-        keys = next(order)
-        lengths = [[10, 9, 8, 30, 28, 29][key.index] for key in keys]
-        assert {key.max_frames for key in keys} == {min(lengths)}
+    lengths = [10, 9, 8, 30, 28, 29]
+    for keys in itertools.islice(TrainingBatches(lengths, BatchConfig(100, 3, crop=True)), 4):
+        assert {key.max_frames for key in keys} == {min(lengths[key.index] for key in keys)}
 
 
 def test_a_crop_keeps_streams_and_units_together(corpus):
-    from avspeech.data.augment import AugmentConfig
-    from avspeech.data.batching import SampleKey
-    from avspeech.data.dataset import AVDataset
-    from avspeech.data.unit_sets import UnitSet
-    from avspeech.manifest import read_manifest
-
     utterances = read_manifest(corpus / "train.jsonl")
     units = [list(range(utterance.num_frames)) for utterance in utterances]
     dataset = AVDataset(utterances, units=[UnitSet(units)], augment=AugmentConfig(random_crop=False, flip=0.0))
@@ -263,7 +250,6 @@ def test_a_crop_keeps_streams_and_units_together(corpus):
         start = int(cut.units_TJ[0, 0])
         starts.add(start)
         assert cut.num_frames == len(cut.audio_TF) == len(cut.video_THW) == 7
-        assert torch.equal(cut.units_TJ, whole.units_TJ[start : start + 7])
-        assert torch.equal(cut.audio_TF, whole.audio_TF[start : start + 7])
-        assert torch.equal(cut.video_THW, whole.video_THW[start : start + 7])
+        for name in ("units_TJ", "audio_TF", "video_THW"):
+            assert torch.equal(getattr(cut, name), getattr(whole, name)[start : start + 7])
     assert len(starts) > 2

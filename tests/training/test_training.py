@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from avspeech.models.files import load_model
 from avspeech.train import main
-from avspeech.training.modules import step_generator, step_seed
+from avspeech.training.modules import step_generator
 
 ROOT = Path(__file__).parents[2]
 ENCODER = """{width: 32, depth: 1, num_heads: 2, ffn_width: 64, position_kernel: 7, position_groups: 4, layer_drop: 0.2,
@@ -18,11 +18,8 @@ ENCODER = """{width: 32, depth: 1, num_heads: 2, ffn_width: 64, position_kernel:
 def arguments(task, corpus, out, steps, *more):
     return [
         "fit",
-        f"--config={ROOT}/configs/{task}/toy.yaml",
-        f"--config={ROOT}/configs/data/toy.yaml",
-        f"--config={ROOT}/configs/trainer/toy.yaml",
-        f"--data.init_args.train={corpus}/train.jsonl",
-        f"--data.init_args.val={corpus}/val.jsonl",
+        *(f"--config={ROOT}/configs/{part}/toy.yaml" for part in (task, "data", "trainer")),
+        *(f"--data.init_args.{split}={corpus}/{split}.jsonl" for split in ("train", "val")),
         f"--trainer.max_steps={steps}",
         f"--trainer.default_root_dir={out}",
         "--trainer.enable_progress_bar=false",
@@ -32,25 +29,24 @@ def arguments(task, corpus, out, steps, *more):
 
 
 def pretraining(corpus, out, steps, *more):
-    return arguments(
-        "pretrain",
-        corpus,
-        out,
-        steps,
+    options = [
         f"--model.init_args.encoder={ENCODER}",
         "--model.init_args.num_units=4",
-        f"--data.init_args.train_units={corpus}/train.km",
-        f"--data.init_args.val_units={corpus}/val.km",
+        *(f"--data.init_args.{split}_units={corpus}/{split}.km" for split in ("train", "val")),
         "--data.init_args.noise={probability: 0.5, snr_db: [0, 10]}",
         "--data.init_args.noise.noises={babble: {kind: babble, num_voices: [2, 3]}}",
-        *more,
-    )
+    ]
+    return arguments("pretrain", corpus, out, steps, *options, *more)
+
+
+def finetuning(corpus, out, steps, tokenizer_file, *more):
+    options = [f"--model.init_args.recognizer.encoder={ENCODER}", f"--model.init_args.tokenizer={tokenizer_file}"]
+    return arguments("finetune", corpus, out, steps, *options, *more)
 
 
 CHECKPOINT = (
     "--trainer.enable_checkpointing=true",
     "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
-    "--trainer.callbacks.init_args.every_n_train_steps=7",
     "--trainer.callbacks.init_args.save_top_k=-1",
 )
 
@@ -59,12 +55,11 @@ def test_resume_equals_uninterrupted(corpus, tmp_path):
     """Stopped in the middle of an epoch, with dropout, noise, masks, validation and a schedule that goes on."""
     schedule = "--model.init_args.schedule={decay: linear, warmup_steps: 3, total_steps: 20}"
     main(pretraining(corpus, tmp_path / "whole", 20, schedule))
-    main(pretraining(corpus, tmp_path / "first", 7, schedule, *CHECKPOINT))
+    every_7 = "--trainer.callbacks.init_args.every_n_train_steps=7"
+    main(pretraining(corpus, tmp_path / "first", 7, schedule, *CHECKPOINT, every_7))
     (checkpoint,) = (tmp_path / "first").rglob("*.ckpt")
     main(pretraining(corpus, tmp_path / "second", 20, schedule, f"--ckpt_path={checkpoint}"))
-    whole = load_file(tmp_path / "whole/model.safetensors")
-    resumed = load_file(tmp_path / "second/model.safetensors")
-    early = load_file(tmp_path / "first/model.safetensors")
+    whole, resumed, early = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "second", "first"))
     for name, weight in whole.items():
         torch.testing.assert_close(resumed[name], weight, rtol=0, atol=0)
     assert not torch.equal(early["unit_head.embedding"], whole["unit_head.embedding"])
@@ -79,23 +74,16 @@ def test_pretraining_learns_more_than_the_commonest_unit(corpus, tmp_path):
 
 def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_file, tmp_path):
     main(pretraining(corpus, tmp_path / "pre", 2))
-    cli = main(
-        arguments(
-            "finetune",
-            corpus,
-            tmp_path / "fine",
-            300,
-            f"--model.init_args.recognizer.encoder={ENCODER}",
-            "--model.init_args.recognizer.decoder={width: 32, depth: 1, num_heads: 2, ffn_width: 64}",
-            f"--model.init_args.tokenizer={tokenizer_file}",
-            f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors",
-            "--model.init_args.optimizer.lr=5e-3",
-            "--model.init_args.freeze_steps=5",
-            "--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}",
-            "--data.init_args.spans={start: 1.0, end: 0.2, steps: 60}",
-            "--trainer.val_check_interval=50",
-        )
-    )
+    options = [
+        "--model.init_args.recognizer.decoder={width: 32, depth: 1, num_heads: 2, ffn_width: 64}",
+        f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors",
+        "--model.init_args.optimizer.lr=5e-3",
+        "--model.init_args.freeze_steps=5",
+        "--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}",
+        "--data.init_args.spans={start: 1.0, end: 0.2, steps: 60}",
+        "--trainer.val_check_interval=50",
+    ]
+    cli = main(finetuning(corpus, tmp_path / "fine", 300, tokenizer_file, *options))
     assert cli.trainer.callback_metrics["val/wer"] < 0.2
     model = load_model(tmp_path / "fine/model.safetensors")
     assert model.tokenizer.kind == "words" and model.about == {"modality": "audio+video"}
@@ -103,35 +91,21 @@ def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_f
 
 def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):
     def run(out, *more):
-        main(
-            arguments(
-                "finetune",
-                corpus,
-                out,
-                3,
-                f"--model.init_args.recognizer.encoder={ENCODER}",
-                f"--model.init_args.tokenizer={tokenizer_file}",
-                "--model.init_args.optimizer.weight_decay=0",
-                *more,
-            )
-        )
+        main(finetuning(corpus, out, 3, tokenizer_file, "--model.init_args.optimizer.weight_decay=0", *more))
         return load_file(out / "model.safetensors")
 
     frozen = run(tmp_path / "frozen", "--model.init_args.freeze_steps=3")
     free = run(tmp_path / "free")
     name, head = "encoder.blocks.0.ffn.inner.weight", "ctc_head.weight"
     start = run(tmp_path / "start", "--model.init_args.optimizer.lr=0")
-    assert torch.equal(frozen[name], start[name])
-    assert not torch.equal(free[name], start[name])
+    assert torch.equal(frozen[name], start[name]) and not torch.equal(free[name], start[name])
     assert not torch.equal(frozen[head], start[head])
 
 
 def test_mixed_precision_accumulation_and_clipping_go_together(corpus, tmp_path):
-    """The fused optimiser was refused by Lightning in mixed precision with clipping."""
     flags = ["--trainer.precision=bf16-mixed", "--trainer.accumulate_grad_batches=2"]
     cli = main(pretraining(corpus, tmp_path, 3, *flags))
-    assert cli.trainer.gradient_clip_val
-    assert cli.trainer.global_step == 3
+    assert cli.trainer.gradient_clip_val and cli.trainer.global_step == 3
     assert (tmp_path / "model.safetensors").exists()
 
 
@@ -145,9 +119,9 @@ def test_mixed_precision_accumulation_and_clipping_go_together(corpus, tmp_path)
     ],
 )
 def test_a_key_that_was_renamed_is_answered_with_its_new_name(task, flag, hint, capsys):
-    stage = task.capitalize()
+    module = f"--model=avspeech.training.{task}.{task.capitalize()}Module"
     with pytest.raises(SystemExit):
-        main(["fit", f"--model=avspeech.training.{task}.{stage}Module", f"--model.init_args.{flag}"], run=False)
+        main(["fit", module, f"--model.init_args.{flag}"], run=False)
     assert hint in capsys.readouterr().err
 
 
@@ -157,7 +131,7 @@ def test_a_run_without_an_end_is_refused(corpus, tmp_path):
 
 
 def test_draws_depend_on_the_seed_and_the_number_of_the_batch():
-    assert len({step_seed(seed, number) for seed in range(3) for number in range(100)}) == 300
+    assert len({step_generator(seed, number).initial_seed() for seed in range(3) for number in range(100)}) == 300
     one = torch.rand(3, generator=step_generator(0, 5)), torch.rand(3)
     other = torch.rand(3, generator=step_generator(0, 5)), torch.rand(3)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

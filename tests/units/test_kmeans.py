@@ -26,8 +26,7 @@ def test_separated_clusters_are_found():
 def test_the_same_seed_gives_the_same_codebook():
     vectors_MF, _ = blobs()
     first, again, other = (fit_kmeans(vectors_MF, 20, FEATURES, seed=seed).centroids_KF for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_each_vector_gets_its_nearest_centroid_in_chunks_of_any_size():
@@ -39,33 +38,27 @@ def test_each_vector_gets_its_nearest_centroid_in_chunks_of_any_size():
         assert torch.equal(book.assign(vectors_TF, chunk), nearest_T)
     assert torch.equal(book.assign(vectors_TF.numpy().astype(np.float64)), nearest_T)
     assert torch.equal(book.assign(centroids_KF), torch.arange(7))
-    assert book.assign(torch.zeros(0, 5)).shape == (0,)
-    assert book.assign(vectors_TF).dtype == torch.int64
+    assert (book.assign(torch.zeros(0, 5)).shape, book.assign(vectors_TF).dtype) == ((0,), torch.int64)
 
 
 def test_the_file_holds_centroids_and_what_they_are_of(tmp_path):
     book = fit_kmeans(blobs()[0], 4, FEATURES)
     book.save(tmp_path / "deep" / "book.safetensors")
     copy = Codebook.load(tmp_path / "deep" / "book.safetensors")
-    assert torch.equal(copy.centroids_KF, book.centroids_KF)
-    assert copy.centroids_KF.dtype == torch.float32
+    assert torch.equal(copy.centroids_KF, book.centroids_KF) and copy.centroids_KF.dtype == torch.float32
     copy.save(tmp_path / "copy.safetensors")
     assert (tmp_path / "copy.safetensors").read_bytes() == (tmp_path / "deep" / "book.safetensors").read_bytes()
-    assert copy.features == FEATURES
-    assert copy.fitting == book.fitting
+    assert (copy.features, copy.fitting) == (FEATURES, book.fitting)
     assert (copy.fitting["num_vectors"], copy.fitting["random_state"]) == (240, 0)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["book.safetensors"]
 
 
 def test_files_that_are_no_codebook_are_named_in_the_error(tmp_path):
-    with pytest.raises(ValueError, match=r"missing.safetensors is no codebook"):
-        Codebook.load(tmp_path / "missing.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
-    with pytest.raises(ValueError, match=r"text.safetensors is no codebook"):
-        Codebook.load(tmp_path / "text.safetensors")
     save_file({"centroids": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"other.safetensors is no codebook \(its header has no entry 'codebook'"):
-        Codebook.load(tmp_path / "other.safetensors")
+    for name, reason in (("missing", ""), ("text", ""), ("other", "its header has no entry 'codebook'")):
+        with pytest.raises(ValueError, match=rf"{name}.safetensors is no codebook \({reason}"):
+            Codebook.load(tmp_path / f"{name}.safetensors")
 
 
 def test_vectors_that_do_not_fit_are_named_in_the_error():

@@ -6,39 +6,24 @@ import pytest
 
 from avspeech.units.quality import UnitUse, frame_labels, unit_quality, unit_use
 
-
-def test_units_that_are_the_labels_are_perfect():
-    quality = unit_quality([[0, 0, 1], [2, 1]], [["a", "a", "b"], ["c", "b"]])
-    assert (quality.pnmi, quality.label_purity, quality.cluster_purity) == pytest.approx((1, 1, 1))
-    assert quality.num_frames == 5
-
-
-def test_one_unit_for_everything_tells_nothing():
-    quality = unit_quality([[7, 7, 7, 7]], [["a", "a", "a", "b"]])
-    assert (quality.pnmi, quality.label_purity, quality.cluster_purity) == pytest.approx((0, 0.75, 1))
-
-
-def test_independent_units_tell_nothing():
-    assert unit_quality([[0, 1, 0, 1]], [["a", "a", "b", "b"]]).pnmi == pytest.approx(0, abs=1e-12)
+# By hand, 0 0 0 1 on a a b b: H(label) = log 2. I = 1/2 log(2 * 4 / (3 * 2)) + 1/4 log(4 / (3 * 2)) + 1/4 log(4 / 2)
+SHARED = log(4 / 3) / 2 + log(2 / 3) / 4 + log(2) / 4
+CASES = {
+    "units that are the labels are perfect": ([[0, 0, 1], [2, 1]], ["aab", "cb"], (1, 1, 1)),
+    "one unit for everything tells nothing": ([[7, 7, 7, 7]], ["aaab"], (0, 0.75, 1)),
+    "independent units tell nothing": ([[0, 1, 0, 1]], ["aabb"], (0, 0.5, 0.5)),
+    "a case by hand": ([[0, 0, 0, 1]], ["aabb"], (SHARED / log(2), 0.75, 0.75)),
+    "a unit per frame is pure and shatters the labels": ([[0, 1, 2, 3]], ["aabb"], (1, 1, 0.5)),
+    "frames without a label are left out": ([[0, 0, 1, 5]], [["a", "a", "b", None]], (1, 1, 1)),
+}
 
 
-def test_a_case_by_hand():
-    # unit 0: a a b; unit 1: b. H(label) = log 2. I = 1/2 log(2 * 4 / (3 * 2)) + 1/4 log(4 / (3 * 2)) + 1/4 log(4 / 2)
-    quality = unit_quality([[0, 0, 0, 1]], [["a", "a", "b", "b"]])
-    shared = log(4 / 3) / 2 + log(2 / 3) / 4 + log(2) / 4
-    assert quality.pnmi == pytest.approx(shared / log(2))
-    assert quality.label_purity == pytest.approx(3 / 4)
-    assert quality.cluster_purity == pytest.approx(3 / 4)
-
-
-def test_a_unit_per_frame_is_pure_and_shatters_the_labels():
-    quality = unit_quality([[0, 1, 2, 3]], [["a", "a", "b", "b"]])
-    assert (quality.pnmi, quality.label_purity, quality.cluster_purity) == pytest.approx((1, 1, 0.5))
-
-
-def test_frames_without_a_label_are_left_out():
-    quality = unit_quality([[0, 0, 1, 5]], [["a", "a", "b", None]])
-    assert (quality.pnmi, quality.num_frames) == (pytest.approx(1), 3)
+@pytest.mark.parametrize("case", CASES)
+def test_units_are_as_good_as_worked_out(case):
+    units, labels, expected = CASES[case]
+    quality = unit_quality(units, labels)
+    assert (quality.pnmi, quality.label_purity, quality.cluster_purity) == pytest.approx(expected, abs=1e-12)
+    assert quality.num_frames == sum(label is not None for row in labels for label in row)
 
 
 def test_a_single_label_has_nothing_to_explain():
@@ -46,20 +31,20 @@ def test_a_single_label_has_nothing_to_explain():
 
 
 def test_what_does_not_match_is_named_in_the_error():
-    with pytest.raises(ValueError, match="utterance 1 has 2 units and 1 labels"):
-        unit_quality([[0], [0, 1]], [["a"], ["a"]])
-    with pytest.raises(ValueError, match="no frame has both"):
-        unit_quality([[0]], [[None]])
-    with pytest.raises(ValueError, match="shorter"):
-        unit_quality([[0], [0]], [["a"]])
+    for units, labels, message in (
+        ([[0], [0, 1]], ["a", "a"], "utterance 1 has 2 units and 1 labels"),
+        ([[0]], [[None]], "no frame has both"),
+        ([[0], [0]], ["a"], "shorter"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            unit_quality(units, labels)
 
 
 def test_a_frame_has_the_label_of_its_middle():
     # at 25 Hz frame t runs from 0.04 t to 0.04 t + 0.04 s
     spans = [("a", 0.05, 0.13), ("b", 0.13, 0.30)]
-    assert frame_labels(spans, 6, 25) == ["", "a", "a", "b", "b", "b"]
-    assert frame_labels(spans, 2, 25) == ["", "a"]
-    assert frame_labels(spans, 10, 25)[-3:] == ["", "", ""]
+    for num_frames in (2, 6, 10):
+        assert frame_labels(spans, num_frames, 25) == ["", "a", "a", "b", "b", "b", "b", "", "", ""][:num_frames]
     assert frame_labels([("a", 5.0, 6.0)], 3, 25) == ["", "", ""]
     assert frame_labels([], 2, 25, gap="sil") == ["sil", "sil"]
 
