@@ -25,43 +25,30 @@ FEWEST_TOKENS = 10
 
 
 def official_length_limit(num_frames: int, has_audio: bool, max_len_a: float = 1.0, max_len_b: float = 0) -> int:
-    """Return the most tokens that AV-HuBERT's published decoder allows: ``max_len_a`` per frame plus ``max_len_b``.
+    """Return the token limit of AV-HuBERT's published decoder, from the number of frames, padding included.
 
-    Frames include padding. With audio it counts 104 for every clip, because it reads them from the wrong axis.
+    With audio it counts 104 frames for every clip, because it reads them from the wrong axis.
     """
     return int(max_len_a * (STACKED_WIDTH if has_audio else num_frames) + max_len_b)
 
 
 def length_limits(valid_BT: Tensor, config: DecodingConfig, has_audio: bool) -> Tensor:
     """Return the most tokens of each utterance's text, (B,) int64; only ``official_limit`` depends on the padding."""
-    frames_B = valid_BT.sum(dim=1)
+    limit_B = valid_BT.sum(dim=1).clamp(min=FEWEST_TOKENS)
     if config.max_tokens is not None:
-        return torch.full_like(frames_B, config.max_tokens)
+        return torch.full_like(limit_B, config.max_tokens)
     if config.official_limit:
-        frames_B = torch.full_like(frames_B, official_length_limit(valid_BT.shape[1], has_audio))
-    else:
-        frames_B = frames_B.clamp(min=FEWEST_TOKENS)
-    return frames_B.clamp(min=config.min_length)
+        limit_B = torch.full_like(limit_B, official_length_limit(valid_BT.shape[1], has_audio))
+    return limit_B.clamp(min=config.min_length)
 
 
 @torch.no_grad()
 def decode_recognizer(
-    model: Recognizer,
-    memory: Memory,
-    config: DecodingConfig,
-    has_audio: bool = True,
-    lm: LanguageModel | None = None,
+    model: Recognizer, memory: Memory, config: DecodingConfig, has_audio: bool = True, lm: LanguageModel | None = None
 ) -> list[list[Hypothesis]]:
     """Return hypotheses of each utterance, best first; none where CTC rules all out.
 
-    Args:
-        model: in evaluation mode.
-        memory: of ``model.encode``.
-        config: of ``settle``.
-        has_audio: the batch had audio; ``official_limit`` reads it.
-        lm: language model over the tokenizer's tokens, for ``attention`` and ``joint``.
-
-    Raises ValueError if a language model came with ``ctc``, or options do not go together.
+    ``config`` comes from ``settle``; other arguments and errors as for ``decode_memory``.
     """
     tokenizer, valid_BT = model.tokenizer, memory.valid_BT
     assert tokenizer is not None and valid_BT is not None and config.beam_size is not None
@@ -71,12 +58,11 @@ def decode_recognizer(
         assert logits_BTV is not None
         if lm is not None:
             raise ValueError("a language model came with method 'ctc', which takes none; decode with 'joint'")
-        if config.beam_size > 1:
-            nbest = ctc_beam(logits_BTV, steps_BT, config.beam_size)
-        else:
-            nbest = [[one] for one in ctc_greedy(logits_BTV, steps_BT)]
+        size = config.beam_size
+        nbest = ctc_greedy(logits_BTV, steps_BT) if size == 1 else ctc_beam(logits_BTV, steps_BT, size)
         scores = [[one.logprob for one in found] for found in nbest]
-        lengths = [[length] * len(nbest[i]) for i, length in enumerate(steps_BT.sum(dim=1).clamp(min=1).tolist())]
+        num_steps = steps_BT.sum(dim=1).clamp(min=1).tolist()
+        lengths = [[length] * len(found) for length, found in zip(num_steps, nbest, strict=True)]
     else:
         assert model.decoder is not None
         ctc = None if logits_BTV is None else CtcPrefixScorer(logits_BTV, steps_BT)
@@ -102,21 +88,23 @@ def search_text(
 ) -> tuple[list[list[Found]], list[list[float]]]:
     """Return the text decoder's hypotheses of each utterance and their scores, best first.
 
-    A single hypothesis scored by the decoder alone is greedy; its default ``length_penalty`` is 0.
-
-    Raises ValueError if the beam is not below the vocabulary's size, or CTC or the language model does not fit.
+    A single hypothesis scored by the decoder alone is greedy; its default ``length_penalty`` is 0. Raises ValueError
+    if the beam is not below the vocabulary's size, or CTC or the language model does not fit.
     """
     size = config.beam_size or 1
     if size >= decoder.vocab_size:
         raise ValueError(f"beam_size={size} must be below the vocabulary's {decoder.vocab_size} tokens")
-    scorer = JointScorer(decoder, memory, limit_B, config.min_length, ctc, config.ctc_weight, lm, config.lm_weight)
+    scorer = JointScorer(decoder, memory, limit_B, config, ctc, lm)
     limit = int(limit_B.max()) + 1
     is_greedy = size == 1 and ctc is None and lm is None
     if is_greedy:
-        found = [[one] for one in sample_tokens(scorer, EOS, limit)]
+        nbest = sample_tokens(scorer, EOS, limit)
     else:
-        found = beam_tokens(scorer, EOS, limit, size, Ending(wanted=size, among_best=True))
-    default = 0.0 if is_greedy else 1.0
-    penalty = default if config.length_penalty is None else config.length_penalty
-    ranked = [sorted(found_b, key=lambda one: -one.logprob / (len(one.tokens) + 1) ** penalty) for found_b in found]
-    return ranked, [[one.logprob / (len(one.tokens) + 1) ** penalty for one in found_b] for found_b in ranked]
+        nbest = beam_tokens(scorer, EOS, limit, size, Ending(wanted=size, among_best=True))
+    penalty = float(not is_greedy) if config.length_penalty is None else config.length_penalty
+
+    def score(one: Found) -> float:
+        return one.logprob / (len(one.tokens) + 1) ** penalty
+
+    ranked = [sorted(found, key=score, reverse=True) for found in nbest]
+    return ranked, [[score(one) for one in found] for found in ranked]

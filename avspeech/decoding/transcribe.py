@@ -71,13 +71,11 @@ def decode_memory(
     If CTC rules out every text, the result is the empty text with a score of -inf.
 
     Args:
-        model: in evaluation mode.
         languages: for a Whisper; None or empty: ``config``'s, or detected.
         ids: seed a Whisper's sampling; empty: the utterances' places.
         has_audio: the batch had audio; ``config.official_limit`` reads it.
-        lm: see ``transcribe_batch``.
 
-    Raises ValueError if the model cannot decode in this way.
+    Raises ValueError if the model cannot decode in this way, or does not know a language.
     """
     config = settle(config, model)
     if isinstance(model, Whisper):

@@ -7,7 +7,6 @@ takes the path of ``attention_path``. Known speech bounds the words at pauses.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,14 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avspeech.decoding.attention_path import (
-    RecordedAttention,
-    later_heads,
-    positions_between_silence,
-    positions_of_openai,
-    record,
-)
-from avspeech.decoding.ctc_alignment import align_ctc
+from avspeech.decoding.attention_path import positions_between_silence, positions_of_openai, record_attention
+from avspeech.decoding.ctc import align_ctc
 from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.decoding.word_edges import Interval, Moments, fit_to_speech, speech_intervals, spread, words_around
 from avspeech.manifest import Word
@@ -39,10 +32,9 @@ TOKENS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class TimedWord(Word):
-    """A word, its times and its probability."""
+    """A word and its times; its probability is the mean of its tokens given those before, or of its CTC steps."""
 
     probability: float = 0.0
-    """Mean probability of its tokens given those before, or of its CTC steps."""
 
 
 def word_times(
@@ -73,8 +65,7 @@ def time_words(
 
     Args:
         model: in evaluation mode.
-        hypotheses: one for each utterance of ``memory``.
-        memory: of ``encode_batch``.
+        hypotheses: one for each utterance of ``memory``, which ``encode_batch`` gave.
         durations_s: length of each clip, if the memory is padded to 30 s or includes silence; None: the memory's.
         speech: per clip the probability of speech at 25 Hz, (T,); None: the first word may start too early.
         method: what times the words; None: CTC where the model has it.
@@ -83,9 +74,7 @@ def time_words(
     """
     for name, given in (("hypotheses", hypotheses), ("probabilities of speech", speech)):
         if given is not None and len(given) != len(memory):
-            raise ValueError(
-                f"{len(given)} {name} came for a memory of {len(memory)} utterances; give one of each, the best"
-            )
+            raise ValueError(f"{len(given)} {name} came for a memory of {len(memory)} utterances; give one of each")
     method = method or ("ctc" if "ctc" in model.methods else "attention")
     if method not in model.methods:
         raise ValueError(f"method={method!r} came for word times; this model has {' and '.join(model.methods)}")
@@ -101,22 +90,19 @@ def time_words(
             lasts = None if durations_s is None else [durations_s[i] for i in rows]
             timed = _by_attention(model, [hypotheses[i] for i in rows], part, from_video, lasts)
             for i, one in zip(rows, timed, strict=True):
-                words[i] = _fitted(one, heard[i])
+                times = fit_to_speech([(word.start_s, word.end_s) for word in one], heard[i])
+                words[i] = [
+                    TimedWord(word.text, *time, word.probability) for word, time in zip(one, times, strict=True)
+                ]
     return words
 
 
-def _fitted(words: list[TimedWord], speech: list[Interval]) -> list[TimedWord]:
-    times = fit_to_speech([(word.start_s, word.end_s) for word in words], speech)
-    return [TimedWord(word.text, *time, word.probability) for word, time in zip(words, times, strict=True)]
-
-
 def _by_ctc(
-    model: Model, hypotheses: Sequence[Hypothesis], memory: Memory, heard: list[list[Interval]]
+    model: Any, hypotheses: Sequence[Hypothesis], memory: Memory, heard: list[list[Interval]]
 ) -> list[list[TimedWord]]:
-    recognizer: Any = model
-    tokenizer, upsample = recognizer.tokenizer, recognizer.config.ctc_upsample
+    tokenizer, upsample = model.tokenizer, model.config.ctc_upsample
     assert memory.valid_BT is not None
-    log_BTV = recognizer.ctc_logits(memory.memory_BTD).float().log_softmax(dim=-1).cpu().numpy()
+    log_BTV = model.ctc_logits(memory.memory_BTD).float().log_softmax(dim=-1).cpu().numpy()
     rate, lengths = FRAME_RATE * upsample, memory.valid_BT.sum(dim=1).tolist()
     result = []
     for log_TV, one, length, speech in zip(log_BTV, hypotheses, lengths, heard, strict=True):
@@ -131,25 +117,17 @@ def _by_ctc(
             seconds = [(first / rate, end / rate) for first, end in steps]
             moments = [Moments(seconds[p[0]], seconds[p[-1]], letters[p[0]], letters[p[-1]]) for _, p in words]
             times = words_around(moments, duration_s, speech)
-            probs = [
-                float(np.exp(log_TV[first:end, token]).mean())
-                for token, (first, end) in zip(one.tokens, steps, strict=True)
-            ]
+            spans = zip(one.tokens, steps, strict=True)
+            probs = [float(np.exp(log_TV[first:end, token]).mean()) for token, (first, end) in spans]
         result.append(_timed(words, times, probs))
     return result
 
 
 def _by_attention(
-    model: Model,
-    hypotheses: Sequence[Hypothesis],
-    memory: Memory,
-    from_video: bool,
-    durations_s: list[float] | None,
+    model: Any, hypotheses: Sequence[Hypothesis], memory: Memory, from_video: bool, durations_s: list[float] | None
 ) -> list[list[TimedWord]]:
     """Return the words of utterances that are timed by the same stream."""
-    decoder: Any = model.decoder
-    tokenizer: Any = model.tokenizer
-    is_whisper = isinstance(model, Whisper)
+    tokenizer, is_whisper = model.tokenizer, isinstance(model, Whisper)
     if is_whisper:  # time tokens are no words
         texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
         prompts = [tokenizer.prompt(one.language, one.task) for one in hypotheses]
@@ -161,7 +139,7 @@ def _by_attention(
     longest = max(map(len, rows))
     tokens_BL = torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=memory.memory_BTD.device)
     with record_attention(model, from_video) as recorded:
-        logits_BLV = decoder(tokens_BL, memory)
+        logits_BLV = model.decoder(tokens_BL, memory)
     by_silence = from_video or not is_whisper
     rate = FRAME_RATE if by_silence else POSITIONS_PER_SECOND
     valid_BT = memory.video_valid_BT if from_video else memory.valid_BT
@@ -214,21 +192,3 @@ def _chunks(rows: list[int], lengths: list[int]) -> Iterator[list[int]]:
         chunk.append(row)
     if chunk:
         yield chunk
-
-
-@contextmanager
-def record_attention(model: Model, from_video: bool = False) -> Iterator[RecordedAttention]:
-    """Record a text decoder's attention to the memory inside the ``with``.
-
-    Args:
-        model: its ``alignment_heads`` are recorded, or all heads of the later half of the blocks.
-        from_video: record the gated attention to the video instead, all heads of the later half.
-    """
-    decoder: Any = model.decoder
-    heads = (() if from_video else model.alignment_heads) or later_heads(decoder.config.depth, decoder.config.num_heads)
-    blocks = {number: decoder.blocks[number] for number in {block for block, _ in heads}}
-    layers = {
-        number: block.video.attention if from_video else block.memory_attention for number, block in blocks.items()
-    }
-    with record(layers, heads) as recorded:
-        yield recorded

@@ -15,12 +15,20 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 class Model(nn.Module):
     """Network stored in a model file."""
 
-    kind: str
-    """Key of the class in ``avspeech.models.files.KINDS``."""
-    title = "Speech model"
-    """Short description for model cards."""
+    kind: str  # key of the class in ``avspeech.models.files.KINDS``
+    title = "Speech model"  # for model cards
     no_text = ""
     """Reason and remedy if the model gives no text."""
+    inputs: InputSpec
+    """Input features, crop and limits."""
+    lip_encoder: Encoder | None
+    """Encoder of the video; None: no video."""
+    tokenizer: Tokenizer | WhisperTokenizer | None = None
+    """Text <-> tokens; None: the model gives no text."""
+    methods: tuple[str, ...] = ()
+    """Decoding methods that the model's heads allow, default first; empty: no head."""
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+    """(block, head) of the decoder attention that follows the words in time; empty: unknown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,16 +49,6 @@ class Model(nn.Module):
         raise NotImplementedError
 
     @property
-    def inputs(self) -> InputSpec:
-        """Input features, crop and limits."""
-        raise NotImplementedError
-
-    @property
-    def lip_encoder(self) -> Encoder | None:
-        """Encoder of the video; None: no video."""
-        raise NotImplementedError
-
-    @property
     def av_encoder(self) -> AVEncoder:
         """AV-HuBERT encoder. Raises ValueError if the model has none."""
         if not isinstance(self.lip_encoder, AVEncoder):
@@ -59,29 +57,14 @@ class Model(nn.Module):
         return self.lip_encoder
 
     @property
-    def tokenizer(self) -> Tokenizer | WhisperTokenizer | None:
-        """Text <-> tokens; None: the model gives no text."""
-        return None
-
-    @property
     def gives_text(self) -> bool:
         """True if the model turns speech into text."""
         return self.tokenizer is not None
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """Decoding methods that the model's heads allow, default first; empty: no head."""
-        return ()
-
-    @property
     def stream_encoders(self) -> list[nn.Module]:
         """Modules that encode one stream each and depend only on their arguments."""
         return []
-
-    @property
-    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
-        """(block, head) of the decoder attention that follows the words in time; empty: unknown."""
-        return ()
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         """Return the encoder output for a batch on the model's device.

@@ -41,12 +41,7 @@ class Attention(nn.Module):
     """Multi-head attention; all projections have a bias, except Whisper's keys (``key_bias=False``)."""
 
     def __init__(
-        self,
-        width: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        memory_width: int | None = None,
-        key_bias: bool = True,
+        self, width: int, num_heads: int, dropout: float = 0.0, memory_width: int | None = None, key_bias: bool = True
     ) -> None:
         super().__init__()
         self.num_heads, self.dropout = num_heads, dropout

@@ -210,12 +210,7 @@ class TextDecoder(nn.Module):
     """
 
     def __init__(
-        self,
-        config: DecoderConfig,
-        vocab_size: int,
-        memory_width: int,
-        pad: int | None = None,
-        has_video: bool = False,
+        self, config: DecoderConfig, vocab_size: int, memory_width: int, pad: int | None = None, has_video: bool = False
     ) -> None:
         super().__init__()
         self.config = config

@@ -5,7 +5,7 @@ from itertools import groupby, product
 import numpy as np
 import pytest
 
-from avspeech.decoding.ctc_alignment import align_ctc
+from avspeech.decoding.ctc import align_ctc
 
 
 def spelled(path):

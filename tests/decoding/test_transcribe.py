@@ -171,7 +171,7 @@ def test_mean_scores_are_per_token_or_per_ctc_step(model, batch):
 
 def test_ctc_merges_repeats_and_drops_blanks_and_padding():
     logits_BTV = torch.nn.functional.one_hot(torch.tensor([[4, 4, 0, 4, 3, 3, 2, 2]]), 5).float() * 9
-    (found,) = ctc_greedy(logits_BTV, torch.tensor([[True] * 6 + [False] * 2]))
+    ((found,),) = ctc_greedy(logits_BTV, torch.tensor([[True] * 6 + [False] * 2]))
     assert found.tokens == [4, 4, 3]
 
 

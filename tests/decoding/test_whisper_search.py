@@ -10,7 +10,7 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.search import Found, closed_up, draw
 from avspeech.decoding.transcribe import decode_memory
 from avspeech.decoding.whisper import detect_languages, rank
-from avspeech.decoding.whisper_rules import token_rules
+from avspeech.decoding.whisper_rules import TokenRules
 from avspeech.models.memory import Memory
 
 
@@ -121,9 +121,9 @@ def test_the_memory_given_stays_as_it_is():
     _, ours = tiny_pair()
     memory = memory_of(ours, 5)
     memory = Memory(memory.memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
-    before = Memory(*(None if part is None else part.clone() for part in memory.parts))
+    before = Memory(*(None if part is None else part.clone() for part in vars(memory).values()))
     decode_memory(ours, memory, greedy(beam_size=2), ["en"] * 5)
-    for now, then in zip(memory.parts, before.parts, strict=True):
+    for now, then in zip(vars(memory).values(), vars(before).values(), strict=True):
         assert (now is None) == (then is None)
         assert now is None or torch.equal(now, then)
 
@@ -161,4 +161,4 @@ def test_length_penalties_rank():
 
 def test_an_unknown_token_to_suppress_is_named():
     with pytest.raises(ValueError, match=r"suppress has \[60000\].*0 to 51864"):
-        token_rules(TOKENIZER, (60_000,))
+        TokenRules(TOKENIZER, DecodingConfig(suppress=(60_000,)))
