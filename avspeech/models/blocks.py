@@ -65,8 +65,7 @@ class Attention(nn.Module):
     def attend(self, x_BLD: Tensor, key_BNTE: Tensor, value_BNTE: Tensor, allowed: Tensor | None) -> Tensor:
         """Return the attention output, (B, L, D), for queries ``x_BLD`` before projection.
 
-        Keys and values are (B, heads, T, D / heads). ``allowed`` is bool, broadcast to (B, heads, L, T), True where a
-        query may attend; None: everywhere.
+        ``allowed`` is bool, broadcast to (B, heads, L, T), True where a query may attend; None: everywhere.
         """
         dropout = self.dropout if self.training else 0.0
         x_BNLE = F.scaled_dot_product_attention(
@@ -139,7 +138,7 @@ class ConvPositions(nn.Module):
         self.conv = nn.utils.parametrizations.weight_norm(conv, dim=2)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """Return the positions to add to ``x_BTD``; padded input must be zero."""
+        """Return the positions to add to ``x_BTD``, whose padding is zero."""
         y_BDT = self.conv(x_BTD.transpose(1, 2))[..., : x_BTD.shape[1]]  # an even kernel gives one step too many
         return F.gelu(y_BDT).transpose(1, 2)
 

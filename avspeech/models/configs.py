@@ -21,10 +21,7 @@ class ModelFileError(ValueError):
 
 
 def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
-    """Return the class of a kind from ``registry`` or an entry point of ``group`` (``encoders`` or ``models``).
-
-    Raises ModelFileError for an unknown kind.
-    """
+    """Return the class of a kind from ``registry`` or an entry point of ``group``; ModelFileError if there is none."""
     if kind not in registry:
         for point in entry_points(group=f"avspeech.{group}", name=kind):
             registry[kind] = point.load()
@@ -38,20 +35,14 @@ def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
 
 def to_plain(config: Any) -> dict[str, Any]:
     """Return a configuration as JSON values; encoders other than AV-HuBERT's include their kind."""
-    values = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        values[field.name] = to_plain(value) if dataclasses.is_dataclass(value) else value
+    values = {name: to_plain(x) if dataclasses.is_dataclass(x) else x for name, x in vars(config).items()}
     if isinstance(config, BaseEncoderConfig) and config.kind != EncoderConfig.kind:
         values["kind"] = config.kind
     return values
 
 
 def from_plain(cls: type, values: dict[str, Any]) -> Any:
-    """Return the dataclass ``cls`` from JSON values, with nested dataclasses and tuples.
-
-    Raises ModelFileError for an unknown field or encoder kind.
-    """
+    """Return the dataclass ``cls`` from ``to_plain``'s values; ModelFileError for an unknown field or encoder kind."""
     values = dict(values)
     if issubclass(cls, BaseEncoderConfig):
         cls = find_kind(ENCODERS, "encoders", values.pop("kind", EncoderConfig.kind))

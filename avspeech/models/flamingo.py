@@ -7,11 +7,13 @@ gated layers (audio alone equals Whisper), optional ``video_norm``. ``WhisperCon
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from avspeech.inputs import MODALITIES, InputSpec
+from avspeech.models.configs import to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import AUDIO, VIDEO
 from avspeech.models.memory import Memory
@@ -43,11 +45,14 @@ class Flamingo(Whisper):
 
     def __init__(self, config: FlamingoConfig) -> None:
         super().__init__(config.whisper)
-        self.config: FlamingoConfig = config
+        self.config = config
         self.video_encoder = config.video.build()
         self.video_project = nn.Linear(config.video.width, config.whisper.text_width)
         self.video_scale = nn.Parameter(torch.ones(()))
         self.video_norm = nn.LayerNorm(config.whisper.text_width) if config.video_norm else nn.Identity()
+
+    def to_config(self) -> dict[str, Any]:
+        return {"flamingo": to_plain(self.config)}
 
     @property
     def inputs(self) -> InputSpec:

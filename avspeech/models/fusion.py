@@ -65,10 +65,7 @@ class ModalityDropout:
             )
 
     def draw(self, batch_size: int, generator: Generator | None = None) -> Tensor:
-        """Return a random ``keep_B2``; no utterance loses both streams.
-
-        Each utterance takes two draws: whether it loses a stream, and which.
-        """
+        """Return a random ``keep_B2``: each utterance draws whether it loses a stream, and which."""
         draws = 1 if self.per_batch else batch_size
         p_drop = 1 - self.p_both
         drop_B = torch.rand(draws, generator=generator) < p_drop

@@ -37,13 +37,12 @@ class Whisper(Model):
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
-        self.config: Any = config
         self.sizes, self.alignment_heads = config, config.alignment_heads
         self.encoder = WhisperEncoder(config)
         self.decoder = TextDecoder(text_sizes(config), config.vocab_size, config.audio_width, has_video=self.has_video)
 
     def to_config(self) -> dict[str, Any]:
-        return {self.kind: to_plain(self.config)}
+        return {self.kind: to_plain(self.sizes)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -47,15 +47,12 @@ class WhisperConfig:
             if width % heads:
                 raise ValueError(f"whisper.{side}_width={width} is not a multiple of whisper.{side}_heads={heads}")
         if self.audio_width != self.text_width:
-            raise ValueError(
-                f"whisper.audio_width={self.audio_width} and whisper.text_width={self.text_width} must be the same"
-            )
+            widths = f"whisper.audio_width={self.audio_width} and whisper.text_width={self.text_width}"
+            raise ValueError(f"{widths} must be the same")
         for block, head in self.alignment_heads:
             if not (0 <= block < self.text_depth and 0 <= head < self.text_heads):
-                raise ValueError(
-                    f"whisper.alignment_heads has ({block}, {head}); there are {self.text_depth} blocks of "
-                    f"{self.text_heads} heads"
-                )
+                sizes = f"{self.text_depth} blocks of {self.text_heads} heads"
+                raise ValueError(f"whisper.alignment_heads has ({block}, {head}); there are {sizes}")
 
 
 class WhisperEncoder(nn.Module):
@@ -82,8 +79,7 @@ class WhisperEncoder(nn.Module):
         Args:
             logmel_BAF: log-mel at 100 Hz (``features/logmel.py``), zero where padded.
             valid_BA: bool, True for real frames; None: all. Ignored with ``official_padding``.
-            layer: return the output of this block without the final norm, 0: input of the blocks; None: the encoder's
-                end.
+            layer: return this block's output without the final norm, 0: input of the blocks; None: the encoder's end.
 
         Raises ValueError if the audio is too long, the mel channels differ or the layer does not exist.
         """

@@ -7,8 +7,8 @@ import pytest
 import torch
 from reference_whisper import POSITIONS, TOKENIZER, mels, tiny_pair
 
-from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.decoding.attention_path import record_attention
+from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.decoding.word_times import time_words
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
