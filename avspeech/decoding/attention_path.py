@@ -18,22 +18,16 @@ from torch import Tensor
 from avspeech.models.base import Model
 from avspeech.models.blocks import Attention
 
-FILTER_WIDTH = 7
-"""Width of OpenAI's median filter, in positions."""
+FILTER_WIDTH = 7  # of OpenAI's median filter, in positions
 
 
 class RecordedAttention:
-    """Queries and keys of some heads in one pass of the decoder."""
+    """Queries and keys of some heads (block, head) in one pass of the decoder, by block."""
 
     def __init__(self, heads: Sequence[tuple[int, int]]) -> None:
         self.heads = heads
         self.queries: dict[int, Tensor] = {}
         self.keys: dict[int, Tensor] = {}
-
-    @property
-    def num_positions(self) -> int:
-        """Positions of the memory, padding included."""
-        return next(iter(self.keys.values())).shape[2]
 
     def weights(self, row: int, length: int, num_positions: int) -> Tensor:
         """Return the attention of a row's first ``length`` tokens to its first positions, (heads, L, P)."""

@@ -14,8 +14,7 @@ from torch import Tensor
 from avspeech.decoding.search import Found
 from avspeech.text.tokenizer import BLANK
 
-CANDIDATES = 20
-"""Likeliest labels that are tried at each step."""
+CANDIDATES = 20  # likeliest labels that are tried at each step
 
 
 @torch.no_grad()
@@ -33,9 +32,7 @@ def ctc_greedy(logits_BTV: Tensor, valid_BT: Tensor) -> list[list[Found]]:
 def ctc_beam(logits_BTV: Tensor, valid_BT: Tensor, beam_size: int) -> list[list[Found]]:
     """Return up to ``beam_size`` texts of each utterance with their log-probabilities, best first.
 
-    Args:
-        logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
-        valid_BT: bool, True where a step is real.
+    T are CTC steps; ``valid_BT`` is bool, True where a step is real.
     """
     log_BTV = logits_BTV.double().log_softmax(dim=-1).cpu().numpy()
     parts = [log_TV[:length] for log_TV, length in zip(log_BTV, valid_BT.sum(dim=1).tolist(), strict=True)]

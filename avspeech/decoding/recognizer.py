@@ -2,7 +2,11 @@
 
 The beam follows AV-HuBERT's published decoder (Shi et al. 2022, arXiv:2201.02184), so its weights give its transcripts.
 A hypothesis scores log-probability / (number of tokens + 1) ** length_penalty. At the length limit the end is forced.
+The log-probability is (1 - w) * log p(decoder) + w * log p(CTC) + v * log p(language model), end token included (Hori,
+Watanabe et al. 2017, arXiv:1706.02737).
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,17 +15,15 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.ctc import ctc_beam, ctc_greedy
 from avspeech.decoding.ctc_prefix import CtcPrefixScorer
 from avspeech.decoding.hypothesis import Hypothesis
-from avspeech.decoding.joint_scorer import JointScorer
 from avspeech.decoding.language_model import LanguageModel
-from avspeech.decoding.search import Ending, Found, beam_tokens, sample_tokens
+from avspeech.decoding.search import Ending, Found, Scorer, beam_tokens, sample_tokens
 from avspeech.features.logfbank import STACKED_WIDTH
 from avspeech.models.decoder import TextDecoder
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer
-from avspeech.text.tokenizer import EOS
+from avspeech.text.tokenizer import EOS, PAD, START
 
-FEWEST_TOKENS = 10
-"""Least token limit of a text, however short the utterance."""
+FEWEST_TOKENS = 10  # least token limit of a text, however short the utterance
 
 
 def official_length_limit(num_frames: int, has_audio: bool, max_len_a: float = 1.0, max_len_b: float = 0) -> int:
@@ -50,15 +52,14 @@ def decode_recognizer(
 
     ``config`` comes from ``settle``; other arguments and errors as for ``decode_memory``.
     """
-    tokenizer, valid_BT = model.tokenizer, memory.valid_BT
-    assert tokenizer is not None and valid_BT is not None and config.beam_size is not None
+    tokenizer, valid_BT, size = model.tokenizer, memory.valid_BT, config.beam_size
+    assert tokenizer is not None and valid_BT is not None and size is not None
     logits_BTV = None if config.method == "attention" else model.ctc_logits(memory.memory_BTD)
     steps_BT = valid_BT.repeat_interleave(model.config.ctc_upsample, dim=1)
     if config.method == "ctc":
         assert logits_BTV is not None
         if lm is not None:
             raise ValueError("a language model came with method 'ctc', which takes none; decode with 'joint'")
-        size = config.beam_size
         nbest = ctc_greedy(logits_BTV, steps_BT) if size == 1 else ctc_beam(logits_BTV, steps_BT, size)
         scores = [[one.logprob for one in found] for found in nbest]
         num_steps = steps_BT.sum(dim=1).clamp(min=1).tolist()
@@ -108,3 +109,83 @@ def search_text(
 
     ranked = [sorted(found, key=score, reverse=True) for found in nbest]
     return ranked, [[score(one) for one in found] for found in ranked]
+
+
+class JointScorer(Scorer):
+    """Scores of decoder, CTC and language model; ``limit_B`` are the most tokens of each text, the end not counted.
+
+    Raises ValueError if the CTC head or the language model has another vocabulary.
+    """
+
+    def __init__(
+        self,
+        decoder: TextDecoder,
+        memory: Memory,
+        limit_B: Tensor,
+        config: DecodingConfig,
+        ctc: CtcPrefixScorer | None = None,
+        lm: LanguageModel | None = None,
+    ) -> None:
+        if ctc is not None and ctc.p_BTV.shape[-1] != decoder.vocab_size:
+            raise ValueError(
+                f"CTC logits of {ctc.p_BTV.shape[-1]} tokens came, the decoder has {decoder.vocab_size}; give "
+                "Recognizer.ctc_logits of the same model"
+            )
+        self.decoder, self.config, self.limit_R = decoder, config, limit_B
+        self.state = decoder.start(memory, int(limit_B.max()) + 1)
+        self.ctc = ctc if config.ctc_weight > 0 else None
+        self.lm = lm if config.lm_weight > 0 else None
+        self.lm_state: Any = None
+        self.is_end_V = torch.arange(decoder.vocab_size, device=limit_B.device) == EOS
+
+    def step(self, tokens_RL: Tensor) -> Tensor:
+        length, config = tokens_RL.shape[1], self.config
+        # A copy, because the search writes over its tokens.
+        last_R = tokens_RL[:, -1].clone() if length else torch.full_like(self.limit_R, START)
+        log_RV = self.decoder.step(last_R[:, None], self.state).float().log_softmax(dim=-1)
+        if self.ctc is not None:
+            log_RV = (1 - config.ctc_weight) * log_RV + config.ctc_weight * self.ctc.step(last_R).float()
+        if self.lm is not None:
+            log_RV = log_RV + config.lm_weight * self._ask_lm(self.lm, last_R)
+        log_RV[:, PAD] = -torch.inf
+        if length < config.min_length:
+            log_RV[:, EOS] = -torch.inf
+        is_full_R1 = (self.limit_R <= length)[:, None]
+        return log_RV.masked_fill(is_full_R1 & ~self.is_end_V, -torch.inf)
+
+    def reorder(self, rows_R: Tensor) -> None:
+        super().reorder(rows_R)
+        for part in (self.ctc, self.lm_state):
+            if part is not None:
+                part.reorder(rows_R)
+
+    def repeat(self, times: int) -> None:
+        super().repeat(times)
+        self._select(self._rows().repeat_interleave(times))
+
+    def keep(self, places: list[int]) -> None:
+        rows_R = self._rows().view(self.num_utterances, -1)[places].flatten()
+        super().keep(places)
+        self._select(rows_R)
+
+    def _rows(self) -> Tensor:
+        return torch.arange(len(self.limit_R), device=self.limit_R.device)
+
+    def _select(self, rows_R: Tensor) -> None:
+        self.limit_R = self.limit_R[rows_R]
+        if self.ctc is not None:
+            self.ctc.select(rows_R)
+        if self.lm_state is not None:
+            self.lm_state.reorder(rows_R)
+
+    def _ask_lm(self, lm: LanguageModel, tokens_R: Tensor) -> Tensor:
+        if self.lm_state is None:
+            self.lm_state = lm.start(len(tokens_R), tokens_R.device)
+        log_RV: Tensor = lm.step(tokens_R, self.lm_state)
+        wanted = (len(tokens_R), self.decoder.vocab_size)
+        if log_RV.shape != wanted:
+            raise ValueError(
+                f"the language model gave log-probabilities of shape {tuple(log_RV.shape)}, wanted {wanted} "
+                "(hypotheses, tokens); it must use the recogniser's tokenizer"
+            )
+        return log_RV.float()

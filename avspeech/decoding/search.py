@@ -16,8 +16,7 @@ from torch import Tensor
 
 from avspeech.models.decoder import State
 
-GPU_INTERVAL = 8
-"""Steps between two checks for finished hypotheses on a GPU, where each check stalls the device."""
+GPU_INTERVAL = 8  # steps between two checks for finished hypotheses on a GPU, where each check stalls the device
 SHRINK_AT = 0.5
 """Finished utterances leave the batch when at most this share is unfinished. Measured on one core, eight clips, Whisper
 base: 0.25 s per clip; 0.26 s leaving at once; 0.31 s never leaving."""
@@ -46,7 +45,7 @@ class Scorer:
     def step(self, tokens_RL: Tensor) -> Tensor:
         """Return the score that each next token adds, (R, V) float32; -inf if it may not follow.
 
-        ``tokens_RL`` are all tokens so far, without the prompt; only the last is new. At first it is (0, 0).
+        ``tokens_RL`` are all tokens so far, without the prompt, (0, 0) at first; only the last is new.
         """
         raise NotImplementedError
 
@@ -77,12 +76,10 @@ class Ending:
 def sample_tokens(
     scorer: Scorer, end: int, limit: int, temperature: float = 0.0, uniform_RL: Tensor | None = None
 ) -> list[list[Found]]:
-    """Return the hypotheses of each utterance, one per row: greedy at temperature 0, else sampled; uses up the scorer.
+    """Return the hypotheses of each utterance, one per row, greedy or sampled; uses up the scorer.
 
-    Args:
-        limit: most steps, the end's included.
-        temperature: divides the log-probabilities.
-        uniform_RL: random numbers in [0, 1), one per token; needed above temperature 0.
+    ``limit`` counts the end. ``uniform_RL``, random numbers in [0, 1), one per token, samples the log-probabilities
+    over ``temperature``.
     """
     log_RV = scorer.step(torch.zeros(0, 0, dtype=torch.long))
     batch = scorer.num_utterances

@@ -36,24 +36,22 @@ def transcribe_batch(
 
     Raises ValueError if the model cannot decode in this way, a stream is missing, or the encoder gives NaN.
     """
-    config = settle(config, model)
+    config = settle(config, model)  # before the encoder runs
     memory = encode_batch(model, batch, keep_B2)
     return decode_memory(model, memory, config, batch.languages, batch.ids, batch.audio_BTF is not None, lm)
 
 
 @torch.no_grad()
 def encode_batch(model: Model, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-    """Return the memory to decode from; arguments as for ``transcribe_batch``.
+    """Return the memory to decode from; arguments as for ``transcribe_batch``; ValueError if a stream is missing.
 
-    Raises ValueError if a stream is missing, or the encoder gives NaN.
+    Raises ModelFileError if the encoder gives NaN, over which a search would give empty texts.
     """
     memory = model.encode(batch, keep_B2)
     for part, valid in ((memory.memory_BTD, memory.valid_BT), (memory.video_BTD, memory.video_valid_BT)):
-        # Over NaN a search would give empty texts.
         if part is not None and not (part if valid is None else part[valid]).isfinite().all():
-            raise ModelFileError(
-                "the encoder gave values that are not finite: its training diverged, or its file is damaged"
-            )
+            reason = "its training diverged, or its file is damaged"
+            raise ModelFileError(f"the encoder gave values that are not finite: {reason}")
     return memory
 
 

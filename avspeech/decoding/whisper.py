@@ -98,10 +98,7 @@ def rank(found: list[Found], length_penalty: float | None) -> list[Found]:
 
 @torch.no_grad()
 def detect_languages(model: Whisper, memory: Memory) -> tuple[list[str], list[dict[str, float]]]:
-    """Return the likeliest language of each utterance, and the probability of every language.
-
-    Raises ValueError if the model is English only.
-    """
+    """Return each utterance's likeliest language, and the probability of all; ValueError for an English-only model."""
     tokenizer = model.tokenizer
     if not tokenizer.is_multilingual:
         raise ValueError("an English-only Whisper came to detect languages; it has no tokens for them")

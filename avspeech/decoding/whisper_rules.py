@@ -10,10 +10,8 @@ from torch import Tensor
 from avspeech.decoding.config import DecodingConfig, Suppress
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
-MAX_INITIAL_S = 1.0
-"""Largest value of the first time token, in seconds."""
-SECONDS = 30
-"""Length of all audio positions in seconds; a time token's step is one position."""
+MAX_INITIAL_S = 1.0  # largest value of the first time token
+SECONDS = 30  # length of all audio positions; a time token's step is one position
 
 
 class TokenRules:

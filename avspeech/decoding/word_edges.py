@@ -12,21 +12,14 @@ import numpy as np
 
 from avspeech.timebase import FRAME_RATE
 
-Interval = tuple[float, float]
-"""Start and end in seconds."""
+Interval = tuple[float, float]  # start and end in seconds
 
-SPEECH = 0.5
-"""Lowest probability of a speech frame."""
-PAUSE_S = 0.12
-"""Shortest pause in seconds; shorter silences lie inside words, before plosives."""
-TYPICAL_GAP_S = 0.3
-"""Seconds from one token to the next, assumed for a text of one token."""
-LONGEST_REACH_S = 0.6
-"""Most seconds from a word's known moments to its start or end."""
-LATE_END_S = 0.3
-"""Largest gap in seconds by which the last word is extended to the end of the speech."""
-SHORTEST_S = 0.04
-"""A word with less speech than this, in seconds, keeps its times: the detector missed it."""
+SPEECH = 0.5  # lowest probability of a speech frame
+PAUSE_S = 0.12  # shortest pause; shorter silences lie inside words, before plosives
+TYPICAL_GAP_S = 0.3  # from one token to the next, assumed for a text of one token
+LONGEST_REACH_S = 0.6  # from a word's known moments to its start or end
+LATE_END_S = 0.3  # largest gap by which the last word is extended to the end of the speech
+SHORTEST_S = 0.04  # a word with less speech than this keeps its times: the detector missed it
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
 from avspeech.text.tokenizer import EOS, START
 from avspeech.timebase import FRAME_RATE
 
-TOKENS_AT_ONCE = 1024
-"""Rows times tokens whose logits are in memory at once; one token takes 200 kB in a Whisper."""
+TOKENS_AT_ONCE = 1024  # rows times tokens whose logits are in memory at once; one token takes 200 kB in a Whisper
 
 
 @dataclass(frozen=True)
@@ -143,13 +142,14 @@ def _by_attention(
     by_silence = from_video or not is_whisper
     rate = FRAME_RATE if by_silence else POSITIONS_PER_SECOND
     valid_BT = memory.video_valid_BT if from_video else memory.valid_BT
+    memory_BTD: Any = memory.video_BTD if from_video else memory.memory_BTD
     result = []
     for i, (one, prompt, text) in enumerate(zip(hypotheses, prompts, texts, strict=True)):
         words = tokenizer.split_words(text, one.language) if is_whisper else tokenizer.split_words(text)
         if not words:
             result.append([])
             continue
-        num_positions = recorded.num_positions if valid_BT is None else int(valid_BT[i].sum())
+        num_positions = memory_BTD.shape[1] if valid_BT is None else int(valid_BT[i].sum())
         if durations_s is not None:
             num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
         first = len(prompt) - 1  # the attention before a text token finds it

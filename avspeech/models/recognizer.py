@@ -54,8 +54,11 @@ class Recognizer(EncoderModel):
         width = config.encoder.width
         self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None
         self.decoder = TextDecoder(config.decoder, vocab_size, width, PAD) if config.decoder else None
-        single = ("ctc",) * config.ctc + ("attention",) * (config.decoder is not None)
-        self.methods = ("joint", *single) if len(single) == 2 else single
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        single = ("ctc",) * (self.ctc_head is not None) + ("attention",) * (self.decoder is not None)
+        return ("joint", *single) if len(single) == 2 else single
 
     def to_config(self) -> dict[str, Any]:
         tokenizer = None if self.tokenizer is None else self.tokenizer.to_config()
