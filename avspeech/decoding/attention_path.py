@@ -9,6 +9,7 @@ are within 0.2 s of their times, 6 % on OpenAI's path.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,13 +22,13 @@ from avspeech.models.blocks import Attention
 FILTER_WIDTH = 7  # of OpenAI's median filter, in positions
 
 
+@dataclass
 class RecordedAttention:
     """Queries and keys of some heads (block, head) in one pass of the decoder, by block."""
 
-    def __init__(self, heads: Sequence[tuple[int, int]]) -> None:
-        self.heads = heads
-        self.queries: dict[int, Tensor] = {}
-        self.keys: dict[int, Tensor] = {}
+    heads: Sequence[tuple[int, int]]
+    queries: dict[int, Tensor] = field(default_factory=dict)
+    keys: dict[int, Tensor] = field(default_factory=dict)
 
     def weights(self, row: int, length: int, num_positions: int) -> Tensor:
         """Return the attention of a row's first ``length`` tokens to its first positions, (heads, L, P)."""
@@ -85,9 +86,8 @@ def positions_between_silence(weights_NLP: Tensor, first: int, num_tokens: int) 
     """Return the start position of each text token, and of the silence after; arguments of ``positions_of_openai``."""
     mean_LP = weights_NLP[:, first : first + num_tokens].mean(dim=0)
     silence_1P = torch.full_like(mean_LP[:1], 1 / mean_LP.shape[1])
-    match_LP = torch.cat([silence_1P, mean_LP, silence_1P])
     # A step costs more than any attention gains, so the path takes the fewest steps: one token at a position.
-    return _starts(match_LP - 1)[1:]
+    return _starts(torch.cat([silence_1P, mean_LP, silence_1P]) - 1)[1:]
 
 
 def _starts(match_LP: Tensor) -> list[int]:

@@ -2,8 +2,7 @@
 
 CTC reads a token in one or two steps anywhere inside the word; ``words_around`` finds the words' ends between them.
 Attention follows dynamic time warping, for a Whisper's audio as in OpenAI's package (openai-whisper, MIT), but without
-padding to 30 s and without its rule for words at the ends of sentences. A recogniser's memory, or video without audio,
-takes the path of ``attention_path``. Known speech bounds the words at pauses.
+padding to 30 s and without its rule for words at the ends of sentences. Known speech bounds the words at pauses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from avspeech.decoding.attention_path import positions_between_silence, positions_of_openai, record_attention
 from avspeech.decoding.ctc import align_ctc
@@ -175,10 +173,8 @@ def _timed(words: list[tuple[str, list[int]]], times: list[Interval], probs: lis
 def _timed_by_video(memory: Memory) -> list[bool]:
     """Return True for each utterance of a Whisper whose audio was dropped (all zeros)."""
     silent_B = (memory.memory_BTD == 0).flatten(1).all(dim=1)
-    has_video_B: Tensor = torch.full_like(silent_B, memory.video_BTD is not None)
-    if memory.has_video_B is not None:
-        has_video_B &= memory.has_video_B
-    if bool((silent_B & ~has_video_B).any()):
+    has_video_B = memory.has_video_B if memory.has_video_B is not None else torch.ones_like(silent_B)
+    if bool((silent_B & ~has_video_B).any()) or (memory.video_BTD is None and bool(silent_B.any())):
         raise ValueError("an utterance has neither audio nor video to time its words by; keep one of them in keep_B2")
     return silent_B.tolist()
 

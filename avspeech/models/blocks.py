@@ -59,7 +59,7 @@ class Attention(nn.Module):
         return x_BTD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def project_memory(self, memory_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of a memory, each (B, heads, T, D / heads); once per utterance."""
+        """Return keys and values of a memory, each (B, heads, T, D / heads)."""
         return self.split(self.key(memory_BTD)), self.split(self.value(memory_BTD))
 
     def attend(self, x_BLD: Tensor, key_BNTE: Tensor, value_BNTE: Tensor, allowed: Tensor | None) -> Tensor:
@@ -67,10 +67,9 @@ class Attention(nn.Module):
 
         ``allowed`` is bool, broadcast to (B, heads, L, T), True where a query may attend; None: everywhere.
         """
+        given = (self.split(self.query(x_BLD)), key_BNTE, value_BNTE)
         dropout = self.dropout if self.training else 0.0
-        x_BNLE = F.scaled_dot_product_attention(
-            self.split(self.query(x_BLD)), key_BNTE, value_BNTE, attn_mask=allowed, dropout_p=dropout
-        )
+        x_BNLE = F.scaled_dot_product_attention(*given, attn_mask=allowed, dropout_p=dropout)
         return self.out(x_BNLE.transpose(1, 2).flatten(2))
 
     def forward(self, x_BTD: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -79,7 +78,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Linear, activation, linear; dropout after the activation."""
+    """Linear, activation, dropout, linear."""
 
     def __init__(self, width: int, inner_width: int, activation: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()

@@ -22,8 +22,7 @@ from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 
 TEMPERATURE = 0.1
-OFFICIAL_SPECIALS = 4
-"""Unused classes before the units of a released model: begin, padding, end, unknown."""
+OFFICIAL_SPECIALS = 4  # unused classes before the units of a released model: begin, padding, end, unknown
 
 
 @dataclass(frozen=True)
@@ -231,9 +230,8 @@ class ClusterPredictor(EncoderModel):
 
     def hide_features(self, x_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
         """Return the fused stream with the mask embedding in masked frames."""
-        if hidden_BT is None:
-            return x_BTD
-        return torch.where(hidden_BT[..., None], self.mask_embedding.to(x_BTD.dtype), x_BTD)
+        shown_D = self.mask_embedding.to(x_BTD.dtype)
+        return x_BTD if hidden_BT is None else torch.where(hidden_BT[..., None], shown_D, x_BTD)
 
     def _penalty(self, streams_BTE: Tensor, valid_BT: Tensor, unread_BT: Tensor | None) -> Tensor:
         squares_BTE = streams_BTE.float().square()

@@ -26,9 +26,9 @@ def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
         for point in entry_points(group=f"avspeech.{group}", name=kind):
             registry[kind] = point.load()
     if kind not in registry:
+        known, mend = ", ".join(sorted(registry)), f"import the package that defines {kind!r} first"
         raise ModelFileError(
-            f"the file holds a {kind!r}, and the {group} known are {', '.join(sorted(registry))}; update avspeech, or "
-            f"import the package that defines {kind!r} first"
+            f"the file holds a {kind!r}, and the {group} known are {known}; update avspeech, or {mend}"
         )
     return registry[kind]
 

@@ -170,23 +170,20 @@ class State:
         assert all(source >= count for _, source in moves), "a row would be overwritten before it is moved"
         device = self.caches[0].key_BNLE.device
         to, source = torch.tensor(moves, device=device, dtype=torch.long).reshape(-1, 2).unbind(1)
+        index_B = torch.tensor(places, device=device)
 
         def move(part: Tensor) -> Tensor:
             if moves:
                 part[to] = part[source]
             return part[:count]
 
-        index_B = torch.tensor(places, device=device)
-
-        def pick(mask: Tensor | None) -> Tensor | None:
-            return None if mask is None else mask[index_B]
-
         for keys in self.keys:
             keys.memory = move(keys.memory[0]), move(keys.memory[1])
             if keys.video is not None:
                 keys.video = move(keys.video[0]), move(keys.video[1])
-            keys.allowed, keys.video_allowed = pick(keys.allowed), pick(keys.video_allowed)
-            keys.has_video_B11 = pick(keys.has_video_B11)
+            masks = (keys.allowed, keys.video_allowed, keys.has_video_B11)
+            picked = (None if mask is None else mask[index_B] for mask in masks)
+            keys.allowed, keys.video_allowed, keys.has_video_B11 = picked
         for cache in self.caches:
             cache.key_BNLE = move(cache.key_BNLE.unflatten(0, (before, -1))).flatten(0, 1)
             cache.value_BNLE = move(cache.value_BNLE.unflatten(0, (before, -1))).flatten(0, 1)
@@ -260,10 +257,8 @@ class TextDecoder(nn.Module):
         elif first + length <= len(self.positions_LD):
             positions_LD = self.positions_LD[first : first + length]
         else:
-            raise ValueError(
-                f"{first + length} tokens came, this model has {len(self.positions_LD)} positions; shorten the text, "
-                "or leave long ones out"
-            )
+            came = f"{first + length} tokens came, this model has {len(self.positions_LD)} positions"
+            raise ValueError(f"{came}; shorten the text, or leave long ones out")
         return self.dropout(x_BLD + positions_LD)
 
     def _logits(self, x_BLD: Tensor) -> Tensor:

@@ -27,8 +27,7 @@ class BaseEncoderConfig(ABC):
     ``RecognizerConfig.encoder`` takes any subclass, in YAML by ``class_path``.
     """
 
-    kind: ClassVar[str]
-    """Name in ``ENCODERS`` and in model files."""
+    kind: ClassVar[str]  # name in ``ENCODERS`` and in model files
     width: int
     """Channels of the memory."""
 
@@ -46,7 +45,6 @@ class Encoder(nn.Module):
     """Audio and video streams at 25 Hz -> memory at 25 Hz."""
 
     inputs: InputSpec
-    """Input features and crop."""
 
     def forward(
         self,
@@ -117,8 +115,7 @@ class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
     frontend_grad_scale: float = 1.0
     """Gradient factor into the front ends; 0.1 in AV-HuBERT's pre-training."""
     official_padding: bool = False
-    """Include padding and dropped clips in BatchNorm and feature penalty (official code); real features do not change.
-    """
+    """Count padding and dropped clips in BatchNorm and feature penalty (official code); real features do not change."""
 
     def __post_init__(self) -> None:
         for name in ("num_heads", "position_groups"):
@@ -196,10 +193,8 @@ class AVEncoder(Encoder):
         video_BTD = None
         if video_BTHW is not None:
             if video_BTHW.shape[1] != valid_BT.shape[1]:
-                raise ValueError(
-                    f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)} differ in frames; "
-                    "avspeech.inputs.make_sample brings the streams to one length"
-                )
+                shapes = f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)}"
+                raise ValueError(f"{shapes} differ in frames; avspeech.inputs.make_sample brings them to one length")
             video_BTD = self.video_frontend(video_BTHW, valid_BT, self._wanted_lips(valid_BT, keep_B2, unread_BT))
         given_BTD: Any = video_BTD if audio_BTD is None else audio_BTD
         audio_BTD, video_BTD = (

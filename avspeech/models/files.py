@@ -56,10 +56,8 @@ def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, Any],
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
-        raise ModelFileError(
-            f"{path} cannot be read as a model file: {error}; an official checkpoint becomes one by python -m "
-            "avspeech.interop"
-        ) from error
+        mend = "an official checkpoint becomes one by python -m avspeech.interop"
+        raise ModelFileError(f"{path} cannot be read as a model file: {error}; {mend}") from error
     header = json.loads(metadata[HEADER]) if HEADER in metadata else metadata
     if "kind" not in header or "config" not in header:
         raise ModelFileError(f"{path} is a safetensors file without our header; wanted one written by save_model")

@@ -48,7 +48,6 @@ class VideoConfig:
 
 
 def make_activation(kind: str, width: int) -> nn.Module:
-    """Return a PReLU with a slope for each channel, or a ReLU."""
     return nn.PReLU(width) if kind == "prelu" else nn.ReLU(inplace=True)
 
 
@@ -104,10 +103,8 @@ class VideoFrontend(nn.Module):
         """
         size = self.config.input_size
         if video_BTHW.shape[-2:] != (size, size):
-            raise ValueError(
-                f"video is {tuple(video_BTHW.shape[-2:])} pixels, this model wants {size}x{size}: "
-                "make the sample for this model's inputs, or set encoder.video.input_size"
-            )
+            came = f"video is {tuple(video_BTHW.shape[-2:])} pixels, this model wants {size}x{size}"
+            raise ValueError(f"{came}: make the sample for this model's inputs, or set encoder.video.input_size")
         if video_BTHW.is_floating_point():
             video_BTHW = torch.where(valid_BT[..., None, None], video_BTHW, 0)
         else:

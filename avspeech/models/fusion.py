@@ -29,10 +29,8 @@ class Fusion(nn.Module):
         ``keep_B2`` is bool, columns AUDIO and VIDEO; None keeps both. Raises ValueError if the shapes differ.
         """
         if audio_BTD.shape != video_BTD.shape:
-            raise ValueError(
-                f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)} must both be "
-                "(B, T, D); avspeech.inputs.make_sample brings them to one length"
-            )
+            shapes = f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)}"
+            raise ValueError(f"{shapes} must both be (B, T, D); avspeech.inputs.make_sample brings them to one length")
         if keep_B2 is not None:  # torch.where, not a product: a NaN in a dropped stream must not leak
             audio_BTD = torch.where(keep_B2[:, AUDIO, None, None], audio_BTD, 0)
             video_BTD = torch.where(keep_B2[:, VIDEO, None, None], video_BTD, 0)

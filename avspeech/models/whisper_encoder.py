@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from avspeech.models.blocks import EncoderBlock, run_block, sinusoid_positions
 
-POSITIONS_PER_SECOND = 50
-"""Rate of the audio memory (axis P)."""
+POSITIONS_PER_SECOND = 50  # of the audio memory (axis P)
 
 
 @dataclass(frozen=True)
@@ -86,17 +85,13 @@ class WhisperEncoder(nn.Module):
         if layer is not None and not 0 <= layer <= len(self.blocks):
             raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
         if logmel_BAF.shape[2] != self.config.mel_bins:
-            raise ValueError(
-                f"log-mel {tuple(logmel_BAF.shape)} must be (B, A, {self.config.mel_bins}) for this model; "
-                "make the sample for this model's inputs"
-            )
+            wanted = f"(B, A, {self.config.mel_bins}) for this model; make the sample for this model's inputs"
+            raise ValueError(f"log-mel {tuple(logmel_BAF.shape)} must be {wanted}")
         num_positions = (logmel_BAF.shape[1] + 1) // 2
         if num_positions > self.config.audio_positions:
-            limit = self.config.audio_positions / POSITIONS_PER_SECOND
-            raise ValueError(
-                f"{logmel_BAF.shape[1] / 100:g} s of audio came, this model takes at most {limit:g} s; cut the clip, "
-                "or leave out long ones (data.batches.longest)"
-            )
+            came, limit = logmel_BAF.shape[1] / 100, self.config.audio_positions / POSITIONS_PER_SECOND
+            mend = "cut the clip, or leave out long ones (data.batches.longest)"
+            raise ValueError(f"{came:g} s of audio came, this model takes at most {limit:g} s; {mend}")
         if self.config.official_padding:
             valid_BA = None
         x_BDA = logmel_BAF.transpose(1, 2)

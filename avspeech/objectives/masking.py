@@ -155,16 +155,15 @@ def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: TorchDraws) -> T
         for start, end in runs(row_T):
             span = end - start
             starts = [s for s in range(length) if not max(0, start - span) <= s < end]
-            if not starts:
-                source_T[start:end] = -1
-                continue
-            donor = starts[draws.choose(len(starts), 1)[0]]
-            source_T[start:end] = torch.arange(donor, donor + span).clamp(max=length - 1)
+            source_T[start:end] = -1
+            if starts:
+                donor = starts[draws.choose(len(starts), 1)[0]]
+                source_T[start:end] = torch.arange(donor, donor + span).clamp(max=length - 1)
     return source_BT
 
 
 def runs(mask_T: Tensor) -> list[tuple[int, int]]:
     """Return (start, end) of each run of True."""
-    edges = torch.diff(mask_T.int(), prepend=mask_T.new_zeros(1, dtype=torch.int), append=mask_T.new_zeros(1).int())
-    starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+    edges = torch.nn.functional.pad(mask_T.int(), (1, 1)).diff()
+    starts, ends = ((edges == sign).nonzero()[:, 0].tolist() for sign in (1, -1))
+    return list(zip(starts, ends, strict=True))
