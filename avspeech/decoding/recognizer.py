@@ -61,22 +61,19 @@ def decode_recognizer(
         if lm is not None:
             raise ValueError("a language model came with method 'ctc', which takes none; decode with 'joint'")
         nbest = ctc_greedy(logits_BTV, steps_BT) if size == 1 else ctc_beam(logits_BTV, steps_BT, size)
-        scores = [[one.logprob for one in found] for found in nbest]
-        num_steps = steps_BT.sum(dim=1).clamp(min=1).tolist()
-        lengths = [[length] * len(found) for length, found in zip(num_steps, nbest, strict=True)]
+        pairs = zip(nbest, steps_BT.sum(dim=1).clamp(min=1).tolist(), strict=True)
+        measured = [[(one, one.logprob, length) for one in found] for found, length in pairs]
     else:
         assert model.decoder is not None
         ctc = None if logits_BTV is None else CtcPrefixScorer(logits_BTV, steps_BT)
         limit_B = length_limits(valid_BT, config, has_audio)
-        nbest, scores = search_text(model.decoder, memory, limit_B, config, ctc, lm)
-        lengths = [[len(one.tokens) + 1 for one in found] for found in nbest]
-    return [
-        [
-            Hypothesis(tokenizer.decode(one.tokens), score, tuple(one.tokens), one.logprob / length, one.parts)
-            for one, score, length in zip(found, scores[i], lengths[i], strict=True)
-        ]
-        for i, found in enumerate(nbest)
-    ]
+        pairs = zip(*search_text(model.decoder, memory, limit_B, config, ctc, lm), strict=True)
+        measured = [[(one, score, len(one.tokens) + 1) for one, score in zip(*both, strict=True)] for both in pairs]
+
+    def hypothesis(one: Found, score: float, length: int) -> Hypothesis:
+        return Hypothesis(tokenizer.decode(one.tokens), score, tuple(one.tokens), one.logprob / length, one.parts)
+
+    return [[hypothesis(*one) for one in found] for found in measured]
 
 
 def search_text(
@@ -127,10 +124,8 @@ class JointScorer(Scorer):
         lm: LanguageModel | None = None,
     ) -> None:
         if ctc is not None and ctc.p_BTV.shape[-1] != decoder.vocab_size:
-            raise ValueError(
-                f"CTC logits of {ctc.p_BTV.shape[-1]} tokens came, the decoder has {decoder.vocab_size}; give "
-                "Recognizer.ctc_logits of the same model"
-            )
+            came = f"CTC logits of {ctc.p_BTV.shape[-1]} tokens came, the decoder has {decoder.vocab_size}"
+            raise ValueError(f"{came}; give Recognizer.ctc_logits of the same model")
         self.decoder, self.config, self.limit_R = decoder, config, limit_B
         self.state = decoder.start(memory, int(limit_B.max()) + 1)
         self.ctc = ctc if config.ctc_weight > 0 else None
@@ -184,8 +179,7 @@ class JointScorer(Scorer):
         log_RV: Tensor = lm.step(tokens_R, self.lm_state)
         wanted = (len(tokens_R), self.decoder.vocab_size)
         if log_RV.shape != wanted:
-            raise ValueError(
-                f"the language model gave log-probabilities of shape {tuple(log_RV.shape)}, wanted {wanted} "
-                "(hypotheses, tokens); it must use the recogniser's tokenizer"
-            )
+            came = f"the language model gave log-probabilities of shape {tuple(log_RV.shape)}"
+            mend = "it must use the recogniser's tokenizer"
+            raise ValueError(f"{came}, wanted {wanted} (hypotheses, tokens); {mend}")
         return log_RV.float()

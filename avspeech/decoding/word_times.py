@@ -21,6 +21,7 @@ from avspeech.models.base import Model
 from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND
+from avspeech.sequence import pad_stack
 from avspeech.text.tokenizer import EOS, START
 from avspeech.timebase import FRAME_RATE
 
@@ -83,14 +84,8 @@ def time_words(
     for from_video in (False, True):  # attention to the memory and to the video is recorded in different layers
         group = [i for i, one in enumerate(hypotheses) if one.tokens and by_video[i] == from_video]
         for rows in _chunks(group, [len(one.tokens) for one in hypotheses]):
-            part = memory.select(torch.tensor(rows, device=memory.memory_BTD.device))
-            lasts = None if durations_s is None else [durations_s[i] for i in rows]
-            timed = _by_attention(model, [hypotheses[i] for i in rows], part, from_video, lasts)
-            for i, one in zip(rows, timed, strict=True):
-                times = fit_to_speech([(word.start_s, word.end_s) for word in one], heard[i])
-                words[i] = [
-                    TimedWord(word.text, *time, word.probability) for word, time in zip(one, times, strict=True)
-                ]
+            for i, split, times, probs in _by_attention(model, hypotheses, memory, rows, from_video, durations_s):
+                words[i] = _timed(split, fit_to_speech(times, heard[i]), probs)
     return words
 
 
@@ -121,37 +116,39 @@ def _by_ctc(
 
 
 def _by_attention(
-    model: Any, hypotheses: Sequence[Hypothesis], memory: Memory, from_video: bool, durations_s: list[float] | None
-) -> list[list[TimedWord]]:
-    """Return the words of utterances that are timed by the same stream."""
+    model: Any,
+    hypotheses: Sequence[Hypothesis],
+    memory: Memory,
+    rows: list[int],
+    from_video: bool,
+    durations_s: Sequence[float] | None,
+) -> Iterator[tuple[int, list[tuple[str, list[int]]], list[Interval], list[float]]]:
+    """Yield the number, words, their times and the tokens' probabilities of each of ``rows`` that has words."""
     tokenizer, is_whisper = model.tokenizer, isinstance(model, Whisper)
+    chosen, memory = [hypotheses[i] for i in rows], memory.select(torch.tensor(rows, device=memory.memory_BTD.device))
     if is_whisper:  # time tokens are no words
-        texts = [[token for token in one.tokens if token < tokenizer.end] for one in hypotheses]
-        prompts = [tokenizer.prompt(one.language, one.task) for one in hypotheses]
+        texts = [[token for token in one.tokens if token < tokenizer.end] for one in chosen]
+        prompts = [tokenizer.prompt(one.language, one.task) for one in chosen]
         end = text_vocab = tokenizer.end
     else:
-        texts, prompts = [list(one.tokens) for one in hypotheses], [[START]] * len(hypotheses)
+        texts, prompts = [list(one.tokens) for one in chosen], [[START]] * len(chosen)
         end, text_vocab = EOS, tokenizer.vocab_size
-    rows = [[*prompt, *text, end] for prompt, text in zip(prompts, texts, strict=True)]
-    longest = max(map(len, rows))
-    tokens_BL = torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=memory.memory_BTD.device)
+    inputs = [torch.tensor([*prompt, *text, end]) for prompt, text in zip(prompts, texts, strict=True)]
     with record_attention(model, from_video) as recorded:
-        logits_BLV = model.decoder(tokens_BL, memory)
+        logits_BLV = model.decoder(pad_stack(inputs, end).to(memory.memory_BTD.device), memory)
     by_silence = from_video or not is_whisper
     rate = FRAME_RATE if by_silence else POSITIONS_PER_SECOND
     valid_BT = memory.video_valid_BT if from_video else memory.valid_BT
     memory_BTD: Any = memory.video_BTD if from_video else memory.memory_BTD
-    result = []
-    for i, (one, prompt, text) in enumerate(zip(hypotheses, prompts, texts, strict=True)):
+    for i, (row, one, prompt, text) in enumerate(zip(rows, chosen, prompts, texts, strict=True)):
         words = tokenizer.split_words(text, one.language) if is_whisper else tokenizer.split_words(text)
         if not words:
-            result.append([])
             continue
         num_positions = memory_BTD.shape[1] if valid_BT is None else int(valid_BT[i].sum())
         if durations_s is not None:
-            num_positions = max(1, min(num_positions, round(durations_s[i] * rate)))
+            num_positions = max(1, min(num_positions, round(durations_s[row] * rate)))
         first = len(prompt) - 1  # the attention before a text token finds it
-        weights_NLP = recorded.weights(i, len(rows[i]), num_positions)
+        weights_NLP = recorded.weights(i, len(inputs[i]), num_positions)
         find = positions_between_silence if by_silence else positions_of_openai
         starts = [position / rate for position in find(weights_NLP, first, len(text))]
         # Blanks between words belong to the word before; punctuation joined to a Whisper's word takes no time.
@@ -159,8 +156,7 @@ def _by_attention(
         times = [(starts[places[0]], starts[stop]) for (_, places), stop in zip(words, stops, strict=True)]
         probs_LV = logits_BLV[i, first : first + len(text), :text_vocab].float().softmax(dim=1)
         probs = probs_LV.gather(1, torch.tensor(text, device=probs_LV.device)[:, None])[:, 0].tolist()
-        result.append(_timed(words, times, probs))
-    return result
+        yield row, words, times, probs
 
 
 def _timed(words: list[tuple[str, list[int]]], times: list[Interval], probs: list[float]) -> list[TimedWord]:

@@ -40,13 +40,9 @@ class MaskedInput:
     @property
     def either_BT(self) -> Tensor:
         """bool, frames masked in at least one stream; their units are predicted."""
-        if self.feature_BT is not None:
-            return self.feature_BT
-        if self.audio_BT is None or self.video_BT is None:
-            mask_BT = self.video_BT if self.audio_BT is None else self.audio_BT
-            assert mask_BT is not None, "a MaskedInput hides nothing"
-            return mask_BT
-        return self.audio_BT | self.video_BT
+        masks = [mask_BT for mask_BT in (self.audio_BT, self.video_BT, self.feature_BT) if mask_BT is not None]
+        assert masks, "a MaskedInput hides nothing"
+        return torch.stack(masks).any(dim=0)
 
     def of_streams(self, audio: bool, video: bool) -> "MaskedInput":
         """Return the masks of the streams in the batch; those of a stream lost to modality dropout stay (official)."""
