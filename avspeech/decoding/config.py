@@ -12,8 +12,7 @@ from avspeech.text.whisper_tokens import Task
 Method = Literal["ctc", "attention", "joint"]
 Suppress = Literal["default", "none"] | tuple[int, ...]
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # OpenAI's temperatures for failed texts
-BEAM_SIZES: dict[str, int] = {"ctc": 16, "attention": 1, "joint": 5}
-"""Default beam size of each method. A CTC beam is cheap; a decoder beam costs in proportion to its size."""
+BEAM_SIZES: dict[str, int] = {"ctc": 16, "attention": 1, "joint": 5}  # a decoder's beam costs in proportion to its size
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ class DecodingConfig:
         if self.method not in (None, "ctc", "attention", "joint"):
             raise ValueError(f"method={self.method!r} must be ctc, attention or joint, or null for the model's own")
         for name in ("beam_size", "num_best", "max_tokens", "best_of"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         if self.length_penalty is not None and not math.isfinite(self.length_penalty):
             raise ValueError(f"length_penalty={self.length_penalty} must be a number; 0 leaves scores as they are")

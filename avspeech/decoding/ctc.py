@@ -66,8 +66,7 @@ def search_texts(log_TV: np.ndarray, beam_size: int) -> list[tuple[tuple[int, ..
 def align_ctc(log_TV: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]] | None:
     """Return (first step, end step) of each token, end excluded; None if the steps are too few for the text.
 
-    Viterbi alignment (Graves et al. 2006, section 4.1, maximum in place of the sum). ``log_TV`` are log-probabilities
-    of the valid CTC steps.
+    Viterbi alignment (Graves et al. 2006, section 4.1, maximum in place of the sum) of valid steps.
     """
     if not tokens:
         return []

@@ -1,9 +1,8 @@
 """Hypotheses from a recogniser's memory, by CTC, by the text decoder, or by both.
 
-The beam follows AV-HuBERT's published decoder (Shi et al. 2022, arXiv:2201.02184), so its weights give its transcripts.
-A hypothesis scores log-probability / (number of tokens + 1) ** length_penalty. At the length limit the end is forced.
-The log-probability is (1 - w) * log p(decoder) + w * log p(CTC) + v * log p(language model), end token included (Hori,
-Watanabe et al. 2017, arXiv:1706.02737).
+The beam follows AV-HuBERT's published decoder (Shi et al. 2022, arXiv:2201.02184). A hypothesis scores log-probability
+/ (number of tokens + 1) ** length_penalty; at the length limit the end is forced. The log-probability is (1 - w) * log
+p(decoder) + w * log p(CTC) + v * log p(language model) (Hori, Watanabe et al. 2017, arXiv:1706.02737).
 """
 
 from typing import Any

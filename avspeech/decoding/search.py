@@ -4,8 +4,7 @@ Hypotheses end by fairseq's rule (AV-HuBERT, Shi et al. 2022, arXiv:2201.02184) 
 Radford et al. 2023, arXiv:2212.04356), with the patience of Kasai et al. (2022, arXiv:2204.05424). Where we differ,
 with equal tokens: finished utterances leave the batch, and all work between steps stays on the device.
 
-Axes: ``R`` a hypothesis, utterance-major; ``K`` hypotheses of an utterance; ``C`` candidates to continue them; ``M``
-places for finished ones.
+Axes: ``R`` hypotheses, utterance-major; ``K`` those of an utterance; ``C`` candidates to go on; ``M`` finished ones.
 """
 
 from dataclasses import dataclass
@@ -78,8 +77,7 @@ def sample_tokens(
 ) -> list[list[Found]]:
     """Return the hypotheses of each utterance, one per row, greedy or sampled; uses up the scorer.
 
-    ``limit`` counts the end. ``uniform_RL``, random numbers in [0, 1), one per token, samples the log-probabilities
-    over ``temperature``.
+    ``limit`` counts the end. ``uniform_RL`` in [0, 1), one per token, samples log-probabilities over ``temperature``.
     """
     log_RV = scorer.step(torch.zeros(0, 0, dtype=torch.long))
     batch = scorer.num_utterances

@@ -64,11 +64,10 @@ def decode_memory(
     has_audio: bool = True,
     lm: LanguageModel | None = None,
 ) -> list[list[Hypothesis]]:
-    """Return the hypotheses of ``transcribe_batch`` from the memory of ``encode_batch``.
-
-    If CTC rules out every text, the result is the empty text with a score of -inf.
+    """Return the hypotheses of ``transcribe_batch``; the empty text with score -inf if CTC rules out every text.
 
     Args:
+        memory: of ``encode_batch``.
         languages: for a Whisper; None or empty: ``config``'s, or detected.
         ids: seed a Whisper's sampling; empty: the utterances' places.
         has_audio: the batch had audio; ``config.official_limit`` reads it.
@@ -91,8 +90,5 @@ def transcribe_whisper(
     keep_B2: Tensor | None = None,
     options: DecodingConfig = DecodingConfig(temperatures=(0.0,)),
 ) -> list[list[Hypothesis]]:
-    """Return ``transcribe_batch`` of a Whisper, greedy and without fallback by default.
-
-    ``tokenizer`` is accepted from earlier callers; the model has its own.
-    """
+    """Return ``transcribe_batch`` of a Whisper, by default greedy without fallback; ``tokenizer`` is not used."""
     return transcribe_batch(model, batch, keep_B2, options)

@@ -1,7 +1,6 @@
 """Rules on a Whisper's next token: suppressed tokens, the blank rule and the time rules.
 
-They match OpenAI's decoder (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356), so the same weights give the
-same tokens.
+They match OpenAI's decoder (openai-whisper, MIT; Radford et al. 2023, arXiv:2212.04356).
 """
 
 import torch

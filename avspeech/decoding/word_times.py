@@ -56,13 +56,11 @@ def time_words(
     speech: Sequence[np.ndarray | None] | None = None,
     method: Literal["ctc", "attention"] | None = None,
 ) -> list[list[TimedWord]]:
-    """Return the words of each hypothesis with their times in seconds from the clip's start.
+    """Return the words of each hypothesis with their times in seconds from the clip's start, in order.
 
-    Times are ordered and lie within the clip. A text with too many tokens for CTC is spread over the speech, with
-    probability 0.
+    A text with too many tokens for CTC is spread over the speech, with probability 0.
 
     Args:
-        model: in evaluation mode.
         hypotheses: one for each utterance of ``memory``, which ``encode_batch`` gave.
         durations_s: length of each clip, if the memory is padded to 30 s or includes silence; None: the memory's.
         speech: per clip the probability of speech at 25 Hz, (T,); None: the first word may start too early.

@@ -32,12 +32,9 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.carried: dict[str, Tensor] = {}
-        """Unused tensors of an imported model by their original names, for export."""
-        self.source: dict[str, Any] | None = None
-        """Training configuration of imported weights, JSON-ready, without paths."""
-        self.about: dict[str, Any] = {}
-        """Header notes, JSON-ready: ``modality`` is the training modality."""
+        self.carried: dict[str, Tensor] = {}  # unused tensors of an imported model by original names, for export
+        self.source: dict[str, Any] | None = None  # training configuration of imported weights, JSON-ready, no paths
+        self.about: dict[str, Any] = {}  # header notes, JSON-ready: ``modality`` is the training modality
 
     def to_config(self) -> dict[str, Any]:
         """Return all sizes and options, JSON-ready, for the model file's header."""
@@ -67,10 +64,7 @@ class Model(nn.Module):
         return []
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-        """Return the encoder output for a batch on the model's device.
-
-        ``keep_B2`` is bool, columns AUDIO and VIDEO; False drops that stream of that utterance, None keeps both.
-        """
+        """Return the encoder output; False in ``keep_B2`` (columns AUDIO and VIDEO) drops that stream."""
         raise NotImplementedError
 
     def size_lines(self) -> list[str]:

@@ -1,8 +1,7 @@
 """AV-HuBERT's pre-training network: masked streams -> unit logits of every frame.
 
-AV-HuBERT (arXiv:2201.02184, section 3.3). On the input, masked audio becomes a learned vector and masked lips other
-frames; on the features, fused frames become a learned vector. The logit is the cosine between projected frame and unit
-embedding over 0.1. ``objectives/masking.py`` draws the masks.
+AV-HuBERT (arXiv:2201.02184, section 3.3). Masked audio or masked fused features become a learned vector, masked lips
+other frames. The logit is the cosine between projected frame and unit embedding over 0.1.
 
 Options beyond the paper: several unit sets (MS-HuBERT, arXiv:2406.05661), supervised intermediate blocks (ILS-SSL,
 arXiv:2112.08778), dot products (Fast-HuBERT, arXiv:2309.13860), and skipped logits and lip frames.
@@ -119,10 +118,7 @@ class UnitHead(nn.Module):
 
 
 class ClusterPredictor(EncoderModel):
-    """Encoder, mask embedding and unit heads.
-
-    ``num_units`` is K, or one for each unit set. ``mask_features`` masks fused features (iterations 1 to 4).
-    """
+    """Encoder, mask embedding and unit heads; ``mask_features`` masks fused features (iterations 1 to 4)."""
 
     encoder: AVEncoder
     kind = "cluster_predictor"
@@ -197,9 +193,8 @@ class ClusterPredictor(EncoderModel):
             hidden_BT = None if hidden_BT is None else hidden_BT[:, :num_targets]
             unread_BT = None if unread_BT is None else unread_BT[:, :num_targets]
         penalty = self._penalty(streams_BTE, valid_BT, unread_BT)
-        fused_BTD = self.hide_features(self.encoder.fuse(streams_BTE), hidden_BT)
+        x_BTD = fused_BTD = self.hide_features(self.encoder.fuse(streams_BTE), hidden_BT)
         taps: list[tuple[int | None, nn.Module, Tensor]] = []
-        x_BTD = fused_BTD
         for block, x_BTD in self.encoder.run_blocks(fused_BTD, valid_BT):
             if block in self.head.supervised_blocks:
                 taps.append((block, self.block_heads[str(block)], x_BTD))

@@ -1,7 +1,6 @@
-"""Configurations as JSON values, and lookup of encoder and model classes by kind.
+"""Configurations as JSON values; classes of encoders and models by kind, never by an import path in a model file.
 
-Other packages register a class on import, or by an entry point in ``avspeech.encoders`` or ``avspeech.models`` named by
-the kind. Import paths in a model file are never followed.
+Other packages register a class on import, or by an entry point of its kind in ``avspeech.encoders`` or ``.models``.
 """
 
 import dataclasses
@@ -47,7 +46,7 @@ def from_plain(cls: type, values: dict[str, Any]) -> Any:
     if issubclass(cls, BaseEncoderConfig):
         cls = find_kind(ENCODERS, "encoders", values.pop("kind", EncoderConfig.kind))
     hints = typing.get_type_hints(cls)
-    if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(cls)}):
+    if unknown := sorted(values.keys() - {field.name for field in dataclasses.fields(cls)}):
         raise ModelFileError(f"{cls.__name__} has no field {', '.join(unknown)}; the file is from another version")
     return cls(**{name: _build(hints[name], value) for name, value in values.items()})
 

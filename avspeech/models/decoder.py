@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from avspeech.models.blocks import Attention, FeedForward, KeyValueCache, run_block, sinusoid_positions
 from avspeech.models.memory import Memory
 
-FIRST_POSITION = 2
-"""Sinusoidal position of the first token."""
+FIRST_POSITION = 2  # sinusoidal position of the first token
 
 
 @dataclass(frozen=True)
@@ -210,18 +209,14 @@ class TextDecoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config, memory_width, has_video) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        self.saves_memory = False
-        """Recompute activations in the backward pass."""
+        self.saves_memory = False  # recompute activations in the backward pass
 
     @property
     def vocab_size(self) -> int:
         return self.embedding.num_embeddings
 
     def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
-        """Return the logits after every token, (B, L, V), for training.
-
-        ``tokens_BL`` is int64, prompt and text, right-padded with any token. Raises ValueError if it is too long.
-        """
+        """Return the logits after every token of prompt and text, (B, L, V); ValueError if there are too many."""
         x_BLD = self._embed(tokens_BL, 0)
         causal = _causal(tokens_BL.shape[1], 0, tokens_BL.device)
         for block in self.blocks:
@@ -239,10 +234,7 @@ class TextDecoder(nn.Module):
         return State(keys, [KeyValueCache(new(shape), new(shape)) for _ in self.blocks])
 
     def step(self, tokens_RL: Tensor, state: State, last_only: bool = True) -> Tensor:
-        """Append tokens to ``state`` and return the logits after the last, (R, V), or after all, (R, L, V).
-
-        ``tokens_RL`` is int64: first the whole prompt, then one token per row.
-        """
+        """Append the prompt or one token per row; return the logits after the last, (R, V), or all, (R, L, V)."""
         before, length = state.length, tokens_RL.shape[1]
         x_RLD = self._embed(tokens_RL, before)
         causal = None if length == 1 else _causal(length, before, tokens_RL.device)

@@ -17,15 +17,11 @@ from avspeech.models.blocks import ConvPositions, EncoderBlock
 from avspeech.models.frontends import VideoConfig, VideoFrontend
 from avspeech.models.fusion import VIDEO, Fusion
 
-ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}
-"""Encoder configurations by kind."""
+ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}  # by kind
 
 
 class BaseEncoderConfig(ABC):
-    """Sizes of an encoder; subclass it as ``class Mine(BaseEncoderConfig, kind="mine")``, a frozen dataclass.
-
-    ``RecognizerConfig.encoder`` takes any subclass, in YAML by ``class_path``.
-    """
+    """Sizes of an encoder; subclass it as ``class Mine(BaseEncoderConfig, kind="mine")``, a frozen dataclass."""
 
     kind: ClassVar[str]  # name in ``ENCODERS`` and in model files
     width: int
@@ -54,7 +50,7 @@ class Encoder(nn.Module):
         keep_B2: Tensor | None = None,
         layer: int | None = None,
     ) -> Tensor:
-        """Return the memory, (B, T, D), arbitrary in padded frames.
+        """Return the memory, (B, T, D), arbitrary in padded frames; ValueError if streams or layer do not fit.
 
         Args:
             audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio.
@@ -62,8 +58,6 @@ class Encoder(nn.Module):
             valid_BT: bool, True for real frames.
             keep_B2: bool, columns AUDIO and VIDEO; False drops that stream of that utterance.
             layer: return the output of this block without the final norm, 0: fused input; None: the encoder's end.
-
-        Raises ValueError if both streams are None, lengths differ, or the layer does not exist.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Model file for evaluation and users: safetensors with the configuration in its header; no pickle, no paths.
+"""Model file: safetensors; no pickle, no paths.
 
 Header: ``kind`` (class), ``config`` (sizes; tokenizer of a recogniser), ``source`` (origin of imported weights),
 ``about`` (notes, such as the training modality).

@@ -1,9 +1,8 @@
 """Audio-visual Whisper: its decoder attends to AV-HuBERT features through gated layers.
 
 Whisper-Flamingo (arXiv:2406.10082, section 2.2) and mWhisper-Flamingo (arXiv:2502.01547, section 2). Lip features at 25
-Hz -> linear -> one learned scalar -> keys and values. Differences: padding is not attended, dropped video skips the
-gated layers (audio alone equals Whisper), optional ``video_norm``. ``WhisperConfig.official_padding`` and
-``zero_dropped_video`` select the official behaviour.
+Hz -> linear -> one learned scalar -> keys and values. Differences, unless ``official_padding`` and
+``zero_dropped_video``: padding is not attended, dropped video skips the gated layers (audio alone equals Whisper).
 """
 
 from dataclasses import dataclass, replace
@@ -78,16 +77,13 @@ class Flamingo(Whisper):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return the decoder's memory; dropped streams are not encoded.
+        """Return the decoder's memory; dropped streams are not encoded. ValueError if an utterance has no stream left.
 
         Args:
             logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no audio.
-            valid_BA: bool, True for real acoustic frames; None: all.
+            valid_BA, valid_BT: bool, True for real acoustic and video frames; None: all.
             video_BTHW: grey mouth crops at 25 Hz, uint8, or normalised float; None: no video.
-            valid_BT: bool, True for real video frames; None: all.
             keep_B2: bool, columns AUDIO and VIDEO; False drops that stream of that utterance; None: both.
-
-        Raises ValueError if an utterance has no stream left.
         """
         if logmel_BAF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; the model needs at least one stream")

@@ -96,10 +96,8 @@ class VideoFrontend(nn.Module):
     def forward(self, video_BTHW: Tensor, valid_BT: Tensor, wanted_BT: Tensor | None = None) -> Tensor:
         """Return lip features, (B, T, D), zero in unwanted frames. Raises ValueError for a wrong crop size.
 
-        Args:
-            video_BTHW: uint8 mouth crops, or normalised float (0 = mean grey).
-            valid_BT: bool, True for real frames; others become mean grey.
-            wanted_BT: bool, frames to compute; None: the real ones.
+        ``video_BTHW`` is uint8, or normalised float (0 = mean grey); invalid frames become mean grey. ``wanted_BT`` are
+        the frames to compute; None: the real ones.
         """
         size = self.config.input_size
         if video_BTHW.shape[-2:] != (size, size):

@@ -24,10 +24,7 @@ class Fusion(nn.Module):
         self.project = nn.Linear(joined, width) if kind == "concat" else nn.Identity()
 
     def join(self, audio_BTD: Tensor, video_BTD: Tensor, keep_B2: Tensor | None = None) -> Tensor:
-        """Return the streams side by side, (B, T, 2 D), or their sum; zero where dropped.
-
-        ``keep_B2`` is bool, columns AUDIO and VIDEO; None keeps both. Raises ValueError if the shapes differ.
-        """
+        """Return the streams side by side, (B, T, 2 D), or their sum; zero where ``keep_B2`` drops them."""
         if audio_BTD.shape != video_BTD.shape:
             shapes = f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)}"
             raise ValueError(f"{shapes} must both be (B, T, D); avspeech.inputs.make_sample brings them to one length")
@@ -77,6 +74,4 @@ def fixed_keep(batch_size: int, modality: str) -> Tensor | None:
         return None
     if modality not in ("audio", "video"):
         raise ValueError(f"modality {modality!r} is none of audio, video, audio+video")
-    keep_B2 = torch.zeros(batch_size, 2, dtype=torch.bool)
-    keep_B2[:, AUDIO if modality == "audio" else VIDEO] = True
-    return keep_B2
+    return torch.tensor([[modality == "audio", modality == "video"]]).repeat(batch_size, 1)

@@ -1,7 +1,6 @@
-"""Audio-visual recogniser: encoder with a CTC head, a text decoder, or both.
+"""Audio-visual recogniser: encoder with a CTC head, a text decoder (AV-HuBERT, arXiv:2201.02184, section 4.1), or both.
 
-AV-HuBERT's fine-tuned models use the decoder (arXiv:2201.02184, section 4.1); small models learn short commands fastest
-with CTC.
+Small models learn short commands fastest with CTC.
 """
 
 from dataclasses import dataclass

@@ -90,10 +90,7 @@ class Whisper(Model):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return the decoder's memory; arguments as in ``Flamingo.encode_streams``, without video.
-
-        Raises ValueError if there is no audio, or ``keep_B2`` drops it.
-        """
+        """Return the memory of the audio; arguments of ``Flamingo.encode_streams``. ValueError if audio is missing."""
         if logmel_BAF is None or (keep_B2 is not None and not bool(keep_B2[:, 0].all())):
             raise ValueError("a Whisper without video got no audio; lipreading needs a Flamingo model")
         return self.audio_memory(logmel_BAF, valid_BA)

@@ -69,18 +69,15 @@ class WhisperEncoder(nn.Module):
             EncoderBlock(width, config.audio_heads, 4 * width, key_bias=False) for _ in range(config.audio_depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.saves_memory = False
-        """Recompute activations in the backward pass."""
+        self.saves_memory = False  # recompute activations in the backward pass
 
     def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None, layer: int | None = None) -> Tensor:
-        """Return the memory, (B, P, D) with P = ceil(A / 2), arbitrary in padding.
+        """Return the memory, (B, P, D) with P = ceil(A / 2), arbitrary in padding; ValueError if audio does not fit.
 
         Args:
             logmel_BAF: log-mel at 100 Hz (``features/logmel.py``), zero where padded.
             valid_BA: bool, True for real frames; None: all. Ignored with ``official_padding``.
             layer: return this block's output without the final norm, 0: input of the blocks; None: the encoder's end.
-
-        Raises ValueError if the audio is too long, the mel channels differ or the layer does not exist.
         """
         if layer is not None and not 0 <= layer <= len(self.blocks):
             raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")

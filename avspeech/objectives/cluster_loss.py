@@ -48,8 +48,7 @@ def masked_cluster_loss(
 
     Args:
         logits_K: (B, T, K), or (M, K) of selected frames.
-        units: int64, (B, T) or (M,), ``IGNORE`` for padding and missing units.
-        mask: bool, shaped as ``units``; True for masked frames.
+        units, mask: (B, T) or (M,): int64, ``IGNORE`` where none is known; bool, True for masked frames.
         unmasked_weight: 1 for AV-HuBERT Large, 0 for Base.
         special_units: classes before unit 0.
     """

@@ -132,15 +132,14 @@ def hide_video(
 ) -> MaskedInput:
     """Return masks with replacements for masked lip frames; a single clip is its own donor.
 
-    ``lengths`` are the frames of each row that may serve as donors: real ones, or all in the official code. ``draws``
-    gives one shift for the batch (donors are that many rows later), or one start per masked run.
+    ``lengths`` are the frames of each row that may serve as donors: real ones, or all in the official code.
     """
     assert masks.video_BT is not None
     batch = len(masks.video_BT)
     if donor == "same_clip" or batch == 1:
         return replace(masks, video_source_BT=draw_donors(masks.video_BT, lengths, draws))
     shift, rows_B1 = 1 + draws.choose(batch - 1, 1)[0], torch.arange(batch)[:, None]
-    others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % batch, rows_B1)  # at the same time
+    others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % batch, rows_B1)  # the clip ``shift`` rows later
     own_BT = torch.arange(masks.video_BT.shape[1]).repeat(batch, 1)
     return replace(masks, video_source_BT=own_BT, video_row_BT=others_BT)
 

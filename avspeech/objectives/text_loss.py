@@ -36,10 +36,7 @@ def token_accuracy(logits_BLV: Tensor, targets_BL: Tensor) -> Tensor:
 
 
 def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BL: Tensor, target_lengths_B: Tensor) -> Tensor:
-    """Return the CTC loss per target token of the batch, in nats; the blank is id 0.
-
-    Utterances with more tokens than steps cannot be aligned and count 0. Padding of ``targets_BL`` is arbitrary.
-    """
+    """Return the CTC loss per target token of the batch, in nats; utterances with too many tokens count 0."""
     log_TBV = F.log_softmax(logits_BTV.float(), dim=-1).transpose(0, 1)
     targets_BL = torch.where(lengths_to_valid(target_lengths_B, targets_BL.shape[1]), targets_BL, BLANK)
     lengths = (lengths_B, target_lengths_B)
@@ -48,10 +45,9 @@ def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BL: Tensor, target_l
 
 
 def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Return decoder inputs (prompt + text) and targets (shifted by one, with ``end``), both int64.
+    """Return decoder inputs (prompt + text, padded with ``pad``) and targets (shifted by one, with ``end``).
 
-    Prompt tokens after the first are targets too, so that Whisper keeps its language identification. ``prompt_BL`` has
-    one length; ``tokens_BL`` is padded with ``IGNORE``, the inputs with ``pad``.
+    Prompt tokens after the first are targets too, so that Whisper keeps its language identification.
     """
     padded_BL = tokens_BL == IGNORE
     inputs_BL = torch.cat([prompt_BL, tokens_BL.masked_fill(padded_BL, pad)], dim=1)
