@@ -18,17 +18,10 @@ from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import EOS, Tokenizer
 
+VIDEO = VideoConfig(input_size=24, widths=(4,), blocks=(1,), stem_width=4)
 CONFIG = RecognizerConfig(
-    EncoderConfig(
-        width=16,
-        depth=1,
-        num_heads=2,
-        ffn_width=16,
-        position_kernel=8,
-        position_groups=2,
-        video=VideoConfig(input_size=24, widths=(4,), blocks=(1,), stem_width=4),
-    ),
-    DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16),
+    EncoderConfig(16, 1, 2, 16, position_kernel=8, position_groups=2, video=VIDEO),
+    DecoderConfig(16, 1, 2, 16),
     ctc=True,
     ctc_upsample=2,
 )

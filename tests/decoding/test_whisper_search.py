@@ -86,8 +86,7 @@ def test_the_detected_language_is_that_of_openai_and_shares_the_pass():
     ],
     ids=["greedy", "beam", "impatient beam", "times and context", "drawn"],
 )
-def test_neighbours_do_not_matter(options):
-    _, ours = tiny_pair()
+def test_neighbours_do_not_matter(ours, options):
     memory = memory_of(ours, 7)
     valid_BP = torch.arange(POSITIONS)[None] < torch.tensor([60, 12, 31, 60, 5, 44, 20])[:, None]
     memory = Memory(memory.memory_BTD, valid_BP)
@@ -105,9 +104,8 @@ def test_neighbours_do_not_matter(options):
 
 
 @pytest.mark.parametrize("options", [greedy(), greedy(beam_size=3, num_best=3)], ids=["greedy", "beam"])
-def test_looking_seldom_changes_nothing(options, monkeypatch):
+def test_looking_seldom_changes_nothing(ours, options, monkeypatch):
     """On a GPU the search looks only now and then whether something is finished."""
-    _, ours = tiny_pair()
     memory = memory_of(ours, 6)
     wanted = decode_memory(ours, memory, options, ["en"] * 6)
     monkeypatch.setattr("avspeech.decoding.search._looks", lambda step, device: step % 7 == 6)
@@ -117,8 +115,7 @@ def test_looking_seldom_changes_nothing(options, monkeypatch):
         assert [one.score for one in now] == pytest.approx([one.score for one in then], abs=1e-4)
 
 
-def test_the_memory_given_stays_as_it_is():
-    _, ours = tiny_pair()
+def test_the_memory_given_stays_as_it_is(ours):
     memory = memory_of(ours, 5)
     memory = Memory(memory.memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
     before = Memory(*(None if part is None else part.clone() for part in vars(memory).values()))
@@ -128,8 +125,7 @@ def test_the_memory_given_stays_as_it_is():
         assert now is None or torch.equal(now, then)
 
 
-def test_nbest_is_sorted_and_holds_no_text_twice():
-    _, ours = tiny_pair()
+def test_nbest_is_sorted_and_holds_no_text_twice(ours):
     options = greedy(language="en", beam_size=5, num_best=5)
     for nbest in decode_memory(ours, memory_of(ours, 3), options):
         sums = [one.score * (len(one.tokens) + 1) / max(1, len(one.tokens)) for one in nbest]
@@ -143,7 +139,7 @@ def test_gaps_are_filled_from_behind():
     assert closed_up([4, 5]) == [4, 5]
 
 
-def testdraws_follow_the_distribution():
+def test_draws_follow_the_distribution():
     probs_V = torch.tensor([0.1, 0.0, 0.6, 0.3])
     uniform_R = torch.rand(5_000)
     drawn_R = draw(probs_V.log().expand(5_000, -1), uniform_R)

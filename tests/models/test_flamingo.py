@@ -9,11 +9,9 @@ from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.fusion import fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
-from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
+from tests.models.tiny_whisper import KEPT, LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
 
 CONFIG = FlamingoConfig(SIZES, LIPS)
-KEPT = torch.tensor([[True, False], [False, True], [True, True]])
-"""Audio alone, video alone, both."""
 
 
 def plain_of(model: Flamingo) -> Whisper:
@@ -121,51 +119,6 @@ def test_official_options_show_padding_and_zeros_to_the_gated_layers():
     silent = official.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, fixed_keep(3, "video"))
     zeros = Memory(torch.zeros(3, 24, 32), None, memory.video_BTD)
     torch.testing.assert_close(official(tokens_BL, silent), official(tokens_BL, zeros))
-
-
-@torch.no_grad()
-def test_cached_steps_of_beams_equal_the_whole():
-    model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
-    valid_BA, valid_BT = valid_until([48, 20, 32], 48), valid_until([12, 5, 8], 12)
-    memory = model.encode_streams(logmel_BAF, valid_BA, video_BTHW, valid_BT, KEPT)
-    tokens_RL, rows_R = torch.randint(0, 50, (6, 7)), torch.tensor([0, 0, 3, 2, 5, 5])
-    state = model.decoder.start(memory, 7)
-    state.repeat(2)
-    model.decoder.step(tokens_RL[:, :4], state)
-    state.reorder(rows_R)
-    tokens_RL = torch.cat([tokens_RL[rows_R, :4], tokens_RL[:, 4:]], dim=1)
-    whole_RLV = model(tokens_RL, memory.select(torch.arange(3).repeat_interleave(2)))
-    for place in (4, 5):
-        torch.testing.assert_close(model.decoder.step(tokens_RL[:, place, None], state), whole_RLV[:, place])
-    state.keep([2, 1])
-    left_R = torch.tensor([4, 5, 2, 3])
-    torch.testing.assert_close(model.decoder.step(tokens_RL[left_R, 6:], state), whole_RLV[left_R, 6])
-
-
-@torch.no_grad()
-def test_a_selected_memory_gives_the_same_logits():
-    model, (logmel_BAF, video_BTHW, tokens_BL) = make_flamingo(), make_inputs()
-    memory = model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT)
-    rows_B = torch.tensor([2, 0])
-    torch.testing.assert_close(model(tokens_BL[rows_B], memory.select(rows_B)), model(tokens_BL, memory)[rows_B])
-
-
-def test_computing_activations_again_changes_neither_loss_nor_gradients():
-    steady = replace(CONFIG, video=replace(LIPS, dropout=0.0, attention_dropout=0.0, input_dropout=0.0, layer_drop=0.0))
-    plain, saving = make_flamingo(steady), make_flamingo(steady)
-    saving.save_memory()
-    logmel_BAF, video_BTHW, tokens_BL = make_inputs()
-    losses = []
-    for model in (plain, saving):
-        logits_BLV = model.train()(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT))
-        loss = logits_BLV.log_softmax(dim=-1)[..., 3].mean()
-        loss.backward()
-        losses.append(loss)
-    assert torch.equal(*losses)
-    for (name, one), other in zip(plain.named_parameters(), saving.named_parameters(), strict=True):
-        if not name.startswith("video_encoder.audio_project"):  # its audio stream is empty
-            assert one.grad is not None and other[1].grad is not None, name
-            torch.testing.assert_close(other[1].grad, one.grad, msg=name)
 
 
 def test_new_weights_are_those_that_whisper_does_not_have():
