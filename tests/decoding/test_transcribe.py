@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference_search import beam_search
+from reference_search import ENCODER, beam_search
 
 from avspeech.decoding.config import DecodingConfig, settle
 from avspeech.decoding.ctc import ctc_greedy
@@ -13,18 +13,10 @@ from avspeech.decoding.transcribe import decode_memory, encode_batch, transcribe
 from avspeech.inputs import AVBatch, Sample, collate
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.decoder import DecoderConfig
-from avspeech.models.encoder import EncoderConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import EOS, Tokenizer
 
-VIDEO = VideoConfig(input_size=24, widths=(4,), blocks=(1,), stem_width=4)
-CONFIG = RecognizerConfig(
-    EncoderConfig(16, 1, 2, 16, position_kernel=8, position_groups=2, video=VIDEO),
-    DecoderConfig(16, 1, 2, 16),
-    ctc=True,
-    ctc_upsample=2,
-)
+CONFIG = RecognizerConfig(ENCODER, DecoderConfig(16, 1, 2, 16), ctc=True, ctc_upsample=2)
 TOKENIZER = Tokenizer.fit(["set red now", "bin blue soon"], "words")
 
 
@@ -119,13 +111,10 @@ def test_no_possible_text_is_the_empty_text(model, batch):
     assert (found[1].text, found[1].score) == ("", -torch.inf)
 
 
-def test_a_missing_head_is_named_before_anything_runs(batch):
-    for method, config, lacks in [
-        ("ctc", {"ctc": False}, "CTC head"),
-        ("joint", {"ctc": False}, "CTC head"),
-        ("attention", {"decoder": None}, "text decoder"),
-        ("joint", {"decoder": None}, "text decoder"),
-    ]:
+@pytest.mark.parametrize("head", ["ctc", "attention"])
+def test_a_missing_head_is_named_before_anything_runs(batch, head):
+    config, lacks = ({"ctc": False}, "CTC head") if head == "ctc" else ({"decoder": None}, "text decoder")
+    for method in (head, "joint"):
         with pytest.raises(ValueError, match=f"method='{method}' came for a Recognizer without {lacks}"):
             best(recognizer(**config), batch, method=method)
 

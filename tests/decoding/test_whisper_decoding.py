@@ -37,9 +37,8 @@ def test_clips_of_unequal_length_decode_as_alone(ours):
     languages = ("en", "ru", None)
     together = transcribe_batch(ours, batch_of(logmel_BAF, valid_BA, languages), config=GREEDY)
     for i, length in enumerate(lengths):
-        alone = transcribe_batch(
-            ours, batch_of(logmel_BAF[i : i + 1, :length], languages=languages[i : i + 1]), config=GREEDY
-        )
+        one = batch_of(logmel_BAF[i : i + 1, :length], languages=languages[i : i + 1])
+        alone = transcribe_batch(ours, one, config=GREEDY)
         assert together[i][0].tokens == alone[0][0].tokens
         assert together[i][0].language == alone[0][0].language
     assert [nbest[0].language for nbest in together[:2]] == ["en", "ru"]
@@ -84,9 +83,8 @@ def test_only_what_failed_is_decoded_again(ours, monkeypatch):
         return search(model, start, ids, temperature, config)
 
     monkeypatch.setattr(whisper, "_search", spy)
-    options = DecodingConfig(
-        temperatures=(0.0, 0.4), logprob_threshold=threshold, no_speech_threshold=None, compression_ratio_threshold=None
-    )
+    off = {"no_speech_threshold": None, "compression_ratio_threshold": None}
+    options = DecodingConfig(temperatures=(0.0, 0.4), logprob_threshold=threshold, **off)
     found = decode_memory(ours, memory, options, ["en"] * 4, ids="abcd")
     low = [name for name, nbest in zip("abcd", first, strict=True) if nbest[0].score < threshold]
     assert tried == [(0.0, list("abcd")), (0.4, low)]

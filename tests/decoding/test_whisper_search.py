@@ -19,6 +19,7 @@ def greedy(**options) -> DecodingConfig:
     return DecodingConfig(**{"temperatures": (0.0,)} | options)
 
 
+BLANKS = {"suppress_blank": False, "length_penalty": 1.0}
 CASES = {
     "greedy": ({}, greedy()),
     "beam": ({"beam_size": 5}, greedy(beam_size=5)),
@@ -31,10 +32,7 @@ CASES = {
     "some suppressed": ({"suppress_tokens": [13, 50_416]}, greedy(suppress=(13, 50_416))),
     "cut off": ({"beam_size": 3, "sample_len": 5}, greedy(beam_size=3, max_tokens=5)),
     "to the last position": ({"sample_len": 400, "beam_size": 2}, greedy(beam_size=2, max_tokens=400)),
-    "blank allowed": (
-        {"suppress_blank": False, "length_penalty": 1.0},
-        greedy(suppress_blank=False, length_penalty=1.0),
-    ),
+    "blank allowed": (BLANKS, greedy(**BLANKS)),
 }
 
 
@@ -87,14 +85,11 @@ def test_the_detected_language_is_that_of_openai_and_shares_the_pass():
     ids=["greedy", "beam", "impatient beam", "times and context", "drawn"],
 )
 def test_neighbours_do_not_matter(ours, options):
-    memory = memory_of(ours, 7)
-    valid_BP = torch.arange(POSITIONS)[None] < torch.tensor([60, 12, 31, 60, 5, 44, 20])[:, None]
-    memory = Memory(memory.memory_BTD, valid_BP)
-    languages = ["en", None, "ru", "de", None, "en", "el"]
-    ids = [f"clip{i}" for i in range(7)]
+    lengths, languages = (60, 12, 31, 60, 5, 44, 20), ["en", None, "ru", "de", None, "en", "el"]
+    valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
+    memory, ids = Memory(memory_of(ours, 7).memory_BTD, valid_BP), [f"clip{i}" for i in range(7)]
     together = decode_memory(ours, memory, options, languages, ids)
-    for i in range(7):
-        length = int(valid_BP[i].sum())
+    for i, length in enumerate(lengths):
         alone = Memory(memory.memory_BTD[i : i + 1, :length])
         (wanted,) = decode_memory(ours, alone, options, languages[i : i + 1], ids[i : i + 1])
         assert [one.tokens for one in together[i]] == [one.tokens for one in wanted]
@@ -116,13 +111,11 @@ def test_looking_seldom_changes_nothing(ours, options, monkeypatch):
 
 
 def test_the_memory_given_stays_as_it_is(ours):
-    memory = memory_of(ours, 5)
-    memory = Memory(memory.memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
-    before = Memory(*(None if part is None else part.clone() for part in vars(memory).values()))
+    memory = Memory(memory_of(ours, 5).memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
+    before = memory.select(torch.arange(5))  # copies
     decode_memory(ours, memory, greedy(beam_size=2), ["en"] * 5)
-    for now, then in zip(vars(memory).values(), vars(before).values(), strict=True):
-        assert (now is None) == (then is None)
-        assert now is None or torch.equal(now, then)
+    assert torch.equal(memory.memory_BTD, before.memory_BTD) and torch.equal(memory.valid_BT, before.valid_BT)
+    assert memory.video_BTD is memory.video_valid_BT is memory.has_video_B is None
 
 
 def test_nbest_is_sorted_and_holds_no_text_twice(ours):

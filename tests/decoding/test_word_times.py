@@ -89,12 +89,10 @@ def test_the_first_word_starts_with_the_speech_where_somebody_listened(ours):
     memory = ours.encode_streams(mels(2))
     hypotheses = [hypothesis("hello there"), hypothesis("well then")]
     plain = time_words(ours, hypotheses, memory)
-    frames = POSITIONS // 2
-    prob_T = np.ones(frames)
-    prob_T[: int(plain[0][0].end_s * 25 / 2)] = 0  # until the middle of the first word
-    heard = time_words(ours, hypotheses, memory, None, [prob_T, None])
+    middle = int(plain[0][0].end_s * 25 / 2)  # of the first word
+    heard = time_words(ours, hypotheses, memory, None, [np.arange(POSITIONS // 2) >= middle, None])
     assert plain[0][0].start_s == 0
-    assert heard[0][0].start_s == pytest.approx(int(plain[0][0].end_s * 25 / 2) / 25)
+    assert heard[0][0].start_s == pytest.approx(middle / 25)
     assert heard[0][0].end_s == plain[0][0].end_s
     assert heard[1] == plain[1]
 
