@@ -5,14 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from reference_search import ENCODER
 from reference_whisper import POSITIONS, TOKENIZER, mels, tiny_pair
 
-from avspeech.decoding.attention_path import record_attention
+from avspeech.decoding.attention_path import positions_between_silence, positions_of_openai, record_attention
 from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.decoding.word_times import time_words
-from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.memory import Memory
 
 TEXTS = {"en": "Well, the cat (it sleeps) is here.", "de": "Schöne Grüße!", "zh": "今天天气很好。", "es": "¿Qué tal?"}
@@ -97,16 +96,9 @@ def test_the_first_word_starts_with_the_speech_where_somebody_listened(ours):
     assert heard[1] == plain[1]
 
 
-@pytest.fixture
-def flamingo():
-    _, plain = tiny_pair()
-    frontend = VideoConfig(shrink=4, stem_width=4, widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1))
-    video = EncoderConfig(16, 1, 2, 16, position_kernel=4, position_groups=2, video=frontend)
-    return Flamingo(FlamingoConfig(plain.sizes, video)).eval()
-
-
-def test_lips_alone_time_the_words_too(flamingo):
-    video_BTHW = torch.randint(0, 255, (3, 20, 88, 88), dtype=torch.uint8)
+def test_lips_alone_time_the_words_too(ours):
+    flamingo = Flamingo(FlamingoConfig(ours.sizes, ENCODER)).eval()
+    video_BTHW = torch.randint(0, 255, (3, 20, 24, 24), dtype=torch.uint8)
     keep_B2 = torch.tensor([[True, True], [False, True], [True, False]])
     valid_BT = torch.arange(20)[None] < torch.tensor([20, 14, 20])[:, None]
     with torch.no_grad():
@@ -124,3 +116,33 @@ def test_lips_alone_time_the_words_too(flamingo):
 def test_what_cannot_be_timed_is_named(ours):
     with pytest.raises(ValueError, match="neither audio nor video"):
         time_words(ours, [hypothesis("a")], Memory(torch.zeros(1, 1, 32)))
+
+
+def looking(places, num_positions, sharp=0.9):
+    """Return attention of tokens to their places, (1, L, P); the rest goes everywhere."""
+    weights_LP = torch.full((len(places), num_positions), (1 - sharp) / num_positions)
+    for row, place in enumerate(places):
+        weights_LP[row, list(place)] += sharp / len(place)
+    return weights_LP[None]
+
+
+def test_silence_before_and_after_is_no_token():
+    weights_NLP = looking([range(10, 14), range(14, 20), range(20, 23)], 40)
+    assert positions_between_silence(weights_NLP, 0, 3) == [10, 14, 20, 23]
+
+
+def test_tokens_of_a_few_frames_survive():
+    places = [range(8, 10), range(10, 11), range(11, 13), range(13, 15)]
+    prompt = looking([range(40)] * 2, 40)  # tokens before the text look everywhere
+    weights_NLP = torch.cat([prompt, looking([*places, range(30, 34)], 40)], dim=1)
+    assert positions_between_silence(weights_NLP, 2, 4) == [8, 10, 11, 13, 15]
+    openai = positions_of_openai(weights_NLP, 2, 4)
+    assert openai[0] == 0, "the first token starts with the silence before it"
+    assert openai[1:] != [10, 11, 13, 15], "the filter is longer than the tokens"
+
+
+def test_attention_that_knows_nothing_gives_ordered_positions():
+    starts = positions_between_silence(torch.full((2, 4, 6), 1 / 6), 0, 4)
+    assert starts == sorted(starts)
+    assert all(0 <= start < 6 for start in starts)
+    assert positions_between_silence(torch.ones(1, 3, 1), 0, 3) == [0, 0, 0, 0]
