@@ -124,12 +124,7 @@ def test_a_text_that_repeats_itself_compresses():
 
 
 def test_english_only_models_need_no_language():
-    ours = Whisper(
-        WhisperConfig(
-            audio_positions=POSITIONS, audio_width=16, audio_heads=2, audio_depth=1, vocab_size=ENGLISH_ONLY,
-            text_positions=16, text_width=16, text_heads=2, text_depth=1,
-        )
-    ).eval()  # fmt: skip
+    ours = Whisper(WhisperConfig(80, POSITIONS, 16, 2, 1, ENGLISH_ONLY, 16, 16, 2, 1)).eval()
     ((found,),) = decode_memory(ours, memory_of(ours, 1), GREEDY, [None])
     assert found.language == "en"
     assert len(found.tokens) <= 8

@@ -69,10 +69,7 @@ def official_model(config: WhisperConfig, path):
     from whisper.model import ModelDimensions
     from whisper.model import Whisper as OpenAI
 
-    dims = ModelDimensions(
-        config.mel_bins, config.audio_positions, config.audio_width, config.audio_heads, config.audio_depth,
-        config.vocab_size, config.text_positions, config.text_width, config.text_heads, config.text_depth,
-    )  # fmt: skip
+    dims = ModelDimensions(*list(vars(config).values())[:10])  # the sizes, in the order of both projects
     torch.manual_seed(3)
     theirs = OpenAI(dims).eval()
     with torch.no_grad():
