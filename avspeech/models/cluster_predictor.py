@@ -153,9 +153,9 @@ class ClusterPredictor(EncoderModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        head = dict(config)
-        encoder, num_units, mask_features = (head.pop(name) for name in ("encoder", "num_units", "mask_features"))
-        return cls(from_plain(EncoderConfig, encoder), num_units, mask_features, from_plain(HeadConfig, head))
+        encoder = from_plain(EncoderConfig, config["encoder"])
+        head = {name: value for name, value in config.items() if name not in ("encoder", "num_units", "mask_features")}
+        return cls(encoder, config["num_units"], config["mask_features"], from_plain(HeadConfig, head))
 
     def size_lines(self) -> list[str]:
         units, where = ", ".join(map(str, self.num_units)), "features" if self.mask_features else "input"
