@@ -7,35 +7,31 @@ stands for silence. Each step has a price, else every detour would pay. On GRID 
 are within 0.2 s of their times, 6 % on OpenAI's path.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from avspeech.models.base import Model
 from avspeech.models.blocks import Attention
 
-FILTER_WIDTH = 7
-"""Width of OpenAI's median filter, in positions."""
+FILTER_WIDTH = 7  # of OpenAI's median filter, in positions
 
 
+@dataclass
 class RecordedAttention:
-    """Queries and keys of some heads in one pass of the decoder."""
+    """Queries and keys of some heads (block, head) in one pass of the decoder, by block."""
 
-    def __init__(self, heads: Sequence[tuple[int, int]]) -> None:
-        self.heads = heads
-        self.queries: dict[int, Tensor] = {}
-        self.keys: dict[int, Tensor] = {}
-
-    @property
-    def num_positions(self) -> int:
-        """Positions of the memory, padding included."""
-        return next(iter(self.keys.values())).shape[2]
+    heads: Sequence[tuple[int, int]]
+    queries: dict[int, Tensor] = field(default_factory=dict)
+    keys: dict[int, Tensor] = field(default_factory=dict)
 
     def weights(self, row: int, length: int, num_positions: int) -> Tensor:
-        """Return the attention of a row's first tokens to its first positions, (heads, L, P)."""
+        """Return the attention of a row's first ``length`` tokens to its first positions, (heads, L, P)."""
         weights = []
         for block, head in self.heads:
             query_LE = self.queries[block][row, head, :length].float()
@@ -44,24 +40,26 @@ class RecordedAttention:
         return torch.stack(weights)
 
 
-def later_heads(depth: int, num_heads: int) -> list[tuple[int, int]]:
-    """Return (block, head) for the later half of a decoder's blocks, whose attention follows the speech."""
-    return [(block, head) for block in range(depth // 2, depth) for head in range(num_heads)]
-
-
 @contextmanager
-def record(layers: Mapping[int, Attention], heads: Sequence[tuple[int, int]]) -> Iterator[RecordedAttention]:
-    """Record ``heads`` (block, head) of ``layers`` (block -> attention to the memory) inside the ``with``.
+def record_attention(model: Model, from_video: bool = False) -> Iterator[RecordedAttention]:
+    """Record a text decoder's attention to the memory inside the ``with``.
 
-    Hooks are needed because ``scaled_dot_product_attention`` does not return its weights.
+    Recorded are the model's ``alignment_heads``, else all heads of the later half of the blocks, whose attention
+    follows the speech; with ``from_video`` those of the gated attention to the video. Hooks are needed because
+    ``scaled_dot_product_attention`` does not return its weights.
     """
-    recorded = RecordedAttention(heads)
+    decoder: Any = model.decoder
+    depth, num_heads = decoder.config.depth, decoder.config.num_heads
+    later = [(block, head) for block in range(depth // 2, depth) for head in range(num_heads)]
+    recorded = RecordedAttention((() if from_video else model.alignment_heads) or later)
 
     def keep(into: dict[int, Tensor], number: int, attention: Attention, *call: Any) -> None:
         into[number] = attention.split(call[-1])  # module, inputs, output
 
     hooks = []
-    for number, attention in layers.items():
+    for number in {block for block, _ in recorded.heads}:
+        block = decoder.blocks[number]
+        attention = block.video.attention if from_video else block.memory_attention
         for layer, into in ((attention.query, recorded.queries), (attention.key, recorded.keys)):
             hooks.append(layer.register_forward_hook(partial(keep, into, number, attention)))
     try:
@@ -74,25 +72,22 @@ def record(layers: Mapping[int, Attention], heads: Sequence[tuple[int, int]]) ->
 def positions_of_openai(weights_NLP: Tensor, first: int, num_tokens: int) -> list[int]:
     """Return the start position of each text token, and of the end.
 
-    Args:
-        weights_NLP: attention of all tokens, prompt and end included.
-        first: place of the token before the text, whose attention finds the first text token.
+    ``weights_NLP`` is the attention of all tokens, prompt and end included; ``first`` is the place of the token before
+    the text, whose attention finds the first text token.
     """
     from whisper.timing import median_filter
 
     std_NLP, mean_NLP = torch.std_mean(weights_NLP, dim=1, keepdim=True, unbiased=False)
     weights_NLP = (weights_NLP - mean_NLP) / std_NLP.clamp(min=1e-20)  # 0 where all tokens have equal weights
-    match_LP = median_filter(weights_NLP, FILTER_WIDTH).mean(dim=0)[first : first + num_tokens + 1]
-    return _starts(match_LP)
+    return _starts(median_filter(weights_NLP, FILTER_WIDTH).mean(dim=0)[first : first + num_tokens + 1])
 
 
 def positions_between_silence(weights_NLP: Tensor, first: int, num_tokens: int) -> list[int]:
-    """Return the start position of each text token, and of the silence after; arguments as ``positions_of_openai``."""
+    """Return the start position of each text token, and of the silence after; arguments of ``positions_of_openai``."""
     mean_LP = weights_NLP[:, first : first + num_tokens].mean(dim=0)
     silence_1P = torch.full_like(mean_LP[:1], 1 / mean_LP.shape[1])
-    match_LP = torch.cat([silence_1P, mean_LP, silence_1P])
     # A step costs more than any attention gains, so the path takes the fewest steps: one token at a position.
-    return _starts(match_LP - 1)[1:]
+    return _starts(torch.cat([silence_1P, mean_LP, silence_1P]) - 1)[1:]
 
 
 def _starts(match_LP: Tensor) -> list[int]:

@@ -11,10 +11,8 @@ from avspeech.text.whisper_tokens import Task
 
 Method = Literal["ctc", "attention", "joint"]
 Suppress = Literal["default", "none"] | tuple[int, ...]
-FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""OpenAI's fallback temperatures for failed texts."""
-BEAM_SIZES: dict[str, int] = {"ctc": 16, "attention": 1, "joint": 5}
-"""Default beam size of each method. A CTC beam is cheap; a decoder beam costs in proportion to its size."""
+FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # OpenAI's temperatures for failed texts
+BEAM_SIZES: dict[str, int] = {"ctc": 16, "attention": 1, "joint": 5}  # a decoder's beam costs in proportion to its size
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,7 @@ class DecodingConfig:
         if self.method not in (None, "ctc", "attention", "joint"):
             raise ValueError(f"method={self.method!r} must be ctc, attention or joint, or null for the model's own")
         for name in ("beam_size", "num_best", "max_tokens", "best_of"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         if self.length_penalty is not None and not math.isfinite(self.length_penalty):
             raise ValueError(f"length_penalty={self.length_penalty} must be a number; 0 leaves scores as they are")
@@ -100,27 +97,18 @@ class DecodingConfig:
 
 
 def settle(config: DecodingConfig, model: Model) -> DecodingConfig:
-    """Return the config with null method and beam size replaced by the model's defaults.
-
-    Raises ValueError if the model gives no text, or lacks a head that the method needs.
-    """
+    """Return the config with the model's defaults for null; ValueError if it gives no text, or not by this method."""
     if not model.gives_text:
         raise ValueError(f"this {type(model).__name__} gives no text: {model.no_text}")
     method = config.method or model.methods[0]
     if method not in model.methods:
-        lacks = "text decoder" if model.methods == ("ctc",) else "CTC head"
-        raise ValueError(
-            f"method={method!r} came for a {type(model).__name__} without {lacks}; it decodes with "
-            f"{' or '.join(model.methods)}"
-        )
+        lacks, has = "text decoder" if model.methods == ("ctc",) else "CTC head", " or ".join(model.methods)
+        raise ValueError(f"method={method!r} came for a {type(model).__name__} without {lacks}; it decodes with {has}")
     return replace(config, method=method, beam_size=config.beam_size or BEAM_SIZES[method])
 
 
 def inputs_for(model: Model, config: DecodingConfig) -> InputSpec:
-    """Return the model's inputs, with ``pad_to_30s`` applied.
-
-    Raises ValueError if padding is wanted, and the model takes less than 30 s.
-    """
+    """Return the model's inputs, with ``pad_to_30s`` applied; ValueError if the model takes less than 30 s."""
     inputs = model.inputs
     if config.pad_to_30s is None or inputs.audio != "logmel":
         return inputs

@@ -17,11 +17,8 @@ from avspeech.text.tokenizer import BLANK, EOS, START
 class CtcPrefixScorer:
     """Change of a text's CTC log-probability by each next token, the end included.
 
-    R are the hypotheses, utterance-major: one per utterance at first, others after ``select``.
-
-    Args:
-        logits_BTV: ``Recognizer.ctc_logits``; T are CTC steps.
-        valid_BT: bool, True where a step is real; padding at the right end only.
+    R are the hypotheses, utterance-major: one per utterance at first, others after ``select``. T are CTC steps;
+    ``valid_BT`` is False only at the right end.
     """
 
     def __init__(self, logits_BTV: Tensor, valid_BT: Tensor) -> None:
@@ -31,7 +28,7 @@ class CtcPrefixScorer:
         self.log_BVT = log_BTV.clamp_min(-1e4).transpose(1, 2).contiguous()  # finite: the scans divide by it
         self.utterance_R = torch.arange(len(valid_BT), device=valid_BT.device)
         self.valid_RT = valid_BT
-        self.length_R1 = self.valid_RT.sum(dim=1, keepdim=True)
+        self.length_R1 = valid_BT.sum(dim=1, keepdim=True)
         # These have T + 1 entries, the first before any frame. The empty text is all blanks.
         self.blanks_RT = _cumulated(self.log_BVT[:, BLANK])
         self.blank_RT = self.blanks_RT

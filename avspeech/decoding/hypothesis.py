@@ -10,19 +10,14 @@ class Hypothesis:
     """Text, tokens and scores; fields that only a Whisper fills have defaults."""
 
     text: str
-    score: float
-    """Score for ranking: log-probability after the length penalty."""
-    tokens: tuple[int, ...] = ()
-    """Without prompt, begin and end; time tokens included."""
+    score: float  # for ranking: log-probability after the length penalty
+    tokens: tuple[int, ...] = ()  # without prompt, begin and end; time tokens included
     mean_score: float = float("-inf")
     """Log-probability per token, end included, or per CTC step; no length penalty."""
-    token_scores: tuple[float, ...] = ()
-    """Share of each token in the log-probability, the end's last; empty for CTC."""
+    token_scores: tuple[float, ...] = ()  # share of each token in the log-probability, the end's last; empty for CTC
     language: str | None = None
     task: Task = "transcribe"
     temperature: float = 0.0
     no_speech_prob: float | None = None
-    compression_ratio: float | None = None
-    """zlib's ratio; high for a repetitive text."""
-    language_probs: dict[str, float] | None = None
-    """Probability of every language, where it was detected."""
+    compression_ratio: float | None = None  # zlib's; high for a repetitive text
+    language_probs: dict[str, float] | None = None  # of every language, where it was detected

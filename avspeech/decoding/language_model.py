@@ -11,19 +11,11 @@ import torch
 from torch import Tensor, nn
 
 
-class LanguageModelState(Protocol):
-    """Memory of a batch of hypotheses."""
-
-    def reorder(self, rows_R: Tensor) -> None:
-        """Make hypothesis i continue the former hypothesis ``rows_R[i]``; the number of rows may change."""
-        ...
-
-
 class LanguageModel(Protocol):
     """Tokens -> log-probabilities of the next token."""
 
     def start(self, num_rows: int, device: torch.device) -> Any:
-        """Return the state of ``num_rows`` empty hypotheses, a ``LanguageModelState``."""
+        """Return the state of ``num_rows`` empty hypotheses; it has the ``reorder`` of ``TokensSoFar``."""
         ...
 
     def step(self, tokens_R: Tensor, state: Any) -> Tensor:
@@ -38,25 +30,23 @@ class TokensSoFar:
     tokens_RL: Tensor
 
     def reorder(self, rows_R: Tensor) -> None:
-        """Make hypothesis i continue the former hypothesis ``rows_R[i]``."""
+        """Make hypothesis i continue the former hypothesis ``rows_R[i]``; the number of rows may change."""
         self.tokens_RL = self.tokens_RL[rows_R]
 
 
+@dataclass
 class TokenModel:
-    """A language model without a cache: each step runs ``module`` on the whole text.
+    """A ``LanguageModel`` without a cache: each step runs ``module`` on the whole text.
 
     ``module`` maps int64 ``tokens_RL``, begin token first, to ``logits_RLV``; causal, in evaluation mode.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
+    module: nn.Module
 
     def start(self, num_rows: int, device: torch.device) -> TokensSoFar:
-        """Return the state of ``num_rows`` empty hypotheses."""
         return TokensSoFar(torch.zeros(num_rows, 0, dtype=torch.int64, device=device))
 
     @torch.no_grad()
     def step(self, tokens_R: Tensor, state: TokensSoFar) -> Tensor:
-        """Append a token to each hypothesis; return log-probabilities of the next, (R, V)."""
         state.tokens_RL = torch.cat([state.tokens_RL, tokens_R[:, None]], dim=1)
         return self.module(state.tokens_RL)[:, -1].float().log_softmax(dim=-1)

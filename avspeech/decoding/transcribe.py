@@ -36,24 +36,22 @@ def transcribe_batch(
 
     Raises ValueError if the model cannot decode in this way, a stream is missing, or the encoder gives NaN.
     """
-    config = settle(config, model)
+    config = settle(config, model)  # before the encoder runs
     memory = encode_batch(model, batch, keep_B2)
     return decode_memory(model, memory, config, batch.languages, batch.ids, batch.audio_BTF is not None, lm)
 
 
 @torch.no_grad()
 def encode_batch(model: Model, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-    """Return the memory to decode from; arguments as for ``transcribe_batch``.
+    """Return the memory to decode from; arguments as for ``transcribe_batch``; ValueError if a stream is missing.
 
-    Raises ValueError if a stream is missing, or the encoder gives NaN.
+    Raises ModelFileError if the encoder gives NaN, over which a search would give empty texts.
     """
     memory = model.encode(batch, keep_B2)
     for part, valid in ((memory.memory_BTD, memory.valid_BT), (memory.video_BTD, memory.video_valid_BT)):
-        # Over NaN a search would give empty texts.
         if part is not None and not (part if valid is None else part[valid]).isfinite().all():
-            raise ModelFileError(
-                "the encoder gave values that are not finite: its training diverged, or its file is damaged"
-            )
+            reason = "its training diverged, or its file is damaged"
+            raise ModelFileError(f"the encoder gave values that are not finite: {reason}")
     return memory
 
 
@@ -66,18 +64,15 @@ def decode_memory(
     has_audio: bool = True,
     lm: LanguageModel | None = None,
 ) -> list[list[Hypothesis]]:
-    """Return the hypotheses of ``transcribe_batch`` from the memory of ``encode_batch``.
-
-    If CTC rules out every text, the result is the empty text with a score of -inf.
+    """Return the hypotheses of ``transcribe_batch``; the empty text with score -inf if CTC rules out every text.
 
     Args:
-        model: in evaluation mode.
+        memory: of ``encode_batch``.
         languages: for a Whisper; None or empty: ``config``'s, or detected.
         ids: seed a Whisper's sampling; empty: the utterances' places.
         has_audio: the batch had audio; ``config.official_limit`` reads it.
-        lm: see ``transcribe_batch``.
 
-    Raises ValueError if the model cannot decode in this way.
+    Raises ValueError if the model cannot decode in this way, or does not know a language.
     """
     config = settle(config, model)
     if isinstance(model, Whisper):
@@ -95,8 +90,5 @@ def transcribe_whisper(
     keep_B2: Tensor | None = None,
     options: DecodingConfig = DecodingConfig(temperatures=(0.0,)),
 ) -> list[list[Hypothesis]]:
-    """Return ``transcribe_batch`` of a Whisper, greedy and without fallback by default.
-
-    ``tokenizer`` is accepted from earlier callers; the model has its own.
-    """
+    """Return ``transcribe_batch`` of a Whisper, by default greedy without fallback; ``tokenizer`` is not used."""
     return transcribe_batch(model, batch, keep_B2, options)

@@ -8,14 +8,15 @@ languages, one pass detects both language and silence, only failed texts are dec
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.hypothesis import Hypothesis
-from avspeech.decoding.search import Ending, Found, beam_tokens, sample_tokens
-from avspeech.decoding.whisper_rules import TokenRules, token_rules
+from avspeech.decoding.search import Ending, Found, Scorer, beam_tokens, sample_tokens
+from avspeech.decoding.whisper_rules import TokenRules
 from avspeech.models.decoder import State, TextDecoder
 from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
@@ -32,14 +33,7 @@ def decode_whisper(
 ) -> list[list[Hypothesis]]:
     """Return hypotheses of each utterance, best first.
 
-    Args:
-        model: in evaluation mode.
-        memory: of ``model.encode``.
-        config: of ``settle``.
-        languages: of the utterances; None or empty: ``config``'s, or detected.
-        ids: seed the sampling; empty: the utterances' places.
-
-    Raises ValueError if the model does not know a language, or an option does not fit a Whisper.
+    ``config`` comes from ``settle``; other arguments and errors as for ``decode_memory``.
     """
     if config.length_penalty is not None and not 0 <= config.length_penalty <= 1:
         raise ValueError(f"length_penalty={config.length_penalty} must lie in 0..1 for a Whisper, or be null")
@@ -61,26 +55,13 @@ def decode_whisper(
         found = _search(model, start, [ids[i] for i in pending], temperature, config)
         columns = (start.languages, start.language_probs, found, start.no_speech_B.tolist())
         for i, language, probs, nbest, no_speech_prob in zip(pending, *columns, strict=True):
-            wanted[i] = language
-            language_probs[i] = language_probs[i] or probs
+            wanted[i], language_probs[i] = language, language_probs[i] or probs
             results[i] = []
             for one in nbest[: config.num_best]:
                 text, score = tokenizer.decode(one.tokens), one.logprob / (len(one.tokens) + 1)
-                results[i].append(
-                    Hypothesis(
-                        text=text,
-                        score=score,
-                        tokens=tuple(one.tokens),
-                        mean_score=score,
-                        token_scores=one.parts,
-                        language=language,
-                        task=config.task,
-                        temperature=temperature,
-                        no_speech_prob=no_speech_prob,
-                        compression_ratio=compression_ratio(text),
-                        language_probs=language_probs[i],
-                    )
-                )
+                scores = (score, tuple(one.tokens), score, one.parts)
+                measures = (temperature, no_speech_prob, compression_ratio(text), language_probs[i])
+                results[i].append(Hypothesis(text, *scores, language, config.task, *measures))
         pending = [i for i in pending if failed(results[i][0], config)]
         if not pending:
             break
@@ -117,10 +98,7 @@ def rank(found: list[Found], length_penalty: float | None) -> list[Found]:
 
 @torch.no_grad()
 def detect_languages(model: Whisper, memory: Memory) -> tuple[list[str], list[dict[str, float]]]:
-    """Return the likeliest language of each utterance, and the probability of every language.
-
-    Raises ValueError if the model is English only.
-    """
+    """Return each utterance's likeliest language, and the probability of all; ValueError for an English-only model."""
     tokenizer = model.tokenizer
     if not tokenizer.is_multilingual:
         raise ValueError("an English-only Whisper came to detect languages; it has no tokens for them")
@@ -134,38 +112,17 @@ def _languages(tokenizer: WhisperTokenizer, logits_BV: Tensor) -> tuple[list[str
     return [max(table, key=table.__getitem__) for table in tables], tables
 
 
-class WhisperScorer:
-    """A ``Scorer`` of ``avspeech.decoding.search`` that starts after the prompt and applies OpenAI's rules.
-
-    ``state`` and ``logits_RV`` come after the prompt; they are changed.
-    """
+class WhisperScorer(Scorer):
+    """Log-probabilities after the prompt, by OpenAI's rules; changes ``state`` and ``logits_RV``, the prompt's."""
 
     def __init__(self, decoder: TextDecoder, state: State, logits_RV: Tensor, rules: TokenRules) -> None:
         self.decoder, self.state, self.logits_RV, self.rules = decoder, state, logits_RV, rules
 
-    @property
-    def num_utterances(self) -> int:
-        """Utterances of the batch."""
-        return self.state.num_utterances
-
     def step(self, tokens_RL: Tensor) -> Tensor:
-        """Return log-probabilities of the next token, (R, V)."""
         logits_RV = self.decoder.step(tokens_RL[:, -1:], self.state) if tokens_RL.shape[1] else self.logits_RV
         logits_RV = logits_RV.float()
         self.rules.apply(logits_RV, tokens_RL)
         return logits_RV.log_softmax(dim=1)
-
-    def reorder(self, rows_R: Tensor) -> None:
-        """See ``Scorer``."""
-        self.state.reorder(rows_R)
-
-    def repeat(self, times: int) -> None:
-        """See ``Scorer``."""
-        self.state.repeat(times)
-
-    def keep(self, places: list[int]) -> None:
-        """See ``Scorer``."""
-        self.state.keep(places)
 
 
 @dataclass
@@ -184,83 +141,58 @@ def _start(model: Whisper, memory: Memory, wanted: list[str | None], config: Dec
     """Feed the prompt, and detect the languages that are None on the way."""
     decoder, tokenizer, device = model.decoder, model.tokenizer, memory.memory_BTD.device
     positions, batch = model.sizes.text_positions, len(wanted)
-    context = _context(tokenizer, config.context, positions)
-    unknown = [i for i, language in enumerate(wanted) if language is None]
-    tables: list[dict[str, float] | None] = [None] * batch
-
-    def learn(detected: list[str], probs: list[dict[str, float]]) -> list[str | None]:
-        for i in unknown:
-            tables[i] = probs[i]
-        return [language or found for language, found in zip(wanted, detected, strict=True)]
-
+    context = []
+    if config.context:  # at most half of the positions, as OpenAI's decoder cuts it
+        context = [tokenizer.library.sot_prev, *tokenizer.encode(config.context)[-(positions // 2 - 1) :]]
+    unknown, detected = None in wanted, None
     if unknown and context:  # Whisper detects at the first position without context, so in a state of its own
-        wanted, unknown_left = learn(*detect_languages(model, memory)), False
-    else:
-        unknown_left = bool(unknown)
-    some_language = next((language for language in wanted if language is not None), "en")  # all prompts have one length
-    prompt_length = len(context) + len(tokenizer.prompt(some_language, config.task, config.timestamps))
+        detected = detect_languages(model, memory)
+    prompt_length = len(context) + len(tokenizer.prompt("en", config.task, config.timestamps))  # of any language
     # The last token is never fed, so it needs no position.
     limit = max(1, min(config.max_tokens or positions // 2, positions + 1 - prompt_length))
     state = decoder.start(memory, prompt_length + limit)
     if context:
         decoder.step(torch.tensor([context], device=device).expand(batch, -1), state)
-    if unknown_left:
+    start_BV = None
+    if unknown and detected is None:
         start_BV = decoder.step(torch.full((batch, 1), tokenizer.start, device=device), state)
-        wanted = learn(*_languages(tokenizer, start_BV))
-        logits_BV = decoder.step(_prompts(tokenizer, wanted, config)[:, 1:].to(device), state)
+        detected = _languages(tokenizer, start_BV)
+    found, tables = detected or (wanted, [None] * batch)
+    probs = [table if language is None else None for language, table in zip(wanted, tables, strict=True)]
+    languages: list[Any] = [language or best for language, best in zip(wanted, found, strict=True)]
+    prompts = [tokenizer.prompt(language, config.task, config.timestamps) for language in languages]
+    prompt_BL = torch.tensor(prompts, device=device)
+    if start_BV is not None:
+        logits_BV = decoder.step(prompt_BL[:, 1:], state)
     else:
-        logits_BLV = decoder.step(_prompts(tokenizer, wanted, config).to(device), state, last_only=False)
+        logits_BLV = decoder.step(prompt_BL, state, last_only=False)
         start_BV, logits_BV = logits_BLV[:, 0], logits_BLV[:, -1]
     no_speech_B = start_BV.float().softmax(dim=1)[:, tokenizer.library.no_speech]
-    assert all(language is not None for language in wanted)
-    return _Start(state, logits_BV, no_speech_B, wanted, tables, limit)  # type: ignore[arg-type]
-
-
-def _prompts(tokenizer: WhisperTokenizer, languages: list[str | None], config: DecodingConfig) -> Tensor:
-    return torch.tensor([tokenizer.prompt(language, config.task, config.timestamps) for language in languages])
-
-
-def _context(tokenizer: WhisperTokenizer, text: str | None, positions: int) -> list[int]:
-    """Return the tokens of the preceding text, at most half of the positions, as OpenAI's decoder cuts them."""
-    if not text:
-        return []
-    tokens = tokenizer.encode(text)[-(positions // 2 - 1) :]
-    return [tokenizer.library.sot_prev, *tokens]
+    return _Start(state, logits_BV, no_speech_B, languages, probs, limit)
 
 
 def _search(
     model: Whisper, start: _Start, ids: list[str], temperature: float, config: DecodingConfig
 ) -> list[list[Found]]:
     device, end, size = start.logits_BV.device, model.tokenizer.end, config.beam_size or 1
-    rules = token_rules(
-        model.tokenizer,
-        config.suppress,
-        config.suppress_blank,
-        config.timestamps,
-        model.sizes.audio_positions,
-        device,
-    )
-    if temperature == 0 and size > 1:
+    rules, logits_RV = TokenRules(model.tokenizer, config, model.sizes.audio_positions, device), start.logits_BV
+    uniform_RL = None
+    if temperature > 0:
+        uniform_RL = torch.cat([_uniform(one, temperature, start.limit, config) for one in ids]).to(device)
+        start.state.repeat(config.best_of)
+        logits_RV = logits_RV.repeat_interleave(config.best_of, dim=0)
+    scorer = WhisperScorer(model.decoder, start.state, logits_RV, rules)
+    if temperature > 0 or size == 1:
+        found = sample_tokens(scorer, end, start.limit, temperature, uniform_RL)
+    else:
         ending = Ending(round(size * config.patience), among_best=False)
         if ending.wanted < 1:
             raise ValueError(f"beam_size={size} times patience={config.patience} must round to at least 1")
-        scorer = WhisperScorer(model.decoder, start.state, start.logits_BV, rules)
         found = beam_tokens(scorer, end, start.limit, size, ending)
-    elif temperature == 0:
-        scorer = WhisperScorer(model.decoder, start.state, start.logits_BV, rules)
-        found = [[one] for one in sample_tokens(scorer, end, start.limit)]
-    else:
-        times = config.best_of
-        uniform_RL = torch.cat([_uniform(one, config.seed, temperature, times, start.limit) for one in ids])
-        start.state.repeat(times)
-        logits_RV = start.logits_BV.repeat_interleave(times, dim=0)
-        scorer = WhisperScorer(model.decoder, start.state, logits_RV, rules)
-        rows = sample_tokens(scorer, end, start.limit, temperature, uniform_RL.to(device))
-        found = [rows[first : first + times] for first in range(0, len(rows), times)]
     return [rank(hypotheses, config.length_penalty) for hypotheses in found]
 
 
-def _uniform(utterance_id: str, seed: int, temperature: float, times: int, limit: int) -> Tensor:
+def _uniform(utterance_id: str, temperature: float, limit: int, config: DecodingConfig) -> Tensor:
     """Return an utterance's random numbers, independent of its batch and of the device."""
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {temperature} {utterance_id}".encode()))
-    return torch.rand(times, limit, generator=generator)
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{config.seed} {temperature} {utterance_id}".encode()))
+    return torch.rand(config.best_of, limit, generator=generator)

@@ -12,31 +12,23 @@ import numpy as np
 
 from avspeech.timebase import FRAME_RATE
 
-Interval = tuple[float, float]
-"""Start and end in seconds."""
+Interval = tuple[float, float]  # start and end in seconds
 
-SPEECH = 0.5
-"""Lowest probability of a speech frame."""
-PAUSE_S = 0.12
-"""Shortest pause in seconds; shorter silences lie inside words, before plosives."""
-TYPICAL_GAP_S = 0.3
-"""Seconds from one token to the next, assumed for a text of one token."""
-LONGEST_REACH_S = 0.6
-"""Most seconds from a word's known moments to its start or end."""
-LATE_END_S = 0.3
-"""Largest gap in seconds by which the last word is extended to the end of the speech."""
-SHORTEST_S = 0.04
-"""A word with less speech than this, in seconds, keeps its times: the detector missed it."""
+SPEECH = 0.5  # lowest probability of a speech frame
+PAUSE_S = 0.12  # shortest pause; shorter silences lie inside words, before plosives
+TYPICAL_GAP_S = 0.3  # from one token to the next, assumed for a text of one token
+LONGEST_REACH_S = 0.6  # from a word's known moments to its start or end
+LATE_END_S = 0.3  # largest gap by which the last word is extended to the end of the speech
+SHORTEST_S = 0.04  # a word with less speech than this keeps its times: the detector missed it
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Times and lengths of a word's first and last token."""
+    """Times and lengths (at least 1 letter) of a word's first and last token; longer tokens reach further."""
 
     first: Interval
     last: Interval
     first_letters: int = 1
-    """Letters of the first token, at least 1; longer tokens reach further."""
     last_letters: int = 1
 
 
@@ -90,10 +82,8 @@ def _onset(first: Interval, gap: float, reach: float, speech: Sequence[Interval]
 
 def _between(one: Moments, other: Moments, speech: Sequence[Interval]) -> Interval:
     """Return the end of the former neighbour and the start of the latter."""
-    pauses = [
-        (end, start) for (_, end), (start, _) in pairwise(speech) if end >= one.last[1] and start <= other.first[0]
-    ]
-    if pauses:
+    gaps = ((end, start) for (_, end), (start, _) in pairwise(speech))
+    if pauses := [(end, start) for end, start in gaps if end >= one.last[1] and start <= other.first[0]]:
         return pauses[0][0], pauses[-1][1]
     share = 1 / (1 + (other.first_letters / one.last_letters) ** 0.5)
     boundary = _middle(one.last) + share * (_middle(other.first) - _middle(one.last))
@@ -102,10 +92,7 @@ def _between(one: Moments, other: Moments, speech: Sequence[Interval]) -> Interv
 
 
 def fit_to_speech(words: Sequence[Interval], speech: Sequence[Interval]) -> list[Interval]:
-    """Return words without the silence at their ends; the last word lasts to the end of the speech if that is near.
-
-    Without ``speech`` the words stay as they are.
-    """
+    """Return words without the silence at their ends; the last word lasts to the end of the speech if that is near."""
     fitted = []
     for start, end in words:
         heard = [(max(start, a), min(end, b)) for a, b in speech if min(end, b) - max(start, a) > SHORTEST_S]

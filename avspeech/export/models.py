@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avspeech.decoding.whisper_rules import token_rules
+from avspeech.decoding.whisper_rules import TokenRules
 from avspeech.export.graph import Graph
 from avspeech.export.parts import decoder_graphs, with_every_frame
 from avspeech.models.flamingo import Flamingo
@@ -115,7 +115,7 @@ def whisper_export(model: Whisper) -> Export:
         *("text_depth", "official_padding"),
     )
     tokenizer = model.tokenizer
-    library, rules = tokenizer.library, token_rules(tokenizer)
+    library, rules = tokenizer.library, TokenRules(tokenizer)
     tokens = {
         "start": tokenizer.start,
         "end": tokenizer.end,

@@ -15,21 +15,26 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 class Model(nn.Module):
     """Network stored in a model file."""
 
-    kind: str
-    """Key of the class in ``avspeech.models.files.KINDS``."""
-    title = "Speech model"
-    """Short description for model cards."""
+    kind: str  # key of the class in ``avspeech.models.files.KINDS``
+    title = "Speech model"  # for model cards
     no_text = ""
     """Reason and remedy if the model gives no text."""
+    inputs: InputSpec
+    """Input features, crop and limits."""
+    lip_encoder: Encoder | None
+    """Encoder of the video; None: no video."""
+    tokenizer: Tokenizer | WhisperTokenizer | None = None
+    """Text <-> tokens; None: the model gives no text."""
+    methods: tuple[str, ...] = ()
+    """Decoding methods that the model's heads allow, default first; empty: no head."""
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+    """(block, head) of the decoder attention that follows the words in time; empty: unknown."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.carried: dict[str, Tensor] = {}
-        """Unused tensors of an imported model by their original names, for export."""
-        self.source: dict[str, Any] | None = None
-        """Training configuration of imported weights, JSON-ready, without paths."""
-        self.about: dict[str, Any] = {}
-        """Header notes, JSON-ready: ``modality`` is the training modality."""
+        self.carried: dict[str, Tensor] = {}  # unused tensors of an imported model by original names, for export
+        self.source: dict[str, Any] | None = None  # training configuration of imported weights, JSON-ready, no paths
+        self.about: dict[str, Any] = {}  # header notes, JSON-ready: ``modality`` is the training modality
 
     def to_config(self) -> dict[str, Any]:
         """Return all sizes and options, JSON-ready, for the model file's header."""
@@ -41,16 +46,6 @@ class Model(nn.Module):
         raise NotImplementedError
 
     @property
-    def inputs(self) -> InputSpec:
-        """Input features, crop and limits."""
-        raise NotImplementedError
-
-    @property
-    def lip_encoder(self) -> Encoder | None:
-        """Encoder of the video; None: no video."""
-        raise NotImplementedError
-
-    @property
     def av_encoder(self) -> AVEncoder:
         """AV-HuBERT encoder. Raises ValueError if the model has none."""
         if not isinstance(self.lip_encoder, AVEncoder):
@@ -59,35 +54,17 @@ class Model(nn.Module):
         return self.lip_encoder
 
     @property
-    def tokenizer(self) -> Tokenizer | WhisperTokenizer | None:
-        """Text <-> tokens; None: the model gives no text."""
-        return None
-
-    @property
     def gives_text(self) -> bool:
         """True if the model turns speech into text."""
         return self.tokenizer is not None
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Decoding methods that the model's heads allow, default first; empty: no head."""
-        return ()
 
     @property
     def stream_encoders(self) -> list[nn.Module]:
         """Modules that encode one stream each and depend only on their arguments."""
         return []
 
-    @property
-    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
-        """(block, head) of the decoder attention that follows the words in time; empty: unknown."""
-        return ()
-
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
-        """Return the encoder output for a batch on the model's device.
-
-        ``keep_B2`` is bool, columns AUDIO and VIDEO; False drops that stream of that utterance, None keeps both.
-        """
+        """Return the encoder output; False in ``keep_B2`` (columns AUDIO and VIDEO) drops that stream."""
         raise NotImplementedError
 
     def size_lines(self) -> list[str]:

@@ -41,12 +41,7 @@ class Attention(nn.Module):
     """Multi-head attention; all projections have a bias, except Whisper's keys (``key_bias=False``)."""
 
     def __init__(
-        self,
-        width: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        memory_width: int | None = None,
-        key_bias: bool = True,
+        self, width: int, num_heads: int, dropout: float = 0.0, memory_width: int | None = None, key_bias: bool = True
     ) -> None:
         super().__init__()
         self.num_heads, self.dropout = num_heads, dropout
@@ -64,19 +59,17 @@ class Attention(nn.Module):
         return x_BTD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def project_memory(self, memory_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of a memory, each (B, heads, T, D / heads); once per utterance."""
+        """Return keys and values of a memory, each (B, heads, T, D / heads)."""
         return self.split(self.key(memory_BTD)), self.split(self.value(memory_BTD))
 
     def attend(self, x_BLD: Tensor, key_BNTE: Tensor, value_BNTE: Tensor, allowed: Tensor | None) -> Tensor:
         """Return the attention output, (B, L, D), for queries ``x_BLD`` before projection.
 
-        Keys and values are (B, heads, T, D / heads). ``allowed`` is bool, broadcast to (B, heads, L, T), True where a
-        query may attend; None: everywhere.
+        ``allowed`` is bool, broadcast to (B, heads, L, T), True where a query may attend; None: everywhere.
         """
+        given = (self.split(self.query(x_BLD)), key_BNTE, value_BNTE)
         dropout = self.dropout if self.training else 0.0
-        x_BNLE = F.scaled_dot_product_attention(
-            self.split(self.query(x_BLD)), key_BNTE, value_BNTE, attn_mask=allowed, dropout_p=dropout
-        )
+        x_BNLE = F.scaled_dot_product_attention(*given, attn_mask=allowed, dropout_p=dropout)
         return self.out(x_BNLE.transpose(1, 2).flatten(2))
 
     def forward(self, x_BTD: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -85,7 +78,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Linear, activation, linear; dropout after the activation."""
+    """Linear, activation, dropout, linear."""
 
     def __init__(self, width: int, inner_width: int, activation: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
@@ -144,7 +137,7 @@ class ConvPositions(nn.Module):
         self.conv = nn.utils.parametrizations.weight_norm(conv, dim=2)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """Return the positions to add to ``x_BTD``; padded input must be zero."""
+        """Return the positions to add to ``x_BTD``, whose padding is zero."""
         y_BDT = self.conv(x_BTD.transpose(1, 2))[..., : x_BTD.shape[1]]  # an even kernel gives one step too many
         return F.gelu(y_BDT).transpose(1, 2)
 

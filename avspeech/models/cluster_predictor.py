@@ -1,8 +1,7 @@
 """AV-HuBERT's pre-training network: masked streams -> unit logits of every frame.
 
-AV-HuBERT (arXiv:2201.02184, section 3.3). On the input, masked audio becomes a learned vector and masked lips other
-frames; on the features, fused frames become a learned vector. The logit is the cosine between projected frame and unit
-embedding over 0.1. ``objectives/masking.py`` draws the masks.
+AV-HuBERT (arXiv:2201.02184, section 3.3). Masked audio or masked fused features become a learned vector, masked lips
+other frames. The logit is the cosine between projected frame and unit embedding over 0.1.
 
 Options beyond the paper: several unit sets (MS-HuBERT, arXiv:2406.05661), supervised intermediate blocks (ILS-SSL,
 arXiv:2112.08778), dot products (Fast-HuBERT, arXiv:2309.13860), and skipped logits and lip frames.
@@ -22,70 +21,53 @@ from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 
 TEMPERATURE = 0.1
-OFFICIAL_SPECIALS = 4
-"""Unused classes before the units of a released model: begin, padding, end, unknown."""
+OFFICIAL_SPECIALS = 4  # unused classes before the units of a released model: begin, padding, end, unknown
 
 
 @dataclass(frozen=True)
 class MaskedInput:
-    """Masked frames of a batch: per input stream, or of the fused features (``feature_BT``)."""
+    """Masked frames (bool) of a batch: per input stream, or of the fused features (``feature_BT``)."""
 
     audio_BT: Tensor | None = None
-    """bool, masked audio frames."""
     video_BT: Tensor | None = None
-    """bool, masked video frames, replaced by ``video_source_BT``."""
-    video_source_BT: Tensor | None = None
-    """int64, index of the frame to show; its own if unmasked, -1: grey."""
-    video_row_BT: Tensor | None = None
-    """int64, clip of the frame to show; None: its own."""
+    video_source_BT: Tensor | None = None  # int64, index of the frame to show; its own if unmasked, -1: grey
+    video_row_BT: Tensor | None = None  # int64, clip of the frame to show; None: its own
     feature_BT: Tensor | None = None
-    """bool, masked fused frames."""
     zero_audio: bool = False
     """Masked audio becomes zero instead of the mask embedding, as in official batches of one."""
 
     @property
     def either_BT(self) -> Tensor:
         """bool, frames masked in at least one stream; their units are predicted."""
-        if self.feature_BT is not None:
-            return self.feature_BT
-        masks = [mask_BT for mask_BT in (self.audio_BT, self.video_BT) if mask_BT is not None]
+        masks = [mask_BT for mask_BT in (self.audio_BT, self.video_BT, self.feature_BT) if mask_BT is not None]
         assert masks, "a MaskedInput hides nothing"
-        return masks[0] if len(masks) == 1 else masks[0] | masks[1]
+        return torch.stack(masks).any(dim=0)
 
     def of_streams(self, audio: bool, video: bool) -> "MaskedInput":
-        """Return the masks of the streams in the batch.
-
-        Masks of a stream removed by modality dropout stay, as in the official code.
-        """
+        """Return the masks of the streams in the batch; those of a stream lost to modality dropout stay (official)."""
         masks = self if audio else replace(self, audio_BT=None)
         return masks if video else replace(masks, video_BT=None, video_source_BT=None, video_row_BT=None)
 
     def to(self, device: torch.device) -> "MaskedInput":
         """Return a copy on ``device``."""
-        tensors = (self.audio_BT, self.video_BT, self.video_source_BT, self.video_row_BT, self.feature_BT)
-        return MaskedInput(*(None if x is None else x.to(device) for x in tensors), zero_audio=self.zero_audio)
+        return replace(self, **{k: x.to(device) for k, x in vars(self).items() if isinstance(x, Tensor)})
 
 
 @dataclass(frozen=True)
 class UnitScores:
     """Logits of one unit set, from one block."""
 
-    logits: Tensor
-    """(B, T, K), or (M, K) of selected frames; special classes come first."""
-    unit_set: int
-    """Index of the unit set."""
-    block: int | None = None
-    """Supervised block; None: encoder's end."""
+    logits: Tensor  # (B, T, K), or (M, K) of selected frames; special classes come first
+    unit_set: int  # its index
+    block: int | None = None  # supervised block; None: encoder's end
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Output of ``ClusterPredictor``."""
 
-    scores: tuple[UnitScores, ...]
-    """All unit sets at the encoder's end, then those of the supervised blocks."""
-    feature_penalty: Tensor
-    """Scalar, mean square of the streams before fusion over the frames read."""
+    scores: tuple[UnitScores, ...]  # all unit sets at the encoder's end, then those of the supervised blocks
+    feature_penalty: Tensor  # scalar, mean square of the streams before fusion over the frames read
 
     @property
     def logits_BTK(self) -> Tensor:
@@ -127,21 +109,16 @@ class UnitHead(nn.Module):
 
     def forward(self, x_D: Tensor) -> list[Tensor]:
         """Return the logits of each unit set, (..., K), from frames (..., D)."""
-        frames = self.project(x_D).float().chunk(len(self.classes), dim=-1)
-        tables = self.embedding.float().split(self.classes)
+        frames, table = self.project(x_D).float().unflatten(-1, (len(self.classes), -1)), self.embedding.float()
         if self.config.similarity == "cosine":
-            frames = [F.normalize(frame, dim=-1, eps=1e-6) for frame in frames]
-            tables = [F.normalize(table, dim=-1, eps=1e-6) for table in tables]
+            frames, table = F.normalize(frames, dim=-1, eps=1e-6), F.normalize(table, dim=-1, eps=1e-6)
         scale = 1.0 if self.config.similarity == "plain" else 1 / self.config.temperature
-        return [frame @ table.T * scale for frame, table in zip(frames, tables, strict=True)]
+        tables = table.split(self.classes)
+        return [frame @ one.T * scale for frame, one in zip(frames.unbind(-2), tables, strict=True)]
 
 
 class ClusterPredictor(EncoderModel):
-    """Encoder, mask embedding and unit heads.
-
-    ``num_units`` is K, or one K for each unit set. ``mask_features`` masks fused features (iterations 1 to 4) instead
-    of the input.
-    """
+    """Encoder, mask embedding and unit heads; ``mask_features`` masks fused features (iterations 1 to 4)."""
 
     encoder: AVEncoder
     kind = "cluster_predictor"
@@ -171,19 +148,17 @@ class ClusterPredictor(EncoderModel):
         self.block_heads = nn.ModuleDict(heads)
 
     def to_config(self) -> dict[str, Any]:
-        sizes = {"num_units": self.num_units, "mask_features": self.mask_features}
-        return {"encoder": to_plain(self.encoder.config), **sizes, **to_plain(self.head)}
+        config = {"encoder": to_plain(self.encoder.config), "num_units": self.num_units}
+        return {**config, "mask_features": self.mask_features, **to_plain(self.head)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        sizes = dict(config)
-        encoder = from_plain(EncoderConfig, sizes.pop("encoder"))
-        num_units, mask_features = sizes.pop("num_units"), sizes.pop("mask_features")
-        return cls(encoder, num_units, mask_features, from_plain(HeadConfig, sizes))
+        encoder = from_plain(EncoderConfig, config["encoder"])
+        head = {name: value for name, value in config.items() if name not in ("encoder", "num_units", "mask_features")}
+        return cls(encoder, config["num_units"], config["mask_features"], from_plain(HeadConfig, head))
 
     def size_lines(self) -> list[str]:
-        where = "features" if self.mask_features else "input"
-        units = ", ".join(map(str, self.num_units))
+        units, where = ", ".join(map(str, self.num_units)), "features" if self.mask_features else "input"
         return [f"encoder: {self.encoder.size_line}", f"units: {units}; masks its {where}"]
 
     def forward(
@@ -202,14 +177,15 @@ class ClusterPredictor(EncoderModel):
         Args:
             audio_BTF, video_BTHW, valid_BT, keep_B2: as in ``Encoder.forward``.
             masks: None: nothing masked.
-            num_targets: cut streams and masks to this many frames after the front ends, as in the official code; None:
-                whole.
+            num_targets: cut streams and masks to this many frames after the front ends (official); None: whole.
             frames_M: int64, frames of the flattened (B, T) to score; None: all.
             skip_hidden_lips: with feature masking, leave masked frames out of ResNet, feature penalty and BatchNorm.
         """
-        self._check_masks(masks)
+        hidden_BT = None if masks is None else masks.feature_BT
+        if masks is not None and (hidden_BT is not None) != self.mask_features:
+            here, there = ("features", "input") if self.mask_features else ("input", "features")
+            raise ValueError(f"the model masks its {here}, the masks are for its {there}: set masking.on to {here!r}")
         audio_BTF, video_BTHW = self.hide_input(audio_BTF, video_BTHW, masks)
-        hidden_BT = masks.feature_BT if masks is not None else None
         unread_BT = hidden_BT if skip_hidden_lips else None
         streams_BTE = self.encoder.join_streams(audio_BTF, video_BTHW, valid_BT, keep_B2, unread_BT)
         if num_targets is not None:
@@ -217,12 +193,11 @@ class ClusterPredictor(EncoderModel):
             hidden_BT = None if hidden_BT is None else hidden_BT[:, :num_targets]
             unread_BT = None if unread_BT is None else unread_BT[:, :num_targets]
         penalty = self._penalty(streams_BTE, valid_BT, unread_BT)
-        fused_BTD = self.hide_features(self.encoder.fuse(streams_BTE), hidden_BT)
-        taps: list[tuple[int | None, UnitHead, Tensor]] = []
-        x_BTD = fused_BTD
+        x_BTD = fused_BTD = self.hide_features(self.encoder.fuse(streams_BTE), hidden_BT)
+        taps: list[tuple[int | None, nn.Module, Tensor]] = []
         for block, x_BTD in self.encoder.run_blocks(fused_BTD, valid_BT):
             if block in self.head.supervised_blocks:
-                taps.append((block, self.block_heads[str(block)], x_BTD))  # type: ignore[arg-type]
+                taps.append((block, self.block_heads[str(block)], x_BTD))
         taps.insert(0, (None, self.unit_head, self.encoder.finish(x_BTD)))
         scores = [
             UnitScores(logits, unit_set, block)
@@ -235,23 +210,19 @@ class ClusterPredictor(EncoderModel):
         self, audio_BTF: Tensor | None, video_BTHW: Tensor | None, masks: MaskedInput | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return both streams with their masked frames replaced."""
-        if masks is not None and audio_BTF is not None and masks.audio_BT is not None:
+        if masks is None:
+            return audio_BTF, video_BTHW
+        if audio_BTF is not None and masks.audio_BT is not None:
             shown_F = torch.zeros_like(self.mask_embedding) if masks.zero_audio else self.mask_embedding
             audio_BTF = torch.where(masks.audio_BT[..., None], shown_F.to(audio_BTF.dtype), audio_BTF)
-        if masks is not None and video_BTHW is not None and masks.video_source_BT is not None:
+        if video_BTHW is not None and masks.video_source_BT is not None:
             video_BTHW = substitute_frames(video_BTHW, masks.video_source_BT, masks.video_row_BT)
         return audio_BTF, video_BTHW
 
     def hide_features(self, x_BTD: Tensor, hidden_BT: Tensor | None) -> Tensor:
         """Return the fused stream with the mask embedding in masked frames."""
-        if hidden_BT is None:
-            return x_BTD
-        return torch.where(hidden_BT[..., None], self.mask_embedding.to(x_BTD.dtype), x_BTD)
-
-    def _check_masks(self, masks: MaskedInput | None) -> None:
-        if masks is not None and (masks.feature_BT is not None) != self.mask_features:
-            here, there = ("features", "input") if self.mask_features else ("input", "features")
-            raise ValueError(f"the model masks its {here}, the masks are for its {there}: set masking.on to {here!r}")
+        shown_D = self.mask_embedding.to(x_BTD.dtype)
+        return x_BTD if hidden_BT is None else torch.where(hidden_BT[..., None], shown_D, x_BTD)
 
     def _penalty(self, streams_BTE: Tensor, valid_BT: Tensor, unread_BT: Tensor | None) -> Tensor:
         squares_BTE = streams_BTE.float().square()
@@ -263,9 +234,9 @@ class ClusterPredictor(EncoderModel):
 
 
 def substitute_frames(video_BTHW: Tensor, source_BT: Tensor, row_BT: Tensor | None = None) -> Tensor:
-    """Return clips whose frame (b, t) is frame ``source_BT[b, t]`` of clip ``row_BT[b, t]``.
+    """Return clips whose frame (b, t) is frame ``source_BT[b, t]`` of clip ``row_BT[b, t]``, or of its own.
 
-    ``source_BT`` is int64, -1: mean grey. ``row_BT`` is int64; None: the same clip.
+    Both are int64; a source of -1 is mean grey.
     """
     if row_BT is None:
         row_BT = torch.arange(len(video_BTHW), device=video_BTHW.device)[:, None]

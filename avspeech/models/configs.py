@@ -1,7 +1,6 @@
-"""Configurations as JSON values, and lookup of encoder and model classes by kind.
+"""Configurations as JSON values; classes of encoders and models by kind, never by an import path in a model file.
 
-Other packages register a class on import, or by an entry point in ``avspeech.encoders`` or ``avspeech.models`` named by
-the kind. Import paths in a model file are never followed.
+Other packages register a class on import, or by an entry point of its kind in ``avspeech.encoders`` or ``.models``.
 """
 
 import dataclasses
@@ -21,42 +20,33 @@ class ModelFileError(ValueError):
 
 
 def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
-    """Return the class of a kind from ``registry`` or an entry point of ``group`` (``encoders`` or ``models``).
-
-    Raises ModelFileError for an unknown kind.
-    """
+    """Return the class of a kind from ``registry`` or an entry point of ``group``; ModelFileError if there is none."""
     if kind not in registry:
         for point in entry_points(group=f"avspeech.{group}", name=kind):
             registry[kind] = point.load()
     if kind not in registry:
+        known, mend = ", ".join(sorted(registry)), f"import the package that defines {kind!r} first"
         raise ModelFileError(
-            f"the file holds a {kind!r}, and the {group} known are {', '.join(sorted(registry))}; update avspeech, or "
-            f"import the package that defines {kind!r} first"
+            f"the file holds a {kind!r}, and the {group} known are {known}; update avspeech, or {mend}"
         )
     return registry[kind]
 
 
 def to_plain(config: Any) -> dict[str, Any]:
     """Return a configuration as JSON values; encoders other than AV-HuBERT's include their kind."""
-    values = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        values[field.name] = to_plain(value) if dataclasses.is_dataclass(value) else value
+    values = {name: to_plain(x) if dataclasses.is_dataclass(x) else x for name, x in vars(config).items()}
     if isinstance(config, BaseEncoderConfig) and config.kind != EncoderConfig.kind:
         values["kind"] = config.kind
     return values
 
 
 def from_plain(cls: type, values: dict[str, Any]) -> Any:
-    """Return the dataclass ``cls`` from JSON values, with nested dataclasses and tuples.
-
-    Raises ModelFileError for an unknown field or encoder kind.
-    """
+    """Return the dataclass ``cls`` from ``to_plain``'s values; ModelFileError for an unknown field or encoder kind."""
     values = dict(values)
     if issubclass(cls, BaseEncoderConfig):
         cls = find_kind(ENCODERS, "encoders", values.pop("kind", EncoderConfig.kind))
     hints = typing.get_type_hints(cls)
-    if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(cls)}):
+    if unknown := sorted(values.keys() - {field.name for field in dataclasses.fields(cls)}):
         raise ModelFileError(f"{cls.__name__} has no field {', '.join(unknown)}; the file is from another version")
     return cls(**{name: _build(hints[name], value) for name, value in values.items()})
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from avspeech.models.blocks import Attention, FeedForward, KeyValueCache, run_block, sinusoid_positions
 from avspeech.models.memory import Memory
 
-FIRST_POSITION = 2
-"""Sinusoidal position of the first token."""
+FIRST_POSITION = 2  # sinusoidal position of the first token
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,7 @@ class DecoderConfig:
 
 
 class GatedVideo(nn.Module):
-    """Video attention and feed-forward, each behind a tanh gate that starts at 0.
-
-    It precedes self-attention in every decoder block (Whisper-Flamingo, arXiv:2406.10082, section 2.2).
-    """
+    """Video attention and feed-forward, each behind a tanh gate that starts at 0."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -78,8 +74,7 @@ class BlockKeys:
     """Keys and values of the memory for one decoder block, once per utterance."""
 
     memory: tuple[Tensor, Tensor]
-    allowed: Tensor | None
-    """bool (B, 1, 1, T), True where attention is allowed; None: everywhere."""
+    allowed: Tensor | None  # bool (B, 1, 1, T), True where attention is allowed; None: everywhere
     video: tuple[Tensor, Tensor] | None = None
     video_allowed: Tensor | None = None
     has_video_B11: Tensor | None = None
@@ -92,11 +87,11 @@ class DecoderBlock(nn.Module):
         super().__init__()
         width, heads = config.width, config.num_heads
         activation = nn.GELU() if config.activation == "gelu" else nn.ReLU()
-        dropout, bias = config.attention_dropout, config.key_bias
+        sizes = (width, heads, config.attention_dropout)
         self.video = GatedVideo(width, heads) if has_video else None
-        self.self_attention = Attention(width, heads, dropout, key_bias=bias)
+        self.self_attention = Attention(*sizes, key_bias=config.key_bias)
         self.self_attention_norm = nn.LayerNorm(width)
-        self.memory_attention = Attention(width, heads, dropout, memory_width, key_bias=bias)
+        self.memory_attention = Attention(*sizes, memory_width, config.key_bias)
         self.memory_attention_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, config.ffn_width, activation, config.activation_dropout)
         self.ffn_norm = nn.LayerNorm(width)
@@ -104,24 +99,20 @@ class DecoderBlock(nn.Module):
 
     def project(self, memory: Memory) -> BlockKeys:
         """Return this block's keys and values of the memory."""
+        masks = (memory.valid_BT, memory.video_valid_BT, memory.has_video_B)
+        allowed, *of_video = (None if mask is None else mask[:, None, None] for mask in masks)
         video = None
         if self.video is not None and memory.video_BTD is not None:
             video = self.video.attention.project_memory(memory.video_BTD)
-        return BlockKeys(
-            self.memory_attention.project_memory(memory.memory_BTD),
-            None if memory.valid_BT is None else memory.valid_BT[:, None, None],
-            video,
-            None if memory.video_valid_BT is None else memory.video_valid_BT[:, None, None],
-            None if memory.has_video_B is None else memory.has_video_B[:, None, None],
-        )
+        return BlockKeys(self.memory_attention.project_memory(memory.memory_BTD), allowed, video, *of_video)
 
     def forward(
         self, x_BLD: Tensor, keys: BlockKeys, causal: Tensor | None, cache: KeyValueCache | None = None
     ) -> Tensor:
         """Return (B, L, D).
 
-        ``x_BLD`` may hold several consecutive rows (hypotheses) per utterance. They share its keys: copies would
-        dominate memory and reading time.
+        Several consecutive rows (hypotheses) of ``x_BLD`` share an utterance's keys: copies would dominate memory and
+        reading time.
         """
         # Not len(): in an exported graph that would be the batch size of the example.
         shape, utterances = x_BLD.shape, (keys.memory[0].shape[0], -1, x_BLD.shape[2])
@@ -134,17 +125,14 @@ class DecoderBlock(nn.Module):
             key_BNLE, value_BNLE = cache.append(key_BNLE, value_BNLE)
         x_BLD = x_BLD + self.dropout(self.self_attention.attend(normed_BLD, key_BNLE, value_BNLE, causal))
         normed_BLD = self.memory_attention_norm(x_BLD).reshape(utterances)
-        attended_BLD = self.memory_attention.attend(normed_BLD, *keys.memory, keys.allowed).reshape(shape)
-        x_BLD = x_BLD + self.dropout(attended_BLD)
+        attended_BLD = self.memory_attention.attend(normed_BLD, *keys.memory, keys.allowed)
+        x_BLD = x_BLD + self.dropout(attended_BLD.reshape(shape))
         return x_BLD + self.dropout(self.ffn(self.ffn_norm(x_BLD)))
 
 
 @dataclass
 class State:
-    """Cache of decoding: keys of the memory and of the decoded tokens.
-
-    With K hypotheses per utterance, row ``b * K + k`` is hypothesis k of utterance b.
-    """
+    """Keys of the memory and of the decoded tokens; row ``b * K + k`` is hypothesis k of utterance b."""
 
     keys: list[BlockKeys]
     caches: list[KeyValueCache] = field(repr=False)
@@ -172,50 +160,39 @@ class State:
             cache.value_BNLE = cache.value_BNLE.repeat_interleave(times, dim=0)
 
     def keep(self, places: list[int]) -> None:
-        """Keep only these utterances, in place, to free memory.
+        """Keep only the utterances at these old places, in place, to free memory.
 
-        ``places`` is the old place for each new one; a row that moves must come from behind the new end.
+        A row that moves must come from behind the new end.
         """
         count, before = len(places), self.num_utterances
         moves = [(place, source) for place, source in enumerate(places) if place != source]
         assert all(source >= count for _, source in moves), "a row would be overwritten before it is moved"
         device = self.caches[0].key_BNLE.device
         to, source = torch.tensor(moves, device=device, dtype=torch.long).reshape(-1, 2).unbind(1)
+        index_B = torch.tensor(places, device=device)
 
         def move(part: Tensor) -> Tensor:
             if moves:
                 part[to] = part[source]
             return part[:count]
 
-        index_B = torch.tensor(places, device=device)
-
-        def pick(mask: Tensor | None) -> Tensor | None:
-            return None if mask is None else mask[index_B]
-
         for keys in self.keys:
             keys.memory = move(keys.memory[0]), move(keys.memory[1])
             if keys.video is not None:
                 keys.video = move(keys.video[0]), move(keys.video[1])
-            keys.allowed, keys.video_allowed = pick(keys.allowed), pick(keys.video_allowed)
-            keys.has_video_B11 = pick(keys.has_video_B11)
+            masks = (keys.allowed, keys.video_allowed, keys.has_video_B11)
+            picked = (None if mask is None else mask[index_B] for mask in masks)
+            keys.allowed, keys.video_allowed, keys.has_video_B11 = picked
         for cache in self.caches:
             cache.key_BNLE = move(cache.key_BNLE.unflatten(0, (before, -1))).flatten(0, 1)
             cache.value_BNLE = move(cache.value_BNLE.unflatten(0, (before, -1))).flatten(0, 1)
 
 
 class TextDecoder(nn.Module):
-    """Tokens and memory -> logits over the V tokens.
-
-    ``pad`` is the padding id, whose embedding is zero; None: no padding. ``has_video`` adds gated video layers.
-    """
+    """Tokens and memory -> logits over the V tokens; the embedding of ``pad``, if given, is zero."""
 
     def __init__(
-        self,
-        config: DecoderConfig,
-        vocab_size: int,
-        memory_width: int,
-        pad: int | None = None,
-        has_video: bool = False,
+        self, config: DecoderConfig, vocab_size: int, memory_width: int, pad: int | None = None, has_video: bool = False
     ) -> None:
         super().__init__()
         self.config = config
@@ -232,19 +209,14 @@ class TextDecoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config, memory_width, has_video) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        self.saves_memory = False
-        """Recompute activations in the backward pass."""
+        self.saves_memory = False  # recompute activations in the backward pass
 
     @property
     def vocab_size(self) -> int:
         return self.embedding.num_embeddings
 
     def forward(self, tokens_BL: Tensor, memory: Memory) -> Tensor:
-        """Return the logits after every token, (B, L, V), for training.
-
-        ``tokens_BL`` is int64, prompt and text, right-padded with any token. Raises ValueError if it exceeds the
-        positions.
-        """
+        """Return the logits after every token of prompt and text, (B, L, V); ValueError if there are too many."""
         x_BLD = self._embed(tokens_BL, 0)
         causal = _causal(tokens_BL.shape[1], 0, tokens_BL.device)
         for block in self.blocks:
@@ -254,22 +226,15 @@ class TextDecoder(nn.Module):
     def start(self, memory: Memory, max_length: int) -> State:
         """Return the state for one hypothesis per utterance, up to ``max_length`` tokens with the prompt."""
         max_length = min(max_length, self.config.positions or max_length)
-        heads = self.config.num_heads
-        shape = (len(memory), heads, max_length, self.config.width // heads)
-        keys: list[BlockKeys] = []
-        for block in self.blocks:
-            made: BlockKeys = block.project(memory)  # type: ignore[operator]
-            # Every step reads all keys of one head: with strides that takes more than twice as long.
+        shape = (len(memory), self.config.num_heads, max_length, self.config.width // self.config.num_heads)
+        keys: list[BlockKeys] = [block.project(memory) for block in self.blocks]  # type: ignore[operator]
+        for made in keys:  # every step reads all keys of one head: with strides that takes more than twice as long
             made.memory = made.memory[0].contiguous(), made.memory[1].contiguous()
-            keys.append(made)
         new = memory.memory_BTD.new_empty
         return State(keys, [KeyValueCache(new(shape), new(shape)) for _ in self.blocks])
 
     def step(self, tokens_RL: Tensor, state: State, last_only: bool = True) -> Tensor:
-        """Append tokens to ``state`` and return the logits after the last, (R, V), or after all, (R, L, V).
-
-        ``tokens_RL`` is int64: first the whole prompt, then one token per row.
-        """
+        """Append the prompt or one token per row; return the logits after the last, (R, V), or all, (R, L, V)."""
         before, length = state.length, tokens_RL.shape[1]
         x_RLD = self._embed(tokens_RL, before)
         causal = None if length == 1 else _causal(length, before, tokens_RL.device)
@@ -284,10 +249,8 @@ class TextDecoder(nn.Module):
         elif first + length <= len(self.positions_LD):
             positions_LD = self.positions_LD[first : first + length]
         else:
-            raise ValueError(
-                f"{first + length} tokens came, this model has {len(self.positions_LD)} positions; shorten the text, "
-                "or leave long ones out"
-            )
+            came = f"{first + length} tokens came, this model has {len(self.positions_LD)} positions"
+            raise ValueError(f"{came}; shorten the text, or leave long ones out")
         return self.dropout(x_BLD + positions_LD)
 
     def _logits(self, x_BLD: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the lip front end (see frontends.py), unless ``official_padding``.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,13 @@ from avspeech.models.blocks import ConvPositions, EncoderBlock
 from avspeech.models.frontends import VideoConfig, VideoFrontend
 from avspeech.models.fusion import VIDEO, Fusion
 
-ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}
-"""Encoder configurations by kind."""
+ENCODERS: dict[str, type["BaseEncoderConfig"]] = {}  # by kind
 
 
 class BaseEncoderConfig(ABC):
-    """Sizes of an encoder; subclass it as ``class Mine(BaseEncoderConfig, kind="mine")``, a frozen dataclass.
+    """Sizes of an encoder; subclass it as ``class Mine(BaseEncoderConfig, kind="mine")``, a frozen dataclass."""
 
-    ``RecognizerConfig.encoder`` takes any subclass, in YAML by ``class_path``.
-    """
-
-    kind: ClassVar[str]
-    """Name in ``ENCODERS`` and in model files."""
+    kind: ClassVar[str]  # name in ``ENCODERS`` and in model files
     width: int
     """Channels of the memory."""
 
@@ -45,10 +40,7 @@ class BaseEncoderConfig(ABC):
 class Encoder(nn.Module):
     """Audio and video streams at 25 Hz -> memory at 25 Hz."""
 
-    @property
-    def inputs(self) -> InputSpec:
-        """Input features and crop."""
-        raise NotImplementedError
+    inputs: InputSpec
 
     def forward(
         self,
@@ -58,7 +50,7 @@ class Encoder(nn.Module):
         keep_B2: Tensor | None = None,
         layer: int | None = None,
     ) -> Tensor:
-        """Return the memory, (B, T, D), arbitrary in padded frames.
+        """Return the memory, (B, T, D), arbitrary in padded frames; ValueError if streams or layer do not fit.
 
         Args:
             audio_BTF: stacked filterbanks at 25 Hz, normalised per frame; None: no audio.
@@ -66,8 +58,6 @@ class Encoder(nn.Module):
             valid_BT: bool, True for real frames.
             keep_B2: bool, columns AUDIO and VIDEO; False drops that stream of that utterance.
             layer: return the output of this block without the final norm, 0: fused input; None: the encoder's end.
-
-        Raises ValueError if both streams are None, lengths differ, or the layer does not exist.
         """
         raise NotImplementedError
 
@@ -119,26 +109,21 @@ class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
     frontend_grad_scale: float = 1.0
     """Gradient factor into the front ends; 0.1 in AV-HuBERT's pre-training."""
     official_padding: bool = False
-    """Include padding and dropped clips in BatchNorm and feature penalty (official code); real features do not change.
-    """
+    """Count padding and dropped clips in BatchNorm and feature penalty (official code); real features do not change."""
 
     def __post_init__(self) -> None:
-        if self.width % self.num_heads:
-            raise ValueError(f"encoder.width={self.width} is not a multiple of encoder.num_heads={self.num_heads}")
-        if self.width % self.position_groups:
-            raise ValueError(
-                f"encoder.width={self.width} is not a multiple of encoder.position_groups={self.position_groups}"
-            )
+        for name in ("num_heads", "position_groups"):
+            if self.width % getattr(self, name):
+                raise ValueError(
+                    f"encoder.width={self.width} is not a multiple of encoder.{name}={getattr(self, name)}"
+                )
 
     def build(self) -> "AVEncoder":
         return AVEncoder(self)
 
 
 class AVEncoder(Encoder):
-    """Audio and video streams -> memory.
-
-    ``forward`` runs ``join_streams``, ``fuse``, ``run_blocks``, ``finish``; pre-training masks between them.
-    """
+    """``forward`` runs ``join_streams``, ``fuse``, ``run_blocks``, ``finish``; pre-training masks between them."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -150,24 +135,13 @@ class AVEncoder(Encoder):
         self.positions = ConvPositions(config.width, config.position_kernel, config.position_groups)
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(
-                config.width,
-                config.num_heads,
-                config.ffn_width,
-                config.pre_norm,
-                config.dropout,
-                config.attention_dropout,
-                config.activation_dropout,
-            )
-            for _ in range(config.depth)
-        )
+        sizes = (config.width, config.num_heads, config.ffn_width, config.pre_norm)
+        dropouts = (config.dropout, config.attention_dropout, config.activation_dropout)
+        self.blocks = nn.ModuleList(EncoderBlock(*sizes, *dropouts) for _ in range(config.depth))
 
     @property
     def size_line(self) -> str:
-        sizes = self.config
-        norm = "pre" if sizes.pre_norm else "post"
-        return f"{sizes.depth} blocks, width {sizes.width}, {sizes.num_heads} heads, ffn {sizes.ffn_width}, {norm}-norm"
+        return f"{block_sizes(self.config)}, {'pre' if self.config.pre_norm else 'post'}-norm"
 
     @property
     def inputs(self) -> InputSpec:
@@ -209,23 +183,19 @@ class AVEncoder(Encoder):
         """
         if audio_BTF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; an encoder needs at least one stream")
-        audio_BTD = video_BTD = None
-        if audio_BTF is not None:
-            audio_BTD = self.audio_project(audio_BTF)
+        audio_BTD = None if audio_BTF is None else self.audio_project(audio_BTF)
+        video_BTD = None
         if video_BTHW is not None:
             if video_BTHW.shape[1] != valid_BT.shape[1]:
-                raise ValueError(
-                    f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)} differ in frames; "
-                    "avspeech.inputs.make_sample brings the streams to one length"
-                )
+                shapes = f"video {tuple(video_BTHW.shape)} and valid {tuple(valid_BT.shape)}"
+                raise ValueError(f"{shapes} differ in frames; avspeech.inputs.make_sample brings them to one length")
             video_BTD = self.video_frontend(video_BTHW, valid_BT, self._wanted_lips(valid_BT, keep_B2, unread_BT))
-        if audio_BTD is None:
-            assert video_BTD is not None
-            audio_BTD = torch.zeros_like(video_BTD)
-        elif video_BTD is None:
-            video_BTD = torch.zeros_like(audio_BTD)
-        scale = self.config.frontend_grad_scale
-        return self.fusion.join(scale_gradient(audio_BTD, scale), scale_gradient(video_BTD, scale), keep_B2)
+        given_BTD: Any = video_BTD if audio_BTD is None else audio_BTD
+        audio_BTD, video_BTD = (
+            torch.zeros_like(given_BTD) if x_BTD is None else scale_gradient(x_BTD, self.config.frontend_grad_scale)
+            for x_BTD in (audio_BTD, video_BTD)
+        )
+        return self.fusion.join(audio_BTD, video_BTD, keep_B2)
 
     def _wanted_lips(self, valid_BT: Tensor, keep_B2: Tensor | None, unread_BT: Tensor | None) -> Tensor:
         if self.config.official_padding:
@@ -254,6 +224,11 @@ class AVEncoder(Encoder):
             if not skip:
                 x_BTD = block(x_BTD, allowed_B11T)
             yield number, x_BTD
+
+
+def block_sizes(config: Any) -> str:
+    """Return the sizes of an encoder or decoder in words."""
+    return f"{config.depth} blocks, width {config.width}, {config.num_heads} heads, ffn {config.ffn_width}"
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Model file for evaluation and users: safetensors with the configuration in its header; no pickle, no paths.
+"""Model file: safetensors; no pickle, no paths.
 
 Header: ``kind`` (class), ``config`` (sizes; tokenizer of a recogniser), ``source`` (origin of imported weights),
 ``about`` (notes, such as the training modality).
@@ -23,10 +23,8 @@ from avspeech.models.whisper import Whisper
 KINDS: dict[str, type[Model]] = {one.kind: one for one in (Recognizer, ClusterPredictor, Whisper, Flamingo)}
 """Model classes by kind; other packages add their own."""
 FORMAT = "2"
-HEADER = "avspeech"
-"""Key of the header's only entry."""
-CARRIED = "carried."
-"""Name prefix of unused tensors of an imported model."""
+HEADER = "avspeech"  # key of the header's only entry
+CARRIED = "carried."  # name prefix of unused tensors of an imported model
 
 
 def save_model(path: str | Path, model: Model) -> None:
@@ -44,11 +42,10 @@ def save_model(path: str | Path, model: Model) -> None:
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     """Load a model file in evaluation mode. Raises ModelFileError if it is missing, broken or of another format."""
     header, weights = _read(path, device)
-    carried = {name: weights.pop(name).cpu() for name in list(weights) if name.startswith(CARRIED)}
+    carried = [name for name in weights if name.startswith(CARRIED)]
     model: Model = find_kind(KINDS, "models", header["kind"]).from_config(header["config"])
-    model.to(device)
-    model.load_state_dict(weights)
-    model.carried = {name.removeprefix(CARRIED): tensor for name, tensor in carried.items()}
+    model.carried = {name.removeprefix(CARRIED): weights.pop(name).cpu() for name in carried}
+    model.to(device).load_state_dict(weights)
     model.source, model.about = header.get("source"), header.get("about", {})
     return model.eval()
 
@@ -59,20 +56,17 @@ def _read(path: str | Path, device: torch.device | str) -> tuple[dict[str, Any],
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
-        raise ModelFileError(
-            f"{path} cannot be read as a model file: {error}; an official checkpoint becomes one by python -m "
-            "avspeech.interop"
-        ) from error
+        mend = "an official checkpoint becomes one by python -m avspeech.interop"
+        raise ModelFileError(f"{path} cannot be read as a model file: {error}; {mend}") from error
     header = json.loads(metadata[HEADER]) if HEADER in metadata else metadata
     if "kind" not in header or "config" not in header:
         raise ModelFileError(f"{path} is a safetensors file without our header; wanted one written by save_model")
-    if header.get("format") == "1":
-        raise ModelFileError(
-            f"{path} has format 1, this version reads {FORMAT}; convert it with avspeech at commit 62863e7, the last "
-            "that reads both: save_model(path, load_model(path))"
+    if (format_ := header.get("format")) != FORMAT:
+        convert = (
+            "convert it with avspeech at commit 62863e7, the last that reads both: save_model(path, load_model(path))"
         )
-    if header.get("format") != FORMAT:
-        raise ModelFileError(f"{path} has format {header.get('format')}, this version reads {FORMAT}; update avspeech")
+        mend = convert if format_ == "1" else "update avspeech"
+        raise ModelFileError(f"{path} has format {format_}, this version reads {FORMAT}; {mend}")
     return header, weights
 
 

@@ -1,19 +1,18 @@
 """Audio-visual Whisper: its decoder attends to AV-HuBERT features through gated layers.
 
 Whisper-Flamingo (arXiv:2406.10082, section 2.2) and mWhisper-Flamingo (arXiv:2502.01547, section 2). Lip features at 25
-Hz -> linear -> one learned scalar -> keys and values. Differences: padding is not attended, dropped video skips the
-gated layers (audio alone equals Whisper), optional ``video_norm``. ``WhisperConfig.official_padding`` and
-``zero_dropped_video`` select the official behaviour.
+Hz -> linear -> one learned scalar -> keys and values. Differences, unless ``official_padding`` and
+``zero_dropped_video``: padding is not attended, dropped video skips the gated layers (audio alone equals Whisper).
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from avspeech.inputs import MODALITIES, InputSpec
-from avspeech.models.configs import from_plain, to_plain
+from avspeech.models.configs import to_plain
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.fusion import AUDIO, VIDEO
 from avspeech.models.memory import Memory
@@ -41,6 +40,7 @@ class Flamingo(Whisper):
     kind = "flamingo"
     title = "Audio-visual Whisper (Whisper-Flamingo)"
     has_video = True
+    config_class = FlamingoConfig
 
     def __init__(self, config: FlamingoConfig) -> None:
         super().__init__(config.whisper)
@@ -52,10 +52,6 @@ class Flamingo(Whisper):
 
     def to_config(self) -> dict[str, Any]:
         return {"flamingo": to_plain(self.config)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        return cls(from_plain(FlamingoConfig, config["flamingo"]))
 
     @property
     def inputs(self) -> InputSpec:
@@ -81,16 +77,13 @@ class Flamingo(Whisper):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return the decoder's memory; dropped streams are not encoded.
+        """Return the decoder's memory; dropped streams are not encoded. ValueError if an utterance has no stream left.
 
         Args:
             logmel_BAF: Whisper's log-mel at 100 Hz, zero where padded; None: no audio.
-            valid_BA: bool, True for real acoustic frames; None: all.
+            valid_BA, valid_BT: bool, True for real acoustic and video frames; None: all.
             video_BTHW: grey mouth crops at 25 Hz, uint8, or normalised float; None: no video.
-            valid_BT: bool, True for real video frames; None: all.
             keep_B2: bool, columns AUDIO and VIDEO; False drops that stream of that utterance; None: both.
-
-        Raises ValueError if an utterance has no stream left.
         """
         if logmel_BAF is None and video_BTHW is None:
             raise ValueError("audio and video are both None; the model needs at least one stream")
@@ -103,52 +96,43 @@ class Flamingo(Whisper):
             assert video_BTHW is not None
             empty = self.video_project.weight.new_zeros(len(video_BTHW), 1, self.sizes.audio_width)
             memory = Memory(empty)  # attention over zeros is the same however many there are
-        elif keep_B2 is None or bool(keep_B2[:, AUDIO].all()):
-            memory = self.audio_memory(logmel_BAF, valid_BA)
         else:
-            memory = self._some_audio(logmel_BAF, valid_BA, keep_B2[:, AUDIO])
-        if video_BTHW is None or (keep_B2 is not None and not bool(keep_B2[:, VIDEO].any())):
-            if not self.config.zero_dropped_video:
-                return memory
+            memory = self._some_audio(logmel_BAF, valid_BA, None if keep_B2 is None else keep_B2[:, AUDIO])
+        keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
+        zeroes = self.config.zero_dropped_video
+        if video_BTHW is None or (keep_B is not None and not bool(keep_B.any())):
             zeros_BTD = memory.memory_BTD.new_zeros(len(memory), 1, self.sizes.text_width)
-            return Memory(memory.memory_BTD, memory.valid_BT, zeros_BTD)
+            return replace(memory, video_BTD=zeros_BTD if zeroes else None)
         if valid_BT is None:
             valid_BT = torch.ones(video_BTHW.shape[:2], dtype=torch.bool, device=video_BTHW.device)
-        keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
         video_BTD = self.video_features(video_BTHW, valid_BT, keep_B)
-        return Memory(
-            memory.memory_BTD,
-            memory.valid_BT,
-            video_BTD,
-            None if self.sizes.official_padding else valid_BT,
-            None if self.config.zero_dropped_video else keep_B,
-        )
+        seen_BT = None if self.sizes.official_padding else valid_BT
+        return Memory(memory.memory_BTD, memory.valid_BT, video_BTD, seen_BT, None if zeroes else keep_B)
 
     def video_features(self, video_BTHW: Tensor, valid_BT: Tensor, keep_B: Tensor | None = None) -> Tensor:
         """Return the lip features for the gated layers, (B, T, D); zero where ``keep_B`` is False."""
         if keep_B is not None and not bool(keep_B.all()):
-            some_BTD = self.video_features(video_BTHW[keep_B], valid_BT[keep_B])
-            zeros_BTD = some_BTD.new_zeros(len(keep_B), *some_BTD.shape[1:])
-            return zeros_BTD.index_copy(0, keep_B.nonzero()[:, 0], some_BTD)
+            return _spread(self.video_features(video_BTHW[keep_B], valid_BT[keep_B]), keep_B)
         lips_BTD = self.video_encoder(None, video_BTHW, valid_BT)
         return self.video_norm(self.video_project(lips_BTD)) * self.video_scale
 
-    def _some_audio(self, logmel_BAF: Tensor, valid_BA: Tensor | None, keep_B: Tensor) -> Memory:
+    def _some_audio(self, logmel_BAF: Tensor, valid_BA: Tensor | None, keep_B: Tensor | None) -> Memory:
         """Return the audio memory, zero where ``keep_B`` is False."""
-        num_positions = (logmel_BAF.shape[1] + 1) // 2
+        if keep_B is None or bool(keep_B.all()):
+            return self.audio_memory(logmel_BAF, valid_BA)
         if not bool(keep_B.any()):
             return Memory(logmel_BAF.new_zeros(len(keep_B), 1, self.sizes.audio_width))
         some = self.audio_memory(logmel_BAF[keep_B], None if valid_BA is None else valid_BA[keep_B])
-        zeros_BPD = some.memory_BTD.new_zeros(len(keep_B), num_positions, self.sizes.audio_width)
-        rows_B = keep_B.nonzero()[:, 0]
-        audio_BPD = zeros_BPD.index_copy(0, rows_B, some.memory_BTD)
-        if some.valid_BT is None:
-            return Memory(audio_BPD)
-        all_BP = torch.ones(len(keep_B), num_positions, dtype=torch.bool, device=keep_B.device)
-        return Memory(audio_BPD, all_BP.index_copy(0, rows_B, some.valid_BT))
+        valid_BP = None if some.valid_BT is None else _spread(some.valid_BT, keep_B, fill=True)
+        return Memory(_spread(some.memory_BTD, keep_B), valid_BP)
 
     @property
     def new_weights(self) -> list[nn.Parameter]:
         """Weights that Whisper lacks: gates, gated layers and projection."""
         added = [self.video_project, self.video_norm, *(block.video for block in self.decoder.blocks)]
         return [self.video_scale, *(weight for part in added for weight in part.parameters())]  # type: ignore[union-attr]
+
+
+def _spread(some: Tensor, keep_B: Tensor, fill: bool = False) -> Tensor:
+    """Return rows for a whole batch: ``some`` where ``keep_B`` is True, else filled."""
+    return some.new_full((len(keep_B), *some.shape[1:]), fill).index_copy(0, keep_B.nonzero()[:, 0], some)

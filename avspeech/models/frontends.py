@@ -48,7 +48,6 @@ class VideoConfig:
 
 
 def make_activation(kind: str, width: int) -> nn.Module:
-    """Return a PReLU with a slope for each channel, or a ReLU."""
     return nn.PReLU(width) if kind == "prelu" else nn.ReLU(inplace=True)
 
 
@@ -86,8 +85,7 @@ class VideoFrontend(nn.Module):
         stages, in_width = [], config.stem_width
         for number, (stage_width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
             for block in range(blocks):
-                stride = 2 if number and not block else 1
-                stages.append(ResidualBlock(in_width, stage_width, stride, config.activation))
+                stages.append(ResidualBlock(in_width, stage_width, 2 if number and not block else 1, config.activation))
                 in_width = stage_width
         self.trunk = nn.Sequential(*stages)
         self.project = nn.Linear(in_width, width)
@@ -98,30 +96,25 @@ class VideoFrontend(nn.Module):
     def forward(self, video_BTHW: Tensor, valid_BT: Tensor, wanted_BT: Tensor | None = None) -> Tensor:
         """Return lip features, (B, T, D), zero in unwanted frames. Raises ValueError for a wrong crop size.
 
-        Args:
-            video_BTHW: uint8 mouth crops, or normalised float (0 = mean grey).
-            valid_BT: bool, True for real frames; others become mean grey.
-            wanted_BT: bool, frames to compute; None: the real ones.
+        ``video_BTHW`` is uint8, or normalised float (0 = mean grey); invalid frames become mean grey. ``wanted_BT`` are
+        the frames to compute; None: the real ones.
         """
         size = self.config.input_size
         if video_BTHW.shape[-2:] != (size, size):
-            raise ValueError(
-                f"video is {tuple(video_BTHW.shape[-2:])} pixels, this model wants {size}x{size}: "
-                "make the sample for this model's inputs, or set encoder.video.input_size"
-            )
+            came = f"video is {tuple(video_BTHW.shape[-2:])} pixels, this model wants {size}x{size}"
+            raise ValueError(f"{came}: make the sample for this model's inputs, or set encoder.video.input_size")
         if video_BTHW.is_floating_point():
             video_BTHW = torch.where(valid_BT[..., None, None], video_BTHW, 0)
         else:
             video_BTHW = normalize_clips(video_BTHW, valid_BT)
         video_BTHW = video_BTHW.to(self.project.weight.dtype)
         compute_BT = valid_BT if wanted_BT is None else wanted_BT
-        features_BTD = video_BTHW.new_zeros((*valid_BT.shape, self.project.out_features))
+        shape = (*valid_BT.shape, self.project.out_features)
         x_MFHW = self._windows(video_BTHW, compute_BT)
         if len(x_MFHW) == 0:  # every parameter must stay in the graph, or DDP waits for its gradient
-            return features_BTD + 0 * sum(parameter.sum() for parameter in self.parameters())
-        features_MD = self.embed_windows(x_MFHW)
-        features_BTD = features_BTD.to(features_MD.dtype)  # under autocast the layer's dtype is not the weights'
-        return features_BTD.masked_scatter(compute_BT[..., None], features_MD)
+            return video_BTHW.new_zeros(shape) + 0 * sum(parameter.sum() for parameter in self.parameters())
+        features_MD = self.embed_windows(x_MFHW)  # under autocast its dtype is not the weights'
+        return features_MD.new_zeros(shape).masked_scatter(compute_BT[..., None], features_MD)
 
     def embed_windows(self, x_MFHW: Tensor) -> Tensor:
         """Return features of the middle frames, (M, D), from windows (M, stem_frames, H, W)."""

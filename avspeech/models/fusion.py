@@ -24,15 +24,10 @@ class Fusion(nn.Module):
         self.project = nn.Linear(joined, width) if kind == "concat" else nn.Identity()
 
     def join(self, audio_BTD: Tensor, video_BTD: Tensor, keep_B2: Tensor | None = None) -> Tensor:
-        """Return the streams side by side, (B, T, 2 D), or their sum; zero where dropped.
-
-        ``keep_B2`` is bool, columns AUDIO and VIDEO; None keeps both. Raises ValueError if the shapes differ.
-        """
+        """Return the streams side by side, (B, T, 2 D), or their sum; zero where ``keep_B2`` drops them."""
         if audio_BTD.shape != video_BTD.shape:
-            raise ValueError(
-                f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)} must both be "
-                "(B, T, D); avspeech.inputs.make_sample brings them to one length"
-            )
+            shapes = f"audio {tuple(audio_BTD.shape)} and video {tuple(video_BTD.shape)}"
+            raise ValueError(f"{shapes} must both be (B, T, D); avspeech.inputs.make_sample brings them to one length")
         if keep_B2 is not None:  # torch.where, not a product: a NaN in a dropped stream must not leak
             audio_BTD = torch.where(keep_B2[:, AUDIO, None, None], audio_BTD, 0)
             video_BTD = torch.where(keep_B2[:, VIDEO, None, None], video_BTD, 0)
@@ -65,10 +60,7 @@ class ModalityDropout:
             )
 
     def draw(self, batch_size: int, generator: Generator | None = None) -> Tensor:
-        """Return a random ``keep_B2``; no utterance loses both streams.
-
-        Each utterance takes two draws: whether it loses a stream, and which.
-        """
+        """Return a random ``keep_B2``: each utterance draws whether it loses a stream, and which."""
         draws = 1 if self.per_batch else batch_size
         p_drop = 1 - self.p_both
         drop_B = torch.rand(draws, generator=generator) < p_drop
@@ -82,6 +74,4 @@ def fixed_keep(batch_size: int, modality: str) -> Tensor | None:
         return None
     if modality not in ("audio", "video"):
         raise ValueError(f"modality {modality!r} is none of audio, video, audio+video")
-    keep_B2 = torch.zeros(batch_size, 2, dtype=torch.bool)
-    keep_B2[:, AUDIO if modality == "audio" else VIDEO] = True
-    return keep_B2
+    return torch.tensor([[modality == "audio", modality == "video"]]).repeat(batch_size, 1)

@@ -23,11 +23,6 @@ class Memory:
     def __len__(self) -> int:
         return len(self.memory_BTD)
 
-    @property
-    def parts(self) -> tuple[Tensor | None, ...]:
-        """The fields in order."""
-        return self.memory_BTD, self.valid_BT, self.video_BTD, self.video_valid_BT, self.has_video_B
-
     def select(self, rows_B: Tensor) -> "Memory":
         """Return the memory of the utterances ``rows_B`` (indices or bool)."""
-        return Memory(*(None if part is None else part[rows_B] for part in self.parts))  # type: ignore[arg-type]
+        return Memory(*(None if part is None else part[rows_B] for part in vars(self).values()))  # type: ignore[arg-type]

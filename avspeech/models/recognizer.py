@@ -1,7 +1,6 @@
-"""Audio-visual recogniser: encoder with a CTC head, a text decoder, or both.
+"""Audio-visual recogniser: encoder with a CTC head, a text decoder (AV-HuBERT, arXiv:2201.02184, section 4.1), or both.
 
-AV-HuBERT's fine-tuned models use the decoder (arXiv:2201.02184, section 4.1); small models learn short commands fastest
-with CTC.
+Small models learn short commands fastest with CTC.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from avspeech.models.base import EncoderModel
 from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.decoder import DecoderConfig, TextDecoder
-from avspeech.models.encoder import BaseEncoderConfig, EncoderConfig
+from avspeech.models.encoder import BaseEncoderConfig, EncoderConfig, block_sizes
 from avspeech.text.tokenizer import PAD, Tokenizer
 
 
@@ -37,11 +36,9 @@ class RecognizerConfig:
 
 
 class Recognizer(EncoderModel):
-    """Two streams -> memory -> CTC logits and/or next-token logits.
+    """Two streams -> memory -> CTC logits and/or next-token logits; token id 0 is also the CTC blank."""
 
-    Token id 0 is also the CTC blank. ``tokenizer`` is stored in the model file; None: the model gives no text.
-    """
-
+    tokenizer: Tokenizer | None
     kind = "recognizer"
     title = "Audio-visual speech recogniser (AV-HuBERT's encoder)"
     no_text = (
@@ -51,11 +48,16 @@ class Recognizer(EncoderModel):
 
     def __init__(self, config: RecognizerConfig, vocab_size: int, tokenizer: Tokenizer | None = None) -> None:
         super().__init__()
-        self.config, self.vocab_size, self._tokenizer = config, vocab_size, tokenizer
+        self.config, self.vocab_size, self.tokenizer = config, vocab_size, tokenizer
         self.encoder = config.encoder.build()
         width = config.encoder.width
         self.ctc_head = nn.Linear(width, vocab_size * config.ctc_upsample) if config.ctc else None
         self.decoder = TextDecoder(config.decoder, vocab_size, width, PAD) if config.decoder else None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        single = ("ctc",) * (self.ctc_head is not None) + ("attention",) * (self.decoder is not None)
+        return ("joint", *single) if len(single) == 2 else single
 
     def to_config(self) -> dict[str, Any]:
         tokenizer = None if self.tokenizer is None else self.tokenizer.to_config()
@@ -66,22 +68,10 @@ class Recognizer(EncoderModel):
         tokenizer = None if config["tokenizer"] is None else Tokenizer.from_config(config["tokenizer"])
         return cls(from_plain(RecognizerConfig, config["recognizer"]), config["vocab_size"], tokenizer)
 
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        return self._tokenizer
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        has = (("ctc", self.ctc_head is not None), ("attention", self.decoder is not None))
-        single = tuple(method for method, there in has if there)
-        return ("joint", *single) if len(single) == 2 else single
-
     def size_lines(self) -> list[str]:
         lines = [f"encoder: {self.encoder.size_line}"]
-        if (sizes := self.config.decoder) is not None:
-            lines.append(
-                f"decoder: {sizes.depth} blocks, width {sizes.width}, {sizes.num_heads} heads, ffn {sizes.ffn_width}"
-            )
+        if self.config.decoder is not None:
+            lines.append(f"decoder: {block_sizes(self.config.decoder)}")
         if self.config.ctc:
             lines.append(f"CTC head: {25 * self.config.ctc_upsample} steps a second")
         tokenizer = f"none: {self.no_text}" if self.tokenizer is None else self.tokenizer.kind

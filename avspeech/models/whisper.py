@@ -7,7 +7,7 @@ padding is masked, so that the batch cannot change a clip's text. ``official_pad
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import repeat
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,13 @@ from avspeech.inputs import AVBatch, InputSpec
 from avspeech.models.base import Model
 from avspeech.models.configs import from_plain, to_plain
 from avspeech.models.decoder import DecoderConfig, TextDecoder
-from avspeech.models.encoder import Encoder
 from avspeech.models.memory import Memory
 from avspeech.models.whisper_encoder import POSITIONS_PER_SECOND, WhisperConfig, WhisperEncoder, positions_valid
 from avspeech.text.whisper_tokens import WhisperTokenizer
 
 POSITIONS_AT_ONCE = 1500
 """Positions that a CPU encodes at once in evaluation. More are no faster: activations leave the cache and need fresh
-pages (17 % slower with eight 30 s clips on two cores, before the convolutions' output was contiguous).
-"""
+pages (17 % slower with eight 30 s clips on two cores, before the convolutions' output was contiguous)."""
 
 
 class Whisper(Model):
@@ -32,55 +30,42 @@ class Whisper(Model):
 
     kind = "whisper"
     title = "Whisper, of audio alone"
+    has_video = False
+    config_class: ClassVar[type] = WhisperConfig
+    lip_encoder = None
+    methods = ("attention",)
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
-        self.sizes = config
+        self.sizes, self.alignment_heads = config, config.alignment_heads
         self.encoder = WhisperEncoder(config)
         self.decoder = TextDecoder(text_sizes(config), config.vocab_size, config.audio_width, has_video=self.has_video)
 
-    has_video = False
-    """True if the model uses video."""
-
     def to_config(self) -> dict[str, Any]:
-        return {"whisper": to_plain(self.sizes)}
+        return {self.kind: to_plain(self.sizes)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        return cls(from_plain(WhisperConfig, config["whisper"]))
+        return cls(from_plain(cls.config_class, config[cls.kind]))
 
     @property
     def inputs(self) -> InputSpec:
         sizes, source = self.sizes, self.source or {}
-        return InputSpec(
-            "logmel",
-            sizes.mel_bins,
-            None,
-            sizes.audio_positions / POSITIONS_PER_SECOND,
-            sizes.text_positions,
-            ("audio",),
-            source.get("model") == "whisper" and not source.get("fine_tuned"),
-        )
-
-    @property
-    def lip_encoder(self) -> Encoder | None:
-        return None
+        longest_s = sizes.audio_positions / POSITIONS_PER_SECOND
+        pads_to_30s = source.get("model") == "whisper" and not source.get("fine_tuned")
+        return InputSpec("logmel", sizes.mel_bins, None, longest_s, sizes.text_positions, ("audio",), pads_to_30s)
 
     @property
     def stream_encoders(self) -> list[nn.Module]:
         return [self.encoder]
 
-    @cached_property
-    def tokenizer(self) -> WhisperTokenizer:
-        return WhisperTokenizer(self.sizes.vocab_size)
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        return ("attention",)
-
     @property
     def gives_text(self) -> bool:
         return True
+
+    @cached_property
+    def tokenizer(self) -> WhisperTokenizer:
+        return WhisperTokenizer(self.sizes.vocab_size)
 
     def size_lines(self) -> list[str]:
         sizes = self.sizes
@@ -90,10 +75,6 @@ class Whisper(Model):
             f"decoder: {sizes.text_depth} blocks, width {sizes.text_width}, {sizes.text_heads} heads, "
             f"{sizes.vocab_size} tokens, texts of at most {sizes.text_positions}",
         ]
-
-    @property
-    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
-        return self.sizes.alignment_heads
 
     def encode(self, batch: AVBatch, keep_B2: Tensor | None = None) -> Memory:
         valid_BA = batch.valid_BA
@@ -109,18 +90,14 @@ class Whisper(Model):
         valid_BT: Tensor | None = None,
         keep_B2: Tensor | None = None,
     ) -> Memory:
-        """Return the decoder's memory; arguments as in ``Flamingo.encode_streams``, without video.
-
-        Raises ValueError if there is no audio, or ``keep_B2`` drops it.
-        """
+        """Return the memory of the audio; arguments of ``Flamingo.encode_streams``. ValueError if audio is missing."""
         if logmel_BAF is None or (keep_B2 is not None and not bool(keep_B2[:, 0].all())):
             raise ValueError("a Whisper without video got no audio; lipreading needs a Flamingo model")
         return self.audio_memory(logmel_BAF, valid_BA)
 
     def audio_memory(self, logmel_BAF: Tensor, valid_BA: Tensor | None) -> Memory:
         """Return the encoded audio."""
-        masked = valid_BA is not None and not self.sizes.official_padding
-        valid_BP = positions_valid(valid_BA) if masked and valid_BA is not None else None
+        valid_BP = None if valid_BA is None or self.sizes.official_padding else positions_valid(valid_BA)
         rows = max(1, POSITIONS_AT_ONCE * 2 // max(1, logmel_BAF.shape[1]))
         if torch.is_grad_enabled() or logmel_BAF.device.type != "cpu" or rows >= len(logmel_BAF):
             return Memory(self.encoder(logmel_BAF, valid_BA), valid_BP)
@@ -138,14 +115,5 @@ class Whisper(Model):
 
 def text_sizes(config: WhisperConfig) -> DecoderConfig:
     """Return the sizes of a Whisper's text decoder."""
-    return DecoderConfig(
-        width=config.text_width,
-        depth=config.text_depth,
-        num_heads=config.text_heads,
-        ffn_width=4 * config.text_width,
-        dropout=0.0,
-        activation_dropout=0.0,
-        activation="gelu",
-        key_bias=False,
-        positions=config.text_positions,
-    )
+    sizes = (config.text_width, config.text_depth, config.text_heads, 4 * config.text_width)
+    return DecoderConfig(*sizes, 0.0, 0.0, 0.0, activation="gelu", key_bias=False, positions=config.text_positions)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from avspeech.models.blocks import EncoderBlock, run_block, sinusoid_positions
 
-POSITIONS_PER_SECOND = 50
-"""Rate of the audio memory (axis P)."""
+POSITIONS_PER_SECOND = 50  # of the audio memory (axis P)
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,12 @@ class WhisperConfig:
             if width % heads:
                 raise ValueError(f"whisper.{side}_width={width} is not a multiple of whisper.{side}_heads={heads}")
         if self.audio_width != self.text_width:
-            raise ValueError(
-                f"whisper.audio_width={self.audio_width} and whisper.text_width={self.text_width} must be the same"
-            )
+            widths = f"whisper.audio_width={self.audio_width} and whisper.text_width={self.text_width}"
+            raise ValueError(f"{widths} must be the same")
         for block, head in self.alignment_heads:
             if not (0 <= block < self.text_depth and 0 <= head < self.text_heads):
-                raise ValueError(
-                    f"whisper.alignment_heads has ({block}, {head}); there are {self.text_depth} blocks of "
-                    f"{self.text_heads} heads"
-                )
+                sizes = f"{self.text_depth} blocks of {self.text_heads} heads"
+                raise ValueError(f"whisper.alignment_heads has ({block}, {head}); there are {sizes}")
 
 
 class WhisperEncoder(nn.Module):
@@ -73,34 +69,26 @@ class WhisperEncoder(nn.Module):
             EncoderBlock(width, config.audio_heads, 4 * width, key_bias=False) for _ in range(config.audio_depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.saves_memory = False
-        """Recompute activations in the backward pass."""
+        self.saves_memory = False  # recompute activations in the backward pass
 
     def forward(self, logmel_BAF: Tensor, valid_BA: Tensor | None = None, layer: int | None = None) -> Tensor:
-        """Return the memory, (B, P, D) with P = ceil(A / 2), arbitrary in padding.
+        """Return the memory, (B, P, D) with P = ceil(A / 2), arbitrary in padding; ValueError if audio does not fit.
 
         Args:
             logmel_BAF: log-mel at 100 Hz (``features/logmel.py``), zero where padded.
             valid_BA: bool, True for real frames; None: all. Ignored with ``official_padding``.
-            layer: return the output of this block without the final norm, 0: input of the blocks; None: the encoder's
-                end.
-
-        Raises ValueError if the audio is too long, the mel channels differ or the layer does not exist.
+            layer: return this block's output without the final norm, 0: input of the blocks; None: the encoder's end.
         """
         if layer is not None and not 0 <= layer <= len(self.blocks):
             raise ValueError(f"layer={layer}: this encoder has layers 0 to {len(self.blocks)}")
         if logmel_BAF.shape[2] != self.config.mel_bins:
-            raise ValueError(
-                f"log-mel {tuple(logmel_BAF.shape)} must be (B, A, {self.config.mel_bins}) for this model; "
-                "make the sample for this model's inputs"
-            )
+            wanted = f"(B, A, {self.config.mel_bins}) for this model; make the sample for this model's inputs"
+            raise ValueError(f"log-mel {tuple(logmel_BAF.shape)} must be {wanted}")
         num_positions = (logmel_BAF.shape[1] + 1) // 2
         if num_positions > self.config.audio_positions:
-            limit = self.config.audio_positions / POSITIONS_PER_SECOND
-            raise ValueError(
-                f"{logmel_BAF.shape[1] / 100:g} s of audio came, this model takes at most {limit:g} s; cut the clip, "
-                "or leave out long ones (data.batches.longest)"
-            )
+            came, limit = logmel_BAF.shape[1] / 100, self.config.audio_positions / POSITIONS_PER_SECOND
+            mend = "cut the clip, or leave out long ones (data.batches.longest)"
+            raise ValueError(f"{came:g} s of audio came, this model takes at most {limit:g} s; {mend}")
         if self.config.official_padding:
             valid_BA = None
         x_BDA = logmel_BAF.transpose(1, 2)

@@ -17,17 +17,13 @@ class ClusterLoss:
     """Loss per scored frame in nats, with its parts and counts."""
 
     loss: Tensor
-    masked_sum: Tensor
-    """Sum over masked frames, unweighted."""
-    unmasked_sum: Tensor
-    """Sum over visible frames, unweighted."""
+    masked_sum: Tensor  # over masked frames, unweighted
+    unmasked_sum: Tensor  # over visible frames, unweighted
     num_masked: Tensor
     num_unmasked: Tensor
-    masked_right: Tensor
-    """Masked frames with the right unit on top."""
+    masked_right: Tensor  # masked frames with the right unit on top
     unmasked_right: Tensor
-    num_scored: Tensor
-    """Frames with a weight above 0: the divisor of the loss."""
+    num_scored: Tensor  # frames with a weight above 0: the divisor of the loss
 
     @property
     def masked_accuracy(self) -> Tensor:
@@ -52,17 +48,15 @@ def masked_cluster_loss(
 
     Args:
         logits_K: (B, T, K), or (M, K) of selected frames.
-        units: int64, (B, T) or (M,), ``IGNORE`` for padding and missing units.
-        mask: bool, shaped as ``units``; True for masked frames.
+        units, mask: (B, T) or (M,): int64, ``IGNORE`` where none is known; bool, True for masked frames.
         unmasked_weight: 1 for AV-HuBERT Large, 0 for Base.
         special_units: classes before unit 0.
     """
     known = units != IGNORE
     classes = torch.where(known, units + special_units, IGNORE)
     masked, seen = mask & known, ~mask & known
-    entropy = F.cross_entropy(
-        logits_K.float().flatten(0, -2), classes.flatten(), ignore_index=IGNORE, reduction="none"
-    ).view_as(units)
+    flat_MK = logits_K.float().flatten(0, -2)
+    entropy = F.cross_entropy(flat_MK, classes.flatten(), ignore_index=IGNORE, reduction="none").view_as(units)
     masked_sum, unmasked_sum = torch.where(masked, entropy, 0).sum(), torch.where(seen, entropy, 0).sum()
     total = masked_weight * masked_sum
     count = masked.sum() * (masked_weight > 0)
@@ -70,13 +64,5 @@ def masked_cluster_loss(
         total = total + unmasked_weight * unmasked_sum
         count = count + seen.sum()
     right = logits_K.argmax(dim=-1) == classes
-    return ClusterLoss(
-        loss=total / count.clamp(min=1),
-        masked_sum=masked_sum,
-        unmasked_sum=unmasked_sum,
-        num_masked=masked.sum(),
-        num_unmasked=seen.sum(),
-        masked_right=(right & masked).sum(),
-        unmasked_right=(right & seen).sum(),
-        num_scored=count,
-    )
+    counts = (masked.sum(), seen.sum(), (right & masked).sum(), (right & seen).sum())
+    return ClusterLoss(total / count.clamp(min=1), masked_sum, unmasked_sum, *counts, count)

@@ -3,12 +3,12 @@
 AV-HuBERT (arXiv:2201.02184, sections 3.3 and 3.4): spans of fixed length, drawn separately for each stream; masked lip
 frames show another stretch of the clip. Differences by default: rows keep all spans (the official sampler trims all
 rows to one count), the last frame can be masked, and donor frames are never padding. ``sampler: official`` selects the
-official rules; tests pass numpy's draws through ``Draws``.
+official rules; tests draw with numpy in place of ``TorchDraws``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -38,36 +38,26 @@ class MaskingConfig:
     """Our rules or the official ones; see the module docstring."""
 
     def __post_init__(self) -> None:
-        for name in ("audio_fraction", "video_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"masking.{name}={getattr(self, name)} must lie between 0 and 1")
-        for name in ("audio_span", "video_span"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"masking.{name}={getattr(self, name)} must be at least 1 frame")
+        for stream in ("audio", "video"):
+            fraction, span = getattr(self, f"{stream}_fraction"), getattr(self, f"{stream}_span")
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"masking.{stream}_fraction={fraction} must lie between 0 and 1")
+            if span < 1:
+                raise ValueError(f"masking.{stream}_span={span} must be at least 1 frame")
 
 
-class Draws(Protocol):
-    """Source of random choices."""
-
-    def uniform(self) -> float:
-        """Return a number from [0, 1)."""
-        ...
-
-    def choose(self, count: int, size: int) -> list[int]:
-        """Return ``size`` different integers in [0, count), in random order."""
-        ...
-
-
+@dataclass
 class TorchDraws:
     """Draws from a CPU generator; None: torch's default."""
 
-    def __init__(self, generator: Generator | None = None) -> None:
-        self.generator = generator
+    generator: Generator | None = None
 
     def uniform(self) -> float:
+        """Return a number from [0, 1)."""
         return torch.rand((), generator=self.generator).item()
 
     def choose(self, count: int, size: int) -> list[int]:
+        """Return ``size`` different integers in [0, count), in random order."""
         if size == 1:
             return [int(torch.randint(count, (), generator=self.generator))]
         return torch.randperm(count, generator=self.generator)[:size].tolist()
@@ -76,29 +66,23 @@ class TorchDraws:
 def draw_masks(valid_BT: Tensor, config: MaskingConfig, generator: Generator | None = None) -> MaskedInput:
     """Draw the masks of a batch, on the CPU; padding (False in ``valid_BT``) stays unmasked."""
     lengths, frames = valid_BT.sum(dim=1).tolist(), valid_BT.shape[1]
-    draws = TorchDraws(generator)
-    if config.sampler == "official":
-        return _official_masks(lengths, frames, config, draws)
-    audio_BT = _span_masks(lengths, frames, config.audio_fraction, config.audio_span, config.min_spans, draws)
-    if config.on == "features":
-        return MaskedInput(feature_BT=audio_BT)
-    video_BT = _span_masks(lengths, frames, config.video_fraction, config.video_span, config.min_spans, draws)
-    return hide_video(MaskedInput(audio_BT=audio_BT, video_BT=video_BT), config.video_donor, lengths, draws)
-
-
-def _official_masks(lengths: list[int], frames: int, config: MaskingConfig, draws: Draws) -> MaskedInput:
+    draws, is_official = TorchDraws(generator), config.sampler == "official"
+    sampler = official_span_masks if is_official else _span_masks
     audio = (config.audio_fraction, config.audio_span, config.min_spans, draws)
     if config.on == "features":
-        return MaskedInput(feature_BT=official_span_masks(lengths, frames, *audio))
-    video = (config.video_fraction, config.video_span, config.min_spans, draws)
-    video_BT = official_span_masks(lengths, frames, *video)  # the official code draws the video's first
-    masks = MaskedInput(audio_BT=official_span_masks(lengths, frames, *audio), video_BT=video_BT)
-    if len(lengths) == 1:
+        return MaskedInput(feature_BT=sampler(lengths, frames, *audio))
+    spans = {"audio": audio, "video": (config.video_fraction, config.video_span, config.min_spans, draws)}
+    order = reversed(spans) if is_official else spans  # the official code draws the video's first
+    drawn = {name: sampler(lengths, frames, *spans[name]) for name in order}
+    masks = MaskedInput(drawn["audio"], drawn["video"])
+    if is_official and len(lengths) == 1:
         return blank_streams(masks)
-    return hide_video(masks, config.video_donor, [frames] * len(lengths), draws)
+    return hide_video(masks, config.video_donor, [frames] * len(lengths) if is_official else lengths, draws)
 
 
-def _span_masks(lengths: list[int], frames: int, fraction: float, span: int, min_spans: int, draws: Draws) -> Tensor:
+def _span_masks(
+    lengths: Sequence[int], frames: int, fraction: float, span: int, min_spans: int, draws: TorchDraws
+) -> Tensor:
     mask_BT = torch.zeros(len(lengths), frames, dtype=torch.bool)
     if fraction == 0:
         return mask_BT
@@ -111,18 +95,12 @@ def _span_masks(lengths: list[int], frames: int, fraction: float, span: int, min
 
 
 def official_span_masks(
-    lengths: Sequence[int], frames: int, fraction: float, span: int, min_spans: int, draws: Draws
+    lengths: Sequence[int], frames: int, fraction: float, span: int, min_spans: int, draws: TorchDraws
 ) -> Tensor:
-    """Return masks, (B, T) bool, by the official sampler.
+    """Return masks, (B, T) bool, by the official sampler; ``lengths`` are the real frames of each row.
 
     Spans may overlap and leave out the last frame. Random frames are then unmasked until all rows have the same count.
-
-    Args:
-        lengths: real frames of each row.
-        frames: T.
-        fraction: expected share of masked frames, overlaps counted twice.
-        span: frames of a span.
-        draws: one uniform; per row a uniform and the starts; per row with too many frames those that stay masked.
+    Draws: one uniform; per row a uniform and the starts; per row with too many frames those that stay masked.
     """
     if fraction == 0:
         return torch.zeros(len(lengths), frames, dtype=torch.bool)
@@ -150,51 +128,41 @@ def blank_streams(masks: MaskedInput) -> MaskedInput:
 
 
 def hide_video(
-    masks: MaskedInput, donor: Literal["same_clip", "other_clip"], lengths: Sequence[int], draws: Draws
+    masks: MaskedInput, donor: Literal["same_clip", "other_clip"], lengths: Sequence[int], draws: TorchDraws
 ) -> MaskedInput:
     """Return masks with replacements for masked lip frames; a single clip is its own donor.
 
-    ``lengths`` are the frames of each row that may serve as donors. ``draws`` gives one shift for the batch, or one
-    start per masked run.
+    ``lengths`` are the frames of each row that may serve as donors: real ones, or all in the official code.
     """
     assert masks.video_BT is not None
     batch = len(masks.video_BT)
     if donor == "same_clip" or batch == 1:
         return replace(masks, video_source_BT=draw_donors(masks.video_BT, lengths, draws))
-    shift = 1 + draws.choose(batch - 1, 1)[0]
-    return shift_rows(masks, shift)
+    shift, rows_B1 = 1 + draws.choose(batch - 1, 1)[0], torch.arange(batch)[:, None]
+    others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % batch, rows_B1)  # the clip ``shift`` rows later
+    own_BT = torch.arange(masks.video_BT.shape[1]).repeat(batch, 1)
+    return replace(masks, video_source_BT=own_BT, video_row_BT=others_BT)
 
 
-def shift_rows(masks: MaskedInput, shift: int) -> MaskedInput:
-    """Return masks that replace lip frames by those of the clip ``shift`` rows later, at the same time."""
-    assert masks.video_BT is not None
-    rows_B1 = torch.arange(len(masks.video_BT))[:, None]
-    others_BT = torch.where(masks.video_BT, (rows_B1 + shift) % len(masks.video_BT), rows_B1)
-    own_BT = torch.arange(masks.video_BT.shape[1]).expand_as(masks.video_BT)
-    return replace(masks, video_source_BT=own_BT.clone(), video_row_BT=others_BT)
-
-
-def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: Draws) -> Tensor:
+def draw_donors(mask_BT: Tensor, lengths: Sequence[int], draws: TorchDraws) -> Tensor:
     """Return ``video_source_BT`` with a random donor stretch for each masked run (AV-HuBERT's ``same_seq``).
 
     The donor does not overlap the run; past the end its last frame repeats. A run without a donor becomes grey (-1).
-    ``lengths`` are the frames of each row that may serve as donors: real ones, or all in the official code.
     """
     source_BT = torch.arange(mask_BT.shape[1]).repeat(len(mask_BT), 1)
     for row_T, source_T, length in zip(mask_BT, source_BT, lengths, strict=True):
         for start, end in runs(row_T):
             span = end - start
             starts = [s for s in range(length) if not max(0, start - span) <= s < end]
-            if not starts:
-                source_T[start:end] = -1
-                continue
-            donor = starts[draws.choose(len(starts), 1)[0]]
-            source_T[start:end] = torch.arange(donor, donor + span).clamp(max=length - 1)
+            source_T[start:end] = -1
+            if starts:
+                donor = starts[draws.choose(len(starts), 1)[0]]
+                source_T[start:end] = torch.arange(donor, donor + span).clamp(max=length - 1)
     return source_BT
 
 
 def runs(mask_T: Tensor) -> list[tuple[int, int]]:
     """Return (start, end) of each run of True."""
-    edges = torch.diff(mask_T.int(), prepend=mask_T.new_zeros(1, dtype=torch.int), append=mask_T.new_zeros(1).int())
-    starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+    edges = torch.nn.functional.pad(mask_T.int(), (1, 1)).diff()
+    starts, ends = ((edges == sign).nonzero()[:, 0].tolist() for sign in (1, -1))
+    return list(zip(starts, ends, strict=True))

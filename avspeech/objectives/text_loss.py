@@ -24,9 +24,8 @@ def next_token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0
 
 def token_loss(logits_BLV: Tensor, targets_BL: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return label-smoothed cross-entropy per scored token, in nats, as in Whisper-Flamingo."""
-    return F.cross_entropy(
-        logits_BLV.flatten(0, 1).float(), targets_BL.flatten(), ignore_index=IGNORE, label_smoothing=smoothing
-    )
+    logits_MV, targets_M = logits_BLV.flatten(0, 1).float(), targets_BL.flatten()
+    return F.cross_entropy(logits_MV, targets_M, ignore_index=IGNORE, label_smoothing=smoothing)
 
 
 def token_accuracy(logits_BLV: Tensor, targets_BL: Tensor) -> Tensor:
@@ -37,23 +36,18 @@ def token_accuracy(logits_BLV: Tensor, targets_BL: Tensor) -> Tensor:
 
 
 def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BL: Tensor, target_lengths_B: Tensor) -> Tensor:
-    """Return the CTC loss per target token of the batch, in nats; the blank is id 0.
-
-    Utterances with more tokens than steps cannot be aligned and count 0. Padding of ``targets_BL`` is arbitrary.
-    """
+    """Return the CTC loss per target token of the batch, in nats; utterances with too many tokens count 0."""
     log_TBV = F.log_softmax(logits_BTV.float(), dim=-1).transpose(0, 1)
     targets_BL = torch.where(lengths_to_valid(target_lengths_B, targets_BL.shape[1]), targets_BL, BLANK)
-    loss_B = F.ctc_loss(
-        log_TBV, targets_BL, lengths_B, target_lengths_B, blank=BLANK, reduction="none", zero_infinity=True
-    )
+    lengths = (lengths_B, target_lengths_B)
+    loss_B = F.ctc_loss(log_TBV, targets_BL, *lengths, blank=BLANK, reduction="none", zero_infinity=True)
     return loss_B.sum() / target_lengths_B.sum().clamp(min=1)
 
 
 def teacher_tokens(prompt_BL: Tensor, tokens_BL: Tensor, end: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Return decoder inputs (prompt + text) and targets (shifted by one, with ``end``), both int64.
+    """Return decoder inputs (prompt + text, padded with ``pad``) and targets (shifted by one, with ``end``).
 
-    Prompt tokens after the first are targets too, so that Whisper keeps its language identification. ``prompt_BL`` has
-    one length; ``tokens_BL`` is padded with ``IGNORE``, the inputs with ``pad``.
+    Prompt tokens after the first are targets too, so that Whisper keeps its language identification.
     """
     padded_BL = tokens_BL == IGNORE
     inputs_BL = torch.cat([prompt_BL, tokens_BL.masked_fill(padded_BL, pad)], dim=1)

@@ -1,11 +1,13 @@
-"""A small random decoder with a memory to read, shared by the searches."""
+"""A small random decoder with a memory to read, and a tiny Whisper, shared by the searches."""
 
 import pytest
 import torch
 from reference_search import VOCAB
+from reference_whisper import tiny_pair
 
 from avspeech.models.decoder import DecoderConfig, TextDecoder
 from avspeech.models.memory import Memory
+from avspeech.models.whisper import Whisper
 
 
 @pytest.fixture
@@ -21,3 +23,8 @@ def memory() -> Memory:
     valid_BT = torch.ones(3, 5, dtype=torch.bool)
     valid_BT[2, 3:] = False
     return Memory(torch.randn(3, 5, 8), valid_BT)
+
+
+@pytest.fixture
+def ours() -> Whisper:
+    return tiny_pair()[1]

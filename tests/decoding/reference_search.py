@@ -9,10 +9,14 @@ import torch
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.ctc_prefix import CtcPrefixScorer
 from avspeech.decoding.recognizer import length_limits, search_text
+from avspeech.models.encoder import EncoderConfig
+from avspeech.models.frontends import VideoConfig
 from avspeech.models.memory import Memory
 from avspeech.text.tokenizer import BLANK, EOS, PAD, START
 
 VOCAB = 6
+VIDEO = VideoConfig(input_size=24, widths=(4,), blocks=(1,), stem_width=4)
+ENCODER = EncoderConfig(16, 1, 2, 16, position_kernel=8, position_groups=2, video=VIDEO)  # the least there is
 
 Text = tuple[int, ...]
 

@@ -26,7 +26,8 @@ def tiny_pair(seed: int = 0) -> tuple[Any, Whisper]:
     from whisper.model import Whisper as OpenAIWhisper
 
     generator = torch.Generator().manual_seed(seed)
-    theirs = OpenAIWhisper(ModelDimensions(80, POSITIONS, 32, 2, 2, 51_865, TEXT_POSITIONS, 32, 2, 2)).eval()
+    sizes = (80, POSITIONS, 32, 2, 2, 51_865, TEXT_POSITIONS, 32, 2, 2)  # in the order of both projects
+    theirs = OpenAIWhisper(ModelDimensions(*sizes)).eval()
     with torch.no_grad():
         for name, weight in theirs.named_parameters():
             scale = 0.3 if weight.ndim > 1 else 0.1
@@ -41,12 +42,7 @@ def tiny_pair(seed: int = 0) -> tuple[Any, Whisper]:
         embedding[TOKENIZER.end] = 0.35 * end
         steps = torch.linspace(-1, 4, TEXT_POSITIONS)[:, None]
         theirs.decoder.positional_embedding += 0.5 * steps * end
-    ours = Whisper(
-        WhisperConfig(
-            audio_positions=POSITIONS, audio_width=32, audio_heads=2, audio_depth=2,
-            text_positions=TEXT_POSITIONS, text_width=32, text_heads=2, text_depth=2,
-        )
-    ).eval()  # fmt: skip
+    ours = Whisper(WhisperConfig(*sizes)).eval()
     state = theirs.state_dict()
     ours.load_state_dict({our: state[their] for their, our in whisper_keys(ours.sizes).items()})
     return theirs, ours

@@ -1,12 +1,13 @@
-"""CTC with a beam: its probabilities are sums over all alignments, and a wide beam finds the likeliest text."""
+"""CTC: probabilities of a beam are sums over all alignments, an alignment is the best of all paths."""
 
-import itertools
+from itertools import groupby, product
 
 import numpy as np
 import pytest
 import torch
+from reference_search import AllAlignments
 
-from avspeech.decoding.ctc import search_texts
+from avspeech.decoding.ctc import align_ctc, search_texts
 from avspeech.text.tokenizer import BLANK
 
 
@@ -15,19 +16,10 @@ def random_log_TV(seed: int, steps: int = 5, labels: int = 4, sharpness: float =
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
-def all_texts(log_TV: np.ndarray) -> dict[tuple[int, ...], float]:
-    """Return the probability of every text, by adding up every path there is."""
-    texts: dict[tuple[int, ...], float] = {}
-    for path in itertools.product(range(log_TV.shape[1]), repeat=len(log_TV)):
-        text = tuple(label for label, _ in itertools.groupby(path) if label != BLANK)
-        texts[text] = texts.get(text, 0.0) + float(np.exp(sum(log_TV[t, label] for t, label in enumerate(path))))
-    return texts
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_a_beam_without_limit_is_exact(seed):
     log_TV = random_log_TV(seed)
-    truth = all_texts(log_TV)
+    truth = AllAlignments(torch.from_numpy(log_TV)).p
     found = search_texts(log_TV, beam_size=10_000)
     assert len(found) == len(truth)
     for text, score in found:
@@ -41,10 +33,8 @@ def test_scores_are_torchs_ctc_loss(seed):
     text, score = search_texts(log_TV, beam_size=10_000)[0]
     if not text:
         pytest.skip("the empty text has no target for torch")
-    loss = torch.nn.functional.ctc_loss(
-        torch.from_numpy(log_TV)[:, None], torch.tensor([text]), torch.tensor([8]), torch.tensor([len(text)]),
-        blank=BLANK, reduction="sum",
-    )  # fmt: skip
+    given = (torch.from_numpy(log_TV)[:, None], *map(torch.tensor, ([text], [8], [len(text)])))
+    loss = torch.nn.functional.ctc_loss(*given, blank=BLANK, reduction="sum")
     assert score == pytest.approx(-float(loss), rel=1e-6)
 
 
@@ -54,11 +44,22 @@ def test_a_word_that_greedy_decoding_loses_is_found():
     assert search_texts(log_TV, 8)[0][0] == (1,)
 
 
-def test_repeats_need_a_blank_between():
-    assert search_texts(np.log(np.array([[0.01, 0.99]] * 3)), 8)[0][0] == (1,)
-    parted = np.log(np.array([[0.01, 0.99], [0.99, 0.01], [0.01, 0.99]]))
-    assert search_texts(parted, 8)[0][0] == (1, 1)
-
-
 def test_no_steps_give_the_empty_text():
     assert search_texts(np.zeros((0, 4)), 4) == [((), 0.0)]
+
+
+@pytest.mark.parametrize("tokens", [[1], [1, 2], [2, 2], [1, 2, 1], [1, 1, 2], [2, 2, 2]])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_other_path_is_likelier(tokens, seed):
+    log_TV = random_log_TV(seed, 5, 3, sharpness=2.0)
+    paths = [path for path in product(range(3), repeat=5) if [k for k, _ in groupby(path) if k != BLANK] == tokens]
+    best = max(paths, key=lambda path: sum(log_TV[t, label] for t, label in enumerate(path)))
+    places = [[t for t, _ in group] for label, group in groupby(enumerate(best), lambda one: one[1]) if label != 0]
+    assert align_ctc(log_TV, tokens) == [(place[0], place[-1] + 1) for place in places]
+
+
+def test_a_text_longer_than_the_clip_has_no_alignment():
+    assert align_ctc(random_log_TV(0, 2, 3), [1, 2, 1]) is None
+    assert align_ctc(random_log_TV(0, 3, 3), [1, 1, 2]) is None  # equal tokens need a blank between
+    assert align_ctc(np.zeros((0, 3)), [1]) is None
+    assert align_ctc(random_log_TV(0, 4, 3), []) == []

@@ -44,14 +44,6 @@ def test_equals_the_sum_over_all_alignments(sharpness, length):
         assert step_RV[row].tolist() == pytest.approx(every.scores(text, 5), abs=1e-9)
 
 
-def test_end_and_continuations_share_the_prefix_probability():
-    logits_BTV = 3 * torch.randn(2, 9, 7)
-    logits_BTV[..., EOS] = -torch.inf  # the one label that no text continues with
-    texts = [(3,), (4,), (5,), (6,)]
-    _, step_RV = walk(scorer(logits_BTV, valid(9, 6), 2), texts)
-    torch.testing.assert_close(step_RV.logsumexp(dim=1), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-9)
-
-
 def test_padding_and_neighbours_change_nothing():
     logits_BTV = torch.randn(3, 8, 6)
     lengths, text = (8, 3, 5), (3, 3)

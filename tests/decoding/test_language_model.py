@@ -10,21 +10,17 @@ from avspeech.decoding.language_model import TokenModel
 from avspeech.text.tokenizer import EOS, START
 
 
-class Nothing:
-    """State of a model that needs no more than the last token."""
+@dataclass
+class BigramTable:
+    """The least there is, its own state: ``log_VV[a, b]`` is the log-probability of b after a."""
+
+    log_VV: torch.Tensor
+
+    def start(self, num_rows, device):
+        return self
 
     def reorder(self, rows_R):
         pass
-
-
-class BigramTable:
-    """The least there is: ``log_VV[a, b]`` is the log-probability of b after a."""
-
-    def __init__(self, log_VV):
-        self.log_VV = log_VV
-
-    def start(self, num_rows, device):
-        return Nothing()
 
     def step(self, tokens_R, state):
         return self.log_VV[tokens_R]
@@ -53,11 +49,11 @@ class Sum:
         self.sum_RD = self.sum_RD[rows_R]
 
 
+@dataclass
 class RunningSum:
     """``Summing`` with a state, so that a step costs the same however long the text."""
 
-    def __init__(self, module):
-        self.module = module
+    module: Summing
 
     def start(self, num_rows, device):
         return Sum(torch.zeros(num_rows, 8, device=device))
@@ -74,9 +70,8 @@ def module():
 
 
 def test_a_weight_of_zero_changes_nothing(decoder, memory, module):
-    plain = beam_search(decoder, memory, 3, 1.0, 6)
-    assert beam_search(decoder, memory, 3, 1.0, 6, lm=TokenModel(module), lm_weight=0.0) == plain
-    assert beam_search(decoder, memory, 3, 1.0, 6, lm=TokenModel(module), lm_weight=1.0) != plain
+    given, lm = (decoder, memory, 3, 1.0, 6), TokenModel(module)
+    assert beam_search(*given, lm=lm, lm_weight=0.0) == beam_search(*given) != beam_search(*given, lm=lm, lm_weight=1.0)
 
 
 def test_a_strong_model_forces_its_text(decoder, memory):

@@ -5,38 +5,35 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from reference_search import ENCODER
 
 from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.decoding.word_times import time_words
 from avspeech.models.decoder import DecoderConfig, TextDecoder
-from avspeech.models.encoder import EncoderConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import Tokenizer
 
 SENTENCES = ["set red now", "bin blue soon", "lay the green one here"]
-ENCODER = EncoderConfig(
-    width=16, depth=1, num_heads=2, ffn_width=16, position_kernel=8, position_groups=2,
-    video=VideoConfig(input_size=24, widths=(4,), blocks=(1,), stem_width=4),
-)  # fmt: skip
 
 
 def tokenizer_of(kind):
     return Tokenizer.fit(SENTENCES * 4, kind, vocab_size=26 if kind == "sentencepiece" else None)
 
 
-def reader(tokenizer, upsample=1, decoder=None, ctc=True):
+WORDS = tokenizer_of("words")
+
+
+def reader(tokenizer=WORDS, upsample=1, decoder=None, ctc=True):
     """A recogniser whose memory is what its CTC reads: dimension v of the memory is the logit of token v."""
     torch.manual_seed(5)
-    config = RecognizerConfig(ENCODER, decoder, ctc, upsample)
-    model = Recognizer(config, tokenizer.vocab_size, tokenizer)
+    model = Recognizer(RecognizerConfig(ENCODER, decoder, ctc, upsample), tokenizer.vocab_size, tokenizer)
     if ctc:
         model.ctc_head = torch.nn.Identity()
     return model.eval()
 
 
-def spikes(tokenizer, num_frames, at, upsample=1):
+def spikes(num_frames, at, tokenizer=WORDS, upsample=1):
     """Return a memory whose CTC reads tokens at steps, and blanks elsewhere."""
     labels_T = torch.zeros(num_frames * upsample, dtype=torch.long)
     for step, token in at.items():
@@ -45,8 +42,9 @@ def spikes(tokenizer, num_frames, at, upsample=1):
     return logits_TV.reshape(1, num_frames, -1)
 
 
-def timed(model, texts, memory_BTD, valid_BT, speech=None, method=None):
+def timed(model, texts, memory_BTD, valid_BT=None, speech=None, method=None):
     hypotheses = [Hypothesis("", 0.0, tuple(tokens)) for tokens in texts]
+    valid_BT = torch.ones(memory_BTD.shape[:2], dtype=torch.bool) if valid_BT is None else valid_BT
     return time_words(model, hypotheses, Memory(memory_BTD, valid_BT), None, speech, method)
 
 
@@ -63,19 +61,17 @@ def test_joined_words_are_the_text(kind, text):
 
 
 def test_words_lie_around_the_steps_that_read_them():
-    tokenizer = tokenizer_of("words")
-    tokens = tokenizer.encode("set red now")
-    memory_BTD = spikes(tokenizer, 40, dict(zip((10, 18, 30), tokens, strict=True)))
-    valid_BT = torch.ones(1, 40, dtype=torch.bool)
-    model = reader(tokenizer)
-    (words,) = timed(model, [tokens], memory_BTD, valid_BT)
+    tokens = WORDS.encode("set red now")
+    memory_BTD = spikes(40, dict(zip((10, 18, 30), tokens, strict=True)))
+    model = reader()
+    (words,) = timed(model, [tokens], memory_BTD)
     assert [word.text for word in words] == ["set", "red", "now"]
     assert [word.end_s for word in words[:-1]] == [word.start_s for word in words[1:]] == pytest.approx([0.58, 0.98])
     assert words[0].start_s == pytest.approx(0.42 - 0.2)
     assert all(word.probability > 0.9 for word in words)
     prob_T = np.zeros(40)
     prob_T[7:35] = 1
-    (heard,) = timed(model, [tokens], memory_BTD, valid_BT, [prob_T])
+    (heard,) = timed(model, [tokens], memory_BTD, speech=[prob_T])
     assert (heard[0].start_s, heard[-1].end_s) == pytest.approx((0.28, 1.4))
     assert [word.start_s for word in heard[1:]] == [word.start_s for word in words[1:]]
 
@@ -84,9 +80,9 @@ def test_characters_at_50_hz_reach_from_first_to_last():
     tokenizer = tokenizer_of("characters")
     tokens = tokenizer.encode("red now")
     at = dict(zip((20, 24, 28, 34, 40, 44, 48), tokens, strict=True))
-    memory_BTD = spikes(tokenizer, 40, at, upsample=2)
+    memory_BTD = spikes(40, at, tokenizer, upsample=2)
     model = reader(tokenizer, upsample=2)
-    (words,) = timed(model, [tokens], memory_BTD, torch.ones(1, 40, dtype=torch.bool))
+    (words,) = timed(model, [tokens], memory_BTD)
     assert [word.text for word in words] == ["red", "now"]
     assert words[0].start_s < 0.4
     assert words[0].end_s == words[1].start_s == pytest.approx((28.5 + 40.5) / 2 / 50)
@@ -94,12 +90,11 @@ def test_characters_at_50_hz_reach_from_first_to_last():
 
 
 def test_a_batch_is_timed_as_each_alone():
-    tokenizer = tokenizer_of("words")
-    model = reader(tokenizer)
+    model = reader()
     torch.manual_seed(6)
-    model.decoder = TextDecoder(DecoderConfig(16, 2, 2, 16), tokenizer.vocab_size, tokenizer.vocab_size).eval()
-    memory_BTD = torch.randn(3, 20, tokenizer.vocab_size)
-    lengths, texts = (20, 9, 14), [tokenizer.encode(text) for text in SENTENCES]
+    model.decoder = TextDecoder(DecoderConfig(16, 2, 2, 16), WORDS.vocab_size, WORDS.vocab_size).eval()
+    memory_BTD = torch.randn(3, 20, WORDS.vocab_size)
+    lengths, texts = (20, 9, 14), [WORDS.encode(text) for text in SENTENCES]
     valid_BT = torch.arange(20)[None] < torch.tensor(lengths)[:, None]
     for method in ("ctc", "attention"):
         together = timed(model, texts, memory_BTD, valid_BT, method=method)
@@ -115,9 +110,8 @@ def test_a_batch_is_timed_as_each_alone():
 
 def test_a_decoder_that_looks_at_a_place_is_timed_there():
     """Attention made by hand: token n looks for a key that only its frames have."""
-    tokenizer = tokenizer_of("words")
-    model = reader(tokenizer, decoder=DecoderConfig(16, 1, 1, 16), ctc=False)
-    tokens = tokenizer.encode("set red now")
+    model = reader(decoder=DecoderConfig(16, 1, 1, 16), ctc=False)
+    tokens = WORDS.encode("set red now")
     frames = {0: range(8, 12), 1: range(12, 20), 2: range(20, 24)}
     memory_BTD = torch.zeros(1, 32, 16)
     attention = model.decoder.blocks[0].memory_attention
@@ -127,37 +121,33 @@ def test_a_decoder_that_looks_at_a_place_is_timed_there():
     torch.nn.init.zeros_(attention.key.bias)
     looking_LD = 40.0 * torch.eye(3, 16)[None]  # begin looks for the first token, and so on
     hook = attention.query.register_forward_hook(lambda *_: torch.nn.functional.pad(looking_LD, (0, 0, 0, 2)))
-    valid_BT = torch.ones(1, 32, dtype=torch.bool)
-    (words,) = timed(model, [tokens], memory_BTD, valid_BT)
+    (words,) = timed(model, [tokens], memory_BTD)
     hook.remove()
     times = [(word.start_s, word.end_s) for word in words]
     np.testing.assert_allclose(times, [(0.32, 0.48), (0.48, 0.8), (0.8, 0.96)], atol=0.041)
 
 
 def test_a_text_that_ctc_cannot_spell_is_spread_over_the_speech():
-    tokenizer = tokenizer_of("words")
-    tokens = tokenizer.encode("set red now")
-    memory_BTD, valid_BT = torch.zeros(1, 2, tokenizer.vocab_size), torch.ones(1, 2, dtype=torch.bool)
-    (words,) = timed(reader(tokenizer), [tokens], memory_BTD, valid_BT, [np.array([0, 1.0])])
+    tokens = WORDS.encode("set red now")
+    memory_BTD = torch.zeros(1, 2, WORDS.vocab_size)
+    (words,) = timed(reader(), [tokens], memory_BTD, speech=[np.array([0, 1.0])])
     assert [word.text for word in words] == ["set", "red", "now"]
     assert (words[0].start_s, words[-1].end_s) == (0.04, 0.08)
     assert [word.probability for word in words] == [0, 0, 0]
 
 
 def test_empty_texts_have_no_words():
-    tokenizer = tokenizer_of("words")
-    memory_BTD, valid_BT = torch.zeros(1, 4, tokenizer.vocab_size), torch.ones(1, 4, dtype=torch.bool)
-    assert timed(reader(tokenizer), [[]], memory_BTD, valid_BT) == [[]]
-    model = reader(tokenizer, decoder=DecoderConfig(16, 1, 1, 16), ctc=False)
-    assert timed(model, [[]], torch.zeros(1, 4, 16), valid_BT) == [[]]
+    memory_BTD = torch.zeros(1, 4, WORDS.vocab_size)
+    assert timed(reader(), [[]], memory_BTD) == [[]]
+    model = reader(decoder=DecoderConfig(16, 1, 1, 16), ctc=False)
+    assert timed(model, [[]], torch.zeros(1, 4, 16)) == [[]]
 
 
 def test_what_does_not_fit_is_named():
-    tokenizer = tokenizer_of("words")
-    memory_BTD, valid_BT = torch.zeros(2, 4, tokenizer.vocab_size), torch.ones(2, 4, dtype=torch.bool)
+    memory_BTD = torch.zeros(2, 4, WORDS.vocab_size)
     with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
-        timed(reader(tokenizer), [[4]], memory_BTD, valid_BT)
+        timed(reader(), [[4]], memory_BTD)
     with pytest.raises(ValueError, match="1 probabilities of speech came for a memory of 2"):
-        timed(reader(tokenizer), [[4], [4]], memory_BTD, valid_BT, [None])
+        timed(reader(), [[4], [4]], memory_BTD, speech=[None])
     with pytest.raises(ValueError, match="method='attention' came for word times; this model has ctc"):
-        timed(reader(tokenizer), [[4], [4]], memory_BTD, valid_BT, method="attention")
+        timed(reader(), [[4], [4]], memory_BTD, method="attention")

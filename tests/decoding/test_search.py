@@ -88,9 +88,8 @@ def test_ctc_alone_with_room_for_every_text_finds_the_best_of_all():
 
 
 def test_a_weight_of_zero_is_the_decoder_alone(decoder, memory, ctc_BTV):
-    plain = beam_search(decoder, memory, 3, 1.0, 6)
-    assert beam_search(decoder, memory, 3, 1.0, 6, ctc_BTV=ctc_BTV, ctc_weight=0.0) == plain
-    assert beam_search(decoder, memory, 3, 1.0, 6, ctc_BTV=ctc_BTV, ctc_weight=0.5) != plain
+    given, (without, half) = (decoder, memory, 3, 1.0, 6), ({"ctc_BTV": ctc_BTV, "ctc_weight": w} for w in (0.0, 0.5))
+    assert beam_search(*given, **without) == beam_search(*given) != beam_search(*given, **half)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -125,9 +124,8 @@ def test_the_shortest_text_has_min_length_tokens(decoder, memory, beam_size):
     decoder.embedding.weight.data[EOS] *= 2
 
     def shortest(**options):
-        return min(
-            len(text) for beam in beam_search(decoder, memory, beam_size, 1.0, 8, **options) for text, *_ in beam
-        )
+        beams = beam_search(decoder, memory, beam_size, 1.0, 8, **options)
+        return min(len(text) for beam in beams for text in texts_of(beam))
 
     assert shortest() < 4
     assert shortest(min_length=4) == 4
@@ -147,8 +145,7 @@ def test_limits_follow_each_utterance_or_the_config():
 
 
 def test_the_official_limit_counts_audio_channels_for_frames():
-    assert official_length_limit(20, has_audio=True) == 104
-    assert official_length_limit(20, has_audio=False) == 20
+    assert [official_length_limit(20, has_audio) for has_audio in (True, False)] == [104, 20]
     assert official_length_limit(21, False, max_len_a=0.5) == 10
     assert official_length_limit(21, True, max_len_a=0.5, max_len_b=3) == 55
 

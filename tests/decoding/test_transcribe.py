@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference_search import beam_search
+from reference_search import ENCODER, beam_search
 
 from avspeech.decoding.config import DecodingConfig, settle
 from avspeech.decoding.ctc import ctc_greedy
@@ -13,25 +13,10 @@ from avspeech.decoding.transcribe import decode_memory, encode_batch, transcribe
 from avspeech.inputs import AVBatch, Sample, collate
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.decoder import DecoderConfig
-from avspeech.models.encoder import EncoderConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import EOS, Tokenizer
 
-CONFIG = RecognizerConfig(
-    EncoderConfig(
-        width=16,
-        depth=1,
-        num_heads=2,
-        ffn_width=16,
-        position_kernel=8,
-        position_groups=2,
-        video=VideoConfig(input_size=24, widths=(4,), blocks=(1,), stem_width=4),
-    ),
-    DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16),
-    ctc=True,
-    ctc_upsample=2,
-)
+CONFIG = RecognizerConfig(ENCODER, DecoderConfig(16, 1, 2, 16), ctc=True, ctc_upsample=2)
 TOKENIZER = Tokenizer.fit(["set red now", "bin blue soon"], "words")
 
 
@@ -126,13 +111,10 @@ def test_no_possible_text_is_the_empty_text(model, batch):
     assert (found[1].text, found[1].score) == ("", -torch.inf)
 
 
-def test_a_missing_head_is_named_before_anything_runs(batch):
-    for method, config, lacks in [
-        ("ctc", {"ctc": False}, "CTC head"),
-        ("joint", {"ctc": False}, "CTC head"),
-        ("attention", {"decoder": None}, "text decoder"),
-        ("joint", {"decoder": None}, "text decoder"),
-    ]:
+@pytest.mark.parametrize("head", ["ctc", "attention"])
+def test_a_missing_head_is_named_before_anything_runs(batch, head):
+    config, lacks = ({"ctc": False}, "CTC head") if head == "ctc" else ({"decoder": None}, "text decoder")
+    for method in (head, "joint"):
         with pytest.raises(ValueError, match=f"method='{method}' came for a Recognizer without {lacks}"):
             best(recognizer(**config), batch, method=method)
 
@@ -171,7 +153,7 @@ def test_mean_scores_are_per_token_or_per_ctc_step(model, batch):
 
 def test_ctc_merges_repeats_and_drops_blanks_and_padding():
     logits_BTV = torch.nn.functional.one_hot(torch.tensor([[4, 4, 0, 4, 3, 3, 2, 2]]), 5).float() * 9
-    (found,) = ctc_greedy(logits_BTV, torch.tensor([[True] * 6 + [False] * 2]))
+    ((found,),) = ctc_greedy(logits_BTV, torch.tensor([[True] * 6 + [False] * 2]))
     assert found.tokens == [4, 4, 3]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference_whisper import POSITIONS, mels, memory_of, tiny_pair
+from reference_whisper import POSITIONS, mels, memory_of
 
 import avspeech
 from avspeech.decoding import whisper
@@ -23,23 +23,13 @@ GREEDY = DecodingConfig(temperatures=(0.0,))
 
 
 def batch_of(logmel_BAF, valid_BA=None, languages=None):
-    count = len(logmel_BAF)
-    return AVBatch(
-        ids=tuple(f"clip{i}" for i in range(count)),
-        valid_BT=torch.ones(count, logmel_BAF.shape[1] // 4, dtype=torch.bool),
-        audio_BTF=None,
-        video_BTHW=None,
-        units_BTJ=None,
-        tokens_BL=None,
-        texts=(None,) * count,
-        logmel_BAF=logmel_BAF,
-        valid_BA=valid_BA,
-        languages=languages or (None,) * count,
-    )
+    ids, nothing = tuple(f"clip{i}" for i in range(len(logmel_BAF))), (None,) * len(logmel_BAF)
+    valid_BT = torch.ones(len(logmel_BAF), logmel_BAF.shape[1] // 4, dtype=torch.bool)
+    given = {"logmel_BAF": logmel_BAF, "valid_BA": valid_BA, "languages": languages or nothing}
+    return AVBatch(ids, valid_BT, None, None, None, None, nothing, **given)
 
 
-def test_clips_of_unequal_length_decode_as_alone():
-    _, ours = tiny_pair()
+def test_clips_of_unequal_length_decode_as_alone(ours):
     lengths = [120, 40, 81]
     logmel_BAF = mels(3)
     valid_BA = torch.arange(120)[None] < torch.tensor(lengths)[:, None]
@@ -47,17 +37,15 @@ def test_clips_of_unequal_length_decode_as_alone():
     languages = ("en", "ru", None)
     together = transcribe_batch(ours, batch_of(logmel_BAF, valid_BA, languages), config=GREEDY)
     for i, length in enumerate(lengths):
-        alone = transcribe_batch(
-            ours, batch_of(logmel_BAF[i : i + 1, :length], languages=languages[i : i + 1]), config=GREEDY
-        )
+        one = batch_of(logmel_BAF[i : i + 1, :length], languages=languages[i : i + 1])
+        alone = transcribe_batch(ours, one, config=GREEDY)
         assert together[i][0].tokens == alone[0][0].tokens
         assert together[i][0].language == alone[0][0].language
     assert [nbest[0].language for nbest in together[:2]] == ["en", "ru"]
 
 
-def test_the_public_calls_of_version_0_1_0_hold():
+def test_the_public_calls_of_version_0_1_0_hold(ours):
     """They take the tokenizer after the model; words come greedily, without fallback."""
-    _, ours = tiny_pair()
     batch = batch_of(mels(2), languages=("en", "ru"))
     found = avspeech.transcribe_whisper(ours, ours.tokenizer, batch)
     assert found == transcribe_batch(ours, batch, config=GREEDY)
@@ -69,8 +57,7 @@ def test_the_public_calls_of_version_0_1_0_hold():
     assert nbest == transcribe_batch(ours, batch, config=options)
 
 
-def test_languages_come_from_options_then_batch_then_detection():
-    _, ours = tiny_pair()
+def test_languages_come_from_options_then_batch_then_detection(ours):
     memory = memory_of(ours, 2)
     detected, _ = detect_languages(ours, memory)
 
@@ -83,8 +70,7 @@ def test_languages_come_from_options_then_batch_then_detection():
     assert languages([]) == detected
 
 
-def test_only_what_failed_is_decoded_again(monkeypatch):
-    _, ours = tiny_pair()
+def test_only_what_failed_is_decoded_again(ours, monkeypatch):
     memory = memory_of(ours, 4)
     first = decode_memory(ours, memory, GREEDY, ["en"] * 4)
     scores = sorted(nbest[0].score for nbest in first)
@@ -97,9 +83,8 @@ def test_only_what_failed_is_decoded_again(monkeypatch):
         return search(model, start, ids, temperature, config)
 
     monkeypatch.setattr(whisper, "_search", spy)
-    options = DecodingConfig(
-        temperatures=(0.0, 0.4), logprob_threshold=threshold, no_speech_threshold=None, compression_ratio_threshold=None
-    )
+    off = {"no_speech_threshold": None, "compression_ratio_threshold": None}
+    options = DecodingConfig(temperatures=(0.0, 0.4), logprob_threshold=threshold, **off)
     found = decode_memory(ours, memory, options, ["en"] * 4, ids="abcd")
     low = [name for name, nbest in zip("abcd", first, strict=True) if nbest[0].score < threshold]
     assert tried == [(0.0, list("abcd")), (0.4, low)]
@@ -108,8 +93,7 @@ def test_only_what_failed_is_decoded_again(monkeypatch):
         assert name in low or now == then
 
 
-def test_draws_depend_on_seed_and_id():
-    _, ours = tiny_pair()
+def test_draws_depend_on_seed_and_id(ours):
     memory = memory_of(ours, 1)
 
     def tokens(seed, name):
@@ -140,12 +124,7 @@ def test_a_text_that_repeats_itself_compresses():
 
 
 def test_english_only_models_need_no_language():
-    ours = Whisper(
-        WhisperConfig(
-            audio_positions=POSITIONS, audio_width=16, audio_heads=2, audio_depth=1, vocab_size=ENGLISH_ONLY,
-            text_positions=16, text_width=16, text_heads=2, text_depth=1,
-        )
-    ).eval()  # fmt: skip
+    ours = Whisper(WhisperConfig(80, POSITIONS, 16, 2, 1, ENGLISH_ONLY, 16, 16, 2, 1)).eval()
     ((found,),) = decode_memory(ours, memory_of(ours, 1), GREEDY, [None])
     assert found.language == "en"
     assert len(found.tokens) <= 8
@@ -153,16 +132,14 @@ def test_english_only_models_need_no_language():
         detect_languages(ours, memory_of(ours, 1))
 
 
-def test_nan_is_an_error_not_silence():
-    _, ours = tiny_pair()
+def test_nan_is_an_error_not_silence(ours):
     logmel_BAF = mels(2)
     logmel_BAF[1, 3] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         transcribe_batch(ours, batch_of(logmel_BAF))
 
 
-def test_unknown_languages_and_impossible_options_are_named():
-    _, ours = tiny_pair()
+def test_unknown_languages_and_impossible_options_are_named(ours):
     with pytest.raises(ValueError, match="language 'xx'"):
         decode_memory(ours, memory_of(ours, 1), GREEDY, ["xx"])
     for options, name in [
@@ -174,8 +151,7 @@ def test_unknown_languages_and_impossible_options_are_named():
             decode_memory(ours, memory_of(ours, 1), DecodingConfig(**options), ["en"])
 
 
-def test_video_alone_is_decoded_with_the_memory_it_gives():
+def test_video_alone_is_decoded_with_the_memory_it_gives(ours):
     """A memory whose audio is one zero position, as ``Flamingo.encode`` makes it without audio."""
-    _, ours = tiny_pair()
     found = decode_memory(ours, Memory(torch.zeros(2, 1, 32)), GREEDY, ["en", "en"])
     assert found[0][0].tokens == found[1][0].tokens

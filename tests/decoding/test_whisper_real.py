@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from avspeech.decoding.config import DecodingConfig
+from avspeech.decoding.transcribe import decode_memory
+from avspeech.decoding.word_times import time_words
 from avspeech.features.logmel import logmel_AF
+from avspeech.interop.whisper import load_openai
+from avspeech.media.audio import read_audio
 from avspeech.noise.mixing import mix_at_snr
-from avspeech.text.whisper_tokens import WhisperTokenizer
+from avspeech.text.whisper_tokens import APPENDED, PREPENDED, WhisperTokenizer
 
 WEIGHTS, SHARED = os.environ.get("AVSPEECH_WHISPER_BASE"), os.environ.get("AVSPEECH_SHARED")
 pytestmark = pytest.mark.skipif(
@@ -29,8 +34,6 @@ SPOKEN = ("en", "ar", "de", "el", "es", "fr", "it", "pt", "ru")
 def models():
     import whisper
 
-    from avspeech.interop.whisper import load_openai
-
     assert WEIGHTS is not None
     theirs = whisper.load_model(WEIGHTS, device="cpu")
     theirs.set_alignment_heads(whisper._ALIGNMENT_HEADS["base"])  # a model loaded from a file has none
@@ -38,8 +41,6 @@ def models():
 
 
 def grid_clips(count):
-    from avspeech.media.audio import read_audio
-
     assert SHARED is not None
     paths = sorted((Path(SHARED) / "data" / "grid_s1" / "video").glob("*.mp4"))
     return [read_audio(path) for path in paths[:: len(paths) // count][:count]]
@@ -77,9 +78,6 @@ def padded(clips):
 def compare(clips, languages, batch_size=8):
     """Check logits and greedy transcripts of every clip; return the texts."""
     from whisper.decoding import DecodingOptions, decode
-
-    from avspeech.decoding.config import DecodingConfig
-    from avspeech.decoding.transcribe import decode_memory
 
     theirs, ours = models()
     tokenizer, texts = WhisperTokenizer(), []
@@ -126,11 +124,6 @@ def test_sentences_in_nine_languages_are_transcribed_as_openai_does():
 def test_word_times_are_those_of_openai():
     from whisper.timing import find_alignment, merge_punctuations
     from whisper.tokenizer import get_tokenizer
-
-    from avspeech.decoding.config import DecodingConfig
-    from avspeech.decoding.transcribe import decode_memory
-    from avspeech.decoding.word_times import time_words
-    from avspeech.text.whisper_tokens import APPENDED, PREPENDED
 
     theirs, ours = models()
     clips = grid_clips(1)

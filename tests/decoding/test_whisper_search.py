@@ -10,7 +10,7 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.search import Found, closed_up, draw
 from avspeech.decoding.transcribe import decode_memory
 from avspeech.decoding.whisper import detect_languages, rank
-from avspeech.decoding.whisper_rules import token_rules
+from avspeech.decoding.whisper_rules import TokenRules
 from avspeech.models.memory import Memory
 
 
@@ -19,6 +19,7 @@ def greedy(**options) -> DecodingConfig:
     return DecodingConfig(**{"temperatures": (0.0,)} | options)
 
 
+BLANKS = {"suppress_blank": False, "length_penalty": 1.0}
 CASES = {
     "greedy": ({}, greedy()),
     "beam": ({"beam_size": 5}, greedy(beam_size=5)),
@@ -31,10 +32,7 @@ CASES = {
     "some suppressed": ({"suppress_tokens": [13, 50_416]}, greedy(suppress=(13, 50_416))),
     "cut off": ({"beam_size": 3, "sample_len": 5}, greedy(beam_size=3, max_tokens=5)),
     "to the last position": ({"sample_len": 400, "beam_size": 2}, greedy(beam_size=2, max_tokens=400)),
-    "blank allowed": (
-        {"suppress_blank": False, "length_penalty": 1.0},
-        greedy(suppress_blank=False, length_penalty=1.0),
-    ),
+    "blank allowed": (BLANKS, greedy(**BLANKS)),
 }
 
 
@@ -86,16 +84,12 @@ def test_the_detected_language_is_that_of_openai_and_shares_the_pass():
     ],
     ids=["greedy", "beam", "impatient beam", "times and context", "drawn"],
 )
-def test_neighbours_do_not_matter(options):
-    _, ours = tiny_pair()
-    memory = memory_of(ours, 7)
-    valid_BP = torch.arange(POSITIONS)[None] < torch.tensor([60, 12, 31, 60, 5, 44, 20])[:, None]
-    memory = Memory(memory.memory_BTD, valid_BP)
-    languages = ["en", None, "ru", "de", None, "en", "el"]
-    ids = [f"clip{i}" for i in range(7)]
+def test_neighbours_do_not_matter(ours, options):
+    lengths, languages = (60, 12, 31, 60, 5, 44, 20), ["en", None, "ru", "de", None, "en", "el"]
+    valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
+    memory, ids = Memory(memory_of(ours, 7).memory_BTD, valid_BP), [f"clip{i}" for i in range(7)]
     together = decode_memory(ours, memory, options, languages, ids)
-    for i in range(7):
-        length = int(valid_BP[i].sum())
+    for i, length in enumerate(lengths):
         alone = Memory(memory.memory_BTD[i : i + 1, :length])
         (wanted,) = decode_memory(ours, alone, options, languages[i : i + 1], ids[i : i + 1])
         assert [one.tokens for one in together[i]] == [one.tokens for one in wanted]
@@ -105,9 +99,8 @@ def test_neighbours_do_not_matter(options):
 
 
 @pytest.mark.parametrize("options", [greedy(), greedy(beam_size=3, num_best=3)], ids=["greedy", "beam"])
-def test_looking_seldom_changes_nothing(options, monkeypatch):
+def test_looking_seldom_changes_nothing(ours, options, monkeypatch):
     """On a GPU the search looks only now and then whether something is finished."""
-    _, ours = tiny_pair()
     memory = memory_of(ours, 6)
     wanted = decode_memory(ours, memory, options, ["en"] * 6)
     monkeypatch.setattr("avspeech.decoding.search._looks", lambda step, device: step % 7 == 6)
@@ -117,19 +110,15 @@ def test_looking_seldom_changes_nothing(options, monkeypatch):
         assert [one.score for one in now] == pytest.approx([one.score for one in then], abs=1e-4)
 
 
-def test_the_memory_given_stays_as_it_is():
-    _, ours = tiny_pair()
-    memory = memory_of(ours, 5)
-    memory = Memory(memory.memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
-    before = Memory(*(None if part is None else part.clone() for part in memory.parts))
+def test_the_memory_given_stays_as_it_is(ours):
+    memory = Memory(memory_of(ours, 5).memory_BTD, torch.rand(5, POSITIONS).argsort(dim=1) < 50)
+    before = memory.select(torch.arange(5))  # copies
     decode_memory(ours, memory, greedy(beam_size=2), ["en"] * 5)
-    for now, then in zip(memory.parts, before.parts, strict=True):
-        assert (now is None) == (then is None)
-        assert now is None or torch.equal(now, then)
+    assert torch.equal(memory.memory_BTD, before.memory_BTD) and torch.equal(memory.valid_BT, before.valid_BT)
+    assert memory.video_BTD is memory.video_valid_BT is memory.has_video_B is None
 
 
-def test_nbest_is_sorted_and_holds_no_text_twice():
-    _, ours = tiny_pair()
+def test_nbest_is_sorted_and_holds_no_text_twice(ours):
     options = greedy(language="en", beam_size=5, num_best=5)
     for nbest in decode_memory(ours, memory_of(ours, 3), options):
         sums = [one.score * (len(one.tokens) + 1) / max(1, len(one.tokens)) for one in nbest]
@@ -143,7 +132,7 @@ def test_gaps_are_filled_from_behind():
     assert closed_up([4, 5]) == [4, 5]
 
 
-def testdraws_follow_the_distribution():
+def test_draws_follow_the_distribution():
     probs_V = torch.tensor([0.1, 0.0, 0.6, 0.3])
     uniform_R = torch.rand(5_000)
     drawn_R = draw(probs_V.log().expand(5_000, -1), uniform_R)
@@ -161,4 +150,4 @@ def test_length_penalties_rank():
 
 def test_an_unknown_token_to_suppress_is_named():
     with pytest.raises(ValueError, match=r"suppress has \[60000\].*0 to 51864"):
-        token_rules(TOKENIZER, (60_000,))
+        TokenRules(TOKENIZER, DecodingConfig(suppress=(60_000,)))

@@ -30,9 +30,8 @@ def test_words_are_ordered_and_within_the_clip(seed):
     assert len(times) == len(words)
     assert all(0 <= start < end <= frames / 25 + 1e-9 for start, end in times)
     assert all(one[1] <= other[0] + 1e-9 for one, other in pairwise(times))
-    assert all(
-        a <= word.first[0] + 1e-9 and b >= word.last[1] - 1e-9 for (a, b), word in zip(times, words, strict=True)
-    )
+    for (start, end), word in zip(times, words, strict=True):
+        assert start <= word.first[0] + 1e-9 and end >= word.last[1] - 1e-9
 
 
 def test_neighbours_meet_between_their_tokens_nearer_to_the_shorter():

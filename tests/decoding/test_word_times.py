@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from reference_search import ENCODER
 from reference_whisper import POSITIONS, TOKENIZER, mels, tiny_pair
 
+from avspeech.decoding.attention_path import positions_between_silence, positions_of_openai, record_attention
 from avspeech.decoding.hypothesis import Hypothesis
-from avspeech.decoding.word_times import record_attention, time_words
-from avspeech.models.encoder import EncoderConfig
+from avspeech.decoding.word_times import time_words
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.memory import Memory
 
 TEXTS = {"en": "Well, the cat (it sleeps) is here.", "de": "Schöne Grüße!", "zh": "今天天气很好。", "es": "¿Qué tal?"}
@@ -41,8 +41,7 @@ def test_words_and_times_are_those_of_openai(language):
     np.testing.assert_allclose([w.probability for w in found], [w.probability for w in wanted], rtol=1e-3, atol=1e-12)
 
 
-def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
-    _, ours = tiny_pair()
+def test_a_batch_of_unequal_clips_is_timed_as_each_alone(ours):
     memory = ours.encode_streams(mels(4))
     lengths = [60, 17, 44, 30]
     valid_BP = torch.arange(POSITIONS)[None] < torch.tensor(lengths)[:, None]
@@ -55,8 +54,7 @@ def test_a_batch_of_unequal_clips_is_timed_as_each_alone():
         assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(alone))
 
 
-def test_recorded_weights_are_those_of_attention():
-    _, ours = tiny_pair()
+def test_recorded_weights_are_those_of_attention(ours):
     memory = ours.encode_streams(mels(2))
     tokens_BL = torch.randint(0, 1000, (2, 5))
     with torch.no_grad(), record_attention(ours) as recorded:
@@ -77,8 +75,7 @@ def test_recorded_weights_are_those_of_attention():
     assert recorded.queries[1].shape[2] == 5
 
 
-def test_time_tokens_and_empty_texts_are_no_words():
-    _, ours = tiny_pair()
+def test_time_tokens_and_empty_texts_are_no_words(ours):
     memory = ours.encode_streams(mels(2))
     first = TOKENIZER.first_time
     plain, empty = time_words(ours, [hypothesis("hello there"), hypothesis("", times=(first,))], memory)
@@ -87,33 +84,21 @@ def test_time_tokens_and_empty_texts_are_no_words():
     assert empty == []
 
 
-def test_the_first_word_starts_with_the_speech_where_somebody_listened():
-    _, ours = tiny_pair()
+def test_the_first_word_starts_with_the_speech_where_somebody_listened(ours):
     memory = ours.encode_streams(mels(2))
     hypotheses = [hypothesis("hello there"), hypothesis("well then")]
     plain = time_words(ours, hypotheses, memory)
-    frames = POSITIONS // 2
-    prob_T = np.ones(frames)
-    prob_T[: int(plain[0][0].end_s * 25 / 2)] = 0  # until the middle of the first word
-    heard = time_words(ours, hypotheses, memory, None, [prob_T, None])
+    middle = int(plain[0][0].end_s * 25 / 2)  # of the first word
+    heard = time_words(ours, hypotheses, memory, None, [np.arange(POSITIONS // 2) >= middle, None])
     assert plain[0][0].start_s == 0
-    assert heard[0][0].start_s == pytest.approx(int(plain[0][0].end_s * 25 / 2) / 25)
+    assert heard[0][0].start_s == pytest.approx(middle / 25)
     assert heard[0][0].end_s == plain[0][0].end_s
     assert heard[1] == plain[1]
 
 
-@pytest.fixture
-def flamingo():
-    _, plain = tiny_pair()
-    video = EncoderConfig(
-        width=16, depth=1, num_heads=2, ffn_width=16, position_kernel=4, position_groups=2,
-        video=VideoConfig(shrink=4, stem_width=4, widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1)),
-    )  # fmt: skip
-    return Flamingo(FlamingoConfig(plain.sizes, video)).eval()
-
-
-def test_lips_alone_time_the_words_too(flamingo):
-    video_BTHW = torch.randint(0, 255, (3, 20, 88, 88), dtype=torch.uint8)
+def test_lips_alone_time_the_words_too(ours):
+    flamingo = Flamingo(FlamingoConfig(ours.sizes, ENCODER)).eval()
+    video_BTHW = torch.randint(0, 255, (3, 20, 24, 24), dtype=torch.uint8)
     keep_B2 = torch.tensor([[True, True], [False, True], [True, False]])
     valid_BT = torch.arange(20)[None] < torch.tensor([20, 14, 20])[:, None]
     with torch.no_grad():
@@ -128,12 +113,36 @@ def test_lips_alone_time_the_words_too(flamingo):
     assert [(w.text, w.start_s, w.end_s) for w in lips] == [(w.text, w.start_s, w.end_s) for w in words[1]]
 
 
-def test_what_cannot_be_timed_is_named():
-    _, ours = tiny_pair()
-    memory = ours.encode_streams(mels(2))
-    with pytest.raises(ValueError, match="1 hypotheses came for a memory of 2"):
-        time_words(ours, [hypothesis("a")], memory)
-    with pytest.raises(ValueError, match="1 probabilities of speech came for a memory of 2"):
-        time_words(ours, [hypothesis("a")] * 2, memory, None, [None])
+def test_what_cannot_be_timed_is_named(ours):
     with pytest.raises(ValueError, match="neither audio nor video"):
         time_words(ours, [hypothesis("a")], Memory(torch.zeros(1, 1, 32)))
+
+
+def looking(places, num_positions, sharp=0.9):
+    """Return attention of tokens to their places, (1, L, P); the rest goes everywhere."""
+    weights_LP = torch.full((len(places), num_positions), (1 - sharp) / num_positions)
+    for row, place in enumerate(places):
+        weights_LP[row, list(place)] += sharp / len(place)
+    return weights_LP[None]
+
+
+def test_silence_before_and_after_is_no_token():
+    weights_NLP = looking([range(10, 14), range(14, 20), range(20, 23)], 40)
+    assert positions_between_silence(weights_NLP, 0, 3) == [10, 14, 20, 23]
+
+
+def test_tokens_of_a_few_frames_survive():
+    places = [range(8, 10), range(10, 11), range(11, 13), range(13, 15)]
+    prompt = looking([range(40)] * 2, 40)  # tokens before the text look everywhere
+    weights_NLP = torch.cat([prompt, looking([*places, range(30, 34)], 40)], dim=1)
+    assert positions_between_silence(weights_NLP, 2, 4) == [8, 10, 11, 13, 15]
+    openai = positions_of_openai(weights_NLP, 2, 4)
+    assert openai[0] == 0, "the first token starts with the silence before it"
+    assert openai[1:] != [10, 11, 13, 15], "the filter is longer than the tokens"
+
+
+def test_attention_that_knows_nothing_gives_ordered_positions():
+    starts = positions_between_silence(torch.full((2, 4, 6), 1 / 6), 0, 4)
+    assert starts == sorted(starts)
+    assert all(0 <= start < 6 for start in starts)
+    assert positions_between_silence(torch.ones(1, 3, 1), 0, 3) == [0, 0, 0, 0]

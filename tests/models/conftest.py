@@ -6,15 +6,8 @@ import torch
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.frontends import VideoConfig
 
-TINY = EncoderConfig(
-    width=32,
-    depth=2,
-    num_heads=4,
-    ffn_width=64,
-    position_kernel=8,
-    position_groups=4,
-    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
-)
+VIDEO = VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1))
+TINY = EncoderConfig(32, 2, 4, 64, position_kernel=8, position_groups=4, video=VIDEO)
 
 
 @pytest.fixture

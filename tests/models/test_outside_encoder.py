@@ -59,23 +59,16 @@ def model_file(corpus, tokenizer_file, tmp_path_factory):
     """Train one step by the command line, with the encoder named in the configuration; return the model file."""
     folder = tmp_path_factory.mktemp("toy")
     encoder = f"{{class_path: {ToyConfig.__module__}.ToyConfig, init_args: {{width: 20}}}}"
-    main(
-        [
-            "fit",
-            "--model=avspeech.training.finetune.FinetuneModule",
-            f"--model.init_args.recognizer={{encoder: {encoder}, decoder: null, ctc: true}}",
-            f"--model.init_args.tokenizer={tokenizer_file}",
-            "--data=avspeech.training.data.AVDataModule",
-            f"--data.init_args.train={corpus}/train.jsonl",
-            f"--data.init_args.val={corpus}/val.jsonl",
-            "--trainer.max_steps=1",
-            "--trainer.accelerator=cpu",
-            "--trainer.logger=false",
-            "--trainer.enable_progress_bar=false",
-            "--trainer.enable_checkpointing=false",
-            f"--trainer.default_root_dir={folder}",
-        ]
-    )
+    flags = {
+        "model": "avspeech.training.finetune.FinetuneModule",
+        "model.init_args.recognizer": f"{{encoder: {encoder}, decoder: null, ctc: true}}",
+        "model.init_args.tokenizer": tokenizer_file,
+        "data": "avspeech.training.data.AVDataModule",
+        **{f"data.init_args.{name}": f"{corpus}/{name}.jsonl" for name in ("train", "val")},
+        **{"trainer.max_steps": 1, "trainer.accelerator": "cpu", "trainer.default_root_dir": folder},
+        **{f"trainer.{name}": "false" for name in ("logger", "enable_progress_bar", "enable_checkpointing")},
+    }
+    main(["fit", *(f"--{name}={value}" for name, value in flags.items())])
     return folder / "model.safetensors"
 
 

@@ -10,26 +10,13 @@ from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 
 SIZES = WhisperConfig(
-    mel_bins=8,
-    audio_positions=30,
-    audio_width=32,
-    audio_heads=4,
-    audio_depth=2,
-    vocab_size=50,
-    text_positions=20,
-    text_width=32,
-    text_heads=4,
-    text_depth=2,
-)
-LIPS = EncoderConfig(
-    width=24,
-    depth=1,
-    num_heads=4,
-    ffn_width=32,
-    position_kernel=8,
-    position_groups=4,
-    video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)),
-)
+    mel_bins=8, audio_positions=30, audio_width=32, audio_heads=4, audio_depth=2,
+    vocab_size=50, text_positions=20, text_width=32, text_heads=4, text_depth=2,
+)  # fmt: skip
+VIDEO = VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1))
+LIPS = EncoderConfig(24, 1, 4, 32, position_kernel=8, position_groups=4, video=VIDEO)
+KEPT = torch.tensor([[True, False], [False, True], [True, True]])
+"""Audio alone, video alone, both."""
 
 
 @torch.no_grad()
