@@ -17,7 +17,7 @@ from avspeech.noise.spec import NoiseSpec
 from avspeech.page.job import Limits
 from avspeech.page.layout import Shelf, choose_examples
 from avspeech.page.noises import Noises
-from avspeech.page.serving import Address, serve
+from avspeech.page.serving import serve
 from avspeech.transcription.speech_model import load_model
 
 DEMO_EXAMPLES, DEMO_VOICES = "test.jsonl", "corpus/babble_test.jsonl"
@@ -51,7 +51,7 @@ def main(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     voices, clips_to_try = demo_run() / DEMO_VOICES, demo_run() / DEMO_EXAMPLES
     try:
-        limits, address = Limits(max_mb, max_seconds), Address(host, port)
+        limits = Limits(max_mb, max_seconds)
         noise_manifest = noise_manifest or (voices if voices.is_file() else None)
         examples = examples or (clips_to_try if clips_to_try.is_file() else None)
         babble = {"babble": NoiseSpec("babble", noise_manifest)} if noise_manifest else {}
@@ -59,7 +59,7 @@ def main(
         clips = choose_examples(examples) if examples else ()
         names = [name.strip() for name in models.split(",") if name.strip()]
         shelf = Shelf(names, lambda name: load_model(name, device))
-        serve(shelf, offered, limits, address, clips, _announce)
+        serve(shelf, offered, limits, host, port, clips, _announce)
     except (ValueError, ImportError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -17,10 +17,8 @@ def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:
     """
     folder = Path(folder)
     if model.kind not in EXPORTS:
-        raise ValueError(
-            f"a {type(model).__name__} came, wanted a model that gives text ({', '.join(EXPORTS)}); fine-tune it with "
-            "avspeech.train"
-        )
+        wanted = f"wanted a model that gives text ({', '.join(EXPORTS)}); fine-tune it with avspeech.train"
+        raise ValueError(f"a {type(model).__name__} came, {wanted}")
     require("onnx", "onnxscript", *(["onnxruntime"] if int8 else []))
     check_target(folder)
     export = EXPORTS[model.kind](model)

@@ -3,9 +3,7 @@
 The letters that end an input's name are its axes; those in ``VARYING`` are free.
 """
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -31,12 +29,11 @@ ONE_FILE_BYTES = 1_500_000_000
 
 @dataclass(frozen=True)
 class Graph:
-    """Content of one ONNX file."""
+    """Content of one ONNX file: ``part`` is called with the inputs by name."""
 
     name: str
     """File name without ending."""
     part: nn.Module
-    """Called with the inputs by name."""
     inputs: dict[str, Tensor]
     """Examples. A free axis other than O must be at least 2, or the export fixes its size."""
     outputs: tuple[str, ...]
@@ -60,22 +57,18 @@ def require(*modules: str) -> None:
         try:
             import_module(name)
         except ImportError as error:
-            raise ValueError(
-                f'{name} is not installed, and export to ONNX needs it: pip install "avspeech[export]"'
-            ) from error
+            hint = 'the export to ONNX needs it: pip install "avspeech[export]"'
+            raise ValueError(f"{name} is not installed, and {hint}") from error
 
 
 @torch.no_grad()
 def write_graph(graph: Graph, folder: Path) -> None:
     """Write ``graph`` into ``folder``. Raises ValueError if a package is missing."""
     require("onnx", "onnxscript")
-    dims: dict[str, Any] = {}
-    for letter in VARYING:
-        dims[letter] = torch.export.Dim(letter, min=int(letter != "O"), max=graph.longest.get(letter))
-    shapes = tuple(
-        {axis: dims[letter] for axis, letter in enumerate(axes_of(name)) if letter in dims} for name in graph.inputs
-    )
-    with _quiet():
+    dims = {one: torch.export.Dim(one, min=int(one != "O"), max=graph.longest.get(one)) for one in VARYING}
+    shapes = tuple({axis: dims[one] for axis, one in enumerate(axes_of(name)) if one in dims} for name in graph.inputs)
+    with warnings.catch_warnings():  # it warns of axes that share a name
+        warnings.filterwarnings("ignore", ".*will not be used, since it shares the same shape constraints.*")
         program = torch.onnx.export(
             _ByName(graph.part, tuple(graph.inputs)).eval(),
             tuple(graph.inputs.values()),
@@ -85,10 +78,10 @@ def write_graph(graph: Graph, folder: Path) -> None:
             output_names=list(graph.outputs),
             verbose=False,
         )
-        assert program is not None
-        _name_axes(program.model.graph)
-        num_bytes = sum(weight.nbytes for weight in graph.part.state_dict().values())
-        program.save(folder / f"{graph.name}.onnx", external_data=num_bytes > ONE_FILE_BYTES)
+    assert program is not None
+    _name_axes(program.model.graph)
+    num_bytes = sum(weight.nbytes for weight in graph.part.state_dict().values())
+    program.save(folder / f"{graph.name}.onnx", external_data=num_bytes > ONE_FILE_BYTES)
 
 
 class _ByName(nn.Module):
@@ -107,15 +100,5 @@ def _name_axes(graph: Any) -> None:
     import onnx_ir
 
     for value in [*graph.inputs, *graph.outputs]:
-        letters = axes_of(value.name)
-        assert value.shape is not None and len(value.shape) == len(letters), f"{value.name} has the axes {value.shape}"
-        sizes = [letter if letter in VARYING else size for letter, size in zip(letters, value.shape, strict=True)]
-        value.shape = onnx_ir.Shape(sizes)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the export's warning about axes that share a name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*will not be used, since it shares the same shape constraints.*")
-        yield
+        axes = zip(axes_of(value.name), value.shape, strict=True)
+        value.shape = onnx_ir.Shape([letter if letter in VARYING else size for letter, size in axes])

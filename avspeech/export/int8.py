@@ -7,30 +7,29 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from avspeech.export.graph import ONE_FILE_BYTES, require
+from avspeech.export.graph import ONE_FILE_BYTES
 
 
 def quantize_file(path: Path) -> None:
-    """Quantise a file in place; ValueError if a package is missing."""
-    require("onnx", "onnxruntime")
+    """Quantise a file in place."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = onnx.load(path)
+    model, quantized = onnx.load(path), path.with_name(path.name + ".int8")
     _transpose_weights(model.graph)
-    small = sum(len(weights.raw_data) for weights in model.graph.initializer) <= ONE_FILE_BYTES
+    # token embeddings are quantised, the small tables, which feed a norm, are not
+    tables = [one.name for one in model.graph.node if one.op_type == "Gather" and "embedding" not in one.input[0]]
     logging.getLogger().addFilter(_no_advice)
     try:
-        quantized = path.with_name(path.name + ".int8")
         quantize_dynamic(
             model,
             quantized,
             op_types_to_quantize=["MatMul", "Gather"],
-            nodes_to_exclude=_other_tables(model.graph),
+            nodes_to_exclude=tables,
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,  # 7 bits: with 8, sums saturate on x86 CPUs without VNNI (onnxruntime, "Quantization")
-            use_external_data_format=not small,
+            use_external_data_format=sum(len(one.raw_data) for one in model.graph.initializer) > ONE_FILE_BYTES,
             extra_options={"MatMulConstBOnly": True},
         )
     finally:
@@ -51,11 +50,6 @@ def _transpose_weights(graph: Any) -> None:
             turned = numpy_helper.to_array(weights[node.input[0]]).transpose(permutation)
             graph.initializer.append(numpy_helper.from_array(turned.copy(), node.output[0]))
             graph.node.remove(node)
-
-
-def _other_tables(graph: Any) -> list[str]:
-    """Return the small tables, which feed a norm; token embeddings are not among them."""
-    return [node.name for node in graph.node if node.op_type == "Gather" and "embedding" not in node.input[0]]
 
 
 def _no_advice(record: logging.LogRecord) -> bool:

@@ -29,13 +29,15 @@ class OnnxModel(ABC):
     Raises ValueError if the folder is no exported model, or onnxruntime is missing.
     """
 
+    options: tuple[str, ...] = ("max_tokens",)
+    """Arguments of ``decode``."""
+
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ValueError(
-                'onnxruntime is not installed, and running a graph needs it: pip install "avspeech[export]"'
-            ) from error
+            hint = 'running a graph needs it: pip install "avspeech[export]"'
+            raise ValueError(f"onnxruntime is not installed, and {hint}") from error
         self.folder, self.config = Path(folder), read_config(folder)
         self._runtime = onnxruntime
         settings = onnxruntime.SessionOptions()
@@ -68,24 +70,15 @@ class OnnxModel(ABC):
         options = {name: streams_and_options.pop(name) for name in self.options if name in streams_and_options}
         return [self.text(tokens) for tokens in self.decode(self.encode(**streams_and_options), **options)]
 
-    options: tuple[str, ...] = ("max_tokens",)
-    """Arguments of ``decode``."""
-
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return a graph's outputs by name; ``inputs`` may hold more than it takes."""
-        wanted = self.config["graphs"][graph]
-        feeds = {}
+        wanted, feeds = self.config["graphs"][graph], {}
         for name, dtype in wanted["inputs"].items():
-            value = inputs[name]
-            if isinstance(value, np.ndarray):
-                value = self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value, dtype))
-            feeds[name] = value
+            feeds[name] = inputs[name]
+            if isinstance(feeds[name], np.ndarray):
+                feeds[name] = self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(feeds[name], dtype))
         outputs = self.sessions[graph].run_with_ort_values(wanted["outputs"], feeds)
         return dict(zip(wanted["outputs"], outputs, strict=True))
-
-    def start(self, memory: Arrays) -> "Decoding":
-        """Return a decoder at its start."""
-        return Decoding(self, memory)
 
     def greedy(
         self,
@@ -116,7 +109,7 @@ class OnnxModel(ABC):
     @staticmethod
     def kept(audio: np.ndarray | None, video: np.ndarray | None, keep_B2: np.ndarray | None) -> np.ndarray:
         """Return ``keep_B2``, False for a stream that is None; ValueError if an utterance has no stream."""
-        given = next((stream for stream in (audio, video) if stream is not None), None)
+        given = audio if audio is not None else video
         if given is None:
             raise ValueError("audio and video are both None; the model needs at least one stream that it uses")
         keep_B2 = np.ones((len(given), 2), bool) if keep_B2 is None else keep_B2
@@ -130,10 +123,8 @@ class OnnxModel(ABC):
         size = self.config["sizes"]["video_size"]
         height, width = video_BTHW.shape[2:]
         if video_BTHW.dtype != np.uint8 or min(height, width) < size:
-            raise ValueError(
-                f"mouth crops of {video_BTHW.dtype}, {height}x{width} came, wanted uint8 of at least {size}x{size}; "
-                "see avspeech.extract_mouth"
-            )
+            wanted = f"wanted uint8 of at least {size}x{size}; see avspeech.extract_mouth"
+            raise ValueError(f"mouth crops of {video_BTHW.dtype}, {height}x{width} came, {wanted}")
         top, left = (height - size) // 2, (width - size) // 2
         return video_BTHW[:, :, top : top + size, left : left + size]
 
@@ -147,9 +138,8 @@ class Decoding:
         self.batch = len(next(iter(memory.values())))
         heads = sizes["text_heads"]
         empty = np.zeros((self.batch, heads, 0, sizes["text_width"] // heads), np.float32)
-        for name in model.config["graphs"]["decoder_step"]["inputs"]:
-            if name.startswith("past_"):
-                self.inputs[name] = empty
+        names = model.config["graphs"]["decoder_step"]["inputs"]
+        self.inputs |= {name: empty for name in names if name.startswith("past_")}
 
     def feed(self, tokens_BL: np.ndarray) -> np.ndarray:
         """Append tokens; return the logits after each, (B, L, V)."""
@@ -183,9 +173,8 @@ class OnnxWhisper(OnnxModel):
 
         Args:
             logmel_BAF: float32 at 100 Hz (``avspeech.features.logmel``); None: no audio.
-            valid_BA: bool, True for real frames; None: all.
             video_BTHW: uint8 mouth crops at 25 Hz; None: no video.
-            valid_BT: as ``valid_BA``, for the video.
+            valid_BA, valid_BT: bool, True for real frames; None: all.
             keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
         """
         keep_B2 = self.kept(logmel_BAF, video_BTHW if self.has_video else None, keep_B2)
@@ -198,10 +187,7 @@ class OnnxWhisper(OnnxModel):
         else:  # attention over zeros is the same however many there are
             audio_BPD = np.zeros((batch, 1, sizes["audio_width"]), np.float32)
             valid_BP = np.ones((batch, 1), bool)
-        memory = {
-            "audio_BPD": np.where(audio_B[:, None, None], audio_BPD, 0),
-            "valid_BP": valid_BP | ~audio_B[:, None],
-        }
+        memory = {"audio_BPD": np.where(audio_B[:, None, None], audio_BPD, 0), "valid_BP": valid_BP | ~audio_B[:, None]}
         if not self.has_video:
             return memory
         if video_BTHW is not None and video_B.any():
@@ -227,7 +213,7 @@ class OnnxWhisper(OnnxModel):
             max_tokens: None: half of the model's text positions.
         """
         tokens, positions = self.config["tokens"], self.config["sizes"]["text_positions"]
-        decoding = self.start(memory)
+        decoding = Decoding(self, memory)
         prompt_BL = self._prompts(decoding, languages)
         fed = prompt_BL.shape[1] + (languages is None and bool(tokens["languages"]))
         limit = max(1, min(max_tokens or positions // 2, positions + 1 - fed))
@@ -238,13 +224,12 @@ class OnnxWhisper(OnnxModel):
         """Return each utterance's likeliest language; ``en`` for an English-only model."""
         if not self.config["tokens"]["languages"]:
             return ["en"] * len(memory["audio_BPD"])
-        return self._likeliest(self.start(memory))
+        return self._likeliest(Decoding(self, memory))
 
     def _likeliest(self, decoding: Decoding) -> list[str]:
-        tokens = self.config["tokens"]
-        names = list(tokens["languages"])
-        logits_BV = decoding.feed(np.full((decoding.batch, 1), tokens["start"]))[:, -1]
-        return [names[best] for best in logits_BV[:, list(tokens["languages"].values())].argmax(axis=1)]
+        names, numbers = zip(*self.config["tokens"]["languages"].items(), strict=True)
+        logits_BV = decoding.feed(np.full((decoding.batch, 1), self.config["tokens"]["start"]))[:, -1]
+        return [names[best] for best in logits_BV[:, numbers].argmax(axis=1)]
 
     def _prompts(self, decoding: Decoding, languages: Sequence[str] | None) -> np.ndarray:
         """Return the prompt; for detected languages, without the start token, which is fed here."""
@@ -321,7 +306,7 @@ class OnnxRecognizer(OnnxModel):
         return [labels_U[chosen_U].tolist() for labels_U, chosen_U in rows]
 
     def _next_tokens(self, memory: Arrays, max_tokens: int | None) -> list[list[int]]:
-        tokens, decoding = self.config["tokens"], self.start(memory)
+        tokens, decoding = self.config["tokens"], Decoding(self, memory)
         frames_B = memory["valid_BT"].sum(axis=1)
         limit_B = np.maximum(10, frames_B) if max_tokens is None else np.full(decoding.batch, max_tokens)
         return self.greedy(decoding, np.full((decoding.batch, 1), tokens["begin"]), limit_B, [tokens["pad"]])

@@ -33,17 +33,15 @@ def _load(path: Path) -> Model:
     try:
         with safe_open(str(path), framework="pt"):
             pass
+        return load_model(path)
     except (SafetensorError, OSError) as error:
         not_ours = str(error).removeprefix("Error while deserializing header: ")
-    else:
-        return load_model(path)
     try:
-        content = read_checkpoint(path)
+        return import_official(path, read_checkpoint(path)).model
     except ModelFileError as error:
         reason = str(error).removeprefix(f"{path} ")
-        if "is refused" in reason:
+        if "is no whole" not in reason:
             raise
         raise ModelFileError(
             f"{path} is no model: it is no safetensors file ({not_ours}), and as a checkpoint it {reason}; {WANTED}"
         ) from error
-    return import_official(path, content).model

@@ -30,9 +30,8 @@ _ADDRESSES = {
     "whisper-flamingo": "https://data.csail.mit.edu/public-release-sls/whisper-flamingo/models/",
     "mwhisper-flamingo": "https://data.csail.mit.edu/public-release-sls/mwhisper-flamingo/models/",
 }
-FAMILIES = tuple(_ADDRESSES)
-OPENAI = (*SHA256, *ALIASES)
-"""OpenAI's names of Whisper."""
+FAMILIES, OPENAI = tuple(_ADDRESSES), (*SHA256, *ALIASES)
+"""First parts of names; OpenAI's names of Whisper."""
 _SHORT = {"vox": "LRS3 + VoxCeleb2", " 30h": " fine-tuned on 30 h", " 433h": " fine-tuned on 433 h"}
 # Name, file without .pt, description; large_lrs5_433h is spelt so. File * is whisper-flamingo_NAME; beside it is
 # whisper_NAME, the audio-only Whisper that it starts from.
@@ -81,13 +80,11 @@ mavhubert         mavhubert_only_weights  Large that the authors start from, mul
 
 @dataclass(frozen=True)
 class Release:
-    """A published checkpoint."""
+    """A published checkpoint: its size, data and task in words, and the licence that a download shows."""
 
     address: str
     what: str
-    """Size, data and task."""
     notice: str
-    """Licence, shown on download."""
 
 
 def _releases(family: str) -> dict[str, Release]:
@@ -102,10 +99,8 @@ def _releases(family: str) -> dict[str, Release]:
             found[f"whisper_{name}"] = f"whisper_{name}", f"Whisper of audio alone, {what}", _FLAMINGO_NOTICE
         else:
             found[name] = file, f"AV-HuBERT {what}", AVHUBERT_NOTICE
-    return {
-        f"{family}/{name}": Release(f"{_ADDRESSES[family]}{file}.pt", what, notice)
-        for name, (file, what, notice) in found.items()
-    }
+    address = _ADDRESSES[family]
+    return {f"{family}/{name}": Release(f"{address}{file}.pt", *rest) for name, (file, *rest) in found.items()}
 
 
 RELEASES = {name: release for family in FAMILIES for name, release in _releases(family).items()}
@@ -113,14 +108,10 @@ RELEASES = {name: release for family in FAMILIES for name, release in _releases(
 
 
 def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
-    """Return a published checkpoint's file, downloaded once; each call hashes it, a second per GB.
+    """Return the file of a name in ``RELEASES`` or ``OPENAI``, downloaded once; each call hashes it, a second per GB.
 
-    A file saved there by hand is pinned too. Raises ModelFileError if the name is unknown, the network is down, or the
-    file is broken or changed.
-
-    Args:
-        name: in ``RELEASES`` or ``OPENAI``.
-        timeout_s: longest silence of the network.
+    A file saved there by hand is pinned too. ``timeout_s`` is the network's longest silence. Raises ModelFileError if
+    the name is unknown, the network is down, or the file is broken or changed.
     """
     if name in OPENAI:
         return download_whisper(ALIASES.get(name, name), timeout_s=timeout_s)
@@ -163,10 +154,3 @@ def _check(path: Path, origin: Path | str) -> None:
     except ModelFileError as error:
         reason = str(error).removeprefix(f"{path} ")
         raise ModelFileError(f"{origin} gave no checkpoint: the file {reason}") from error
-
-
-def listing() -> list[tuple[str, str]]:
-    """Return every published model's name and description."""
-    rows = [(name, "OpenAI's Whisper, of audio alone") for name in SHA256]
-    rows += [(alias, f"the same as {name}") for alias, name in ALIASES.items()]
-    return rows + [(name, release.what) for name, release in RELEASES.items()]

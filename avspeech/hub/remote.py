@@ -51,14 +51,10 @@ def download(
     local_files_only: bool = False,
     endpoint: str | None = None,
 ) -> Path:
-    """Return the cached folder of a model of the hub; see ``from_pretrained``.
-
-    The configuration comes first, so that another library's weights are not downloaded.
-    """
+    """Return the cached folder of a model of the hub; see ``from_pretrained``."""
     from huggingface_hub import HfApi, hf_hub_download  # takes most of a second; a local file needs none of it
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    options: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, **_LIBRARY}
     if revision is None:
         repository, _, revision = repository.partition("@")
     revision = revision or None
@@ -73,9 +69,10 @@ def download(
                     raise
                 log.info("%s is looked for in the cache only: %s", at, error)
                 local_files_only = True
-        options["local_files_only"] = local_files_only
+        options: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, "local_files_only": local_files_only}
+        options |= _LIBRARY
         config = Path(hf_hub_download(repository, CONFIG, revision=revision, **options))
-        read_config(config.parent)
+        read_config(config.parent)  # before the weights, which may be another library's
         # By the commit of the first file: the branch may move between the two downloads.
         return Path(hf_hub_download(repository, WEIGHTS, revision=config.parent.name, **options)).parent
     except ModelFileError as error:
@@ -101,7 +98,7 @@ def push_to_hub(
     Args:
         private: makes a new repository private; None: the account's default.
         message: of the commit; None: the version of avspeech.
-        endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
+        endpoint: see ``from_pretrained``.
     """
     from huggingface_hub import HfApi
 
@@ -125,16 +122,13 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
     from huggingface_hub import errors
 
     where = f"{at} on the Hugging Face hub"
+    unknown = f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one"
     unreachable = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error)
     cases: list[tuple[Any, str]] = [
         (errors.HFValidationError, f"{at!r} is no name of the Hugging Face hub: {error}"),
         (errors.GatedRepoError, f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`"),
         (errors.RevisionNotFoundError, f"{where} has no such revision; its page lists branches, tags and commits"),
-        (
-            errors.RepositoryNotFoundError,
-            f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one: check the "
-            "spelling, or `hf auth login`",
-        ),
+        (errors.RepositoryNotFoundError, f"{unknown}: check the spelling, or `hf auth login`"),
         (Exception if unreachable else (), f"{where} cannot be reached {advice}"),
         (errors.EntryNotFoundError, f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}"),
         ((errors.HfHubHTTPError, OSError), f"{where}: {type(error).__name__}: {error}"),
@@ -144,11 +138,9 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
 
 def _is_silence(error: Exception) -> bool:
     """Return True if the hub gave no usable answer."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - its web client's, which changes with its version
-    )
+    from huggingface_hub import errors
 
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code >= 500
-    return isinstance(error, HTTPError)
+    # its web client's, which changes with its version
+    return isinstance(error, errors.HTTPError)  # pyright: ignore[reportPrivateImportUsage]

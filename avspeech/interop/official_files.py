@@ -29,11 +29,9 @@ _FLAMINGO_KEY = "model.decoder.token_embedding.weight"
 def import_official(path: str | Path, content: Any = None, **options: Any) -> Imported[Model]:
     """Read a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
 
-    Raises ModelFileError if the file is broken, unsafe or of another program, or an option is of another project.
-
-    Args:
-        content: of ``read_checkpoint``; None reads the file.
-        options: of ``import_checkpoint``, ``import_openai`` or ``import_flamingo``; None means "not given".
+    ``content`` is of ``read_checkpoint``, None reads the file; ``options`` are those of ``import_checkpoint``,
+    ``import_openai`` or ``import_flamingo``, where None means "not given". Raises ModelFileError if the file is
+    broken, unsafe or of another program, or an option is of another project.
     """
     path = Path(path)
     content = read_checkpoint(path) if content is None else content
@@ -47,12 +45,10 @@ def import_official(path: str | Path, content: Any = None, **options: Any) -> Im
     elif isinstance(state, dict) and _FLAMINGO_KEY in state:
         read, known = import_flamingo, ("audio_heads", "text_heads", "video_heads", "video_pre_norm", "official")
     elif "pytorch-lightning_version" in content:
-        raise ModelFileError(
-            f"{path} is a training checkpoint of Lightning, which resumes a run; wanted the model.safetensors that the "
-            "run wrote"
-        )
+        what = "is a training checkpoint of Lightning, which resumes a run; wanted the model.safetensors"
+        raise ModelFileError(f"{path} {what} that the run wrote")
     else:
-        keys = ", ".join(str(key) for key in list(content)[:5]) or "none"
+        keys = ", ".join(map(str, list(content)[:5])) or "none"
         raise ModelFileError(f"{path} is a PyTorch file of another program (its keys: {keys}); {WANTED}")
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(set(given) - set(known)):
@@ -69,10 +65,8 @@ def export_official(
 ) -> None:
     """Write a model as its project's checkpoint; ValueError if the official code lacks a part.
 
-    Args:
-        layout: None: Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video).
-        variant: of a Flamingo, see ``export_flamingo``.
-        half: float16 weights; None: for OpenAI's layout only.
+    ``layout=None`` is Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video); ``half=None``
+    writes float16 for OpenAI's only. ``variant`` is of ``export_flamingo``.
     """
     if isinstance(model, ClusterPredictor | Recognizer):
         write_checkpoint(path, export_checkpoint(model))

@@ -24,6 +24,7 @@ from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
 from avspeech.models.files import ModelFileError, load_model
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
+from avspeech.text.whisper_tokens import ENGLISH_ONLY, MULTILINGUAL
 
 ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{file}.pt"
 SHA256 = {
@@ -43,36 +44,26 @@ SHA256 = {
 """OpenAI's file name -> SHA-256, which is part of its address."""
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 _BY_SIZE = {
-    (4, 4, 384, 51_865): "tiny",
-    (4, 4, 384, 51_864): "tiny.en",
-    (6, 6, 512, 51_865): "base",
-    (6, 6, 512, 51_864): "base.en",
-    (12, 12, 768, 51_865): "small",
-    (12, 12, 768, 51_864): "small.en",
-    (24, 24, 1024, 51_865): "medium",
-    (24, 24, 1024, 51_864): "medium.en",
-    (32, 32, 1280, 51_866): "large-v3",
-    (32, 4, 1280, 51_866): "large-v3-turbo",
-}
+    (depth, depth, width, vocab_size): name + ending
+    for name, depth, width in (("tiny", 4, 384), ("base", 6, 512), ("small", 12, 768), ("medium", 24, 1024))
+    for ending, vocab_size in (("", MULTILINGUAL), (".en", ENGLISH_ONLY))
+} | {(32, 32, 1280, 51_866): "large-v3", (32, 4, 1280, 51_866): "large-v3-turbo"}
 """(Encoder blocks, decoder blocks, width, vocabulary) -> name; large-v1 has large-v2's sizes."""
 
 
 def load_whisper(name_or_path: str | Path, official_padding: bool = False, address: str = ADDRESS) -> Whisper:
     """Return a Whisper in evaluation mode; ModelFileError if it cannot be found or read.
 
-    Args:
-        name_or_path: OpenAI's name (``tiny`` ... ``turbo``), a file in OpenAI's layout, or a model file.
-        official_padding: see ``WhisperConfig``; a model file has its own.
-        address: download address for names.
+    ``name_or_path`` is OpenAI's name (``tiny`` ... ``turbo``, downloaded from ``address``), a file in OpenAI's layout,
+    or a model file, which has its own ``official_padding`` (see ``WhisperConfig``).
     """
     name = ALIASES.get(str(name_or_path), str(name_or_path))
     if name in SHA256:
         return load_openai(download_whisper(name, address), official_padding, name)
     path = Path(name_or_path)
     if not path.is_file():
-        raise ModelFileError(
-            f"{path} is no file and no name of OpenAI's; the names are {', '.join([*SHA256, *ALIASES])}"
-        )
+        names = ", ".join([*SHA256, *ALIASES])
+        raise ModelFileError(f"{path} is no file and no name of OpenAI's; the names are {names}")
     if path.suffix != ".safetensors":
         return load_openai(path, official_padding)
     model = load_model(path)
@@ -131,8 +122,7 @@ def name_of(sizes: WhisperConfig) -> str | None:
 
 
 def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, int], ...]:
-    """Return OpenAI's (block, head) pairs for word times; empty for an unknown model."""
-    name = name or name_of(sizes)
+    """Return OpenAI's (block, head) pairs for word times; empty for no name, or a model of other sizes."""
     if name is None:
         return ()
     from whisper import _ALIGNMENT_HEADS
@@ -147,20 +137,11 @@ def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, 
 def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
     """Write a Whisper, or a Flamingo without its gated layers, in OpenAI's layout; ``dtype=None`` keeps the model's."""
     sizes = model.sizes
-    dims = {
-        "n_mels": sizes.mel_bins,
-        "n_vocab": sizes.vocab_size,
-        "n_audio_ctx": sizes.audio_positions,
-        "n_audio_state": sizes.audio_width,
-        "n_audio_head": sizes.audio_heads,
-        "n_audio_layer": sizes.audio_depth,
-        "n_text_ctx": sizes.text_positions,
-        "n_text_state": sizes.text_width,
-        "n_text_head": sizes.text_heads,
-        "n_text_layer": sizes.text_depth,
-    }
-    state = official_state(model, whisper_keys(sizes), dtype)
-    write_checkpoint(path, {"dims": dims, "model_state_dict": state})
+    dims = {"n_mels": sizes.mel_bins, "n_vocab": sizes.vocab_size}
+    for side in ("audio", "text"):
+        for theirs, ours in (("ctx", "positions"), ("state", "width"), ("head", "heads"), ("layer", "depth")):
+            dims[f"n_{side}_{theirs}"] = getattr(sizes, f"{side}_{ours}")
+    write_checkpoint(path, {"dims": dims, "model_state_dict": official_state(model, whisper_keys(sizes), dtype)})
 
 
 if __name__ == "__main__":

@@ -57,11 +57,8 @@ class Shelf:
 def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
     """Return the first clips of a manifest, in as many languages as possible; ValueError if a line has no video."""
     utterances = read_manifest(manifest, require=("video",))
-    first_of: dict[str | None, Utterance] = {}
-    for one in utterances:
-        first_of.setdefault(one.language, one)
-    rest = [one for one in utterances if one is not first_of[one.language]]
-    return [*first_of.values(), *rest][:count]
+    firsts = {one.language: one for one in reversed(utterances)}
+    return sorted(utterances, key=lambda one: one is not firsts[one.language])[:count]
 
 
 def build_page(
@@ -79,17 +76,17 @@ def build_page(
             sessions.hold(session, None)
             return gr.skip(), gr.skip()
         sessions.hold(session, Path(video))
-        why = _reason(lambda: check_upload(Path(video), limits), video)
-        if why is None:
-            return gr.skip(), ""
-        return gr.Video(value=None), render_message(why)  # calls this again with None, which deletes the file
+        try:
+            check_upload(Path(video), limits)
+        except Exception as error:  # no value calls this again with None, which deletes the file
+            return gr.Video(value=None), render_message(_reason(error, video))
+        return gr.skip(), ""
 
     def take_model(name: str) -> Any:
-        loaded: list[SpeechModel] = []
-        why = _reason(lambda: loaded.append(shelf.take(name)))
-        if why is not None:
-            return gr.skip(), gr.skip(), render_message(why)
-        languages, modalities, chosen = _choices(loaded[0])
+        try:
+            languages, modalities, chosen = _choices(shelf.take(name))
+        except Exception as error:
+            return gr.skip(), gr.skip(), render_message(_reason(error))
         return gr.Dropdown(choices=languages, value=languages[0]), gr.Radio(choices=modalities, value=chosen), ""
 
     def transcribe(
@@ -105,17 +102,14 @@ def build_page(
     ) -> Any:
         if video is None:
             return "", render_message("There is no video yet: upload one, record one, or take an example.")
-        html: list[str] = []
-
-        def work() -> None:
-            code = None if language in (DETECT, NO_CHOICE) else language
+        code = None if language in (DETECT, NO_CHOICE) else language
+        try:
             job = Job(Path(video), code, MODALITIES[modality], noise, float(snr_db), reference[:MAX_REFERENCE])
             with sessions.job(str(request.session_hash)) as folder:
                 tell = lambda share, what: progress(share, desc=what)  # noqa: E731
-                html.append(render_outcome(run_job(job, shelf.take(name), noises, folder, limits, tell)))
-
-        why = _reason(work, video)
-        return ("", render_message(why)) if why is not None else (html[0], "")
+                return render_outcome(run_job(job, shelf.take(name), noises, folder, limits, tell)), ""
+        except Exception as error:
+            return "", render_message(_reason(error, video))
 
     def forget(request: gr.Request) -> None:
         sessions.forget(str(request.session_hash))
@@ -173,17 +167,14 @@ def _label(example: Utterance) -> str:
     return f"Example: {example.language or 'a clip'}, “{example.text or example.id}”"
 
 
-def _reason(work: Callable[[], Any], video: str | None = None) -> str | None:
-    """Do the work; return None, or why it failed, with the upload's file name for its server path."""
-    try:
-        work()
-        return None
-    except FileNotFoundError:
-        log.exception("a file of a job is gone")
+def _reason(error: Exception, video: str = "") -> str:
+    """Return why a step failed, with the upload's file name for its server path; log what is no visitor's mistake."""
+    if isinstance(error, FileNotFoundError):
+        log.error("a file of a job is gone", exc_info=error)
         why = "The upload is no longer on the server. Send it again."
-    except (MediaError, ValueError, FaceModelError, ImportError) as error:
+    elif isinstance(error, MediaError | ValueError | FaceModelError | ImportError):
         why = str(error)
-    except Exception:  # a bug of ours
-        log.exception("a job of the page failed")
+    else:  # a bug of ours
+        log.error("a job of the page failed", exc_info=error)
         why = "The server made a mistake; its log has the details. Other videos and settings may work."
-    return why if video is None else why.replace(video, Path(video).name)
+    return why.replace(video, Path(video).name) if video else why
