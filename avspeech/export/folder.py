@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from avspeech.export.graph import VARYING, require, write_graph
-from avspeech.export.int8 import quantize_file
+from avspeech.export.graph import VARYING, quantize_file, require, write_graph
 from avspeech.export.models import EXPORTS
 from avspeech.export.runtime import FORMAT
 from avspeech.files import write_json, written_whole

@@ -7,6 +7,7 @@
 """
 
 import base64
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -28,9 +29,6 @@ class OnnxModel(ABC):
 
     Raises ValueError if the folder is no exported model, or onnxruntime is missing.
     """
-
-    options: tuple[str, ...] = ("max_tokens",)
-    """Arguments of ``decode``."""
 
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         try:
@@ -67,7 +65,8 @@ class OnnxModel(ABC):
 
     def transcribe(self, **streams_and_options: Any) -> list[str]:
         """Return each utterance's text; takes arguments of ``encode`` and ``decode``."""
-        options = {name: streams_and_options.pop(name) for name in self.options if name in streams_and_options}
+        names = streams_and_options.keys() & inspect.signature(self.decode).parameters.keys()
+        options = {name: streams_and_options.pop(name) for name in names}
         return [self.text(tokens) for tokens in self.decode(self.encode(**streams_and_options), **options)]
 
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,8 +151,6 @@ class Decoding:
 
 class OnnxWhisper(OnnxModel):
     """A Whisper or a Flamingo."""
-
-    options = ("languages", "max_tokens")
 
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         super().__init__(folder, threads)
@@ -253,8 +250,6 @@ class OnnxWhisper(OnnxModel):
 
 class OnnxRecognizer(OnnxModel):
     """A recogniser: CTC, a text decoder, or both."""
-
-    options = ("method", "max_tokens")
 
     def encode(
         self,

@@ -11,15 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from avspeech.hub.any_file import load_any
 from avspeech.hub.folder import check_folder
 from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
 from avspeech.hub.remote import download
+from avspeech.interop.official_files import load_any
 from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model, ModelFileError
 
-DEMO_VARIABLE = "AVSPEECH_DEMO"
-"""Environment variable: folder of ``make demo``; default ``runs/demo``."""
 DEMO_MODELS = {"demo": "av/model.safetensors", "demo-audio": "audio/model.safetensors"}
 """Name -> audio-visual or audio-only model file of the run."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -94,17 +92,17 @@ def find_model(name: str | Path) -> Path:
 
 
 def demo_run() -> Path:
-    """Return the folder of ``make demo``, which may not exist."""
-    return Path(os.environ.get(DEMO_VARIABLE) or "runs/demo").absolute()
+    """Return the folder of ``make demo``, which may not exist: ``AVSPEECH_DEMO``, else ``runs/demo``."""
+    return Path(os.environ.get("AVSPEECH_DEMO") or "runs/demo").absolute()
 
 
 def _find_demo(name: str) -> Path:
     file = demo_run() / DEMO_MODELS[name]
     if file.is_file():
         return file
-    if named := os.environ.get(DEMO_VARIABLE):
-        raise ModelFileError(f"{DEMO_VARIABLE}={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
+    if named := os.environ.get("AVSPEECH_DEMO"):
+        raise ModelFileError(f"AVSPEECH_DEMO={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
     raise ModelFileError(
         f"the model {name} has not been trained here: there is no {file}; run `make demo` in the checkout and call "
-        f"from there, or set {DEMO_VARIABLE} to its runs/demo"
+        "from there, or set AVSPEECH_DEMO to its runs/demo"
     )

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from avspeech import __version__
-from avspeech.hub.any_file import load_any
 from avspeech.hub.folder import CONFIG, FILES, WEIGHTS, check_folder, read_config
+from avspeech.interop.official_files import load_any
 from avspeech.models.files import Model, ModelFileError
 
 log = logging.getLogger(__name__)

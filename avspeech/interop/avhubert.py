@@ -11,14 +11,7 @@ import torch
 from torch import Tensor
 
 from avspeech.interop.avhubert_keys import UNUSED_BY_RECOGNIZERS, WRAPPER, predictor_keys, recognizer_keys
-from avspeech.interop.avhubert_sizes import (
-    check_settings,
-    complete,
-    decoder_config,
-    encoder_config,
-    official_decoder,
-    official_encoder,
-)
+from avspeech.interop.avhubert_sizes import complete, decoder_config, encoder_config, official_decoder, official_encoder
 from avspeech.interop.restricted import find_inert, to_plain, without_paths
 from avspeech.interop.state_dicts import Imported, dropped_parts, named_errors, new_model, official_state, read_layout
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor, HeadConfig
@@ -53,10 +46,8 @@ def import_checkpoint(
 ) -> Imported[ClusterPredictor | Recognizer]:
     """Read an official ``.pt`` checkpoint. Raises ModelFileError if it is broken, unsafe or does not fit.
 
-    Args:
-        dictionary: ``dict.wrd.txt`` for a fine-tuned file without one; None: the one beside it, if any.
-        sentencepiece: ``.model`` file, needed for training on new texts.
-        content: of ``read_checkpoint``; None reads the file.
+    ``dictionary`` is the ``dict.wrd.txt`` of a fine-tuned file without one, None: the one beside it, if any;
+    ``sentencepiece`` is a ``.model`` file, needed for training on new texts; ``content`` is of ``read_checkpoint``.
     """
     path = Path(path)
     file = read_layout(path, content, "model", ("cfg",), "fairseq")
@@ -82,7 +73,6 @@ def import_checkpoint(
 
 def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) -> ClusterPredictor:
     sizes, state = complete(cfg["model"]), file["model"]
-    check_settings(sizes)
     encoder = encoder_config(sizes)
     head = HeadConfig(sizes["final_dim"] or encoder.width, OFFICIAL_SPECIALS, sizes["sim_type"], sizes["logit_temp"])
     masks_features = sizes["masking_type"] == "feature"
@@ -114,10 +104,7 @@ def _import_finetuned(
     tuned, state = complete(cfg["model"]), file["model"]
     if not isinstance(tuned.get("w2v_args"), dict) or not isinstance(tuned["w2v_args"].get("model"), dict):
         raise ValueError("its cfg.model.w2v_args is empty; the sizes of the encoder should stand there")
-    sizes = complete(tuned["w2v_args"]["model"])
-    check_settings(sizes)
-    check_settings(tuned)
-    encoder, decoder = encoder_config(sizes, tuned), decoder_config(tuned)
+    encoder, decoder = encoder_config(complete(tuned["w2v_args"]["model"]), tuned), decoder_config(tuned)
 
     def make() -> Recognizer:
         vocab_size = len(state["decoder.embed_tokens.weight"])

@@ -50,19 +50,15 @@ _FINETUNED_DEFAULTS: dict[str, Any] = {
 
 
 def complete(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return ``cfg.model`` with the official defaults filled in."""
+    """Return ``cfg.model`` with the official defaults filled in; ValueError for an unsupported setting."""
     tuned = settings.get("_name") == "av_hubert_seq2seq"
-    return (_FINETUNED_DEFAULTS if tuned else _PRETRAINED_DEFAULTS) | settings
-
-
-def check_settings(settings: dict[str, Any]) -> None:
-    """Raise ValueError if ``cfg.model`` has an unsupported setting."""
-    tuned = settings.get("_name") == "av_hubert_seq2seq"
+    settings = (_FINETUNED_DEFAULTS if tuned else _PRETRAINED_DEFAULTS) | settings
     table = {name: (value,) for name, value in _DECODER_FLAGS.items()} if tuned else _SUPPORTED
     for name, known in table.items():
         value = settings.get(name, known[0])
         if value not in known:
             raise ValueError(f"its {name} is {value!r}; this import knows {', '.join(map(repr, known))}")
+    return settings
 
 
 def encoder_config(sizes: dict[str, Any], tuned: dict[str, Any] | None = None) -> EncoderConfig:

@@ -47,15 +47,13 @@ class Inert:
     """Stand-in for an object of a class that is not loaded."""
 
     origin = ""
+    args: tuple[Any, ...] = ()
     state: Any = None
 
     def __new__(cls, *args: Any) -> "Inert":
         made = super().__new__(cls)
         made.args = args
         return made
-
-    def __init__(self, *args: Any) -> None:
-        self.args: tuple[Any, ...] = args
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -2,14 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from avspeech.files import written_whole
 from avspeech.interop.restricted import read_checkpoint
 from avspeech.models.base import Model
 from avspeech.models.files import ModelFileError
@@ -22,7 +21,7 @@ class Imported(Generic[M]):
     """A model with the weights of an official checkpoint, in evaluation mode."""
 
     model: M
-    dropped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str]
     """Unused part of the file -> what became of it."""
 
 
@@ -108,9 +107,3 @@ def official_state(
     ours = {**model.state_dict(), **(extra or {})}
     state = {theirs: ours[name] if ours[name].is_meta else ours[name].cpu() for theirs, name in keys.items()}
     return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-
-
-def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a pickled checkpoint, whole or not at all."""
-    with written_whole(path) as unfinished:
-        torch.save(content, unfinished)

@@ -11,15 +11,7 @@ import numpy as np
 import torch
 
 from avspeech.files import DownloadError, cache_folder, fetch, file_sha256
-from avspeech.interop.state_dicts import (
-    Imported,
-    dropped_parts,
-    named_errors,
-    new_model,
-    official_state,
-    read_layout,
-    write_checkpoint,
-)
+from avspeech.interop.state_dicts import Imported, dropped_parts, named_errors, new_model, official_state, read_layout
 from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
 from avspeech.models.files import ModelFileError, load_model
 from avspeech.models.whisper import Whisper
@@ -98,10 +90,8 @@ def import_openai(
 ) -> Imported[Whisper]:
     """Read a ``.pt`` file in OpenAI's layout; ModelFileError if it is broken, unsafe or something else.
 
-    Args:
-        official_padding: see ``WhisperConfig``.
-        name: OpenAI's name, which selects the heads for word times; None: by sizes, then by file name.
-        content: of ``read_checkpoint``; None reads the file.
+    ``name`` is OpenAI's and selects the heads for word times, None: by sizes, then by file name. ``content`` is of
+    ``read_checkpoint``, None reads the file; ``official_padding`` is of ``WhisperConfig``.
     """
     path = Path(path)
     file = read_layout(path, content, "model_state_dict", ("dims",), "OpenAI")
@@ -134,14 +124,14 @@ def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, 
     return tuple((int(block), int(head)) for block, head in pairs)
 
 
-def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
-    """Write a Whisper, or a Flamingo without its gated layers, in OpenAI's layout; ``dtype=None`` keeps the model's."""
+def export_openai(model: Whisper, dtype: torch.dtype | None = torch.float16) -> dict[str, Any]:
+    """Return the file of a Whisper, or of a Flamingo without its gated layers; ``dtype=None`` keeps the model's."""
     sizes = model.sizes
     dims = {"n_mels": sizes.mel_bins, "n_vocab": sizes.vocab_size}
     for side in ("audio", "text"):
         for theirs, ours in (("ctx", "positions"), ("state", "width"), ("head", "heads"), ("layer", "depth")):
             dims[f"n_{side}_{theirs}"] = getattr(sizes, f"{side}_{ours}")
-    write_checkpoint(path, {"dims": dims, "model_state_dict": official_state(model, whisper_keys(sizes), dtype)})
+    return {"dims": dims, "model_state_dict": official_state(model, whisper_keys(sizes), dtype)}
 
 
 if __name__ == "__main__":

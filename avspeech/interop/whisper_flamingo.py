@@ -48,8 +48,7 @@ def import_flamingo(
     Raises ModelFileError if the file is broken, unsafe, another model's or does not fit.
 
     Args:
-        audio_heads, text_heads, video_heads: of Whisper's encoder, its decoder and the AV-HuBERT encoder; None: those
-            of the released model of this width.
+        audio_heads, text_heads, video_heads: of Whisper's two halves and AV-HuBERT; None: as released for this width.
         video_pre_norm: that encoder normalises before its sub-layers, as all released ones do.
         official: treat padding and dropped video as the official code does.
         content: of ``read_checkpoint``; None reads the file.

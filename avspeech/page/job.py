@@ -50,18 +50,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """A visitor's settings."""
+    """A visitor's settings: ``noise`` is one of ``Noises.kinds``, ``reference`` the spoken words, if known."""
 
     video: Path
     language: str | None = None
     """Code; None: detected, if the model knows languages."""
     modality: Modality = "audio+video"
     noise: str = NONE
-    """One of ``Noises.kinds``."""
     snr_db: float = 0.0
-    """Speech over noise; unused without noise."""
     reference: str = ""
-    """Spoken words, if known."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +69,12 @@ class Outcome:
     transcript: Transcript
     """From the requested streams."""
     sound_alone: Transcript | None
-    """Without picture; None if that was requested, or there is no sound."""
+    """None if that was requested, or there is no sound."""
     preview: Path | None
-    """Video with captions and the model's sound; None without a picture."""
+    """Video with captions and the sound that the model heard; None without a picture."""
     lips: Path | None
     """Enlarged mouth crop, as long as the video; None without a face."""
     sound: Path | None
-    """Sound that the model heard."""
 
     def errors(self, transcript: Transcript) -> ErrorCounts | None:
         """Return the word errors against the reference; None without one."""
@@ -88,7 +84,7 @@ class Outcome:
 
 
 def run_job(
-    job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, tell: Callable[[float, str], object]
+    job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, tell: Callable[[float, str], None]
 ) -> Outcome:
     """Transcribe a video with and without its picture from the same segments, and write the page's files.
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -42,16 +43,14 @@ class Shelf:
         if not names:
             raise ValueError("no model came, wanted at least one name or path; see --models")
         self.names = list(dict.fromkeys(names))
-        self._load, self._loaded, self._lock = load, {}, Lock()
+        self._load, self._lock = cache(load), Lock()
 
     def take(self, name: str) -> SpeechModel:
         """Return a model; ValueError if it is not offered or cannot be loaded."""
         if name not in self.names:
             raise ValueError(f"model {name!r} came, wanted one of {', '.join(self.names)}")
         with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = self._load(name)
-            return self._loaded[name]
+            return self._load(name)
 
 
 def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
@@ -70,12 +69,9 @@ def build_page(
     languages, modalities, first_modality = _choices(shelf.take(shelf.names[0]))
 
     def take_upload(video: str | None, request: gr.Request) -> Any:
-        """Keep an upload within the limits; remove any other at once."""
-        session = str(request.session_hash)
+        sessions.hold(str(request.session_hash), None if video is None else Path(video))
         if video is None:
-            sessions.hold(session, None)
             return gr.skip(), gr.skip()
-        sessions.hold(session, Path(video))
         try:
             check_upload(Path(video), limits)
         except Exception as error:  # no value calls this again with None, which deletes the file

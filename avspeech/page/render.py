@@ -23,14 +23,12 @@ _KINDS = {"equal": "equal", "substitute": "different", "insert": "extra", "delet
 
 @dataclass(frozen=True)
 class WordMark:
-    """A word of a transcript, compared with another one."""
+    """A word of a transcript, empty if ``missing``, compared with another one's, without case and punctuation."""
 
     text: str
-    """Word as transcribed; empty if only the other has one."""
     kind: str
     """``equal``, ``different``, ``extra`` (not in the other) or ``missing`` (only in the other)."""
     other: str = ""
-    """The other's word without case and punctuation; empty for ``extra``."""
 
 
 def mark_words(text: str, other: str, language: str | None = None) -> list[WordMark]:

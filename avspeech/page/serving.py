@@ -36,8 +36,8 @@ def serve(
     if not 0 < port < 65536:
         raise ValueError(f"port={port} must lie in 1..65535")
     with tempfile.TemporaryDirectory(prefix="avspeech-page-") as folder:
-        gr = _import_gradio(Path(folder) / "uploads")
         sessions = Sessions(Path(folder) / "uploads", Path(folder) / "results")
+        gr = _import_gradio(sessions.uploads)
         page = build_page(shelf, noises, limits, sessions, examples)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())

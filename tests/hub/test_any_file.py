@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from avspeech.hub.any_file import load_any
+from avspeech.interop.official_files import load_any
 from avspeech.interop.whisper_flamingo import export_flamingo
 from avspeech.interop.whisper_flamingo_keys import VIDEO_HEADS
 from avspeech.interop.whisper_keys import HEADS
