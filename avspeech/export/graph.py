@@ -6,7 +6,6 @@ The letters that end an input's name are its axes; those in ``VARYING`` are free
 import logging
 import warnings
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +51,9 @@ def axes_of(name: str) -> str:
     return name.rpartition("_")[2]
 
 
-def require(*modules: str) -> None:
-    """Raise ValueError if a package is not installed."""
-    for name in modules:
-        try:
-            import_module(name)
-        except ImportError as error:
-            hint = 'the export to ONNX needs it: pip install "avspeech[export]"'
-            raise ValueError(f"{name} is not installed, and {hint}") from error
-
-
 @torch.no_grad()
 def write_graph(graph: Graph, folder: Path) -> None:
-    """Write ``graph`` into ``folder``. Raises ValueError if a package is missing."""
-    require("onnx", "onnxscript")
+    """Write ``graph`` into ``folder``."""
     dims = {one: torch.export.Dim(one, min=int(one != "O"), max=graph.longest.get(one)) for one in VARYING}
     shapes = tuple({axis: dims[one] for axis, one in enumerate(axes_of(name)) if one in dims} for name in graph.inputs)
     with warnings.catch_warnings():  # it warns of axes that share a name

@@ -168,11 +168,9 @@ class OnnxWhisper(OnnxModel):
     ) -> Arrays:
         """Return the memory and its masks; ValueError if an utterance has no stream or the crops are too small.
 
-        Args:
-            logmel_BAF: float32 at 100 Hz (``avspeech.features.logmel``); None: no audio.
-            video_BTHW: uint8 mouth crops at 25 Hz; None: no video.
-            valid_BA, valid_BT: bool, True for real frames; None: all.
-            keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
+        ``logmel_BAF`` is float32 at 100 Hz (``avspeech.features.logmel``), ``video_BTHW`` uint8 mouth crops at 25 Hz;
+        None: no such stream. ``valid_BA`` and ``valid_BT`` are True for real frames, ``keep_B2`` (audio, video) for
+        streams to use; None: all.
         """
         keep_B2 = self.kept(logmel_BAF, video_BTHW if self.has_video else None, keep_B2)
         batch, sizes = len(keep_B2), self.config["sizes"]
@@ -205,9 +203,7 @@ class OnnxWhisper(OnnxModel):
     ) -> list[list[int]]:
         """Return each utterance's tokens by Whisper's rules for untimed text; ValueError for unknown languages.
 
-        Args:
-            languages: ISO 639-1 codes; None: detected.
-            max_tokens: None: half of the model's text positions.
+        ``languages`` are ISO 639-1 codes, None: detected; ``max_tokens`` None is half of the model's text positions.
         """
         tokens, positions = self.config["tokens"], self.config["sizes"]["text_positions"]
         decoding = Decoding(self, memory)
@@ -260,11 +256,8 @@ class OnnxRecognizer(OnnxModel):
     ) -> Arrays:
         """Return the memory, its mask and any CTC logits; ValueError if an utterance has no stream.
 
-        Args:
-            audio_BTF: float32 stacked filterbanks (``avspeech.features.logfbank``); None: no audio.
-            video_BTHW: uint8 mouth crops, as many frames; None: no video.
-            valid_BT: bool, True for real frames; None: all.
-            keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
+        ``audio_BTF`` are float32 stacked filterbanks (``avspeech.features.logfbank``), ``video_BTHW`` uint8 mouth
+        crops, as many frames; None: no such stream. ``valid_BT`` and ``keep_B2`` are those of ``OnnxWhisper.encode``.
         """
         keep_B2 = self.kept(audio_BTF, video_BTHW, keep_B2)
         shape = next(stream.shape[:2] for stream in (audio_BTF, video_BTHW) if stream is not None)
@@ -281,9 +274,8 @@ class OnnxRecognizer(OnnxModel):
     def decode(self, memory: Arrays, method: str | None = None, max_tokens: int | None = None) -> list[list[int]]:
         """Return each utterance's tokens; ValueError if the model lacks the method's head.
 
-        Args:
-            method: ``ctc`` (best path) or ``attention`` (text decoder, the default if there is one).
-            max_tokens: of ``attention``; None: one per frame, at least 10.
+        ``method`` is ``ctc`` (best path) or ``attention`` (text decoder, the default if there is one);
+        ``max_tokens`` is of ``attention``, None: one per frame, at least 10.
         """
         can = {"attention": "decoder_step" in self.sessions, "ctc": "ctc_logits_BUV" in memory}
         method = method or next(name for name, possible in can.items() if possible)

@@ -107,14 +107,14 @@ RELEASES = {name: release for family in FAMILIES for name, release in _releases(
 """Name -> release, without OpenAI's."""
 
 
-def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
+def fetch_official(name: str) -> Path:
     """Return the file of a name in ``RELEASES`` or ``OPENAI``, downloaded once; each call hashes it, a second per GB.
 
-    A file saved there by hand is pinned too. ``timeout_s`` is the network's longest silence. Raises ModelFileError if
-    the name is unknown, the network is down, or the file is broken or changed.
+    A file saved there by hand is pinned too. Raises ModelFileError if the name is unknown, the network is down, or the
+    file is broken or changed.
     """
     if name in OPENAI:
-        return download_whisper(ALIASES.get(name, name), timeout_s=timeout_s)
+        return download_whisper(ALIASES.get(name, name))
     if name not in RELEASES:
         family = [other for other in RELEASES if other.split("/")[0] == name.split("/")[0]]
         close = difflib.get_close_matches(name, RELEASES, n=3, cutoff=0.5) or family[:3]
@@ -135,7 +135,7 @@ def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
         log.warning("%s is not what was downloaded first; it is downloaded anew", path)
     log.warning("%s", release.notice)
     try:
-        got = fetch(release.address, path, pinned, timeout_s, check=lambda part: _check(part, release.address))
+        got = fetch(release.address, path, pinned, check=lambda part: _check(part, release.address))
     except DownloadError as error:
         changed = f"; if its authors replaced it, delete {pin}" if pinned else ""
         raise ModelFileError(f"{name} could not be downloaded: {error}{changed}") from error

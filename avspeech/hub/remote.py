@@ -13,8 +13,6 @@ from avspeech.models.files import Model, ModelFileError
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 10.0
-"""Timeout for the hub's first answer."""
 _LIBRARY: dict[str, Any] = {"library_name": "avspeech", "library_version": __version__}
 
 
@@ -29,14 +27,10 @@ def from_pretrained(
 ) -> Model:
     """Return a model of ``save_pretrained``, in evaluation mode.
 
-    Raises ModelFileError if it is missing, broken, another library's, or cannot be downloaded.
-
-    Args:
-        name_or_folder: a folder, or ``owner/name`` or ``owner/name@revision`` of the hub.
-        revision: branch, tag or commit; None: the main branch.
-        cache_dir: None: huggingface_hub's default.
-        local_files_only: use the cache only.
-        endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
+    The model is a folder, or ``owner/name`` or ``owner/name@revision`` of the hub at ``endpoint``, where None is
+    ``HF_ENDPOINT`` or the public one. ``revision`` is a branch, tag or commit, None: the main branch; ``cache_dir``
+    None is huggingface_hub's; ``local_files_only`` uses the cache only. Raises ModelFileError if the model is missing,
+    broken, another library's, or cannot be downloaded.
     """
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
@@ -63,7 +57,7 @@ def download(
         if not local_files_only:
             try:
                 # Without a network this fails at once; the download's own retries take half a minute.
-                HfApi(endpoint=endpoint, **_LIBRARY).model_info(repository, revision=revision, timeout=_PATIENCE_S)
+                HfApi(endpoint=endpoint, **_LIBRARY).model_info(repository, revision=revision, timeout=10.0)
             except Exception as error:
                 if not (_is_silence(error) or isinstance(error, OfflineModeIsEnabled)):
                     raise
@@ -93,12 +87,9 @@ def push_to_hub(
 ) -> str:
     """Upload a folder of ``save_pretrained`` to ``owner/name``, new or not; return the commit's address.
 
-    Needs ``hf auth login`` or ``HF_TOKEN``. Raises ModelFileError if the folder is broken or the hub fails.
-
-    Args:
-        private: makes a new repository private; None: the account's default.
-        message: of the commit; None: the version of avspeech.
-        endpoint: see ``from_pretrained``.
+    Needs ``hf auth login`` or ``HF_TOKEN``. Raises ModelFileError if the folder is broken or the hub fails. ``private``
+    is of a new repository, None: the account's default; ``message`` is the commit's, None: the version of avspeech;
+    ``endpoint`` is of ``from_pretrained``.
     """
     from huggingface_hub import HfApi
 

@@ -64,14 +64,14 @@ def load_whisper(name_or_path: str | Path, official_padding: bool = False, addre
     return model
 
 
-def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0) -> Path:
+def download_whisper(name: str, address: str = ADDRESS) -> Path:
     """Return one of OpenAI's files, downloaded once; ModelFileError if that fails."""
     sha256 = SHA256[name]
     path, url = cache_folder() / "whisper" / f"{name}.pt", address.format(sha256=sha256, file=name)
     if path.is_file() and file_sha256(path) == sha256:
         return path
     try:
-        fetch(url, path, sha256, timeout_s)
+        fetch(url, path, sha256)
     except (OSError, DownloadError) as error:
         raise ModelFileError(
             f"Whisper {name} is not whole in the cache and its download from {url} failed ({error}); fetch that "

@@ -45,17 +45,18 @@ def import_flamingo(
 ) -> Imported[Whisper]:
     """Read an official ``.pt`` or ``.ckpt`` file: a ``Flamingo``, or a ``Whisper`` if it has no video.
 
-    Raises ModelFileError if the file is broken, unsafe, another model's or does not fit.
-
-    Args:
-        audio_heads, text_heads, video_heads: of Whisper's two halves and AV-HuBERT; None: as released for this width.
-        video_pre_norm: that encoder normalises before its sub-layers, as all released ones do.
-        official: treat padding and dropped video as the official code does.
-        content: of ``read_checkpoint``; None reads the file.
+    The heads of Whisper's two halves and of AV-HuBERT are, if None, those of the released model of this width.
+    ``video_pre_norm``: AV-HuBERT normalises before its sub-layers, as all released ones do. ``official``: treat padding
+    and dropped video as the official code does. ``content`` is of ``read_checkpoint``, None reads the file. Raises
+    ModelFileError if the file is broken, unsafe, another model's or does not fit.
     """
     path = Path(path)
     file = read_layout(path, content, "state_dict", (), "Whisper-Flamingo")
-    state = _without_prefix(file["state_dict"], path)
+    if f"{PREFIX}decoder.positions_LD" in file["state_dict"]:
+        raise ModelFileError(f"{path} is a training checkpoint of avspeech; load the model file that the run wrote")
+    if odd := [str(key) for key in file["state_dict"] if not str(key).startswith(PREFIX)]:
+        raise ModelFileError(f"{path} has keys that do not begin with {PREFIX!r}, unknown: {', '.join(odd[:5])}")
+    state = {key.removeprefix(PREFIX): value for key, value in file["state_dict"].items()}
     with named_errors(path):
         sizes = whisper_sizes(state, audio_heads, text_heads, official_padding=official)
         large = (sizes.audio_depth, sizes.text_depth, sizes.vocab_size) == (32, 32, MULTILINGUAL)
@@ -67,14 +68,6 @@ def import_flamingo(
             model, variant = new_model(lambda: Whisper(sizes), state, whisper_keys(sizes), path), None
     model.source = {"model": "whisper_flamingo", "video_model": variant}
     return Imported(model, dropped_parts(file, ("state_dict",), model))
-
-
-def _without_prefix(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    if f"{PREFIX}decoder.positions_LD" in state:
-        raise ModelFileError(f"{path} is a training checkpoint of avspeech; load the model file that the run wrote")
-    if odd := [str(key) for key in state if not str(key).startswith(PREFIX)]:
-        raise ModelFileError(f"{path} has keys that do not begin with {PREFIX!r}, unknown: {', '.join(odd[:5])}")
-    return {key.removeprefix(PREFIX): value for key, value in state.items()}
 
 
 def _import_video(

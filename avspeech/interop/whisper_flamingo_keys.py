@@ -13,10 +13,8 @@ from avspeech.models.flamingo import FlamingoConfig
 from avspeech.models.frontends import VideoConfig
 
 Variant = Literal["self_supervised", "finetuned"]
-VIDEO_PREFIX: dict[Variant, str] = {
-    "self_supervised": "encoder.video_model.",
-    "finetuned": "encoder.video_model.w2v_model.",
-}
+_VIDEO = "encoder.video_model."
+VIDEO_PREFIX: dict[Variant, str] = {"self_supervised": _VIDEO, "finetuned": f"{_VIDEO}w2v_model."}
 """Prefix of AV-HuBERT's keys: mWhisper-Flamingo's is self-supervised, Whisper-Flamingo's fine-tuned."""
 VIDEO_HEADS = {768: 12, 1024: 16}
 """Width -> heads of AV-HuBERT Base and Large."""

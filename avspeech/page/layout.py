@@ -24,10 +24,6 @@ DETECT, NO_CHOICE = "detect", "the model's own"
 MODALITIES: dict[str, Modality] = {"sound and picture": "audio+video", "sound alone": "audio", "picture alone": "video"}
 MAX_REFERENCE = 10_000
 """Longest reference in letters; alignment time is quadratic."""
-QUEUE = 20
-"""Most waiting jobs; further ones are refused."""
-CLEAN_EVERY_S, KEEP_S = 600, 3600
-"""Gradio's own clean-up of files left by visits: period and greatest age."""
 WEBCAM = {"width": {"ideal": 1280}, "height": {"ideal": 720}}
 """Requested camera size: more does not help 96x96 mouth crops, and costs slow machines frames."""
 EXPLANATION = (
@@ -110,7 +106,8 @@ def build_page(
     def forget(request: gr.Request) -> None:
         sessions.forget(str(request.session_hash))
 
-    with gr.Blocks(title="avspeech", analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, KEEP_S)) as page:
+    # delete_cache: Gradio deletes what visits left behind every 600 s, once it is 3600 s old
+    with gr.Blocks(title="avspeech", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# avspeech: from a talking face to words\n{EXPLANATION}")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
@@ -150,7 +147,7 @@ def build_page(
         for button, example in zip(buttons, examples, strict=True):
             button.click(lambda one=example: (str(one.video), one.text or ""), None, [video, reference], **quiet)
         page.unload(forget)
-    return page.queue(max_size=QUEUE)
+    return page.queue(max_size=20)  # further waiting jobs are refused
 
 
 def _choices(model: SpeechModel) -> tuple[list[str], list[str], str]:

@@ -15,9 +15,6 @@ from avspeech.page.noises import Noises
 from avspeech.page.render import STYLE_FILE
 from avspeech.page.sessions import Sessions
 
-FONT, CODE_FONT = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""The visitor's fonts; Gradio's themes would ask a font server."""
-
 
 def serve(
     shelf: Shelf,
@@ -41,11 +38,11 @@ def serve(
         page = build_page(shelf, noises, limits, sessions, examples)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-        _, local, _ = page.launch(
+        _, local, _ = page.launch(  # the visitor's fonts, because Gradio's themes would ask a font server
             server_name=host, server_port=port, share=False, inbrowser=False, quiet=True,
             prevent_thread_lock=True, show_error=False, max_file_size=limits.max_bytes, ssr_mode=False, pwa=False,
             mcp_server=False, enable_monitoring=False, run_history=False, footer_links=[], css_paths=STYLE_FILE,
-            theme=gr.themes.Default(font=FONT, font_mono=CODE_FONT),
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
             allowed_paths=[str(sessions.results), *(str(one.video) for one in examples)],
         )  # fmt: skip
         try:
