@@ -33,6 +33,17 @@ def served(tmp_path, monkeypatch):
     return path
 
 
+@pytest.fixture(params=[NAME, "tiny"])
+def either(request, served, tmp_path, monkeypatch):
+    """Return a published name or OpenAI's, the file that it stands for, and its place in the cache."""
+    if request.param == NAME:
+        return NAME, served, tmp_path / "cache/avspeech/official" / f"{NAME}.pt"
+    half_file(path := served.with_name("tiny.pt"))
+    monkeypatch.setitem(whisper.SHA256, "tiny", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(whisper.download_whisper, "__defaults__", (f"{path.parent.as_uri()}/{{file}}.pt",))
+    return "tiny", path, tmp_path / "cache/avspeech/whisper/tiny.pt"
+
+
 @pytest.fixture
 def cached(tmp_path):
     """Return a function: the names of the files in the cache."""
@@ -58,10 +69,11 @@ def test_the_licence_is_said_when_it_is_downloaded_and_not_again(served, caplog)
     assert not caplog.text
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(served):
-    path = fetch_official(NAME)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert fetch_official(NAME).read_bytes() == served.read_bytes()
+def test_a_damaged_file_in_the_cache_is_fetched_again(either):
+    name, path, held = either
+    assert fetch_official(name) == held
+    held.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert fetch_official(name).read_bytes() == path.read_bytes()
 
 
 def test_another_file_than_the_first_time_is_refused(served, cached):
@@ -89,12 +101,14 @@ def test_what_is_no_checkpoint_never_gets_the_name(content, served, cached):
     assert cached() == []
 
 
-def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(served, cached, monkeypatch):
-    closed = "http://127.0.0.1:9/base.pt"
-    monkeypatch.setitem(RELEASES, NAME, Release(closed, "tiny", "its licence"))
-    said = refused(find_model, NAME)
-    assert closed in said and "save it as" in said and f"{NAME}.pt" in said
-    assert cached() == []
+def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(either, cached):
+    name, path, held = either
+    content = path.read_bytes()
+    path.unlink()
+    said = refused(find_model, name)
+    assert path.as_uri() in said and f"save it as {held}" in said and cached() == []
+    held.write_bytes(content)  # what the message asks for
+    assert find_model(name) == held
 
 
 def test_a_download_that_breaks_off_is_thrown_away(tmp_path, monkeypatch):
@@ -114,13 +128,13 @@ def test_a_misspelt_name_gets_the_near_ones_and_never_the_hub(hub):
     assert not hub.asked
 
 
-def test_openai_names_go_to_their_own_table(tmp_path, monkeypatch):
-    half_file(path := tmp_path / "server" / "tiny.pt")
-    monkeypatch.setitem(whisper.SHA256, "tiny", hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(whisper.download_whisper, "__defaults__", (f"{path.parent.as_uri()}/{{file}}.pt",))
+@pytest.mark.parametrize("either", ["tiny"], indirect=True)
+def test_openai_names_go_to_their_own_table(either, monkeypatch):
     assert type(open_model("tiny")) is Whisper
+    either[2].write_bytes(b"")
     monkeypatch.setattr(whisper.download_whisper, "__defaults__", ("http://127.0.0.1:9/{sha256}/{file}",))
-    assert "Whisper large-v3 is not whole in the cache" in refused(find_model, "large")
+    for name, file in (("tiny", "tiny"), ("large", "large-v3")):
+        assert f"Whisper {file} is not whole in the cache" in refused(find_model, name)
 
 
 def test_the_table_is_sound():
