@@ -41,12 +41,6 @@ class Hub:
         commits[number] = {**(list(commits.values())[-1] if commits else {}), **files}
         return number
 
-    def find(self, name: str, revision: str) -> str | None:
-        commits = self.repositories[name]
-        if revision == "main" and commits:
-            return list(commits)[-1]
-        return self.tags.get((name, revision), revision if revision in commits else None)
-
 
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
@@ -121,9 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.hub.repositories:
             self.answer(401, X_Error_Code="RepoNotFound")
             return None
-        if (commit := self.hub.find(name, revision)) is None:
-            self.answer(404, X_Error_Code="RevisionNotFound")
-        return commit
+        commits = self.hub.repositories[name]
+        if revision == "main" and commits:
+            return list(commits)[-1]
+        commit = self.hub.tags.get((name, revision), revision)
+        if commit in commits:
+            return commit
+        return self.answer(404, X_Error_Code="RevisionNotFound")
 
     def take_commit(self, name: str, body: bytes) -> None:
         files = {}

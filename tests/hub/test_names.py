@@ -9,7 +9,7 @@ import torch
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.names import find_model, load_encoder, open_encoder, open_model
 from avspeech.models.encoder import AVEncoder
-from avspeech.models.files import ModelFileError, save_model
+from avspeech.models.files import save_model
 from avspeech.models.flamingo import Flamingo
 from tests.hub.small_models import KINDS, recognizer
 from tests.interop.official import SMALL, pretrained, refused, same_tensors
@@ -29,8 +29,7 @@ def test_demo_is_found_where_the_variable_says(run, monkeypatch):
     assert find_model("demo") == run / "av/model.safetensors"
     assert find_model("demo-audio") == run / "audio/model.safetensors"
     monkeypatch.setenv("AVSPEECH_DEMO", str(run.parent))
-    with pytest.raises(ModelFileError, match=r"AVSPEECH_DEMO=.* has no av/model\.safetensors"):
-        find_model("demo")
+    assert f"AVSPEECH_DEMO={run.parent} has no av/model.safetensors" in refused(find_model, "demo")
 
 
 def test_demo_is_found_under_the_current_folder(run, monkeypatch):
@@ -58,8 +57,7 @@ def test_folders(tmp_path, run):
     folder = save_pretrained(tmp_path / "mine", recognizer())
     assert find_model(folder) == find_model(str(folder)) == folder / "model.safetensors"
     assert find_model(run / "av") == run / "av/model.safetensors"
-    with pytest.raises(ModelFileError, match=r"is a folder without model\.safetensors; wanted one of .*av/model"):
-        find_model(run)
+    assert f"is a folder without model.safetensors; wanted one of {run}/a" in refused(find_model, run)
     (tmp_path / "empty").mkdir()
     assert "wanted a folder of save_pretrained" in refused(find_model, tmp_path / "empty")
 

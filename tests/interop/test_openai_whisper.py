@@ -11,7 +11,7 @@ from whisper.model import ModelDimensions
 
 from avspeech.interop.whisper import ADDRESS, ALIASES, SHA256, export_openai, load_openai, load_whisper, name_of
 from avspeech.models.cluster_predictor import ClusterPredictor
-from avspeech.models.files import ModelFileError, load_model, save_model
+from avspeech.models.files import load_model, save_model
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 from tests.interop.official import refused, replaced, same_tensors
@@ -148,8 +148,7 @@ def test_what_does_not_fit_has_a_one_line_reason(tmp_path, spoil, reason):
 
 
 def test_other_names_and_models_are_refused(tmp_path):
-    with pytest.raises(ModelFileError, match=r"is no file and no name of OpenAI's; the names are tiny\.en, .*, turbo$"):
-        load_whisper(tmp_path / "in.pt")
+    said = refused(load_whisper, tmp_path / "in.pt")
+    assert "is no file and no name of OpenAI's; the names are tiny.en, " in said and said.endswith(", turbo")
     save_model(tmp_path / "units.safetensors", ClusterPredictor(LIPS, 9))
-    with pytest.raises(ModelFileError, match="holds a ClusterPredictor, wanted a Whisper"):
-        load_whisper(tmp_path / "units.safetensors")
+    assert "holds a ClusterPredictor, wanted a Whisper" in refused(load_whisper, tmp_path / "units.safetensors")
