@@ -17,7 +17,7 @@ from avspeech.noise.spec import NoiseSpec
 from avspeech.page.job import Limits
 from avspeech.page.layout import Shelf, choose_examples
 from avspeech.page.noises import Noises
-from avspeech.page.serving import Address, serve
+from avspeech.page.serving import serve
 from avspeech.transcription.speech_model import load_model
 
 
@@ -47,7 +47,7 @@ def main(
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        limits, address = Limits(max_mb, max_seconds), Address(host, port)
+        limits = Limits(max_mb, max_seconds)
         noise_manifest = noise_manifest or _of_demo("corpus/babble_test.jsonl")
         examples = examples or _of_demo("test.jsonl")
         babble = {"babble": NoiseSpec("babble", noise_manifest)} if noise_manifest else {}
@@ -55,7 +55,7 @@ def main(
         clips = choose_examples(examples) if examples else ()
         names = [name.strip() for name in models.split(",") if name.strip()]
         shelf = Shelf(names, lambda name: load_model(name, device))
-        serve(shelf, offered, limits, address, clips, _announce)
+        serve(shelf, offered, limits, host, port, clips, _announce)
     except (ValueError, ImportError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

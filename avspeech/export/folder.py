@@ -1,9 +1,9 @@
 """A model -> a folder of ONNX files and ``config.json``, which decodes without torch."""
 
+from importlib import import_module
 from pathlib import Path
 
-from avspeech.export.graph import VARYING, require, write_graph
-from avspeech.export.int8 import quantize_file
+from avspeech.export.graph import VARYING, quantize_file, write_graph
 from avspeech.export.models import EXPORTS
 from avspeech.export.runtime import FORMAT
 from avspeech.files import write_json, written_whole
@@ -17,11 +17,14 @@ def export_model(model: Model, folder: str | Path, int8: bool = False) -> None:
     """
     folder = Path(folder)
     if model.kind not in EXPORTS:
-        raise ValueError(
-            f"a {type(model).__name__} came, wanted a model that gives text ({', '.join(EXPORTS)}); fine-tune it with "
-            "avspeech.train"
-        )
-    require("onnx", "onnxscript", *(["onnxruntime"] if int8 else []))
+        wanted = f"wanted a model that gives text ({', '.join(EXPORTS)}); fine-tune it with avspeech.train"
+        raise ValueError(f"a {type(model).__name__} came, {wanted}")
+    for package in ("onnx", "onnxscript", *(["onnxruntime"] if int8 else [])):
+        try:
+            import_module(package)
+        except ImportError as error:
+            hint = 'the export to ONNX needs it: pip install "avspeech[export]"'
+            raise ValueError(f"{package} is not installed, and {hint}") from error
     check_target(folder)
     export = EXPORTS[model.kind](model)
     graphs = {graph.name: graph.describe() for graph in export.graphs}

@@ -19,6 +19,9 @@ from avspeech.text.tokenizer import BLANK, EOS, PAD
 
 BATCH, FRAMES, ACOUSTIC = 2, 3, 12
 """Sizes of the export's examples."""
+_SIZES = ("mel_bins", "audio_positions", "audio_width", "vocab_size", "text_positions", "text_width", "text_heads",
+          "text_depth", "official_padding")  # fmt: skip
+"""Fields of ``WhisperConfig`` that a runtime needs."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +36,28 @@ class Export:
 
 
 class StreamEncoder(nn.Module):
-    """Both streams -> the memory and any CTC logits."""
+    """Both streams -> the memory, (B, T, D), and any CTC logits, (B, U, V)."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
         self.model, self.encoder = model, with_every_frame(model.av_encoder)
 
     def forward(self, audio_BTF: Tensor, video_BTHW: Tensor, valid_BT: Tensor, keep_B2: Tensor) -> tuple[Tensor, ...]:
-        """Return the memory, (B, T, D), and the logits, (B, U, V)."""
         memory_BTD = self.encoder(audio_BTF, video_BTHW, valid_BT, keep_B2)
         return (memory_BTD,) if self.model.ctc_head is None else (memory_BTD, self.model.ctc_logits(memory_BTD))
+
+
+def _lips(size: int) -> dict[str, Tensor]:
+    crops_BTHW = torch.zeros(BATCH, FRAMES, size, size, dtype=torch.uint8)
+    return {"video_BTHW": crops_BTHW, "valid_BT": torch.ones(BATCH, FRAMES, dtype=torch.bool)}
 
 
 def recognizer_export(model: Recognizer) -> Export:
     """Return a recogniser's encoder and text decoder."""
     config = model.av_encoder.config
-    size = config.video.input_size
-    valid_BT = torch.ones(BATCH, FRAMES, dtype=torch.bool)
-    streams = {
-        "audio_BTF": torch.zeros(BATCH, FRAMES, config.audio_features),
-        "video_BTHW": torch.zeros(BATCH, FRAMES, size, size, dtype=torch.uint8),
-        "valid_BT": valid_BT,
-        "keep_B2": valid_BT[:, :2],
-    }
+    size, lips = config.video.input_size, _lips(config.video.input_size)
+    streams = {"audio_BTF": torch.zeros(BATCH, FRAMES, config.audio_features), **lips}
+    streams["keep_B2"] = lips["valid_BT"][:, :2]
     outputs = ("memory_BTD",) if model.ctc_head is None else ("memory_BTD", "ctc_logits_BUV")
     graphs = [Graph("encoder", StreamEncoder(model), streams, outputs)]
     sizes: dict[str, Any] = {
@@ -74,14 +76,13 @@ def recognizer_export(model: Recognizer) -> Export:
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel -> the audio memory and its mask."""
+    """Log-mel -> the audio memory, (B, P, D), and its mask, bool (B, P)."""
 
     def __init__(self, encoder: WhisperEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, logmel_BAF: Tensor, valid_BA: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the memory, (B, P, D), and its mask, bool (B, P)."""
         valid_BP = positions_valid(valid_BA)
         if self.encoder.config.official_padding:
             valid_BP = valid_BP | True
@@ -89,7 +90,7 @@ class AudioEncoder(nn.Module):
 
 
 class LipEncoder(nn.Module):
-    """Mouth crops -> the projected and scaled memory of the gated layers."""
+    """Mouth crops -> the projected and scaled memory of the gated layers, (B, T, D)."""
 
     def __init__(self, model: Flamingo) -> None:
         super().__init__()
@@ -97,52 +98,34 @@ class LipEncoder(nn.Module):
         self.project, self.norm, self.scale = model.video_project, model.video_norm, model.video_scale
 
     def forward(self, video_BTHW: Tensor, valid_BT: Tensor) -> Tensor:
-        """Return (B, T, D)."""
         return self.norm(self.project(self.encoder(None, video_BTHW, valid_BT))) * self.scale
 
 
 def whisper_export(model: Whisper) -> Export:
     """Return a Whisper's audio encoder and text decoder."""
     sizes = model.sizes
-    real_BA = torch.ones(BATCH, ACOUSTIC, dtype=torch.bool)
-    audio = {"logmel_BAF": torch.zeros(BATCH, ACOUSTIC, sizes.mel_bins), "valid_BA": real_BA}
+    audio = {"logmel_BAF": torch.zeros(BATCH, ACOUSTIC, sizes.mel_bins)}
+    audio["valid_BA"] = torch.ones(BATCH, ACOUSTIC, dtype=torch.bool)
     longest = {"A": 2 * sizes.audio_positions, "P": sizes.audio_positions}
     longest |= dict.fromkeys("LO", sizes.text_positions)
     encoder = Graph("audio_encoder", AudioEncoder(model.encoder), audio, ("audio_BPD", "valid_BP"), longest)
     decoder = decoder_graphs(model.decoder, "audio_BPD", sizes.audio_width, longest, model.has_video)
-    names = (
-        *("mel_bins", "audio_positions", "audio_width", "vocab_size", "text_positions", "text_width", "text_heads"),
-        *("text_depth", "official_padding"),
-    )
     tokenizer = model.tokenizer
     library, rules = tokenizer.library, TokenRules(tokenizer)
-    tokens = {
-        "start": tokenizer.start,
-        "end": tokenizer.end,
-        "first_time": tokenizer.first_time,
-        "no_timestamps": library.no_timestamps,
-        "no_speech": library.no_speech,
-        "transcribe": library.transcribe,
-        "translate": library.translate,
-        # An English-only model has no language tokens.
-        "languages": dict(zip(tokenizer.languages, tokenizer.language_tokens, strict=False)),
-        "suppressed": rules.suppressed.tolist(),
-        "suppressed_at_start": rules.suppressed_at_start.tolist(),
-    }
-    encoding = library.encoding
-    pieces = [encoding.decode_single_token_bytes(number) for number in range(tokenizer.end)]
-    config = {"sizes": {name: getattr(sizes, name) for name in names}, "tokens": tokens}
+    tokens = {name: getattr(tokenizer, name) for name in ("start", "end", "first_time")}
+    tokens |= {name: getattr(library, name) for name in ("no_timestamps", "no_speech", "transcribe", "translate")}
+    # An English-only model has no language tokens.
+    tokens["languages"] = dict(zip(tokenizer.languages, tokenizer.language_tokens, strict=False))
+    tokens |= {name: getattr(rules, name).tolist() for name in ("suppressed", "suppressed_at_start")}
+    pieces = [library.encoding.decode_single_token_bytes(number) for number in range(tokenizer.end)]
+    config = {"sizes": {name: getattr(sizes, name) for name in _SIZES}, "tokens": tokens}
     return Export([encoder, *decoder], config, [base64.b64encode(piece).decode("ascii") for piece in pieces])
 
 
 def flamingo_export(model: Flamingo) -> Export:
     """Return ``whisper_export`` and the video encoder."""
     export, size = whisper_export(model), model.config.video.video.input_size
-    lips = {
-        "video_BTHW": torch.zeros(BATCH, FRAMES, size, size, dtype=torch.uint8),
-        "valid_BT": torch.ones(BATCH, FRAMES, dtype=torch.bool),
-    }
-    export.graphs.insert(1, Graph("video_encoder", LipEncoder(model), lips, ("video_BTD",)))
+    export.graphs.insert(1, Graph("video_encoder", LipEncoder(model), _lips(size), ("video_BTD",)))
     export.config["sizes"] |= {"video_size": size, "zero_dropped_video": model.config.zero_dropped_video}
     return export
 

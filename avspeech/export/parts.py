@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +17,16 @@ from avspeech.models.frontends import VideoFrontend
 
 
 class EveryFrame(nn.Module):
-    """A video front end that computes every frame, as sizes in a graph must not depend on a mask."""
+    """A video front end that computes every frame, as sizes in a graph must not depend on a mask.
+
+    Takes uint8 crops and returns features, (B, T, D), zero for unwanted frames.
+    """
 
     def __init__(self, frontend: VideoFrontend) -> None:
         super().__init__()
         self.frontend = frontend
 
     def forward(self, video_BTHW: Tensor, valid_BT: Tensor, wanted_BT: Tensor) -> Tensor:
-        """Return features, (B, T, D), of uint8 crops; zero for unwanted frames."""
         config, frames = self.frontend.config, video_BTHW.shape[1]
         video_BTHW = normalize_clips(video_BTHW, valid_BT)
         if config.shrink > 1:
@@ -44,31 +47,31 @@ def with_every_frame(encoder: AVEncoder) -> AVEncoder:
 
 
 class DecoderStart(nn.Module):
-    """The memory -> each block's keys and values, once per utterance."""
+    """The memory -> each block's keys and values for it, then for any video, once per utterance."""
 
     def __init__(self, decoder: TextDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
     def forward(self, **memories_BTD: Tensor) -> tuple[Tensor, ...]:
-        """Return each block's key and value for the memory, then for any video."""
         memory, *video = memories_BTD.values()
-        attentions = [block.memory_attention for block in self.decoder.blocks]  # type: ignore[union-attr]
-        pairs = [attention.project_memory(memory) for attention in attentions]  # type: ignore[union-attr, operator]
-        for video_BTD in video:
-            pairs += [block.video.attention.project_memory(video_BTD) for block in self.decoder.blocks]  # type: ignore[union-attr, operator]
+        blocks: Any = self.decoder.blocks
+        pairs = [block.memory_attention.project_memory(memory) for block in blocks]
+        pairs += [block.video.attention.project_memory(video_BTD) for video_BTD in video for block in blocks]
         return tuple(tensor for pair in pairs for tensor in pair)
 
 
 class DecoderStep(nn.Module):
-    """Tokens, keys of the memory (``memory_BNTE`` or ``audio_BNPE``) and of earlier tokens -> logits and next keys."""
+    """Tokens, keys of the memory (``memory_BNTE`` or ``audio_BNPE``) and of earlier tokens -> logits and next keys.
+
+    Returns (B, L, V), then each block's key and value, new tokens included.
+    """
 
     def __init__(self, decoder: TextDecoder, memory: str) -> None:
         super().__init__()
         self.decoder, self.memory = decoder, memory
 
     def forward(self, **given: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits, (B, L, V), then each block's key and value, new tokens included."""
         decoder, tokens_BL = self.decoder, given["tokens_BL"]
         length, before = tokens_BL.shape[1], given["past_key_0_BNOE"].shape[2]
         own_L = torch.arange(length, device=tokens_BL.device) + before
@@ -84,8 +87,9 @@ class DecoderStep(nn.Module):
             keys = BlockKeys(_pair(given, self.memory, number), valid)
             if "video_key_0_BNTE" in given:
                 mask, present = given["valid_BT"][:, None, None], given["has_video_B"][:, None, None]
-                video = _pair(given, "video_BNTE", number)
-                keys = replace(keys, video=video, video_allowed=mask, has_video_B11=present)
+                keys = replace(
+                    keys, video=_pair(given, "video_BNTE", number), video_allowed=mask, has_video_B11=present
+                )
             cache = GrownKeys(*_pair(given, "past_BNOE", number))
             x_BLD = block(x_BLD, keys, causal, cache)
             found += [cache.key_BNQE, cache.value_BNQE]
@@ -99,7 +103,6 @@ class GrownKeys:
         self.key_BNQE, self.value_BNQE = key_BNOE, value_BNOE
 
     def append(self, key_BNLE: Tensor, value_BNLE: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys and values; return all so far."""
         self.key_BNQE = torch.cat([self.key_BNQE, key_BNLE], dim=2)
         self.value_BNQE = torch.cat([self.value_BNQE, value_BNLE], dim=2)
         return self.key_BNQE, self.value_BNQE
@@ -113,32 +116,27 @@ def decoder_graphs(
     ``memory`` is ``memory_BTD`` or ``audio_BPD``, ``width`` its channels, ``longest`` is of ``Graph``.
     """
     sizes, (name, axes) = decoder.config, memory.split("_")
-    batch, length, tokens, before = 2, 3, 3, 2  # of the examples
-    if axes[1] == "P":
-        length *= 2
+    batch, length = 2, 6 if axes[1] == "P" else 3  # of the examples; 3 tokens follow 2
     keys = f"{name}_BN{axes[1]}E"
-    memories = {memory: torch.zeros(batch, length, width)}
-    kept = {keys: length, "past_BNOE": before}
-    inputs = {"tokens_BL": torch.zeros(batch, tokens, dtype=torch.int64)}
+    memories, kept = {memory: torch.zeros(batch, length, width)}, {keys: length, "past_BNOE": 2}
+    inputs = {"tokens_BL": torch.zeros(batch, 3, dtype=torch.int64)}
     inputs[f"valid_B{axes[1]}"] = torch.ones(batch, length, dtype=torch.bool)
+    made = _key_names(keys, sizes.depth)
     if has_video:
-        memories["video_BTD"] = torch.zeros(batch, 3, sizes.width)
-        kept["video_BNTE"] = 3
+        memories["video_BTD"], kept["video_BNTE"] = torch.zeros(batch, 3, sizes.width), 3
         inputs["valid_BT"] = torch.ones(batch, 3, dtype=torch.bool)
         inputs["has_video_B"] = torch.ones(batch, dtype=torch.bool)
+        made += _key_names("video_BNTE", sizes.depth)
     for kind, count in kept.items():
         for key in _key_names(kind, sizes.depth):
             inputs[key] = torch.zeros(batch, sizes.num_heads, count, sizes.width // sizes.num_heads)
-    made = _key_names(keys, sizes.depth) + (_key_names("video_BNTE", sizes.depth) if has_video else ())
+    start = Graph("decoder_start", DecoderStart(decoder), memories, made, longest)
     logits = ("logits_BLV", *_key_names("all_BNQE", sizes.depth))
-    return [
-        Graph("decoder_start", DecoderStart(decoder), memories, made, longest),
-        Graph("decoder_step", DecoderStep(decoder, keys), inputs, logits, longest),
-    ]
+    return [start, Graph("decoder_step", DecoderStep(decoder, keys), inputs, logits, longest)]
 
 
 def _key_names(kind: str, depth: int) -> tuple[str, ...]:
-    """Return every block's names: ``past_key_0_BNOE, past_value_0_BNOE, ...``."""
+    """Return ``past_key_0_BNOE, past_value_0_BNOE, past_key_1_BNOE, ...``."""
     name, axes = kind.split("_")
     return tuple(f"{name}_{part}_{block}_{axes}" for block in range(depth) for part in ("key", "value"))
 

@@ -7,6 +7,7 @@
 """
 
 import base64
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -33,9 +34,8 @@ class OnnxModel(ABC):
         try:
             import onnxruntime
         except ImportError as error:
-            raise ValueError(
-                'onnxruntime is not installed, and running a graph needs it: pip install "avspeech[export]"'
-            ) from error
+            hint = 'running a graph needs it: pip install "avspeech[export]"'
+            raise ValueError(f"onnxruntime is not installed, and {hint}") from error
         self.folder, self.config = Path(folder), read_config(folder)
         self._runtime = onnxruntime
         settings = onnxruntime.SessionOptions()
@@ -65,27 +65,19 @@ class OnnxModel(ABC):
 
     def transcribe(self, **streams_and_options: Any) -> list[str]:
         """Return each utterance's text; takes arguments of ``encode`` and ``decode``."""
-        options = {name: streams_and_options.pop(name) for name in self.options if name in streams_and_options}
+        names = streams_and_options.keys() & inspect.signature(self.decode).parameters.keys()
+        options = {name: streams_and_options.pop(name) for name in names}
         return [self.text(tokens) for tokens in self.decode(self.encode(**streams_and_options), **options)]
-
-    options: tuple[str, ...] = ("max_tokens",)
-    """Arguments of ``decode``."""
 
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return a graph's outputs by name; ``inputs`` may hold more than it takes."""
-        wanted = self.config["graphs"][graph]
-        feeds = {}
+        wanted, feeds = self.config["graphs"][graph], {}
         for name, dtype in wanted["inputs"].items():
-            value = inputs[name]
-            if isinstance(value, np.ndarray):
-                value = self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value, dtype))
-            feeds[name] = value
+            feeds[name] = inputs[name]
+            if isinstance(feeds[name], np.ndarray):
+                feeds[name] = self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(feeds[name], dtype))
         outputs = self.sessions[graph].run_with_ort_values(wanted["outputs"], feeds)
         return dict(zip(wanted["outputs"], outputs, strict=True))
-
-    def start(self, memory: Arrays) -> "Decoding":
-        """Return a decoder at its start."""
-        return Decoding(self, memory)
 
     def greedy(
         self,
@@ -116,7 +108,7 @@ class OnnxModel(ABC):
     @staticmethod
     def kept(audio: np.ndarray | None, video: np.ndarray | None, keep_B2: np.ndarray | None) -> np.ndarray:
         """Return ``keep_B2``, False for a stream that is None; ValueError if an utterance has no stream."""
-        given = next((stream for stream in (audio, video) if stream is not None), None)
+        given = audio if audio is not None else video
         if given is None:
             raise ValueError("audio and video are both None; the model needs at least one stream that it uses")
         keep_B2 = np.ones((len(given), 2), bool) if keep_B2 is None else keep_B2
@@ -130,10 +122,8 @@ class OnnxModel(ABC):
         size = self.config["sizes"]["video_size"]
         height, width = video_BTHW.shape[2:]
         if video_BTHW.dtype != np.uint8 or min(height, width) < size:
-            raise ValueError(
-                f"mouth crops of {video_BTHW.dtype}, {height}x{width} came, wanted uint8 of at least {size}x{size}; "
-                "see avspeech.extract_mouth"
-            )
+            wanted = f"wanted uint8 of at least {size}x{size}; see avspeech.extract_mouth"
+            raise ValueError(f"mouth crops of {video_BTHW.dtype}, {height}x{width} came, {wanted}")
         top, left = (height - size) // 2, (width - size) // 2
         return video_BTHW[:, :, top : top + size, left : left + size]
 
@@ -147,9 +137,8 @@ class Decoding:
         self.batch = len(next(iter(memory.values())))
         heads = sizes["text_heads"]
         empty = np.zeros((self.batch, heads, 0, sizes["text_width"] // heads), np.float32)
-        for name in model.config["graphs"]["decoder_step"]["inputs"]:
-            if name.startswith("past_"):
-                self.inputs[name] = empty
+        names = model.config["graphs"]["decoder_step"]["inputs"]
+        self.inputs |= {name: empty for name in names if name.startswith("past_")}
 
     def feed(self, tokens_BL: np.ndarray) -> np.ndarray:
         """Append tokens; return the logits after each, (B, L, V)."""
@@ -162,8 +151,6 @@ class Decoding:
 
 class OnnxWhisper(OnnxModel):
     """A Whisper or a Flamingo."""
-
-    options = ("languages", "max_tokens")
 
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         super().__init__(folder, threads)
@@ -181,12 +168,9 @@ class OnnxWhisper(OnnxModel):
     ) -> Arrays:
         """Return the memory and its masks; ValueError if an utterance has no stream or the crops are too small.
 
-        Args:
-            logmel_BAF: float32 at 100 Hz (``avspeech.features.logmel``); None: no audio.
-            valid_BA: bool, True for real frames; None: all.
-            video_BTHW: uint8 mouth crops at 25 Hz; None: no video.
-            valid_BT: as ``valid_BA``, for the video.
-            keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
+        ``logmel_BAF`` is float32 at 100 Hz (``avspeech.features.logmel``), ``video_BTHW`` uint8 mouth crops at 25 Hz;
+        None: no such stream. ``valid_BA`` and ``valid_BT`` are True for real frames, ``keep_B2`` (audio, video) for
+        streams to use; None: all.
         """
         keep_B2 = self.kept(logmel_BAF, video_BTHW if self.has_video else None, keep_B2)
         batch, sizes = len(keep_B2), self.config["sizes"]
@@ -198,10 +182,7 @@ class OnnxWhisper(OnnxModel):
         else:  # attention over zeros is the same however many there are
             audio_BPD = np.zeros((batch, 1, sizes["audio_width"]), np.float32)
             valid_BP = np.ones((batch, 1), bool)
-        memory = {
-            "audio_BPD": np.where(audio_B[:, None, None], audio_BPD, 0),
-            "valid_BP": valid_BP | ~audio_B[:, None],
-        }
+        memory = {"audio_BPD": np.where(audio_B[:, None, None], audio_BPD, 0), "valid_BP": valid_BP | ~audio_B[:, None]}
         if not self.has_video:
             return memory
         if video_BTHW is not None and video_B.any():
@@ -222,12 +203,10 @@ class OnnxWhisper(OnnxModel):
     ) -> list[list[int]]:
         """Return each utterance's tokens by Whisper's rules for untimed text; ValueError for unknown languages.
 
-        Args:
-            languages: ISO 639-1 codes; None: detected.
-            max_tokens: None: half of the model's text positions.
+        ``languages`` are ISO 639-1 codes, None: detected; ``max_tokens`` None is half of the model's text positions.
         """
         tokens, positions = self.config["tokens"], self.config["sizes"]["text_positions"]
-        decoding = self.start(memory)
+        decoding = Decoding(self, memory)
         prompt_BL = self._prompts(decoding, languages)
         fed = prompt_BL.shape[1] + (languages is None and bool(tokens["languages"]))
         limit = max(1, min(max_tokens or positions // 2, positions + 1 - fed))
@@ -238,13 +217,12 @@ class OnnxWhisper(OnnxModel):
         """Return each utterance's likeliest language; ``en`` for an English-only model."""
         if not self.config["tokens"]["languages"]:
             return ["en"] * len(memory["audio_BPD"])
-        return self._likeliest(self.start(memory))
+        return self._likeliest(Decoding(self, memory))
 
     def _likeliest(self, decoding: Decoding) -> list[str]:
-        tokens = self.config["tokens"]
-        names = list(tokens["languages"])
-        logits_BV = decoding.feed(np.full((decoding.batch, 1), tokens["start"]))[:, -1]
-        return [names[best] for best in logits_BV[:, list(tokens["languages"].values())].argmax(axis=1)]
+        names, numbers = zip(*self.config["tokens"]["languages"].items(), strict=True)
+        logits_BV = decoding.feed(np.full((decoding.batch, 1), self.config["tokens"]["start"]))[:, -1]
+        return [names[best] for best in logits_BV[:, numbers].argmax(axis=1)]
 
     def _prompts(self, decoding: Decoding, languages: Sequence[str] | None) -> np.ndarray:
         """Return the prompt; for detected languages, without the start token, which is fed here."""
@@ -269,8 +247,6 @@ class OnnxWhisper(OnnxModel):
 class OnnxRecognizer(OnnxModel):
     """A recogniser: CTC, a text decoder, or both."""
 
-    options = ("method", "max_tokens")
-
     def encode(
         self,
         audio_BTF: np.ndarray | None = None,
@@ -280,11 +256,8 @@ class OnnxRecognizer(OnnxModel):
     ) -> Arrays:
         """Return the memory, its mask and any CTC logits; ValueError if an utterance has no stream.
 
-        Args:
-            audio_BTF: float32 stacked filterbanks (``avspeech.features.logfbank``); None: no audio.
-            video_BTHW: uint8 mouth crops, as many frames; None: no video.
-            valid_BT: bool, True for real frames; None: all.
-            keep_B2: bool, (audio, video); False drops the utterance's stream; None keeps both.
+        ``audio_BTF`` are float32 stacked filterbanks (``avspeech.features.logfbank``), ``video_BTHW`` uint8 mouth
+        crops, as many frames; None: no such stream. ``valid_BT`` and ``keep_B2`` are those of ``OnnxWhisper.encode``.
         """
         keep_B2 = self.kept(audio_BTF, video_BTHW, keep_B2)
         shape = next(stream.shape[:2] for stream in (audio_BTF, video_BTHW) if stream is not None)
@@ -301,9 +274,8 @@ class OnnxRecognizer(OnnxModel):
     def decode(self, memory: Arrays, method: str | None = None, max_tokens: int | None = None) -> list[list[int]]:
         """Return each utterance's tokens; ValueError if the model lacks the method's head.
 
-        Args:
-            method: ``ctc`` (best path) or ``attention`` (text decoder, the default if there is one).
-            max_tokens: of ``attention``; None: one per frame, at least 10.
+        ``method`` is ``ctc`` (best path) or ``attention`` (text decoder, the default if there is one);
+        ``max_tokens`` is of ``attention``, None: one per frame, at least 10.
         """
         can = {"attention": "decoder_step" in self.sessions, "ctc": "ctc_logits_BUV" in memory}
         method = method or next(name for name, possible in can.items() if possible)
@@ -321,7 +293,7 @@ class OnnxRecognizer(OnnxModel):
         return [labels_U[chosen_U].tolist() for labels_U, chosen_U in rows]
 
     def _next_tokens(self, memory: Arrays, max_tokens: int | None) -> list[list[int]]:
-        tokens, decoding = self.config["tokens"], self.start(memory)
+        tokens, decoding = self.config["tokens"], Decoding(self, memory)
         frames_B = memory["valid_BT"].sum(axis=1)
         limit_B = np.maximum(10, frames_B) if max_tokens is None else np.full(decoding.batch, max_tokens)
         return self.greedy(decoding, np.full((decoding.batch, 1), tokens["begin"]), limit_B, [tokens["pad"]])

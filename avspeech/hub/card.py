@@ -25,20 +25,23 @@ _LIMITS = (
 _FACTS = ("manifest", "method", "beam_size", "normalization", "seed")
 
 
-def read_results(results: Path | Mapping[str, Any], model: str | None = None) -> tuple[list[dict[str, Any]], dict]:
+Rows = Sequence[Mapping[str, Any]]
+
+
+def read_results(results: str | Path | Mapping[str, Any], model: str | None = None) -> tuple[list[dict], dict]:
     """Return one model's rows in a ``results.json`` of ``avspeech.evaluate`` (file or content), and their run.
 
     Raises ModelFileError if it is something else, or holds several models and ``model`` is None.
     """
     where = "results" if isinstance(results, Mapping) else str(results)
     try:
-        content: Any = results if isinstance(results, Mapping) else json.loads(results.read_text(encoding="utf-8"))
+        content = results if isinstance(results, Mapping) else json.loads(Path(results).read_text(encoding="utf-8"))
         names = list(dict.fromkeys(row["model"] for row in content["conditions"]))
         if (model or len(names) != 1) and model not in names:
             asked = f"no results of {model}, but" if model else "results"
             hint = "" if model else "; name one of them with `model`"
             raise ModelFileError(f"{where} holds {asked} of {', '.join(names) or 'no model'}{hint}")
-        rows = [_checked(row) for row in content["conditions"] if row["model"] == (model or names[0])]
+        rows = [_shown(row) for row in content["conditions"] if row["model"] == (model or names[0])]
         run = next((dict(run) for run in content["runs"] if run["model"] == (model or names[0])), {})
     except ModelFileError:
         raise
@@ -50,23 +53,18 @@ def read_results(results: Path | Mapping[str, Any], model: str | None = None) ->
     return rows, run
 
 
-def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that the card shows."""
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that the card shows, with numbers as such."""
     kept = {name: row[name] for name in ("modality", "noise", "snr_db", "language", "n_words")}
     low, high = row["wer_95"]
     rates = {"wer": float(row["wer"]), "cer": float(row["cer"]), "wer_95": (float(low), float(high))}
     return {**kept, **rates, "video_stream": row.get("video_stream", "own")}
 
 
-def languages_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the rows' languages in order."""
-    return list(dict.fromkeys(row["language"] for row in rows if row["language"] != "all"))
-
-
 def model_card(
     network: Model,
     name: str,
-    rows: Sequence[Mapping[str, Any]] = (),
+    rows: Rows = (),
     run: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     languages: Sequence[str] = (),
@@ -103,12 +101,7 @@ def model_card(
 
 
 def _head(
-    network: Model,
-    name: str,
-    rows: Sequence[Mapping[str, Any]],
-    run: Mapping[str, Any],
-    languages: Sequence[str],
-    license: str | None,
+    network: Model, name: str, rows: Rows, run: Mapping[str, Any], languages: Sequence[str], license: str | None
 ) -> str:
     from huggingface_hub import EvalResult, ModelCardData  # takes most of a second; loading a model needs none of it
 
@@ -129,7 +122,7 @@ def _head(
     licenses: dict[str, Any] = {"license": license} if license else {}
     if license is None and _holds_avhubert(network):
         licenses = _AVHUBERT_LICENSE
-    head = ModelCardData(
+    return ModelCardData(
         language=list(languages) or None,
         library_name="avspeech",
         pipeline_tag=TASK if network.gives_text else "feature-extraction",
@@ -137,8 +130,7 @@ def _head(
         model_name=name if rows else None,
         eval_results=results or None,
         **licenses,
-    )
-    return head.to_yaml()
+    ).to_yaml()
 
 
 def _holds_avhubert(network: Model) -> bool:
@@ -164,7 +156,7 @@ def _usage(network: Model, name: str) -> str:
     return f"## Use\n\n{shell if network.gives_text else ''}{python}"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
+def _table(rows: Rows, run: Mapping[str, Any]) -> str:
     """Return the error rates over all languages, else by language."""
     shown = [row for row in rows if row["language"] == "all"] or list(rows)
     one = len({row["language"] for row in shown}) == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from avspeech import __version__
 from avspeech.files import file_sha256, write_json, write_text, written_whole
-from avspeech.hub.card import languages_of, model_card, read_results
+from avspeech.hub.card import model_card, read_results
 from avspeech.models.files import FORMAT as WEIGHTS_FORMAT
 from avspeech.models.files import Model, ModelFileError, save_model
 
@@ -43,18 +43,15 @@ def save_pretrained(
         name: ``owner/name``, for loading; None: the folder's name.
         results: ``results.json`` of ``avspeech.evaluate``, or its content; None: no results.
         results_of: name of the model in ``results``; None if there is only one.
-        training: configuration, shown without paths; None: that of imported weights.
+        training, license, limitations: see ``model_card``.
         languages: ISO 639 codes; None: those of the results.
-        license: hub identifier, ``apache-2.0``; None: AV-HuBERT's if its weights are inside, else none.
-        limitations: sentences to add to the card.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(FILES)):
         raise ModelFileError(f"{folder} exists and holds more than a saved model; give an empty or a new folder")
-    if results is not None and not isinstance(results, Mapping):
-        results = Path(results)
     rows, run = read_results(results, results_of) if results is not None else ([], {})
-    languages = languages_of(rows) if languages is None else list(languages)
+    if languages is None:
+        languages = list(dict.fromkeys(row["language"] for row in rows if row["language"] != "all"))
     card = model_card(network, name or folder.name, rows, run, training, languages, license, limitations)
     former = folder.with_name(folder.name + ".old.part")
     shutil.rmtree(former, ignore_errors=True)
@@ -70,14 +67,14 @@ def save_pretrained(
     return folder
 
 
-def _config(weights: Path, network: Model, languages: list[str], license: str | None) -> dict[str, Any]:
+def _config(weights: Path, network: Model, languages: Sequence[str], license: str | None) -> dict[str, Any]:
     sizes = network.to_config()
     tokenizer = sizes.pop("tokenizer", None)  # long, and the weights' file has it
     return {
         "avspeech": __version__,
         "format": FORMAT,
         "kind": network.kind,
-        "languages": languages,
+        "languages": list(languages),
         "license": license,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "sizes": sizes,
@@ -114,10 +111,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         other = config.get("model_type") if isinstance(config, dict) else None
         what = f"a {other} of Hugging Face's transformers" if other else "another library's model"
-        raise ModelFileError(
-            f"{path} is of {what}; wanted a folder of avspeech's save_pretrained; for a Whisper give OpenAI's name "
-            "(tiny ... turbo)"
-        )
+        hint = "wanted a folder of avspeech's save_pretrained; for a Whisper give OpenAI's name (tiny ... turbo)"
+        raise ModelFileError(f"{path} is of {what}; {hint}")
     if config.get("version") != VERSION:
         raise ModelFileError(f"{path} is of version {config.get('version')}, this avspeech reads {VERSION}; update it")
     weights = config.get("weights")

@@ -11,24 +11,27 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from avspeech.hub.folder import check_folder
+from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
+from avspeech.hub.remote import download
+from avspeech.interop.official_files import load_any
 from avspeech.models.encoder import AVEncoder
 from avspeech.models.files import Model, ModelFileError
 
-DEMO_VARIABLE = "AVSPEECH_DEMO"
-"""Environment variable: folder of ``make demo``; default ``runs/demo``."""
 DEMO_MODELS = {"demo": "av/model.safetensors", "demo-audio": "audio/model.safetensors"}
 """Name -> audio-visual or audio-only model file of the run."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+_POSSIBLE = (
+    f"wanted a model file or folder, {', '.join(DEMO_MODELS)}, OpenAI's tiny ... large-v3 or turbo, "
+    f"{', '.join(f'{family}/...' for family in FAMILIES)} (python -m avspeech.hub lists them), or owner/name of the "
+    "Hugging Face hub"
+)
 
 
-def open_model(
-    name: str | Path, device: torch.device | str = "cpu", *, cache_dir: str | Path | None = None, offline: bool = False
-) -> Model:
+def open_model(name: str | Path, device: torch.device | str = "cpu") -> Model:
     """Return the named model in evaluation mode, floats as fp32; see ``find_model``."""
-    from avspeech.hub.any_file import load_any
-
-    return load_any(find_model(name, cache_dir=cache_dir, offline=offline), device)
+    return load_any(find_model(name), device)
 
 
 def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEncoder:
@@ -46,36 +49,28 @@ def load_encoder(name: str | Path, encoder: nn.Module) -> None:
         source = open_model(name).lip_encoder
     if source is None:
         raise ModelFileError(f"{name} has no encoder that reads lips, which a training could start from")
-    given, own = source.state_dict(), encoder.state_dict()
-    missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+    given, own = ({key: tuple(x.shape) for key, x in one.state_dict().items()} for one in (source, encoder))
+    missing, unknown = sorted(own.keys() - given), sorted(given.keys() - own)
     shapes = [
-        f"{key}: {tuple(given[key].shape)} in the file, {tuple(own[key].shape)} here"
-        for key in own
-        if key in given and given[key].shape != own[key].shape
+        f"{key}: {given[key]} in the file, {own[key]} here" for key in own if given.get(key, own[key]) != own[key]
     ]
     if missing or unknown or shapes:
         raise ModelFileError(
             f"{name} has another encoder than this run's config; missing: {missing[:5]}, unknown: {unknown[:5]}, "
             f"of another shape: {shapes[:5]}"
         )
-    encoder.load_state_dict(given)
+    encoder.load_state_dict(source.state_dict())
 
 
-def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline: bool = False) -> Path:
+def find_model(name: str | Path) -> Path:
     """Return the file of a named model, downloaded if needed; ModelFileError if there is none.
 
-    Args:
-        name: file or folder (as any ``Path``), a name of ``python -m avspeech.hub``, ``demo``, ``demo-audio``, or
-            ``owner/name`` or ``owner/name@revision`` of the Hugging Face hub.
-        cache_dir: of the Hugging Face hub; None: its default.
-        offline: use that cache only.
+    ``name`` is a file or folder (as any ``Path``), a name of ``python -m avspeech.hub``, or ``owner/name`` or
+    ``owner/name@revision`` of the Hugging Face hub.
     """
-    from avspeech.hub.folder import check_folder
-    from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
-
     if isinstance(name, str):
         if not name.strip():
-            raise ModelFileError(f"an empty name came for a model; {possible_names()}")
+            raise ModelFileError(f"an empty name came for a model; {_POSSIBLE}")
         if name in DEMO_MODELS:
             return _find_demo(name)
         if name in RELEASES or name in OPENAI:
@@ -86,42 +81,28 @@ def find_model(name: str | Path, *, cache_dir: str | Path | None = None, offline
     if path.exists():
         return path
     if isinstance(name, Path) or name.endswith(_FILE_ENDINGS) or name.startswith(("/", ".", "~")):
-        raise ModelFileError(f"{path} does not exist; {possible_names()}")
+        raise ModelFileError(f"{path} does not exist; {_POSSIBLE}")
     if name.split("/")[0] in FAMILIES:  # misspelt, and the error names close ones
         return fetch_official(name)
     if _HUB_NAME.fullmatch(name):
-        from avspeech.hub.remote import download
-
-        return check_folder(download(name, None, cache_dir, offline))
+        return check_folder(download(name))
     close = difflib.get_close_matches(name, [*DEMO_MODELS, *OPENAI, *RELEASES], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ModelFileError(f"{name!r} is no file and no model's name{hint}; {possible_names()}")
+    raise ModelFileError(f"{name!r} is no file and no model's name{hint}; {_POSSIBLE}")
 
 
 def demo_run() -> Path:
-    """Return the folder of ``make demo``, which may not exist."""
-    return Path(os.environ.get(DEMO_VARIABLE) or "runs/demo").absolute()
+    """Return the folder of ``make demo``, which may not exist: ``AVSPEECH_DEMO``, else ``runs/demo``."""
+    return Path(os.environ.get("AVSPEECH_DEMO") or "runs/demo").absolute()
 
 
 def _find_demo(name: str) -> Path:
-    named = os.environ.get(DEMO_VARIABLE)
     file = demo_run() / DEMO_MODELS[name]
     if file.is_file():
         return file
-    if named:
-        raise ModelFileError(f"{DEMO_VARIABLE}={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
+    if named := os.environ.get("AVSPEECH_DEMO"):
+        raise ModelFileError(f"AVSPEECH_DEMO={named} has no {DEMO_MODELS[name]}; wanted the runs/demo of `make demo`")
     raise ModelFileError(
         f"the model {name} has not been trained here: there is no {file}; run `make demo` in the checkout and call "
-        f"from there, or set {DEMO_VARIABLE} to its runs/demo"
-    )
-
-
-def possible_names() -> str:
-    """Return the kinds of model names, for messages."""
-    from avspeech.hub.official import FAMILIES
-
-    families = ", ".join(f"{family}/..." for family in FAMILIES)
-    return (
-        f"wanted a model file or folder, {', '.join(DEMO_MODELS)}, OpenAI's tiny ... large-v3 or turbo, {families} "
-        "(python -m avspeech.hub lists them), or owner/name of the Hugging Face hub"
+        "from there, or set AVSPEECH_DEMO to its runs/demo"
     )

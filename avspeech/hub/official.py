@@ -30,9 +30,8 @@ _ADDRESSES = {
     "whisper-flamingo": "https://data.csail.mit.edu/public-release-sls/whisper-flamingo/models/",
     "mwhisper-flamingo": "https://data.csail.mit.edu/public-release-sls/mwhisper-flamingo/models/",
 }
-FAMILIES = tuple(_ADDRESSES)
-OPENAI = (*SHA256, *ALIASES)
-"""OpenAI's names of Whisper."""
+FAMILIES, OPENAI = tuple(_ADDRESSES), (*SHA256, *ALIASES)
+"""First parts of names; OpenAI's names of Whisper."""
 _SHORT = {"vox": "LRS3 + VoxCeleb2", " 30h": " fine-tuned on 30 h", " 433h": " fine-tuned on 433 h"}
 # Name, file without .pt, description; large_lrs5_433h is spelt so. File * is whisper-flamingo_NAME; beside it is
 # whisper_NAME, the audio-only Whisper that it starts from.
@@ -81,13 +80,11 @@ mavhubert         mavhubert_only_weights  Large that the authors start from, mul
 
 @dataclass(frozen=True)
 class Release:
-    """A published checkpoint."""
+    """A published checkpoint: its size, data and task in words, and the licence that a download shows."""
 
     address: str
     what: str
-    """Size, data and task."""
     notice: str
-    """Licence, shown on download."""
 
 
 def _releases(family: str) -> dict[str, Release]:
@@ -102,28 +99,22 @@ def _releases(family: str) -> dict[str, Release]:
             found[f"whisper_{name}"] = f"whisper_{name}", f"Whisper of audio alone, {what}", _FLAMINGO_NOTICE
         else:
             found[name] = file, f"AV-HuBERT {what}", AVHUBERT_NOTICE
-    return {
-        f"{family}/{name}": Release(f"{_ADDRESSES[family]}{file}.pt", what, notice)
-        for name, (file, what, notice) in found.items()
-    }
+    address = _ADDRESSES[family]
+    return {f"{family}/{name}": Release(f"{address}{file}.pt", *rest) for name, (file, *rest) in found.items()}
 
 
 RELEASES = {name: release for family in FAMILIES for name, release in _releases(family).items()}
 """Name -> release, without OpenAI's."""
 
 
-def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
-    """Return a published checkpoint's file, downloaded once; each call hashes it, a second per GB.
+def fetch_official(name: str) -> Path:
+    """Return the file of a name in ``RELEASES`` or ``OPENAI``, downloaded once; each call hashes it, a second per GB.
 
     A file saved there by hand is pinned too. Raises ModelFileError if the name is unknown, the network is down, or the
     file is broken or changed.
-
-    Args:
-        name: in ``RELEASES`` or ``OPENAI``.
-        timeout_s: longest silence of the network.
     """
     if name in OPENAI:
-        return download_whisper(ALIASES.get(name, name), timeout_s=timeout_s)
+        return download_whisper(ALIASES.get(name, name))
     if name not in RELEASES:
         family = [other for other in RELEASES if other.split("/")[0] == name.split("/")[0]]
         close = difflib.get_close_matches(name, RELEASES, n=3, cutoff=0.5) or family[:3]
@@ -144,7 +135,7 @@ def fetch_official(name: str, timeout_s: float = 30.0) -> Path:
         log.warning("%s is not what was downloaded first; it is downloaded anew", path)
     log.warning("%s", release.notice)
     try:
-        got = fetch(release.address, path, pinned, timeout_s, check=lambda part: _check(part, release.address))
+        got = fetch(release.address, path, pinned, check=lambda part: _check(part, release.address))
     except DownloadError as error:
         changed = f"; if its authors replaced it, delete {pin}" if pinned else ""
         raise ModelFileError(f"{name} could not be downloaded: {error}{changed}") from error
@@ -163,10 +154,3 @@ def _check(path: Path, origin: Path | str) -> None:
     except ModelFileError as error:
         reason = str(error).removeprefix(f"{path} ")
         raise ModelFileError(f"{origin} gave no checkpoint: the file {reason}") from error
-
-
-def listing() -> list[tuple[str, str]]:
-    """Return every published model's name and description."""
-    rows = [(name, "OpenAI's Whisper, of audio alone") for name in SHA256]
-    rows += [(alias, f"the same as {name}") for alias, name in ALIASES.items()]
-    return rows + [(name, release.what) for name, release in RELEASES.items()]

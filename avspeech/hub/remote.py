@@ -7,14 +7,12 @@ from typing import Any
 import torch
 
 from avspeech import __version__
-from avspeech.hub.any_file import load_any
 from avspeech.hub.folder import CONFIG, FILES, WEIGHTS, check_folder, read_config
+from avspeech.interop.official_files import load_any
 from avspeech.models.files import Model, ModelFileError
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 10.0
-"""Timeout for the hub's first answer."""
 _LIBRARY: dict[str, Any] = {"library_name": "avspeech", "library_version": __version__}
 
 
@@ -29,14 +27,10 @@ def from_pretrained(
 ) -> Model:
     """Return a model of ``save_pretrained``, in evaluation mode.
 
-    Raises ModelFileError if it is missing, broken, another library's, or cannot be downloaded.
-
-    Args:
-        name_or_folder: a folder, or ``owner/name`` or ``owner/name@revision`` of the hub.
-        revision: branch, tag or commit; None: the main branch.
-        cache_dir: None: huggingface_hub's default.
-        local_files_only: use the cache only.
-        endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
+    The model is a folder, or ``owner/name`` or ``owner/name@revision`` of the hub at ``endpoint``, where None is
+    ``HF_ENDPOINT`` or the public one. ``revision`` is a branch, tag or commit, None: the main branch; ``cache_dir``
+    None is huggingface_hub's; ``local_files_only`` uses the cache only. Raises ModelFileError if the model is missing,
+    broken, another library's, or cannot be downloaded.
     """
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
@@ -51,14 +45,10 @@ def download(
     local_files_only: bool = False,
     endpoint: str | None = None,
 ) -> Path:
-    """Return the cached folder of a model of the hub; see ``from_pretrained``.
-
-    The configuration comes first, so that another library's weights are not downloaded.
-    """
+    """Return the cached folder of a model of the hub; see ``from_pretrained``."""
     from huggingface_hub import HfApi, hf_hub_download  # takes most of a second; a local file needs none of it
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    options: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, **_LIBRARY}
     if revision is None:
         repository, _, revision = repository.partition("@")
     revision = revision or None
@@ -67,15 +57,16 @@ def download(
         if not local_files_only:
             try:
                 # Without a network this fails at once; the download's own retries take half a minute.
-                HfApi(endpoint=endpoint, **_LIBRARY).model_info(repository, revision=revision, timeout=_PATIENCE_S)
+                HfApi(endpoint=endpoint, **_LIBRARY).model_info(repository, revision=revision, timeout=10.0)
             except Exception as error:
                 if not (_is_silence(error) or isinstance(error, OfflineModeIsEnabled)):
                     raise
                 log.info("%s is looked for in the cache only: %s", at, error)
                 local_files_only = True
-        options["local_files_only"] = local_files_only
+        options: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, "local_files_only": local_files_only}
+        options |= _LIBRARY
         config = Path(hf_hub_download(repository, CONFIG, revision=revision, **options))
-        read_config(config.parent)
+        read_config(config.parent)  # before the weights, which may be another library's
         # By the commit of the first file: the branch may move between the two downloads.
         return Path(hf_hub_download(repository, WEIGHTS, revision=config.parent.name, **options)).parent
     except ModelFileError as error:
@@ -96,12 +87,9 @@ def push_to_hub(
 ) -> str:
     """Upload a folder of ``save_pretrained`` to ``owner/name``, new or not; return the commit's address.
 
-    Needs ``hf auth login`` or ``HF_TOKEN``. Raises ModelFileError if the folder is broken or the hub fails.
-
-    Args:
-        private: makes a new repository private; None: the account's default.
-        message: of the commit; None: the version of avspeech.
-        endpoint: address of the hub; None: ``HF_ENDPOINT``, or the public one.
+    Needs ``hf auth login`` or ``HF_TOKEN``. Raises ModelFileError if the folder is broken or the hub fails. ``private``
+    is of a new repository, None: the account's default; ``message`` is the commit's, None: the version of avspeech;
+    ``endpoint`` is of ``from_pretrained``.
     """
     from huggingface_hub import HfApi
 
@@ -125,16 +113,13 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
     from huggingface_hub import errors
 
     where = f"{at} on the Hugging Face hub"
+    unknown = f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one"
     unreachable = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error)
     cases: list[tuple[Any, str]] = [
         (errors.HFValidationError, f"{at!r} is no name of the Hugging Face hub: {error}"),
         (errors.GatedRepoError, f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`"),
         (errors.RevisionNotFoundError, f"{where} has no such revision; its page lists branches, tags and commits"),
-        (
-            errors.RepositoryNotFoundError,
-            f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one: check the "
-            "spelling, or `hf auth login`",
-        ),
+        (errors.RepositoryNotFoundError, f"{unknown}: check the spelling, or `hf auth login`"),
         (Exception if unreachable else (), f"{where} cannot be reached {advice}"),
         (errors.EntryNotFoundError, f"{where} is no model of avspeech: it lacks {CONFIG} or {WEIGHTS}"),
         ((errors.HfHubHTTPError, OSError), f"{where}: {type(error).__name__}: {error}"),
@@ -144,11 +129,9 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
 
 def _is_silence(error: Exception) -> bool:
     """Return True if the hub gave no usable answer."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - its web client's, which changes with its version
-    )
+    from huggingface_hub import errors
 
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code >= 500
-    return isinstance(error, HTTPError)
+    # its web client's, which changes with its version
+    return isinstance(error, errors.HTTPError)  # pyright: ignore[reportPrivateImportUsage]

@@ -37,8 +37,8 @@ def main(
         sentencepiece: sentencepiece model of a fine-tuned AV-HuBERT.
         official_padding: let a Whisper attend to batch padding, as OpenAI's code does.
         audio_heads: attention heads of a Whisper-Flamingo's audio encoder; null: by width, as in the released models.
-        text_heads: attention heads of its decoder; null: as audio_heads.
-        video_heads: attention heads of its video encoder; null: as audio_heads.
+        text_heads: attention heads of its decoder; null: by width.
+        video_heads: attention heads of its video encoder; null: by width.
         layout: of the .pt file; null: Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video).
         variant: kind of AV-HuBERT in a Whisper-Flamingo checkpoint; null: as in the imported file.
         half: write float16 weights to the .pt file; null: for OpenAI's layout only.
@@ -51,8 +51,7 @@ def main(
         if source.endswith(".safetensors"):
             if target.suffix != ".pt" or any(value is not None for value in reading.values()):
                 raise ValueError(f"{source} is a model file; wanted a .pt target and no option of reading a checkpoint")
-            model = load_model(source)
-            export_official(model, target, layout, variant, half)
+            export_official(load_model(source), target, layout, variant, half)
             print(f"official checkpoint: {target}")
             return
         if target.suffix != ".safetensors" or any(value is not None for value in (layout, variant, half)):

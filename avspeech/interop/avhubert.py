@@ -11,14 +11,7 @@ import torch
 from torch import Tensor
 
 from avspeech.interop.avhubert_keys import UNUSED_BY_RECOGNIZERS, WRAPPER, predictor_keys, recognizer_keys
-from avspeech.interop.avhubert_sizes import (
-    check_settings,
-    complete,
-    decoder_config,
-    encoder_config,
-    official_decoder,
-    official_encoder,
-)
+from avspeech.interop.avhubert_sizes import complete, decoder_config, encoder_config, official_decoder, official_encoder
 from avspeech.interop.restricted import find_inert, to_plain, without_paths
 from avspeech.interop.state_dicts import Imported, dropped_parts, named_errors, new_model, official_state, read_layout
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor, HeadConfig
@@ -49,17 +42,12 @@ def load_official(path: str | Path) -> ClusterPredictor | Recognizer:
 
 
 def import_checkpoint(
-    path: str | Path,
-    dictionary: str | Path | None = None,
-    sentencepiece: str | Path | None = None,
-    content: Any = None,
+    path: str | Path, dictionary: str | Path | None = None, sentencepiece: str | Path | None = None, content: Any = None
 ) -> Imported[ClusterPredictor | Recognizer]:
     """Read an official ``.pt`` checkpoint. Raises ModelFileError if it is broken, unsafe or does not fit.
 
-    Args:
-        dictionary: ``dict.wrd.txt`` for a fine-tuned file without one; None: the one beside it, if any.
-        sentencepiece: ``.model`` file, needed for training on new texts.
-        content: of ``read_checkpoint``; None reads the file.
+    ``dictionary`` is the ``dict.wrd.txt`` of a fine-tuned file without one, None: the one beside it, if any;
+    ``sentencepiece`` is a ``.model`` file, needed for training on new texts; ``content`` is of ``read_checkpoint``.
     """
     path = Path(path)
     file = read_layout(path, content, "model", ("cfg",), "fairseq")
@@ -76,7 +64,7 @@ def import_checkpoint(
         else:
             raise ModelFileError(f"{path} holds a model {kind!r}; wanted {PRETRAINED!r} or {FINETUNED!r}")
     history = file.get("optimizer_history") or [{}]
-    model.source = {"model": kind, "updates": history[-1].get("num_updates"), "training": training_settings(cfg)}
+    model.source = {"model": kind, "updates": history[-1].get("num_updates"), "training": _training_settings(cfg)}
     dropped = dropped_parts(file, ("model", "cfg"), model)
     if "task_state" in dropped:
         dropped["task_state"] = "dropped; a dictionary and a tokenizer in it were read"
@@ -85,17 +73,12 @@ def import_checkpoint(
 
 def _import_pretrained(cfg: dict[str, Any], file: dict[str, Any], path: Path) -> ClusterPredictor:
     sizes, state = complete(cfg["model"]), file["model"]
-    check_settings(sizes)
     encoder = encoder_config(sizes)
-    width = sizes["final_dim"] or encoder.width
+    head = HeadConfig(sizes["final_dim"] or encoder.width, OFFICIAL_SPECIALS, sizes["sim_type"], sizes["logit_temp"])
+    masks_features = sizes["masking_type"] == "feature"
 
     def make() -> ClusterPredictor:
-        return ClusterPredictor(
-            encoder,
-            _unit_counts(state, file, width),
-            sizes["masking_type"] == "feature",
-            HeadConfig(width, OFFICIAL_SPECIALS, sizes["sim_type"], sizes["logit_temp"]),
-        )
+        return ClusterPredictor(encoder, _unit_counts(state, file, head.unit_width), masks_features, head)
 
     return new_model(make, state, predictor_keys(encoder), path)
 
@@ -121,63 +104,55 @@ def _import_finetuned(
     tuned, state = complete(cfg["model"]), file["model"]
     if not isinstance(tuned.get("w2v_args"), dict) or not isinstance(tuned["w2v_args"].get("model"), dict):
         raise ValueError("its cfg.model.w2v_args is empty; the sizes of the encoder should stand there")
-    sizes = complete(tuned["w2v_args"]["model"])
-    check_settings(sizes)
-    check_settings(tuned)
-    encoder, decoder = encoder_config(sizes, tuned), decoder_config(tuned)
+    encoder, decoder = encoder_config(complete(tuned["w2v_args"]["model"]), tuned), decoder_config(tuned)
 
     def make() -> Recognizer:
         vocab_size = len(state["decoder.embed_tokens.weight"])
-        tokenizer = recover_tokenizer(file.get("task_state"), path, vocab_size, dictionary, sentencepiece)
+        tokenizer = _find_tokenizer(file.get("task_state"), path, vocab_size, dictionary, sentencepiece)
         return Recognizer(RecognizerConfig(encoder, decoder), vocab_size, tokenizer)
 
-    keys = recognizer_keys(encoder, decoder)
-    return new_model(make, state, keys, path, UNUSED_BY_RECOGNIZERS)
+    return new_model(make, state, recognizer_keys(encoder, decoder), path, UNUSED_BY_RECOGNIZERS)
 
 
-def recover_tokenizer(
+def _find_tokenizer(
     task_state: Any, path: Path, vocab_size: int, dictionary: str | Path | None, sentencepiece: str | Path | None
 ) -> Tokenizer | None:
-    """Return the tokenizer in the file, or given, or beside it; None without a dictionary.
+    """Return the tokenizer given, in the file or beside it; None without a dictionary.
 
     A sentencepiece model whose pieces differ from the dictionary is not used; a dictionary alone only decodes.
-    Raises ValueError if the size differs from the decoder's vocabulary.
     """
     beside = path.with_name("dict.wrd.txt")
-    symbols: list[str] | None = None
+    symbols = pieces = None
     if dictionary is None and (found := next(find_inert(task_state, _DICTIONARY), None)) is not None:
         symbols = list(found.state["symbols"])[len(SPECIALS) :]
     elif dictionary is not None or beside.is_file():
         lines = Path(dictionary or beside).read_text(encoding="utf-8").splitlines()
         symbols = [line.rsplit(" ", 1)[0] for line in lines if line]
-    pieces = None
     if sentencepiece is not None:
         pieces = Path(sentencepiece).read_bytes()
     elif (found := next(find_inert(task_state, _PROCESSOR), None)) is not None:
         pieces = found.state["model_proto"] if isinstance(found.state, dict) else found.state
+    tokenizer = None
     if pieces is not None:
-        tokenizer = Tokenizer("sentencepiece", sentencepiece_model=pieces)
-        own = [tokenizer.piece(number) for number in range(len(SPECIALS), tokenizer.vocab_size)]
-        if symbols is None or own == symbols:
-            return _sized(tokenizer, vocab_size)
-    return None if symbols is None else _sized(Tokenizer("pieces", symbols), vocab_size)
-
-
-def _sized(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
-    if tokenizer.vocab_size != vocab_size:
+        full = Tokenizer("sentencepiece", sentencepiece_model=pieces)
+        if symbols in (None, [full.piece(number) for number in range(len(SPECIALS), full.vocab_size)]):
+            tokenizer = full
+    if tokenizer is None and symbols is not None:
+        tokenizer = Tokenizer("pieces", symbols)
+    if tokenizer is not None and tokenizer.vocab_size != vocab_size:
         raise ValueError(
             f"its decoder has {vocab_size} tokens, the dictionary {tokenizer.vocab_size}; give its own one"
         )
     return tokenizer
 
 
-def training_settings(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Return the kept training settings."""
+def _training_settings(cfg: dict[str, Any]) -> dict[str, Any]:
     kept = {}
     for section, names in _REPORTED.items():
         values = cfg.get(section) or {}
-        kept[section] = {name: without_paths(values[name]) for name in names if values.get(name) is not None}
-    return {section: values for section, values in kept.items() if values}
+        if found := {name: without_paths(values[name]) for name in names if values.get(name) is not None}:
+            kept[section] = found
+    return kept
 
 
 def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
@@ -192,20 +167,17 @@ def export_checkpoint(model: ClusterPredictor | Recognizer) -> dict[str, Any]:
                 f"supervised_blocks={head.supervised_blocks}, similarity={head.similarity!r}, "
                 f"special_units={head.special_units} came; the official model knows none, cosine or dot, and 4"
             )
-        config = model.encoder.config
-        state = official_state(model, predictor_keys(config))
-        cfg: dict[str, Any] = {"model": official_encoder(config, model)}
+        state = official_state(model, predictor_keys(model.encoder.config))
+        cfg: dict[str, Any] = {"model": official_encoder(model.encoder.config, model)}
     else:
         if model.decoder is None or model.ctc_head is not None:
             raise ValueError("the official recogniser has a text decoder and no CTC head; this model is another")
         encoder, decoder = model.av_encoder.config, model.decoder.config
-        state = official_state(model, recognizer_keys(encoder, decoder))
         fillers = {f"{WRAPPER}mask_emb": torch.zeros(encoder.audio_features)}
-        fillers |= {f"{WRAPPER}label_embs_concat": torch.zeros(OFFICIAL_SPECIALS, 256)}
-        fillers |= {"decoder.embed_positions._float_tensor": torch.zeros(1)}
-        state |= model.carried or fillers
-        units = state[f"{WRAPPER}label_embs_concat"]
-        w2v = official_encoder(encoder, None) | {"final_dim": units.shape[1]}
+        fillers[f"{WRAPPER}label_embs_concat"] = torch.zeros(OFFICIAL_SPECIALS, 256)
+        fillers["decoder.embed_positions._float_tensor"] = torch.zeros(1)
+        state = official_state(model, recognizer_keys(encoder, decoder)) | (model.carried or fillers)
+        w2v = official_encoder(encoder, None) | {"final_dim": state[f"{WRAPPER}label_embs_concat"].shape[1]}
         cfg = {"model": official_decoder(encoder, decoder) | {"w2v_args": {"model": w2v}}}
     cfg |= (model.source or {}).get("training", {})
     rest = dict.fromkeys(("args", "criterion", "last_optimizer_state"))

@@ -1,22 +1,24 @@
-"""Any official checkpoint -> our model, and back.
+"""Any file of ours or of an official project -> our model, and back.
 
-Its keys tell the project: ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict`` (OpenAI's Whisper), or
-one ``state_dict`` in OpenAI's names (Whisper-Flamingo).
+Keys tell the project: ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict`` (OpenAI's Whisper), or one
+``state_dict`` in OpenAI's names (Whisper-Flamingo).
 """
 
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 
+from avspeech.files import written_whole
 from avspeech.interop.avhubert import export_checkpoint, import_checkpoint
 from avspeech.interop.restricted import read_checkpoint
-from avspeech.interop.state_dicts import Imported, write_checkpoint
+from avspeech.interop.state_dicts import Imported
 from avspeech.interop.whisper import export_openai, import_openai
 from avspeech.interop.whisper_flamingo import export_flamingo, import_flamingo
 from avspeech.interop.whisper_flamingo_keys import Variant
 from avspeech.models.cluster_predictor import ClusterPredictor
-from avspeech.models.files import Model, ModelFileError
+from avspeech.models.files import Model, ModelFileError, load_model
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 
@@ -26,14 +28,49 @@ _FLAMINGO_KEY = "model.decoder.token_embedding.weight"
 """In every official Whisper-Flamingo file, but not in our training checkpoints."""
 
 
+def load_any(path: str | Path, device: torch.device | str = "cpu") -> Model:
+    """Return the model in a file of ours or an official one, in evaluation mode, floats as fp32.
+
+    Raises ModelFileError if the file is missing, broken, of another kind or unsafe.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path} {'is no regular file' if path.exists() else 'does not exist'}; {WANTED}")
+    try:
+        return _load(path).to(device)
+    except ModelFileError:
+        raise
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:  # a header that does not fit its weights
+        raise ModelFileError(
+            f"{path} holds weights that do not fit its header ({type(error).__name__}: {error}); download or export "
+            "it again"
+        ) from error
+
+
+def _load(path: Path) -> Model:
+    try:
+        with safe_open(str(path), framework="pt"):
+            pass
+        return load_model(path)
+    except (SafetensorError, OSError) as error:
+        not_ours = str(error).removeprefix("Error while deserializing header: ")
+    try:
+        return import_official(path, read_checkpoint(path)).model
+    except ModelFileError as error:
+        reason = str(error).removeprefix(f"{path} ")
+        if "is no whole" not in reason:
+            raise
+        raise ModelFileError(
+            f"{path} is no model: it is no safetensors file ({not_ours}), and as a checkpoint it {reason}; {WANTED}"
+        ) from error
+
+
 def import_official(path: str | Path, content: Any = None, **options: Any) -> Imported[Model]:
     """Read a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
 
-    Raises ModelFileError if the file is broken, unsafe or of another program, or an option is of another project.
-
-    Args:
-        content: of ``read_checkpoint``; None reads the file.
-        options: of ``import_checkpoint``, ``import_openai`` or ``import_flamingo``; None means "not given".
+    ``content`` is of ``read_checkpoint``, None reads the file; ``options`` are those of ``import_checkpoint``,
+    ``import_openai`` or ``import_flamingo``, where None means "not given". Raises ModelFileError if the file is
+    broken, unsafe or of another program, or an option is of another project.
     """
     path = Path(path)
     content = read_checkpoint(path) if content is None else content
@@ -47,12 +84,10 @@ def import_official(path: str | Path, content: Any = None, **options: Any) -> Im
     elif isinstance(state, dict) and _FLAMINGO_KEY in state:
         read, known = import_flamingo, ("audio_heads", "text_heads", "video_heads", "video_pre_norm", "official")
     elif "pytorch-lightning_version" in content:
-        raise ModelFileError(
-            f"{path} is a training checkpoint of Lightning, which resumes a run; wanted the model.safetensors that the "
-            "run wrote"
-        )
+        what = "is a training checkpoint of Lightning, which resumes a run; wanted the model.safetensors"
+        raise ModelFileError(f"{path} {what} that the run wrote")
     else:
-        keys = ", ".join(str(key) for key in list(content)[:5]) or "none"
+        keys = ", ".join(map(str, list(content)[:5])) or "none"
         raise ModelFileError(f"{path} is a PyTorch file of another program (its keys: {keys}); {WANTED}")
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(set(given) - set(known)):
@@ -69,18 +104,17 @@ def export_official(
 ) -> None:
     """Write a model as its project's checkpoint; ValueError if the official code lacks a part.
 
-    Args:
-        layout: None: Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video).
-        variant: of a Flamingo, see ``export_flamingo``.
-        half: float16 weights; None: for OpenAI's layout only.
+    ``layout=None`` is Whisper-Flamingo's for a Flamingo or its weights, else OpenAI's (no video); ``half=None``
+    writes float16 for OpenAI's only. ``variant`` is of ``export_flamingo``.
     """
     if isinstance(model, ClusterPredictor | Recognizer):
-        write_checkpoint(path, export_checkpoint(model))
-        return
-    assert isinstance(model, Whisper)
-    imported = (model.source or {}).get("model") == "whisper_flamingo"
-    layout = layout or ("whisper_flamingo" if model.has_video or imported else "whisper")
-    if layout == "whisper_flamingo":
-        write_checkpoint(path, export_flamingo(model, torch.float16 if half else torch.float32, variant))
+        content: dict[str, Any] = export_checkpoint(model)
     else:
-        export_openai(model, path, None if half is False else torch.float16)
+        assert isinstance(model, Whisper)
+        imported = (model.source or {}).get("model") == "whisper_flamingo"
+        if (layout or ("whisper_flamingo" if model.has_video or imported else "whisper")) == "whisper":
+            content = export_openai(model, None if half is False else torch.float16)
+        else:
+            content = export_flamingo(model, torch.float16 if half else torch.float32, variant)
+    with written_whole(path) as unfinished:
+        torch.save(content, unfinished)

@@ -10,7 +10,7 @@ import pickletools
 import re
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +47,22 @@ class Inert:
     """Stand-in for an object of a class that is not loaded."""
 
     origin = ""
+    args: tuple[Any, ...] = ()
+    state: Any = None
 
     def __new__(cls, *args: Any) -> "Inert":
         made = super().__new__(cls)
-        made.args, made.state = args, None
+        made.args = args
         return made
-
-    def __init__(self, *args: Any) -> None:
-        self.args: tuple[Any, ...] = args
-        self.state: Any
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 _STAND_INS: dict[str, type[Inert]] = {
-    name: type("Inert", (Inert,), {"origin": name})
-    for name in (f"{module}.{one}" for module, names in _KNOWN.items() for one in names.split())
+    f"{module}.{name}": type("Inert", (Inert,), {"origin": f"{module}.{name}"})
+    for module, names in _KNOWN.items()
+    for name in names.split()
 }
 
 
@@ -76,7 +75,9 @@ def read_checkpoint(path: str | Path) -> Any:
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist or is no file")
     is_zip = zipfile.is_zipfile(path)
-    if refused := sorted(name for name in _names(path, is_zip) if not _is_known(name)):
+    known = _STAND_INS.keys() | _PLAIN
+    # torch itself decides which of its own names are allowed
+    if refused := sorted(name for name in _names(path, is_zip) - known if not name.startswith("torch.")):
         raise ModelFileError(
             f"{path} is refused: it names {', '.join(refused)}, which no checkpoint needs and which could run code"
         )
@@ -87,20 +88,13 @@ def read_checkpoint(path: str | Path) -> Any:
                     return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
         except Exception as error:  # torch raises half a dozen kinds on a broken file
-            detail = re.search(
-                r"(Unsupported global: GLOBAL \S+|Unsupported [^.]*|Can only [^.]*|Trying to [^.]*)", str(error)
-            )
+            asked = r"(Unsupported global: GLOBAL \S+|Unsupported [^.]*|Can only [^.]*|Trying to [^.]*)"
+            detail = re.search(asked, str(error))
             raise ModelFileError(
                 f"{path} is refused: its pickle does what no checkpoint needs ({detail[1]})"
                 if detail and is_zip
                 else f"{path} is no whole PyTorch checkpoint: it is cut off, or of another format; download it again"
             ) from error
-
-
-def _is_known(name: str) -> bool:
-    return (
-        name in _STAND_INS or name in _PLAIN or name.startswith("torch.")
-    )  # torch itself decides which of its names are allowed
 
 
 def _names(path: Path, is_zip: bool) -> set[str]:
@@ -117,18 +111,15 @@ def _names(path: Path, is_zip: bool) -> set[str]:
                 texts: list[str] = []
                 for opcode, value, _ in pickletools.genops(stream):
                     if opcode.name == "GLOBAL":
-                        names.add(_present_name(*str(value).split(" ", 1)))
+                        module, name = str(value).split(" ", 1)  # of Python 2, some of them
+                        names.add(
+                            ".".join(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
+                        )
                     elif opcode.name == "STACK_GLOBAL":
                         names.add(".".join(texts[-2:]))
                     elif isinstance(value, str):
                         texts.append(value)
     return names
-
-
-def _present_name(module: str, name: str) -> str:
-    """Return the Python 3 name for a Python 2 name."""
-    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-    return f"{module}.{name}"
 
 
 def find_inert(value: Any, origin: str, seen: set[int] | None = None) -> Iterator[Inert]:
@@ -137,15 +128,15 @@ def find_inert(value: Any, origin: str, seen: set[int] | None = None) -> Iterato
     if id(value) in seen or isinstance(value, torch.Tensor | str | bytes | int | float | None):
         return
     seen.add(id(value))
-    children: list[Any] = []
+    children: Iterable[Any] = ()
     if isinstance(value, Inert):
         if value.origin == origin:
             yield value
-        children = [*value.args, value.state]
+        children = (*value.args, value.state)
     elif isinstance(value, dict):
-        children = list(value.values())
+        children = value.values()
     elif isinstance(value, list | tuple | set):
-        children = list(value)
+        children = value
     for child in children:
         yield from find_inert(child, origin, seen)
 
@@ -154,10 +145,9 @@ def to_plain(value: Any) -> Any:
     """Return a configuration as plain dicts, lists and values."""
     if isinstance(value, Inert):
         state = value.state if isinstance(value.state, dict) else {}
-        if "_content" in state:
-            return to_plain(state["_content"])
-        if "_val" in state:
-            return to_plain(state["_val"])
+        for key in ("_content", "_val"):  # of omegaconf
+            if key in state:
+                return to_plain(state[key])
         if value.origin == "argparse.Namespace":
             return to_plain(state)
         return to_plain(value.args[0]) if len(value.args) == 1 else None

@@ -2,14 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from avspeech.files import written_whole
 from avspeech.interop.restricted import read_checkpoint
 from avspeech.models.base import Model
 from avspeech.models.files import ModelFileError
@@ -22,14 +21,14 @@ class Imported(Generic[M]):
     """A model with the weights of an official checkpoint, in evaluation mode."""
 
     model: M
-    dropped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str]
     """Unused part of the file -> what became of it."""
 
 
 def read_layout(path: Path, content: Any, weights: str, others: tuple[str, ...], owner: str) -> dict[str, Any]:
-    """Return a checkpoint's content, read if ``content`` is None; ModelFileError for another layout.
+    """Return a checkpoint's content, read if ``content`` is None; ModelFileError unless it is of ``owner``'s layout.
 
-    ``weights`` is the key of its state dict, ``others`` are required keys, ``owner`` is named in messages.
+    ``weights`` is the key of its state dict, ``others`` are further keys.
     """
     file = read_checkpoint(path) if content is None else content
     if not isinstance(file, dict) or not isinstance(file.get(weights), dict) or any(key not in file for key in others):
@@ -39,6 +38,13 @@ def read_layout(path: Path, content: Any, weights: str, others: tuple[str, ...],
     if odd := [str(key) for key, value in file[weights].items() if not isinstance(value, Tensor)]:
         raise ModelFileError(f"{path} has something else than tensors in its state dict: {', '.join(odd[:5])}")
     return file
+
+
+def tensor_keys(
+    parts: Mapping[str, str], theirs: str = "", ours: str = "", names: Sequence[str] = ("weight", "bias")
+) -> dict[str, str]:
+    """Return official key -> our key of the tensors ``names`` of each part, official -> our name, under prefixes."""
+    return {f"{theirs}{one}.{name}": f"{ours}{parts[one]}.{name}" for one in parts for name in names}
 
 
 @contextlib.contextmanager
@@ -59,28 +65,20 @@ def new_model(
 ) -> M:
     """Return ``make()`` with a foreign state dict's weights, floats as fp32, in evaluation mode.
 
-    Raises ModelFileError if keys or shapes differ.
-
-    Args:
-        make: called on the meta device, so that no weight is drawn.
-        keys: foreign key -> our key, for every weight.
-        carry: further keys, kept for export.
+    ``keys`` (foreign -> ours) name every weight, ``carry`` further keys that are kept for export. ``make`` is called
+    on the meta device, so that no weight is drawn. Raises ModelFileError if keys or shapes differ.
     """
     missing = [key for key in keys if key not in state]
     unknown = [key for key in state if key not in keys and key not in carry]
-    if missing or unknown:
-        parts = [f"missing: {_some(missing)}"] if missing else []
-        parts += [f"unknown: {_some(unknown)}"] if unknown else []
+    if parts := [f"{what}: {_some(some)}" for what, some in (("missing", missing), ("unknown", unknown)) if some]:
         raise ModelFileError(f"{path} has other keys than a model of its sizes; {'; '.join(parts)}")
     with torch.device("meta"):
         model = make()
     weights = {ours: state[theirs] for theirs, ours in keys.items()}
-    wrong = [
-        f"{name} has {tuple(weights[name].shape)}, its configuration says {tuple(tensor.shape)}"
-        for name, tensor in model.state_dict().items()
-        if weights[name].shape != tensor.shape
-    ]
-    if wrong:
+    shapes = {name: (tuple(weights[name].shape), tuple(wanted.shape)) for name, wanted in model.state_dict().items()}
+    if wrong := [
+        f"{key} has {had}, its configuration says {said}" for key, (had, said) in shapes.items() if had != said
+    ]:
         raise ModelFileError(f"{path} has weights of another shape: {'; '.join(wrong[:5])}")
     # clone: the file is memory-mapped; training must not hold it open or write to it
     weights = {key: (x.float() if x.is_floating_point() else x).clone() for key, x in weights.items()}
@@ -89,8 +87,8 @@ def new_model(
     return model.eval()
 
 
-def _some(keys: list[str], most: int = 20) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:20]) + (f" and {len(keys) - 20} more" if len(keys) > 20 else "")
 
 
 def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) -> dict[str, str]:
@@ -102,20 +100,10 @@ def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) ->
 def official_state(
     model: Model, keys: Mapping[str, str], dtype: torch.dtype | None = None, extra: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Return a model's weights under foreign names, on the CPU.
+    """Return a model's weights under foreign names (``keys``: foreign -> ours), on the CPU.
 
-    Args:
-        keys: foreign key -> our key.
-        dtype: of the floats; None keeps the model's.
-        extra: weights that the model lacks, by our key.
+    ``dtype`` is of the floats, None keeps the model's; ``extra`` are weights that the model lacks, by our key.
     """
     ours = {**model.state_dict(), **(extra or {})}
-    state = {theirs: ours[name].detach() for theirs, name in keys.items()}
-    state = {name: tensor if tensor.is_meta else tensor.cpu() for name, tensor in state.items()}
+    state = {theirs: ours[name] if ours[name].is_meta else ours[name].cpu() for theirs, name in keys.items()}
     return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-
-
-def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a pickled checkpoint, whole or not at all."""
-    with written_whole(path) as unfinished:
-        torch.save(content, unfinished)

@@ -11,19 +11,12 @@ import numpy as np
 import torch
 
 from avspeech.files import DownloadError, cache_folder, fetch, file_sha256
-from avspeech.interop.state_dicts import (
-    Imported,
-    dropped_parts,
-    named_errors,
-    new_model,
-    official_state,
-    read_layout,
-    write_checkpoint,
-)
+from avspeech.interop.state_dicts import Imported, dropped_parts, named_errors, new_model, official_state, read_layout
 from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
 from avspeech.models.files import ModelFileError, load_model
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
+from avspeech.text.whisper_tokens import ENGLISH_ONLY, MULTILINGUAL
 
 ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{file}.pt"
 SHA256 = {
@@ -43,36 +36,26 @@ SHA256 = {
 """OpenAI's file name -> SHA-256, which is part of its address."""
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 _BY_SIZE = {
-    (4, 4, 384, 51_865): "tiny",
-    (4, 4, 384, 51_864): "tiny.en",
-    (6, 6, 512, 51_865): "base",
-    (6, 6, 512, 51_864): "base.en",
-    (12, 12, 768, 51_865): "small",
-    (12, 12, 768, 51_864): "small.en",
-    (24, 24, 1024, 51_865): "medium",
-    (24, 24, 1024, 51_864): "medium.en",
-    (32, 32, 1280, 51_866): "large-v3",
-    (32, 4, 1280, 51_866): "large-v3-turbo",
-}
+    (depth, depth, width, vocab_size): name + ending
+    for name, depth, width in (("tiny", 4, 384), ("base", 6, 512), ("small", 12, 768), ("medium", 24, 1024))
+    for ending, vocab_size in (("", MULTILINGUAL), (".en", ENGLISH_ONLY))
+} | {(32, 32, 1280, 51_866): "large-v3", (32, 4, 1280, 51_866): "large-v3-turbo"}
 """(Encoder blocks, decoder blocks, width, vocabulary) -> name; large-v1 has large-v2's sizes."""
 
 
 def load_whisper(name_or_path: str | Path, official_padding: bool = False, address: str = ADDRESS) -> Whisper:
     """Return a Whisper in evaluation mode; ModelFileError if it cannot be found or read.
 
-    Args:
-        name_or_path: OpenAI's name (``tiny`` ... ``turbo``), a file in OpenAI's layout, or a model file.
-        official_padding: see ``WhisperConfig``; a model file has its own.
-        address: download address for names.
+    ``name_or_path`` is OpenAI's name (``tiny`` ... ``turbo``, downloaded from ``address``), a file in OpenAI's layout,
+    or a model file, which has its own ``official_padding`` (see ``WhisperConfig``).
     """
     name = ALIASES.get(str(name_or_path), str(name_or_path))
     if name in SHA256:
         return load_openai(download_whisper(name, address), official_padding, name)
     path = Path(name_or_path)
     if not path.is_file():
-        raise ModelFileError(
-            f"{path} is no file and no name of OpenAI's; the names are {', '.join([*SHA256, *ALIASES])}"
-        )
+        names = ", ".join([*SHA256, *ALIASES])
+        raise ModelFileError(f"{path} is no file and no name of OpenAI's; the names are {names}")
     if path.suffix != ".safetensors":
         return load_openai(path, official_padding)
     model = load_model(path)
@@ -81,14 +64,14 @@ def load_whisper(name_or_path: str | Path, official_padding: bool = False, addre
     return model
 
 
-def download_whisper(name: str, address: str = ADDRESS, timeout_s: float = 30.0) -> Path:
+def download_whisper(name: str, address: str = ADDRESS) -> Path:
     """Return one of OpenAI's files, downloaded once; ModelFileError if that fails."""
     sha256 = SHA256[name]
     path, url = cache_folder() / "whisper" / f"{name}.pt", address.format(sha256=sha256, file=name)
     if path.is_file() and file_sha256(path) == sha256:
         return path
     try:
-        fetch(url, path, sha256, timeout_s)
+        fetch(url, path, sha256)
     except (OSError, DownloadError) as error:
         raise ModelFileError(
             f"Whisper {name} is not whole in the cache and its download from {url} failed ({error}); fetch that "
@@ -107,10 +90,8 @@ def import_openai(
 ) -> Imported[Whisper]:
     """Read a ``.pt`` file in OpenAI's layout; ModelFileError if it is broken, unsafe or something else.
 
-    Args:
-        official_padding: see ``WhisperConfig``.
-        name: OpenAI's name, which selects the heads for word times; None: by sizes, then by file name.
-        content: of ``read_checkpoint``; None reads the file.
+    ``name`` is OpenAI's and selects the heads for word times, None: by sizes, then by file name. ``content`` is of
+    ``read_checkpoint``, None reads the file; ``official_padding`` is of ``WhisperConfig``.
     """
     path = Path(path)
     file = read_layout(path, content, "model_state_dict", ("dims",), "OpenAI")
@@ -131,8 +112,7 @@ def name_of(sizes: WhisperConfig) -> str | None:
 
 
 def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, int], ...]:
-    """Return OpenAI's (block, head) pairs for word times; empty for an unknown model."""
-    name = name or name_of(sizes)
+    """Return OpenAI's (block, head) pairs for word times; empty for no name, or a model of other sizes."""
     if name is None:
         return ()
     from whisper import _ALIGNMENT_HEADS
@@ -144,23 +124,14 @@ def alignment_heads(sizes: WhisperConfig, name: str | None) -> tuple[tuple[int, 
     return tuple((int(block), int(head)) for block, head in pairs)
 
 
-def export_openai(model: Whisper, path: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
-    """Write a Whisper, or a Flamingo without its gated layers, in OpenAI's layout; ``dtype=None`` keeps the model's."""
+def export_openai(model: Whisper, dtype: torch.dtype | None = torch.float16) -> dict[str, Any]:
+    """Return the file of a Whisper, or of a Flamingo without its gated layers; ``dtype=None`` keeps the model's."""
     sizes = model.sizes
-    dims = {
-        "n_mels": sizes.mel_bins,
-        "n_vocab": sizes.vocab_size,
-        "n_audio_ctx": sizes.audio_positions,
-        "n_audio_state": sizes.audio_width,
-        "n_audio_head": sizes.audio_heads,
-        "n_audio_layer": sizes.audio_depth,
-        "n_text_ctx": sizes.text_positions,
-        "n_text_state": sizes.text_width,
-        "n_text_head": sizes.text_heads,
-        "n_text_layer": sizes.text_depth,
-    }
-    state = official_state(model, whisper_keys(sizes), dtype)
-    write_checkpoint(path, {"dims": dims, "model_state_dict": state})
+    dims = {"n_mels": sizes.mel_bins, "n_vocab": sizes.vocab_size}
+    for side in ("audio", "text"):
+        for theirs, ours in (("ctx", "positions"), ("state", "width"), ("head", "heads"), ("layer", "depth")):
+            dims[f"n_{side}_{theirs}"] = getattr(sizes, f"{side}_{ours}")
+    return {"dims": dims, "model_state_dict": official_state(model, whisper_keys(sizes), dtype)}
 
 
 if __name__ == "__main__":

@@ -12,16 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from avspeech.interop.avhubert_keys import UNUSED
 from avspeech.interop.state_dicts import Imported, dropped_parts, named_errors, new_model, official_state, read_layout
 from avspeech.interop.whisper import alignment_heads, name_of
-from avspeech.interop.whisper_flamingo_keys import (
-    UNUSED,
-    VIDEO_PREFIX,
-    Variant,
-    find_variant,
-    flamingo_keys,
-    video_sizes,
-)
+from avspeech.interop.whisper_flamingo_keys import VIDEO_PREFIX, Variant, flamingo_keys, video_sizes
 from avspeech.interop.whisper_keys import whisper_keys, whisper_sizes
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS
 from avspeech.models.files import ModelFileError
@@ -33,8 +27,6 @@ from avspeech.text.whisper_tokens import MULTILINGUAL
 
 PREFIX = "model."
 """Prefix of every official key."""
-_UNIT_WIDTH = 256
-"""Width of AV-HuBERT's unit embeddings."""
 
 
 def load_flamingo(path: str | Path, **options: Any) -> Whisper:
@@ -53,44 +45,29 @@ def import_flamingo(
 ) -> Imported[Whisper]:
     """Read an official ``.pt`` or ``.ckpt`` file: a ``Flamingo``, or a ``Whisper`` if it has no video.
 
-    Raises ModelFileError if the file is broken, unsafe, another model's or does not fit.
-
-    Args:
-        audio_heads: heads of Whisper's encoder; None: as the released model of its width.
-        text_heads: heads of its decoder; None: as ``audio_heads``.
-        video_heads: heads of the AV-HuBERT encoder; None: as ``audio_heads``.
-        video_pre_norm: that encoder normalises before its sub-layers, as all released ones do.
-        official: treat padding and dropped video as the official code does.
-        content: of ``read_checkpoint``; None reads the file.
+    The heads of Whisper's two halves and of AV-HuBERT are, if None, those of the released model of this width.
+    ``video_pre_norm``: AV-HuBERT normalises before its sub-layers, as all released ones do. ``official``: treat padding
+    and dropped video as the official code does. ``content`` is of ``read_checkpoint``, None reads the file. Raises
+    ModelFileError if the file is broken, unsafe, another model's or does not fit.
     """
     path = Path(path)
     file = read_layout(path, content, "state_dict", (), "Whisper-Flamingo")
-    state = _without_prefix(file["state_dict"], path)
+    if f"{PREFIX}decoder.positions_LD" in file["state_dict"]:
+        raise ModelFileError(f"{path} is a training checkpoint of avspeech; load the model file that the run wrote")
+    if odd := [str(key) for key in file["state_dict"] if not str(key).startswith(PREFIX)]:
+        raise ModelFileError(f"{path} has keys that do not begin with {PREFIX!r}, unknown: {', '.join(odd[:5])}")
+    state = {key.removeprefix(PREFIX): value for key, value in file["state_dict"].items()}
     with named_errors(path):
         sizes = whisper_sizes(state, audio_heads, text_heads, official_padding=official)
-        sizes = replace(sizes, alignment_heads=alignment_heads(sizes, name_of(sizes) or _large(sizes)))
+        large = (sizes.audio_depth, sizes.text_depth, sizes.vocab_size) == (32, 32, MULTILINGUAL)
+        name = "large-v2" if large else name_of(sizes)  # that of these models; large-v1 has the same sizes
+        sizes = replace(sizes, alignment_heads=alignment_heads(sizes, name))
         if any(key.startswith("encoder.video_") or ".gated_x_attn." in key for key in state):
             model, variant = _import_video(state, sizes, video_heads, video_pre_norm, official, path)
         else:
             model, variant = new_model(lambda: Whisper(sizes), state, whisper_keys(sizes), path), None
     model.source = {"model": "whisper_flamingo", "video_model": variant}
     return Imported(model, dropped_parts(file, ("state_dict",), model))
-
-
-def _large(sizes: WhisperConfig) -> str | None:
-    """Return the name of the large Whisper of these models; large-v1 has the same sizes."""
-    return "large-v2" if (sizes.audio_depth, sizes.text_depth, sizes.vocab_size) == (32, 32, MULTILINGUAL) else None
-
-
-def _without_prefix(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    if f"{PREFIX}decoder.positions_LD" in state:
-        raise ModelFileError(
-            f"{path} is a training checkpoint of avspeech; wanted an official file; load the model file that the run "
-            "wrote"
-        )
-    if odd := [str(key) for key in state if not str(key).startswith(PREFIX)]:
-        raise ModelFileError(f"{path} has keys that do not begin with {PREFIX!r}, unknown: {', '.join(odd[:5])}")
-    return {key.removeprefix(PREFIX): value for key, value in state.items()}
 
 
 def _import_video(
@@ -101,13 +78,13 @@ def _import_video(
             "it has a video encoder but no gated layers: its streams meet before the decoder (av_fusion is not "
             "'separate'); this import knows gated models"
         )
-    variant = find_variant(state)
-    prefix = VIDEO_PREFIX[variant]
-    video = video_sizes(state, prefix, video_heads, pre_norm)
+    wrapped = any(key.startswith(VIDEO_PREFIX["finetuned"]) for key in state)
+    variant: Variant = "finetuned" if wrapped else "self_supervised"
+    video = video_sizes(state, VIDEO_PREFIX[variant], video_heads, pre_norm)
     if official:  # channels_last only rounds otherwise, see VideoConfig
         video = replace(video, official_padding=True, video=replace(video.video, channels_last=False))
     config = FlamingoConfig(sizes, video, zero_dropped_video=official)
-    carry = [prefix + name for name in UNUSED]
+    carry = [VIDEO_PREFIX[variant] + name for name in UNUSED]
     return new_model(lambda: Flamingo(config), state, flamingo_keys(config, variant), path, carry), variant
 
 
@@ -119,8 +96,14 @@ def export_flamingo(
     ``variant`` is the kind of AV-HuBERT, officially read from ``ft`` in its path; None: the imported file's,
     else ``self_supervised``. Its weights that our model lacks are zero.
     """
-    if not isinstance(model, Flamingo):
-        return _with_prefix(official_state(model, whisper_keys(model.sizes), dtype))
+    if isinstance(model, Flamingo):
+        state = _video_state(model, dtype, variant)
+    else:
+        state = official_state(model, whisper_keys(model.sizes), dtype)
+    return {"state_dict": {PREFIX + key: value for key, value in state.items()}}
+
+
+def _video_state(model: Flamingo, dtype: torch.dtype, variant: Variant | None) -> dict[str, Tensor]:
     config, front_end = model.config, model.config.video.video
     if config.video_norm:
         raise ValueError("video_norm=True came; the official model does not normalise the projected lip features")
@@ -130,20 +113,11 @@ def export_flamingo(
     variant = variant or imported or "self_supervised"
     unused = {key.split("video_model.")[-1].removeprefix("w2v_model."): value for key, value in model.carried.items()}
     if not unused or variant != imported:
-        unused = _fillers(config) | unused
-        if variant == "finetuned":
-            unused = {name: value for name, value in unused.items() if not name.startswith("final_proj")}
-    return _with_prefix(official_state(model, flamingo_keys(config, variant, unused), dtype, unused))
-
-
-def _with_prefix(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    return {"state_dict": {PREFIX + key: value for key, value in state.items()}}
-
-
-def _fillers(config: FlamingoConfig) -> dict[str, Tensor]:
-    units = torch.zeros(OFFICIAL_SPECIALS, _UNIT_WIDTH)
-    project = torch.zeros(_UNIT_WIDTH, config.video.width), torch.zeros(_UNIT_WIDTH)
-    return dict(zip(UNUSED, (torch.zeros(config.video.audio_features), units, *project), strict=True))
+        shapes = ((config.video.audio_features,), (OFFICIAL_SPECIALS, 256), (256, config.video.width), (256,))
+        unused = {name: torch.zeros(shape) for name, shape in zip(UNUSED, shapes, strict=True)} | unused
+        if variant == "finetuned":  # which has no final_proj
+            unused = {name: unused[name] for name in UNUSED[:2]}
+    return official_state(model, flamingo_keys(config, variant, unused), dtype, unused)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,16 @@ from typing import Literal
 from torch import Tensor
 
 from avspeech.interop.avhubert_keys import encoder_keys
-from avspeech.interop.whisper_keys import audio_encoder_keys, count_blocks, heads_of, shape_of, text_decoder_keys
+from avspeech.interop.state_dicts import tensor_keys
+from avspeech.interop.whisper_keys import count_blocks, heads_of, shape_of, whisper_keys
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.flamingo import FlamingoConfig
 from avspeech.models.frontends import VideoConfig
 
 Variant = Literal["self_supervised", "finetuned"]
-VIDEO_PREFIX: dict[Variant, str] = {
-    "self_supervised": "encoder.video_model.",
-    "finetuned": "encoder.video_model.w2v_model.",
-}
+_VIDEO = "encoder.video_model."
+VIDEO_PREFIX: dict[Variant, str] = {"self_supervised": _VIDEO, "finetuned": f"{_VIDEO}w2v_model."}
 """Prefix of AV-HuBERT's keys: mWhisper-Flamingo's is self-supervised, Whisper-Flamingo's fine-tuned."""
-UNUSED = ("mask_emb", "label_embs_concat", "final_proj.weight", "final_proj.bias")
-"""AV-HuBERT weights that a Flamingo does not use; a fine-tuned one lacks the last two."""
 VIDEO_HEADS = {768: 12, 1024: 16}
 """Width -> heads of AV-HuBERT Base and Large."""
 
@@ -35,25 +32,15 @@ _ORDER = (
 
 def flamingo_keys(config: FlamingoConfig, variant: Variant, unused: Iterable[str] = ()) -> dict[str, str]:
     """Return official key -> our key in the official order, without ``model.``; ``unused`` keys map to themselves."""
-    audio = audio_encoder_keys(config.whisper)
-    keys = {"encoder.video_projection_scalar": "video_scale"}
-    keys |= {f"encoder.{theirs}": f"encoder.{ours}" for theirs, ours in audio.items()}
-    keys |= {f"encoder.video_projection.{name}": f"video_project.{name}" for name in ("weight", "bias")}
-    video, prefix = encoder_keys(config.video), VIDEO_PREFIX[variant]
-    for theirs in sorted([*video, *unused], key=_rank):
-        keys[prefix + theirs] = f"video_encoder.{video[theirs]}" if theirs in video else theirs
-    decoder = text_decoder_keys(config.whisper, has_video=True)
-    return keys | {f"decoder.{theirs}": f"decoder.{ours}" for theirs, ours in decoder.items()}
+    keys = tensor_keys({"encoder.video_projection": "video_project"})
+    ours = encoder_keys(config.video)
+    for theirs in sorted([*ours, *unused], key=_rank):
+        keys[VIDEO_PREFIX[variant] + theirs] = f"video_encoder.{ours[theirs]}" if theirs in ours else theirs
+    return {"encoder.video_projection_scalar": "video_scale"} | whisper_keys(config.whisper, keys)
 
 
 def _rank(key: str) -> list[int]:
     return [int(part) if part.isdigit() else _ORDER.index(part) for part in key.split(".")]
-
-
-def find_variant(state: Mapping[str, Tensor]) -> Variant:
-    """Return the kind of AV-HuBERT in a state dict."""
-    wrapped = any(key.startswith(VIDEO_PREFIX["finetuned"]) for key in state)
-    return "finetuned" if wrapped else "self_supervised"
 
 
 def video_sizes(

@@ -5,7 +5,6 @@ Independent of the browser. Uploads are measured before any costly step.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,9 @@ from avspeech.transcription.speech_model import SpeechModel
 ENLARGED = 3
 """Display pixels per side of a mouth crop's pixel."""
 
-Progress = Callable[[float, str], None]
-"""Called with the finished share, 0 to 1, and the current step in words."""
-
 
 class Refused(ValueError):
-    """The upload is refused; the message is for its sender and names no server path."""
+    """An upload is refused; the message is for its sender and names no server path."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,7 @@ class Limits:
     """Longest video in seconds."""
 
     def __post_init__(self) -> None:
-        for name in ("max_mb", "max_seconds"):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name}={value} must be a number above 0")
 
@@ -55,18 +50,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """A visitor's settings."""
+    """A visitor's settings: ``noise`` is one of ``Noises.kinds``, ``reference`` the spoken words, if known."""
 
     video: Path
     language: str | None = None
     """Code; None: detected, if the model knows languages."""
     modality: Modality = "audio+video"
     noise: str = NONE
-    """One of ``Noises.kinds``."""
     snr_db: float = 0.0
-    """Speech over noise; unused without noise."""
     reference: str = ""
-    """Spoken words, if known."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +69,12 @@ class Outcome:
     transcript: Transcript
     """From the requested streams."""
     sound_alone: Transcript | None
-    """Without picture; None if that was requested, or there is no sound."""
+    """None if that was requested, or there is no sound."""
     preview: Path | None
-    """Video with captions and the model's sound; None without a picture."""
+    """Video with captions and the sound that the model heard; None without a picture."""
     lips: Path | None
     """Enlarged mouth crop, as long as the video; None without a face."""
     sound: Path | None
-    """Sound that the model heard."""
 
     def errors(self, transcript: Transcript) -> ErrorCounts | None:
         """Return the word errors against the reference; None without one."""
@@ -93,17 +84,13 @@ class Outcome:
 
 
 def run_job(
-    job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, progress: Progress | None = None
+    job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, tell: Callable[[float, str], None]
 ) -> Outcome:
     """Transcribe a video with and without its picture from the same segments, and write the page's files.
 
-    Args:
-        folder: for the files; exists and is empty.
-        progress: called with the finished share.
-
-    Raises Refused, MediaError (unusable video), ValueError (language, modality or noise that does not fit).
+    ``folder`` exists and is empty; ``tell`` is called with the finished share, 0 to 1, and the step in words. Raises
+    Refused, MediaError (unusable video), ValueError (language, modality or noise that does not fit).
     """
-    tell = progress or (lambda share, what: None)
     tell(0.0, "Looking at the file")
     check_upload(job.video, limits)
     model.check_language(job.language)
@@ -118,28 +105,20 @@ def run_job(
         audio_S=heard_S,
         progress=lambda share: tell(0.05 + 0.5 * share, "Finding the face and the speech"),
     )
-    sound_alone = None
+    sound_alone = preview = lips = sound = None
     if job.modality != "audio" and streams.audio_S is not None:
         tell(0.6, "Transcribing the sound alone")
         sound_alone = model.transcribe_streams(streams, language=job.language, modality="audio")
     tell(0.7, "Transcribing")
     transcript = model.transcribe_streams(streams, language=job.language, modality=job.modality)
     tell(0.85, "Drawing captions")
-    preview, lips, sound = folder / "preview.mp4", folder / "lips.mp4", folder / "sound.wav"
-    if has_picture := find_tracks(streams.source).has_video:
-        write_preview(preview, transcript, streams)
+    if find_tracks(streams.source).has_video:
+        write_preview(preview := folder / "preview.mp4", transcript, streams)
     if clips := [(one.frames[0], one.mouth_THW) for one in streams.segments if one.mouth_THW is not None]:
-        write_video(lips, _enlarged(clips, streams.num_frames), preset="ultrafast")
+        write_video(lips := folder / "lips.mp4", _enlarged(clips, streams.num_frames), preset="ultrafast")
     if streams.audio_S is not None:
-        write_wav(sound, streams.audio_S)
-    return Outcome(
-        job,
-        transcript,
-        sound_alone,
-        preview=preview if has_picture else None,
-        lips=lips if clips else None,
-        sound=None if streams.audio_S is None else sound,
-    )
+        write_wav(sound := folder / "sound.wav", streams.audio_S)
+    return Outcome(job, transcript, sound_alone, preview, lips, sound)
 
 
 def _enlarged(clips: Sequence[tuple[int, np.ndarray]], num_frames: int) -> Iterator[np.ndarray]:
@@ -157,16 +136,12 @@ def check_upload(path: Path, limits: Limits) -> float:
     """Return a file's length in seconds; Refused beyond the limits, MediaError if it is no media file."""
     size = path.stat().st_size
     if size > limits.max_bytes:
-        raise Refused(
-            f"The file has {size / 1e6:.1f} MB and this page takes up to {limits.max_mb:g} MB. Send a smaller one, or "
-            "use `python -m avspeech.transcribe`, which has no limit."
-        )
+        said = f"The file has {size / 1e6:.1f} MB and this page takes up to {limits.max_mb:g} MB."
+        raise Refused(f"{said} Send a smaller one, or use `python -m avspeech.transcribe`, which has no limit.")
     duration_s = measure_duration(path)
     if duration_s > limits.max_seconds:
-        raise Refused(
-            f"The video lasts {duration_s:.1f} s and this page takes up to {limits.max_seconds:g} s. Cut it, or use "
-            "`python -m avspeech.transcribe`, which takes any length."
-        )
+        said = f"The video lasts {duration_s:.1f} s and this page takes up to {limits.max_seconds:g} s."
+        raise Refused(f"{said} Cut it, or use `python -m avspeech.transcribe`, which takes any length.")
     return duration_s
 
 
@@ -175,22 +150,15 @@ def measure_duration(path: Path) -> float:
 
     Headers are not trusted: browser recordings state no length. Nothing is decoded.
     """
-    first: Fraction | None = None
-    last = Fraction(0)
+    starts, ends = [], []
     with open_media(path) as container:
         with guard(path, "its tracks cannot be read"):
             streams = [one for kind in ("video", "audio") if (one := find_stream(container, kind)) is not None]
         if not streams:
             return 0.0
-        packets = container.demux(streams)
-        while True:
-            with guard(path, "cannot be read to its end"):
-                packet = next(packets, None)
-            if packet is None:
-                break
-            if packet.pts is None or packet.time_base is None:
-                continue
-            start = packet.pts * packet.time_base
-            first = start if first is None else min(first, start)
-            last = max(last, start + (packet.duration or 0) * packet.time_base)
-    return 0.0 if first is None else float(last - first)
+        with guard(path, "cannot be read to its end"):
+            for packet in container.demux(streams):
+                if packet.pts is not None and packet.time_base is not None:
+                    starts.append(packet.pts * packet.time_base)
+                    ends.append(starts[-1] + (packet.duration or 0) * packet.time_base)
+    return float(max(ends) - min(starts)) if starts else 0.0

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -23,10 +24,6 @@ DETECT, NO_CHOICE = "detect", "the model's own"
 MODALITIES: dict[str, Modality] = {"sound and picture": "audio+video", "sound alone": "audio", "picture alone": "video"}
 MAX_REFERENCE = 10_000
 """Longest reference in letters; alignment time is quadratic."""
-QUEUE = 20
-"""Most waiting jobs; further ones are refused."""
-CLEAN_EVERY_S, KEEP_S = 600, 3600
-"""Gradio's own clean-up of files left by visits: period and greatest age."""
 WEBCAM = {"width": {"ideal": 1280}, "height": {"ideal": 720}}
 """Requested camera size: more does not help 96x96 mouth crops, and costs slow machines frames."""
 EXPLANATION = (
@@ -42,26 +39,21 @@ class Shelf:
         if not names:
             raise ValueError("no model came, wanted at least one name or path; see --models")
         self.names = list(dict.fromkeys(names))
-        self._load, self._loaded, self._lock = load, {}, Lock()
+        self._load, self._lock = cache(load), Lock()
 
     def take(self, name: str) -> SpeechModel:
         """Return a model; ValueError if it is not offered or cannot be loaded."""
         if name not in self.names:
             raise ValueError(f"model {name!r} came, wanted one of {', '.join(self.names)}")
         with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = self._load(name)
-            return self._loaded[name]
+            return self._load(name)
 
 
 def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
     """Return the first clips of a manifest, in as many languages as possible; ValueError if a line has no video."""
     utterances = read_manifest(manifest, require=("video",))
-    first_of: dict[str | None, Utterance] = {}
-    for one in utterances:
-        first_of.setdefault(one.language, one)
-    rest = [one for one in utterances if one is not first_of[one.language]]
-    return [*first_of.values(), *rest][:count]
+    firsts = {one.language: one for one in reversed(utterances)}
+    return sorted(utterances, key=lambda one: one is not firsts[one.language])[:count]
 
 
 def build_page(
@@ -73,23 +65,20 @@ def build_page(
     languages, modalities, first_modality = _choices(shelf.take(shelf.names[0]))
 
     def take_upload(video: str | None, request: gr.Request) -> Any:
-        """Keep an upload within the limits; remove any other at once."""
-        session = str(request.session_hash)
+        sessions.hold(str(request.session_hash), None if video is None else Path(video))
         if video is None:
-            sessions.hold(session, None)
             return gr.skip(), gr.skip()
-        sessions.hold(session, Path(video))
-        why = _reason(lambda: check_upload(Path(video), limits), video)
-        if why is None:
-            return gr.skip(), ""
-        return gr.Video(value=None), render_message(why)  # calls this again with None, which deletes the file
+        try:
+            check_upload(Path(video), limits)
+        except Exception as error:  # no value calls this again with None, which deletes the file
+            return gr.Video(value=None), render_message(_reason(error, video))
+        return gr.skip(), ""
 
     def take_model(name: str) -> Any:
-        loaded: list[SpeechModel] = []
-        why = _reason(lambda: loaded.append(shelf.take(name)))
-        if why is not None:
-            return gr.skip(), gr.skip(), render_message(why)
-        languages, modalities, chosen = _choices(loaded[0])
+        try:
+            languages, modalities, chosen = _choices(shelf.take(name))
+        except Exception as error:
+            return gr.skip(), gr.skip(), render_message(_reason(error))
         return gr.Dropdown(choices=languages, value=languages[0]), gr.Radio(choices=modalities, value=chosen), ""
 
     def transcribe(
@@ -105,22 +94,20 @@ def build_page(
     ) -> Any:
         if video is None:
             return "", render_message("There is no video yet: upload one, record one, or take an example.")
-        html: list[str] = []
-
-        def work() -> None:
-            code = None if language in (DETECT, NO_CHOICE) else language
+        code = None if language in (DETECT, NO_CHOICE) else language
+        try:
             job = Job(Path(video), code, MODALITIES[modality], noise, float(snr_db), reference[:MAX_REFERENCE])
             with sessions.job(str(request.session_hash)) as folder:
                 tell = lambda share, what: progress(share, desc=what)  # noqa: E731
-                html.append(render_outcome(run_job(job, shelf.take(name), noises, folder, limits, tell)))
-
-        why = _reason(work, video)
-        return ("", render_message(why)) if why is not None else (html[0], "")
+                return render_outcome(run_job(job, shelf.take(name), noises, folder, limits, tell)), ""
+        except Exception as error:
+            return "", render_message(_reason(error, video))
 
     def forget(request: gr.Request) -> None:
         sessions.forget(str(request.session_hash))
 
-    with gr.Blocks(title="avspeech", analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, KEEP_S)) as page:
+    # delete_cache: Gradio deletes what visits left behind every 600 s, once it is 3600 s old
+    with gr.Blocks(title="avspeech", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# avspeech: from a talking face to words\n{EXPLANATION}")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
@@ -160,7 +147,7 @@ def build_page(
         for button, example in zip(buttons, examples, strict=True):
             button.click(lambda one=example: (str(one.video), one.text or ""), None, [video, reference], **quiet)
         page.unload(forget)
-    return page.queue(max_size=QUEUE)
+    return page.queue(max_size=20)  # further waiting jobs are refused
 
 
 def _choices(model: SpeechModel) -> tuple[list[str], list[str], str]:
@@ -173,17 +160,14 @@ def _label(example: Utterance) -> str:
     return f"Example: {example.language or 'a clip'}, “{example.text or example.id}”"
 
 
-def _reason(work: Callable[[], Any], video: str | None = None) -> str | None:
-    """Do the work; return None, or why it failed, with the upload's file name for its server path."""
-    try:
-        work()
-        return None
-    except FileNotFoundError:
-        log.exception("a file of a job is gone")
+def _reason(error: Exception, video: str = "") -> str:
+    """Return why a step failed, with the upload's file name for its server path; log what is no visitor's mistake."""
+    if isinstance(error, FileNotFoundError):
+        log.error("a file of a job is gone", exc_info=error)
         why = "The upload is no longer on the server. Send it again."
-    except (MediaError, ValueError, FaceModelError, ImportError) as error:
+    elif isinstance(error, MediaError | ValueError | FaceModelError | ImportError):
         why = str(error)
-    except Exception:  # a bug of ours
-        log.exception("a job of the page failed")
+    else:  # a bug of ours
+        log.error("a job of the page failed", exc_info=error)
         why = "The server made a mistake; its log has the details. Other videos and settings may work."
-    return why if video is None else why.replace(video, Path(video).name)
+    return why.replace(video, Path(video).name) if video else why

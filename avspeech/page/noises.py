@@ -19,11 +19,8 @@ class Noises:
     def __init__(self, more: Mapping[str, NoiseSpec] = {}) -> None:
         noises = {"white": NoiseSpec("white"), "pink": NoiseSpec("pink"), **more}
         self._noise = DrawnNoise(NoiseConfig(noises=noises), split="test")
-
-    @property
-    def kinds(self) -> list[str]:
+        self.kinds = [NONE, *self._noise.names]
         """Choices, ``none`` first."""
-        return [NONE, *self._noise.names]
 
     def add(self, audio_S: np.ndarray, kind: str, snr_db: float) -> np.ndarray:
         """Return the sound with noise at ``snr_db``; ValueError for an unknown noise or ratio, or unreadable voices."""

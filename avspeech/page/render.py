@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from avspeech.evaluation.error_rate import ErrorCounts, align_words
+from avspeech.evaluation.error_rate import align_words
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.page.job import Outcome
 from avspeech.page.noises import NONE
@@ -22,32 +23,12 @@ _KINDS = {"equal": "equal", "substitute": "different", "insert": "extra", "delet
 
 @dataclass(frozen=True)
 class WordMark:
-    """A word of a transcript, compared with another one."""
+    """A word of a transcript, empty if ``missing``, compared with another one's, without case and punctuation."""
 
     text: str
-    """Word as transcribed; empty if only the other has one."""
     kind: str
     """``equal``, ``different``, ``extra`` (not in the other) or ``missing`` (only in the other)."""
     other: str = ""
-    """The other's word without case and punctuation; empty for ``extra``."""
-
-
-@dataclass(frozen=True)
-class ShownTranscript:
-    """A transcript as the page shows it."""
-
-    transcript: Transcript
-    marks: list[WordMark] | None
-    """Words compared with the reference, else with the other transcript; None without either."""
-    other: str
-    """Start of a mark's tooltip: the compared text."""
-    errors: ErrorCounts | None
-
-    @property
-    def mean_score(self) -> float | None:
-        """Mean over segments; None without any."""
-        scores = [segment.score for segment in self.transcript.segments]
-        return sum(scores) / len(scores) if scores else None
 
 
 def mark_words(text: str, other: str, language: str | None = None) -> list[WordMark]:
@@ -94,15 +75,22 @@ def render_outcome(outcome: Outcome) -> str:
     )
 
 
-def _shown(outcome: Outcome, transcript: Transcript, other: Transcript | None) -> ShownTranscript:
+def _shown(outcome: Outcome, transcript: Transcript, other: Transcript | None) -> dict[str, Any]:
+    """Return a transcript for the template, its words compared with the reference, else with ``other``, else None."""
     language, errors = outcome.job.language or transcript.language, outcome.errors(transcript)
+    scores = [segment.score for segment in transcript.segments]
+    text, tooltip = None, ""
     if errors is not None:
-        marks = mark_words(transcript.text, outcome.job.reference, language)
-        return ShownTranscript(transcript, marks, "said was", errors)
-    if other is not None:
-        marks = mark_words(transcript.text, other.text, language)
-        return ShownTranscript(transcript, marks, f"{_NAMES[other.modality]}:", None)
-    return ShownTranscript(transcript, None, "", None)
+        text, tooltip = outcome.job.reference, "said was"
+    elif other is not None:
+        text, tooltip = other.text, f"{_NAMES[other.modality]}:"
+    return {
+        "transcript": transcript,
+        "marks": None if text is None else mark_words(transcript.text, text, language),
+        "other": tooltip,
+        "errors": errors,
+        "mean_score": sum(scores) / len(scores) if scores else None,
+    }
 
 
 @cache

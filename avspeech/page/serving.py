@@ -5,7 +5,6 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +15,34 @@ from avspeech.page.noises import Noises
 from avspeech.page.render import STYLE_FILE
 from avspeech.page.sessions import Sessions
 
-FONT, CODE_FONT = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""The visitor's fonts; Gradio's themes would ask a font server."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Address of the page."""
-
-    host: str = "127.0.0.1"
-    """The default is local; 0.0.0.0 opens the page to the network."""
-    port: int = 7860
-
-    def __post_init__(self) -> None:
-        if not 0 < self.port < 65536:
-            raise ValueError(f"port={self.port} must lie in 1..65535")
-
 
 def serve(
     shelf: Shelf,
     noises: Noises = Noises(),
     limits: Limits = Limits(),
-    address: Address = Address(),
+    host: str = "127.0.0.1",
+    port: int = 7860,
     examples: Sequence[Utterance] = (),
     on_start: Callable[[str], Any] = print,
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM, then delete all uploads and results.
 
-    Args:
-        shelf, noises, limits, examples: see ``build_page``.
-        on_start: called with the page's address once it answers.
-
-    Raises ImportError without Gradio, ValueError if the first model cannot be loaded, OSError if the port is taken.
+    ``host`` 0.0.0.0 opens the page to the network; ``on_start`` is called with its address once it answers. Raises
+    ImportError without Gradio, ValueError if the first model cannot be loaded, OSError if the port is taken.
     """
+    if not 0 < port < 65536:
+        raise ValueError(f"port={port} must lie in 1..65535")
     with tempfile.TemporaryDirectory(prefix="avspeech-page-") as folder:
-        gr = _import_gradio(Path(folder) / "uploads")
         sessions = Sessions(Path(folder) / "uploads", Path(folder) / "results")
+        gr = _import_gradio(sessions.uploads)
         page = build_page(shelf, noises, limits, sessions, examples)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-        _, local, _ = page.launch(
-            server_name=address.host, server_port=address.port, share=False, inbrowser=False, quiet=True,
+        _, local, _ = page.launch(  # the visitor's fonts, because Gradio's themes would ask a font server
+            server_name=host, server_port=port, share=False, inbrowser=False, quiet=True,
             prevent_thread_lock=True, show_error=False, max_file_size=limits.max_bytes, ssr_mode=False, pwa=False,
             mcp_server=False, enable_monitoring=False, run_history=False, footer_links=[], css_paths=STYLE_FILE,
-            theme=gr.themes.Default(font=FONT, font_mono=CODE_FONT),
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
             allowed_paths=[str(sessions.results), *(str(one.video) for one in examples)],
         )  # fmt: skip
         try:

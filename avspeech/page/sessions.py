@@ -21,9 +21,8 @@ class Sessions:
             folder.mkdir(parents=True, exist_ok=True)
         self._upload_of: dict[str, Path] = {}
         self._folder_of: dict[str, Path] = {}
-        self._left: set[str] = set()
-        """Visits that ended during their job."""
-        self._running: set[str] = set()
+        self._running: dict[str, bool] = {}
+        """Visit with a running job -> whether its tab is closed by now."""
         self._lock = Lock()
 
     def hold(self, session: str, upload: Path | None) -> None:
@@ -42,7 +41,7 @@ class Sessions:
         with self._lock:
             before = self._folder_of.pop(session, None)
             self._folder_of[session] = folder
-            self._running.add(session)
+            self._running[session] = False
         if before is not None:
             shutil.rmtree(before, ignore_errors=True)
         try:
@@ -52,9 +51,7 @@ class Sessions:
             raise
         finally:
             with self._lock:
-                self._running.discard(session)
-                left = session in self._left
-                self._left.discard(session)
+                left = self._running.pop(session, False)
             if left:
                 self.forget(session)
 
@@ -62,7 +59,7 @@ class Sessions:
         """Delete a visit's files, after its running job if there is one."""
         with self._lock:
             if session in self._running:
-                self._left.add(session)
+                self._running[session] = True
                 return
             folder = self._folder_of.pop(session, None)
         if folder is not None:

@@ -24,17 +24,13 @@ def flamingo_folder(flamingo, tmp_path_factory):
     return folder
 
 
-def make_recognizer(has_decoder: bool) -> Recognizer:
+@pytest.fixture(scope="session", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["ctc", "both"])
+def recognizer(request) -> Recognizer:
     torch.manual_seed(0)
-    decoder = DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=32) if has_decoder else None
+    decoder = DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=32) if request.param else None
     config = RecognizerConfig(LIPS, decoder, ctc=True, ctc_upsample=2)
     tokenizer = Tokenizer("words", ["bin", "blue", "red", "white", "now", "please"])
     return stirred(Recognizer(config, tokenizer.vocab_size, tokenizer))  # type: ignore[return-value]
-
-
-@pytest.fixture(scope="session", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["ctc", "both"])
-def recognizer(request) -> Recognizer:
-    return make_recognizer(has_decoder=request.param)
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,12 @@ import torch
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import decode_memory
-from avspeech.export.runtime import OnnxModel
+from avspeech.export.runtime import Decoding, OnnxModel
 from avspeech.models.memory import Memory
-from tests.export.tiny_exports import largest_share
+from tests.export.tiny_exports import LIMIT, MODALITIES, as_arrays, largest_share
 from tests.models.tiny_whisper import valid_until
 
-LIMIT = 1e-4
 SIZES_TRIED = [[1], [2], [7, 4], [12, 12, 5], [40, 1, 33, 3, 20]]
-MODALITIES = [(True, True), (True, False), (False, True)]
 
 
 def make_streams(lengths):
@@ -22,10 +20,6 @@ def make_streams(lengths):
     shape = (len(lengths), max(lengths), 24, 24)
     video_BTHW = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     return {"audio_BTF": audio_BTF, "video_BTHW": video_BTHW, "valid_BT": valid_until(lengths, max(lengths))}
-
-
-def as_arrays(streams):
-    return {name: tensor.numpy() for name, tensor in streams.items()}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def test_the_encoder_and_every_step_give_what_torch_gives(recognizer, onnx_model
         return
     tokens_BL = torch.randint(0, recognizer.vocab_size, (len(lengths), 6))
     wanted = recognizer.decoder(tokens_BL, Memory(memory_BTD, streams["valid_BT"]))
-    decoding = onnx_model.start(found)
+    decoding = Decoding(onnx_model, found)
     steps = [decoding.feed(tokens_BL[:, first:end].numpy()) for first, end in ((0, 1), (1, 2), (2, 6))]
     assert largest_share(np.concatenate(steps, axis=1), wanted) < LIMIT
 

@@ -8,13 +8,11 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import decode_memory
 from avspeech.decoding.whisper import detect_languages
 from avspeech.export.runtime import Decoding, OnnxModel
-from tests.export.tiny_exports import largest_share
+from tests.export.tiny_exports import LIMIT, MODALITIES, as_arrays, largest_share
 from tests.models.tiny_whisper import valid_until
 
-LIMIT = 1e-4
 SIZES_TRIED = [[1], [2], [7, 4], [12, 12, 5], [15, 1, 9, 3, 14]]
 """Frames at 25 Hz of the clips of a batch; the export saw two clips of three."""
-MODALITIES = [(True, True), (True, False), (False, True)]
 
 
 def make_streams(lengths, seed=1, odd=0):
@@ -24,16 +22,12 @@ def make_streams(lengths, seed=1, odd=0):
     valid_BA = valid_until([4 * length - odd for length in lengths], 4 * frames - odd)
     logmel_BAF = torch.randn(batch, 4 * frames - odd, 8, generator=generator)
     video_BTHW = torch.randint(0, 256, (batch, frames, 24, 24), generator=generator, dtype=torch.uint8)
-    return {
-        "logmel_BAF": torch.where(valid_BA[..., None], logmel_BAF, 0),
-        "valid_BA": valid_BA,
-        "video_BTHW": video_BTHW,
-        "valid_BT": valid_until(lengths, frames),
-    }
+    streams = {"logmel_BAF": torch.where(valid_BA[..., None], logmel_BAF, 0), "valid_BA": valid_BA}
+    return streams | {"video_BTHW": video_BTHW, "valid_BT": valid_until(lengths, frames)}
 
 
-def as_arrays(streams):
-    return {name: tensor.numpy() for name, tensor in streams.items()}
+def fed(model, memory, tokens_BL):
+    return Decoding(model, memory).feed(np.asarray(tokens_BL))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +55,7 @@ def test_a_prompt_and_single_steps_give_what_torch_gives(flamingo, onnx_model, l
     keep_B2 = torch.tensor([keep_2] * len(lengths))
     tokens_BL = torch.randint(0, 51_865, (len(lengths), 9))
     state = flamingo.decoder.start(flamingo.encode_streams(**streams, keep_B2=keep_B2), 20)
-    decoding = onnx_model.start(onnx_model.encode(**as_arrays(streams), keep_B2=keep_B2.numpy()))
+    decoding = Decoding(onnx_model, onnx_model.encode(**as_arrays(streams), keep_B2=keep_B2.numpy()))
     for first, end in ((0, 1), (1, 4), (4, 5), (5, 6), (6, 9)):
         wanted = flamingo.decoder.step(tokens_BL[:, first:end], state, last_only=False)
         assert largest_share(decoding.feed(tokens_BL[:, first:end].numpy()), wanted) < LIMIT
@@ -78,21 +72,21 @@ def test_streams_may_be_missing_for_some_or_not_come_at_all(flamingo, onnx_model
         state = flamingo.decoder.start(flamingo.encode_streams(**full, keep_B2=keep), 20)
         memory = onnx_model.encode(**as_arrays(given), keep_B2=None if keep is None else keep.numpy())
         wanted = flamingo.decoder.step(tokens_BL, state, last_only=False)
-        assert largest_share(onnx_model.start(memory).feed(tokens_BL.numpy()), wanted) < LIMIT
+        assert largest_share(fed(onnx_model, memory, tokens_BL), wanted) < LIMIT
 
 
 def test_padding_and_dropped_streams_cannot_be_seen(onnx_model):
     streams = as_arrays(make_streams([9, 9]))
     keep_B2 = np.array([[True, False], [True, True]])
-    clean = onnx_model.start(onnx_model.encode(**streams, keep_B2=keep_B2)).feed(np.full((2, 3), 7))
+    clean = fed(onnx_model, onnx_model.encode(**streams, keep_B2=keep_B2), np.full((2, 3), 7))
     streams["valid_BA"][1, 20:] = False
     streams["valid_BT"][1, 5:] = False
     alone = {name: part[1:, : 20 if name.endswith(("BAF", "BA")) else 5] for name, part in streams.items()}
     streams["logmel_BAF"][1, 20:] = 99
     streams["video_BTHW"][1, 5:] = 255
     streams["video_BTHW"][0] = 255
-    found = onnx_model.start(onnx_model.encode(**streams, keep_B2=keep_B2)).feed(np.full((2, 3), 7))
-    alone = onnx_model.start(onnx_model.encode(**alone)).feed(np.full((1, 3), 7))
+    found = fed(onnx_model, onnx_model.encode(**streams, keep_B2=keep_B2), np.full((2, 3), 7))
+    alone = fed(onnx_model, onnx_model.encode(**alone), np.full((1, 3), 7))
     assert np.array_equal(found[0], clean[0])
     assert largest_share(found[1], alone[0]) < 1e-5
 
@@ -126,11 +120,11 @@ def test_a_text_neither_begins_with_its_end_nor_holds_what_is_never_spoken(onnx_
 
 def test_what_a_model_cannot_use_is_refused_in_words(onnx_model):
     streams = as_arrays(make_streams([3, 3]))
-    with pytest.raises(ValueError, match="at least one stream"):
-        onnx_model.encode()
-    with pytest.raises(ValueError, match="left without a stream that this model uses"):
-        onnx_model.encode(**streams, keep_B2=np.array([[True, True], [False, False]]))
-    with pytest.raises(ValueError, match="xx are not this model's"):
-        onnx_model.transcribe(**streams, languages=["en", "xx"])
-    with pytest.raises(ValueError, match="float32, 24x24 came, wanted uint8"):
-        onnx_model.encode(video_BTHW=streams["video_BTHW"].astype(np.float32))
+    for call, given, message in [
+        (onnx_model.encode, {}, "at least one stream"),
+        (onnx_model.encode, streams | {"keep_B2": np.eye(2, dtype=bool) & [True, False]}, "left without a stream"),
+        (onnx_model.transcribe, streams | {"languages": ["en", "xx"]}, "xx are not this model's"),
+        (onnx_model.encode, {"video_BTHW": np.ones((2, 3, 24, 24), np.float32)}, "float32, 24x24 came, wanted uint8"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call(**given)

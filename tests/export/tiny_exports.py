@@ -1,4 +1,4 @@
-"""Sizes of tiny models that are exported, and how far two results are apart."""
+"""Sizes of tiny models that are exported, their random streams, and how far two results are apart."""
 
 import dataclasses
 
@@ -8,6 +8,12 @@ from tests.models.tiny_whisper import SIZES
 
 REAL_TOKENS = dataclasses.replace(SIZES, vocab_size=51_865, audio_depth=1, text_depth=1)
 """Tiny, but with Whisper's own tokens."""
+LIMIT = 1e-4
+MODALITIES = [(True, True), (True, False), (False, True)]
+
+
+def as_arrays(streams):
+    return {name: tensor.numpy() for name, tensor in streams.items()}
 
 
 def largest_share(found, wanted) -> float:

@@ -20,7 +20,7 @@ _COMMIT = re.compile(r"/api/models/([^/]+/[^/]+)/commit/([^/?]+)")
 
 @dataclass
 class Hub:
-    """What the hub holds and what it was asked."""
+    """What the hub holds, and the method and path of every call."""
 
     address: str = ""
     repositories: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
@@ -32,22 +32,14 @@ class Hub:
     """Whether a byte of every large file flips on the way."""
     large: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    """Method and path of every call."""
     tokens: set[str | None] = field(default_factory=set)
 
     def commit(self, name: str, files: dict[str, bytes]) -> str:
         """Add a commit and return its hash."""
         commits = self.repositories.setdefault(name, {})
-        merged = {**(list(commits.values())[-1] if commits else {}), **files}
         number = hashlib.sha1(f"{name} {len(commits)}".encode()).hexdigest()
-        commits[number] = merged
+        commits[number] = {**(list(commits.values())[-1] if commits else {}), **files}
         return number
-
-    def find(self, name: str, revision: str) -> str | None:
-        commits = self.repositories[name]
-        if revision == "main" and commits:
-            return list(commits)[-1]
-        return self.tags.get((name, revision), revision if revision in commits else None)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -64,41 +56,38 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def answer_json(self, value: Any, status: int = 200) -> None:
+        self.answer(status, json.dumps(value).encode())
+
     def handle_call(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.asked.append(f"{self.command} {self.path}")
         self.hub.tokens.add(self.headers.get("authorization"))
         if found := _RESOLVE.fullmatch(self.path):
             return self.resolve(*found.groups())
         if found := _INFO.fullmatch(self.path):
             commit = self.locate(found[1], found[2] or "main")
-            return self.answer(200, json.dumps({"id": found[1], "sha": commit}).encode()) if commit else None
+            return self.answer_json({"id": found[1], "sha": commit}) if commit else None
         if self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
             status = 409 if name in self.hub.repositories else 200
             self.hub.repositories.setdefault(name, {})
-            return self.answer(status, json.dumps({"url": f"{self.hub.address}/{name}"}).encode())
+            return self.answer_json({"url": f"{self.hub.address}/{name}"}, status)
         if self.path == "/api/validate-yaml":
             head = json.loads(body)["content"].split("---\n")[1]
             return self.answer(200 if isinstance(yaml.safe_load(head), dict) else 400)
         if "/preupload/" in self.path:
-            modes = [
-                {
-                    "path": file["path"],
-                    "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
-                    "shouldIgnore": False,
-                }
-                for file in json.loads(body)["files"]
-            ]
-            return self.answer(200, json.dumps({"files": modes}).encode())
+            modes = []
+            for path in (file["path"] for file in json.loads(body)["files"]):
+                mode = "lfs" if path.endswith(".safetensors") else "regular"
+                modes.append({"path": path, "uploadMode": mode, "shouldIgnore": False})
+            return self.answer_json({"files": modes})
         if self.path.endswith("/info/lfs/objects/batch"):
-            objects = [
-                {**entry, "actions": {"upload": {"href": f"{self.hub.address}/large/{entry['oid']}"}}}
-                for entry in json.loads(body)["objects"]
-            ]
-            return self.answer(200, json.dumps({"transfer": "basic", "objects": objects}).encode())
+            objects = json.loads(body)["objects"]
+            for one in objects:
+                one["actions"] = {"upload": {"href": f"{self.hub.address}/large/{one['oid']}"}}
+            return self.answer_json({"transfer": "basic", "objects": objects})
         if self.path.startswith("/large/"):
             self.hub.large[self.path.removeprefix("/large/")] = body
             return self.answer(200)
@@ -109,8 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = handle_call
 
     def resolve(self, name: str, revision: str, file: str) -> None:
-        commit = self.locate(name, revision)
-        if commit is None:
+        if (commit := self.locate(name, revision)) is None:
             return None
         if name in self.hub.gated:
             return self.answer(403, X_Error_Code="GatedRepo")
@@ -127,9 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.hub.repositories:
             self.answer(401, X_Error_Code="RepoNotFound")
             return None
-        if (commit := self.hub.find(name, revision)) is None:
-            self.answer(404, X_Error_Code="RevisionNotFound")
-        return commit
+        commits = self.hub.repositories[name]
+        if revision == "main" and commits:
+            return list(commits)[-1]
+        commit = self.hub.tags.get((name, revision), revision)
+        if commit in commits:
+            return commit
+        return self.answer(404, X_Error_Code="RevisionNotFound")
 
     def take_commit(self, name: str, body: bytes) -> None:
         files = {}
@@ -140,8 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.hub.large[value["oid"]]
         number = self.hub.commit(name, files)
-        made = {"commitUrl": f"{self.hub.address}/{name}/commit/{number}", "commitOid": number}
-        self.answer(200, json.dumps(made).encode())
+        self.answer_json({"commitUrl": f"{self.hub.address}/{name}/commit/{number}", "commitOid": number})
 
 
 @contextmanager

@@ -6,21 +6,14 @@ from huggingface_hub import constants
 
 from avspeech.hub.folder import save_pretrained
 from avspeech.hub.remote import from_pretrained, push_to_hub
-from avspeech.models.files import ModelFileError
 from tests.hub.conftest import NOWHERE, point_to
 from tests.hub.small_models import recognizer
+from tests.interop.official import refused, same_tensors
 
 
 @pytest.fixture
 def folder(tmp_path):
     return save_pretrained(tmp_path / "mine", recognizer(), name="me/mine")
-
-
-def said(call, *arguments, **options):
-    with pytest.raises(ModelFileError) as caught:
-        call(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_model_goes_to_the_hub_and_comes_back(hub, folder, tmp_path, monkeypatch):
@@ -30,8 +23,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, folder, tmp_path, monkeypat
     assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "Bearer hf_mock" in hub.tokens  # what huggingface_hub knows; nothing of ours handles it
     hub.asked.clear()
-    network, ours = from_pretrained("me/mine"), from_pretrained(folder)
-    assert all(torch.equal(value, network.state_dict()[name]) for name, value in ours.state_dict().items())
+    same_tensors(from_pretrained("me/mine"), from_pretrained(folder))
     assert [call for call in hub.asked if call.startswith("GET /me")] != []
     hub.asked.clear()
     from_pretrained("me/mine")
@@ -51,10 +43,10 @@ def test_a_second_push_is_a_second_commit(hub, folder):
 
 
 def test_without_a_network_the_error_says_what_to_do(folder):
-    message = said(from_pretrained, "me/mine", "v1")
+    message = refused(from_pretrained, "me/mine", "v1")
     assert "cannot be reached" in message and "hf download me/mine --revision v1 --local-dir FOLDER" in message
-    assert "cannot be reached now" in said(push_to_hub, "me/mine", folder)
-    assert "is not in the cache" in said(from_pretrained, "me/mine", local_files_only=True)
+    assert "cannot be reached now" in refused(push_to_hub, "me/mine", folder)
+    assert "is not in the cache" in refused(from_pretrained, "me/mine", local_files_only=True)
 
 
 def test_offline_by_the_hubs_own_variable(hub, folder, monkeypatch):
@@ -63,34 +55,33 @@ def test_offline_by_the_hubs_own_variable(hub, folder, monkeypatch):
     hub.asked.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert from_pretrained("me/mine") is not None and not hub.asked
-    assert "cannot be reached" in said(from_pretrained, "me/other")
+    assert "cannot be reached" in refused(from_pretrained, "me/other")
 
 
 def test_what_the_hub_does_not_have(hub, folder):
     push_to_hub("me/mine", folder)
-    assert "knows no such model" in said(from_pretrained, "me/other")
-    assert "has no such revision" in said(from_pretrained, "me/mine", "v2")
+    assert "knows no such model" in refused(from_pretrained, "me/other")
+    assert "has no such revision" in refused(from_pretrained, "me/mine", "v2")
     hub.gated.add("me/mine")
-    assert "accept them" in said(from_pretrained, "me/mine")
-    assert "is no name of the Hugging Face hub" in said(from_pretrained, "me/mi--ne")
+    assert "accept them" in refused(from_pretrained, "me/mine")
+    assert "is no name of the Hugging Face hub" in refused(from_pretrained, "me/mi--ne")
 
 
 def test_repositories_of_others(hub):
     hub.commit("me/empty", {"README.md": b"#"})
-    assert "lacks config.json or model.safetensors" in said(from_pretrained, "me/empty")
+    assert "lacks config.json or model.safetensors" in refused(from_pretrained, "me/empty")
     hub.commit("me/bert", {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"x" * 1000})
-    assert "a bert of Hugging Face's transformers" in said(from_pretrained, "me/bert")
+    assert "a bert of Hugging Face's transformers" in refused(from_pretrained, "me/bert")
     assert not [call for call in hub.asked if "bert" in call and "model.safetensors" in call], "gigabytes for nothing"
 
 
 def test_a_download_that_was_damaged_on_the_way(hub, folder):
     push_to_hub("me/mine", folder)
     hub.damaged = True
-    message = said(from_pretrained, "me/mine")
-    assert "is not the file that config.json was written for" in message and "delete" in message
+    assert "is not the file that config.json was written for" in refused(from_pretrained, "me/mine")
 
 
 def test_only_whole_folders_are_pushed(hub, folder):
     (folder / "README.md").unlink()
-    assert "lacks README.md" in said(push_to_hub, "me/mine", folder)
+    assert "lacks README.md" in refused(push_to_hub, "me/mine", folder)
     assert not hub.asked

@@ -5,16 +5,46 @@ from argparse import Namespace
 from dataclasses import replace
 from types import ModuleType
 
+import pytest
 import torch
 
 from avspeech.interop.avhubert import export_checkpoint
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.encoder import EncoderConfig
+from avspeech.models.files import ModelFileError
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 
 SMALL = EncoderConfig(width=32, depth=2, num_heads=4, ffn_width=48, position_groups=4)
 PIECES = ["\u2581", "\u2581the", "\u2581a", "s", "t"]
+
+
+def refused(call, *arguments, **options):
+    """Return the message of a ModelFileError, after checking that it is one line."""
+    with pytest.raises(ModelFileError) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def same_tensors(one, other):
+    """Check that two state dicts, or models, have the same names, types and values."""
+    one, other = (x if isinstance(x, dict) else x.state_dict() for x in (one, other))
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert value.dtype == other[key].dtype and torch.equal(value, other[key]), key
+
+
+def replaced(**changes):
+    """Return a function that changes a dict in place: key (``__`` for a dot) -> value, or None to delete it."""
+
+    def spoil(state):
+        for key, value in changes.items():
+            state.pop(key.replace("__", "."), None)
+            if value is not None:
+                state[key.replace("__", ".")] = value
+
+    return spoil
 
 
 def randomize(model):

@@ -1,5 +1,6 @@
 """Official checkpoints in and out: every key has its place, and what does not fit is named."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,9 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
 from avspeech.inputs import Sample, collate
 from avspeech.interop.avhubert import export_checkpoint, import_checkpoint, load_official
+from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.files import ModelFileError, load_model, save_model
+from avspeech.models.files import load_model, save_model
 from avspeech.text.tokenizer import Tokenizer
 from tests.interop.official import (
     PIECES,
@@ -20,6 +22,9 @@ from tests.interop.official import (
     FairseqDictionary,
     finetuned,
     pretrained,
+    refused,
+    replaced,
+    same_tensors,
     save_with_fairseq,
     with_training_state,
 )
@@ -28,21 +33,16 @@ POST_NORM = replace(SMALL, pre_norm=False)
 ADDED = replace(SMALL, fusion="add", video=replace(SMALL.video, activation="relu"))
 
 
-def same_state(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
-
-
 @pytest.mark.parametrize("encoder", [SMALL, POST_NORM, ADDED], ids=["pre-norm", "post-norm", "added streams"])
 @pytest.mark.parametrize("mask_features", [False, True])
 def test_a_pretrained_model_goes_out_and_comes_back(encoder, mask_features, tmp_path):
     model, official = pretrained(encoder, mask_features=mask_features)
     torch.save(with_training_state(official), tmp_path / "official.pt")
     imported = import_checkpoint(tmp_path / "official.pt")
-    same_state(imported.model.state_dict(), model.state_dict())
+    same_tensors(imported.model, model)
     assert imported.model.encoder.config == model.encoder.config
     assert (imported.model.num_units, imported.model.mask_features) == ((9,), mask_features)
-    same_state(export_checkpoint(imported.model)["model"], official["model"])
+    same_tensors(export_checkpoint(imported.model)["model"], official["model"])
     assert {"last_optimizer_state", "optimizer_history", "extra_state"} <= set(imported.dropped)
 
 
@@ -85,10 +85,10 @@ def test_a_finetuned_model_brings_its_dictionary_and_transcribes(tmp_path, monke
     official["model"]["encoder.w2v_model.mask_emb"] += 3
     save_with_fairseq(monkeypatch, official, tmp_path / "official.pt")
     imported = import_checkpoint(tmp_path / "official.pt").model
-    same_state(imported.state_dict(), model.state_dict())
+    same_tensors(imported, model)
     save_model(tmp_path / "ours.safetensors", imported)
     ours = load_model(tmp_path / "ours.safetensors")
-    same_state(export_checkpoint(ours)["model"], official["model"])  # what is not read is carried along
+    same_tensors(export_checkpoint(ours)["model"], official["model"])  # what is not read is carried along
     tokenizer = ours.tokenizer
     assert tokenizer.decode([5, 7, 6, 8]) == "thes at"
     batch = collate([Sample("a", 6, torch.randn(6, 104), torch.randint(0, 255, (6, 88, 88), dtype=torch.uint8))])
@@ -122,8 +122,7 @@ def test_a_dictionary_can_be_given_or_lie_beside(tmp_path):
     given = import_checkpoint(tmp_path / "official.pt", dictionary=tmp_path / "given.txt").model
     assert list(given.tokenizer.symbols) == PIECES
     (tmp_path / "dict.wrd.txt").write_text("a 1\n")
-    with pytest.raises(ModelFileError, match="decoder has 9 tokens, the dictionary 5"):
-        load_official(tmp_path / "official.pt")
+    assert "decoder has 9 tokens, the dictionary 5" in refused(load_official, tmp_path / "official.pt")
 
 
 def test_the_model_file_names_no_path_of_the_author(tmp_path):
@@ -144,65 +143,42 @@ def test_what_a_configuration_leaves_out_has_the_official_default(tmp_path):
     assert (model.encoder.config.pre_norm, model.head.temperature, model.mask_features) == (False, 0.1, False)
 
 
+def renamed(official):
+    state = official["model"]
+    state["post_extract_projection.weight"] = state.pop("post_extract_proj.weight")
+
+
 def settings(**changes):
-    """Return a function that changes ``cfg.model`` of a checkpoint; None deletes the setting."""
-
-    def spoil(official):
-        for name, value in changes.items():
-            official["cfg"]["model"].pop(name)
-            if value is not None:
-                official["cfg"]["model"][name] = value
-
-    return spoil
+    return lambda official: replaced(**changes)(official["cfg"]["model"])
 
 
 def weights(**changes):
-    """Return a function that changes the state dict of a checkpoint: key (with __ for a dot) -> new key or value."""
-
-    def spoil(official):
-        for key, value in changes.items():
-            old = official["model"].pop(key.replace("__", "."))
-            if isinstance(value, str) and "." in value:
-                official["model"][value] = old
-            elif value is not None:
-                official["model"][key.replace("__", ".")] = value
-
-    return spoil
+    return lambda official: replaced(**changes)(official["model"])
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (
-            weights(post_extract_proj__weight="post_extract_projection.weight"),
-            r"missing: post_extract_proj\.weight; unknown: post_extract_projection\.weight",
-        ),
+        (renamed, r"missing: post_extract_proj\.weight; unknown: post_extract_projection\.weight"),
         (weights(encoder__layers__1__fc1__bias=None), r"missing: encoder\.layers\.1\.fc1\.bias$"),
         (weights(mask_emb="x"), "something else than tensors in its state dict: mask_emb"),
         (settings(_name="wav2vec2"), "holds a model 'wav2vec2'; wanted 'av_hubert' or 'av_hubert_seq2seq'"),
-        (
-            settings(encoder_ffn_embed_dim=50),
-            r"blocks\.0\.ffn\.inner\.weight has \(48, 32\), its configuration says \(50, 32\)",
-        ),
+        (settings(encoder_ffn_embed_dim=50), r"ffn\.inner\.weight has \(48, 32\), its configuration says \(50, 32\)"),
         (settings(activation_fn="relu"), "its activation_fn is 'relu'; this import knows 'gelu'"),
         (settings(sub_encoder_layers=2), "its sub_encoder_layers is 2"),
         (settings(untie_final_proj=None), "its untie_final_proj is False"),
         (settings(encoder_embed_dim="768"), "a setting missing or of a wrong type: TypeError"),
         (lambda official: official["cfg"].update(model=None), "has no 'model' in its 'cfg'"),
-        (lambda official: official.pop("cfg"), "wanted fairseq's 'cfg' and 'model'"),
-        (
-            lambda official: official.update(model=None),
-            r"holds keys \['args', .*\]; wanted fairseq's 'cfg' and 'model'",
-        ),
+        (replaced(cfg=None), "wanted fairseq's 'cfg' and 'model'"),
+        (replaced(model=None), r"holds keys \['args', .*\]; wanted fairseq's 'cfg' and 'model'"),
     ],
 )
 def test_what_does_not_fit_has_a_one_line_reason(tmp_path, spoil, reason):
     _, official = pretrained()
     spoil(official)
     torch.save(official, tmp_path / "official.pt")
-    with pytest.raises(ModelFileError, match=reason) as caught:
-        load_official(tmp_path / "official.pt")
-    assert str(caught.value).startswith(str(tmp_path)) and "\n" not in str(caught.value)
+    said = refused(load_official, tmp_path / "official.pt")
+    assert said.startswith(str(tmp_path)) and re.search(reason, said), said
 
 
 FULL_SIZES = {
@@ -213,19 +189,16 @@ FULL_SIZES = {
 
 @pytest.mark.parametrize("size", ["base", pytest.param("large", marks=pytest.mark.slow)])
 def test_a_full_size_state_dict_goes_round_bit_for_bit(size, tmp_path):
-    from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig
-
     encoder, total = FULL_SIZES[size]
     with torch.device("meta"):
         model = ClusterPredictor(encoder, 2000, head=HeadConfig(special_units=4))
     assert sum(parameter.numel() for parameter in model.parameters()) == total
     official = export_checkpoint(model)
     generator = torch.Generator().manual_seed(1)
-    official["model"] = {
-        key: torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else torch.tensor(3)
-        for key, tensor in official["model"].items()
-    }
+    for key, tensor in official["model"].items():
+        new = torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else torch.tensor(3)
+        official["model"][key] = new
     torch.save(official, tmp_path / "official.pt")
     imported = load_official(tmp_path / "official.pt")
     save_model(tmp_path / "ours.safetensors", imported)
-    same_state(export_checkpoint(load_model(tmp_path / "ours.safetensors"))["model"], official["model"])
+    same_tensors(export_checkpoint(load_model(tmp_path / "ours.safetensors"))["model"], official["model"])

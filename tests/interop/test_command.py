@@ -10,7 +10,7 @@ from avspeech.interop.__main__ import main
 from avspeech.interop.whisper import load_openai, load_whisper
 from avspeech.models.files import load_model, save_model
 from avspeech.models.whisper import Whisper
-from tests.interop.official import PIECES, finetuned, pretrained, with_training_state
+from tests.interop.official import PIECES, finetuned, pretrained, same_tensors, with_training_state
 from tests.interop.test_whisper_flamingo import HEADS, make
 from tests.interop.whisper_files import half_file
 
@@ -50,9 +50,7 @@ def test_a_checkpoint_goes_both_ways(write, tmp_path, capsys):
     assert capsys.readouterr().out == f"official checkpoint: {tmp_path / 'back.pt'}\n"
     one, other = (torch.load(path, weights_only=False) for path in (official, tmp_path / "back.pt"))
     key = next(key for key in ("model", "model_state_dict", "state_dict") if key in one)
-    assert one[key].keys() == other[key].keys()
-    for name, value in one[key].items():
-        assert torch.equal(value, other[key][name]) and value.dtype == other[key][name].dtype, name
+    same_tensors(one[key], other[key])
 
 
 def test_options_of_the_way_back(tmp_path):
@@ -61,7 +59,7 @@ def test_options_of_the_way_back(tmp_path):
     main(str(tmp_path / "flamingo.safetensors"), tmp_path / "whisper.pt", layout="whisper")
     whisper, state = load_openai(tmp_path / "whisper.pt"), model.state_dict()  # without its gated layers
     assert type(whisper) is Whisper
-    assert all(torch.equal(value, state[name].half().float()) for name, value in whisper.state_dict().items())
+    same_tensors(whisper, {name: state[name].half().float() for name in whisper.state_dict()})
     main(str(tmp_path / "flamingo.safetensors"), tmp_path / "half.pt", half=True, variant="finetuned")
     written = torch.load(tmp_path / "half.pt", weights_only=True)["state_dict"]
     assert any(".w2v_model." in key for key in written)
@@ -85,12 +83,7 @@ def test_what_cannot_be_done_ends_with_one_line(tmp_path):
         (official, tmp_path / "out.bin", {}, r"out\.bin must end in \.safetensors .* or \.pt"),
         (official, tmp_path / "out.pt", {}, r"is no model file; wanted a \.safetensors target"),
         (official, out, {"half": True}, r"no option of writing a \.pt"),
-        (
-            official,
-            out,
-            {"audio_heads": 4},
-            "audio_heads came for .*, which takes dictionary, sentencepiece",
-        ),
+        (official, out, {"audio_heads": 4}, "audio_heads came for .*, which takes dictionary, sentencepiece"),
         (official, official / "out.safetensors", {}, r"official\.pt"),  # a folder that is a file
         (ours, out, {}, r"is a model file; wanted a \.pt target"),
         (ours, tmp_path / "out.pt", {"official_padding": True}, "no option of reading a checkpoint"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import torch
 from avspeech.interop.whisper_flamingo import export_flamingo, import_flamingo, load_flamingo
 from avspeech.interop.whisper_flamingo_keys import flamingo_keys
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.files import ModelFileError, load_model, save_model
+from avspeech.models.files import load_model, save_model
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
 from avspeech.models.frontends import VideoConfig
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
-from tests.interop.official import randomize
+from tests.interop.official import randomize, refused, replaced, same_tensors
 from tests.interop.test_restricted import Hostile
 from tests.models.tiny_whisper import SIZES
 
@@ -41,16 +42,12 @@ def make(config=CONFIG, variant="self_supervised"):
 def light():
     """Return the state dict of an official file whose large tensors are one number, for tests that look at names."""
     state = make()[1]["state_dict"]
-    return {
-        key: value if value.numel() < 10_000 else value[:1].sum().expand(value.shape) for key, value in state.items()
-    }
+    return {key: one if one.numel() < 10_000 else one[:1].sum().expand(one.shape) for key, one in state.items()}
 
 
 def same_file(one, other):
     assert list(one["state_dict"]) == list(other["state_dict"])
-    for key, value in one["state_dict"].items():
-        assert value.dtype == other["state_dict"][key].dtype, key
-        assert torch.equal(value, other["state_dict"][key]), key
+    same_tensors(one["state_dict"], other["state_dict"])
 
 
 @pytest.mark.parametrize("variant", ["self_supervised", "finetuned"])
@@ -60,16 +57,13 @@ def test_a_model_goes_out_and_comes_back(variant, tmp_path):
     imported = import_flamingo(tmp_path / "official.pt", **HEADS)
     assert isinstance(imported.model, Flamingo)
     assert imported.model.config == CONFIG
-    state = model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in imported.model.state_dict().items())
+    same_tensors(imported.model, model)
     assert len(imported.model.carried) == (4 if variant == "self_supervised" else 2)
     assert set(imported.dropped) == set(imported.model.carried)
     same_file(export_flamingo(imported.model), official)
 
     save_model(tmp_path / "ours.safetensors", imported.model)  # through a model file nothing is lost either
-    ours = load_model(tmp_path / "ours.safetensors")
-    assert isinstance(ours, Flamingo)
-    same_file(export_flamingo(ours), official)
+    same_file(export_flamingo(load_model(tmp_path / "ours.safetensors")), official)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +79,6 @@ def test_shapes_show_every_size_but_heads(lips, tmp_path):
     _, official = make(FlamingoConfig(sizes, lips))
     torch.save(official, tmp_path / "official.pt")
     model = load_flamingo(tmp_path / "official.pt", audio_heads=4, text_heads=4, video_heads=lips.num_heads)
-    assert isinstance(model, Flamingo)
     assert model.config == FlamingoConfig(sizes, lips)
 
 
@@ -98,7 +91,6 @@ def test_heads_of_released_widths_need_not_be_given(tmp_path):
     _, official = make(config, "finetuned")
     torch.save(official, tmp_path / "official.pt")
     imported = load_flamingo(tmp_path / "official.pt")
-    assert isinstance(imported, Flamingo)
     assert imported.config == config
     same_file(export_flamingo(imported), official)
     assert "video encoder (finetuned): 1 blocks, width 768, 12 heads, ffn 3072" in "\n".join(imported.describe())
@@ -132,15 +124,15 @@ def test_a_model_that_was_not_imported_has_the_published_keys():
     sizes = replace(SIZES, mel_bins=80, audio_positions=1500, vocab_size=51865, text_positions=64)
     with torch.device("meta"):
         model = Flamingo(FlamingoConfig(sizes, video))
-    given = {key: list(value.shape) for key, value in meta_export(model, "finetuned").items()}
+    model = model.to_empty(device="cpu")
+    given = {key: list(value.shape) for key, value in export_flamingo(model, variant="finetuned")["state_dict"].items()}
     units = "model.encoder.video_model.w2v_model.label_embs_concat"
     assert list(given) == list(keys)
     assert given | {units: None} == keys | {units: None}  # how many units there were is lost
-    ours = list(meta_export(model, "self_supervised"))
+    ours = list(export_flamingo(model, variant="self_supervised")["state_dict"])
     assert [key for key in ours if "final_proj" not in key] == [key.replace("w2v_model.", "") for key in keys]
-    assert ours.index("model.encoder.video_model.final_proj.bias") + 1 == ours.index(
-        "model.decoder.positional_embedding"
-    )
+    last = ours.index("model.encoder.video_model.final_proj.bias")
+    assert ours[last + 1] == "model.decoder.positional_embedding"
 
 
 def test_a_published_small_model_has_as_many_entries():
@@ -148,38 +140,28 @@ def test_a_published_small_model_has_as_many_entries():
     assert len(flamingo_keys(FlamingoConfig(), "finetuned", ("mask_emb", "label_embs_concat"))) == 1222
 
 
-def meta_export(model, variant):
-    return export_flamingo(model.to_empty(device="cpu"), variant=variant)["state_dict"]
-
-
 def test_the_other_variant_can_be_asked_for(tmp_path, light):
     torch.save({"state_dict": light}, tmp_path / "official.pt")
     model = load_flamingo(tmp_path / "official.pt", **HEADS)
     tuned = export_flamingo(model, variant="finetuned")["state_dict"]
-    wrapped = {
-        key.replace("video_model.", "video_model.w2v_model."): value
-        for key, value in light.items()
-        if "final_proj" not in key
-    }
+    kept = {key: value for key, value in light.items() if "final_proj" not in key}
+    wrapped = {key.replace("video_model.", "video_model.w2v_model."): value for key, value in kept.items()}
     same_file({"state_dict": tuned}, {"state_dict": wrapped})
 
 
 def test_what_a_trainer_leaves_beside_the_weights_is_not_read(tmp_path):
     model, official = make()
     moments = {0: {"step": torch.tensor(5.0), "exp_avg": torch.ones(3)}}
+    best = {"dirpath": "/home/author/runs", "best_model_score": torch.tensor(0.3)}
     extras = {
-        "epoch": 3,
-        "global_step": 120000,
-        "pytorch-lightning_version": "1.9.0",
+        "epoch": 3, "global_step": 120000, "pytorch-lightning_version": "1.9.0", "lr_schedulers": [{"last_epoch": 3}],
         "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4, "params": [0]}]}],
-        "lr_schedulers": [{"last_epoch": 3}],
-        "callbacks": {"ModelCheckpoint": {"dirpath": "/home/author/runs", "best_model_score": torch.tensor(0.3)}},
-    }
+        "callbacks": {"ModelCheckpoint": best},
+    }  # fmt: skip
     torch.save(extras | official, tmp_path / "last.ckpt")
     imported = import_flamingo(tmp_path / "last.ckpt", **HEADS)
     assert set(extras) <= set(imported.dropped)
-    state = model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in imported.model.state_dict().items())
+    same_tensors(imported.model, model)
     save_model(tmp_path / "ours.safetensors", imported.model)
     assert b"author" not in (tmp_path / "ours.safetensors").read_bytes()
 
@@ -196,23 +178,11 @@ def test_a_file_without_video_is_a_plain_whisper(tmp_path):
 def test_official_treatment_is_a_choice(tmp_path, light):
     torch.save({"state_dict": light}, tmp_path / "official.pt")
     ours, theirs = (load_flamingo(tmp_path / "official.pt", **HEADS, official=choice) for choice in (False, True))
-    assert isinstance(ours, Flamingo) and isinstance(theirs, Flamingo)
     for model, choice in ((ours, False), (theirs, True)):
         config = model.config
         assert (config.whisper.official_padding, config.video.official_padding) == (choice, choice)
         assert (config.zero_dropped_video, config.video.video.channels_last) == (choice, not choice)
     same_file(export_flamingo(theirs), {"state_dict": light})
-
-
-def spoilt(key, value=None):
-    """Return a function that replaces a weight, or deletes it; ``model.`` is left out of the key."""
-
-    def spoil(state):
-        state.pop(f"model.{key}", None)
-        if value is not None:
-            state[f"model.{key}"] = value
-
-    return spoil
 
 
 def renamed(key, name):
@@ -232,36 +202,29 @@ def ungated(state):
             r"missing: decoder\.blocks\.1\.gated_x_attn_ln\.bias; unknown: decoder\.blocks\.1\.gated_attn_ln",
         ),
         (
-            spoilt("encoder.video_model.encoder.layers.1.fc1.bias"),
+            replaced(model__encoder__video_model__encoder__layers__1__fc1__bias=None),
             r"missing: encoder\.video_model\.encoder\.layers\.1\.fc1\.bias$",
         ),
-        (spoilt("encoder.conv1.weight"), r"lacks encoder\.conv1\.weight, which shows a size"),
-        (spoilt("decoder.blocks.0.attn.key.bias", torch.zeros(32)), r"unknown: decoder\.blocks\.0\.attn\.key\.bias$"),
         (
-            spoilt("encoder.blocks.0.mlp.0.bias", torch.zeros(31)),
-            r"encoder\.blocks\.0\.ffn\.inner\.bias has \(31,\), its configuration says \(128,\)",
-        ),
-        (
-            spoilt("encoder.video_projection.weight", torch.zeros(32, 25)),
+            replaced(model__encoder__video_projection__weight=torch.zeros(32, 25)),
             r"video_project\.weight has \(32, 25\), its configuration says \(32, 24\)",
         ),
-        (spoilt("encoder.conv1.weight", torch.zeros(32, 8)), r"its encoder\.conv1\.weight is \(32, 8\); wanted 3 axes"),
         (
-            spoilt("encoder.video_model.encoder.pos_conv.0.weight_v", torch.zeros(24, 0, 128)),
+            replaced(model__encoder__video_model__encoder__pos_conv__0__weight_v=torch.zeros(24, 0, 128)),
             r"weight_v is \(24, 0, 128\); wanted 3 axes, none of them empty",
         ),
         (
-            spoilt("decoder.positional_embedding", torch.zeros(20, 64)),
+            replaced(model__decoder__positional_embedding=torch.zeros(20, 64)),
             r"audio_width=32 and whisper\.text_width=64 must be the same",
         ),
         (
             renamed("model.decoder.ln.bias", "decoder.ln.bias"),
-            r"keys that do not begin with 'model\.', unknown: decoder\.ln\.bias",
+            r"do not begin with 'model\.', unknown: decoder\.ln\.bias",
         ),
-        (spoilt("decoder.ln.bias", "x"), r"something else than tensors in its state dict: model\.decoder\.ln\.bias"),
+        (replaced(model__decoder__ln__bias="x"), r"something else than tensors in its .*: model\.decoder\.ln\.bias"),
         (ungated, r"a video encoder but no gated layers"),
         (
-            spoilt("encoder.blocks.999999999.mlp.0.bias", torch.zeros(128)),
+            replaced(model__encoder__blocks__999999999__mlp__0__bias=torch.zeros(128)),
             r"missing: encoder\.blocks\.2\.attn\.query\.weight.*unknown: encoder\.blocks\.999999999",
         ),
     ],
@@ -270,10 +233,8 @@ def test_what_does_not_fit_has_a_one_line_reason(tmp_path, light, spoil, reason)
     state = dict(light)
     spoil(state)
     torch.save({"state_dict": state}, tmp_path / "official.pt")
-    with pytest.raises(ModelFileError, match=reason) as caught:
-        load_flamingo(tmp_path / "official.pt", **HEADS)
-    assert str(caught.value).startswith(str(tmp_path))
-    assert "\n" not in str(caught.value)
+    said = refused(load_flamingo, tmp_path / "official.pt", **HEADS)
+    assert said.startswith(str(tmp_path)) and re.search(reason, said), said
 
 
 @pytest.mark.parametrize(
@@ -287,25 +248,22 @@ def test_what_does_not_fit_has_a_one_line_reason(tmp_path, light, spoil, reason)
 )
 def test_heads_that_cannot_be_known_are_asked_for(tmp_path, light, options, reason):
     torch.save({"state_dict": light}, tmp_path / "official.pt")
-    with pytest.raises(ModelFileError, match=reason):
-        load_flamingo(tmp_path / "official.pt", **options)
+    assert re.search(reason, refused(load_flamingo, tmp_path / "official.pt", **options))
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"weights": {}}, r"holds keys \['weights'\]; wanted Whisper-Flamingo's 'state_dict'"),
+        ({"weights": {}}, "holds keys ['weights']; wanted Whisper-Flamingo's 'state_dict'"),
         ([1, 2], "holds a list; wanted"),
         ({"state_dict": {"model.decoder.positions_LD": torch.zeros(2, 2)}}, "a training checkpoint of avspeech"),
-        ({"state_dict": {}}, r"lacks encoder\.conv1\.weight"),
+        ({"state_dict": {}}, "lacks encoder.conv1.weight"),
         ({"state_dict": Hostile("echo")}, "system"),
     ],
 )
 def test_a_foreign_file_is_refused_in_one_line(tmp_path, content, reason):
     torch.save(content, tmp_path / "file.pt")
-    with pytest.raises(ModelFileError, match=reason) as caught:
-        load_flamingo(tmp_path / "file.pt")
-    assert "\n" not in str(caught.value)
+    assert reason in refused(load_flamingo, tmp_path / "file.pt")
 
 
 def test_what_the_official_code_does_not_know_is_not_exported():

@@ -52,22 +52,18 @@ class TalkerModel:
 
     def prepare(self, path, *, modality=None, face="speaking", audio_S=None, progress=None) -> Streams:
         self.heard.append(audio_S)
-        info = find_tracks(path)
-        duration_s = info.duration_s or 1.0
-        num_frames = round(duration_s * FRAME_RATE)
-        sees = "video" in modality and self.finds_face
-        mouth_THW = np.random.default_rng(1).integers(0, 256, (num_frames, 96, 96)).astype(np.uint8) if sees else None
-        segment = Segment(0, num_frames / FRAME_RATE, face_share=0.9, mouth_THW=mouth_THW)
-        if progress is not None:
-            progress(1.0)
-        sees = info.has_video and "video" in modality
-        followed = FollowedFaces((), num_frames if sees else 0, 0)
+        info, sees = find_tracks(path), "video" in modality
+        num_frames = round((info.duration_s or 1.0) * FRAME_RATE)
+        mouth_THW = np.random.default_rng(1).integers(0, 256, (num_frames, 96, 96)).astype(np.uint8)
+        crops = mouth_THW if sees and self.finds_face else None
+        segment = Segment(0, num_frames / FRAME_RATE, face_share=0.9, mouth_THW=crops)
+        progress(1.0)
+        followed = FollowedFaces((), num_frames if info.has_video and sees else 0, 0)
         return Streams(Path(path), modality, audio_S, followed, segments=(segment,))
 
     def transcribe_streams(self, streams, *, language=None, modality=None) -> Transcript:
         words = tuple(TimedWord(word, 0.2 * i, 0.2 * i + 0.2, 0.9) for i, word in enumerate(TEXTS[modality].split()))
-        segment = Segment(0.0, streams.duration_s, TEXTS[modality], modality, words, -0.25, language or "en", 0.9)
+        length_s, code = streams.duration_s, language or "en"
+        segment = Segment(0.0, length_s, TEXTS[modality], modality, words, -0.25, code, 0.9)
         notes = () if self.finds_face or modality == "audio" else ("no face was found",)
-        return Transcript(
-            str(streams.source), streams.duration_s, "talker", modality, (segment,), language or "en", 0.9, notes
-        )  # fmt: skip
+        return Transcript(str(streams.source), length_s, "talker", modality, (segment,), code, 0.9, notes)

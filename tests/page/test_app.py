@@ -30,11 +30,9 @@ def test_bad_usage_is_one_line_and_status_2(given, message, tmp_path, monkeypatc
 
 
 def test_examples_are_of_as_many_languages_as_there_are(tmp_path):
-    lines = [("a", "en"), ("b", "en"), ("c", "es"), ("d", None)]
-    write_manifest(
-        tmp_path / "test.jsonl",
-        [Utterance(name, video=tmp_path / f"{name}.mp4", language=code) for name, code in lines],
-    )
+    languages = {"a": "en", "b": "en", "c": "es", "d": None}
+    lines = [Utterance(name, video=tmp_path / f"{name}.mp4", language=code) for name, code in languages.items()]
+    write_manifest(tmp_path / "test.jsonl", lines)
     assert [one.id for one in choose_examples(tmp_path / "test.jsonl", 2)] == ["a", "c"]
     assert [one.id for one in choose_examples(tmp_path / "test.jsonl", 9)] == ["a", "c", "d", "b"]
 

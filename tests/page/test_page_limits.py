@@ -1,5 +1,6 @@
 """Uploads are measured, not believed, and refused in words that name no path."""
 
+import av
 import pytest
 from talker import write_clip
 
@@ -8,8 +9,6 @@ from avspeech.page.job import Limits, Refused, check_upload, measure_duration
 
 
 def test_length_is_measured_where_the_header_says_nothing(tmp_path):
-    import av
-
     clip = write_clip(tmp_path / "clip.mp4", 2.0, sound=False)
     with av.open(str(clip)) as source, av.open(str(tmp_path / "live.webm"), "w", options={"live": "1"}) as target:
         stream = target.add_stream("libvpx", 25)

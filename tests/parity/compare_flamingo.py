@@ -18,19 +18,12 @@ from tests.parity.comparison import Comparison
 from tests.parity.fixtures import Fixture
 
 
-def import_flamingo_model(fixture: Fixture, official: bool = True) -> Flamingo:
+def import_flamingo_model(fixture: Fixture, official: bool = True):
     """Return the imported model; what the file does not show is read from the fixture's configuration."""
     dims, video = fixture.config["dims"], _video_settings(fixture)
-    model = load_flamingo(
-        fixture.checkpoint,
-        audio_heads=dims["n_audio_head"],
-        text_heads=dims["n_text_head"],
-        video_heads=video["encoder_attention_heads"],
-        video_pre_norm=bool(video["layer_norm_first"]),
-        official=official,
-    )
-    assert isinstance(model, Flamingo)
-    return model
+    heads = {"audio_heads": dims["n_audio_head"], "text_heads": dims["n_text_head"]}
+    heads["video_heads"], pre_norm = video["encoder_attention_heads"], bool(video["layer_norm_first"])
+    return load_flamingo(fixture.checkpoint, **heads, video_pre_norm=pre_norm, official=official)
 
 
 def _video_settings(fixture: Fixture) -> dict:
@@ -60,9 +53,8 @@ def compare_flamingo(fixture: Fixture, model: Flamingo | None = None) -> Compari
         table.check("avhubert_out", seen["lips"][1])
     memories["av_nopad"] = model.encode_streams(logmel_BAF, None, video_BTHW)
     for tag, modality in (("a", "audio"), ("v", "video")):
-        memories[tag] = model.encode_streams(
-            logmel_BAF, None, video_BTHW, valid_BT, fixed_keep(len(valid_BT), modality)
-        )
+        keep_B2 = fixed_keep(len(valid_BT), modality)
+        memories[tag] = model.encode_streams(logmel_BAF, None, video_BTHW, valid_BT, keep_B2)
     memories["a_plain_whisper"] = model.audio_memory(logmel_BAF, None)  # without video there are no gates
     table.check("enc.audio", memories["av"].memory_BTD)
     table.check("enc.video_projected", memories["av"].video_BTD)
@@ -77,34 +69,20 @@ def compare_flamingo(fixture: Fixture, model: Flamingo | None = None) -> Compari
 def _compare_sizes(table: Comparison, fixture: Fixture, model: Flamingo) -> None:
     """What the import read from shapes is what the official configuration says."""
     dims, sizes, video = fixture.config["dims"], model.sizes, _video_settings(fixture)
-    ours = {
-        "n_mels": sizes.mel_bins,
-        "n_audio_ctx": sizes.audio_positions,
-        "n_audio_state": sizes.audio_width,
-        "n_audio_layer": sizes.audio_depth,
-        "n_vocab": sizes.vocab_size,
-        "n_text_ctx": sizes.text_positions,
-        "n_text_state": sizes.text_width,
-        "n_text_layer": sizes.text_depth,
-    }
-    for name, value in ours.items():
-        table.note(f"dims: {name}", value, dims[name])
-    encoder = model.config.video
-    for name, value in (
-        ("encoder_embed_dim", encoder.width),
-        ("encoder_layers", encoder.depth),
-        ("encoder_ffn_embed_dim", encoder.ffn_width),
-        ("conv_pos", encoder.position_kernel),
-        ("conv_pos_groups", encoder.position_groups),
-    ):
-        table.note(f"dims: {name}", value, video[name])
+    names = {"mels": "mel_bins", "audio_ctx": "audio_positions", "audio_state": "audio_width", "vocab": "vocab_size"}
+    names |= {"audio_layer": "audio_depth", "text_ctx": "text_positions", "text_state": "text_width"}
+    for theirs, ours in (names | {"text_layer": "text_depth"}).items():
+        table.note(f"dims: n_{theirs}", getattr(sizes, ours), dims[f"n_{theirs}"])
+    names = {"encoder_embed_dim": "width", "encoder_layers": "depth", "encoder_ffn_embed_dim": "ffn_width"}
+    for theirs, ours in (names | {"conv_pos": "position_kernel", "conv_pos_groups": "position_groups"}).items():
+        table.note(f"dims: {theirs}", getattr(model.config.video, ours), video[theirs])
 
 
 def _compare_decoder(table: Comparison, tag: str, model: Flamingo, memory: Memory) -> None:
     tokens_BL, targets_BL = table.recorded["in.dec_input_ids"], table.recorded["in.labels"]
-    blocks = dict(enumerate(model.decoder.blocks))
-    modules = {f"block{number}.out": block for number, block in blocks.items()}
-    modules |= {f"block{number}.gated_x_attn_out": block.video.attention.out for number, block in blocks.items()}
+    modules = {}
+    for number, block in enumerate(model.decoder.blocks):
+        modules |= {f"block{number}.out": block, f"block{number}.gated_x_attn_out": block.video.attention.out}
     with spied(**modules) as seen:
         logits_BLV = model(tokens_BL, memory)
     for name in seen:

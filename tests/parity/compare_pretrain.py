@@ -120,9 +120,8 @@ def _compare_run(table: Comparison, tag: str, run: dict, fixture: Fixture, model
         keep_B2 = torch.tensor([[lost != "audio", lost != "video"]]).expand(len(valid_BT), 2)
 
     hidden_audio, hidden_video = model.hide_input(audio_BTF, video_BTHW, masks)
-    for name, ours in [("masked_audio", hidden_audio.transpose(1, 2)), ("masked_video", hidden_video[:, None])]:
-        if f"{tag}.{name}" in recorded:
-            table.check(f"{tag}.{name}", ours)
+    table.check_recorded(f"{tag}.masked_audio", hidden_audio.transpose(1, 2))
+    table.check_recorded(f"{tag}.masked_video", hidden_video[:, None])
     streams_BTE = model.encoder.join_streams(hidden_audio, hidden_video, valid_BT, keep_B2)
     table.check(f"{tag}.features_fused", streams_BTE.transpose(1, 2))
     table.check(f"{tag}.features_trimmed", streams_BTE[:, :frames].transpose(1, 2))
@@ -139,9 +138,8 @@ def _compare_run(table: Comparison, tag: str, run: dict, fixture: Fixture, model
     table.check(f"{tag}.logits", prediction.logits_BTK)
     table.check(f"{tag}.features_pen", prediction.feature_penalty[None])
     mask_BT, valid_BT = masks.either_BT[:, :frames], valid_BT[:, :frames]
-    for name, ours in [("mask_indices", mask_BT), ("out_padding_mask", ~valid_BT)]:
-        if f"{tag}.{name}" in recorded:
-            table.check(f"{tag}.{name}", ours)
+    table.check_recorded(f"{tag}.mask_indices", mask_BT)
+    table.check_recorded(f"{tag}.out_padding_mask", ~valid_BT)
     for name, places in [("m", mask_BT & valid_BT), ("u", ~mask_BT & valid_BT)]:
         table.check(f"{tag}.logit_{name}", prediction.logits_BTK[places])
         table.check(f"{tag}.target_{name}", ids_BT[places])
@@ -151,23 +149,17 @@ def _compare_run(table: Comparison, tag: str, run: dict, fixture: Fixture, model
 
 def _compare_losses(table: Comparison, tag: str, run: dict, prediction, units_BT, mask_BT, criterion: dict) -> None:
     (penalty_weight,) = criterion["loss_weights"]
+    given = prediction.logits_BTK, units_BT, mask_BT, 1.0
     for weight, name, log in [(0.0, "masked_only", "masked_only"), (1.0, "masked_and_unmasked", "both")]:
-        loss = masked_cluster_loss(
-            prediction.logits_BTK, units_BT, mask_BT, 1.0, weight, special_units=OFFICIAL_SPECIALS
-        )
+        loss = masked_cluster_loss(*given, weight, special_units=OFFICIAL_SPECIALS)
         total = (loss.loss + penalty_weight * prediction.feature_penalty) * loss.num_scored
         table.check(f"{tag}.loss_{name}", total[None])
         official = run[f"log_{log}"]
         parts = {
-            "loss": total,
-            "sample_size": loss.num_scored,
-            "loss_m_0": loss.masked_sum,
-            "loss_u_0": loss.unmasked_sum,
+            "loss": total, "sample_size": loss.num_scored, "loss_m_0": loss.masked_sum, "loss_u_0": loss.unmasked_sum,
             "loss_features_pen": penalty_weight * prediction.feature_penalty * loss.num_scored,
-            "count_m_0": loss.num_masked,
-            "count_u_0": loss.num_unmasked,
-            "correct_m_0": loss.masked_right,
-            "correct_u_0": loss.unmasked_right,
-        }
+            "count_m_0": loss.num_masked, "count_u_0": loss.num_unmasked,
+            "correct_m_0": loss.masked_right, "correct_u_0": loss.unmasked_right,
+        }  # fmt: skip
         for key, value in parts.items():
             table.note(f"{tag}.log_{log}.{key}", float(value), float(official[key]))

@@ -20,14 +20,7 @@ class Comparison:
     """Recorded tensors that are not compared, or only in part, and why."""
 
     def check(self, name: str, ours: Tensor, where: Tensor | None = None, reason: str = "") -> None:
-        """Note the error of a tensor.
-
-        Args:
-            name: of the recorded tensor.
-            ours: what it is compared with; of the same shape.
-            where: bool over the leading axes; only these places are compared, for the ``reason`` given.
-            reason: why the others are not.
-        """
+        """Note the error of a tensor; if ``where`` (bool over the leading axes), of these places only, for a reason."""
         theirs = self.recorded[name]
         assert ours.shape == theirs.shape, f"{self.name}: {name} is {tuple(theirs.shape)}, ours {tuple(ours.shape)}"
         if where is not None:
@@ -35,6 +28,11 @@ class Comparison:
             ours, theirs = ours[where], theirs[where]
             self.reasons[name] = reason
         self.errors[name] = relative_error(ours, theirs)
+
+    def check_recorded(self, name: str, ours: Tensor) -> None:
+        """Note the error of a tensor that only some fixtures have."""
+        if name in self.recorded:
+            self.check(name, ours)
 
     def note(self, name: str, ours: float, theirs: float) -> None:
         """Note the relative error of a number that a fixture's config.json has."""

@@ -17,11 +17,9 @@ def pytest_generate_tests(metafunc):
     if "fixture" in metafunc.fixturenames:
         fixtures, why = find_fixtures()
         wanted = getattr(metafunc.function, "kinds", None)
-        chosen = [fixture for fixture in fixtures if wanted is None or fixture.kind in wanted]
-        if not chosen:
-            metafunc.parametrize("fixture", [pytest.param(None, marks=pytest.mark.skip(reason=why))], ids=["none"])
-        else:
-            metafunc.parametrize("fixture", chosen, ids=[fixture.name for fixture in chosen])
+        chosen = [pytest.param(one, id=one.name) for one in fixtures if wanted is None or one.kind in wanted]
+        none = pytest.param(None, marks=pytest.mark.skip(reason=why), id="none")
+        metafunc.parametrize("fixture", chosen or [none])
 
 
 @pytest.fixture

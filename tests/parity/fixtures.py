@@ -4,7 +4,6 @@
 once, into the user's cache. Nothing is known here about a particular fixture: kinds and sizes are read from it.
 """
 
-import hashlib
 import json
 import os
 import tarfile
@@ -13,11 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from avspeech.roi.face_model import cache_folder
+from avspeech.files import cache_folder, file_sha256
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,7 @@ def find_fixtures() -> tuple[list[Fixture], str]:
 
 def _unpacked(archive: Path) -> Path:
     """Unpack an archive into the cache, once for each content; the folder appears only when whole."""
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    root = cache_folder() / f"fixtures-{digest[:16]}"
+    root = cache_folder() / f"fixtures-{file_sha256(archive)[:16]}"
     if not root.exists():
         unfinished = root.with_name(f"{root.name}.{os.getpid()}.part")
         with tarfile.open(archive) as tar:
@@ -93,9 +89,3 @@ def _unpacked(archive: Path) -> Path:
             if not root.exists():
                 raise
     return root
-
-
-def official_state(fixture: Fixture) -> dict[str, Tensor]:
-    """Return the official state dict in fp32."""
-    state = torch.load(fixture.checkpoint, weights_only=True)["model"]
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
