@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from avspeech.data.augment import AugmentConfig, change_contrast
-from avspeech.data.dataset import AVDataset, SampleKey, SpanConfig
-from avspeech.data.unit_sets import UnitSet
+from avspeech.data.dataset import AVDataset, SampleKey, SpanConfig, UnitSet
 from avspeech.features.logfbank import fbank_TF
 from avspeech.inputs import NothingReadable
 from avspeech.manifest import ManifestError, read_manifest, read_units

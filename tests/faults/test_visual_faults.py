@@ -8,7 +8,6 @@ import pytest
 
 from avspeech.faults import occlusion
 from avspeech.faults.frame_faults import FREEZE_SHARES
-from avspeech.faults.picture_draws import PictureDraws
 from avspeech.faults.visual import (
     KINDS,
     MOUTH_BLANK,
@@ -20,6 +19,7 @@ from avspeech.faults.visual import (
     parse_fault,
 )
 from avspeech.features.clip import MEAN
+from avspeech.noise.exact_noise import ExactDraws
 
 PINNED = [12, 62, 9, 51, 13]
 PINNED_FRAMES = "fce5051ea9511c2c"
@@ -69,11 +69,10 @@ def test_an_unknown_label_is_told_what_is_known(label):
         parse_fault(label)
 
 
-def test_a_fault_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="'fog' is no known kind"):
-        Fault("fog", 1)
-    with pytest.raises(ValueError, match="'drop' came with level 30"):
-        Fault("drop", 30)
+@pytest.mark.parametrize(("kind", "level"), [("fog", 1), ("drop", 30)])
+def test_a_fault_that_is_none_is_refused(kind, level):
+    with pytest.raises(ValueError, match=f"'{kind}' came with level {level}; known are object-1/2"):
+        Fault(kind, level)
 
 
 @pytest.mark.parametrize("fault", MADE, ids=lambda fault: fault.label)
@@ -270,7 +269,7 @@ def test_another_number_of_frames_than_said_is_noticed(clip_THW, label, said, ca
 
 def test_choices_of_a_key_are_pinned():
     """Which frames are lost, and where a thing is, must stay the same in all versions of numpy and of this code."""
-    draws = PictureDraws("pinned")
+    draws = ExactDraws("pinned")
     assert [draws.below(100) for _ in range(5)] == PINNED
     marked_THW = np.broadcast_to(np.arange(1, 61, dtype=np.uint8)[:, None, None], (60, 2, 2))
     seen = b"".join(

@@ -249,8 +249,7 @@ def test_cropped_batches_share_their_shortest_length():
 def test_a_crop_keeps_streams_and_units_together(corpus):
     from avspeech.data.augment import AugmentConfig
     from avspeech.data.batching import SampleKey
-    from avspeech.data.dataset import AVDataset
-    from avspeech.data.unit_sets import UnitSet
+    from avspeech.data.dataset import AVDataset, UnitSet
     from avspeech.manifest import read_manifest
 
     utterances = read_manifest(corpus / "train.jsonl")
