@@ -60,7 +60,7 @@ class Sampler:
     def draw(
         self, noise: str, utterance: Utterance, draws: Draws, num_samples: int
     ) -> tuple[list[Piece], np.ndarray | None]:
-        """Return recordings, without hashes, and their sum, None after eight silent draws. ValueError: too few files."""
+        """Return recordings without hashes and their sum, None after eight silent draws. ValueError: too few files."""
         spec, root = self.noises[noise], self.pools[noise].root
         for _ in range(ATTEMPTS):
             if spec.kind in GENERATED:

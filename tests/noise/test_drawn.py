@@ -14,16 +14,10 @@ from avspeech.noise.mixing import rms
 from avspeech.noise.pools import open_pools
 from avspeech.noise.recordings import Recordings
 from avspeech.noise.spec import NoiseConfig, NoiseSpec
-from tests.noise.plan_corpus import noises_of, sound, write_plan_corpus
+from tests.noise.plan_corpus import noises_of, sound
 
 SPEECH_S = sound(99, 8000)
 SOMEBODY = Utterance("of another corpus", speaker="somebody else")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Return a corpus. Not to be altered."""
-    return write_plan_corpus(tmp_path_factory.mktemp("drawn") / "corpus")
 
 
 @pytest.fixture
@@ -55,10 +49,8 @@ def test_the_own_speaker_is_not_heard_where_there_are_others(pool):
     alone = [replace(voice, speaker="s1") for voice in pool]
     allowed = open_pools({"n": NoiseSpec("babble")}, voices=alone)["n"].allowed
     assert np.flatnonzero(allowed(alone[4])).tolist() == [0, 1, 2, 3, 5, 6, 7, 8]
-    noise, voices = babble(pool, 1, 6), set()
-    for seed in range(40):
-        voices |= heard(noise, seed, pool[4])
-    assert voices == {10, 20, 30, 70, 80, 90}
+    noise = babble(pool, 1, 6)
+    assert set.union(*(heard(noise, seed, pool[4]) for seed in range(40))) == {10, 20, 30, 70, 80, 90}
 
 
 def test_the_number_of_voices_covers_its_range_and_none_is_drawn_twice(pool):
@@ -102,11 +94,9 @@ def test_the_cache_stays_within_its_bytes_and_reads_each_file_once(tmp_path, poo
     for n in (0, 1, 1, 0):
         assert len(recordings.steps(tmp_path / f"clip{n}.wav")) == 1600
     assert len(reads) == 2
-    recordings.steps(tmp_path / "clip2.wav")  # drops 1, the longest unused, though 0 was read first
-    recordings.steps(tmp_path / "clip0.wav")
-    assert len(reads) == 3
-    recordings.steps(tmp_path / "clip1.wav")
-    assert len(reads) == 4
+    for n, count in ((2, 3), (0, 3), (1, 4)):  # 2 drops 1, the longest unused, though 0 was read first
+        recordings.steps(tmp_path / f"clip{n}.wav")
+        assert len(reads) == count
     assert len(Recordings(1).steps(tmp_path / "clip3.wav")) == 1600  # larger than the cache: still usable
 
 

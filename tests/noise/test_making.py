@@ -22,12 +22,6 @@ from tests.noise.plan_corpus import noises_of, sound, utterances_of, write_plan_
 SPEAKER_OF = {f"v{n}.wav": "acdef"[n % 5] for n in range(10)}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Return a corpus. Not to be altered."""
-    return write_plan_corpus(tmp_path_factory.mktemp("plans") / "corpus")
-
-
 def babble(folder: Path, **options) -> dict[str, NoiseSpec]:
     return {"babble": NoiseSpec("babble", folder / "voices.jsonl", **options)}
 
