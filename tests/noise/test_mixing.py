@@ -18,7 +18,7 @@ from avspeech.noise.mixing import (
     speech_level,
     to_audio,
     to_steps,
-)  # fmt: skip
+)
 from avspeech.noise.speech_level import active_level
 from tests.noise.plan_corpus import sound
 
