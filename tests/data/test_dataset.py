@@ -1,5 +1,6 @@
 """Samples: both streams of one length, augmentation repeatable, broken clips named and passed over."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -48,20 +49,16 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
 def test_crop_and_flip_hold_for_the_whole_clip(utterances):
     """Every frame is the same cut of its source, mirrored in about half of the clips."""
     mouth_THW = torch.from_numpy(read_grey_clip(utterances[0].mouth))
-    dataset, mirrored, places = AVDataset(utterances, augment=AugmentConfig()), 0, set()
+    places = list(itertools.product(range(9), range(9)))
+    cuts = {place: mouth_THW[:, place[0] : place[0] + 88, place[1] : place[1] + 88] for place in places}
+    dataset, mirrored, seen = AVDataset(utterances, augment=AugmentConfig()), 0, set()
     for epoch in range(60):
         shown_THW = dataset[SampleKey(0, epoch)].video_THW
-        found = [
-            (top, left, flip)
-            for flip in (False, True)
-            for top in range(9)
-            for left in range(9)
-            if torch.equal(shown_THW.flip(2) if flip else shown_THW, mouth_THW[:, top : top + 88, left : left + 88])
-        ]
-        assert len(found) == 1
-        mirrored += found[0][2]
-        places.add(found[0][:2])
-    assert 15 < mirrored < 45 and len(places) > 30
+        direct, flipped = ([at for at in places if torch.equal(cuts[at], x)] for x in (shown_THW, shown_THW.flip(2)))
+        assert len(direct + flipped) == 1
+        mirrored += len(flipped)
+        seen |= {*direct, *flipped}
+    assert 15 < mirrored < 45 and len(seen) > 30
 
 
 def test_contrast_changes_every_frame_alike():
@@ -76,16 +73,14 @@ def test_a_word_span_carries_the_words_that_it_shows(utterances, tokenizer_file)
     spans = SpanConfig(start=1.0, end=1.0, max_words=2, margin=0)
     units = [[int(unit) for word in u.text.split() for unit in [tokenizer.encode(word)[0]] * 6] for u in utterances]
     dataset = AVDataset(utterances, tokenizer=tokenizer, units=[UnitSet(units)], augment=augment, spans=spans)
-    seen = set()
-    for index in range(len(utterances)):
-        sample = dataset[SampleKey(index)]
+    samples = [dataset[SampleKey(index)] for index in range(len(utterances))]
+    assert {len(sample.text.split()) for sample in samples} == {1, 2}
+    for sample, utterance in zip(samples, utterances, strict=True):
         words = sample.text.split()
-        seen.add(len(words))
         assert sample.num_frames == 6 * len(words)
         assert sample.units_TJ[:, 0].tolist() == [unit for word in words for unit in tokenizer.encode(word) * 6]
         assert sample.tokens_L.tolist() == tokenizer.encode(sample.text)
-        assert f" {sample.text} " in f" {utterances[index].text} "
-    assert seen == {1, 2}
+        assert f" {sample.text} " in f" {utterance.text} "
 
 
 def test_the_chance_of_a_span_falls():
