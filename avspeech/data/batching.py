@@ -45,12 +45,13 @@ def plan_batches(
     if generator is not None:  # lengths within 10 % of each other mix freely
         keys = keys * generator.uniform(0.95, 1.05, len(keys)) + generator.uniform(0, 1, len(keys))
     batches: list[list[int]] = []
+    longest = 0
     for index in np.argsort(-keys, kind="stable").tolist():
-        batch = [*batches[-1], index] if batches else []
-        if batch and len(batch) <= max_clips and max(lengths[i] for i in batch) * len(batch) <= max_frames:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
+        longest = max(longest, lengths[index])
+        if not batches or len(batches[-1]) == max_clips or longest * (len(batches[-1]) + 1) > max_frames:
+            batches.append([])
+            longest = lengths[index]
+        batches[-1].append(index)
     if generator is not None:
         batches = [batches[i] for i in generator.permutation(len(batches))]
     return batches
