@@ -20,8 +20,7 @@ from avspeech.timebase import ACOUSTIC_PER_FRAME, frames_to_samples, samples_to_
 
 Modality = Literal["audio", "video", "audio+video"]
 MODALITIES: tuple[Modality, ...] = ("audio+video", "audio", "video")
-IGNORE = -100
-"""Target that is not scored: a padded token, or a frame without a unit."""
+IGNORE = -100  # target that is not scored: a padded token, or a frame without a unit
 
 
 class NothingReadable(ValueError):
@@ -32,20 +31,13 @@ class NothingReadable(ValueError):
 class InputSpec:
     """Inputs that a model takes, and its limits. Defaults are AV-HuBERT's."""
 
-    audio: Literal["fbank", "logmel"] = "fbank"
-    """``fbank``: 26 log filterbanks, stacked by four at 25 Hz. ``logmel``: Whisper's log-mel at 100 Hz."""
-    audio_bins: int = STACKED_WIDTH
-    """Channels of the audio features: 104 of ``fbank``, 80 or 128 of ``logmel``."""
-    clip_size: int | None = CLIP_SIZE
-    """Side of the square video crop in pixels; None: no video."""
-    longest_s: float | None = None
-    """Longest utterance in seconds; None: no limit."""
-    longest_text: int | None = None
-    """Most text tokens, prompt included; None: no limit."""
-    modalities: tuple[Modality, ...] = MODALITIES
-    """Modalities to decode from; the first is the default."""
-    pads_to_30s: bool = False
-    """Pad the log-mel to 30 s, which published Whisper weights need."""
+    audio: Literal["fbank", "logmel"] = "fbank"  # 26 log filterbanks stacked to 25 Hz, or Whisper's log-mel at 100 Hz
+    audio_bins: int = STACKED_WIDTH  # channels of the audio features: 104 of ``fbank``, 80 or 128 of ``logmel``
+    clip_size: int | None = CLIP_SIZE  # side of the square video crop in pixels; None: no video
+    longest_s: float | None = None  # longest utterance in seconds; None: no limit
+    longest_text: int | None = None  # most text tokens, prompt included; None: no limit
+    modalities: tuple[Modality, ...] = MODALITIES  # modalities to decode from; the first is the default
+    pads_to_30s: bool = False  # pad the log-mel to 30 s, which published Whisper weights need
 
 
 @dataclass(frozen=True)
@@ -53,44 +45,29 @@ class Sample:
     """One utterance as tensors; None for a stream that is absent or unused."""
 
     id: str
-    num_frames: int
-    """T, length at 25 Hz."""
-    audio_TF: Tensor | None = None
-    """float32 stacked filterbanks, normalised per frame."""
-    video_THW: Tensor | None = None
-    """uint8 mouth crop of ``InputSpec.clip_size``."""
-    units_TJ: Tensor | None = None
-    """int64, J unit sets, ``IGNORE`` where a frame has no unit."""
-    tokens_L: Tensor | None = None
-    """int64 tokens of the text, without begin and end."""
+    num_frames: int  # T, length at 25 Hz
+    audio_TF: Tensor | None = None  # float32 stacked filterbanks, normalised per frame
+    video_THW: Tensor | None = None  # uint8 mouth crop of ``InputSpec.clip_size``
+    units_TJ: Tensor | None = None  # int64, J unit sets, ``IGNORE`` where a frame has no unit
+    tokens_L: Tensor | None = None  # int64 tokens of the text, without begin and end
     text: str | None = None
-    logmel_AF: Tensor | None = None
-    """float32 log-mel at 100 Hz, in place of ``audio_TF``."""
+    logmel_AF: Tensor | None = None  # float32 log-mel at 100 Hz, in place of ``audio_TF``
     language: str | None = None
 
     def cut(self, start: int, end: int) -> "Sample":
         """Return frames ``start`` to ``end`` of every stream; the text stays whole."""
-        streams = {name: getattr(self, name) for name in ("audio_TF", "video_THW", "units_TJ")}
-        kept = {name: None if stream is None else stream[start:end] for name, stream in streams.items()}
-        if self.logmel_AF is not None:
-            kept["logmel_AF"] = self.logmel_AF[start * ACOUSTIC_PER_FRAME : end * ACOUSTIC_PER_FRAME]
+        per_frame = {"audio_TF": 1, "video_THW": 1, "units_TJ": 1, "logmel_AF": ACOUSTIC_PER_FRAME}
+        streams = {name: getattr(self, name) for name in per_frame if getattr(self, name) is not None}
+        kept = {name: stream[start * per_frame[name] : end * per_frame[name]] for name, stream in streams.items()}
         return replace(self, num_frames=end - start, **kept)
 
 
 class Augmentation(Protocol):
-    """Augmentation of one utterance's features and crop, called in this order."""
+    """In this order: change features, perhaps in place; choose (top, left) of the crop; change a copy of the crop."""
 
-    def audio(self, features: Tensor) -> Tensor:
-        """Return changed features, (T, F) or (A, F); may change them in place."""
-        ...
-
-    def offset(self, height: int, width: int, size: int) -> tuple[int, int] | None:
-        """Return (top, left) of the crop of ``size`` pixels, or None for the centre."""
-        ...
-
-    def video(self, video_THW: Tensor) -> Tensor:
-        """Return the changed crop; never changes it in place."""
-        ...
+    def audio(self, features: Tensor) -> Tensor: ...
+    def offset(self, height: int, width: int, size: int) -> tuple[int, int] | None: ...  # None: the centre
+    def video(self, video_THW: Tensor) -> Tensor: ...
 
 
 def make_sample(
@@ -109,7 +86,6 @@ def make_sample(
     """Return decoded streams as a model takes them, without video for a model that uses none.
 
     Args:
-        inputs: the model's.
         num_frames: T without a mouth crop; None: as long as the audio.
         audio_S: float32 mono samples at 16 kHz in [-1, 1]; None: no audio.
         mouth_THW: uint8 mouth crop at 25 Hz, at least ``inputs.clip_size`` pixels on a side; None: no video.
@@ -121,8 +97,8 @@ def make_sample(
         num_frames = len(mouth_THW)
     elif audio_S is None:
         raise ValueError(f"utterance {id!r} has neither audio nor video; give at least one stream")
-    num_frames = samples_to_frames(len(audio_S)) if num_frames is None and audio_S is not None else num_frames
-    assert num_frames is not None
+    elif num_frames is None:
+        num_frames = samples_to_frames(len(audio_S))
     audio_TF = mel_AF = video_THW = None
     if audio_S is not None and inputs.audio == "logmel":
         if mouth_THW is not None:
@@ -130,8 +106,7 @@ def make_sample(
         mel_AF = logmel_AF(torch.from_numpy(audio_S), inputs.audio_bins, inputs.pads_to_30s)
         mel_AF = mel_AF if augment is None else augment.audio(mel_AF)
     elif audio_S is not None:
-        audio_S = audio_S if len(audio_S) else np.zeros(1, dtype=np.float32)
-        audio_TF = fbank_TF(torch.from_numpy(audio_S), num_frames)
+        audio_TF = fbank_TF(torch.from_numpy(audio_S if len(audio_S) else np.zeros(1, np.float32)), num_frames)
         audio_TF = audio_TF if augment is None else augment.audio(audio_TF)
     if mouth_THW is not None and inputs.clip_size is not None:
         _, height, width = mouth_THW.shape
@@ -145,8 +120,7 @@ def make_sample(
 
 def fit_samples(audio_S: np.ndarray, length: int) -> np.ndarray:
     """Return the samples cut, or filled with zeros, to ``length``."""
-    audio_S = audio_S[:length]
-    return np.pad(audio_S, (0, length - len(audio_S)))
+    return np.pad(audio_S[:length], (0, max(0, length - len(audio_S))))
 
 
 @dataclass(frozen=True)
@@ -154,21 +128,14 @@ class AVBatch:
     """Utterances padded to one length; None for absent streams, units or tokens."""
 
     ids: tuple[str, ...]
-    valid_BT: Tensor
-    """bool, True where a frame is real."""
-    audio_BTF: Tensor | None
-    """float32, zero where padded; see ``Sample``."""
-    video_BTHW: Tensor | None
-    """uint8, zero where padded."""
-    units_BTJ: Tensor | None
-    """int64, ``IGNORE`` where padded or unknown."""
-    tokens_BL: Tensor | None
-    """int64, ``IGNORE`` where padded."""
+    valid_BT: Tensor  # bool, True where a frame is real
+    audio_BTF: Tensor | None  # float32, zero where padded; see ``Sample``
+    video_BTHW: Tensor | None  # uint8, zero where padded
+    units_BTJ: Tensor | None  # int64, ``IGNORE`` where padded or unknown
+    tokens_BL: Tensor | None  # int64, ``IGNORE`` where padded
     texts: tuple[str | None, ...]
-    logmel_BAF: Tensor | None = None
-    """float32, zero where padded; in place of ``audio_BTF``."""
-    valid_BA: Tensor | None = None
-    """bool, True where a frame of ``logmel_BAF`` is real."""
+    logmel_BAF: Tensor | None = None  # float32, zero where padded; in place of ``audio_BTF``
+    valid_BA: Tensor | None = None  # bool, True where a frame of ``logmel_BAF`` is real
     languages: tuple[str | None, ...] = ()
 
     @property
@@ -178,7 +145,6 @@ class AVBatch:
         return (self.tokens_BL != IGNORE).sum(dim=1)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "AVBatch":
-        """Return a copy on ``device``."""
         return self._map(lambda x: x.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "AVBatch":
@@ -203,9 +169,8 @@ def collate(samples: Sequence[Sample | None]) -> AVBatch:
         rows = [getattr(sample, name) for sample in read]
         return None if any(row is None for row in rows) else pad_stack(rows, value)
 
-    logmel_BAF, valid_BA = stack("logmel_AF"), None
-    if logmel_BAF is not None:
-        valid_BA = lengths_to_valid(torch.tensor([len(sample.logmel_AF) for sample in read]))  # type: ignore[arg-type]
+    logmel_BAF = stack("logmel_AF")
+    acoustic = torch.tensor([0 if sample.logmel_AF is None else len(sample.logmel_AF) for sample in read])
     return AVBatch(
         ids=tuple(sample.id for sample in read),
         valid_BT=lengths_to_valid(torch.tensor([sample.num_frames for sample in read])),
@@ -215,6 +180,6 @@ def collate(samples: Sequence[Sample | None]) -> AVBatch:
         tokens_BL=stack("tokens_L", IGNORE),
         texts=tuple(sample.text for sample in read),
         logmel_BAF=logmel_BAF,
-        valid_BA=valid_BA,
+        valid_BA=None if logmel_BAF is None else lengths_to_valid(acoustic),
         languages=tuple(sample.language for sample in read),
     )

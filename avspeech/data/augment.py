@@ -12,8 +12,8 @@ from torch import Tensor
 from avspeech.features.clip import MEAN
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE
 
-FRAME_RATES = (20.0, 60.0)
-"""Range of the simulated source frame rates, in fps."""
+Streams = tuple[np.ndarray | None, np.ndarray | None]
+FRAME_RATES = (20.0, 60.0)  # range of the simulated source frame rates, in fps
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class Augmenter:
     def __init__(self, config: AugmentConfig, rng: np.random.Generator, logmel: bool) -> None:
         self.config, self.rng, self.logmel = config, rng, logmel
 
-    def decoded(
-        self, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def decoded(self, audio_S: np.ndarray | None, mouth_THW: np.ndarray | None) -> Streams:
         """Return the streams shifted and resampled in time; lengths stay the same."""
         if self.config.shift_ms > 0 and audio_S is not None:
             audio_S = shifted(audio_S, self.config.shift_ms, self.rng)
@@ -99,8 +97,7 @@ class Augmenter:
 
 def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
     """Return the clip, uint8, scaled around its mean by ``gain`` and moved by ``shift``."""
-    clip = clip_THW.numpy()
-    middle = clip.mean()
+    clip, middle = clip_THW.numpy(), clip_THW.numpy().mean()
     table_256 = ((np.arange(256) - middle) * gain + middle + shift).clip(0, 255).astype(np.uint8)
     return torch.from_numpy(table_256[clip])
 
@@ -120,6 +117,5 @@ def shifted(audio_S: np.ndarray, longest_ms: float, rng: np.random.Generator) ->
     """Return the audio shifted by up to ``longest_ms`` either way, padded with silence to its old length."""
     limit = round(longest_ms * SAMPLE_RATE / 1000)
     shift = int(rng.integers(-limit, limit + 1))
-    if shift < 0:
-        return np.pad(audio_S[-shift:], (0, min(-shift, len(audio_S))))
-    return np.pad(audio_S[: max(len(audio_S) - shift, 0)], (min(shift, len(audio_S)), 0))
+    start = limit - shift
+    return np.pad(audio_S, limit)[start : start + len(audio_S)]

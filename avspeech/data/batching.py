@@ -45,17 +45,13 @@ def plan_batches(
     if generator is not None:  # lengths within 10 % of each other mix freely
         keys = keys * generator.uniform(0.95, 1.05, len(keys)) + generator.uniform(0, 1, len(keys))
     batches: list[list[int]] = []
-    batch: list[int] = []
     longest = 0
     for index in np.argsort(-keys, kind="stable").tolist():
-        longest_with = max(longest, lengths[index])
-        if batch and (len(batch) == max_clips or longest_with * (len(batch) + 1) > max_frames):
-            batches.append(batch)
-            batch, longest_with = [], lengths[index]
-        batch.append(index)
-        longest = longest_with
-    if batch:
-        batches.append(batch)
+        longest = max(longest, lengths[index])
+        if not batches or len(batches[-1]) == max_clips or longest * (len(batches[-1]) + 1) > max_frames:
+            batches.append([])
+            longest = lengths[index]
+        batches[-1].append(index)
     if generator is not None:
         batches = [batches[i] for i in generator.permutation(len(batches))]
     return batches
@@ -82,8 +78,7 @@ class TrainingBatches(Sampler[list[SampleKey]]):
         step = 0  # counts the batches of all processes together
         for epoch in itertools.count():
             shuffle = np.random.default_rng((self.seed, epoch))
-            batches = plan_batches(self.lengths, self.config.max_frames, self.config.max_clips, shuffle)
-            for batch in batches:
+            for batch in plan_batches(self.lengths, self.config.max_frames, self.config.max_clips, shuffle):
                 turn, rank = divmod(step, self.num_ranks)
                 step += 1
                 if rank == self.rank and turn >= self.start:

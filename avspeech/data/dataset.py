@@ -3,22 +3,24 @@
 Random draws depend only on (seed, epoch, index). An unreadable clip is logged and the next one is used.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from avspeech.data.augment import AugmentConfig, Augmenter
-from avspeech.data.unit_sets import UnitSet
-from avspeech.inputs import InputSpec, Modality, NothingReadable, Sample, make_sample
-from avspeech.manifest import ManifestError, Utterance
+from avspeech.data.augment import AugmentConfig, Augmenter, Streams
+from avspeech.inputs import IGNORE, InputSpec, Modality, NothingReadable, Sample, make_sample
+from avspeech.manifest import ManifestError, Utterance, read_units
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.noise.drawn import DrawnNoise
+from avspeech.noise.mixing import to_audio, to_steps
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME, samples_to_frames
@@ -31,11 +33,9 @@ class SampleKey:
     """One utterance at one training step."""
 
     index: int
-    """Index of the utterance in the dataset."""
     epoch: int = 0
     step: int = 0
-    max_frames: int | None = None
-    """Cut a longer clip to this many frames at a random place; None: whole."""
+    max_frames: int | None = None  # cut a longer clip to this many frames at a random place; None: whole
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ class SpanConfig:
     def __post_init__(self) -> None:
         if not (0 <= self.start <= 1 and 0 <= self.end <= 1):
             raise ValueError(f"data.spans.start={self.start} and data.spans.end={self.end} must lie between 0 and 1")
-        if self.steps < 1 or self.max_words < 1 or self.margin < 0:
-            raise ValueError(
-                f"data.spans.steps={self.steps} and data.spans.max_words={self.max_words} must be at least 1, "
-                f"data.spans.margin={self.margin} at least 0"
-            )
+        for name, least in (("steps", 1), ("max_words", 1), ("margin", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"data.spans.{name}={getattr(self, name)} must be at least {least}")
 
     def chance(self, step: int) -> float:
         """Return the chance of a span at a training step."""
         return self.start + (self.end - self.start) * min(1.0, step / self.steps)
 
-    def draw(self, utterance: Utterance, step: int, num_frames: int, rng: np.random.Generator) -> "Span | None":
-        """Return a random word span, or None for the whole clip."""
+    def draw(
+        self, utterance: Utterance, step: int, num_frames: int, rng: np.random.Generator
+    ) -> tuple[int, int, str] | None:
+        """Return first and last frame (exclusive) and text of a random word span, or None for the whole clip."""
         words = utterance.words
         if not words or rng.random() >= self.chance(step):
             return None
@@ -81,30 +81,52 @@ class SpanConfig:
         chosen = words[first : first + count]
         start = max(0, int(chosen[0].start_s * FRAME_RATE) - before)
         end = min(num_frames, int(np.ceil(chosen[-1].end_s * FRAME_RATE)) + after)
-        return Span(start, end, " ".join(word.text for word in chosen)) if end > start else None
+        return (start, end, " ".join(word.text for word in chosen)) if end > start else None
 
 
 @dataclass(frozen=True)
-class Span:
-    """Frames ``start`` to ``end`` of a clip, and their words."""
+class UnitSet:
+    """Units of one codebook, in manifest order; ``rate`` is units per second, 25 or a multiple of it.
 
-    start: int
-    end: int
-    text: str | None
+    Of units at 100 Hz, from MFCCs, frame t takes unit 4 t (official code of AV-HuBERT, arXiv:2201.02184).
+    """
+
+    rows: Sequence[Sequence[int]]
+    rate: int = FRAME_RATE
+
+    def __post_init__(self) -> None:
+        if self.rate % FRAME_RATE or self.rate < FRAME_RATE:
+            raise ValueError(f"data.units_rate={self.rate} must be {FRAME_RATE} or a multiple of it")
+
+    @classmethod
+    def read(cls, path: str | Path, rate: int | None = None) -> "UnitSet":
+        """Return the units of a ``.km`` file.
+
+        ``rate`` None is that of ``PATH.json`` (``data_prep/assign_units.py``), else 25. Raises ManifestError for a line
+        without units or another rate than in ``PATH.json``.
+        """
+        facts = Path(f"{path}.json")
+        stored = json.loads(facts.read_text(encoding="utf-8")).get("rate") if facts.exists() else None
+        if None not in (rate, stored) and rate != stored:
+            raise ManifestError(
+                f"{path} has {stored} units per second, as {facts.name} beside it says, and data.units_rate={rate} "
+                "came; leave data.units_rate out"
+            )
+        return cls(read_units(path), rate or stored or FRAME_RATE)
+
+    def at_frames(self, index: int, num_frames: int) -> np.ndarray:
+        """Return the unit of each frame, (T,) int64, ``IGNORE`` if none."""
+        step, row = self.rate // FRAME_RATE, self.rows[index]
+        # A frame needs all of its units: the first of an incomplete group would belong to the clip's ragged end.
+        known = row[: len(row) - step + 1 : step][:num_frames]
+        return np.array([*known, *[IGNORE] * (num_frames - len(known))], dtype=np.int64)
 
 
 class AVDataset(Dataset[Sample | None]):
     """Utterances of a manifest as samples. Raises ManifestError if an utterance lacks a needed stream or units.
 
-    Args:
-        utterances: with ``mouth`` and ``audio`` as ``modality`` needs.
-        inputs: input format of the model.
-        tokenizer: None: no tokens (pre-training).
-        units: unit sets in the order of the utterances; empty for fine-tuning.
-        augment: None: centre crop, whole clip, no draws.
-        noise: added to the audio; without ``augment`` the same in every epoch.
-        spans: word spans; need ``augment``.
-        cache_bytes: memory for decoded streams in each process.
+    ``tokenizer`` None gives no tokens (pre-training). ``augment`` None takes the centre crop of the whole clip, and
+    ``noise`` is then the same in every epoch; ``spans`` need it. ``cache_bytes`` of streams are kept in each process.
     """
 
     def __init__(
@@ -124,36 +146,30 @@ class AVDataset(Dataset[Sample | None]):
         self.augment, self.noise, self.spans = augment, noise, spans
         self.seed, self.cache_bytes, self.units = seed, cache_bytes, tuple(units)
         self.wants_audio, self.wants_video = "audio" in modality, "video" in modality
-        self._check()
-        self._cache: dict[int, tuple[np.ndarray | None, np.ndarray | None]] = {}
+        self._cache: dict[int, Streams] = {}
         self._cached_bytes = 0
         self._reported: set[int] = set()
-
-    def _check(self) -> None:
-        needed = [("mouth", self.wants_video), ("audio", self.wants_audio), ("text", self.tokenizer is not None)]
+        needed = {"mouth": self.wants_video, "audio": self.wants_audio, "text": self.tokenizer is not None}
         for utterance in self.utterances:
-            for name, wanted in needed:
+            for name, wanted in needed.items():
                 if wanted and getattr(utterance, name) is None:
                     raise ManifestError(f"utterance {utterance.id!r} has no {name!r}, which this run needs")
-        spans = self.spans is not None and max(self.spans.start, self.spans.end) > 0
-        if spans and self.utterances and not any(utterance.words for utterance in self.utterances):
+        count = len(self.utterances)
+        uses_spans = count and spans is not None and max(spans.start, spans.end) > 0
+        if uses_spans and not any(utterance.words for utterance in self.utterances):
             raise ManifestError("data.spans needs word times, and no utterance of the manifest has 'words'")
-        for unit_set in self.units:
-            if len(unit_set.rows) != len(self.utterances):
-                raise ManifestError(
-                    f"{len(unit_set.rows)} unit sequences for {len(self.utterances)} utterances; "
-                    "make both from one manifest"
-                )
+        for rows in (unit_set.rows for unit_set in self.units):
+            if len(rows) != count:
+                raise ManifestError(f"{len(rows)} unit sequences for {count} utterances; make both from one manifest")
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     def __getitem__(self, key: SampleKey | int) -> Sample | None:
         """Return a sample; in evaluation None for an unreadable clip."""
-        if isinstance(key, int):
-            key = SampleKey(key)
-        index = key.index
-        for _ in range(len(self.utterances)):
+        key = SampleKey(key) if isinstance(key, int) else key
+        for step in range(len(self.utterances)):
+            index = (key.index + step) % len(self.utterances)
             try:
                 return self._load(index, key)
             except MediaError as error:
@@ -162,15 +178,19 @@ class AVDataset(Dataset[Sample | None]):
                     logger.warning("left out utterance %s: %s", self.utterances[index].id, error)
                 if self.augment is None:
                     return None
-                index = (index + 1) % len(self.utterances)
         raise NothingReadable("no clip of the manifest can be read; the log says why for each")
 
     def _load(self, index: int, key: SampleKey) -> Sample:
         utterance = self.utterances[index]
-        mouth_THW, audio_S, num_frames = self._decode(index)
-        units_TJ = (
-            np.stack([units.at_frames(index, num_frames) for units in self.units], axis=1) if self.units else None
-        )
+        mouth_THW, steps_S = self._cache.get(index) or self._read(index)
+        audio_S = None if steps_S is None else to_audio(steps_S)
+        if mouth_THW is not None:
+            num_frames = len(mouth_THW)
+        else:
+            assert audio_S is not None
+            num_frames = utterance.num_frames or samples_to_frames(len(audio_S))
+        units = [unit_set.at_frames(index, num_frames) for unit_set in self.units]
+        units_TJ = torch.from_numpy(np.stack(units, axis=1)) if units else None
         rng = np.random.default_rng((self.seed, key.epoch, index))
         if self.noise is not None and audio_S is not None:
             audio_S = self.noise(audio_S, rng, utterance)
@@ -180,13 +200,11 @@ class AVDataset(Dataset[Sample | None]):
             audio_S, mouth_THW = augmenter.decoded(audio_S, mouth_THW)
             span = None if self.spans is None else self.spans.draw(utterance, key.step, num_frames, rng)
             if span is not None:
-                start, end, text = span.start, span.end, span.text
+                start, end, text = span
                 mouth_THW = None if mouth_THW is None else mouth_THW[start:end]
                 units_TJ = None if units_TJ is None else units_TJ[start:end]
-                if audio_S is not None:
-                    audio_S = audio_S[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+                audio_S = None if audio_S is None else audio_S[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
                 num_frames = end - start
-        tokens = None if self.tokenizer is None else self.tokenizer.encode(text or "")
         sample = make_sample(
             self.inputs,
             utterance.id,
@@ -196,44 +214,31 @@ class AVDataset(Dataset[Sample | None]):
             augment=augmenter,
             text=text,
             language=utterance.language,
-            tokens_L=None if tokens is None else torch.tensor(tokens, dtype=torch.int64),
-            units_TJ=None if units_TJ is None else torch.from_numpy(units_TJ),
+            tokens_L=None if self.tokenizer is None else torch.tensor(self.tokenizer.encode(text or "")).long(),
+            units_TJ=units_TJ,
         )
-        return self._shorten(sample, key, rng)
-
-    def _shorten(self, sample: Sample, key: SampleKey, rng: np.random.Generator) -> Sample:
-        """Cut to ``augment.max_frames`` and the key's limit; cutting features adds no silence at the edge."""
-        limits = [key.max_frames, self.augment.max_frames if self.augment is not None else None]
-        longest = min((limit for limit in limits if limit is not None), default=sample.num_frames)
-        if sample.num_frames <= longest:
+        # Cutting features, and not the audio, adds no silence at the edge.
+        limits = (sample.num_frames, key.max_frames, self.augment and self.augment.max_frames)
+        longest = min(limit for limit in limits if limit is not None)
+        if sample.num_frames == longest:
             return sample
         start = int(rng.integers(sample.num_frames - longest + 1))
         return sample.cut(start, start + longest)
 
-    def _decode(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None, int]:
-        """Return mouth crop, float32 audio and length in frames."""
-        mouth_THW, audio_S = self._cache.get(index) or self._read(index)
-        if audio_S is not None:
-            audio_S = audio_S.astype(np.float32) / np.float32(32768)
-        if mouth_THW is not None:
-            return mouth_THW, audio_S, len(mouth_THW)
-        assert audio_S is not None
-        return None, audio_S, self.utterances[index].num_frames or samples_to_frames(len(audio_S))
-
-    def _read(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _read(self, index: int) -> Streams:
         """Decode both streams; int16 audio fits twice as much in the cache."""
         utterance = self.utterances[index]
-        mouth_THW = audio_S = None
+        mouth_THW = steps_S = None
         if self.wants_video:
             assert utterance.mouth is not None
             mouth_THW = read_grey_clip(utterance.mouth, self.inputs.clip_size or 1)
         if self.wants_audio:
             assert utterance.audio is not None
-            audio_S = np.clip(np.rint(read_audio(utterance.audio) * 32768), -32768, 32767).astype(np.int16)
-            if not len(audio_S):
+            steps_S = to_steps(read_audio(utterance.audio))
+            if not len(steps_S):
                 raise MediaError(utterance.audio, "has no audio samples")
-        size = sum(stream.nbytes for stream in (mouth_THW, audio_S) if stream is not None)
+        size = sum(stream.nbytes for stream in (mouth_THW, steps_S) if stream is not None)
         if self._cached_bytes + size <= self.cache_bytes:
-            self._cache[index] = mouth_THW, audio_S
+            self._cache[index] = mouth_THW, steps_S
             self._cached_bytes += size
-        return mouth_THW, audio_S
+        return mouth_THW, steps_S

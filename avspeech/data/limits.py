@@ -14,18 +14,16 @@ def check_languages(
     utterances: Sequence[Utterance], tokenizer: Tokenizer | WhisperTokenizer, manifest: str | Path
 ) -> None:
     """Raise ManifestError at the first utterance whose language the model lacks; monolingual models need no check."""
-    if not tokenizer.is_multilingual:
-        return
-    for utterance in utterances:
+    for utterance in utterances if tokenizer.is_multilingual else ():
         if utterance.language is None:
             raise ManifestError(
                 f"{manifest}: utterance {utterance.id!r} has no 'language', which a multilingual model needs; "
                 "add it, or have an evaluation detect it (decoding.detect_language: true)"
             )
         if utterance.language not in tokenizer.languages:
+            known = ", ".join(tokenizer.languages)
             raise ManifestError(
-                f"{manifest}: utterance {utterance.id!r} has language {utterance.language!r}; this model knows "
-                f"{', '.join(tokenizer.languages)}"
+                f"{manifest}: utterance {utterance.id!r} has language {utterance.language!r}; this model knows {known}"
             )
 
 
@@ -38,19 +36,20 @@ def check_lengths(
 ) -> None:
     """Raise ManifestError at the first utterance too long for the model; with ``cut`` check only texts."""
     longest_s = None if cut or inputs.pads_to_30s else inputs.longest_s  # padding to 30 s cuts longer clips
+    fix = "cut it or take it out (data.init_args.batches"
     for utterance in utterances:
-        if longest_s is not None and (utterance.num_frames or 0) > longest_s * FRAME_RATE:
+        length_s, text = (utterance.num_frames or 0) / FRAME_RATE, utterance.text or ""
+        if longest_s is not None and length_s > longest_s:
             raise ManifestError(
-                f"{manifest}: utterance {utterance.id!r} lasts {(utterance.num_frames or 0) / FRAME_RATE:g} s, this "
-                f"model takes at most {longest_s:g} s; cut it or take it out (data.init_args.batches.longest leaves "
-                "long training clips out)"
+                f"{manifest}: utterance {utterance.id!r} lasts {length_s:g} s, this model takes at most "
+                f"{longest_s:g} s; {fix}.longest leaves long training clips out)"
             )
         if inputs.longest_text is None:
             continue
-        text, room = utterance.text or "", inputs.longest_text - len(tokenizer.prompt("en"))
+        room = inputs.longest_text - len(tokenizer.prompt("en"))
         # A token is one byte or more, so only texts of many bytes need counting.
         if len(text.encode()) >= room and (count := len(tokenizer.encode(text))) > room:
             raise ManifestError(
                 f"{manifest}: the text of utterance {utterance.id!r} has {count} tokens, this model has room for "
-                f"{room}; cut it or take it out (data.init_args.batches.longest_text leaves long training texts out)"
+                f"{room}; {fix}.longest_text leaves long training texts out)"
             )

@@ -17,8 +17,7 @@ from avspeech.evaluation.conditions import WRONG_SPEAKER
 from avspeech.evaluation.results import Results
 from avspeech.files import file_sha256
 from avspeech.manifest import Utterance, hash_test_set
-from avspeech.noise.plan import NoisePlan
-from avspeech.noise.plan_records import without_hints
+from avspeech.noise.plan import NoisePlan, without_hints
 
 PACKAGES = ("avspeech", "torch", "numpy", "scipy", "av", "opencv-python", "jiwer", "openai-whisper")
 METHODS = {

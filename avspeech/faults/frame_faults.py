@@ -4,37 +4,33 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from avspeech.faults.picture_draws import PictureDraws
+from avspeech.noise.exact_noise import ExactDraws
 from avspeech.timebase import FRAME_RATE
 
-LOST = -1
-"""Value in ``shown_T`` where no frame is shown."""
-FREEZE_SHARES = (0.1, 0.2, 0.4, 0.6, 0.8)
-"""Share of the frames that repeat the previous one, by severity."""
-FREEZE_FRAMES = (5, 20)
-"""Shortest and longest freeze in frames: 0.2 to 0.8 s."""
+LOST = -1  # in ``shown_T`` where no frame is shown
+FREEZE_SHARES = (0.1, 0.2, 0.4, 0.6, 0.8)  # of the frames that repeat the previous one, by severity
+FREEZE_FRAMES = (5, 20)  # shortest and longest freeze: 0.2 to 0.8 s
 MS_PER_FRAME = 1000 // FRAME_RATE
 
 
-def shown_frames(kind: str, level: float, num_frames: int, draws: PictureDraws) -> np.ndarray:
-    """Return ``shown_T``: each output frame's source index, or ``LOST``, for ``drop``, ``freeze`` or ``offset``.
+def shown_frames(kind: str, level: float, num_frames: int, draws: ExactDraws) -> np.ndarray:
+    """Return ``shown_T``: each output frame's source index, or ``LOST``.
 
-    ``level`` is per cent of the frames, severity, or milliseconds (positive is late).
+    ``level`` is per cent of the frames (``drop``), severity (``freeze``) or ms, positive is late (``offset``).
     """
     time_T = np.arange(num_frames)
     if kind == "offset":
         return np.clip(time_T - round(level / MS_PER_FRAME), 0, num_frames - 1)
     if kind == "drop":
-        shown_T = time_T.copy()
         # With the same draws, the frames lost at 25 % are also lost at 50 %.
-        shown_T[list(draws.shuffled(num_frames))[: round(num_frames * level / 100)]] = LOST
-        return shown_T
+        time_T[list(draws.shuffled(num_frames))[: round(num_frames * level / 100)]] = LOST
+        return time_T
     num_still = min(round(FREEZE_SHARES[int(level) - 1] * num_frames), num_frames - 1)
     still_T = np.concatenate([[False], draw_stretches(num_frames - 1, num_still, *FREEZE_FRAMES, draws)])
     return np.maximum.accumulate(np.where(still_T, 0, time_T))
 
 
-def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int, draws: PictureDraws) -> np.ndarray:
+def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int, draws: ExactDraws) -> np.ndarray:
     """Return ``inside_T``, bool: ``num_inside`` frames in random stretches of ``shortest`` to ``longest`` frames.
 
     The last stretch is cut to the remaining frames; adjacent stretches merge.
@@ -42,10 +38,8 @@ def draw_stretches(num_frames: int, num_inside: int, shortest: int, longest: int
     lengths: list[int] = []
     while sum(lengths) < num_inside:
         lengths.append(min(draws.between(shortest, longest), num_inside - sum(lengths)))
-    num_outside = num_frames - num_inside
-    inside_T = np.zeros(num_frames, bool)
-    taken = 0
-    places = sorted(draws.between(0, num_outside) for _ in lengths)
+    inside_T, taken = np.zeros(num_frames, bool), 0
+    places = sorted(draws.between(0, num_frames - num_inside) for _ in lengths)
     for place, length in zip(places, lengths, strict=True):
         inside_T[place + taken : place + taken + length] = True  # after ``place`` frames outside
         taken += length

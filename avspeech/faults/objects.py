@@ -3,14 +3,15 @@
 import cv2
 import numpy as np
 
-from avspeech.faults.picture_draws import PictureDraws
 from avspeech.faults.sprites import Sheet, Sprite, draw_light, edge, lay_over, lit
+from avspeech.noise.exact_noise import ExactDraws
 
 _GLAZES = ((222, 216, 205), (46, 84, 134), (160, 46, 44), (58, 112, 84), (38, 38, 42), (204, 148, 52))
+_CASES = ((30, 31, 36), (66, 70, 80), (196, 192, 188), (52, 66, 96), (120, 60, 66))
 _COVERS = ((44, 62, 110), (128, 36, 40), (40, 88, 72), (190, 160, 110), (70, 60, 84), (214, 206, 190))
 
 
-def draw_object(draws: PictureDraws) -> Sprite:
+def draw_object(draws: ExactDraws) -> Sprite:
     """Return one of the objects, equally likely, with random colour and light."""
     return draws.pick((_mug, _microphone, _telephone, _book))(draws)
 
@@ -19,16 +20,15 @@ def _flat(sheet: Sheet, colour: tuple[float, ...]) -> np.ndarray:
     return np.broadcast_to(np.asarray(colour, np.float32), (*sheet.x_HW.shape, 3)).copy()
 
 
-def _mug(draws: PictureDraws) -> Sprite:
+def _mug(draws: ExactDraws) -> Sprite:
     """Draw a mug, 8 cm wide, from slightly above; handle side and pattern are random."""
     sheet, light = Sheet(-8.5, -6.5, 8.5, 6.5), draw_light(draws)
     hand = draws.side()
     x_HW, y_HW = sheet.x_HW * hand, sheet.y_HW
     across_HW = np.clip(x_HW / 4, -1, 1)
     bulge_HW = np.sqrt(1 - across_HW**2)  # of the round rim and foot, seen from above
-    body_HW = edge(
-        np.maximum(np.abs(x_HW) - 4, np.maximum(-y_HW - 4.7 - 0.65 * bulge_HW, y_HW - 4.1 - 0.65 * bulge_HW))
-    )
+    height_HW = np.maximum(-y_HW - 4.7 - 0.65 * bulge_HW, y_HW - 4.1 - 0.65 * bulge_HW)
+    body_HW = edge(np.maximum(np.abs(x_HW) - 4, height_HW))
     ring_HW = (np.hypot((x_HW - 3.9) / 2.5, y_HW / 2.9) - 1) * 2.5
     handle_HW = edge(np.abs(ring_HW) - 0.5) * (x_HW > 3.7)
     colour_HWC = _flat(sheet, draws.pick(_GLAZES))
@@ -51,7 +51,7 @@ def _mug(draws: PictureDraws) -> Sprite:
     return sheet.sprite(colour_HWC, np.maximum(body_HW, handle_HW))
 
 
-def _microphone(draws: PictureDraws) -> Sprite:
+def _microphone(draws: ExactDraws) -> Sprite:
     """Draw a microphone: a 6 cm head of wire mesh or coloured foam on a dark handle."""
     sheet, light = Sheet(-4.5, -4.5, 4.5, 24), draw_light(draws)
     x_HW, y_HW = sheet.x_HW, sheet.y_HW
@@ -78,13 +78,11 @@ def _microphone(draws: PictureDraws) -> Sprite:
     return sheet.sprite(colour_HWC, np.maximum(np.maximum(head_HW, tube_HW), collar_HW))
 
 
-def _telephone(draws: PictureDraws) -> Sprite:
+def _telephone(draws: ExactDraws) -> Sprite:
     """Draw the back of a telephone, 7.4 by 15 cm, with cameras and a reflection."""
     sheet = Sheet(-5.5, -6.5, 5.5, 12.0)
     slab_HW = sheet.box(0, 2.5, 3.7, 7.6, 0.9)
-    base = np.asarray(
-        draws.pick(((30, 31, 36), (66, 70, 80), (196, 192, 188), (52, 66, 96), (120, 60, 66))), np.float32
-    )
+    base = np.asarray(draws.pick(_CASES), np.float32)
     slope_HW = (sheet.x_HW * draws.uniform(-1, 1) + sheet.y_HW * 0.5) / 8
     colour_HWC = base * (1 + 0.25 * slope_HW)[..., None]
     sheen_HW = np.exp(-(((sheet.x_HW * 0.8 + sheet.y_HW * 0.6 - draws.uniform(-3, 3)) / 1.3) ** 2))
@@ -103,15 +101,14 @@ def _telephone(draws: PictureDraws) -> Sprite:
     return sheet.sprite(colour_HWC, edge(slab_HW))
 
 
-def _book(draws: PictureDraws) -> Sprite:
+def _book(draws: ExactDraws) -> Sprite:
     """Draw a paperback, 13 by 20 cm."""
     sheet = Sheet(-8.0, -6.5, 8.0, 16.5)
     cover_HW = sheet.box(0, 5.0, 6.6, 10.2, 0.2)
     base = np.asarray(draws.pick(_COVERS), np.float32)
     ink = np.asarray((236, 226, 204) if base.mean() < 140 else (46, 40, 40), np.float32)
-    colour_HWC = (
-        _flat(sheet, tuple(base)) * (1 + 0.025 * sheet.mottle(draws, 0.25) + 0.05 * sheet.mottle(draws, 3))[..., None]
-    )
+    mottle_HW = 1 + 0.025 * sheet.mottle(draws, 0.25) + 0.05 * sheet.mottle(draws, 3)
+    colour_HWC = _flat(sheet, tuple(base)) * mottle_HW[..., None]
     y = -3.6
     for _ in range(draws.between(2, 3)):  # the title, in letters too small to read
         half_width = draws.uniform(2.6, 5.0)

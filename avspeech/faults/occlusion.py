@@ -12,57 +12,45 @@ import numpy as np
 from avspeech.faults.frame_faults import draw_stretches
 from avspeech.faults.hands import draw_hand
 from avspeech.faults.objects import draw_object
-from avspeech.faults.picture_draws import PictureDraws
 from avspeech.faults.sprites import Sprite
+from avspeech.noise.exact_noise import ExactDraws
 from avspeech.timebase import FRAME_RATE
 
-TIME_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
-"""Share of the frames in which the object is in place, by severity."""
-MOUTH_SHARES = (0.2, 0.4, 0.65, 0.95, 1.0)
-"""Share of the mouth that it then covers, by severity."""
-SIZES = (1.0, 1.0, 1.0, 1.15, 1.3)
-"""Factor on the real size, by severity; above 1 the object is nearer than the face."""
-MOUTH_HALF = (0.29, 0.19)
-"""Half width and half height of a mouth with lips, in crop sides."""
-MIDDLE = 0.08
-"""Half side, in crop sides, of the square at the mouth's centre that severities 4 and 5 cover fully."""
-VISIT_FRAMES = (25, 75)
-"""Shortest and longest stay in frames: 1 to 3 s."""
+# By severity; lengths are in crop sides.
+TIME_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)  # of the frames in which the object is in place
+MOUTH_SHARES = (0.2, 0.4, 0.65, 0.95, 1.0)  # of the mouth that it then covers
+SIZES = (1.0, 1.0, 1.0, 1.15, 1.3)  # factor on the real size; above 1 the object is nearer than the face
+MOUTH_HALF = (0.29, 0.19)  # half width and half height of a mouth with lips
+MIDDLE = 0.08  # half side of the square at the mouth's centre that severities 4 and 5 cover fully
+VISIT_FRAMES = (25, 75)  # shortest and longest stay: 1 to 3 s
 RAMP_FRAMES = 8
-FACE_CENTRE, FACE_HALF = (0.0, -0.42), (0.98, 1.35)
-"""Centre and half axes of a face relative to the mouth's centre, in crop sides."""
+FACE_CENTRE, FACE_HALF = (0.0, -0.42), (0.98, 1.35)  # centre and half axes of a face, from the mouth's centre
 FACE_COVER = 128
-Box = tuple[float, float, float, float]
-"""Area of a mouth crop: x0, y0, x1, y1 in pixels."""
+Box = tuple[float, float, float, float]  # area of a mouth crop: x0, y0, x1, y1 in pixels
 
 
 @dataclass(frozen=True)
 class Occlusion:
-    """An object and its path; lengths are in sides of the mouth crop."""
+    """An object and its path."""
 
     sprite: Sprite
-    size: float
-    """Factor on the real size."""
-    place_T2: np.ndarray
-    """Position of the sprite's anchor relative to the mouth's centre."""
-    angle_T: np.ndarray
-    """Rotation of the sprite in radians, clockwise."""
-    seen_T: np.ndarray
-    """bool, False where the object is outside the mouth crop."""
+    size: float  # factor on the real size
+    place_T2: np.ndarray  # of the sprite's anchor relative to the mouth's centre, in crop sides
+    angle_T: np.ndarray  # in radians, clockwise
+    seen_T: np.ndarray  # bool, False where the object is outside the mouth crop
 
     def apply(self, picture: np.ndarray, box: Box, index: int) -> np.ndarray:
         """Return frame ``index`` with the object over the mouth in ``box``."""
         if not self.seen_T[index]:
             return picture
-        side = ((box[2] - box[0]) + (box[3] - box[1])) / 2
-        centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+        centre, side = _centre_and_side(box)
         zoom = self.size * side / self.sprite.pixels_per_side
         matrix_22 = zoom * _turn(self.angle_T[index])
         shift_2 = centre + side * self.place_T2[index] - matrix_22 @ np.array(self.sprite.anchor)
         return _blend(picture, self.sprite.paint_HWC, matrix_22, shift_2)
 
 
-def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float, draws: PictureDraws) -> Occlusion:
+def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float, draws: ExactDraws) -> Occlusion:
     """Draw the path of an ``object`` or ``hand`` over the mouth; all severities (1 to 5) share object and side.
 
     ``mouth_side``, the approximate crop side in pixels, sets the sprite's resolution.
@@ -84,7 +72,7 @@ def plan_occlusion(kind: str, severity: int, num_frames: int, mouth_side: float,
     return Occlusion(sprite, size, place_T2, angle + 0.04 * sway_3T[2], present_T > 0)
 
 
-def _presence(num_frames: int, share: float, draws: PictureDraws) -> np.ndarray:
+def _presence(num_frames: int, share: float, draws: ExactDraws) -> np.ndarray:
     """Return 1 with the object in place, 0 with it away, and a smooth ramp between."""
     inside_T = draw_stretches(num_frames, round(share * num_frames), *VISIT_FRAMES, draws)
     wide_T = np.convolve(inside_T, np.ones(2 * (RAMP_FRAMES // 2) + 1), "full") > 0  # ramps lie outside of the visit
@@ -98,14 +86,13 @@ def _stops(sprite: Sprite, size: float, angle: float, into_2: np.ndarray, severi
     """Return the anchor's distances from the mouth: covering its share, and outside the crop."""
     mouth_M2 = _grid(*MOUTH_HALF)
     mouth_M2 = mouth_M2[(mouth_M2[:, 0] / MOUTH_HALF[0]) ** 2 + (mouth_M2[:, 1] / MOUTH_HALF[1]) ** 2 <= 1]
-    crop_M2 = _grid(0.5, 0.5)
+    crop_M2, middle_M2 = _grid(0.5, 0.5), _grid(MIDDLE, MIDDLE)
     gaps = np.arange(3.6, -0.61, -0.03)
-    middle_M2 = _grid(MIDDLE, MIDDLE)
     covered = []
     for gap in gaps:
         share = _covers(sprite, sprite.solid_HW, size, angle, -into_2 * gap, mouth_M2).mean()
-        all_of_it = severity < 4 or _covers(sprite, sprite.solid_HW, size, angle, -into_2 * gap, middle_M2).all()
-        covered.append(share if all_of_it else share / 2)
+        whole = severity < 4 or _covers(sprite, sprite.solid_HW, size, angle, -into_2 * gap, middle_M2).all()
+        covered.append(share if whole else share / 2)
     enough = np.flatnonzero(np.array(covered) >= MOUTH_SHARES[severity - 1])
     rest = gaps[enough[0]] if len(enough) else gaps[int(np.argmax(covered))]
     touched = sprite.paint_HWC[..., 3] > 0.01
@@ -114,8 +101,8 @@ def _stops(sprite: Sprite, size: float, angle: float, into_2: np.ndarray, severi
 
 
 def _grid(half_width: float, half_height: float) -> np.ndarray:
-    x, y = np.meshgrid(np.linspace(-half_width, half_width, 25), np.linspace(-half_height, half_height, 25))
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+    points = np.meshgrid(np.linspace(-half_width, half_width, 25), np.linspace(-half_height, half_height, 25))
+    return np.stack(points, axis=-1).reshape(-1, 2)
 
 
 def _covers(
@@ -138,11 +125,9 @@ def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, sh
     """Return the picture with the sprite on it; coordinates count from the corner."""
     height, width = paint_HWC.shape[:2]
     corners_42 = np.array([(0, 0), (width, 0), (0, height), (width, height)]) @ matrix_22.T + shift_2
-    limits = (picture.shape[1], picture.shape[0])
-    left, top = (int(np.clip(low, 0, most)) for low, most in zip(np.floor(corners_42.min(axis=0)), limits, strict=True))
-    right, bottom = (
-        int(np.clip(high, 0, most)) for high, most in zip(np.ceil(corners_42.max(axis=0)), limits, strict=True)
-    )
+    limits = picture.shape[1::-1]
+    left, top = np.clip(np.floor(corners_42.min(axis=0)), 0, limits).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners_42.max(axis=0)), 0, limits).astype(int).tolist()
     if left >= right or top >= bottom:
         return picture
     # OpenCV counts from the first pixel's centre; the part has its own corner.
@@ -150,20 +135,24 @@ def _blend(picture: np.ndarray, paint_HWC: np.ndarray, matrix_22: np.ndarray, sh
     matrix_23 = np.concatenate([matrix_22, shift_2[:, None]], axis=1)
     placed_HWC = cv2.warpAffine(paint_HWC, matrix_23, (right - left, bottom - top))
     result, part = picture.copy(), (slice(top, bottom), slice(left, right))
+    colour, cover = placed_HWC[..., :3], placed_HWC[..., 3:]
     if picture.ndim == 2:
-        colour, cover = placed_HWC[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32), placed_HWC[..., 3]
-    else:
-        colour, cover = placed_HWC[..., :3], placed_HWC[..., 3:]
+        colour, cover = colour @ np.array([0.299, 0.587, 0.114], np.float32), cover[..., 0]
     result[part] = np.clip(np.rint(picture[part] * (1 - cover) + colour), 0, 255).astype(np.uint8)
     return result
 
 
+def _centre_and_side(box: Box) -> tuple[np.ndarray, float]:
+    left, top, right, bottom = box
+    return np.array([(left + right) / 2, (top + bottom) / 2]), ((right - left) + (bottom - top)) / 2
+
+
 def hide_face(picture: np.ndarray, box: Box) -> np.ndarray:
     """Return the picture with a grey oval over the face whose mouth is in ``box``."""
-    side = ((box[2] - box[0]) + (box[3] - box[1])) / 2
-    x = (box[0] + box[2]) / 2 + side * FACE_CENTRE[0]
-    y = (box[1] + box[3]) / 2 + side * FACE_CENTRE[1]
+    middle_2, side = _centre_and_side(box)
     result = np.ascontiguousarray(picture).copy()
-    centre, axes = (round(x), round(y)), (round(side * FACE_HALF[0]), round(side * FACE_HALF[1]))
-    cv2.ellipse(result, centre, axes, 0, 0, 360, (FACE_COVER,) * 3, -1, cv2.LINE_AA)
+    centre, axes = (np.round(middle_2 + side * np.array(FACE_CENTRE)), np.round(side * np.array(FACE_HALF)))
+    cv2.ellipse(
+        result, centre.astype(int).tolist(), axes.astype(int).tolist(), 0, 0, 360, (FACE_COVER,) * 3, -1, cv2.LINE_AA
+    )
     return result

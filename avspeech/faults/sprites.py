@@ -9,30 +9,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from avspeech.faults.picture_draws import PictureDraws
+from avspeech.noise.exact_noise import ExactDraws
 from avspeech.roi.mouth import EYE_DISTANCE, MOUTH_SIZE
 
-CM_PER_SIDE = MOUTH_SIZE / EYE_DISTANCE * 8.9
-"""Side of a mouth crop in centimetres on the face."""
-PIXELS_PER_SIDE = 128
-"""Resolution of the drawings: that of a mouth crop with the largest object."""
+CM_PER_SIDE = MOUTH_SIZE / EYE_DISTANCE * 8.9  # of a mouth crop, on the face
+PIXELS_PER_SIDE = 128  # resolution of the drawings: that of a mouth crop with the largest object
 PIXELS_PER_CM = PIXELS_PER_SIDE / CM_PER_SIDE
-SHADOW = 0.4
-"""Strength of the object's shadow on the face, 0 to 1."""
+SHADOW = 0.4  # strength of the object's shadow on the face, 0 to 1
 
 
 @dataclass(frozen=True)
 class Sprite:
     """A drawn object that points upwards."""
 
-    paint_HWC: np.ndarray
-    """float32: red, green, blue times cover, 0..255, then cover with shadow, 0..1."""
-    solid_HW: np.ndarray
-    """bool, True where the object is."""
-    anchor: tuple[float, float]
-    """Pixel (x, y) that lies on the mouth's centre when the object covers it."""
+    paint_HWC: np.ndarray  # float32: red, green, blue times cover, 0..255, then cover with shadow, 0..1
+    solid_HW: np.ndarray  # bool, True where the object is
+    anchor: tuple[float, float]  # pixel (x, y) that lies on the mouth's centre when the object covers it
     pixels_per_side: float = PIXELS_PER_SIDE
-    """Pixels per side of a mouth crop."""
 
     def shrunk_to(self, pixels_per_side: float) -> "Sprite":
         """Return a downscaled copy, or the sprite itself if it would grow."""
@@ -59,10 +52,8 @@ class Sheet:
 
     def part(self, low_2: np.ndarray, high_2: np.ndarray) -> tuple[slice, slice]:
         """Return the rows and columns from (x, y) ``low_2`` to ``high_2``."""
-        (left, top), (right, bottom) = (
-            np.maximum(np.asarray(self.anchor) + np.asarray(corner_2) * PIXELS_PER_CM, 0).astype(int)
-            for corner_2 in (low_2, high_2)
-        )
+        corners_22 = np.array(self.anchor) + np.array([low_2, high_2]) * PIXELS_PER_CM
+        (left, top), (right, bottom) = np.maximum(corners_22, 0).astype(int)
         return slice(top, bottom + 1), slice(left, right + 1)
 
     def box(self, x: float, y: float, half_width: float, half_height: float, corner: float) -> np.ndarray:
@@ -76,18 +67,17 @@ class Sheet:
         """Return the signed distance from a disc, negative inside."""
         return np.hypot(self.x_HW - x, self.y_HW - y) - radius
 
-    def mottle(self, draws: PictureDraws, grain: float) -> np.ndarray:
+    def mottle(self, draws: ExactDraws, grain: float) -> np.ndarray:
         """Return smooth noise of about ``grain`` cm, mean 0 and deviation 1."""
         coarse = [max(2, round(length / (grain * PIXELS_PER_CM))) for length in self.x_HW.shape]
-        return cv2.resize(draws.noise(*coarse), self.x_HW.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        return cv2.resize(draws.picture(*coarse), self.x_HW.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
     def sprite(self, colour_HWC: np.ndarray, cover_HW: np.ndarray) -> Sprite:
         """Return the sprite with its shadow, from RGB 0..255 and cover 0..1."""
         cover_HW = cover_HW.astype(np.float32)
         shift = np.array([[1, 0, 0.25 * PIXELS_PER_CM], [0, 1, 0.45 * PIXELS_PER_CM]], np.float32)
-        shadow_HW = cv2.warpAffine(
-            cv2.GaussianBlur(cover_HW, (0, 0), 0.45 * PIXELS_PER_CM), shift, cover_HW.shape[::-1]
-        )
+        soft_HW = cv2.GaussianBlur(cover_HW, (0, 0), 0.45 * PIXELS_PER_CM)
+        shadow_HW = cv2.warpAffine(soft_HW, shift, cover_HW.shape[::-1])
         dimmed_HW = cover_HW + (1 - cover_HW) * np.float32(SHADOW) * shadow_HW
         painted_HWC = np.clip(colour_HWC, 0, 255) * cover_HW[..., None]
         paint_HWC = np.concatenate([painted_HWC, dimmed_HW[..., None]], axis=2).astype(np.float32)
@@ -111,7 +101,7 @@ def lit(normal_x_HW: np.ndarray, normal_y_HW: np.ndarray, light: np.ndarray, amb
     return np.float32(ambient) + np.float32(1.08 - ambient) * np.clip(facing_HW, 0, 1)
 
 
-def draw_light(draws: PictureDraws) -> np.ndarray:
+def draw_light(draws: ExactDraws) -> np.ndarray:
     """Return a random light direction from above, unit length, (x, y, z towards the viewer)."""
     light = np.array([draws.uniform(-0.6, 0.6), draws.uniform(-0.7, -0.25), 0.8], np.float32)
     return light / np.float32(np.sqrt((light**2).sum()))

@@ -11,29 +11,25 @@ arXiv:2001.03024). Unlike these, objects are rendered, and a level sets the shar
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from avspeech.faults.frame_faults import replay, shown_frames
 from avspeech.faults.occlusion import Box, hide_face, plan_occlusion
-from avspeech.faults.picture_draws import PictureDraws
 from avspeech.faults.picture_faults import picture_fault
+from avspeech.noise.exact_noise import ExactDraws
 
-MOUTH_BLANK = 107
-"""Grey of a lost frame in a crop: the mean of mouth crops (``features.clip``), normalised to 0."""
+MOUTH_BLANK = 107  # grey of a lost frame in a crop: the mean of mouth crops (``features.clip``), normalised to 0
 VIDEO_BLANK = 0
-MOUTH_PER_PICTURE = 0.4
-"""Mouth crop side per shorter picture side, in face-cropped corpora such as LRS3 (224x224)."""
-_SEVERITIES = (1, 2, 3, 4, 5)
-_DRAWN = ("object", "hand", "pixel_noise", "drop", "freeze")
+MOUTH_PER_PICTURE = 0.4  # crop side per shorter picture side, in face-cropped corpora such as LRS3 (224x224)
+_SEVERITIES, _OFFSETS_MS = (1, 2, 3, 4, 5), tuple(range(-160, 161, 40))
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Levels and meaning of a kind of fault."""
+class Kind(NamedTuple):
+    """Levels (empty for a kind without levels) and meaning of a kind of fault."""
 
     levels: tuple[float, ...]
-    """Allowed levels; empty for a kind without levels."""
     meaning: str
 
 
@@ -48,9 +44,7 @@ KINDS = {
     "brighter": Kind(_SEVERITIES, "grey levels times 1.2 up to 2.5, cut at white"),
     "drop": Kind((25, 50, 100), "per cent of the frames lost: grey in mouth clips, black in video"),
     "freeze": Kind(_SEVERITIES, "the picture is frozen for 10 to 80 % of the time, 0.2 to 0.8 s at once"),
-    "offset": Kind(
-        tuple(range(-160, 161, 40)), "ms that the picture comes late (+) or early (-); edge frames are held"
-    ),
+    "offset": Kind(_OFFSETS_MS, "ms that the picture comes late (+) or early (-); edge frames are held"),
     "wrong_speaker": Kind((), "another speaker's video"),
     "no_face": Kind((), "no video for the model; in raw video the face is covered"),
 }
@@ -58,17 +52,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of the picture."""
+    """One fault of the picture: a key of ``KINDS``, and severity, per cent or ms (0 for a kind without levels)."""
 
     kind: str
-    """A key of ``KINDS``."""
     level: float = 0
-    """Severity, per cent or milliseconds; 0 for a kind without levels."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"visual fault {self.kind!r} is no known kind; known are {_known()}")
-        if self.level not in (KINDS[self.kind].levels or (0,)):
+        if self.kind not in KINDS or self.level not in (KINDS[self.kind].levels or (0,)):
             raise ValueError(f"visual fault {self.kind!r} came with level {self.level:g}; known are {_known()}")
 
     @property
@@ -86,16 +76,13 @@ class Fault:
     @property
     def is_drawn(self) -> bool:
         """True if the result depends on the key, and so on the seed."""
-        return self.kind in _DRAWN and (self.kind, self.level) != ("drop", 100)
+        return self.kind in ("object", "hand", "pixel_noise", "drop", "freeze") and self != Fault("drop", 100)
 
 
 def _known() -> str:
-    def one(name: str, levels: tuple[float, ...]) -> str:
-        if not levels:
-            return name
-        return f"{name}-160..+160 by 40" if name == "offset" else f"{name}-{'/'.join(f'{level:g}' for level in levels)}"
-
-    return ", ".join(one(name, kind.levels) for name, kind in KINDS.items())
+    levels = {name: "/".join(f"{level:g}" for level in kind.levels) for name, kind in KINDS.items()}
+    levels["offset"] = "160..+160 by 40"
+    return ", ".join(f"{name}-{known}" if known else name for name, known in levels.items())
 
 
 def parse_fault(label: str) -> Fault:
@@ -128,13 +115,12 @@ def degrade_clip(mouth_THW: np.ndarray, fault: Fault, key: str) -> np.ndarray:
         )
     if not fault.changes_pictures:
         raise ValueError(
-            f"visual fault {fault.label!r} came for a clip, wanted one that changes pictures; it is another clip or "
-            "none, so choose that instead (avspeech.evaluation.loading)"
+            f"visual fault {fault.label!r} came for a clip, wanted one that changes pictures; choose another clip or "
+            "none instead (avspeech.evaluation.loading)"
         )
     num_frames, height, width = mouth_THW.shape
     boxes = [(0.0, 0.0, float(width), float(height))] * num_frames
-    changed = _changed(mouth_THW, fault, key, num_frames, boxes, min(height, width), MOUTH_BLANK)
-    return np.stack(list(changed))
+    return np.stack(list(_changed(mouth_THW, fault, key, num_frames, boxes, min(height, width), MOUTH_BLANK)))
 
 
 def degrade_frames(
@@ -149,25 +135,21 @@ def degrade_frames(
 
     Args:
         frames: uint8 RGB (H, W, 3), or grey (H, W).
-        fault: any but ``wrong_speaker``; ``no_face`` covers the face.
+        fault: ``no_face`` covers the face; ``wrong_speaker`` raises ValueError.
         key: from ``fault_key``.
-        num_frames: number of frames.
+        num_frames: number of frames; ValueError if others, or other ``mouth_boxes``, come.
         mouth_boxes: crop area per frame, (x0, y0, x1, y1) in pixels, None: unchanged; for object, hand and no_face.
         mouth_side: crop side in pixels, scales pixel levels; None: the boxes' median or ``MOUTH_PER_PICTURE``.
-
-    Raises:
-        ValueError: not ``num_frames`` frames or boxes, or the fault is ``wrong_speaker``.
     """
     if fault.kind == "wrong_speaker":
         raise ValueError("visual fault 'wrong_speaker' came for a video's own frames; read another speaker's file")
-    needs_boxes = fault.kind in ("object", "hand", "no_face")
-    if needs_boxes and (mouth_boxes is None or len(mouth_boxes) != num_frames):
+    boxes = mouth_boxes or ()
+    if fault.kind in ("object", "hand", "no_face") and len(boxes) != num_frames:
         raise ValueError(
-            f"visual fault {fault.label!r} of {num_frames} frames came with "
-            f"{'no' if mouth_boxes is None else len(mouth_boxes)} mouth boxes, wanted one a frame; find the face with "
-            "avspeech.roi first"
+            f"visual fault {fault.label!r} of {num_frames} frames came with {len(boxes) or 'no'} mouth boxes, wanted "
+            "one a frame; find the face with avspeech.roi first"
         )
-    return _changed(_exactly(frames, num_frames), fault, key, num_frames, mouth_boxes or (), mouth_side, VIDEO_BLANK)
+    return _changed(_exactly(frames, num_frames), fault, key, num_frames, boxes, mouth_side, VIDEO_BLANK)
 
 
 def _changed(
@@ -179,29 +161,26 @@ def _changed(
     mouth_side: float | None,
     blank: int,
 ) -> Iterator[np.ndarray]:
-    draws = PictureDraws(f"{key}\x1f{fault.kind}")
+    draws = ExactDraws(f"{key}\x1f{fault.kind}")
     if fault.kind in ("drop", "freeze", "offset"):
         yield from replay(frames, shown_frames(fault.kind, fault.level, num_frames, draws), blank)
-    elif fault.kind == "no_face":
+        return
+    if fault.kind == "no_face":
         for frame, box in zip(frames, boxes, strict=True):
             yield frame if box is None else hide_face(frame, box)
+        return
+    frames = iter(frames)
+    first = next(frames)
+    frames = itertools.chain([first], frames)
+    sides = [((box[2] - box[0]) + (box[3] - box[1])) / 2 for box in boxes if box is not None]
+    of_boxes = float(np.median(sides)) if sides else MOUTH_PER_PICTURE * min(first.shape[:2])
+    side = of_boxes if mouth_side is None else mouth_side
+    if fault.kind in ("object", "hand"):
+        occlusion = plan_occlusion(fault.kind, int(fault.level), num_frames, side, draws)
+        for index, (frame, box) in enumerate(zip(frames, boxes, strict=True)):
+            yield frame if box is None else occlusion.apply(frame, box, index)
     else:
-        first, frames = _peek(frames)
-        sides = [((box[2] - box[0]) + (box[3] - box[1])) / 2 for box in boxes if box is not None]
-        of_boxes = float(np.median(sides)) if sides else MOUTH_PER_PICTURE * min(first.shape[:2])
-        side = of_boxes if mouth_side is None else mouth_side
-        if fault.kind in ("object", "hand"):
-            occlusion = plan_occlusion(fault.kind, int(fault.level), num_frames, side, draws)
-            for index, (frame, box) in enumerate(zip(frames, boxes, strict=True)):
-                yield frame if box is None else occlusion.apply(frame, box, index)
-        else:
-            yield from map(picture_fault(fault.kind, int(fault.level), side, draws), frames)
-
-
-def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    iterator = iter(frames)
-    first = next(iterator)
-    return first, itertools.chain([first], iterator)
+        yield from map(picture_fault(fault.kind, int(fault.level), side, draws), frames)
 
 
 def _exactly(frames: Iterable[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:

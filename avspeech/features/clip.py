@@ -7,10 +7,8 @@ until the model normalises them on its device.
 import torch
 from torch import Tensor
 
-CLIP_SIZE = 88
-"""Side of the encoder's crop of a 96x96 mouth crop, in pixels."""
-MEAN, STD = 0.421, 0.165
-"""Mean and standard deviation of grey mouth crops in [0, 1], as used by AV-HuBERT."""
+CLIP_SIZE = 88  # side of the encoder's crop of a 96x96 mouth crop, in pixels
+MEAN, STD = 0.421, 0.165  # of grey mouth crops in [0, 1], as used by AV-HuBERT
 
 
 def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | None = None) -> Tensor:
@@ -21,20 +19,16 @@ def crop_clips(video_BTHW: Tensor, size: int = CLIP_SIZE, offsets_B2: Tensor | N
     if video_BTHW.ndim != 4:
         raise ValueError(f"video of shape {tuple(video_BTHW.shape)} came, wanted (B, T, H, W); add the batch axis")
     height, width = video_BTHW.shape[2:]
-    if size > height or size > width:
-        raise ValueError(
-            f"clips of {height}x{width} came, wanted at least {size}x{size}; see data_prep/extract_rois.py"
-        )
+    if size > min(height, width):
+        raise ValueError(f"clips of {height}x{width} came, wanted at least {size}x{size}; see data_prep/extract_rois")
     if offsets_B2 is None:
         top, left = (height - size) // 2, (width - size) // 2
         return video_BTHW[:, :, top : top + size, left : left + size]
     offsets = offsets_B2.tolist()
     if any(not (0 <= top <= height - size and 0 <= left <= width - size) for top, left in offsets):
         raise ValueError(f"offsets {offsets} came, wanted (top, left) up to ({height - size}, {width - size})")
-    rows = [
-        clip[:, top : top + size, left : left + size] for clip, (top, left) in zip(video_BTHW, offsets, strict=True)
-    ]
-    return torch.stack(rows)
+    places = zip(video_BTHW, offsets, strict=True)
+    return torch.stack([clip[:, top : top + size, left : left + size] for clip, (top, left) in places])
 
 
 def normalize_clips(video_BTHW: Tensor, valid_BT: Tensor | None = None) -> Tensor:

@@ -14,23 +14,16 @@ from torch.nn import functional
 from avspeech.timebase import ACOUSTIC_PER_FRAME, ACOUSTIC_RATE, SAMPLE_RATE
 
 NUM_FILTERS = 26
-STACKED_WIDTH = NUM_FILTERS * ACOUSTIC_PER_FRAME
-"""Values per 25 Hz frame: four 100 Hz frames of 26."""
-
-_WINDOW = SAMPLE_RATE * 25 // 1000
-_HOP = SAMPLE_RATE // ACOUSTIC_RATE
-_FFT = 512
-_PREEMPHASIS = 0.97
-_INT16_SCALE = 32768.0
+STACKED_WIDTH = NUM_FILTERS * ACOUSTIC_PER_FRAME  # values per 25 Hz frame: four 100 Hz frames
+_WINDOW, _HOP, _FFT = SAMPLE_RATE * 25 // 1000, SAMPLE_RATE // ACOUSTIC_RATE, 512
+_PREEMPHASIS, _INT16_SCALE = 0.97, 32768.0
 _EPSILON = torch.finfo(torch.float64).eps
 
 
 def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
-    """Return the encoder's audio input, (T, 104) float32, normalised per frame.
+    """Return the encoder's audio input, (T, 104) float32, normalised per frame, of mono audio at 16 kHz in [-1, 1].
 
-    Args:
-        audio_S: mono at 16 kHz in [-1, 1], at least one sample.
-        num_frames: T, length of the video at 25 Hz; short audio is padded with zero rows, long audio is cut.
+    T is ``num_frames``, the video's length at 25 Hz; short audio is padded with zero rows, long audio is cut.
     """
     return normalize_frames(fit_to_length(stack_frames(log_filterbank(audio_S)), num_frames))
 
@@ -38,9 +31,8 @@ def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
 def log_filterbank(audio_S: Tensor) -> Tensor:
     """Return log filterbank energies, (A, 26) float32 at 100 Hz, of mono audio at 16 kHz in [-1, 1].
 
-    A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is padded with zeros.
-
-    Raises ValueError if the audio is empty, has more than one axis or is not floating point.
+    A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is padded with zeros. Raises ValueError if
+    the audio is empty, has more than one axis or is not floating point.
     """
     if audio_S.ndim != 1 or not len(audio_S) or not audio_S.is_floating_point():
         raise ValueError(

@@ -13,31 +13,22 @@ from torch import Tensor
 
 from avspeech.timebase import SAMPLE_RATE
 
-WINDOW, HOP = 400, 160
-"""Window and hop in samples: 25 ms every 10 ms."""
-PAD_S = 30
-"""Length of OpenAI's training clips in seconds."""
+WINDOW, HOP = 400, 160  # samples: 25 ms every 10 ms
+PAD_S = 30  # length of OpenAI's training clips
 
 
 def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> Tensor:
     """Return log-mel features, (A, mel_bins) float32 at 100 Hz, A = S // 160, or 2 if S is less than a window.
 
-    Values are log10 of power, clipped at 8 below the clip's maximum and scaled to about [-1, 1].
-
-    Args:
-        audio_S: mono samples at 16 kHz in [-1, 1].
-        mel_bins: 80, or 128 for large-v3 and turbo.
-        pad_to_30s: pad or cut to 30 s, as OpenAI does.
-
-    Raises ValueError if Whisper has no filters with ``mel_bins``.
+    Values are log10 of power, clipped at 8 below the clip's maximum and scaled to about [-1, 1]. ``audio_S`` is mono at
+    16 kHz in [-1, 1]; ``mel_bins`` is 80, or 128 for large-v3 and turbo, else ValueError; ``pad_to_30s`` also cuts.
     """
     if pad_to_30s:
         size = PAD_S * SAMPLE_RATE
         audio_S = torch.nn.functional.pad(audio_S[:size], (0, size - min(size, len(audio_S))))
     elif len(audio_S) < WINDOW:  # the window's reflection needs half a window of audio
         audio_S = torch.nn.functional.pad(audio_S, (0, WINDOW - len(audio_S)))
-    window = torch.hann_window(WINDOW)
-    stft_FA = torch.stft(audio_S.float(), WINDOW, HOP, window=window, return_complex=True)[:, :-1]
+    stft_FA = torch.stft(audio_S.float(), WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True)[:, :-1]
     power_FA = stft_FA.real.square() + stft_FA.imag.square()
     log_FA = (mel_filters(mel_bins) @ power_FA).clamp(min=1e-10).log10()
     log_FA = torch.maximum(log_FA, log_FA.max() - 8)
@@ -46,10 +37,7 @@ def logmel_AF(audio_S: Tensor, mel_bins: int = 80, pad_to_30s: bool = False) -> 
 
 @cache
 def mel_filters(mel_bins: int) -> Tensor:
-    """Return Whisper's mel filters, (mel_bins, 201).
-
-    Raises ValueError for other ``mel_bins`` than Whisper's, ModuleNotFoundError without openai-whisper.
-    """
+    """Return Whisper's mel filters, (mel_bins, 201). ValueError: other bins; ModuleNotFoundError: no openai-whisper."""
     package = importlib.util.find_spec("whisper")  # not imported, which takes seconds
     if package is None or package.origin is None:
         raise ModuleNotFoundError("Whisper's mel filters come with openai-whisper: pip install openai-whisper")

@@ -11,11 +11,7 @@ from torch.nn import functional
 
 from avspeech.timebase import ACOUSTIC_PER_FRAME, SAMPLE_RATE
 
-NUM_CEPSTRA = 13
-MFCC_WIDTH = 3 * NUM_CEPSTRA
-"""Values per 100 Hz frame: 13 coefficients, first and second differences."""
-
-_WINDOW = SAMPLE_RATE * 25 // 1000
+NUM_CEPSTRA, _WINDOW = 13, SAMPLE_RATE * 25 // 1000
 
 
 def mfcc(audio_S: Tensor) -> Tensor:
@@ -26,10 +22,8 @@ def mfcc(audio_S: Tensor) -> Tensor:
     Raises ValueError if the audio is shorter than one window, or has more than one axis.
     """
     if audio_S.ndim != 1 or len(audio_S) < _WINDOW:
-        raise ValueError(
-            f"audio of shape {tuple(audio_S.shape)} came, wanted (S,) with at least {_WINDOW} samples (25 ms); "
-            "drop shorter clips from the manifest"
-        )
+        shape, fix = tuple(audio_S.shape), "drop shorter clips from the manifest"
+        raise ValueError(f"audio of shape {shape} came, wanted (S,) with at least {_WINDOW} samples (25 ms); {fix}")
     options = kaldi_native_fbank.MfccOptions()
     options.frame_opts.samp_freq = SAMPLE_RATE
     options.frame_opts.dither = 0.0
@@ -51,17 +45,11 @@ def differences(values_AF: Tensor) -> Tensor:
 
 
 def pool_to_frames(values_AF: Tensor, num_frames: int | None = None) -> Tensor:
-    """Return ``values_TF`` at 25 Hz: the mean of every four rows, or of the remaining ones at the end.
+    """Return ``values_TF`` at 25 Hz: the mean of every four 100 Hz rows, or of the remaining ones at the end.
 
-    Args:
-        values_AF: at least one row at 100 Hz.
-        num_frames: T; rows are cut, or the last one is repeated. None: ceil(A / 4).
+    ``num_frames`` cuts rows or repeats the last one; None: ceil(A / 4).
     """
-    missing = -len(values_AF) % ACOUSTIC_PER_FRAME
-    padded_AF = functional.pad(values_AF, (0, 0, 0, missing))
-    pooled_TF = padded_AF.reshape(-1, ACOUSTIC_PER_FRAME, values_AF.shape[1]).mean(dim=1)
-    if missing:
-        pooled_TF[-1] = values_AF[len(values_AF) + missing - ACOUSTIC_PER_FRAME :].mean(dim=0)
+    pooled_TF = torch.stack([rows_AF.mean(dim=0) for rows_AF in values_AF.split(ACOUSTIC_PER_FRAME)])
     if num_frames is None:
         return pooled_TF
     return pooled_TF[torch.arange(num_frames).clamp(max=len(pooled_TF) - 1)]

@@ -15,57 +15,45 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "valid", "test")
-MUSAN_PARTS = ("noise", "music", "speech", "babble")
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".sph"}
-    | {".mp4", ".mkv", ".mov", ".webm", ".mpg"}
-)
-NOISEX92 = frozenset(
-    {"babble", "buccaneer1", "buccaneer2", "destroyerengine", "destroyerops", "f16", "factory1", "factory2"}
-    | {"hfchannel", "leopard", "m109", "machinegun", "pink", "volvo", "white"}
-)
+SUFFIXES = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a|aac|aiff|sph|mp4|mkv|mov|webm|mpg)", re.IGNORECASE)
+NOISEX92 = (
+    "babble", "buccaneer1", "buccaneer2", "destroyerengine", "destroyerops", "f16", "factory1", "factory2",
+    "hfchannel", "leopard", "m109", "machinegun", "pink", "volvo", "white",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A tree of recordings with a name."""
 
-    files: Callable[[Path, str | None, str], list[Path]]
-    """Takes root, part, split; returns sorted recordings. Raises ValueError for a tree of another layout."""
-    parts: tuple[str, ...] | None = ()
-    """Part names, one required; None: any name, or no name for all; empty: no parts."""
-    split: bool = False
-    """True if it is split into train, valid and test."""
-    voices: str | None = None
-    """Part whose recordings are summed like the voices of babble."""
+    files: Callable[[Path, str | None, str], list[Path]]  # from root, part, split; ValueError for another layout
+    parts: tuple[str, ...] | None = ()  # part names, one required; None: any name, or no name for all; empty: no parts
+    split: bool = False  # true if it is split into train, valid and test
+    voices: str | None = None  # part whose recordings are summed like the voices of babble
 
 
 def folder_files(root: Path, part: str | None = None, split: str = "test") -> list[Path]:
     """Return every media file below a folder, sorted; hidden ones are left out."""
     if not root.is_dir():
         raise ValueError(f"{root} is no folder, wanted one with recordings")
-    files = sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
+    files = [file for file in root.rglob("[!.]*") if SUFFIXES.fullmatch(file.suffix) and file.is_file()]
     if not files:
         raise ValueError(f"{root} holds no recordings, wanted files such as *.wav or *.flac, also in subfolders")
-    return files
+    return sorted(files)
 
 
 def musan_files(root: Path, part: str | None, split: str) -> list[Path]:
     """Return MUSAN's recordings of a part and split; ``babble`` uses ``speech``."""
     folder = root / ("speech" if part == "babble" else str(part))
-    files = sorted(file for file in folder.glob("*/*.wav") if not file.name.startswith("."))
+    files = sorted(folder.glob("*/[!.]*.wav"))
     if not files:
         inner = next(root.glob("*/speech"), None) if root.is_dir() else None
         hint = f"; is it {inner.parent}?" if inner else ""
-        raise ValueError(
-            f"{root} is no MUSAN tree: wanted {folder}/*/*.wav, such as {folder}/<source>/<name>.wav{hint}"
-        )
-    kept = split_of(split, {_recording(file) for file in files})
-    chosen = [file for file in files if _recording(file) in kept]
+        raise ValueError(f"{root} is no MUSAN tree: wanted {folder}/*/*.wav (<source>/<name>.wav){hint}")
+    # The original recording is speech-us-gov-0012 for the piece speech-us-gov-0012-3.
+    recording_of = {file: re.sub(r"(-\d{4})-\d+$", r"\1", file.stem) for file in files}
+    kept = split_of(split, set(recording_of.values()))
+    chosen = [file for file, recording in recording_of.items() if recording in kept]
     if not chosen:
         raise ValueError(f"{root} has {len(files)} recordings of {part}, too few for the {split} share of 80/10/10 %")
     return chosen
@@ -84,36 +72,30 @@ def demand_files(root: Path, environment: str | None = None, split: str = "test"
     files = sorted(root.rglob("ch01.wav"))
     if not files:
         raise ValueError(f"{root} is no DEMAND tree: wanted {root}/<environment>/ch01.wav, such as DKITCHEN/ch01.wav")
-    return _named({file: file.parent.name for file in files}, environment, root)
+    return _chosen({file: file.parent.name for file in files}, environment, root)
 
 
 def noisex92_files(root: Path, name: str | None = None, split: str = "test") -> list[Path]:
     """Return one or all NOISEX-92 recordings; files of other names are ignored."""
-    files = sorted(file for file in root.rglob("*.wav") if file.stem.lower() in NOISEX92)
-    if not files:
-        raise ValueError(f"{root} is no NOISEX-92 folder: wanted some of {', '.join(sorted(NOISEX92))}, each .wav")
-    return _named({file: file.stem.lower() for file in files}, None if name is None else name.lower(), root)
+    names = {file: file.stem.lower() for file in sorted(root.rglob("*.wav")) if file.stem.lower() in NOISEX92}
+    if not names:
+        raise ValueError(f"{root} is no NOISEX-92 folder: wanted some of {', '.join(NOISEX92)}, each .wav")
+    return _chosen(names, name and name.lower(), root)
+
+
+def _chosen(names: dict[Path, str], wanted: str | None, root: Path) -> list[Path]:
+    chosen: dict[str, Path] = {}
+    for file, name in names.items():
+        if wanted in (None, name) and chosen.setdefault(name, file) != file:
+            raise ValueError(f"{root} has {name} twice: {chosen[name]} and {file}; name the folder of one")
+    if not chosen:
+        raise ValueError(f"{root} has no {wanted}, wanted one of {', '.join(sorted(set(names.values())))}")
+    return list(chosen.values())
 
 
 CORPORA: dict[str, Corpus] = {
     "folder": Corpus(folder_files),
-    "musan": Corpus(musan_files, MUSAN_PARTS, split=True, voices="babble"),
+    "musan": Corpus(musan_files, ("noise", "music", "speech", "babble"), split=True, voices="babble"),
     "demand": Corpus(demand_files, parts=None),
     "noisex92": Corpus(noisex92_files, parts=None),
 }
-
-
-def _named(names: dict[Path, str], wanted: str | None, root: Path) -> list[Path]:
-    chosen = [file for file, name in names.items() if wanted in (None, name)]
-    if not chosen:
-        raise ValueError(f"{root} has no {wanted}, wanted one of {', '.join(sorted(set(names.values())))}")
-    for file in chosen:
-        twin = next(other for other in chosen if names[other] == names[file])
-        if twin != file:
-            raise ValueError(f"{root} has {names[file]} twice: {twin} and {file}; name the folder of one")
-    return chosen
-
-
-def _recording(file: Path) -> str:
-    """Return the original recording's name: ``speech-us-gov-0012`` for the piece ``speech-us-gov-0012-3``."""
-    return re.sub(r"(-\d{4})-\d+$", r"\1", file.stem)

@@ -1,22 +1,124 @@
-"""Random noise for each utterance, in training and in the demo, by the same rules as a test plan."""
+"""Draw an utterance's noise: ``Sampler`` for training and for plans, ``DrawnNoise`` for training and the demo."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from avspeech.manifest import Utterance
-from avspeech.noise.mixing import mix_at_snr, to_audio, to_steps
-from avspeech.noise.pools import open_pools
+from avspeech.noise.exact_noise import ExactDraws, exact_noise
+from avspeech.noise.mixing import lay_over, mix_at_snr, to_audio, to_steps
+from avspeech.noise.plan import Piece
+from avspeech.noise.pools import Pool, open_pools
+from avspeech.noise.recordings import Recordings
 from avspeech.noise.room import choose_gain, reverberate
-from avspeech.noise.sampling import NumpyDraws, Sampler
-from avspeech.noise.spec import NoiseConfig
+from avspeech.noise.spec import GENERATED, NoiseConfig, NoiseSpec
+
+ATTEMPTS = 8  # at noise with sound in it
+_VOICE_RMS = 0.05  # level of every voice of babble
+_SPARES = 8  # files that training draws beyond what is needed, to stand in for those that cannot be read
+
+
+class NumpyDraws:
+    """Training's random choices, with the methods of ``ExactDraws`` that ``Sampler`` needs."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def below(self, bound: int) -> int:
+        return int(self._rng.integers(bound))
+
+    def between(self, low: int, high: int) -> int:
+        return int(self._rng.integers(low, high + 1))
+
+    def order(self, allowed: np.ndarray, wanted: int) -> Iterator[int]:
+        """Yield ``wanted`` allowed indices and a few spare ones in random order."""
+        candidates = np.flatnonzero(allowed)
+        if len(candidates):
+            yield from self._rng.choice(candidates, min(len(candidates), wanted + _SPARES), replace=False)
+
+    def generated(self, kind: str, num_samples: int) -> np.ndarray:
+        """Return float32 white noise in [-1, 1], or pink noise in int16 steps."""
+        if kind == "white":
+            return self._rng.standard_normal(num_samples, dtype=np.float32) * np.float32(_VOICE_RMS)
+        return exact_noise(kind, str(self._rng.integers(1 << 62)), num_samples)
+
+
+Draws = ExactDraws | NumpyDraws
+
+
+class Sampler:
+    """Draws noise from ``pools`` by one of ``avspeech.noise.mixing.RULES``.
+
+    ``exact`` True (plans) sums in float64 and rejects too few voices; False (training) uses what there is.
+    """
+
+    def __init__(self, noises: Mapping[str, NoiseSpec], pools: Mapping[str, Pool], rule: str, exact: bool) -> None:
+        self.noises, self.pools, self.rule, self.exact = noises, pools, rule, exact
+        self.recordings = Recordings()
+
+    def draw(
+        self, noise: str, utterance: Utterance, draws: Draws, num_samples: int
+    ) -> tuple[list[Piece], np.ndarray | None]:
+        """Return recordings without hashes and their sum, None after eight silent draws. ValueError: too few files."""
+        spec, root = self.noises[noise], self.pools[noise].root
+        for _ in range(ATTEMPTS):
+            if spec.kind in GENERATED:
+                heard, samples_S = [], draws.generated(spec.kind, num_samples)
+                if samples_S.dtype != np.int16:
+                    return heard, samples_S
+                pieces = [(samples_S, 0, 1.0)]
+            else:
+                heard = self._pieces(noise, utterance, draws, num_samples)
+                pieces = [(self.recordings.steps(root / str(one.file)), one.offset, one.gain) for one in heard]
+            noise_S = lay_over(self.rule, pieces, num_samples, spec.is_babble, self.exact)
+            if noise_S.any():
+                return heard, noise_S
+        return [], None
+
+    def room(self, noise: str, draws: Draws) -> tuple[str, np.ndarray]:
+        """Return a drawn impulse response: file and steps. ValueError: none is readable and not silent."""
+        rooms = self.pools[noise].rooms
+        assert rooms is not None
+        for index in draws.order(np.ones(len(rooms.files), bool), 1):
+            path = rooms.root / rooms.files[index]
+            if self.recordings.level(path, noise):
+                return rooms.files[index], self.recordings.steps(path)
+        raise ValueError(f"noises.{noise}.impulse_responses={rooms.source}: none of the files can be read or has sound")
+
+    def _pieces(self, noise: str, utterance: Utterance, draws: Draws, num_samples: int) -> list[Piece]:
+        spec, pool = self.noises[noise], self.pools[noise]
+        count = draws.between(*spec.voices) if spec.is_babble else spec.num_recordings
+        heard: list[Piece] = []
+        allowed = pool.allowed(utterance)
+        for index in draws.order(allowed, count):
+            if len(heard) == count:  # only now: plans have drawn one more index than they need from the start
+                break
+            path = pool.root / pool.files[index]
+            level = self.recordings.level(path, noise) if allowed[index] else None
+            if level or (level is not None and not spec.is_babble):  # a voice without sound is no voice
+                gain = _VOICE_RMS / level if spec.is_babble else 1 / spec.num_recordings
+                gain = 1.0 if self.rule == "avhubert" else gain
+                heard.append(Piece(pool.files[index], offset=self._offset(draws, path, num_samples), gain=gain))
+        if len(heard) < (count if self.exact else 1):
+            wanted = "voices with sound" if spec.is_babble else "readable recordings"
+            raise ValueError(
+                f"noises.{noise}: {len(heard)} {wanted} are left for utterance {utterance.id!r}, wanted {count}, of "
+                f"the {len(pool.files)} of {pool.source}; add some, the log names those that cannot be read"
+            )
+        return heard
+
+    def _offset(self, draws: Draws, path: Path, num_samples: int) -> int:
+        if self.rule == "avhubert":
+            return 0
+        available = len(self.recordings.steps(path))
+        return draws.below(max(1, available - num_samples + 1) if self.rule == "auto_avsr" else available)
 
 
 class DrawnNoise:
     """Adds random noise to utterances; the result depends on the call's arguments alone.
 
-    ``voices`` are clips for babble without a manifest, never test clips. ``split`` is the default split of a corpus.
-    ValueError: a noise has no files, or babble no voices.
+    ``voices`` and ``split`` are those of ``open_pools``, as is ValueError.
     """
 
     def __init__(self, config: NoiseConfig, voices: Sequence[Utterance] = (), split: str = "train") -> None:
@@ -31,8 +133,7 @@ class DrawnNoise:
         if rng.random() >= self.config.probability:
             return audio_S
         snr_db = float(rng.uniform(*self.config.snr_db))
-        name = self.names[int(rng.integers(len(self.names)))]
-        return self.add(audio_S, name, snr_db, rng, utterance)
+        return self.add(audio_S, self.names[int(rng.integers(len(self.names)))], snr_db, rng, utterance)
 
     def add(
         self, audio_S: np.ndarray, name: str, snr_db: float, rng: np.random.Generator, utterance: Utterance

@@ -6,10 +6,12 @@ stream, so a plan stores the key instead of the noise.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+Thing = TypeVar("Thing")
 _TERMS = 12  # uniform 16-bit numbers in a sample: nearly Gaussian (excess kurtosis -0.1), never beyond 6 sigma
 _ROWS = 7  # of pink noise; row k holds its value for 2^(k+1) samples, the last for 8 ms
 
@@ -26,7 +28,7 @@ class ExactDraws:
     def __init__(self, key: str) -> None:
         self.key = key
         self._hash = hashlib.shake_256(key.encode())
-        self._bytes, self._next = b"", 0
+        self._bytes, self._next, self._pictures = b"", 0, 0
 
     def below(self, bound: int) -> int:
         """Return an integer from 0 to ``bound`` - 1, unbiased (rejection sampling)."""
@@ -40,6 +42,18 @@ class ExactDraws:
     def between(self, low: int, high: int) -> int:
         """Return a whole number from ``low`` to ``high``, both included."""
         return low + self.below(high - low + 1)
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number in [low, high)."""
+        return low + (high - low) * (self.below(1 << 32) / (1 << 32))
+
+    def side(self) -> float:
+        """Return -1.0 or 1.0."""
+        return 2.0 * self.below(2) - 1.0
+
+    def pick(self, things: Sequence[Thing]) -> Thing:
+        """Return one of ``things``, each equally likely."""
+        return things[self.below(len(things))]
 
     def shuffled(self, count: int) -> Iterator[int]:
         """Yield 0 to ``count`` - 1 in random order, drawing only as many as are read (Fisher-Yates)."""
@@ -57,6 +71,12 @@ class ExactDraws:
         """Return the key's white or pink noise, int16."""
         return exact_noise(kind, self.key, num_samples)
 
+    def picture(self, height: int, width: int) -> np.ndarray:
+        """Return near-Gaussian noise, mean 0 and deviation 1, (H, W) float32, new in every call."""
+        self._pictures += 1
+        drawn = exact_noise("white", f"{self.key} picture {self._pictures}", height * width)
+        return drawn.reshape(height, width).astype(np.float32) / np.float32(1024)
+
     def _word(self) -> int:
         if self._next + 8 > len(self._bytes):
             self._bytes = self._hash.digest(max(256, 2 * len(self._bytes)))  # always from the start of the stream
@@ -73,9 +93,15 @@ def exact_noise(generator: str, key: str, num_samples: int) -> np.ndarray:
     """
     if generator == "white":
         return _white(f"{key} white", num_samples, 6)
-    if generator == "pink":
-        return _pink(f"{key} pink", num_samples)
-    raise ValueError(f"generator {generator!r} came, wanted white or pink")
+    if generator != "pink":
+        raise ValueError(f"generator {generator!r} came, wanted white or pink")
+    # A sum of noises, each held twice as long as the one before; no two change together (Voss-McCartney).
+    total = _white(f"{key} pink 0", num_samples, 8).astype(np.int64)
+    for row in range(_ROWS):
+        hold = 2 ** (row + 1)
+        values = _white(f"{key} pink {row + 1}", num_samples // hold + 2, 8)
+        total += np.repeat(values, hold)[hold // 2 : hold // 2 + num_samples]
+    return total.astype(np.int16)
 
 
 def _white(key: str, num_samples: int, shift: int) -> np.ndarray:
@@ -83,13 +109,3 @@ def _white(key: str, num_samples: int, shift: int) -> np.ndarray:
     drawn = np.frombuffer(hashlib.shake_256(key.encode()).digest(2 * _TERMS * num_samples), dtype="<u2")
     sums = drawn.reshape(_TERMS, num_samples).sum(axis=0, dtype=np.int64) - _TERMS * 65535 // 2
     return (sums >> shift).astype(np.int16)
-
-
-def _pink(key: str, num_samples: int) -> np.ndarray:
-    """Return a sum of noises, each held twice as long as the one before; no two change together (Voss-McCartney)."""
-    total = _white(f"{key} 0", num_samples, 8).astype(np.int64)
-    for row in range(_ROWS):
-        hold = 2 ** (row + 1)
-        values = _white(f"{key} {row + 1}", num_samples // hold + 2, 8)
-        total += np.repeat(values, hold)[hold // 2 : hold // 2 + num_samples]
-    return total.astype(np.int16)

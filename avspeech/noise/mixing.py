@@ -20,14 +20,12 @@ import numpy as np
 
 from avspeech.noise.speech_level import active_level
 
-CLEAN = "none"
-"""Name of no noise in a condition."""
+CLEAN = "none"  # name of no noise in a condition
 Rule = Literal["avspeech", "avhubert", "auto_avsr"]
 Level = Literal["clip", "active"]
 RULES: tuple[str, ...] = get_args(Rule)
 LEVELS: tuple[str, ...] = get_args(Level)
-FURTHEST_SNR_DB = 100.0
-"""Beyond this, float32 cannot hold speech and noise at once, nor can int16."""
+FURTHEST_SNR_DB = 100  # beyond it, float32 cannot hold speech and noise at once, nor can int16
 FULL_SCALE = 32768
 _LOWEST, _HIGHEST = -1.0, 32767 / 32768  # the range of int16
 
@@ -46,9 +44,7 @@ def check_snrs(snrs_db: Sequence[float], key: str = "snrs_db") -> None:
     """Check that all SNRs are numbers from -100 to 100 dB; ValueError names the first other one, as ``snrs_db[0]``."""
     for index, snr_db in enumerate(snrs_db):
         if not -FURTHEST_SNR_DB <= snr_db <= FURTHEST_SNR_DB:  # refuses nan, too
-            raise ValueError(
-                f"{key}[{index}]={snr_db} must be a number from {-FURTHEST_SNR_DB:g} to {FURTHEST_SNR_DB:g}"
-            )
+            raise ValueError(f"{key}[{index}]={snr_db} must be a number from {-FURTHEST_SNR_DB} to {FURTHEST_SNR_DB}")
 
 
 def mix_at_snr(
@@ -61,8 +57,7 @@ def mix_at_snr(
     """
     if snr_db is None:
         return clean_S
-    noise_S = repeat_to_length(noise_S, len(clean_S))
-    loudness = speech_level(clean_S, level)
+    noise_S, loudness = repeat_to_length(noise_S, len(clean_S)), speech_level(clean_S, level)
     if not rms(noise_S) or not loudness:
         return clean_S
     scale = choose_scale(rule, loudness, clean_S, noise_S, snr_db)
@@ -74,12 +69,8 @@ def lay_over(
 ) -> np.ndarray:
     """Return the sum of pieces (``avhubert``: mean), (num_samples,); [-1, 1] for one piece, else any level.
 
-    Args:
-        rule: one of ``RULES``.
-        pieces: steps, first sample and gain of each; repeated if short.
-        num_samples: length of the speech.
-        voices: True for babble: AV-HuBERT rounds its mean toward zero, others down.
-        exact: sum in float64 (plans), else in float32 (training).
+    A piece is its steps, first sample and gain, repeated if short. ``voices`` is True for babble, whose mean AV-HuBERT
+    rounds toward zero and not down; ``exact`` sums in float64 (plans), else in float32 (training).
     """
     if rule == "avhubert" and len(pieces) > 1:  # a mean of int16 files is an int16 file there
         shortest = min(len(steps_S) for steps_S, _, _ in pieces)

@@ -10,13 +10,12 @@ A plan is JSON lines in UTF-8: a header, then for each utterance one line for it
      "samples_sha256": of its samples, "offset": 1234, "gain": 0.7}, ...], "scale": 0.5, "measured_snr_db": 0.0,
      "sha256": of the final samples}
 
-- ``pieces``: the noise is their sum (``avhubert``: mean). A ``file``, relative to its noise's root, is read at 16 kHz
-  in int16 steps over 32768, starts at ``offset``, repeats and is multiplied by ``gain``. White and pink noise have
-  ``generator`` and ``key`` instead (``exact_noise``).
-- ``scale``: factor of that noise. ``measured_snr_db`` is measured before scaling to int16 and rounding.
+- ``pieces``: the noise is their sum (``avhubert``: mean) times ``scale``. A ``file``, relative to its noise's root, is
+  read at 16 kHz in int16 steps over 32768, starts at ``offset``, repeats and is multiplied by ``gain``. White and pink
+  noise have ``generator`` and ``key`` instead (``exact_noise``).
 - ``reverb``: room response: ``file`` relative to the root ``<noise>.impulse_responses``, hashes and ``gain``
   (``room``). It is applied first; SNRs refer to the reverberated speech.
-- ``sha256``: of the mix in int16 steps; for ``auto_avsr`` in float32.
+- ``measured_snr_db``: before scaling to int16 and rounding. ``sha256``: of int16 steps (``auto_avsr``: float32).
 - ``manifest_sha256``: ``avspeech.manifest.hash_test_set``, independent of file locations.
 - ``note``: why no noise was added: silent speech, no active speech at level ``active``, or eight silent draws.
 
@@ -29,7 +28,8 @@ portable plans from 16 kHz wav files.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,24 +41,70 @@ from avspeech.files import write_lines
 from avspeech.media.errors import MediaError
 from avspeech.noise.exact_noise import exact_noise
 from avspeech.noise.mixing import CLEAN, add_noise, finish, lay_over, mix_sha256, steps_sha256, to_audio, to_steps
-from avspeech.noise.plan_records import (
-    Mix,
-    Piece,
-    PlanError,
-    Reverb,
-    Speech,
-    canonical,
-    label,
-    mix_from_json,
-    mix_to_json,
-    parse_line,
-    same_level,
-    without_hints,
-)
 from avspeech.noise.recordings import Recordings
 from avspeech.noise.room import reverberate
 
 FORMAT, VERSION = "avspeech noise plan", 1
+_ALTERED = "the file was altered, get it anew"
+_FACTS = ("seed", "rule", "level", "manifest_sha256", "noises", "conditions", "shares_test_speakers")
+
+
+class PlanError(ValueError):
+    """A plan was altered, or a file that it names is missing or another."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of noise, or the impulse response of a room, whose ``gain`` is of the convolution of int16 steps."""
+
+    file: str | None = None
+    sha256: str | None = None
+    samples_sha256: str | None = None
+    generator: str | None = None
+    key: str | None = None
+    offset: int = 0
+    gain: float = 1.0
+
+    def record(self) -> dict[str, Any]:
+        # ``vars`` and not ``asdict``, whose deep copies took most of the time that reading a plan takes.
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The speech of an utterance."""
+
+    id: str
+    num_samples: int
+    speech_sha256: str
+
+
+@dataclass(frozen=True)
+class Mix:
+    """An utterance under a condition."""
+
+    id: str
+    noise: str
+    snr_db: float | None
+    pieces: tuple[Piece, ...] = ()
+    scale: float = 0.0
+    measured_snr_db: float | None = None  # none where nothing is added
+    sha256: str = ""
+    reverb: Piece | None = None
+    note: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the line of the plan; ``reverb`` and ``note`` only if set."""
+        record = vars(self) | {"pieces": [piece.record() for piece in self.pieces]}
+        if self.reverb is not None:
+            record["reverb"] = {name: value for name, value in self.reverb.record().items() if name != "offset"}
+        return {name: value for name, value in record.items() if value is not None or name not in ("reverb", "note")}
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Mix":
+        """Return the mix of a line. TypeError, KeyError: wrong keys."""
+        reverb = Piece(**record["reverb"]) if "reverb" in record else None
+        return cls(**record | {"pieces": tuple(Piece(**piece) for piece in record["pieces"]), "reverb": reverb})
 
 
 @dataclass(frozen=True)
@@ -69,50 +115,37 @@ class NoisePlan:
     rule: str
     level: str
     manifest_sha256: str
-    noises: Mapping[str, Mapping[str, Any]]
-    """Properties of each noise: kind, voices, number of files, hash of their names, and ``root``, their folder."""
+    noises: Mapping[
+        str, Mapping[str, Any]
+    ]  # kind, voices, number of files, hash of their names, and their folder, root
     conditions: tuple[tuple[str, float | None], ...]
-    shares_test_speakers: tuple[str, ...]
-    """Noises in which speakers of the test set are heard, or may be."""
-    speech: Mapping[str, Speech] = field(repr=False)
-    """Facts of the speech by utterance id, in the order of the manifest."""
+    shares_test_speakers: tuple[str, ...]  # noises in which speakers of the test set are heard, or may be
+    speech: Mapping[str, Speech] = field(repr=False)  # by utterance id, in the order of the manifest
     mixes: Mapping[tuple[str, str, float | None], Mix] = field(repr=False)
-    failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-    """Utterances left out when the plan was made, and why; not in the file."""
+    failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # utterance left out, why; not in the file
 
     @cached_property
     def sha256(self) -> str:
         """The hash in the header."""
-        digest = hashlib.sha256()
-        noises = {name: without_hints(facts) for name, facts in self.noises.items()}
-        for record in ({**self._header(), "noises": noises}, *self._records()):
-            digest.update(canonical(record))
-        return digest.hexdigest()
+        return _hash_of([self._header() | {"noises": without_hints(self.noises)}, *self._records()])
 
     def lookup(self, utterance_id: str, noise: str, snr_db: float | None) -> Mix:
         """Return the mix of an utterance and a condition. PlanError: the plan lacks it."""
-        found = self.mixes.get((utterance_id, noise, same_level(snr_db)))
-        if found is None and (noise, same_level(snr_db)) not in self.conditions:
+        if (noise, same_level(snr_db)) not in self.conditions:
             known = ", ".join(label(*one) for one in self.conditions)
             raise PlanError(f"the noise plan has no condition {label(noise, snr_db)}; it has {known}")
-        if found is None:
+        if (found := self.mixes.get((utterance_id, noise, same_level(snr_db)))) is None:
             raise PlanError(f"the noise plan has no utterance {utterance_id!r}; make a plan for this manifest")
         return found
 
     def condition_sha256(self, noise: str, snr_db: float | None) -> str:
         """Return the hash over one condition's mixes. PlanError: the plan lacks the condition."""
-        digest = hashlib.sha256()
-        for utterance_id in self.speech:
-            digest.update(canonical(mix_to_json(self.lookup(utterance_id, noise, snr_db))))
-        return digest.hexdigest()
+        return _hash_of(self.lookup(utterance_id, noise, snr_db).record() for utterance_id in self.speech)
 
     def roots(self) -> dict[str, Path]:
         """Return each noise's folder at the time of planning, by noise and ``<noise>.impulse_responses``."""
-        found = {name: facts["root"] for name, facts in self.noises.items() if "root" in facts}
-        for name, facts in self.noises.items():
-            if "impulse_responses" in facts:
-                found[f"{name}.impulse_responses"] = facts["impulse_responses"]["root"]
-        return {name: Path(root) for name, root in found.items()}
+        rooms = {f"{name}.impulse_responses": facts.get("impulse_responses", {}) for name, facts in self.noises.items()}
+        return {name: Path(facts["root"]) for name, facts in {**self.noises, **rooms}.items() if "root" in facts}
 
     def write(self, path: str | Path) -> None:
         """Write the plan, whole or not at all."""
@@ -122,68 +155,56 @@ class NoisePlan:
     @classmethod
     def read(cls, path: str | Path) -> "NoisePlan":
         """Read a plan and check its hash. PlanError: unreadable, another format or version, or altered."""
-        path = Path(path)
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path}: cannot be read as a noise plan: {error}") from error
-        header = parse_line(path, 1, lines[0])
-        if header.get("format") != FORMAT or header.get("version") != VERSION:
-            found = f"format {header.get('format')!r}, version {header.get('version')!r}"
-            raise PlanError(f"{path}: has {found}, wanted {FORMAT!r}, version {VERSION}")
+        path, number = Path(path), 1
         speech: dict[str, Speech] = {}
         mixes: dict[tuple[str, str, float | None], Mix] = {}
-        for number, line in enumerate(lines[1:], start=2):
-            if not line:
-                continue
-            record = parse_line(path, number, line)
-            try:
-                if "noise" in record:
-                    mix = mix_from_json(record)
-                    mixes[mix.id, mix.noise, same_level(mix.snr_db)] = mix
-                else:
-                    speech[record["id"]] = Speech(**record)
-            except (TypeError, KeyError, ValueError) as error:
-                raise PlanError(f"{path}, line {number}: is neither speech nor a mix: {error}") from error
         try:
-            names = ("seed", "rule", "level", "manifest_sha256", "noises")
-            plan = cls(
-                **{name: header[name] for name in names},
-                conditions=tuple((name, snr_db) for name, snr_db in header["conditions"]),
-                shares_test_speakers=tuple(header["shares_test_speakers"]),
-                speech=speech,
-                mixes=mixes,
-            )
-        except (TypeError, KeyError, ValueError) as error:
-            raise PlanError(f"{path}, line 1: the header lacks {error}; wanted what {__name__} describes") from error
+            first, *lines = path.read_text(encoding="utf-8").split("\n")
+            header = json.loads(first)
+            if (header["format"], header["version"]) != (FORMAT, VERSION):
+                found = f"format {header['format']!r}, version {header['version']!r}"
+                raise ValueError(f"has {found}, wanted {FORMAT!r}, version {VERSION}")
+            facts = {name: header[name] for name in _FACTS}
+            facts["conditions"] = tuple((name, snr_db) for name, snr_db in facts["conditions"])
+            facts["shares_test_speakers"] = tuple(facts["shares_test_speakers"])
+            for line in lines:
+                number += 1
+                record = json.loads(line) if line else {}
+                if "noise" in record:
+                    mix = Mix.of(record)
+                    mixes[mix.id, mix.noise, same_level(mix.snr_db)] = mix
+                elif record:
+                    speech[record["id"]] = Speech(**record)
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path}: cannot be read as a noise plan: {error}") from error
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise PlanError(f"{path}, line {number}: is no line of a noise plan, see {__name__}: {why}") from error
+        plan = cls(**facts, speech=speech, mixes=mixes)
         if plan.sha256 != header.get("sha256") or header.get("num_utterances") != len(speech):
-            raise PlanError(f"{path}: its lines have the sha256 {plan.sha256}, its header says {header.get('sha256')}; "
-                            "the file was altered, get it anew")  # fmt: skip
+            told = header.get("sha256")
+            raise PlanError(f"{path}: its lines have the sha256 {plan.sha256}, its header says {told}; {_ALTERED}")
         for utterance_id, noise, snr_db in mixes:  # the hash does not cover them, and they could be mixed from
             if utterance_id not in speech or (noise, snr_db) not in plan.conditions:
-                raise PlanError(
-                    f"{path}: has a mix of {utterance_id!r} with {label(noise, snr_db)}, which its header or its lines "
-                    "of speech do not name; the file was altered, get it anew"
-                )
+                what = f"a mix of {utterance_id!r} with {label(noise, snr_db)}"
+                raise PlanError(f"{path}: has {what}, which its header or its speech does not name; {_ALTERED}")
         return plan
 
     def _header(self) -> dict[str, Any]:
-        names = ("seed", "rule", "level", "manifest_sha256", "noises", "conditions", "shares_test_speakers")
-        return {name: getattr(self, name) for name in names} | {"num_utterances": len(self.speech)}
+        return {name: getattr(self, name) for name in _FACTS} | {"num_utterances": len(self.speech)}
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for utterance_id, speech in self.speech.items():
             yield vars(speech)
             for noise, snr_db in self.conditions:
                 if mix := self.mixes.get((utterance_id, noise, snr_db)):
-                    yield mix_to_json(mix)
+                    yield mix.record()
 
 
 class PlanMixer:
-    """Mixes from a plan, the same bytes in every process.
+    """Mixes from a plan, the same bytes in every process, with ``cache_bytes`` of memory for decoded noise.
 
-    ``roots`` holds each noise's folder by noise, and room folders by ``<noise>.impulse_responses``; ``cache_bytes`` is
-    the memory for decoded noise.
+    ``roots`` holds each noise's folder by noise, and room folders by ``<noise>.impulse_responses``.
     """
 
     def __init__(self, plan: NoisePlan, roots: Mapping[str, Path], cache_bytes: int = 1 << 30) -> None:
@@ -198,65 +219,73 @@ class PlanMixer:
         """
         if noise == CLEAN and snr_db is None:
             return audio_S
-        mix = self.plan.lookup(utterance_id, noise, snr_db)
-        steps_S = self._checked_speech(audio_S, utterance_id)
-        if mix.reverb is not None:
-            steps_S = reverberate(steps_S, self._response(noise, mix.reverb), mix.reverb.gain)
-        if mix.pieces:
-            pieces = [(self._samples(noise, piece, len(steps_S)), piece.offset, piece.gain) for piece in mix.pieces]
-            rule, voices = self.plan.rule, "num_voices" in self.plan.noises[noise]
-            noise_S = lay_over(rule, pieces, len(steps_S), voices)
-            heard_S = finish(rule, add_noise(rule, to_audio(steps_S), noise_S, mix.scale), in_steps=True)
-        else:
-            heard_S = to_audio(steps_S)
-        self._check(mix, heard_S)
-        return heard_S
-
-    def _checked_speech(self, audio_S: np.ndarray, utterance_id: str) -> np.ndarray:
-        known = self.plan.speech[utterance_id]
+        mix, known, rule = self.plan.lookup(utterance_id, noise, snr_db), self.plan.speech[utterance_id], self.plan.rule
         steps_S = to_steps(audio_S)
-        found, samples = steps_sha256(steps_S), len(steps_S)
+        samples, found = len(steps_S), steps_sha256(steps_S)
         if (samples, found) != (known.num_samples, known.speech_sha256):
             raise PlanError(
                 f"the speech of {utterance_id!r} has {samples} samples of sha256 {found[:12]}, the noise plan was made "
                 f"for {known.num_samples} of {known.speech_sha256[:12]}: it was altered, or another FFmpeg decoded it"
             )
-        return steps_S
-
-    def _samples(self, noise: str, piece: Piece, num_samples: int) -> np.ndarray:
-        if piece.file is None:
-            assert piece.generator is not None and piece.key is not None
-            return exact_noise(piece.generator, piece.key, num_samples)
-        return self._checked_file(noise, f"noise {noise!r}", piece.file, piece)
-
-    def _response(self, noise: str, reverb: Reverb) -> np.ndarray:
-        return self._checked_file(f"{noise}.impulse_responses", f"impulse responses of {noise!r}", reverb.file, reverb)
-
-    def _checked_file(self, root: str, what: str, file: str, planned: Piece | Reverb) -> np.ndarray:
-        if root not in self.roots:
-            raise PlanError(f"the noise plan needs {file} of {what}, and no folder was given for it; name its root")
-        path = self.roots[root] / file
-        if not path.is_file():
-            raise PlanError(f"{path} of {what} is missing; the noise plan needs it, get it or name another root")
-        try:
-            facts = self._files.hashes(path)
-            if facts.sha256 != planned.sha256:
-                raise PlanError(
-                    f"{path} of {what} was altered: it has sha256 {facts.sha256}, the noise plan {planned.sha256}"
-                )
-            if facts.samples_sha256 != planned.samples_sha256:
-                raise PlanError(
-                    f"{path} of {what} is the file of the noise plan but decodes to other samples here; "
-                    "another FFmpeg (PyAV) decodes or resamples it differently: convert it to 16 kHz wav for the plan"
-                )
-            return self._files.steps(path)
-        except MediaError as error:
-            raise PlanError(f"{error} ({what}, needed by the noise plan)") from error
-
-    def _check(self, mix: Mix, heard_S: np.ndarray) -> None:
-        if (found := mix_sha256(self.plan.rule, heard_S)) != mix.sha256:
+        if mix.reverb is not None:
+            response_S = self._steps(f"{noise}.impulse_responses", mix.reverb, samples)
+            steps_S = reverberate(steps_S, response_S, mix.reverb.gain)
+        heard_S = to_audio(steps_S)
+        if mix.pieces:
+            pieces = [(self._steps(noise, one, samples), one.offset, one.gain) for one in mix.pieces]
+            noise_S = lay_over(rule, pieces, samples, voices="num_voices" in self.plan.noises[noise])
+            heard_S = finish(rule, add_noise(rule, heard_S, noise_S, mix.scale), in_steps=True)
+        if (found := mix_sha256(rule, heard_S)) != mix.sha256:
             of = ", ".join(piece.file or f"{piece.generator} noise" for piece in mix.pieces) or "no noise"
             raise PlanError(
                 f"{mix.id!r} with {mix.noise} at {mix.snr_db} dB ({of}) mixes to sha256 {found[:12]}, the noise plan "
                 f"says {mix.sha256[:12]}: its speech and noise are as planned, so another program made the plan"
             )
+        return heard_S
+
+    def _steps(self, noise: str, planned: Piece, num_samples: int) -> np.ndarray:
+        """Return int16 steps: generated, or of a file whose hashes are right."""
+        if planned.file is None:
+            return exact_noise(str(planned.generator), str(planned.key), num_samples)
+        if noise not in self.roots:
+            raise PlanError(f"the plan needs {planned.file} of noise {noise!r}, and no folder was given; name its root")
+        path = self.roots[noise] / planned.file
+        what = f"{path} of noise {noise!r}"
+        if not path.is_file():
+            raise PlanError(f"{what} is missing; the noise plan needs it, get it or name another root")
+        try:
+            found = self._files.hashes(path)
+            if found["sha256"] != planned.sha256:
+                raise PlanError(f"{what} was altered: it has sha256 {found['sha256']}, the noise plan {planned.sha256}")
+            if found["samples_sha256"] != planned.samples_sha256:
+                raise PlanError(
+                    f"{what} is the file of the noise plan but decodes to other samples here, with another FFmpeg "
+                    "(PyAV): convert it to 16 kHz wav for the plan"
+                )
+            return self._files.steps(path)
+        except MediaError as error:
+            raise PlanError(f"{error} (noise {noise!r}, needed by the noise plan)") from error
+
+
+def without_hints(facts: Any) -> Any:
+    """Return facts of noises without the paths, which differ between machines."""
+    if isinstance(facts, Mapping):
+        return {key: without_hints(value) for key, value in facts.items() if key not in ("root", "manifest_sha256")}
+    return facts
+
+
+def _hash_of(records: Iterable[dict[str, Any]]) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def same_level(snr_db: float | None) -> float | None:
+    """Return an SNR such that 5 and 5.0, and 0.0 and -0.0, are one condition."""
+    return None if snr_db is None else float(snr_db) + 0.0
+
+
+def label(noise: str, snr_db: float | None) -> str:
+    """Return ``babble -5 dB``, or ``hall`` where there is no SNR."""
+    return noise if snr_db is None else f"{noise} {snr_db:g} dB"

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from avspeech.files import file_sha256
-from avspeech.manifest import ManifestError, Utterance, read_manifest
+from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.corpora import CORPORA
 from avspeech.noise.spec import GENERATED, SPOKEN, NoiseSpec
 
@@ -21,18 +22,12 @@ from avspeech.noise.spec import GENERATED, SPOKEN, NoiseSpec
 class Pool:
     """What one noise is drawn from."""
 
-    root: Path = Path()
-    """Folder that ``files`` are relative to: the corpus, or the common folder of a manifest's files."""
-    files: tuple[str, ...] = ()
-    """Relative paths with "/"; empty for generated noise and for reverberation only."""
-    source: str = ""
-    """The folder or manifest, for messages."""
-    voices: tuple[Utterance, ...] = ()
-    """Whose voice each file is, for babble and a talker; empty otherwise."""
+    root: Path = Path()  # folder that ``files`` are relative to: the corpus, or the common folder of a manifest's files
+    files: tuple[str, ...] = ()  # relative paths with "/"; empty for generated noise and for reverberation only
+    source: str = ""  # the folder or manifest, for messages
+    voices: tuple[Utterance, ...] = ()  # whose voice each file is, for babble and a talker; empty otherwise
     barred_speakers: frozenset[str] = frozenset()
-    """Speakers who are never heard: those of the test set."""
-    shares_test_speakers: bool = False
-    """True if speakers of the test set are heard, or may be."""
+    shares_test_speakers: bool = False  # true if speakers of the test set are heard, or may be
     rooms: "Pool | None" = None
     manifest_sha256: str | None = None
 
@@ -86,16 +81,37 @@ def open_pools(
 ) -> dict[str, Pool]:
     """Return the pool of every noise, by name.
 
-    Args:
-        noises: source of each.
-        utterances: the test set, whose speakers are excluded; empty in training.
-        voices: clips for babble and talker without a manifest; empty in a test.
-        split: default split of a corpus.
-
-    Raises:
-        ValueError: files are missing, a corpus has another layout, or too few voices are left.
+    ``utterances`` is the test set, whose speakers are excluded; ``voices`` are training's clips for babble and talker
+    without a manifest; ``split`` is the default split of a corpus. ValueError: files are missing, a corpus has another
+    layout, or too few voices are left.
     """
-    return {name: _open_pool(name, spec, utterances, voices, split) for name, spec in noises.items()}
+    pools = {}
+    for name, spec in noises.items():
+        with _named(f"noises.{name}."):
+            rooms = None
+            if spec.impulse_responses is not None:
+                with _named("impulse_responses: "):
+                    rooms = _of_tree(NoiseSpec("folder", path=spec.impulse_responses), spec.impulse_responses, split)
+            pool = Pool()
+            if spec.manifest is not None or (spec.kind in SPOKEN and voices):
+                pool = _of_clips(spec, utterances, voices)
+            elif spec.path is not None:
+                with _named("path: "):
+                    pool = _of_tree(spec, spec.path, spec.split or split)
+                if spec.is_babble and len(pool.files) < spec.voices[1]:
+                    raise ValueError(
+                        f"num_voices={list(spec.voices)} is more than the {len(pool.files)} recordings of the "
+                        f"{spec.split or split} split in {spec.path}"
+                    )
+            elif spec.kind not in (*GENERATED, "reverb"):
+                key, option = ("manifest", "noise_manifests") if spec.kind in SPOKEN else ("path", "noise_paths")
+                instead = " or a manifest" if spec.kind == "file" else ""
+                raise ValueError(
+                    f"{key} is not set and kind={spec.kind} needs one{instead}; write it into the YAML, or for a test "
+                    f"give --{option} '{{{name}: <{key}>}}'"
+                )
+            pools[name] = replace(pool, rooms=rooms)
+    return pools
 
 
 def roots_of(noises: Mapping[str, NoiseSpec]) -> dict[str, Path]:
@@ -103,7 +119,8 @@ def roots_of(noises: Mapping[str, NoiseSpec]) -> dict[str, Path]:
     roots: dict[str, Path] = {}
     for name, spec in noises.items():
         if spec.manifest is not None:
-            roots[name] = _common_folder(_read(name, spec.manifest))
+            with _named(f"noises.{name}."):
+                roots[name] = _common_folder(_read(spec.manifest))
         elif spec.path is not None:
             roots[name] = spec.path.parent if spec.kind == "file" else spec.path
         if spec.impulse_responses is not None:
@@ -111,89 +128,58 @@ def roots_of(noises: Mapping[str, NoiseSpec]) -> dict[str, Path]:
     return roots
 
 
-def _open_pool(
-    name: str, spec: NoiseSpec, utterances: Sequence[Utterance], voices: Sequence[Utterance], split: str
-) -> Pool:
-    rooms = None
-    if spec.impulse_responses is not None:
-        try:
-            rooms = _tree(spec.impulse_responses, CORPORA["folder"].files(spec.impulse_responses, None, split))
-        except ValueError as error:
-            raise ValueError(f"noises.{name}.impulse_responses: {error}") from error
-    if spec.kind in (*GENERATED, "reverb"):
-        return Pool(rooms=rooms)
-    if spec.manifest is not None or (spec.kind in SPOKEN and voices):
-        return _of_clips(name, spec, utterances, voices, rooms)
-    if spec.path is None:
-        key, option = ("manifest", "noise_manifests") if spec.kind in SPOKEN else ("path", "noise_paths")
-        instead = " or a manifest" if spec.kind == "file" else ""
-        raise ValueError(
-            f"noises.{name}.{key} is not set and kind={spec.kind} needs one{instead}; write it into the YAML, or for a "
-            f"test give --{option} '{{{name}: <{key}>}}'"
-        )
-    split = spec.split or split
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Put the key in front of a ValueError's message."""
     try:
-        if spec.kind == "file" and not spec.path.is_file():
-            raise ValueError(f"{spec.path} is no file, wanted a recording; kind: folder takes all of a folder")
-        files = [spec.path] if spec.kind == "file" else CORPORA[spec.kind].files(spec.path, spec.part, split)
+        yield
     except ValueError as error:
-        raise ValueError(f"noises.{name}.path: {error}") from error
-    if spec.is_babble and len(files) < spec.voices[1]:
-        raise ValueError(
-            f"noises.{name}.num_voices={list(spec.voices)} is more than the {len(files)} recordings of the "
-            f"{split} split in {spec.path}"
-        )
-    return _tree(spec.path.parent if spec.kind == "file" else spec.path, files, rooms)
+        raise ValueError(f"{key}{error}") from error
 
 
-def _tree(root: Path, files: Sequence[Path], rooms: Pool | None = None) -> Pool:
-    return Pool(root, tuple(file.relative_to(root).as_posix() for file in files), str(root), rooms=rooms)
+def _of_tree(spec: NoiseSpec, path: Path, split: str) -> Pool:
+    if spec.kind == "file" and not path.is_file():
+        raise ValueError(f"{path} is no file, wanted a recording; kind: folder takes all of a folder")
+    root, files = path.parent, [path]
+    if spec.kind != "file":
+        root, files = path, CORPORA[spec.kind].files(path, spec.part, split)
+    return Pool(root, tuple(file.relative_to(root).as_posix() for file in files), str(root))
 
 
-def _of_clips(
-    name: str, spec: NoiseSpec, utterances: Sequence[Utterance], clips: Sequence[Utterance], rooms: Pool | None
-) -> Pool:
-    clips = tuple(clips if spec.manifest is None else _read(name, spec.manifest))
+def _of_clips(spec: NoiseSpec, utterances: Sequence[Utterance], clips: Sequence[Utterance]) -> Pool:
+    clips = tuple(clips if spec.manifest is None else _read(spec.manifest))
     root, source = _common_folder(clips), str(spec.manifest or "the training clips")
     files = tuple(Path(os.path.abspath(one.audio)).relative_to(root).as_posix() for one in clips if one.audio)  # noqa: PTH100
-    digest = spec.manifest and file_sha256(spec.manifest)
+    pool = Pool(root, files, source, manifest_sha256=spec.manifest and file_sha256(spec.manifest))
     if spec.kind not in SPOKEN:
-        return Pool(root, files, source, rooms=rooms, manifest_sha256=digest)
+        return pool
     tested = {one.speaker for one in utterances if one.speaker is not None}
     nameless = next((one for one in (*clips, *utterances) if one.speaker is None), None)
     excludes = spec.test_speakers == "exclude" and bool(utterances)
-    fix = f"noises.{name}.test_speakers: allow if they may be heard"
     if excludes and nameless is not None:
         raise ValueError(
-            f"noises.{name}.test_speakers=exclude keeps the test set's speakers out of {source}, but clip "
-            f"{nameless.id!r} names no speaker; fill in 'speaker', or set {fix}"
+            f"test_speakers=exclude keeps the test set's speakers out of {source}, but clip {nameless.id!r} names no "
+            "speaker; fill in 'speaker', or set test_speakers: allow if they may be heard"
         )
     shares = not excludes and (nameless is not None or any(voice.speaker in tested for voice in clips))
     barred = frozenset(tested if excludes else ())
-    pool = Pool(root, files, source, clips, barred, shares, rooms, digest)
+    pool = replace(pool, voices=clips, barred_speakers=barred, shares_test_speakers=shares)
     wanted, own = spec.voices[1] if spec.is_babble else 1, {one.id for one in clips} | {one.audio for one in clips}
     # One utterance of each speaker, with and without a clip of its own in the pool, stands for all.
     for utterance in {(one.speaker, one.id in own or one.audio in own): one for one in utterances}.values():
-        left = int(pool.allowed(utterance).sum())
-        if not left and excludes:
+        if (left := int(pool.allowed(utterance).sum())) < wanted:
+            whose = "its own speaker or speakers of the test set" if excludes else "its own speaker"
             raise ValueError(
-                f"noises.{name}.manifest: no voice is left for utterance {utterance.id!r}: all {len(clips)} clips of "
-                f"{source} are its own or of speakers of the test set; give other speakers, or set {fix}"
-            )
-        if left < wanted:
-            raise ValueError(
-                f"noises.{name}.num_voices={list(spec.voices)} is more than the {left} of {len(clips)} clips of "
-                f"{source} that utterance {utterance.id!r} of speaker {utterance.speaker!r} may hear; lower it or add "
-                "clips, since an utterance's own speaker is never in its babble"
+                f"manifest: {left} of the {len(clips)} clips of {source} are left for utterance {utterance.id!r} of "
+                f"speaker {utterance.speaker!r}, wanted {wanted}, and none of {whose}; add clips of others, lower "
+                "num_voices, or set test_speakers: allow"
             )
     return pool
 
 
-def _read(name: str, manifest: Path) -> list[Utterance]:
-    try:
+def _read(manifest: Path) -> list[Utterance]:
+    with _named("manifest: "):
         return read_manifest(manifest, require=("audio",))
-    except ManifestError as error:
-        raise ValueError(f"noises.{name}.manifest: {error}") from error
 
 
 def _common_folder(clips: Sequence[Utterance]) -> Path:

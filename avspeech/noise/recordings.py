@@ -2,7 +2,6 @@
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,14 @@ from avspeech.noise.mixing import rms, steps_sha256, to_audio, to_steps
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Hashes:
-    """Hashes that tell whether a recording is still the same."""
-
-    sha256: str
-    samples_sha256: str
-    """SHA-256 of its int16 samples at 16 kHz; another decoder may give others."""
-
-
 class Recordings:
     """Reads recordings; samples stay in a least-recently-used cache of ``cache_bytes`` per process."""
 
     def __init__(self, cache_bytes: int = 1 << 30) -> None:
         self._cache_bytes, self._num_bytes = cache_bytes, 0
         self._samples: OrderedDict[Path, np.ndarray] = OrderedDict()
-        self._levels: dict[Path, float] = {}
-        self._hashes: dict[Path, Hashes] = {}
-        self._useless: set[Path] = set()
+        self._levels: dict[Path, float | None] = {}
+        self._hashes: dict[Path, dict[str, str]] = {}
 
     def steps(self, path: Path) -> np.ndarray:
         """Return int16 samples, (S,), read-only. MediaError: the file cannot be read."""
@@ -46,32 +35,25 @@ class Recordings:
             self._num_bytes -= self._samples.popitem(last=False)[1].nbytes
         return steps_S
 
-    def level(self, path: Path) -> float:
-        """Return the rms over the file, full scale 1; 0 without samples. MediaError: the file cannot be read."""
+    def level(self, path: Path, noise: str) -> float | None:
+        """Return the rms over the file, full scale 1; None, logged once, without samples or if it cannot be read."""
         if path not in self._levels:
-            steps_S = self.steps(path)
-            self._levels[path] = rms(to_audio(steps_S)) if len(steps_S) else 0.0
+            self._levels[path] = None
+            try:
+                if len(steps_S := self.steps(path)):
+                    self._levels[path] = rms(to_audio(steps_S))
+                else:
+                    logger.warning("noises.%s: %s has no samples and is left out", noise, path)
+            except MediaError as error:
+                logger.warning("noises.%s: left out: %s", noise, error)
         return self._levels[path]
 
-    def hashes(self, path: Path) -> Hashes:
-        """Return a file's hashes, measured once: later changes go unnoticed. MediaError: the file cannot be read."""
+    def hashes(self, path: Path) -> dict[str, str]:
+        """Return ``sha256`` of the file and ``samples_sha256`` of its int16 samples. MediaError: it cannot be read."""
         if path not in self._hashes:
             try:
                 digest = file_sha256(path)
             except OSError as error:
                 raise MediaError(path, f"cannot be read: {error.strerror}") from error
-            self._hashes[path] = Hashes(digest, steps_sha256(self.steps(path)))
+            self._hashes[path] = {"sha256": digest, "samples_sha256": steps_sha256(self.steps(path))}
         return self._hashes[path]
-
-    def usable(self, path: Path, noise: str) -> bool:
-        """Return whether a file can be read and has samples; otherwise log one line."""
-        if path in self._useless:
-            return False
-        try:
-            if path in self._levels or len(self.steps(path)):
-                return True
-            logger.warning("noises.%s: %s has no samples and is left out", noise, path)
-        except MediaError as error:
-            logger.warning("noises.%s: left out: %s", noise, error)
-        self._useless.add(path)
-        return False

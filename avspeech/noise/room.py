@@ -8,20 +8,13 @@ from scipy.signal import fftconvolve
 
 from avspeech.noise.mixing import rms
 
-_HIGHEST = 32767
-
-
-def direct_path(response_S: np.ndarray) -> int:
-    """Return the sample of the direct sound: the first of the largest magnitude."""
-    return int(np.argmax(np.abs(response_S.astype(np.int32))))
-
 
 def choose_gain(speech_S: np.ndarray, response_S: np.ndarray) -> float:
     """Return the gain that keeps the rms, or less to avoid clipping; 0 for silent speech. Inputs: int16 steps."""
     wet_S = _convolve(speech_S, response_S)
     if not wet_S.any():
         return 0.0
-    return min(rms(speech_S.astype(np.float64)) / rms(wet_S), _HIGHEST / float(np.abs(wet_S).max()))
+    return min(rms(speech_S.astype(np.float64)) / rms(wet_S), 32767 / float(np.abs(wet_S).max()))
 
 
 def reverberate(speech_S: np.ndarray, response_S: np.ndarray, gain: float) -> np.ndarray:
@@ -30,6 +23,6 @@ def reverberate(speech_S: np.ndarray, response_S: np.ndarray, gain: float) -> np
 
 
 def _convolve(speech_S: np.ndarray, response_S: np.ndarray) -> np.ndarray:
-    start = direct_path(response_S)
+    direct = int(np.argmax(np.abs(response_S.astype(np.int32))))  # sample of the direct sound
     wet_S = fftconvolve(speech_S.astype(np.float64), response_S.astype(np.float64))
-    return np.rint(np.asarray(wet_S)[start : start + len(speech_S)])
+    return np.rint(np.asarray(wet_S)[direct : direct + len(speech_S)])

@@ -11,17 +11,14 @@ Files are opened only when a plan is made (``making``) or training starts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from avspeech.noise.corpora import CORPORA, SPLITS
 from avspeech.noise.mixing import Level, Rule, check_rule, check_snrs
 
-GENERATED = ("white", "pink")
-SPOKEN = ("babble", "talker")
-TEST_SPEAKERS = ("exclude", "allow")
-_DEFAULT_VOICES = (6, 6)
+GENERATED, SPOKEN, TEST_SPEAKERS = ("white", "pink"), ("babble", "talker"), ("exclude", "allow")
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class NoiseSpec:
     """white, pink, babble, talker (one voice), file, folder, musan, demand, noisex92 or reverb (room only, no SNR)."""
     manifest: Path | None = None
     """Manifest of voices or recordings; in training, null takes ``data.noise_manifest`` or the training clips."""
-    num_voices: int | tuple[int, int] = _DEFAULT_VOICES
+    num_voices: int | tuple[int, int] = (6, 6)
     """Voices of babble: a number, or fewest and most. AV-HuBERT uses 30."""
     path: Path | None = None
     """The recording (file), or the root of the corpus or folder."""
@@ -53,18 +50,19 @@ class NoiseSpec:
             raise ValueError(f"kind={self.kind!r} must be one of {', '.join(kinds)}")
         if isinstance(self.num_voices, int):
             object.__setattr__(self, "num_voices", (self.num_voices, self.num_voices))
-        corpus = CORPORA.get(self.kind)
+        corpus, recorded = CORPORA.get(self.kind), self.kind in ("file", *CORPORA)
         used = {
             "manifest": self.kind in (*SPOKEN, "file"),
             "num_voices": self.is_babble,
-            "path": self.kind == "file" or corpus is not None,
+            "path": recorded,
             "part": corpus is not None and corpus.parts != (),
             "split": corpus is not None and corpus.split,
-            "num_recordings": (self.kind == "file" or corpus is not None) and not self.is_babble,
+            "num_recordings": recorded and not self.is_babble,
             "test_speakers": self.kind in SPOKEN,
         }
-        for key, value in ((entry.name, getattr(self, entry.name)) for entry in fields(self)):
-            if key in used and not used[key] and value != type(self).__dataclass_fields__[key].default:
+        for key, is_used in used.items():
+            value = getattr(self, key)
+            if not is_used and value != getattr(NoiseSpec, key):
                 shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
                 raise ValueError(f"{key}={shown!r} has no use with kind={self.kind}; remove it")
         if self.manifest is not None and self.path is not None:
@@ -74,14 +72,10 @@ class NoiseSpec:
             raise ValueError(f"num_voices={[low, high]} must be [fewest, most] with 1 <= fewest <= most")
         if self.num_recordings < 1:
             raise ValueError(f"num_recordings={self.num_recordings} must be at least 1")
-        for key, known in (
-            ("part", (corpus and corpus.parts) or (self.part,)),
-            ("split", (None, *SPLITS)),
-            ("test_speakers", TEST_SPEAKERS),
-        ):
+        parts = (corpus and corpus.parts) or (self.part,)
+        for key, known in {"part": parts, "split": (None, *SPLITS), "test_speakers": TEST_SPEAKERS}.items():
             if getattr(self, key) not in known:
-                known = [one for one in known if one]
-                raise ValueError(f"{key}={getattr(self, key)!r} must be one of {', '.join(known)}")
+                raise ValueError(f"{key}={getattr(self, key)!r} must be one of {', '.join(filter(None, known))}")
         if self.kind == "reverb" and self.impulse_responses is None:
             raise ValueError("impulse_responses is missing, and kind=reverb is nothing else; name their folder")
 
@@ -98,23 +92,21 @@ class NoiseSpec:
     @property
     def is_babble(self) -> bool:
         """True if several voices are summed."""
-        voices = CORPORA[self.kind].voices if self.kind in CORPORA else None
-        return self.kind == "babble" or (voices is not None and self.part == voices)
+        corpus = CORPORA.get(self.kind)
+        return self.kind == "babble" or (corpus is not None and self.part is not None and self.part == corpus.voices)
 
-    def settings(self, split: str = "test") -> dict[str, Any]:
-        """Return the settings that decide the draws, as in a plan's header; ``split`` replaces null."""
-        found: dict[str, Any] = {"kind": self.kind}
-        if self.is_babble:
-            found["num_voices"] = list(self.voices)
-        if self.part is not None:
-            found["part"] = self.part
-        if self.kind in CORPORA and CORPORA[self.kind].split:
-            found["split"] = self.split or split
-        if self.num_recordings > 1:
-            found["num_recordings"] = self.num_recordings
-        if self.kind in SPOKEN:
-            found["test_speakers"] = self.test_speakers
-        return found
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that decide the draws, as in a plan's header."""
+        corpus = CORPORA.get(self.kind)
+        found = {
+            "kind": self.kind,
+            "num_voices": list(self.voices) if self.is_babble else None,
+            "part": self.part,
+            "split": (self.split or "test") if corpus and corpus.split else None,
+            "num_recordings": self.num_recordings if self.num_recordings > 1 else None,
+            "test_speakers": self.test_speakers if self.kind in SPOKEN else None,
+        }
+        return {key: value for key, value in found.items() if value is not None}
 
 
 OLD_KEYS = {

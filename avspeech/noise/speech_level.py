@@ -23,16 +23,12 @@ def active_level(audio_S: np.ndarray) -> tuple[float, float]:
     """
     audio_S = audio_S.astype(np.float64)
     energy = float(np.sum(np.square(audio_S)))
-    if not energy:
-        return 0.0, 0.0
-    keep = math.exp(-1 / (SAMPLE_RATE * _TIME_CONSTANT_S))
-    envelope_S = np.abs(audio_S)
+    keep, envelope_S = math.exp(-1 / (SAMPLE_RATE * _TIME_CONSTANT_S)), np.abs(audio_S)
     for _ in range(2):
         envelope_S = np.asarray(lfilter([1 - keep], [1, -keep], envelope_S))
     above: tuple[float, float] | None = None  # level and threshold in dB of the threshold before
     for threshold in _THRESHOLDS:
-        count = _active_samples(envelope_S >= threshold)
-        if not count:
+        if not (count := _active_samples(envelope_S >= threshold)):  # silence included
             break
         level_db, threshold_db = 10 * math.log10(energy / count), 20 * math.log10(threshold)
         excess = level_db - threshold_db - _MARGIN_DB

@@ -9,9 +9,8 @@ from torch.utils.data import DataLoader
 
 from avspeech.data.augment import AugmentConfig
 from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches, plan_batches
-from avspeech.data.dataset import AVDataset, SpanConfig
+from avspeech.data.dataset import AVDataset, SpanConfig, UnitSet
 from avspeech.data.limits import check_languages, check_lengths
-from avspeech.data.unit_sets import UnitSet
 from avspeech.inputs import InputSpec, Modality, collate
 from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.models.base import Model

@@ -21,16 +21,13 @@ def test_every_utterance_once_and_within_budget(seed):
     shuffle = None if seed is None else np.random.default_rng(seed)
     batches = plan_batches(LENGTHS, 300, 5, shuffle)
     assert sorted(itertools.chain(*batches)) == list(range(len(LENGTHS)))
-    for batch in batches:
-        assert len(batch) <= 5
-        assert len(batch) == 1 or max(LENGTHS[i] for i in batch) * len(batch) <= 300
+    assert all(len(batch) <= 5 for batch in batches)
+    assert all(len(batch) == 1 or max(LENGTHS[i] for i in batch) * len(batch) <= 300 for batch in batches)
 
 
 def test_like_lengths_go_together():
-    def padded(batches):
-        return sum(max(LENGTHS[i] for i in batch) * len(batch) for batch in batches)
-
-    assert padded(plan_batches(LENGTHS, 300, 5, np.random.default_rng(0))) < 1.25 * sum(LENGTHS)
+    batches = plan_batches(LENGTHS, 300, 5, np.random.default_rng(0))
+    assert sum(max(LENGTHS[i] for i in batch) * len(batch) for batch in batches) < 1.25 * sum(LENGTHS)
 
 
 def test_a_clip_over_budget_goes_alone():
@@ -66,9 +63,8 @@ def test_no_utterance_is_an_error():
 def test_collate_pads_and_leaves_out_what_could_not_be_read():
     def sample(name, frames, tokens):
         video_THW = torch.full((frames, 4, 4), 9, dtype=torch.uint8)
-        return Sample(
-            name, frames, torch.ones(frames, 3), video_THW, torch.ones(frames, 1).long(), torch.tensor(tokens)
-        )
+        units_TJ = torch.ones(frames, 1).long()
+        return Sample(name, frames, torch.ones(frames, 3), video_THW, units_TJ, torch.tensor(tokens))
 
     batch = collate([sample("a", 2, [5, 6]), None, sample("b", 4, [7])])
     assert batch.ids == ("a", "b")

@@ -1,18 +1,18 @@
 """Samples: both streams of one length, augmentation repeatable, broken clips named and passed over."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from avspeech.data.augment import AugmentConfig, change_contrast
-from avspeech.data.dataset import AVDataset, SampleKey, SpanConfig
-from avspeech.data.unit_sets import UnitSet
+from avspeech.data.augment import AugmentConfig, change_contrast, shifted, stored_at_other_rate
+from avspeech.data.dataset import AVDataset, SampleKey, SpanConfig, UnitSet
 from avspeech.features.logfbank import fbank_TF
 from avspeech.inputs import NothingReadable
 from avspeech.manifest import ManifestError, read_manifest, read_units
-from avspeech.media.audio import read_audio
+from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.video import read_grey_clip
 from avspeech.noise.drawn import DrawnNoise
 from avspeech.noise.spec import NoiseConfig, NoiseSpec
@@ -41,8 +41,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
         return AVDataset(utterances, augment=AugmentConfig(time_masks=1), noise=noise, spans=SPANS, seed=seed)[key]
 
     one, again = load(SampleKey(3, 1)), load(SampleKey(3, 1))
-    assert torch.equal(one.video_THW, again.video_THW)
-    assert torch.equal(one.audio_TF, again.audio_TF)
+    assert torch.equal(one.video_THW, again.video_THW) and torch.equal(one.audio_TF, again.audio_TF)
     for other in (load(SampleKey(3, 2)), load(SampleKey(3, 1), seed=1)):
         assert other.video_THW.shape != one.video_THW.shape or not torch.equal(other.video_THW, one.video_THW)
 
@@ -50,21 +49,16 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(utterances):
 def test_crop_and_flip_hold_for_the_whole_clip(utterances):
     """Every frame is the same cut of its source, mirrored in about half of the clips."""
     mouth_THW = torch.from_numpy(read_grey_clip(utterances[0].mouth))
-    dataset, mirrored, places = AVDataset(utterances, augment=AugmentConfig()), 0, set()
+    places = list(itertools.product(range(9), range(9)))
+    cuts = {place: mouth_THW[:, place[0] : place[0] + 88, place[1] : place[1] + 88] for place in places}
+    dataset, mirrored, seen = AVDataset(utterances, augment=AugmentConfig()), 0, set()
     for epoch in range(60):
         shown_THW = dataset[SampleKey(0, epoch)].video_THW
-        found = [
-            (top, left, flip)
-            for flip in (False, True)
-            for top in range(9)
-            for left in range(9)
-            if torch.equal(shown_THW.flip(2) if flip else shown_THW, mouth_THW[:, top : top + 88, left : left + 88])
-        ]
-        assert len(found) == 1
-        mirrored += found[0][2]
-        places.add(found[0][:2])
-    assert 15 < mirrored < 45
-    assert len(places) > 30
+        direct, flipped = ([at for at in places if torch.equal(cuts[at], x)] for x in (shown_THW, shown_THW.flip(2)))
+        assert len(direct + flipped) == 1
+        mirrored += len(flipped)
+        seen |= {*direct, *flipped}
+    assert 15 < mirrored < 45 and len(seen) > 30
 
 
 def test_contrast_changes_every_frame_alike():
@@ -79,16 +73,14 @@ def test_a_word_span_carries_the_words_that_it_shows(utterances, tokenizer_file)
     spans = SpanConfig(start=1.0, end=1.0, max_words=2, margin=0)
     units = [[int(unit) for word in u.text.split() for unit in [tokenizer.encode(word)[0]] * 6] for u in utterances]
     dataset = AVDataset(utterances, tokenizer=tokenizer, units=[UnitSet(units)], augment=augment, spans=spans)
-    seen = set()
-    for index in range(len(utterances)):
-        sample = dataset[SampleKey(index)]
+    samples = [dataset[SampleKey(index)] for index in range(len(utterances))]
+    assert {len(sample.text.split()) for sample in samples} == {1, 2}
+    for sample, utterance in zip(samples, utterances, strict=True):
         words = sample.text.split()
-        seen.add(len(words))
         assert sample.num_frames == 6 * len(words)
         assert sample.units_TJ[:, 0].tolist() == [unit for word in words for unit in tokenizer.encode(word) * 6]
         assert sample.tokens_L.tolist() == tokenizer.encode(sample.text)
-        assert f" {sample.text} " in f" {utterances[index].text} "
-    assert seen == {1, 2}
+        assert f" {sample.text} " in f" {utterance.text} "
 
 
 def test_the_chance_of_a_span_falls():
@@ -97,14 +89,11 @@ def test_the_chance_of_a_span_falls():
 
 
 def test_the_videos_length_wins(utterances, tmp_path):
-    from avspeech.media.audio import write_wav
-
     write_wav(tmp_path / "short.wav", np.full(3000, 0.1, dtype=np.float32))
     short = replace(utterances[0], audio=tmp_path / "short.wav")
     sample = AVDataset([short])[0]
     assert len(sample.audio_TF) == len(sample.video_THW)
-    assert sample.audio_TF[-1].abs().sum() == 0
-    assert sample.audio_TF[0].abs().sum() > 0
+    assert sample.audio_TF[0].any() and not sample.audio_TF[-1].any()
 
 
 def test_units_at_100_hz_are_thinned_and_missing_ones_are_not_scored(utterances):
@@ -137,8 +126,7 @@ def test_a_broken_clip_is_named_and_training_goes_on(utterances, tmp_path, caplo
     (tmp_path / "broken.mp4").write_text("no video")
     broken = [replace(utterances[0], mouth=tmp_path / "broken.mp4"), *utterances[1:3]]
     assert AVDataset(broken, augment=AugmentConfig())[SampleKey(0)].id == utterances[1].id
-    assert utterances[0].id in caplog.text
-    assert "broken.mp4" in caplog.text
+    assert utterances[0].id in caplog.text and "broken.mp4" in caplog.text
     assert AVDataset(broken)[0] is None
     with pytest.raises(NothingReadable):
         AVDataset(broken[:1], augment=AugmentConfig())[SampleKey(0)]
@@ -150,18 +138,15 @@ def test_the_cache_changes_nothing_and_keeps_its_limit(utterances):
     for _ in range(2):
         for index in range(len(utterances)):
             one, other = plain[SampleKey(index, 1)], cached[SampleKey(index, 1)]
-            assert torch.equal(one.video_THW, other.video_THW)
-            assert torch.equal(one.audio_TF, other.audio_TF)
+            assert torch.equal(one.video_THW, other.video_THW) and torch.equal(one.audio_TF, other.audio_TF)
     assert 0 < cached._cached_bytes <= 400_000
 
 
 def test_what_the_manifest_lacks_is_named(utterances, tokenizer_file):
-    with pytest.raises(ManifestError, match=r"train0.*'mouth'"):
-        AVDataset([replace(utterances[0], mouth=None)])
-    with pytest.raises(ManifestError, match="'text'"):
-        AVDataset([replace(utterances[0], text=None)], tokenizer=Tokenizer.load(tokenizer_file))
-    with pytest.raises(ManifestError, match="'words'"):
-        AVDataset([replace(utterances[0], words=None)], augment=AugmentConfig(), spans=SPANS)
+    needs = {"tokenizer": Tokenizer.load(tokenizer_file), "augment": AugmentConfig(), "spans": SPANS}
+    for name in ("mouth", "audio", "text", "words"):
+        with pytest.raises(ManifestError, match=f"'{name}'"):
+            AVDataset([replace(utterances[0], **{name: None})], **needs)
     with pytest.raises(ManifestError, match="2 unit sequences for 12"):
         AVDataset(utterances, units=[UnitSet([[1], [2]])])
 
@@ -173,3 +158,32 @@ def test_validation_noise_is_heard_and_is_the_same_every_time(utterances):
     assert not torch.allclose(noisy[0].audio_TF, clean.audio_TF)
     assert torch.equal(noisy[0].audio_TF, noisy[0].audio_TF)
     assert torch.equal(noisy[0].video_THW, clean.video_THW)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_another_rate_shows_pictures_of_the_clip_in_order_and_at_most_their_own_length_off(seed):
+    numbers_T = np.arange(100)
+    clip_THW = np.broadcast_to(numbers_T[:, None, None], (100, 2, 2))
+    shown_T = stored_at_other_rate(clip_THW, np.random.default_rng(seed))[:, 0, 0]
+    assert len(shown_T) == 100 and (np.diff(shown_T) >= 0).all()
+    assert np.abs(shown_T - numbers_T).max() <= 2  # at 20 a second each lasts 50 ms
+
+
+def test_another_rate_changes_something():
+    clip_THW = np.arange(100)[:, None, None]
+    shown = [stored_at_other_rate(clip_THW, np.random.default_rng(seed)) for seed in range(20)]
+    assert sum((one != clip_THW).any() for one in shown) >= 5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_shifted_sound_is_the_same_sound_elsewhere(seed):
+    audio_S = np.arange(1, 1001, dtype=np.float32)
+    moved_S = shifted(audio_S, 20, np.random.default_rng(seed))
+    assert len(moved_S) == len(audio_S) and moved_S.dtype == np.float32
+    kept_S = moved_S[moved_S > 0]
+    assert len(kept_S) >= 1000 - 320 and (np.diff(kept_S) == 1).all()
+
+
+def test_sound_shorter_than_the_shift_stays_as_long():
+    for seed in range(10):
+        assert len(shifted(np.ones(5, np.float32), 20, np.random.default_rng(seed))) == 5

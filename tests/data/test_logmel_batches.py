@@ -56,8 +56,7 @@ def test_cutting_frames_cuts_the_features_with_them(clips):
 def test_spec_augment_blanks_a_band_and_a_stretch_and_draws_by_epoch(clips):
     augment = AugmentConfig(mel_masks=1, mel_mask_bins=27, mel_mask_frames=20, flip=0)
     plain = dataset(clips, "audio")[0].logmel_AF
-    masked = dataset(clips, "audio", augment=augment)
-    widths = set()
+    masked, widths = dataset(clips, "audio", augment=augment), set()
     for epoch in range(20):
         mel_AF = masked[SampleKey(0, epoch)].logmel_AF
         assert torch.equal(mel_AF, masked[SampleKey(0, epoch)].logmel_AF)

@@ -9,14 +9,8 @@ from avspeech.manifest import ManifestError, Utterance, Word, read_manifest, rea
 
 def test_what_is_written_is_read_and_paths_move_with_the_folder(tmp_path):
     here = tmp_path / "here"
-    utterance = Utterance(
-        id="a/b",
-        video=here / "video/a/b.mp4",
-        audio=tmp_path / "elsewhere.wav",
-        num_frames=75,
-        text="größe φ",
-        words=(Word("größe", 0.1, 0.5),),
-    )
+    files = {"video": here / "video/a/b.mp4", "audio": tmp_path / "elsewhere.wav"}
+    utterance = Utterance("a/b", **files, num_frames=75, text="größe φ", words=(Word("größe", 0.1, 0.5),))
     write_manifest(here / "m.jsonl", [utterance])
     assert read_manifest(here / "m.jsonl") == [utterance]
     here.rename(tmp_path / "there")

@@ -1,7 +1,7 @@
 """Filterbanks: what must hold for any audio, and parity with the official code."""
 
 import math
-import time
+import timeit
 
 import numpy as np
 import pytest
@@ -24,11 +24,9 @@ def written_out(audio_S: np.ndarray) -> np.ndarray:
     for start in range(0, len(samples) - 399, 160):
         power = np.abs(np.fft.rfft(samples[start : start + 400], 512)) ** 2 / 512
         row = np.zeros(26)
-        for j in range(26):
-            for k in range(corner[j], corner[j + 1]):
-                row[j] += power[k] * (k - corner[j]) / (corner[j + 1] - corner[j])
-            for k in range(corner[j + 1], corner[j + 2]):
-                row[j] += power[k] * (corner[j + 2] - k) / (corner[j + 2] - corner[j + 1])
+        for j, (low, middle, high) in enumerate(zip(corner, corner[1:], corner[2:], strict=False)):
+            row[j] = sum(power[k] * (k - low) / (middle - low) for k in range(low, middle))
+            row[j] += sum(power[k] * (high - k) / (high - middle) for k in range(middle, high))
         rows.append(np.log(row))
     return np.array(rows)
 
@@ -47,20 +45,6 @@ def test_an_acoustic_frame_hears_only_its_own_window():
     assert heard == [a for a in range(len(before_AF)) if 160 * a + 400 > 1700]
 
 
-def test_a_tone_is_loudest_in_the_filter_around_its_frequency():
-    time_S = torch.arange(16_000) / 16_000
-    edges = [700 * (10 ** (m / 2595) - 1) for m in torch.linspace(0, 2840.023, 28).tolist()]
-    for number in (5, 12, 20):
-        tone_S = 0.5 * torch.sin(2 * torch.pi * edges[number + 1] * time_S)
-        assert log_filterbank(tone_S)[10].argmax() == number
-
-
-def test_ten_times_the_amplitude_adds_the_logarithm_of_a_hundred():
-    audio_S = noise(3200).double()
-    difference_AF = log_filterbank(audio_S) - log_filterbank(audio_S / 10)
-    torch.testing.assert_close(difference_AF, torch.full_like(difference_AF, 4.60517), atol=1e-4, rtol=0)
-
-
 def test_silence_is_finite_and_its_normalised_frames_are_zero():
     assert log_filterbank(torch.zeros(1000)).isfinite().all()
     assert torch.equal(fbank_TF(torch.zeros(1520), 3), torch.zeros(3, 104))
@@ -69,10 +53,9 @@ def test_silence_is_finite_and_its_normalised_frames_are_zero():
 def test_the_videos_length_wins():
     stacked_TF = stack_frames(log_filterbank(noise(3200)))
     assert len(stacked_TF) == 5
-    longer_TF, shorter_TF = fit_to_length(stacked_TF, 8), fit_to_length(stacked_TF, 2)
-    assert torch.equal(longer_TF[:5], stacked_TF)
-    assert not longer_TF[5:].any()
-    assert torch.equal(shorter_TF, stacked_TF[:2])
+    longer_TF = fit_to_length(stacked_TF, 8)
+    assert torch.equal(longer_TF[:5], stacked_TF) and not longer_TF[5:].any()
+    assert torch.equal(fit_to_length(stacked_TF, 2), stacked_TF[:2])
     assert fbank_TF(noise(3200), 8).shape == (8, 104)
 
 
@@ -97,19 +80,10 @@ def test_what_is_no_audio_is_named_in_the_error(audio):
 
 def test_three_seconds_take_well_under_a_frame_budget():
     """5 ms is the aim on a free core; 30 ms here, because test machines are shared."""
-    threads = torch.get_num_threads()
+    threads, audio_S = torch.get_num_threads(), noise(48_000)
     torch.set_num_threads(1)
     try:
-        audio_S, times = noise(48_000), []
-        for _ in range(5):
-            start = time.perf_counter()
-            fbank_TF(audio_S, 75)
-            times.append(time.perf_counter() - start)
+        times = timeit.repeat(lambda: fbank_TF(audio_S, 75), number=1, repeat=5)
     finally:
         torch.set_num_threads(threads)
     assert min(times) < 0.03
-
-
-def relative_error(ours: torch.Tensor, official: torch.Tensor) -> float:
-    assert ours.shape == official.shape
-    return float((ours - official).abs().max() / official.abs().max())

@@ -13,31 +13,24 @@ def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
 
 def kaldi_mfcc(audio_S: np.ndarray) -> np.ndarray:
     """13 MFCCs step by step, in float64: Kaldi's defaults with use_energy=False and dither=0."""
-    num_frames = 1 + (len(audio_S) - 400) // 160
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)) ** 0.85
     mel = 1127 * np.log(1 + np.arange(256) * 16000 / 512 / 700)
     low, high = 1127 * np.log(1 + 20 / 700), 1127 * np.log(1 + 8000 / 700)
     width = (high - low) / 24
     centres = low + width * np.arange(1, 24)
     filters = np.maximum(0, 1 - np.abs(mel[:, None] - centres) / width)
-    rows = []
-    for a in range(num_frames):
-        frame = audio_S[160 * a : 160 * a + 400].astype(np.float64)
-        frame = frame - frame.mean()
-        frame = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
-        power = np.abs(np.fft.rfft(frame * window, 512)[:256]) ** 2
-        log_mel = np.log(np.maximum(power @ filters, np.finfo(np.float32).eps))
-        k = np.arange(13)[:, None]
-        cepstra = np.sqrt(2 / 23) * (np.cos(np.pi / 23 * (np.arange(23) + 0.5) * k) @ log_mel)
-        cepstra[0] /= np.sqrt(2)
-        rows.append(cepstra * (1 + 11 * np.sin(np.pi * np.arange(13) / 22)))
-    return np.array(rows)
+    frames_AS = np.lib.stride_tricks.sliding_window_view(audio_S.astype(np.float64), 400)[::160]
+    frames_AS = frames_AS - frames_AS.mean(axis=1, keepdims=True)
+    frames_AS = frames_AS - 0.97 * np.concatenate([frames_AS[:, :1], frames_AS[:, :-1]], axis=1)
+    power_AF = np.abs(np.fft.rfft(frames_AS * window, 512)[:, :256]) ** 2
+    log_mel_AF = np.log(np.maximum(power_AF @ filters, np.finfo(np.float32).eps))
+    transform = np.sqrt(2 / 23) * np.cos(np.pi / 23 * (np.arange(23)[:, None] + 0.5) * np.arange(13))
+    transform[:, 0] /= np.sqrt(2)
+    return log_mel_AF @ transform * (1 + 11 * np.sin(np.pi * np.arange(13) / 22))
 
 
 def test_the_coefficients_are_kaldis():
-    audio_S = noise(8000)
-    ours_AF = mfcc(audio_S)[:, :13].numpy()
-    theirs_AF = kaldi_mfcc(audio_S.numpy())
+    ours_AF, theirs_AF = mfcc(noise(8000))[:, :13].numpy(), kaldi_mfcc(noise(8000).numpy())
     assert ours_AF.shape == theirs_AF.shape
     assert np.abs(ours_AF - theirs_AF).max() / np.abs(theirs_AF).max() < 1e-4
 
@@ -60,10 +53,6 @@ def test_25_hz_rows_are_means_of_four_and_fit_the_clip():
     assert pool_to_frames(values_AF)[:, 0].tolist() == [2.5, 6.5, 9.5]  # the last of two rows only
     assert pool_to_frames(values_AF, 2)[:, 0].tolist() == [2.5, 6.5]
     assert pool_to_frames(values_AF, 5)[:, 0].tolist() == [2.5, 6.5, 9.5, 9.5, 9.5]
-
-
-def test_drawing_nothing_the_same_audio_gives_the_same_numbers():
-    assert torch.equal(mfcc(noise(1600)), mfcc(noise(1600)))
 
 
 def test_silence_is_finite():

@@ -16,17 +16,9 @@ def touch(root: Path, *names: str) -> Path:
 
 @pytest.fixture
 def musan(tmp_path) -> Path:
-    speech = [f"speech/{kind}/speech-{kind}-{n:04}.wav" for kind in ("librivox", "us-gov") for n in range(20)]
-    music = [f"music/fma/music-fma-{n:04}.wav" for n in range(30)]
-    noise = [f"noise/free-sound/noise-free-sound-{n:04}.wav" for n in range(10)]
-    return touch(
-        tmp_path / "data" / "musan",
-        *speech,
-        *music,
-        *noise,
-        "speech/librivox/ANNOTATIONS",
-        "music/fma/._music-fma-0000.wav",
-    )
+    counts = {"speech/librivox": 20, "speech/us-gov": 20, "music/fma": 30, "noise/free-sound": 10}
+    names = [f"{kind}/{kind.replace('/', '-')}-{n:04}.wav" for kind, count in counts.items() for n in range(count)]
+    return touch(tmp_path / "data/musan", *names, "speech/librivox/ANNOTATIONS", "music/fma/._music-fma-0000.wav")
 
 
 def test_musan_is_split_without_overlap_and_without_loss(musan):

@@ -88,12 +88,5 @@ def test_bounds_that_leave_nothing_are_errors():
 def test_a_key_tells_mixes_apart_and_not_spellings_of_a_number():
     assert stream_key(0, "a", "n", 5) == stream_key(0, "a", "n", 5.0)
     assert stream_key(0, "a", "n", 0.0) == stream_key(0, "a", "n", -0.0)
-    keys = [
-        (0, "a", "n", 5),
-        (1, "a", "n", 5),
-        (0, "b", "n", 5),
-        (0, "a", "m", 5),
-        (0, "a", "n", -5),
-        (0, "a", "n", None),
-    ]
-    assert len({stream_key(*key) for key in keys}) == 6
+    other = [(1, "a", "n", 5), (0, "b", "n", 5), (0, "a", "m", 5), (0, "a", "n", -5), (0, "a", "n", None)]
+    assert len({stream_key(*key) for key in [(0, "a", "n", 5), *other]}) == 6

@@ -12,7 +12,7 @@ from avspeech.evaluation.config import EvaluationConfig
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.noise.making import check_plan, make_plan, plan_of
-from avspeech.noise.mixing import to_steps
+from avspeech.noise.mixing import RULES, to_steps
 from avspeech.noise.plan import NoisePlan, PlanMixer
 from avspeech.noise.pools import roots_of
 from avspeech.noise.spec import NoiseSpec
@@ -20,12 +20,6 @@ from avspeech.noise.speech_level import active_level
 from tests.noise.plan_corpus import noises_of, sound, utterances_of, write_plan_corpus
 
 SPEAKER_OF = {f"v{n}.wav": "acdef"[n % 5] for n in range(10)}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Return a corpus. Not to be altered."""
-    return write_plan_corpus(tmp_path_factory.mktemp("plans") / "corpus")
 
 
 def babble(folder: Path, **options) -> dict[str, NoiseSpec]:
@@ -60,10 +54,9 @@ def test_another_utterance_or_condition_changes_no_line(folder):
 
 def test_speakers_of_the_test_set_are_not_heard(folder):
     plan = make_plan(many(folder, 40), babble(folder, num_voices=(2, 4)), [0], seed=0)
-    heard = [[SPEAKER_OF[piece.file] for piece in mix.pieces if piece.file] for mix in plan.mixes.values()]
-    assert {speaker for voices in heard for speaker in voices} == set("cdef")
-    assert {len(voices) for voices in heard} == {2, 3, 4}
-    assert all(len({piece.file for piece in mix.pieces}) == len(mix.pieces) for mix in plan.mixes.values())
+    heard = [[str(piece.file) for piece in mix.pieces] for mix in plan.mixes.values()]
+    assert {SPEAKER_OF[file] for files in heard for file in files} == set("cdef")
+    assert {len(files) for files in heard} == {2, 3, 4} and all(len(set(files)) == len(files) for files in heard)
     assert plan.shares_test_speakers == ()
 
 
@@ -75,9 +68,11 @@ def test_in_a_corpus_of_one_speaker_everybody_is_heard_but_the_clip_itself(folde
     for mix in plan.mixes.values():
         assert {piece.file for piece in mix.pieces} == {f"v{n}.wav" for n in range(10)} - {f"{mix.id}.wav"}
     assert plan.shares_test_speakers == ("babble",)
-    with pytest.raises(ValueError, match=r"noises\.babble\.manifest: no voice is left .* set noises\.babble\.test_sp"):
+    with pytest.raises(ValueError, match=r"noises\.babble\.manifest: 0 of the 10 clips .* set test_speakers: allow"):
         make_plan(alone, {"babble": replace(noises["babble"], test_speakers="exclude")}, [0], seed=0)
-    with pytest.raises(ValueError, match=r"noises\.babble\.num_voices=\[10, 10\] is more than the 9 of 10 clips"):
+    with pytest.raises(
+        ValueError, match=r"noises\.babble\.manifest: 9 of the 10 clips .*, wanted 10, .* lower num_voices"
+    ):
         make_plan(alone, {"babble": replace(noises["babble"], num_voices=(10, 10))}, [0], seed=0)
 
 
@@ -108,10 +103,8 @@ def test_every_voice_is_equally_loud(folder):
 
 def test_rules_choose_where_noise_starts(folder):
     noises = {"rain": NoiseSpec("file", path=folder / "noise" / "rain.wav")}
-    starts = {}
-    for rule in ("avspeech", "avhubert", "auto_avsr"):
-        plan = make_plan(many(folder, 40), noises, [0], seed=0, rule=rule)
-        starts[rule] = [mix.pieces[0].offset for mix in plan.mixes.values()]
+    plans = {rule: make_plan(many(folder, 40), noises, [0], seed=0, rule=rule) for rule in RULES}
+    starts = {rule: [mix.pieces[0].offset for mix in plan.mixes.values()] for rule, plan in plans.items()}
     assert set(starts["avhubert"]) == {0}
     assert max(starts["avspeech"]) > 30_000 and len(set(starts["avspeech"])) > 35
     assert max(starts["auto_avsr"]) <= 40_000 - 12_000 and len(set(starts["auto_avsr"])) > 35
@@ -150,8 +143,7 @@ def test_silent_noise_adds_nothing_and_says_so(folder, tmp_path):
 
 
 def test_where_some_noise_is_silent_another_stretch_is_drawn(folder, tmp_path):
-    half_S = np.concatenate([np.zeros(60_000, np.float32), sound(5, 60_000)])
-    write_wav(tmp_path / "half.wav", half_S)
+    write_wav(tmp_path / "half.wav", np.concatenate([np.zeros(60_000, np.float32), sound(5, 60_000)]))
     plan = make_plan(many(folder, 30), {"half": NoiseSpec("file", path=tmp_path / "half.wav")}, [0], seed=0)
     assert all(mix.measured_snr_db == pytest.approx(0, abs=0.001) for mix in plan.mixes.values())
 
@@ -180,9 +172,6 @@ def test_files_that_cannot_be_read_are_passed_over_and_listed(folder, tmp_path, 
         (NoiseSpec("file", path=Path("absent.wav")), r"noises\.n\.path: absent\.wav is no file"),
         (NoiseSpec("folder"), r"noises\.n\.path is not set and kind=folder needs one; .*--noise_paths '\{n: <path>\}'"),
         (NoiseSpec("folder", path=Path("absent")), r"noises\.n\.path: absent is no folder"),
-        (NoiseSpec("musan", path=Path("absent"), part="music"), r"noises\.n\.path: absent is no MUSAN tree"),
-        (NoiseSpec("demand", path=Path("absent")), r"noises\.n\.path: absent is no DEMAND tree"),
-        (NoiseSpec("noisex92", path=Path("absent")), r"noises\.n\.path: absent is no NOISEX-92 folder"),
         (NoiseSpec("reverb", impulse_responses=Path("absent")), r"noises\.n\.impulse_responses: absent is no folder"),
     ],
 )
@@ -202,14 +191,11 @@ def test_published_trees_are_drawn_from(folder, tmp_path):
         "music": NoiseSpec("musan", path=tmp_path, part="music"),
     }
     plan = make_plan(many(folder, 20), noises, [0], seed=0)
-    heard = {name: set() for name in noises}
-    for mix in plan.mixes.values():
-        heard[mix.noise] |= {piece.file for piece in mix.pieces}
+    mixes = plan.mixes.values()
+    heard = {name: {piece.file for mix in mixes if mix.noise == name for piece in mix.pieces} for name in noises}
     assert len(heard["crowd"]) == 2 and len(heard["music"]) == 2 and not heard["crowd"] & heard["train_crowd"]
-    assert plan.noises["crowd"] | {"root": "", "files_sha256": ""} == {
-        "kind": "musan", "num_voices": [2, 2], "part": "babble", "split": "test", "num_files": 2, "root": "",
-        "files_sha256": "",
-    }  # fmt: skip
+    facts = {"kind": "musan", "num_voices": [2, 2], "part": "babble", "split": "test", "num_files": 2}
+    assert plan.noises["crowd"] == facts | {name: plan.noises["crowd"][name] for name in ("root", "files_sha256")}
     with pytest.raises(ValueError, match=r"noises\.n\.num_voices=\[6, 6\] is more than the 2 recordings of the test"):
         make_plan(many(folder, 1), {"n": NoiseSpec("musan", path=tmp_path, part="babble")}, [0], seed=0)
 
@@ -255,8 +241,8 @@ def test_a_part_and_a_room_that_only_one_of_plan_and_conditions_has_are_refused(
     for made, wanted, message in (
         (kitchen, everywhere, r"made with noises\.n\.part=DKITCHEN, the conditions say None"),
         (everywhere, kitchen, r"made with noises\.n\.part=None, the conditions say DKITCHEN"),
-        (hall, everywhere, r"made with noises\.n\.impulse_responses, the conditions are without them"),
-        (everywhere, hall, r"made without noises\.n\.impulse_responses, the conditions are with them"),
+        (hall, everywhere, r"made with noises\.n\.impulse_responses=True, the conditions say False"),
+        (everywhere, hall, r"made with noises\.n\.impulse_responses=False, the conditions say True"),
     ):
         plan = make_plan(utterances, {"n": made}, [0], seed=0)
         check_plan(plan, utterances, EvaluationConfig(noises={"n": made}, snrs_db=(0.0,)), Path("given.jsonl"))
@@ -264,7 +250,7 @@ def test_a_part_and_a_room_that_only_one_of_plan_and_conditions_has_are_refused(
             check_plan(plan, utterances, EvaluationConfig(noises={"n": wanted}, snrs_db=(0.0,)), Path("given.jsonl"))
 
 
-@pytest.mark.parametrize("rule", ["avspeech", "avhubert", "auto_avsr"])
+@pytest.mark.parametrize("rule", RULES)
 def test_snrs_that_no_sound_can_have_are_refused(folder, rule):
     utterances, noises = utterances_of(folder)[:1], {"white": NoiseSpec("white")}
     for snr_db in (1000.0, -1000.0, float("nan")):

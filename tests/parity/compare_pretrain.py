@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avspeech.data.unit_sets import UnitSet
+from avspeech.data.dataset import UnitSet
 from avspeech.inputs import IGNORE
 from avspeech.models.cluster_predictor import OFFICIAL_SPECIALS, ClusterPredictor, MaskedInput
 from avspeech.objectives.cluster_loss import masked_cluster_loss

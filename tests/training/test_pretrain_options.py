@@ -8,8 +8,7 @@ import torch
 
 from avspeech.data.augment import AugmentConfig
 from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches
-from avspeech.data.dataset import AVDataset
-from avspeech.data.unit_sets import UnitSet
+from avspeech.data.dataset import AVDataset, UnitSet
 from avspeech.inputs import AVBatch
 from avspeech.manifest import read_manifest
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, MaskedInput
