@@ -83,10 +83,7 @@ def run_steps(
     """
     folder = folder.resolve()
     with claim(folder) as lock:
-        records: dict[str, dict[str, Any]] = {}
-        for step in steps:
-            records[step.name] = _run_step(step, folder, lock, threads, checkpoint_every)
-    return records
+        return {step.name: _run_step(step, folder, lock, threads, checkpoint_every) for step in steps}
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -98,28 +95,28 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
 def _run_step(step: Step, folder: Path, lock: TextIO, threads: int | None, checkpoint_every: int) -> dict[str, Any]:
     facts, records = made_from(step, folder), read_records(folder)
     there = records.get(step.name)
-    trainings = {name: Path(place) for name, command in step.commands.items() if (place := training_folder(command))}
-    done = there is not None and there["done"] and all(path.exists() for path in step.makes)
-    begun = any((place / "checkpoints").exists() or (place / "curve.csv").exists() for place in trainings.values())
-    if there is not None and (done or begun):
-        _check_same(step, folder, there["made_from"], facts)
-    if there is not None and done:
-        print(f"{step.name}: done before")
-        return there
+    places = list(filter(None, map(training_folder, step.commands.values())))
+    if there is not None:
+        done = there["done"] and all(path.exists() for path in step.makes)
+        if done or any((place / name).exists() for place in places for name in ("checkpoints", "curve.csv")):
+            _check_same(step, folder, there["made_from"], facts)
+        if done:
+            print(f"{step.name}: done before")
+            return there
     print(step.name, flush=True)
     if there is None:  # checkpoints of an unknown recipe
-        for place in trainings.values():
+        for place in places:
             forget(place)
     record: dict[str, Any] = {"made_from": facts, "done": False}
     write_json(folder / "steps.json", records | {step.name: record})
-    start, cpu = time.monotonic(), _cpu_seconds()
+    start_s, cpu_s = time.monotonic(), _cpu_seconds()
     for commands in filter(None, (step.before, step.commands)):
         _run_commands(step.name, commands, folder, lock, threads, checkpoint_every)
     if missing := [path for path in step.makes if not path.exists()]:
         sys.exit(f"step '{step.name}' ended without {missing[0]}; see {folder / 'logs'}")
     if step.temporary is not None and step.temporary.exists():
         shutil.rmtree(step.temporary)
-    record |= {"done": True, "wall_s": round(time.monotonic() - start, 1), "cpu_s": round(_cpu_seconds() - cpu, 1)}
+    record |= {"done": True, "wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(_cpu_seconds() - cpu_s, 1)}
     record["peak_gib"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)
     write_json(folder / "steps.json", records | {step.name: record})
     return record
@@ -172,12 +169,10 @@ def made_from(step: Step, folder: Path) -> dict[str, Any]:
     """Return the inputs of a step: settings by command and name, SHA-256 of files."""
 
     def fact(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
         # unlike Path.is_file, this takes a text that is too long for a name
-        if os.path.isfile(value) and Path(value) not in step.makes:  # noqa: PTH113
+        if isinstance(value, str) and os.path.isfile(value) and Path(value) not in step.makes:  # noqa: PTH113
             return f"{Path(value).name}, SHA-256 {file_sha256(value)[:16]}"
-        return value.replace(str(folder), "RUN")
+        return value.replace(str(folder), "RUN") if isinstance(value, str) else value
 
     return {
         name: {key: fact(value) for key, value in settings_of(command).items() if key not in step.may_change}
@@ -186,24 +181,21 @@ def made_from(step: Step, folder: Path) -> dict[str, Any]:
 
 
 def _check_same(step: Step, folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [
-        f"{name}: {key} was {_short(old.get(key))}, is now {_short(new.get(key))}"
-        for name in sorted(before | now)
-        for old, new in [(before.get(name, {}), now.get(name, {}))]
-        for key in sorted(old | new)
-        if old.get(key) != new.get(key)
-    ]
+    def short(value: Any) -> str:
+        text = json.dumps(value)
+        return text if len(text) < 80 else text[:40] + '..."'
+
+    changed = []
+    for name in sorted(before | now):
+        old, new = before.get(name, {}), now.get(name, {})
+        for key in sorted(key for key in old | new if old.get(key) != new.get(key)):
+            changed.append(f"{name}: {key} was {short(old.get(key))}, is now {short(new.get(key))}")
     if changed:
         made = ", ".join(map(str, step.makes))
         raise StepError(
             f"step '{step.name}' in {folder} was made from something else ({'; '.join(changed)}). Take the "
             f"change back, give another --run, or remove what the step made to make it again: {made}"
         )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 80 else text[:40] + '..."'
 
 
 @contextlib.contextmanager
@@ -234,40 +226,30 @@ def _run_commands(
     """Run commands in parallel; show the progress of trainings, or a single command's own output."""
     (folder / "logs").mkdir(exist_ok=True)
     running: dict[str, subprocess.Popen] = {}
-    bars: dict[str, tqdm] = {}
+    bars: dict[str, tuple[tqdm, Path]] = {}
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
-            place, log = training_folder(command), folder / "logs" / f"{name}.log"
-            if place and (Path(place) / "curve.csv").exists():
+            place = training_folder(command)
+            if place and (place / "curve.csv").exists():
                 continue  # this training has ended, another of the step has not
             if place:
                 settings = settings_of(command)
-                bar = tqdm(
-                    total=settings.get("trainer.max_steps"),
-                    desc=f"  {name}",
-                    position=len(bars),
-                    unit="update",
-                    mininterval=1,
-                )
-                bars[name] = stack.enter_context(bar)
+                look = {"desc": f"  {name}", "position": len(bars), "unit": "update", "mininterval": 1}
+                bars[name] = stack.enter_context(tqdm(total=settings.get("trainer.max_steps"), **look)), place
                 command = restartable(command, settings, checkpoint_every)
             quiet = place or len(commands) > 1
-            out = stack.enter_context(log.open("a")) if quiet else None
-            running[name] = stack.enter_context(start(command, out, lock, threads))
-        waiting = dict(running)
-        while waiting:
+            log = stack.enter_context((folder / f"logs/{name}.log").open("a")) if quiet else None
+            running[name] = stack.enter_context(start(command, log, lock, threads))
+        while running:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                next(iter(waiting.values())).wait(timeout=0.5)
-            for name, bar in bars.items():
-                bar.update(max(read_curve(Path(training_folder(commands[name]))), default=0) - bar.n)
-            for name, process in list(waiting.items()):
-                if process.poll() is None:
-                    continue
-                if process.returncode:
-                    _fail(step, name, process.returncode, folder / "logs" / f"{name}.log")
-                del waiting[name]
+                next(iter(running.values())).wait(timeout=0.5)
+            for bar, place in bars.values():
+                bar.update(max(read_curve(place), default=0) - bar.n)
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                if status := running.pop(name).returncode:
+                    _fail(step, name, status, folder / f"logs/{name}.log")
                 if name in bars:
-                    write_curve(Path(training_folder(commands[name])))
+                    write_curve(bars[name][1])
 
 
 def _fail(step: str, name: str, status: int, log: Path) -> None:
@@ -279,10 +261,9 @@ def _fail(step: str, name: str, status: int, log: Path) -> None:
 def start(
     command: Sequence[str], log: TextIO | None, lock: TextIO, threads: int | None = None
 ) -> Iterator[subprocess.Popen]:
-    """Start a command that dies with this process; kill it if the block ends early.
+    """Start Python with arguments in a process that dies with this one; kill it if the block ends early.
 
-    ``command`` are arguments of Python, ``log`` receives its output (None: the terminal). It inherits the open file
-    ``lock``, so that a new run waits for orphans.
+    ``log`` receives its output (None: the terminal). It inherits ``lock``, so that a new run waits for orphans.
     """
     if log is not None:
         print("$ python", *command, file=log, flush=True)
@@ -290,15 +271,9 @@ def start(
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
-    process = subprocess.Popen(
-        [sys.executable, "-S", str(LEASH), sys.executable, *command],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        env=environment,
-        pass_fds=[lock.fileno()],
-        start_new_session=True,
-    )
+    streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "pass_fds": [lock.fileno()]}
+    arguments = [sys.executable, "-S", str(LEASH), sys.executable, *command]
+    process = subprocess.Popen(arguments, env=environment, start_new_session=True, **streams)
     assert process.stdin is not None
     try:
         yield process

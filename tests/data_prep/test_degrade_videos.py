@@ -100,9 +100,11 @@ def test_a_restart_keeps_what_is_there_and_other_settings_make_it_anew(videos, t
     main(videos, tmp_path / "once", ["drop-50", "freeze-3"], **options)
     main(videos, tmp_path / "twice", ["drop-50"], **options)
     written = []
-    write_one = degrade_videos.write_one
+    write_kept = degrade_videos.write_kept
     monkeypatch.setattr(
-        degrade_videos, "write_one", lambda u, o, f, *rest: written.append(f.label) or write_one(u, o, f, *rest)
+        degrade_videos,
+        "write_kept",
+        lambda clip, record, *rest, **more: written.append(clip.parent.name) or write_kept(clip, record, *rest, **more),
     )
     main(videos, tmp_path / "twice", ["drop-50", "freeze-3"], **options)
     assert written == ["freeze-3"] * 3

@@ -10,11 +10,10 @@ import pytest
 
 from data_prep.synthetic import espeak as espeak_module
 from data_prep.synthetic.espeak import Espeak, Event, Synthesis, Voice
-from data_prep.synthetic.grammar import COMMANDS
+from data_prep.synthetic.motion import mouth_trajectory, viseme_labels
 from data_prep.synthetic.speaker import SETS, VARIANTS
 from data_prep.synthetic.speech import MARGIN_S, Phone, closure_of, phones_of, say
-from data_prep.synthetic.texts import LANGUAGES, read_sentences, reference_of
-from data_prep.synthetic.trajectory import mouth_trajectory, viseme_labels
+from data_prep.synthetic.texts import COMMANDS, LANGUAGES, read_sentences, reference_of
 from data_prep.synthetic.visemes import MOUTH, NAMES, OPEN, split_ipa
 
 needs_espeak = pytest.mark.skipif(

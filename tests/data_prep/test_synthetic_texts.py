@@ -5,8 +5,7 @@ import unicodedata
 
 import pytest
 
-from data_prep.synthetic.grammar import COMMANDS, all_commands
-from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, reference_of
+from data_prep.synthetic.texts import COMMANDS, LANGUAGES, all_commands, partition, read_sentences, reference_of
 
 SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "ru": "CYRILLIC"}
 
