@@ -33,16 +33,11 @@ def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
     return units[:: rate // wanted]
 
 
-def assign_each(
-    clips: Iterable[tuple[int, np.ndarray | None, str]], book: Codebook
-) -> Iterator[tuple[int, list[int], float, str]]:
-    """Yield (utterance number, units, summed squared distance, reason for failure) for ``extract_each``'s results."""
+def assign_each(clips: Iterable[tuple[int, np.ndarray]], book: Codebook) -> Iterator[tuple[int, list[int], float]]:
+    """Yield (utterance number, units, summed squared distance) for ``extract_each``'s vectors."""
     waiting: dict[int, np.ndarray] = {}
-    for index, vectors_TF, why in clips:
-        if vectors_TF is None:
-            yield index, [], 0.0, why
-        else:
-            waiting[index] = vectors_TF
+    for index, vectors_TF in clips:
+        waiting[index] = vectors_TF
         if sum(map(len, waiting.values())) >= CHUNK:
             yield from _assign_together(waiting, book)
             waiting = {}
@@ -50,12 +45,12 @@ def assign_each(
         yield from _assign_together(waiting, book)
 
 
-def _assign_together(clips: dict[int, np.ndarray], book: Codebook) -> Iterator[tuple[int, list[int], float, str]]:
+def _assign_together(clips: dict[int, np.ndarray], book: Codebook) -> Iterator[tuple[int, list[int], float]]:
     vectors_MF, lengths = np.concatenate(list(clips.values())), [len(vectors) for vectors in clips.values()]
     units_M = book.assign(vectors_MF)
     distance_M = book.squared_distances(vectors_MF, units_M)
     for index, units_T, distance_T in zip(clips, units_M.split(lengths), distance_M.split(lengths), strict=True):
-        yield index, units_T.tolist(), float(distance_T.double().sum()), ""
+        yield index, units_T.tolist(), float(distance_T.double().sum())
 
 
 def quality_of(utterances: Sequence[Utterance], units: Sequence[list[int]], rate: int) -> UnitQuality | None:
@@ -102,38 +97,22 @@ def main(
     units: list[list[int]] = [[] for _ in utterances]
     failures: dict[int, str] = {}
     distance, num_vectors = 0.0, 0
-    clips = extract_each(utterances, source, plan(utterances, source, max_frames))
-    for index, row, clip_distance, why in assign_each(clips, book.to(device)):
+    clips = extract_each(utterances, source, plan(utterances, source, max_frames), failures)
+    for index, row, clip_distance in assign_each(clips, book.to(device)):
         units[index] = thin_out(row, features["rate"], wanted)
         distance, num_vectors = distance + clip_distance, num_vectors + len(row)
-        if why:
-            failures[index] = why
     use, quality = unit_use(units), quality_of(utterances, units, wanted)
-    facts: dict[str, Any] = {
-        "codebook": codebook.name,
-        "codebook_sha256": file_sha256(codebook),
-        "features": features,
-        "rate": wanted,
-        "clips": len(units),
-        "failed": len(failures),
-        "frames": sum(map(len, units)),
-        "num_units": book.num_units,
-        **asdict(use),
-        "mean_squared_distance": distance / max(1, num_vectors),
-        "words": None if quality is None else asdict(quality),
-        "made_by": shlex.join(sys.argv),
-    }
+    facts: dict[str, Any] = {"codebook": codebook.name, "codebook_sha256": file_sha256(codebook), "features": features}
+    facts |= {"rate": wanted, "clips": len(units), "failed": len(failures), "frames": sum(map(len, units))}
+    facts |= {"num_units": book.num_units, **asdict(use), "mean_squared_distance": distance / max(1, num_vectors)}
+    facts |= {"words": None if quality is None else asdict(quality), "made_by": shlex.join(sys.argv)}
     write_json(out.with_name(out.name + ".json"), facts)
     write_text(out, "".join(" ".join(map(str, row)) + "\n" for row in units))
-    print(
-        f"{len(units) - len(failures)} of {len(units)} clips at {wanted} Hz in {out}; "
-        f"{use.used} of {book.num_units} units used, perplexity {use.perplexity:.1f}"
-    )
+    used = f"{use.used} of {book.num_units} units used, perplexity {use.perplexity:.1f}"
+    print(f"{len(units) - len(failures)} of {len(units)} clips at {wanted} Hz in {out}; {used}")
     if quality is not None:
-        print(
-            f"against words, over {quality.num_frames} frames: PNMI {quality.pnmi:.3f}, "
-            f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
-        )
+        purities = f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
+        print(f"against words, over {quality.num_frames} frames: PNMI {quality.pnmi:.3f}, {purities}")
     named = [{"id": utterances[index].id, "why": why} for index, why in sorted(failures.items())]
     report_failures(out.with_name(out.name + ".failures.jsonl"), named, len(units), max_failed)
 

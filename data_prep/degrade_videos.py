@@ -9,15 +9,16 @@ Writes  <out_dir>/<fault>/<id>.mp4, RGB at 25 fps, and <id>.json with its settin
         --out_manifest x/test.jsonl makes these x/test.<fault>.jsonl and x/test.failures.jsonl.
 A restart keeps finished videos of the same settings and retries failures. A worker crash costs one utterance.
 
-``object``, ``hand`` and ``no_face`` need a detected face; ``blur``, ``pixel_noise`` and ``low_resolution`` need one
-unless --mouth_side is given. Without a face only these faults fail. After ``drop-100`` or ``no_face``,
-extract_rois.py fails on every utterance. ``offset+0`` measures the cost of encoding again.
+``object``, ``hand`` and ``no_face`` need a detected face, and without --mouth_side so do ``blur``, ``pixel_noise`` and
+``low_resolution``; only these fail without one. After ``drop-100`` or ``no_face``, extract_rois.py fails on every
+utterance. ``offset+0`` measures the cost of encoding again.
 """
 
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ from data_prep.video_jobs import NO_VIDEO, Job, face_finder, kept_record, run_jo
 
 MIN_FOUND = 0.5
 """Smallest share of frames with a known face."""
-
 MAX_MOUTH_SIDE = 8192
 """Upper bound on --mouth_side in pixels; a typo would blur for hours."""
 
@@ -140,7 +140,9 @@ def degrade_one(
         return dict.fromkeys(labels, NO_VIDEO)
     try:
         num_frames = sum(1 for _ in read_frames(utterance.video, grey=True))
-        audio_S = sound_of(utterance) if settings["sound"] else None
+        if settings["sound"] and utterance.audio is None:
+            raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
+        audio_S = read_audio(utterance.audio) if settings["sound"] and utterance.audio else None
     except MediaError as error:  # a bad file is data; a bug still raises
         return dict.fromkeys(labels, f"{type(error).__name__}: {error}")
     mouth_side, crf = settings["mouth_side"], settings["crf"]
@@ -156,35 +158,17 @@ def degrade_one(
             failed[fault.label] = no_boxes
             continue
         record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
-        frames = faulty_frames(utterance, other, fault, num_frames, boxes, settings)
+        if fault.kind == "wrong_speaker":
+            frames = _fitted(others[utterance.id], num_frames)
+        else:
+            own, key = _unchanged(utterance.video, num_frames), fault_key(settings["seed"], utterance.id, fault)
+            frames = degrade_frames(own, fault, key, num_frames, boxes, mouth_side)
+        even = (frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames)  # as H.264 wants it
         try:
-            write_kept(video_path(utterance, fault, out_dir), record, frames, audio_S=audio_S, crf=crf)
+            write_kept(video_path(utterance, fault, out_dir), record, even, audio_S=audio_S, crf=crf)
         except MediaError as error:
             failed[fault.label] = f"{type(error).__name__}: {error}"
     return failed
-
-
-def faulty_frames(
-    utterance: Utterance,
-    other: Utterance | None,
-    fault: Fault,
-    num_frames: int,
-    boxes: list[Box] | None,
-    settings: dict[str, Any],
-) -> Iterator[np.ndarray]:
-    """Yield ``num_frames`` frames with the fault, even height and width. MediaError if the file cannot be used."""
-    if fault.kind == "wrong_speaker":
-        assert other is not None
-        if other.video is None:
-            raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
-        frames = _fitted(read_frames(other.video), num_frames)
-    else:
-        assert utterance.video is not None
-        own = _unchanged(utterance.video, num_frames)
-        key = fault_key(settings["seed"], utterance.id, fault)
-        frames = degrade_frames(own, fault, key, num_frames, boxes, settings["mouth_side"])
-    for frame in frames:
-        yield frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 has no odd sizes
 
 
 def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
@@ -196,15 +180,15 @@ def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
         raise MediaError(video, f"gave {num_frames} frames, then {count}: is it still being written?")
 
 
-def _fitted(frames: Iterator[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
-    """Yield exactly ``num_frames``: cut, or repeat the last frame."""
-    count, frame = 0, np.empty(0)
-    for count, frame in enumerate(frames, start=1):
+def _fitted(other: Utterance, num_frames: int) -> Iterator[np.ndarray]:
+    """Yield exactly ``num_frames`` of another's frames: cut, or repeat the last."""
+    if other.video is None:
+        raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
+    frame, count = np.empty(0), 0
+    for frame in islice(read_frames(other.video), num_frames):
         yield frame
-        if count == num_frames:
-            return
-    for _ in range(num_frames - count):
-        yield frame
+        count += 1
+    yield from repeat(frame, num_frames - count)
 
 
 def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
@@ -222,13 +206,6 @@ def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
     halves_T = MOUTH_SIZE / 2 / np.hypot(matrices_T23[:, 0, 0], matrices_T23[:, 1, 0])
     middle_T2 = np.linalg.solve(matrices_T23[:, :, :2], MOUTH_SIZE / 2 - matrices_T23[:, :, 2:])[..., 0]
     return [(x - half, y - half, x + half, y + half) for (x, y), half in zip(middle_T2.tolist(), halves_T, strict=True)]
-
-
-def sound_of(utterance: Utterance) -> np.ndarray:
-    """Return the utterance's samples. MediaError if there are none."""
-    if utterance.audio is None:
-        raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
-    return read_audio(utterance.audio)
 
 
 def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:

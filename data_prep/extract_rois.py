@@ -130,13 +130,9 @@ def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
 
 def filled_in(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:
     """Return the utterance with its mouth clip, and without audio if the file has none."""
-    return replace(
-        utterance,
-        mouth=clip_path(utterance, roi_dir),
-        audio=None if record["no_audio"] else utterance.audio,
-        num_frames=record["num_frames"],
-        num_samples=record["num_samples"],
-    )
+    audio = None if record["no_audio"] else utterance.audio
+    counts = {name: record[name] for name in ("num_frames", "num_samples")}
+    return replace(utterance, mouth=clip_path(utterance, roi_dir), audio=audio, **counts)
 
 
 def clip_path(utterance: Utterance, roi_dir: Path) -> Path:

@@ -27,6 +27,7 @@ from avspeech.files import file_sha256, write_json
 from data_prep.restartable_training import forget, read_curve, restartable, training_folder, write_curve
 
 Recipe = TypeVar("Recipe")
+Commands = Mapping[str, Sequence[str]]
 
 ROOT = Path(__file__).parents[1]
 LEASH = Path(__file__).with_name("leash.py")
@@ -47,11 +48,11 @@ class Step:
     """Commands that run once."""
 
     name: str
-    commands: Mapping[str, Sequence[str]]
+    commands: Commands
     """Python arguments by log name, run in parallel. Options are written ``--key=value``."""
     makes: Sequence[Path]
     """Files of the finished step."""
-    before: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    before: Commands = field(default_factory=dict)
     """Parallel commands that run first and do not change the result."""
     may_change: Sequence[str] = ()
     """Options that do not change the result."""
@@ -66,20 +67,18 @@ def read_recipe(kind: type[Recipe], path: Path) -> Recipe:
     parser.add_class_arguments(kind)
     values = _read_yaml(path)
     try:
-        return kind(**parser.instantiate_classes(parser.parse_object(values)).as_dict())
+        return kind(**vars(parser.instantiate_classes(parser.parse_object(values))))
     except (ValueError, TypeError, jsonargparse.ArgumentError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise RecipeError(f"{path}: {' '.join(lines)}") from error
+        raise RecipeError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def run_steps(
     folder: Path, steps: Iterable[Step], threads: int | None = None, checkpoint_every: int = 500
 ) -> dict[str, dict[str, Any]]:
-    """Run the steps in order; return ``wall_s``, ``cpu_s``, ``peak_gib`` of each.
+    """Run the steps in order; return ``wall_s``, ``cpu_s``, ``peak_gib`` of each. One run at a time locks ``folder``.
 
-    One run at a time locks ``folder``. ``steps`` may be a generator; it advances after each finished step. ``threads``
-    sets ``OMP_NUM_THREADS`` of each command (None: the libraries decide). ``checkpoint_every`` is in updates.
-    Raises StepError if the inputs of a recorded step have changed.
+    A generator of ``steps`` advances after each finished one. ``threads`` sets ``OMP_NUM_THREADS`` (None: the libraries
+    decide). ``checkpoint_every`` is in updates. StepError: the inputs of a recorded step have changed.
     """
     folder = folder.resolve()
     with claim(folder) as lock:
@@ -109,22 +108,19 @@ def _run_step(step: Step, folder: Path, lock: TextIO, threads: int | None, check
             forget(place)
     record: dict[str, Any] = {"made_from": facts, "done": False}
     write_json(folder / "steps.json", records | {step.name: record})
-    start_s, cpu_s = time.monotonic(), _cpu_seconds()
+    start_s, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     for commands in filter(None, (step.before, step.commands)):
         _run_commands(step.name, commands, folder, lock, threads, checkpoint_every)
     if missing := [path for path in step.makes if not path.exists()]:
         sys.exit(f"step '{step.name}' ended without {missing[0]}; see {folder / 'logs'}")
     if step.temporary is not None and step.temporary.exists():
         shutil.rmtree(step.temporary)
-    record |= {"done": True, "wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(_cpu_seconds() - cpu_s, 1)}
-    record["peak_gib"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime
+    record |= {"done": True, "wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(cpu_s, 1)}
+    record["peak_gib"] = round(now.ru_maxrss / 2**20, 2)
     write_json(folder / "steps.json", records | {step.name: record})
     return record
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -203,25 +199,20 @@ def claim(folder: Path) -> Iterator[TextIO]:
     """Lock a run's folder; wait briefly for the children of a killed run."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline_s:
                     sys.exit(f"another run works in {folder}; wait for its end, or give another --run")
                 time.sleep(0.05)
         yield lock
 
 
 def _run_commands(
-    step: str,
-    commands: Mapping[str, Sequence[str]],
-    folder: Path,
-    lock: TextIO,
-    threads: int | None,
-    checkpoint_every: int,
+    step: str, commands: Commands, folder: Path, lock: TextIO, threads: int | None, checkpoint_every: int
 ) -> None:
     """Run commands in parallel; show the progress of trainings, or a single command's own output."""
     (folder / "logs").mkdir(exist_ok=True)
@@ -247,14 +238,12 @@ def _run_commands(
                 bar.update(max(read_curve(place), default=0) - bar.n)
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 if status := running.pop(name).returncode:
-                    _fail(step, name, status, folder / f"logs/{name}.log")
+                    path = folder / f"logs/{name}.log"
+                    tail = [*path.read_text(errors="replace").splitlines()[-15:], "", ""] if path.exists() else []
+                    see = path if path.exists() else "above"
+                    sys.exit("\n".join(tail) + f"step '{step}' failed: {name} ended with status {status}; see {see}")
                 if name in bars:
                     write_curve(bars[name][1])
-
-
-def _fail(step: str, name: str, status: int, log: Path) -> None:
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) + "\n\n" if log.exists() else ""
-    sys.exit(f"{tail}step '{step}' failed: {name} ended with status {status}; see {log if log.exists() else 'above'}")
 
 
 @contextlib.contextmanager
@@ -267,10 +256,9 @@ def start(
     """
     if log is not None:
         print("$ python", *command, file=log, flush=True)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    if threads is not None:
-        environment["OMP_NUM_THREADS"] = str(threads)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
+    environment |= {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "pass_fds": [lock.fileno()]}
     arguments = [sys.executable, "-S", str(LEASH), sys.executable, *command]
     process = subprocess.Popen(arguments, env=environment, start_new_session=True, **streams)

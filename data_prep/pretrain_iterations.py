@@ -45,9 +45,8 @@ class FeatureConfig:
 
 OWNED = (
     *(f"data.init_args.{name}" for name in ("train", "val", "train_units", "val_units", "units_rate")),
-    *(f"model.init_args.{name}" for name in ("num_units", "init_from")),
+    *("model.init_args.num_units", "model.init_args.init_from", "ckpt_path", "config", "model_file"),
     *(f"trainer.{name}" for name in ("default_root_dir", "logger", "callbacks", "enable_checkpointing")),
-    *("ckpt_path", "config", "model_file"),
 )
 """Keys that this command sets: paths, checkpoints and curves."""
 
@@ -75,7 +74,6 @@ class Iteration:
     """One iteration: features, units, training."""
 
     features: FeatureConfig
-    """Features to cluster."""
     num_units: int
     """K, the number of clusters."""
     percent: float = 1.0
@@ -105,9 +103,9 @@ class Iteration:
 
 @dataclass(frozen=True)
 class DumpConfig:
-    """Write features to disk before clustering, in parallel; finished ones survive a restart.
+    """Write features to disk before clustering, in parallel; a restart keeps them, and the assigned units end them.
 
-    40 hours of a 768-channel layer take 11 GB. The folder is removed after both unit files are written.
+    40 hours of a 768-channel layer take 11 GB.
     """
 
     shards: int = 1
@@ -125,7 +123,6 @@ class Recipe:
     val: Path
     """Manifest of the validation clips."""
     iterations: tuple[Iteration, ...]
-    """Iterations in order."""
     training: TrainingConfig = TrainingConfig()
     """Settings of all iterations."""
     start: Path | None = None
@@ -187,10 +184,7 @@ def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
 
 
 def units_steps(recipe: Recipe, number: int, model: Path | None, run: Path) -> Iterator[Step]:
-    """Yield the steps that fit a codebook and assign both manifests; ``number`` is 0 for the first iteration.
-
-    ``model`` is the previous iteration's; None if there is none.
-    """
+    """Yield the steps that fit a codebook and assign both manifests; ``model`` is the previous iteration's."""
     iteration, wanted = recipe.iterations[number], recipe.iterations[number].features
     name, folder = f"iteration{number + 1}", run / f"iteration{number + 1}/units"
     book, dumped = folder / "codebook.safetensors", folder / "features"

@@ -43,15 +43,14 @@ def run_each(
 ) -> Iterator[tuple[Item, Result | Crash]]:
     """Yield (item, result) as they are done, in any order.
 
-    ``function`` and items must be picklable; bad input is a result, not an error. ``setup`` runs once in each worker.
-    0 workers run everything in this process, for a debugger. ``timeout_s`` limits an item, without the worker's start.
-    Raises RuntimeError if ``function`` or ``setup`` raised, or ``MAX_FALSE_STARTS`` workers in a row died at the start.
+    ``function`` and items must be picklable; ``setup`` runs once in each worker. 0 workers run everything in this
+    process. ``timeout_s`` limits an item, without the worker's start. RuntimeError: ``function`` or ``setup`` raised,
+    or ``MAX_FALSE_STARTS`` workers in a row died at the start.
     """
     if workers == 0:
         if setup is not None:
             setup()
-        for item in items:
-            yield item, function(item)
+        yield from ((item, function(item)) for item in items)
         return
     waiting, false_starts = iter(items), 0
     crew = [_Worker(function, setup, item) for item in islice(waiting, workers)]
@@ -64,9 +63,8 @@ def run_each(
                 item, result = answer
                 false_starts += not worker.ready
                 if false_starts >= MAX_FALSE_STARTS:
-                    raise RuntimeError(
-                        f"{false_starts} workers in a row died while starting; the last on {item!r}: {result}"
-                    )
+                    what = f"{false_starts} workers in a row died while starting"
+                    raise RuntimeError(f"{what}; the last on {item!r}: {result}")
                 following = list(islice(waiting, 1))
                 if following and worker.process.is_alive():
                     worker.give(*following)

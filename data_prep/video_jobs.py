@@ -43,10 +43,7 @@ def write_kept(clip: Path, record: dict[str, Any], frames: Iterable[np.ndarray],
 def run_jobs(
     make: Callable[[Job], dict[str, str]], jobs: Sequence[Job], total: int, workers: int, timeout_s: float | None
 ) -> dict[tuple[str, str], str]:
-    """Run the jobs behind a progress bar of ``total`` utterances; return why clips failed, by id and label.
-
-    ``make`` returns {label: reason} of one job.
-    """
+    """Run the jobs behind a progress bar of ``total`` utterances; return why clips failed, by id and label."""
     why: dict[tuple[str, str], str] = {}
     with tqdm(total=total, initial=total - len(jobs), unit="clip", smoothing=0.05) as progress:
         for (utterance, labels), result in run_each(make, jobs, workers, _one_thread, timeout_s):
@@ -65,7 +62,5 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)  # the workers are the parallelism
 
 
-@cache
-def face_finder(face_model: Path | None) -> FaceFinder:
-    """Return this process's landmark model, loaded once."""
-    return FaceFinder(face_model)
+face_finder = cache(FaceFinder)
+"""Returns this process's landmark model, loaded once."""

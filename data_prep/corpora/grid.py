@@ -40,7 +40,7 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
     splits: dict[str, list[Utterance]] = defaultdict(list)
     failures = []
     clips = list(find_clips(root, videos))
-    alignments = find_alignments(root)
+    alignments = {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
     several_speakers = len({clip.speaker for clip, _ in clips}) > 1
     for clip, split in clips:
         align = alignments.get((clip.speaker, clip.id)) or alignments.get((None, clip.id))
@@ -80,11 +80,6 @@ def read_align(path: Path) -> tuple[Word, ...]:
     if not words:
         raise ValueError(f"{path} holds no word")
     return tuple(words)
-
-
-def find_alignments(root: Path) -> dict[tuple[str | None, str], Path]:
-    """Return {(speaker, name): file}; the speaker is None where no folder names one."""
-    return {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
 
 
 def speaker_of(path: Path, root: Path) -> str | None:

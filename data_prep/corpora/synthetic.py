@@ -80,10 +80,8 @@ def _claim(folder: Path, config: CorpusConfig) -> None:
         found = json.loads(note.read_text())
         for name in settings:
             if settings[name] != found.get(name):
-                raise ValueError(
-                    f"{folder} holds a corpus with {name}={found.get(name)}, asked for is {settings[name]}; "
-                    "choose another folder or delete that one"
-                )
+                what = f"{folder} holds a corpus with {name}={found.get(name)}, asked for is {settings[name]}"
+                raise ValueError(f"{what}; choose another folder or delete that one")
     else:
         write_json(note, settings)
 

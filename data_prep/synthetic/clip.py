@@ -48,10 +48,7 @@ def perform(clip: Clip, espeak: Espeak) -> tuple[Speech, Motion]:
 
 
 def make_clip(clip: Clip, folder: Path, espeak: Espeak, truth: bool = False) -> Utterance:
-    """Write a clip unless it exists; return its manifest line.
-
-    It becomes ``video/<id>.mp4`` or, audio only, ``audio/<id>.wav``; ``truth`` also writes ``truth/<id>.npz``.
-    """
+    """Write ``video/<id>.mp4`` or ``audio/<id>.wav`` unless it exists, and ``truth``; return the manifest line."""
     cv2.setNumThreads(1)
     speech, motion = perform(clip, espeak)
     path = folder / (f"video/{clip.id}.mp4" if clip.has_face else f"audio/{clip.id}.wav")
@@ -77,9 +74,9 @@ def make_clip(clip: Clip, folder: Path, espeak: Espeak, truth: bool = False) -> 
 def write_truth(path: Path, speech: Speech, motion: Motion) -> None:
     """Write the mouth's motion: ``mouth_TF`` (columns ``mouth``), ``viseme_T`` (indices into ``visemes``)."""
     viseme_T = viseme_labels(speech.phones, speech.num_frames)
-    arrays = {"mouth_TF": motion.mouth_TF, "mouth": np.array(MOUTH), "viseme_T": viseme_T, "visemes": np.array(NAMES)}
+    mouth, visemes = np.array(MOUTH), np.array(NAMES)
     with written_whole(path) as unfinished:
-        np.savez_compressed(unfinished, **arrays)
+        np.savez_compressed(unfinished, mouth_TF=motion.mouth_TF, mouth=mouth, viseme_T=viseme_T, visemes=visemes)
 
 
 @contextmanager

@@ -57,10 +57,8 @@ class Espeak:
 
     def __init__(self) -> None:
         if importlib.util.find_spec("espeakng_loader") is None:
-            raise ImportError(
-                "the synthetic corpus speaks with espeak-ng and the package espeakng-loader is not installed; "
-                "run: pip install 'avspeech[synthetic]'"
-            )
+            mend = "run: pip install 'avspeech[synthetic]'"
+            raise ImportError(f"espeak-ng's package espeakng-loader is not installed; {mend}")
         program = Path(__file__).with_name("espeak_child.py")
         command = [sys.executable, "-P", str(program)]  # -P: this folder's modules must not shadow the child's imports
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

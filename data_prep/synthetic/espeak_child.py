@@ -85,21 +85,17 @@ def synthesise(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[list[list
 
 
 def answer(library: ctypes.CDLL, rate: int, data: Path, request: dict[str, Any]) -> bytes:
-    variant = request["voice"].partition("+")[2]
-    if variant and not (data / "voices" / "!v" / variant).is_file():  # espeak itself would fall back silently
-        raise ValueError(f"espeak-ng has no variant {variant!r} in {data / 'voices' / '!v'}")
-    events, pcm = synthesise(library, request)
-    return json.dumps({"rate": rate, "samples": len(pcm) // 2, "events": events}).encode() + b"\n" + pcm
-
-
-def answer_in_fork(library: ctypes.CDLL, rate: int, data: Path, request: dict[str, Any]) -> bytes:
     """Fork, synthesise in the fork, return its answer; a crash of the library becomes an error answer."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read_end)
         try:
-            reply = answer(library, rate, data, request)
+            variant = request["voice"].partition("+")[2]
+            if variant and not (data / "voices" / "!v" / variant).is_file():  # espeak itself would fall back silently
+                raise ValueError(f"espeak-ng has no variant {variant!r} in {data / 'voices' / '!v'}")
+            events, pcm = synthesise(library, request)
+            reply = json.dumps({"rate": rate, "samples": len(pcm) // 2, "events": events}).encode() + b"\n" + pcm
         except Exception as error:
             reply = json.dumps({"error": str(error)}).encode() + b"\n"
         with os.fdopen(write_end, "wb") as pipe:
@@ -117,5 +113,5 @@ def answer_in_fork(library: ctypes.CDLL, rate: int, data: Path, request: dict[st
 if __name__ == "__main__":
     loaded = load_library()
     for line in sys.stdin.buffer:
-        sys.stdout.buffer.write(answer_in_fork(*loaded, json.loads(line)))
+        sys.stdout.buffer.write(answer(*loaded, json.loads(line)))
         sys.stdout.buffer.flush()

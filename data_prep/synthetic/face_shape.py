@@ -55,7 +55,10 @@ def draw_shape(rng: np.random.Generator) -> FaceShape:
     points[:, 0] *= 1 + (rng.uniform(0.88, 1.08) - 1) * lower
     points[:, 1] = np.where(points[:, 1] < -1, -1 + (points[:, 1] + 1) * rng.uniform(0.94, 1.06), points[:, 1])
     _shape_lips(points, rng)
-    _shape_eyes(points, rng.uniform(0.95, 1.18))
+    eye_size = rng.uniform(0.95, 1.18)
+    for eye in (list(mesh.RIGHT_EYE), list(mesh.LEFT_EYE)):
+        centre = points[eye, :2].mean(0)
+        points[eye, :2] = centre + (points[eye, :2] - centre) * [eye_size, 1.1 * eye_size]
     return FaceShape(points, triangles, width, _lip_curves(points))
 
 
@@ -69,12 +72,6 @@ def _shape_lips(points: np.ndarray, rng: np.random.Generator) -> None:
         points[outer, 1] = seam + (points[outer, 1] - seam) * thickness
     lips = sorted({*mesh.UPPER_OUTER, *mesh.LOWER_OUTER, *mesh.UPPER_INNER, *mesh.LOWER_INNER})
     points[lips, 0] *= rng.uniform(0.9, 1.12)
-
-
-def _shape_eyes(points: np.ndarray, size: float) -> None:
-    for eye in (list(mesh.RIGHT_EYE), list(mesh.LEFT_EYE)):
-        centre = points[eye, :2].mean(0)
-        points[eye, :2] = centre + (points[eye, :2] - centre) * [size, 1.1 * size]
 
 
 def _lip_curves(points: np.ndarray) -> Lips:

@@ -93,9 +93,7 @@ def viseme_labels(phones: Sequence[Phone], num_frames: int) -> np.ndarray:
 
 
 def _shut(mouth_TF: np.ndarray, phones: Sequence[Phone], time_T: np.ndarray) -> None:
-    for phone in phones:
-        if phone.viseme != "PBM":
-            continue
+    for phone in (phone for phone in phones if phone.viseme == "PBM"):
         start_s, end_s = closure_of(phone)
         away_T = np.maximum(0, np.maximum(start_s - time_T, time_T - end_s))
         mouth_TF[:, OPEN] = np.minimum(mouth_TF[:, OPEN], LIP_SPEED * away_T)

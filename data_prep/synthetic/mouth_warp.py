@@ -1,8 +1,8 @@
 """Move a painted mouth: one warp of the region between nose and chin, and the inside of the mouth.
 
 Horizontally, pixels near the mouth scale with its width. Vertically, each column is piecewise linear between six
-heights: nose, upper edge, seam (split when the mouth opens), lower edge, chin, bottom of the region.
-The gap shows cavity, tongue, lower teeth (they move with the jaw) and upper teeth.
+heights: nose, upper edge, seam (split when the mouth opens), lower edge, chin, bottom of the region. The gap shows
+cavity, tongue, lower teeth (they move with the jaw) and upper teeth.
 """
 
 from itertools import pairwise

@@ -112,7 +112,5 @@ def check_disjoint(clips: Sequence[Clip]) -> None:
             if kind == "sentence" and TEXT_SET[one] == TEXT_SET[other]:
                 continue
             if shared := used[one] & used[other]:
-                raise ValueError(
-                    f"{one} and {other} share {len(shared)} {kind}s, for example {sorted(shared)[0]!r}; "
-                    "no set may know another's: see VARIANTS in speaker.py and partition in texts.py"
-                )
+                what = f"{one} and {other} share {len(shared)} {kind}s, for example {min(shared)!r}"
+                raise ValueError(f"{what}; see VARIANTS in speaker.py and partition in texts.py")

@@ -68,7 +68,7 @@ def build_rig(seed: int, sex: str) -> Rig:
         paint(head_HWC, look.skin * (0.78 * bright_HW)[..., None], ears_HW)
         paint(head_HWC, strands_HWC, hair_HW)
         heads.append(np.dstack([np.clip(head_HWC, 0, 255), 255 * opacity_HW]).astype(np.uint8))
-    behind_HWC = _behind(shape, look, canvas, bright_HW, hang_HW, strands_HWC, rng)
+    behind_HWC = _behind(shape, look, canvas, hang_HW, strands_HWC, rng)
     behind_HWC = cv2.resize(np.clip(behind_HWC, 0, 255).astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     teeth = (np.array((236, 228, 212)) * rng.uniform(0.85, 1.0) * (0.3 * look.ambient + 0.68)).astype(np.float32)
     return Rig(shape, look, px_per_cm, x0, y0, tuple(heads), depth_HW, behind_HWC, teeth, rng.uniform(0.7, 0.9))
@@ -114,13 +114,7 @@ def _strands(
 
 
 def _behind(
-    shape: FaceShape,
-    look: Look,
-    canvas: Canvas,
-    bright_HW: np.ndarray,
-    hang_HW: np.ndarray,
-    strands_HWC: np.ndarray,
-    rng: np.random.Generator,
+    shape: FaceShape, look: Look, canvas: Canvas, hang_HW: np.ndarray, strands_HWC: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the still picture behind the head, (H, W, 3)."""
     slope_x, slope_y = rng.uniform(-2.5, 2.5, 2)
