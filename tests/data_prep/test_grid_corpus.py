@@ -8,9 +8,7 @@ import pytest
 from avspeech.manifest import Word, read_manifest
 from data_prep.corpora.grid import main, read_align
 
-ALIGN = (
-    "0 17750 sil\n17750 22500 bin\n22500 27000 blue\n27000 28000 at\n28000 28500 sp\n28500 31000 f\n31000 74500 sil\n"
-)
+ALIGN = "0 17750 sil\n17750 22500 bin\n22500 27000 blue\n27000 28000 at\n28000 28500 sp\n28500 31000 f\n31000 74500 sil"
 
 
 def add(path: Path, content: str = "") -> None:
@@ -32,7 +30,7 @@ def test_a_bad_alignment_names_its_file(content, tmp_path):
         read_align(tmp_path / "bad.align")
 
 
-def test_a_tree_of_several_speakers_keeps_equal_names_apart(tmp_path):
+def test_a_tree_of_several_speakers_keeps_equal_names_apart_and_reports_clips_without_alignment(tmp_path, capsys):
     """As distributed: s1/bbaf2n.mpg and align/s1/bbaf2n.align; speakers say some of the same sentences."""
     for speaker in ("s1", "s20"):
         add(tmp_path / speaker / "bbaf2n.mpg")
@@ -43,19 +41,15 @@ def test_a_tree_of_several_speakers_keeps_equal_names_apart(tmp_path):
     assert (one.id, one.speaker, one.text) == ("s1/bbaf2n", "s1", "bins1 blue at f")
     assert (other.id, other.speaker, other.text) == ("s20/bbaf2n", "s20", "bins20 blue at f")
     assert one.video == tmp_path / "s1" / "bbaf2n.mpg"
-
-
-def test_a_clip_without_alignment_is_reported(tmp_path, capsys):
-    add(tmp_path / "s1" / "good.mp4")
-    add(tmp_path / "s1" / "good.align", ALIGN)
-    add(tmp_path / "s1" / "lonely.mp4")
-    main(tmp_path, tmp_path / "out")
-    assert [utterance.id for utterance in read_manifest(tmp_path / "out" / "all.jsonl")] == ["good"]
-    assert "no lonely.align of speaker s1" in capsys.readouterr().err
+    assert "no lonely.align of speaker s20" in capsys.readouterr().err
+    add(tmp_path / "single" / "s1" / "good.mp4")
+    add(tmp_path / "single" / "s1" / "good.align", ALIGN)
+    main(tmp_path / "single", tmp_path / "one")  # a single speaker: names suffice
+    assert [utterance.id for utterance in read_manifest(tmp_path / "one" / "all.jsonl")] == ["good"]
 
 
 def test_a_table_gives_files_and_splits(tmp_path):
-    for name in ("a", "b", "c"):
+    for name in "abc":
         add(tmp_path / "align" / f"{name}.align", ALIGN)
     header = "id\tpath\twords\tn_frames\tduration\tspeaker\tsplit\toriginal\tnotes\n"
     rows = [f"{name}\tvideo/{name}.mp4\t\t75\t3.0\ts1\t{split}\t{original}\t\n" for name, split, original in (

@@ -16,7 +16,6 @@ from tests.noise.plan_corpus import write_plan_corpus
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Return a corpus with conditions.yaml: babble, and a file that the command line names."""
     write_plan_corpus(tmp_path / "c")
     (tmp_path / "c" / "conditions.yaml").write_text(
         "noises:\n  babble: {kind: babble, num_voices: 3}\n  rain: {kind: file}\nsnrs_db: [0, -2.5]\nseed: 3\n"
@@ -25,22 +24,17 @@ def folder(tmp_path) -> Path:
 
 
 def mix(folder: Path, **options) -> NoisePlan:
-    given = {
-        "conditions": folder / "conditions.yaml",
-        "noise_manifests": {"babble": folder / "voices.jsonl"},
-        "noise_paths": {"rain": folder / "noise" / "rain.wav"},
-        "num_workers": 0,
-    }
-    mix_noisy_tests.main(folder / "test.jsonl", folder / "plan.jsonl", **(given | options))
+    given = {"conditions": folder / "conditions.yaml", "noise_manifests": {"babble": folder / "voices.jsonl"}}
+    given |= {"noise_paths": {"rain": folder / "noise" / "rain.wav"}, "num_workers": 0, "plan": folder / "plan.jsonl"}
+    mix_noisy_tests.main(folder / "test.jsonl", **(given | options))
     return NoisePlan.read(folder / "plan.jsonl")
 
 
 def test_wavs_hold_what_the_plan_says(folder, capsys):
     plan = mix(folder, wav_dir=folder / "noisy")
     assert (plan.seed, plan.conditions) == (3, tuple((n, s) for n in ("babble", "rain") for s in (0.0, -2.5)))
-    assert sorted(path.name for path in (folder / "noisy").iterdir()) == [
-        "babble_-2.5dB", "babble_0dB", "rain_-2.5dB", "rain_0dB",
-    ]  # fmt: skip
+    names = {f"{noise}_{level}dB" for noise in ("babble", "rain") for level in ("-2.5", "0")}
+    assert {path.name for path in (folder / "noisy").iterdir()} == names
     noisy = read_manifest(folder / "noisy" / "rain_-2.5dB" / "manifest.jsonl", require=("audio",), check_files=True)
     assert [one.id for one in noisy] == ["t0", "t1", "t2", "t3"] and {one.text for one in noisy} == {"pa"}
     for one in noisy:
@@ -63,11 +57,11 @@ def test_a_restart_mixes_what_is_missing_or_wrong(folder):
 
 @pytest.mark.slow
 def test_workers_write_the_same_bytes(folder):
-    mix(folder, wav_dir=folder / "none")
-    mix(folder, wav_dir=folder / "three", num_workers=3)
-    wavs = sorted(path.relative_to(folder / "none") for path in (folder / "none").rglob("*.wav"))
-    assert len(wavs) == 16
-    assert all((folder / "none" / wav).read_bytes() == (folder / "three" / wav).read_bytes() for wav in wavs)
+    for name, workers in (("none", 0), ("three", 3)):
+        mix(folder, wav_dir=folder / name, num_workers=workers)
+    none, three = (sorted((folder / name).rglob("*.wav")) for name in ("none", "three"))
+    assert len(none) == len(three) == 16
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(none, three, strict=True))
 
 
 def test_what_leaves_the_range_is_kept_in_float(folder):
@@ -123,9 +117,7 @@ def test_places_that_cannot_be_written_to_are_named(folder):
     with pytest.raises(SystemExit, match=r"--wav_dir .*file cannot be made a folder: File exists; name another"):
         mix(folder, wav_dir=folder / "file")
     with pytest.raises(SystemExit, match=r"plan .*file cannot be made a folder"):
-        mix_noisy_tests.main(folder / "test.jsonl", folder / "file" / "p.jsonl", folder / "conditions.yaml",
-            noise_manifests={"babble": folder / "voices.jsonl"}, noise_paths={"rain": folder / "noise" / "rain.wav"},
-        )  # fmt: skip
+        mix(folder, plan=folder / "file" / "p.jsonl")
     with pytest.raises(SystemExit, match=r"num_workers=-1 must be 0"):
         mix(folder, num_workers=-1)
 

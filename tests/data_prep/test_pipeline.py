@@ -105,7 +105,7 @@ def test_training_goes_on_from_a_checkpoint_that_something_later_was_reported_af
 
 def test_a_curve_is_joined_over_restarts(tmp_path):
     lines = [{"update": 2, "a": 1.0}, {"update": 4, "a": 2.0}, {"update": 2, "b": 5.0}, {"update": 4, "a": 3.0}]
-    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"update": 6, "a')
+    (tmp_path / "curve.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"update": 6, "a')
     assert read_curve(tmp_path) == {2: {"a": 1.0, "b": 5.0}, 4: {"a": 3.0}}
     write_curve(tmp_path)
     assert (tmp_path / "curve.csv").read_text().split() == ["update,a,b", "2,1.0,5.0", "4,3.0,"]
@@ -123,8 +123,6 @@ def test_checkpoints_of_the_configurations_give_way_to_ours(tmp_path):
 
 PARENT = """
 import sys
-from dataclasses import replace
-from pathlib import Path
 from data_prep.pipeline import start
 child = "import os, subprocess, sys, time; print(os.getpid(), flush=True);" \
     "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True); time.sleep(60)"

@@ -42,9 +42,7 @@ def test_reference_keeps_accents_and_inner_apostrophes_only():
 def test_unknown_language_is_named():
     with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
         read_sentences("xx")
-    with pytest.raises(
-        ValueError, match=r"commands exist in en, es, not in 'fr'|command grammar knows en, es, not 'fr'"
-    ):
+    with pytest.raises(ValueError, match="command grammar knows en, es, not 'fr'"):
         all_commands("fr")
 
 
