@@ -16,18 +16,15 @@ def add(path: Path, content: str = "") -> None:
     path.write_text(content)
 
 
-def test_times_are_seconds_and_silence_is_dropped(tmp_path):
+def test_times_are_seconds_silence_is_dropped_and_a_bad_alignment_names_its_file(tmp_path):
     add(tmp_path / "a.align", ALIGN)
     words = read_align(tmp_path / "a.align")
     assert words[0] == Word("bin", 0.71, 0.9)
     assert [word.text for word in words] == ["bin", "blue", "at", "f"]
-
-
-@pytest.mark.parametrize("content", ["1000 bin\n", "a b bin\n", "0 74500 sil\n", "2000 1000 bin\n"])
-def test_a_bad_alignment_names_its_file(content, tmp_path):
-    add(tmp_path / "bad.align", content)
-    with pytest.raises(ValueError, match=r"bad\.align"):
-        read_align(tmp_path / "bad.align")
+    for content in ("1000 bin\n", "a b bin\n", "0 74500 sil\n", "2000 1000 bin\n"):
+        add(tmp_path / "bad.align", content)
+        with pytest.raises(ValueError, match=r"bad\.align"):
+            read_align(tmp_path / "bad.align")
 
 
 def test_a_tree_of_several_speakers_keeps_equal_names_apart_and_reports_clips_without_alignment(tmp_path, capsys):
@@ -48,7 +45,9 @@ def test_a_tree_of_several_speakers_keeps_equal_names_apart_and_reports_clips_wi
     assert [utterance.id for utterance in read_manifest(tmp_path / "one" / "all.jsonl")] == ["good"]
 
 
-def test_a_table_gives_files_and_splits(tmp_path):
+def test_a_table_gives_files_and_splits_and_an_empty_tree_is_an_error(tmp_path):
+    with pytest.raises(SystemExit, match="no clip in"):
+        main(tmp_path, tmp_path / "out")
     for name in "abc":
         add(tmp_path / "align" / f"{name}.align", ALIGN)
     header = "id\tpath\twords\tn_frames\tduration\tspeaker\tsplit\toriginal\tnotes\n"
@@ -63,18 +62,11 @@ def test_a_table_gives_files_and_splits(tmp_path):
     assert [path.name for path in (tmp_path / "mpg").iterdir()] == ["train.jsonl"]
 
 
-def test_an_empty_tree_is_an_error(tmp_path):
-    with pytest.raises(SystemExit, match="no clip in"):
-        main(tmp_path, tmp_path / "out")
-
-
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 def test_the_real_corpus(tmp_path):
     root = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1"
     main(root, tmp_path)
-    counts = {}
-    for split in ("train", "valid", "test"):
+    for split, count in (("train", 600), ("valid", 40), ("test", 60)):
         utterances = read_manifest(tmp_path / f"{split}.jsonl", require=("video", "audio", "text"), check_files=True)
-        counts[split] = len(utterances)
+        assert len(utterances) == count
         assert all(len(u.words) == 6 and u.words[-1].end_s <= 3 for u in utterances)
-    assert counts == {"train": 600, "valid": 40, "test": 60}

@@ -106,13 +106,7 @@ def test_clips_that_cannot_be_read_are_listed_and_too_many_are_an_error(folder):
     assert len(read_manifest(folder / "noisy" / "rain_0dB" / "manifest.jsonl")) == 3
 
 
-def test_conditions_without_noise_are_refused(folder):
-    (folder / "conditions.yaml").write_text("seed: 0\n")
-    with pytest.raises(SystemExit, match=r"conditions\.yaml names no noises"):
-        mix(folder, noise_manifests=None, noise_paths=None)
-
-
-def test_places_that_cannot_be_written_to_are_named(folder):
+def test_places_that_cannot_be_written_to_and_conditions_without_noise_are_refused(folder):
     (folder / "file").write_text("")
     with pytest.raises(SystemExit, match=r"--wav_dir .*file cannot be made a folder: File exists; name another"):
         mix(folder, wav_dir=folder / "file")
@@ -120,6 +114,9 @@ def test_places_that_cannot_be_written_to_are_named(folder):
         mix(folder, plan=folder / "file" / "p.jsonl")
     with pytest.raises(SystemExit, match=r"num_workers=-1 must be 0"):
         mix(folder, num_workers=-1)
+    (folder / "conditions.yaml").write_text("seed: 0\n")
+    with pytest.raises(SystemExit, match=r"conditions\.yaml names no noises"):
+        mix(folder, noise_manifests=None, noise_paths=None)
 
 
 def test_an_id_that_is_no_file_name_is_named(folder):

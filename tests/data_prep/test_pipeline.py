@@ -80,10 +80,9 @@ def test_a_training_that_goes_on_refuses_what_differs_and_one_of_unknown_origin_
 
 def test_a_folder_has_one_run_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr("data_prep.pipeline.PATIENCE_S", 0.1)
-    with claim(tmp_path), pytest.raises(SystemExit, match="another run works in"), claim(tmp_path):
-        pass
-    with claim(tmp_path):
-        pass
+    for _ in range(2):  # the lock is given back
+        with claim(tmp_path), pytest.raises(SystemExit, match="another run works in"), claim(tmp_path):
+            pass
 
 
 def test_training_goes_on_from_a_checkpoint_that_something_later_was_reported_after(tmp_path):

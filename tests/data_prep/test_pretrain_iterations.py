@@ -69,9 +69,6 @@ def written(tmp_path, recipe):
     return path
 
 
-# What a recipe stands for
-
-
 def read(name, monkeypatch):
     """Return a recipe of the repository, and a function from a setting to its value in each iteration."""
     monkeypatch.chdir(ROOT)
@@ -206,9 +203,6 @@ def test_what_cannot_be_read_is_named(tmp_path):
         settings_of(read_recipe(Recipe, gone).training_command(0))
 
 
-# What the steps make
-
-
 @pytest.fixture
 def in_process(monkeypatch):
     """Let the commands of a run be calls: no process has to import everything anew. Return the commands."""
@@ -310,9 +304,6 @@ def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, unt
     assert f"--model.init_args.init_from={model}" in untrained[0]
     features = Codebook.load(tmp_path / "run/iteration1/units/codebook.safetensors").features
     assert features["model_sha256"] == file_sha256(model)
-
-
-# Killing it
 
 
 @pytest.fixture

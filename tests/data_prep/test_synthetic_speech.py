@@ -1,6 +1,5 @@
 """Speech and visemes: repeatable, in time, lips shut where they must be."""
 
-import importlib.util
 import itertools
 import time
 from math import ceil
@@ -8,7 +7,6 @@ from math import ceil
 import numpy as np
 import pytest
 
-from data_prep.synthetic import espeak as espeak_module
 from data_prep.synthetic.espeak import Espeak, Event, Synthesis, Voice
 from data_prep.synthetic.motion import mouth_trajectory, viseme_labels
 from data_prep.synthetic.speaker import SETS, VARIANTS
@@ -16,13 +14,10 @@ from data_prep.synthetic.speech import MARGIN_S, Phone, closure_of, phones_of, s
 from data_prep.synthetic.texts import COMMANDS, LANGUAGES, read_sentences, reference_of
 from data_prep.synthetic.visemes import MOUTH, NAMES, OPEN, split_ipa
 
-needs_espeak = pytest.mark.skipif(
-    importlib.util.find_spec("espeakng_loader") is None, reason="espeakng-loader is not installed (extra [synthetic])"
-)
-
 
 @pytest.fixture(scope="module")
 def espeak():
+    pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed (extra [synthetic])")
     with Espeak() as running:
         yield running
 
@@ -31,7 +26,6 @@ def rng():
     return np.random.default_rng(0)
 
 
-@needs_espeak
 def test_same_text_gives_same_bytes_whatever_came_before(espeak):
     voice = Voice("m3")
     first = espeak.speak("move two blue boxes now", "en", voice)
@@ -44,8 +38,7 @@ def test_same_text_gives_same_bytes_whatever_came_before(espeak):
         assert first.events == repeated.events
 
 
-@needs_espeak
-def test_breath_noise_is_not_seeded_by_the_clock():
+def test_breath_noise_is_not_seeded_by_the_clock(espeak):
     heard = set()
     for wait_s in (0, 1.1):
         time.sleep(wait_s)
@@ -54,7 +47,6 @@ def test_breath_noise_is_not_seeded_by_the_clock():
     assert len(heard) == 1
 
 
-@needs_espeak
 def test_every_listed_variant_exists_and_no_two_sets_share_one(espeak):
     heard = {}
     for part in SETS:
@@ -64,23 +56,18 @@ def test_every_listed_variant_exists_and_no_two_sets_share_one(espeak):
             heard[pcm] = f"{variant} of {part}"
 
 
-@needs_espeak
-@pytest.mark.parametrize(
-    ("text", "language", "variant", "message"),
-    [
+def test_bad_requests_are_refused_and_the_process_lives_on(espeak):
+    for text, language, variant, message in (
         ("now", "en", "zzz", "no variant 'zzz'"),
         ("now", "xx", "m1", "no voice 'xx"),
         ("...", "en", "m1", "expected a text with letters"),
-    ],
-)
-def test_bad_requests_are_refused_and_the_process_lives_on(espeak, text, language, variant, message):
-    with pytest.raises(ValueError, match=message):
-        say(espeak, text, language, Voice(variant), rng())
+    ):
+        with pytest.raises(ValueError, match=message):
+            say(espeak, text, language, Voice(variant), rng())
     assert espeak.speak("now", "en", Voice("m1")).pcm.any()
 
 
-@needs_espeak
-def test_a_closed_process_says_so():
+def test_a_closed_process_says_so(espeak):
     closed = Espeak()
     closed.close()
     with pytest.raises(RuntimeError, match="espeak-ng process"):
@@ -88,12 +75,11 @@ def test_a_closed_process_says_so():
 
 
 def test_missing_loader_names_the_extra(monkeypatch):
-    monkeypatch.setattr(espeak_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'avspeech\[synthetic\]'"):
         Espeak()
 
 
-@needs_espeak
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_words_lie_in_the_clip_in_order_and_match_the_reference(espeak, language):
     for text in read_sentences(language)[:6]:
@@ -108,7 +94,6 @@ def test_words_lie_in_the_clip_in_order_and_match_the_reference(espeak, language
         assert min(word.end_s - word.start_s for word in speech.words) > 0.02
 
 
-@needs_espeak
 def test_margins_are_quiet_and_words_are_loud(espeak):
     speech = say(espeak, "move two blue boxes now", "en", Voice("m1"), rng())
 
@@ -120,22 +105,19 @@ def test_margins_are_quiet_and_words_are_loud(espeak):
     assert np.abs(speech.audio_S).max() <= 0.951
 
 
-@needs_espeak
 def test_pairs_said_as_one_word_share_its_time(espeak):
     words = say(espeak, "four of the boxes", "en", Voice("m1"), rng()).words
     assert [word.text for word in words] == ["four", "of", "the", "boxes"]
     assert words[1].end_s == words[2].start_s < words[2].end_s == words[3].start_s
 
 
-@needs_espeak
 def test_language_switches_are_no_phones(espeak):
     text = "Das Baby hat fast drei Stunden geschlafen."
-    events = espeak.speak(text, "de", Voice("m3")).events
-    assert any("(" in event.ipa for event in events), "the sentence no longer makes espeak-ng switch; find another"
-    phones = phones_of(espeak.speak(text, "de", Voice("m3")), text, "de")
-    baby = "".join(phone.viseme + " " for phone in phones if phone.word == 1)
-    assert baby.split()[0] == "PBM", f"'Baby' starts with the letters of a switch: {baby}"
-    assert len([phone for phone in phones if phone.word == 1]) <= 5
+    spoken = espeak.speak(text, "de", Voice("m3"))
+    assert any("(" in event.ipa for event in spoken.events), "the sentence no longer makes espeak-ng switch"
+    baby = [phone.viseme for phone in phones_of(spoken, text, "de") if phone.word == 1]
+    assert baby[0] == "PBM", f"'Baby' starts with the letters of a switch: {baby}"
+    assert len(baby) <= 5
 
 
 def test_marks_and_switches_are_dropped_and_diphthongs_split():
@@ -158,7 +140,6 @@ def test_voiceless_stops_close_before_their_burst_and_voiced_ones_at_their_start
     assert closure_of(b) == pytest.approx((0.4, 0.465))
 
 
-@needs_espeak
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_bilabial_shuts_the_lips_in_some_frame(espeak, language):
     bilabials = 0
@@ -170,15 +151,13 @@ def test_every_bilabial_shuts_the_lips_in_some_frame(espeak, language):
         for phone in speech.phones:
             if phone.viseme == "PBM":
                 start_s, end_s = closure_of(phone)
-                frames = np.arange(speech.num_frames)
-                shut = mouth_TF[:, OPEN][((frames + 0.5) / 25 >= start_s) & ((frames + 0.5) / 25 <= end_s)]
-                assert len(shut)
-                assert (shut == 0).all(), (text, phone)
+                time_T = (np.arange(speech.num_frames) + 0.5) / 25
+                shut = mouth_TF[(time_T >= start_s) & (time_T <= end_s), OPEN]
+                assert len(shut) and (shut == 0).all(), (text, phone)
                 bilabials += 1
     assert bilabials > 10
 
 
-@needs_espeak
 def test_lips_are_shut_while_a_voiceless_bilabial_is_silent(espeak):
     for text in ("una copa para el papa", "la capa de pepe"):
         speech = say(espeak, text, "es", Voice("m3"), rng())
@@ -220,17 +199,14 @@ def looks_apart(one_TF, other_TF):
     return cost[-1, -1] / np.sqrt(len(one) * len(other))
 
 
-@needs_espeak
 @pytest.mark.parametrize("language", COMMANDS)
 def test_no_two_commands_of_a_slot_look_alike(espeak, language):
     for slot, choices in enumerate(COMMANDS[language]):
         seen = {}
         for choice in choices:
-            words = [slot_choices[0] for slot_choices in COMMANDS[language]]
-            words[slot] = choice
+            words = [choice if at == slot else others[0] for at, others in enumerate(COMMANDS[language])]
             speech = say(espeak, " ".join(words), language, Voice("m3"), rng())
-            word = speech.words[slot]
-            mouth_TF = mouth_trajectory(speech.phones, speech.num_frames, rng())
-            seen[choice] = mouth_TF[int(word.start_s * 25) : int(np.ceil(word.end_s * 25))]
+            mouth_TF, word = mouth_trajectory(speech.phones, speech.num_frames, rng()), speech.words[slot]
+            seen[choice] = mouth_TF[int(word.start_s * 25) : ceil(word.end_s * 25)]
         for one, other in itertools.combinations(choices, 2):
             assert looks_apart(seen[one], seen[other]) > 0.6, f"{one} and {other} look alike"

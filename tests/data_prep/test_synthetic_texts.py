@@ -39,13 +39,6 @@ def test_reference_keeps_accents_and_inner_apostrophes_only():
     assert reference_of("Un po' d’acqua, l'aria - ecco!", "it") == "un po' d'acqua l'aria ecco"
 
 
-def test_unknown_language_is_named():
-    with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
-        read_sentences("xx")
-    with pytest.raises(ValueError, match="command grammar knows en, es, not 'fr'"):
-        all_commands("fr")
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_partition_is_disjoint_complete_and_independent_of_order(language):
     sentences = read_sentences(language)
@@ -56,7 +49,11 @@ def test_partition_is_disjoint_complete_and_independent_of_order(language):
     assert partition(sentences[::-1], language) == sets
 
 
-def test_partition_wants_enough_texts():
+def test_unknown_languages_and_too_few_texts_are_refused():
+    with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
+        read_sentences("xx")
+    with pytest.raises(ValueError, match="command grammar knows en, es, not 'fr'"):
+        all_commands("fr")
     with pytest.raises(ValueError, match="2 different texts"):
         partition(["a b", "A b.", "c d"], "en")
 

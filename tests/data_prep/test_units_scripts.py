@@ -68,15 +68,6 @@ def broken(corpus, tmp_path) -> Path:
     return tmp_path / "broken.jsonl"
 
 
-def test_mfcc_units_follow_the_words(train, val, book, tmp_path, capsys):
-    fit_units.main(train, book, num_units=8)
-    assign_units.main(val, book, tmp_path / "val.km")
-    assert [len(row) for row in read_units(tmp_path / "val.km")] == lengths(val)
-    assert float(capsys.readouterr().out.split("PNMI ")[1].split(",")[0]) > 0.9  # each word is a tone of its own
-    assert Codebook.load(book).features == {"kind": "mfcc", "rate": 25}
-    assert sorted(path.name for path in tmp_path.glob("*.part*")) == []
-
-
 def test_100_hz_units_are_kept_or_thinned_to_every_fourth_and_25_hz_units_made_no_faster(train, val, book, tmp_path):
     fit_units.main(train, book, num_units=8)
     with pytest.raises(ValueError, match="--rate 100 came, and the codebook has 25 Hz"):
@@ -122,11 +113,11 @@ def test_encoder_units_know_their_model(train, val, book, model, tmp_path):
         assign_units.main(val, book, tmp_path / "out.km", model=tmp_path / "other.safetensors")
 
 
-def test_a_modality_that_is_not_asked_for_is_not_read(val, model, tmp_path):
+def test_a_modality_that_is_not_asked_for_is_not_read_and_ids_with_folders_get_folders(val, model, tmp_path):
     utterances, silent = read_manifest(val), tmp_path / "silent.jsonl"
-    write_manifest(silent, [replace(utterance, audio=None) for utterance in utterances])
+    write_manifest(silent, [replace(one, audio=None, id=f"s1/{one.id}") for one in utterances])
     dump_features.main(silent, tmp_path / "lips", features="encoder", model=model, layer=2, modality="video")
-    assert np.load(tmp_path / "lips" / "val0.npy").shape == (utterances[0].num_frames, 16)
+    assert np.load(tmp_path / "lips/s1/val0.npy").shape == (utterances[0].num_frames, 16)
     with pytest.raises(ValueError, match="field 'audio' is needed"):
         dump_features.main(silent, tmp_path / "both", features="encoder", model=model, layer=2)
 
@@ -233,7 +224,9 @@ def test_a_dump_of_other_features_is_refused_and_holes_are_failures(train, book,
     assert "is not in the dump" in (tmp_path / "book.safetensors.failures.jsonl").read_text()
 
 
-def test_a_codebook_says_how_it_was_fitted(train, book):
+def test_a_codebook_says_how_it_was_fitted_and_a_share_of_none_is_refused(train, book):
+    with pytest.raises(ValueError, match="--percent 0 came"):
+        fit_units.main(train, book, percent=0)
     fit_units.main(train, book, num_units=5, max_vectors=100, percent=0.75)
     fitting = Codebook.load(book).fitting
     wanted = {"num_clips": 9, "num_vectors": 100, "max_vectors": 100, "batch_size": 10_000, "n_init": 20}
@@ -243,21 +236,24 @@ def test_a_codebook_says_how_it_was_fitted(train, book):
     assert 0 < fitting["mean_squared_distance"] < fitting["total_variance"]
 
 
-def test_units_say_what_they_are_and_how_good(train, val, book, tmp_path):
+def test_mfcc_units_follow_the_words_and_say_what_they_are_and_how_good(train, val, book, tmp_path, capsys):
     out = tmp_path / "val.km"
     fit_units.main(train, book, num_units=8)
     assign_units.main(val, book, out)
     facts = json.loads((tmp_path / "val.km.json").read_text())
     utterances, rows = read_manifest(val), read_units(out)
+    assert [len(row) for row in rows] == lengths(val)
+    assert f"PNMI {facts['words']['pnmi']:.3f}" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.part*"))
     assert facts["codebook_sha256"] == hashlib.sha256(book.read_bytes()).hexdigest()
-    assert facts["features"] == {"kind": "mfcc", "rate": 25}
+    assert facts["features"] == Codebook.load(book).features == {"kind": "mfcc", "rate": 25}
     assert (facts["clips"], facts["failed"], facts["frames"]) == (4, 0, sum(map(len, rows)))
     assert facts["used"] == len({unit for row in rows for unit in row})
     vectors_MF = np.concatenate([mfcc_vectors(utterance, 25) for utterance in utterances])
     centroids_KF = Codebook.load(book).centroids_KF.numpy()
     squares = ((vectors_MF - centroids_KF[np.concatenate(rows)]) ** 2).sum(axis=1)
     assert facts["mean_squared_distance"] == pytest.approx(squares.mean(), rel=1e-5)
-    assert facts["words"]["pnmi"] > 0.9
+    assert facts["words"]["pnmi"] > 0.9  # each word is a tone of its own
     assert facts["made_by"]
     write_manifest(tmp_path / "untimed.jsonl", [replace(utterance, words=None) for utterance in utterances])
     assign_units.main(tmp_path / "untimed.jsonl", book, out)
@@ -286,13 +282,6 @@ def test_a_model_without_an_audio_visual_encoder_has_no_vectors(train, book, tmp
     assert not book.exists()
 
 
-def test_ids_with_folders_get_folders(val, tmp_path):
-    utterances = [replace(utterance, id=f"s1/{utterance.id}") for utterance in read_manifest(val)]
-    write_manifest(tmp_path / "nested.jsonl", utterances)
-    dump_features.main(tmp_path / "nested.jsonl", tmp_path / "mfcc")
-    assert (tmp_path / "mfcc" / "s1" / "val0.npy").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -307,11 +296,6 @@ def test_ids_with_folders_get_folders(val, tmp_path):
 def test_features_that_make_no_sense_name_their_option(arguments, message):
     with pytest.raises(ValueError, match=message):
         describe(*arguments)
-
-
-def test_a_share_of_none_is_refused(train, book):
-    with pytest.raises(ValueError, match="--percent 0 came"):
-        fit_units.main(train, book, percent=0)
 
 
 @pytest.mark.parametrize(("kind", "vocab_size"), [("words", None), ("characters", None), ("sentencepiece", 16)])
