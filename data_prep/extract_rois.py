@@ -75,7 +75,7 @@ def main(
     extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model)
     why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
-    found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances)
+    found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances if (one.id, "") not in why)
     done = [(one, record) for one, record in found if record is not None]
     prefix = f"{roi_dir}/" if out_manifest is None else f"{out_manifest.with_suffix('')}."
     write_lines(f"{prefix}rois.jsonl", [record for _, record in done])

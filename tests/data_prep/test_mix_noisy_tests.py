@@ -30,6 +30,11 @@ def mix(folder: Path, **options) -> NoisePlan:
     return NoisePlan.read(folder / "plan.jsonl")
 
 
+def refused(folder: Path, message: str, **options) -> None:
+    with pytest.raises(SystemExit, match=message):
+        mix(folder, **options)
+
+
 def test_wavs_hold_what_the_plan_says(folder, capsys):
     plan = mix(folder, wav_dir=folder / "noisy")
     assert (plan.seed, plan.conditions) == (3, tuple((n, s) for n in ("babble", "rain") for s in (0.0, -2.5)))
@@ -74,53 +79,38 @@ def test_what_leaves_the_range_is_kept_in_float(folder):
 
 def test_another_plan_of_that_name_is_refused(folder):
     mix(folder)
-    with pytest.raises(SystemExit, match=r"plan\.jsonl is another plan: it has seed=3, now seed=4; give"):
-        mix(folder, seed=4)
-    with pytest.raises(SystemExit, match=r"--seed 4 came, .*plan\.jsonl was drawn with 3"):
-        mix(folder, seed=4, conditions=None)
+    refused(folder, r"plan\.jsonl is another plan: it has seed=3, now seed=4; give", seed=4)
+    refused(folder, r"--seed 4 came, .*plan\.jsonl was drawn with 3", seed=4, conditions=None)
     sound = bytearray((folder / "noise" / "rain.wav").read_bytes())
     sound[3000] ^= 1
     (folder / "noise" / "rain.wav").write_bytes(bytes(sound))
-    with pytest.raises(SystemExit, match=r"plan\.jsonl is another plan: rain\.wav of noise 'rain' was altered"):
-        mix(folder)
-    with pytest.raises(SystemExit, match=r"rain\.wav of noise 'rain' was altered: it has sha256"):
-        mix(folder, conditions=None, wav_dir=folder / "noisy")
+    refused(folder, r"plan\.jsonl is another plan: rain\.wav of noise 'rain' was altered")
+    refused(folder, r"rain\.wav of noise 'rain' was altered: it has sha256", conditions=None, wav_dir=folder / "noisy")
 
 
 def test_noise_may_lie_elsewhere(folder, tmp_path):
     mix(folder)
     (folder / "noise").rename(tmp_path / "moved")
     finished = {"conditions": None, "noise_manifests": {}, "wav_dir": folder / "noisy"}
-    with pytest.raises(SystemExit, match=r"noise/rain\.wav of noise 'rain' is missing"):
-        mix(folder, **finished, noise_paths={})
+    refused(folder, r"noise/rain\.wav of noise 'rain' is missing", **finished, noise_paths={})
     mix(folder, **finished, noise_paths={"rain": tmp_path / "moved"})
-    with pytest.raises(SystemExit, match="has no noise snow; it has babble, rain"):
-        mix(folder, **finished, noise_paths={"snow": tmp_path / "moved"})
+    refused(folder, "has no noise snow; it has babble, rain", **finished, noise_paths={"snow": tmp_path / "moved"})
 
 
 def test_clips_that_cannot_be_read_are_listed_and_too_many_are_an_error(folder):
     (folder / "speech" / "t2.wav").write_text("this is no sound")
-    with pytest.raises(SystemExit, match=r"1 of 4 are not in .*plan\.jsonl, more than 2%"):
-        mix(folder, wav_dir=folder / "noisy")
+    refused(folder, r"1 of 4 are not in .*plan\.jsonl, more than 2%", wav_dir=folder / "noisy")
     assert '"t2"' in (folder / "plan.failures.jsonl").read_text()
     assert len(read_manifest(folder / "noisy" / "rain_0dB" / "manifest.jsonl")) == 3
 
 
-def test_places_that_cannot_be_written_to_and_conditions_without_noise_are_refused(folder):
+def test_places_and_ids_that_cannot_be_written_to_and_conditions_without_noise_are_refused(folder):
     (folder / "file").write_text("")
-    with pytest.raises(SystemExit, match=r"--wav_dir .*file cannot be made a folder: File exists; name another"):
-        mix(folder, wav_dir=folder / "file")
-    with pytest.raises(SystemExit, match=r"plan .*file cannot be made a folder"):
-        mix(folder, plan=folder / "file" / "p.jsonl")
-    with pytest.raises(SystemExit, match=r"num_workers=-1 must be 0"):
-        mix(folder, num_workers=-1)
-    (folder / "conditions.yaml").write_text("seed: 0\n")
-    with pytest.raises(SystemExit, match=r"conditions\.yaml names no noises"):
-        mix(folder, noise_manifests=None, noise_paths=None)
-
-
-def test_an_id_that_is_no_file_name_is_named(folder):
+    refused(folder, r"--wav_dir .*file cannot be made a folder: File exists; name another", wav_dir=folder / "file")
+    refused(folder, r"plan .*file cannot be made a folder", plan=folder / "file" / "p.jsonl")
+    refused(folder, r"num_workers=-1 must be 0", num_workers=-1)
     lines = (folder / "test.jsonl").read_text()
     (folder / "test.jsonl").write_text(lines.replace('"t0"', f'"{"t" * 300}"'))
-    with pytest.raises(SystemExit, match=r"tttt\.wav cannot be written: File name too long"):
-        mix(folder, wav_dir=folder / "noisy")
+    refused(folder, r"tttt\.wav cannot be written: File name too long", wav_dir=folder / "noisy")
+    (folder / "conditions.yaml").write_text("seed: 0\n")
+    refused(folder, r"conditions\.yaml names no noises", noise_manifests=None, noise_paths=None)
