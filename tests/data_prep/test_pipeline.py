@@ -64,18 +64,16 @@ def test_a_training_that_goes_on_refuses_what_differs_and_one_of_unknown_origin_
     place = tmp_path / "run/training"
     training = ["-c", "raise SystemExit(1)", f"--trainer.default_root_dir={place}"]
 
-    def run(*options):
-        run_steps(tmp_path / "run", [Step("train", {"train": [*training, *options]}, [place / "model"])])
+    def fails(error, message, *options):
+        with pytest.raises(error, match=message):
+            run_steps(tmp_path / "run", [Step("train", {"train": [*training, *options]}, [place / "model"])])
 
     (place / "checkpoints").mkdir(parents=True)
-    with pytest.raises(SystemExit):
-        run("--lr=0.1")
+    fails(SystemExit, "train ended with status 1", "--lr=0.1")
     assert not (place / "checkpoints").exists()
-    with pytest.raises(SystemExit):
-        run("--lr=0.2")  # nothing is there to go on from
+    fails(SystemExit, "train ended with status 1", "--lr=0.2")  # nothing is there to go on from
     (place / "checkpoints").mkdir()
-    with pytest.raises(StepError, match=r"lr was 0\.2, is now 0\.3"):
-        run("--lr=0.3")
+    fails(StepError, r"lr was 0\.2, is now 0\.3", "--lr=0.3")
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path, monkeypatch):
