@@ -6,7 +6,6 @@ Reads   a manifest, a codebook, and the clips with the codebook's model; or, wit
 Writes  OUT.km, one line of units per utterance (AV-HuBERT's format), empty for a clip that cannot be read;
         OUT.km.json, what the units are and their quality (printed too); OUT.km.failures.jsonl.
 A restart starts over; OUT.km appears only when whole.
-
 """
 
 import shlex
@@ -34,46 +33,35 @@ def thin_out(units: list[int], rate: int, wanted: int) -> list[int]:
     return units[:: rate // wanted]
 
 
-def assign_each(
-    clips: Iterable[tuple[int, np.ndarray | None, str]], book: Codebook
-) -> Iterator[tuple[int, list[int], float, str]]:
-    """Yield (utterance number, units, summed squared distance, reason for failure) for ``extract_each``'s results."""
-    waiting: list[tuple[int, np.ndarray]] = []
-    for index, vectors_TF, why in clips:
-        if vectors_TF is None:
-            yield index, [], 0.0, why
-            continue
-        waiting.append((index, vectors_TF))
-        if sum(len(vectors) for _, vectors in waiting) >= CHUNK:
+def assign_each(clips: Iterable[tuple[int, np.ndarray]], book: Codebook) -> Iterator[tuple[int, list[int], float]]:
+    """Yield (utterance number, units, summed squared distance) for ``extract_each``'s vectors."""
+    waiting: dict[int, np.ndarray] = {}
+    for index, vectors_TF in clips:
+        waiting[index] = vectors_TF
+        if sum(map(len, waiting.values())) >= CHUNK:
             yield from _assign_together(waiting, book)
-            waiting = []
-    yield from _assign_together(waiting, book)
+            waiting = {}
+    if waiting:
+        yield from _assign_together(waiting, book)
 
 
-def _assign_together(
-    clips: Sequence[tuple[int, np.ndarray]], book: Codebook
-) -> Iterator[tuple[int, list[int], float, str]]:
-    if not clips:
-        return
-    vectors_MF = np.concatenate([vectors for _, vectors in clips])
+def _assign_together(clips: dict[int, np.ndarray], book: Codebook) -> Iterator[tuple[int, list[int], float]]:
+    vectors_MF, lengths = np.concatenate(list(clips.values())), [len(vectors) for vectors in clips.values()]
     units_M = book.assign(vectors_MF)
     distance_M = book.squared_distances(vectors_MF, units_M)
-    lengths = [len(vectors) for _, vectors in clips]
-    for (index, _), units_T, distance_T in zip(clips, units_M.split(lengths), distance_M.split(lengths), strict=True):
-        yield index, units_T.tolist(), float(distance_T.double().sum()), ""
+    for index, units_T, distance_T in zip(clips, units_M.split(lengths), distance_M.split(lengths), strict=True):
+        yield index, units_T.tolist(), float(distance_T.double().sum())
 
 
 def quality_of(utterances: Sequence[Utterance], units: Sequence[list[int]], rate: int) -> UnitQuality | None:
     """Return PNMI and purities against words, silence counted as a word; None without word times."""
-    timed = [
-        (utterance.words, row) for utterance, row in zip(utterances, units, strict=True) if utterance.words and row
-    ]
-    if not timed:
-        return None
-    labels = [
-        frame_labels([(word.text, word.start_s, word.end_s) for word in words], len(row), rate) for words, row in timed
-    ]
-    return unit_quality([row for _, row in timed], labels)
+    rows, labels = [], []
+    for utterance, row in zip(utterances, units, strict=True):
+        if utterance.words and row:
+            words = [(word.text, word.start_s, word.end_s) for word in utterance.words]
+            labels.append(frame_labels(words, len(row), rate))
+            rows.append(row)
+    return unit_quality(rows, labels) if rows else None
 
 
 def main(
@@ -107,41 +95,25 @@ def main(
     source = open_source(features, model, device, dump)
     utterances = read_manifest(manifest, require=source.needs)
     units: list[list[int]] = [[] for _ in utterances]
-    failures: list[tuple[int, str]] = []
+    failures: dict[int, str] = {}
     distance, num_vectors = 0.0, 0
-    clips = extract_each(utterances, source, plan(utterances, source, max_frames))
-    for index, row, clip_distance, why in assign_each(clips, book.to(device)):
+    clips = extract_each(utterances, source, plan(utterances, source, max_frames), failures)
+    for index, row, clip_distance in assign_each(clips, book.to(device)):
         units[index] = thin_out(row, features["rate"], wanted)
         distance, num_vectors = distance + clip_distance, num_vectors + len(row)
-        if why:
-            failures.append((index, why))
     use, quality = unit_use(units), quality_of(utterances, units, wanted)
-    facts: dict[str, Any] = {
-        "codebook": codebook.name,
-        "codebook_sha256": file_sha256(codebook),
-        "features": features,
-        "rate": wanted,
-        "clips": len(units),
-        "failed": len(failures),
-        "frames": sum(map(len, units)),
-        "num_units": book.num_units,
-        **asdict(use),
-        "mean_squared_distance": distance / max(1, num_vectors),
-        "words": None if quality is None else asdict(quality),
-        "made_by": shlex.join(sys.argv),
-    }
+    facts: dict[str, Any] = {"codebook": codebook.name, "codebook_sha256": file_sha256(codebook), "features": features}
+    facts |= {"rate": wanted, "clips": len(units), "failed": len(failures), "frames": sum(map(len, units))}
+    facts |= {"num_units": book.num_units, **asdict(use), "mean_squared_distance": distance / max(1, num_vectors)}
+    facts |= {"words": None if quality is None else asdict(quality), "made_by": shlex.join(sys.argv)}
     write_json(out.with_name(out.name + ".json"), facts)
     write_text(out, "".join(" ".join(map(str, row)) + "\n" for row in units))
-    print(
-        f"{len(units) - len(failures)} of {len(units)} clips at {wanted} Hz in {out}; "
-        f"{use.used} of {book.num_units} units used, perplexity {use.perplexity:.1f}"
-    )
+    used = f"{use.used} of {book.num_units} units used, perplexity {use.perplexity:.1f}"
+    print(f"{len(units) - len(failures)} of {len(units)} clips at {wanted} Hz in {out}; {used}")
     if quality is not None:
-        print(
-            f"against words, over {quality.num_frames} frames: PNMI {quality.pnmi:.3f}, "
-            f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
-        )
-    named = [{"id": utterances[index].id, "why": why} for index, why in sorted(failures)]
+        purities = f"word purity {quality.label_purity:.3f}, cluster purity {quality.cluster_purity:.3f}"
+        print(f"against words, over {quality.num_frames} frames: PNMI {quality.pnmi:.3f}, {purities}")
+    named = [{"id": utterances[index].id, "why": why} for index, why in sorted(failures.items())]
     report_failures(out.with_name(out.name + ".failures.jsonl"), named, len(units), max_failed)
 
 

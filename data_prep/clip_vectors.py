@@ -119,11 +119,9 @@ def mfcc_vectors(utterance: Utterance, rate: int) -> np.ndarray:
 
 def _sample(utterance: Utterance, inputs: InputSpec, modality: Modality) -> Sample:
     mouth_THW = audio_S = None
-    if "video" in modality:
-        assert utterance.mouth is not None
+    if "video" in modality and utterance.mouth is not None:
         mouth_THW = read_grey_clip(utterance.mouth, inputs.clip_size or 1)
-    if "audio" in modality:
-        assert utterance.audio is not None
+    if "audio" in modality and utterance.audio is not None:
         audio_S = read_audio(utterance.audio)
         if not len(audio_S):
             raise MediaError(utterance.audio, "its sound has no samples")
@@ -156,22 +154,20 @@ def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None
         return [[index] for index in range(len(utterances))]
     lengths = [utterance.num_frames or 0 for utterance in utterances]
     if 0 in lengths:
-        raise ValueError(
-            f"--max_frames came, and {utterances[lengths.index(0)].id!r} has no 'num_frames' in the manifest; "
-            "data_prep/extract_rois.py writes it"
-        )
+        without = f"{utterances[lengths.index(0)].id!r} has no 'num_frames' in the manifest"
+        raise ValueError(f"--max_frames came, and {without}; data_prep/extract_rois.py writes it")
     return plan_batches(lengths, max_frames, max_clips=len(lengths))
 
 
 def extract_each(
-    utterances: Sequence[Utterance], source: Source, batches: Sequence[Sequence[int]]
-) -> Iterator[tuple[int, np.ndarray | None, str]]:
-    """Yield (index, vectors, "") or (index, None, reason) in the order of ``batches``; show progress."""
+    utterances: Sequence[Utterance], source: Source, batches: Sequence[Sequence[int]], failures: dict[int, str]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index, vectors) in the order of ``batches``; add {index: reason} to ``failures``; show progress."""
     with tqdm(total=sum(map(len, batches)), unit="clip", mininterval=1) as progress:
         for batch in batches:
             for index, got in zip(batch, source.extract([utterances[index] for index in batch]), strict=True):
                 if isinstance(got, MediaError):
-                    yield index, None, f"{type(got).__name__}: {got}"
+                    failures[index] = f"{type(got).__name__}: {got}"
                 else:
-                    yield index, got, ""
+                    yield index, got
             progress.update(len(batch))

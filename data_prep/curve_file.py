@@ -14,21 +14,16 @@ from data_prep.restartable_training import CURVE
 
 
 class CurveFile(Logger):
-    """Append the metrics of a training to ``curve.jsonl``.
+    """Append the metrics of a training to ``curve.jsonl`` in the existing folder ``save_dir``."""
 
-    Args:
-        save_dir: existing folder of the file.
-    """
-
-    name = version = ""
+    name = version = ""  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self._folder = save_dir
 
     @property
-    def save_dir(self) -> str:
-        """The folder; Lightning also writes the composed configuration there."""
+    def save_dir(self) -> str:  # Lightning also writes the composed configuration there
         return self._folder
 
     @rank_zero_only

@@ -9,45 +9,40 @@ Writes  <out_dir>/<fault>/<id>.mp4, RGB at 25 fps, and <id>.json with its settin
         --out_manifest x/test.jsonl makes these x/test.<fault>.jsonl and x/test.failures.jsonl.
 A restart keeps finished videos of the same settings and retries failures. A worker crash costs one utterance.
 
-``object``, ``hand`` and ``no_face`` need a detected face; ``blur``, ``pixel_noise`` and ``low_resolution`` need one
-unless --mouth_side is given. Without a face only these faults fail. After ``drop-100`` or ``no_face``,
-extract_rois.py fails on every utterance. ``offset+0`` measures the cost of encoding again.
+``object``, ``hand`` and ``no_face`` need a detected face, and without --mouth_side so do ``blur``, ``pixel_noise`` and
+``low_resolution``; only these fail without one. After ``drop-100`` or ``no_face``, extract_rois.py fails on every
+utterance. ``offset+0`` measures the cost of encoding again.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jsonargparse import auto_cli
-from tqdm import tqdm
 
 from avspeech.faults.visual import Box, Fault, degrade_frames, fault_key, parse_fault
-from avspeech.files import write_lines, written_whole
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
-from avspeech.media.video import read_frames, read_pictures, write_video
+from avspeech.media.video import read_frames, read_pictures
 from avspeech.roi.face_model import FaceModelError, find_face_model
 from avspeech.roi.faces import follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE
 from avspeech.roi.sparse import EVERY_FRAME
 from avspeech.roi.track import NoFace
-from data_prep.extract_rois import face_finder, one_thread
-from data_prep.run_each import Crash, report_failures, run_each
+from data_prep.run_each import report_failures
+from data_prep.video_jobs import NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
 MIN_FOUND = 0.5
 """Smallest share of frames with a known face."""
-
 MAX_MOUTH_SIDE = 8192
 """Upper bound on --mouth_side in pixels; a typo would blur for hours."""
-Job = tuple[Utterance, Utterance | None, tuple[Fault, ...]]
-"""An utterance, the wrong speaker's utterance, and the faults to apply."""
 
 
 def main(
@@ -82,8 +77,13 @@ def main(
     """
     stem = (out_manifest or out_dir / "manifest.jsonl").with_suffix("")
     try:  # what a user can get wrong ends with its message alone
-        _check(faults, mouth_side, crf)
-        wanted = tuple(dict.fromkeys(parse_fault(label) for label in faults or ()))
+        if not faults:
+            raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
+        if mouth_side is not None and not 1 <= mouth_side <= MAX_MOUTH_SIDE:
+            raise ValueError(f"mouth_side={mouth_side:g} must be pixels of the videos, from 1 to {MAX_MOUTH_SIDE}")
+        if not 0 <= crf <= 51:
+            raise ValueError(f"crf={crf} must be from 0, the best, to 51")
+        wanted = list(dict.fromkeys(map(parse_fault, faults)))
         utterances = read_manifest(manifest)
         others: dict[str, Utterance] = {}
         if Fault("wrong_speaker") in wanted:
@@ -99,45 +99,31 @@ def main(
     if alone := [u.id for u in utterances if u.id in others and others[u.id].speaker == u.speaker]:
         print(f"wrong_speaker: {len(alone)} utterances have no other speaker and get another utterance's video")
     settings = {"seed": seed, "mouth_side": mouth_side, "sound": sound, "crf": crf}
-    pending: list[Job] = []
-    for utterance in utterances:
-        missing = [f for f in wanted if read_record(utterance, f, others.get(utterance.id), out_dir, settings) is None]
-        if missing:
-            pending.append((utterance, others.get(utterance.id), tuple(missing)))
-    if pending and any(_needs_face(fault, mouth_side) for fault in wanted):
+
+    def record_of(one: Utterance, fault: Fault) -> dict[str, Any] | None:
+        return kept_record(video_path(one, fault, out_dir), expected(fault, others.get(one.id), settings))
+
+    missing = [tuple(fault.label for fault in wanted if record_of(one, fault) is None) for one in utterances]
+    jobs = [job for job in zip(utterances, missing, strict=True) if job[1]]
+    if jobs and any(_needs_face(fault, mouth_side) for fault in wanted):
         try:
             find_face_model(face_model)
         except FaceModelError as error:  # before it happens to every worker
             sys.exit(str(error))
-    degrade = partial(degrade_one, out_dir=out_dir, settings=settings, face_model=face_model)
-    why: dict[tuple[str, str], str] = {}
-    listing = Path(f"{stem}.failures.jsonl")
-    done_before = len(utterances) - len(pending)
-    with tqdm(total=len(utterances), initial=done_before, unit="clip", smoothing=0.05) as progress:
-        for (utterance, _, missing), result in run_each(degrade, pending, workers, one_thread, timeout_s):
-            failed = {fault.label: result.why for fault in missing} if isinstance(result, Crash) else result
-            for label, reason in failed.items():
-                why[utterance.id, label] = reason
-                progress.write(f"{utterance.id}, {label}: {reason}", file=sys.stderr)
-            progress.set_postfix(failed=len(why), refresh=False)
-            progress.update()
-    # In the order of manifest and faults, so that every restart writes the same files.
-    places = [(utterance, fault) for fault in wanted for utterance in utterances]
+    degrade = partial(degrade_one, others=others, out_dir=out_dir, settings=settings, face_model=face_model)
+    why = run_jobs(degrade, jobs, len(utterances), workers, timeout_s)
+    failed = []
     for fault in wanted:
-        done = [filled_in(u, fault, out_dir) for u in utterances if (u.id, fault.label) not in why]
+        done = []
+        for one in utterances:
+            if reason := why.get((one.id, fault.label)):
+                failed.append({"id": one.id, "fault": fault.label, "why": reason})
+            elif record := record_of(one, fault):
+                video = video_path(one, fault, out_dir)
+                done.append(replace(one, video=video, mouth=None, num_frames=record["num_frames"]))
         write_manifest(Path(f"{stem}.{fault.label}.jsonl"), done)
         print(f"{fault.label}: {len(done)} of {len(utterances)} videos, listed in {stem}.{fault.label}.jsonl")
-    failed = [{"id": u.id, "fault": f.label, "why": why[u.id, f.label]} for u, f in places if (u.id, f.label) in why]
-    report_failures(listing, failed, len(places), max_failed)
-
-
-def _check(faults: list[str] | None, mouth_side: float | None, crf: int) -> None:
-    if not faults:
-        raise ValueError("no fault came, wanted one or more; name them: --faults '[blur-3, drop-50]'")
-    if mouth_side is not None and not 1 <= mouth_side <= MAX_MOUTH_SIDE:
-        raise ValueError(f"mouth_side={mouth_side:g} must be pixels of the videos, from 1 to {MAX_MOUTH_SIDE}")
-    if not 0 <= crf <= 51:
-        raise ValueError(f"crf={crf} must be from 0, the best, to 51")
+    report_failures(Path(f"{stem}.failures.jsonl"), failed, len(wanted) * len(utterances), max_failed)
 
 
 def _needs_face(fault: Fault, mouth_side: float | None) -> bool:
@@ -145,58 +131,44 @@ def _needs_face(fault: Fault, mouth_side: float | None) -> bool:
     return grows or fault.kind in ("object", "hand", "no_face")
 
 
-def degrade_one(job: Job, out_dir: Path, settings: dict[str, Any], face_model: Path | None) -> dict[str, str]:
+def degrade_one(
+    job: Job, others: dict[str, Utterance], out_dir: Path, settings: dict[str, Any], face_model: Path | None
+) -> dict[str, str]:
     """Write an utterance's videos and records; return the failures, {fault label: reason}."""
-    utterance, other, faults = job
+    utterance, labels = job
     if utterance.video is None:
-        return {fault.label: "the manifest names no video; fill in the field 'video'" for fault in faults}
-    failed: dict[str, str] = {}
-    boxes: list[Box] | None = None
+        return dict.fromkeys(labels, NO_VIDEO)
     try:
         num_frames = sum(1 for _ in read_frames(utterance.video, grey=True))
-        audio_S = sound_of(utterance) if settings["sound"] else None
+        if settings["sound"] and utterance.audio is None:
+            raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
+        audio_S = read_audio(utterance.audio) if settings["sound"] and utterance.audio else None
     except MediaError as error:  # a bad file is data; a bug still raises
-        return {fault.label: f"{type(error).__name__}: {error}" for fault in faults}
-    no_boxes: str | None = None
-    for fault in faults:
-        if _needs_face(fault, settings["mouth_side"]) and boxes is None:
-            if no_boxes is None:
-                try:
-                    boxes = find_mouth_boxes(utterance.video, face_finder(face_model))
-                except (MediaError, NoFace) as error:
-                    no_boxes = f"{type(error).__name__}: {error}"
-            if no_boxes is not None:
-                failed[fault.label] = no_boxes
-                continue
+        return dict.fromkeys(labels, f"{type(error).__name__}: {error}")
+    mouth_side, crf = settings["mouth_side"], settings["crf"]
+    faults, boxes, no_boxes = [parse_fault(label) for label in labels], None, ""
+    if any(_needs_face(fault, mouth_side) for fault in faults):
         try:
-            frames = faulty_frames(utterance, other, fault, num_frames, boxes, settings)
-            write_one(utterance, other, fault, frames, audio_S, out_dir, settings)
+            boxes = find_mouth_boxes(utterance.video, face_finder(face_model))
+        except (MediaError, NoFace) as error:
+            no_boxes = f"{type(error).__name__}: {error}"
+    other, failed = others.get(utterance.id), {}
+    for fault in faults:
+        if no_boxes and _needs_face(fault, mouth_side):
+            failed[fault.label] = no_boxes
+            continue
+        record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
+        if fault.kind == "wrong_speaker":
+            frames = _fitted(others[utterance.id], num_frames)
+        else:
+            own, key = _unchanged(utterance.video, num_frames), fault_key(settings["seed"], utterance.id, fault)
+            frames = degrade_frames(own, fault, key, num_frames, boxes, mouth_side)
+        even = (frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames)  # as H.264 wants it
+        try:
+            write_kept(video_path(utterance, fault, out_dir), record, even, audio_S=audio_S, crf=crf)
         except MediaError as error:
             failed[fault.label] = f"{type(error).__name__}: {error}"
     return failed
-
-
-def faulty_frames(
-    utterance: Utterance,
-    other: Utterance | None,
-    fault: Fault,
-    num_frames: int,
-    boxes: list[Box] | None,
-    settings: dict[str, Any],
-) -> Iterator[np.ndarray]:
-    """Yield ``num_frames`` frames with the fault, even height and width. MediaError if the file cannot be used."""
-    if fault.kind == "wrong_speaker":
-        assert other is not None, "main chooses the others"
-        if other.video is None:
-            raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
-        frames = _fitted(read_frames(other.video), num_frames)
-    else:
-        assert utterance.video is not None, "degrade_one asks for it"
-        own = _unchanged(utterance.video, num_frames)
-        key = fault_key(settings["seed"], utterance.id, fault)
-        frames = degrade_frames(own, fault, key, num_frames, boxes, settings["mouth_side"])
-    for frame in frames:
-        yield frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 has no odd sizes
 
 
 def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
@@ -208,15 +180,15 @@ def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
         raise MediaError(video, f"gave {num_frames} frames, then {count}: is it still being written?")
 
 
-def _fitted(frames: Iterator[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
-    """Yield exactly ``num_frames``: cut, or repeat the last frame."""
-    count, frame = 0, np.empty(0)
-    for count, frame in enumerate(frames, start=1):
+def _fitted(other: Utterance, num_frames: int) -> Iterator[np.ndarray]:
+    """Yield exactly ``num_frames`` of another's frames: cut, or repeat the last."""
+    if other.video is None:
+        raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
+    frame, count = np.empty(0), 0
+    for frame in islice(read_frames(other.video), num_frames):
         yield frame
-        if count == num_frames:
-            return
-    for _ in range(num_frames - count):
-        yield frame
+        count += 1
+    yield from repeat(frame, num_frames - count)
 
 
 def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
@@ -236,61 +208,14 @@ def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
     return [(x - half, y - half, x + half, y + half) for (x, y), half in zip(middle_T2.tolist(), halves_T, strict=True)]
 
 
-def sound_of(utterance: Utterance) -> np.ndarray:
-    """Return the utterance's samples. MediaError if there are none."""
-    if utterance.audio is None:
-        raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
-    return read_audio(utterance.audio)
-
-
-def write_one(
-    utterance: Utterance,
-    other: Utterance | None,
-    fault: Fault,
-    frames: Iterator[np.ndarray],
-    audio_S: np.ndarray | None,
-    out_dir: Path,
-    settings: dict[str, Any],
-) -> None:
-    """Write a video and its record; the video gets its final name last."""
-    target = video_path(utterance, fault, out_dir)
-    with written_whole(target) as unfinished:
-        num_frames = write_video(unfinished, frames, audio_S, crf=settings["crf"])
-        target.unlink(missing_ok=True)  # made with other settings; remove it before its record changes
-        record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
-        write_lines(record_path(utterance, fault, out_dir), [record])
-
-
 def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the record that a video needs to be kept."""
+    """Return the settings of a video: those of the run, the fault and the other speaker's utterance."""
     stand_in = other.id if other is not None and fault.kind == "wrong_speaker" else None
     return {"fault": fault.label, "video_of": stand_in, **settings}
 
 
-def read_record(
-    utterance: Utterance, fault: Fault, other: Utterance | None, out_dir: Path, settings: dict[str, Any]
-) -> dict[str, Any] | None:
-    """Return the record of an earlier run; None if missing or made with other settings."""
-    sidecar = record_path(utterance, fault, out_dir)
-    if not video_path(utterance, fault, out_dir).exists() or not sidecar.exists():
-        return None
-    record = json.loads(sidecar.read_text())
-    return record if record["settings"] == expected(fault, other, settings) else None
-
-
-def filled_in(utterance: Utterance, fault: Fault, out_dir: Path) -> Utterance:
-    """Return the utterance with the new video and without its mouth clip."""
-    record = json.loads(record_path(utterance, fault, out_dir).read_text())
-    video = video_path(utterance, fault, out_dir)
-    return replace(utterance, video=video, mouth=None, num_frames=record["num_frames"])
-
-
 def video_path(utterance: Utterance, fault: Fault, out_dir: Path) -> Path:
     return out_dir / fault.label / f"{utterance.id}.mp4"
-
-
-def record_path(utterance: Utterance, fault: Fault, out_dir: Path) -> Path:
-    return out_dir / fault.label / f"{utterance.id}.json"
 
 
 if __name__ == "__main__":

@@ -29,9 +29,8 @@ from data_prep.run_each import report_failures
 def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
     """Write the description of the vectors into a folder; refuse a folder with other vectors."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    listing = out_dir / LISTING
-    if not listing.exists():
-        note = listing.with_name(f"{listing.name}.{os.getpid()}")
+    if not (listing := out_dir / LISTING).exists():
+        note = listing.with_name(f"{LISTING}.{os.getpid()}")
         write_json(note, features)
         with contextlib.suppress(FileExistsError):
             listing.hardlink_to(note)  # unlike a rename, it fails where another shard was first
@@ -42,9 +41,7 @@ def claim_folder(out_dir: Path, features: dict[str, Any]) -> None:
 
 def read_shard(shard: str | None) -> tuple[int, int]:
     """Return (number, count) of a shard such as ``0/4``; None is 0/1. ValueError for another form."""
-    if shard is None:
-        return 0, 1
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    match = re.fullmatch(r"(\d+)/(\d+)", "0/1" if shard is None else shard)
     if match is None or int(match[1]) >= int(match[2]):
         raise ValueError(f"--shard {shard} came, wanted one of 0/4, 1/4, 2/4, 3/4 for four shards")
     return int(match[1]), int(match[2])
@@ -85,19 +82,18 @@ def main(
     claim_folder(out_dir, description)
     paths = [out_dir / f"{utterance.id}.npy" for utterance in utterances]
     mine = plan(utterances, source, max_frames)[number::count]
-    failures: list[dict[str, str]] = []
+    failures: dict[int, str] = {}
     # A batch is made again as a whole: with other company the last digits of a clip's vectors would differ.
     missing = [batch for batch in mine if not all(paths[index].exists() for index in batch)]
-    for index, vectors_TF, why in extract_each(utterances, source, missing):
-        if vectors_TF is None:
-            failures.append({"id": utterances[index].id, "why": why})
-        elif not paths[index].exists():
+    for index, vectors_TF in extract_each(utterances, source, missing, failures):
+        if not paths[index].exists():
             with written_whole(paths[index]) as unfinished:
                 np.save(unfinished, vectors_TF)
     total = sum(map(len, mine))
     print(f"{total - len(failures)} of {total} clips in {out_dir}")
     name = "failures.jsonl" if shard is None else f"failures.{number}of{count}.jsonl"
-    report_failures(out_dir / name, failures, total, max_failed)
+    listed = [{"id": utterances[index].id, "why": why} for index, why in failures.items()]
+    report_failures(out_dir / name, listed, total, max_failed)
 
 
 if __name__ == "__main__":

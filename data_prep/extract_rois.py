@@ -10,26 +10,23 @@ Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and <id>.json: length, frames 
 A restart keeps finished clips of the same settings and retries failures. A worker crash costs one clip.
 """
 
-import json
-import sys
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import auto_cli
-from tqdm import tqdm
 
-from avspeech.files import write_lines, written_whole
+from avspeech.files import write_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
-from avspeech.media.video import write_video
-from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import extract_mouth
 from avspeech.roi.mouth import MouthClip
 from avspeech.roi.track import FrameStatus, NoFace
-from data_prep.run_each import Crash, report_failures, run_each
+from data_prep.run_each import report_failures
+from data_prep.video_jobs import NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
 
 @dataclass(frozen=True)
@@ -73,73 +70,41 @@ def main(
         timeout_s: time limit of a clip in seconds; null is no limit.
     """
     roi_dir.mkdir(parents=True, exist_ok=True)
-    utterances = read_manifest(manifest)
-    records = {utterance.id: record for utterance in utterances if (record := read_record(utterance, roi_dir, roi))}
-    pending = [utterance for utterance in utterances if utterance.id not in records]
+    utterances, settings = read_manifest(manifest), asdict(roi)
+    jobs = [(one, ("",)) for one in utterances if kept_record(clip_path(one, roi_dir), settings) is None]
     extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model)
-    failures: dict[str, str] = {}
-    out_manifest, rois, listing = output_paths(roi_dir, out_manifest)
-    with tqdm(total=len(utterances), initial=len(records), unit="clip", smoothing=0.05) as progress:
-        for utterance, result in run_each(extract, pending, workers, one_thread, timeout_s):
-            if isinstance(result, dict):
-                records[utterance.id] = result
-            else:
-                failures[utterance.id] = result.why if isinstance(result, Crash) else result
-                progress.write(f"{utterance.id}: {failures[utterance.id]}", file=sys.stderr)
-            progress.set_postfix(failed=len(failures), refresh=False)
-            progress.update()
-    done = [utterance for utterance in utterances if utterance.id in records]
+    why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
-    write_lines(rois, [records[utterance.id] for utterance in done])
-    write_manifest(out_manifest, [filled_in(u, records[u.id], roi_dir) for u in done])
+    found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances if (one.id, "") not in why)
+    done = [(one, record) for one, record in found if record is not None]
+    prefix = f"{roi_dir}/" if out_manifest is None else f"{out_manifest.with_suffix('')}."
+    write_lines(f"{prefix}rois.jsonl", [record for _, record in done])
+    out_manifest = out_manifest or roi_dir / "manifest.jsonl"
+    write_manifest(out_manifest, [filled_in(one, record, roi_dir) for one, record in done])
     print(f"{len(done)} of {len(utterances)} clips in {roi_dir}, listed in {out_manifest}")
-    failed = [{"id": u.id, "why": failures[u.id]} for u in utterances if u.id in failures]
-    report_failures(listing, failed, len(utterances), max_failed)
+    failed = [{"id": one.id, "why": why[one.id, ""]} for one in utterances if (one.id, "") in why]
+    report_failures(Path(f"{prefix}failures.jsonl"), failed, len(utterances), max_failed)
 
 
-def output_paths(roi_dir: Path, out_manifest: Path | None) -> tuple[Path, Path, Path]:
-    """Return the paths of the manifest, the records and the failures."""
-    if out_manifest is None:
-        return roi_dir / "manifest.jsonl", roi_dir / "rois.jsonl", roi_dir / "failures.jsonl"
-    stem = out_manifest.with_suffix("")
-    return out_manifest, Path(f"{stem}.rois.jsonl"), Path(f"{stem}.failures.jsonl")
-
-
-def extract_one(utterance: Utterance, roi_dir: Path, roi: RoiConfig, face_model: Path | None) -> dict[str, Any] | str:
-    """Write one clip and its record; return the record, or the reason for failure."""
+def extract_one(job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None) -> dict[str, str]:
+    """Write one clip and its record; return the reason for failure by the job's label."""
+    utterance, (label,) = job
     if utterance.video is None:
-        return "the manifest names no video; fill in the field 'video'"
+        return {label: NO_VIDEO}
+    cutting = {name: value for name, value in asdict(roi).items() if name not in ("min_frames", "crf")}
     try:
         num_samples, no_audio = count_samples(utterance)
-        clip = extract_mouth(
-            utterance.video,
-            face_finder(face_model),
-            max_gap=roi.max_gap,
-            min_found=roi.min_found,
-            smooth=roi.smooth,
-            every=roi.every,
-        )
+        clip = extract_mouth(utterance.video, face_finder(face_model), **cutting)
     except (MediaError, NoFace) as error:  # a bad file is data; a bug still raises
-        return f"{type(error).__name__}: {error}"
-    if len(clip.mouth_THW) < roi.min_frames:
-        return (
-            f"TooShort: {utterance.video} has {len(clip.mouth_THW)} frames at 25 fps, roi.min_frames={roi.min_frames}"
-        )
-    record = {
-        "id": utterance.id,
-        "num_frames": len(clip.mouth_THW),
-        "num_samples": num_samples,
-        "no_audio": no_audio,
-        **clip.counts,
-        "not_measured": not_measured(clip),
-        "settings": asdict(roi),
-    }
-    target = clip_path(utterance, roi_dir)
-    with written_whole(target) as unfinished:  # it gets its name last: a clip that has its name has its record
-        write_video(unfinished, clip.mouth_THW, crf=roi.crf, preset="faster")
-        target.unlink(missing_ok=True)  # made with other settings; remove it before its record changes
-        write_lines(record_path(utterance, roi_dir), [record])
-    return record
+        return {label: f"{type(error).__name__}: {error}"}
+    frames = len(clip.mouth_THW)
+    if frames < roi.min_frames:
+        wanted = f"roi.min_frames={roi.min_frames}"
+        return {label: f"TooShort: {utterance.video} has {frames} frames at 25 fps, {wanted}"}
+    record = {"id": utterance.id, "num_frames": frames, "num_samples": num_samples, "no_audio": no_audio}
+    record |= {**clip.counts, "not_measured": not_measured(clip), "settings": asdict(roi)}
+    write_kept(clip_path(utterance, roi_dir), record, clip.mouth_THW, crf=roi.crf, preset="faster")
+    return {}
 
 
 def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
@@ -154,54 +119,24 @@ def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
 
 def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
     """Return the spans without a detected face: (status, first frame, frame after the last)."""
-    spans: list[tuple[str, int, int]] = []
-    for index, value in enumerate(clip.status_T):
-        name = FrameStatus(value).name.lower()
-        if spans and spans[-1][0] == name and spans[-1][2] == index:
-            spans[-1] = (name, spans[-1][1], index + 1)
-        elif value != FrameStatus.MEASURED:
-            spans.append((name, index, index + 1))
+    spans, first = [], 0
+    for value, run in groupby(clip.status_T):
+        end = first + len(list(run))
+        if value != FrameStatus.MEASURED:
+            spans.append((FrameStatus(value).name.lower(), first, end))
+        first = end
     return spans
 
 
 def filled_in(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:
     """Return the utterance with its mouth clip, and without audio if the file has none."""
-    return replace(
-        utterance,
-        mouth=clip_path(utterance, roi_dir),
-        audio=None if record["no_audio"] else utterance.audio,
-        num_frames=record["num_frames"],
-        num_samples=record["num_samples"],
-    )
-
-
-def read_record(utterance: Utterance, roi_dir: Path, roi: RoiConfig) -> dict[str, Any] | None:
-    """Return the record of an earlier run; None if missing or cut with other settings."""
-    if not clip_path(utterance, roi_dir).exists() or not record_path(utterance, roi_dir).exists():
-        return None
-    record = json.loads(record_path(utterance, roi_dir).read_text())
-    return record if record["settings"] == asdict(roi) else None
+    audio = None if record["no_audio"] else utterance.audio
+    counts = {name: record[name] for name in ("num_frames", "num_samples")}
+    return replace(utterance, mouth=clip_path(utterance, roi_dir), audio=audio, **counts)
 
 
 def clip_path(utterance: Utterance, roi_dir: Path) -> Path:
-    return roi_dir / f"{utterance.id}.mp4"  # not with_suffix: an id may contain a full stop
-
-
-def record_path(utterance: Utterance, roi_dir: Path) -> Path:
-    return roi_dir / f"{utterance.id}.json"
-
-
-def one_thread() -> None:
-    """Use one thread in a worker: the workers are the parallelism."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-
-@cache
-def face_finder(face_model: Path | None) -> FaceFinder:
-    """Return this process's landmark model, loaded once."""
-    return FaceFinder(face_model)
+    return roi_dir / f"{utterance.id}.mp4"
 
 
 if __name__ == "__main__":

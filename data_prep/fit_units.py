@@ -14,7 +14,7 @@ The default 25 Hz averages MFCCs over each video frame. ``pretrain_iterations.py
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -73,30 +73,21 @@ def main(
     count = max(1, round(percent * len(everything)))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(everything))[:count])
     utterances = [everything[index] for index in chosen]
-    failures: list[dict[str, str]] = []
-    for index, vectors_TF, why in extract_each(utterances, source, plan(utterances, source, max_frames)):
-        if vectors_TF is None:
-            failures.append({"id": utterances[index].id, "why": why})
-        else:
-            sample.add(int(chosen[index]), vectors_TF)
-    report_failures(codebook.with_name(codebook.name + ".failures.jsonl"), failures, count, max_failed)
+    failures: dict[int, str] = {}
+    for index, vectors_TF in extract_each(utterances, source, plan(utterances, source, max_frames), failures):
+        sample.add(int(chosen[index]), vectors_TF)
+    listed = [{"id": utterances[index].id, "why": why} for index, why in failures.items()]
+    report_failures(codebook.with_name(codebook.name + ".failures.jsonl"), listed, count, max_failed)
     vectors_MF = sample.vectors_MF()
     fitted = fit_kmeans(vectors_MF, num_units, description, seed)
     distance_M = fitted.squared_distances(vectors_MF, fitted.assign(vectors_MF))
-    figures = {
-        "num_clips": count - len(failures),
-        "percent": percent,
-        "max_vectors": max_vectors,
-        "vectors_seen": sample.num_seen,
-        "mean_squared_distance": float(distance_M.double().mean()),
-        "total_variance": float(vectors_MF.var(axis=0, dtype=np.float64).sum()),
-    }
+    figures: dict[str, Any] = {"num_clips": count - len(failures), "percent": percent, "max_vectors": max_vectors}
+    figures |= {"vectors_seen": sample.num_seen, "mean_squared_distance": float(distance_M.double().mean())}
+    figures["total_variance"] = float(vectors_MF.var(axis=0, dtype=np.float64).sum())
     replace(fitted, fitting={**fitted.fitting, **figures}).save(codebook)
     print(f"{num_units} units from {len(vectors_MF)} vectors of {count - len(failures)} clips in {codebook}")
-    print(
-        f"mean squared distance to the centroid {figures['mean_squared_distance']:.4g}, "
-        f"of all vectors to their mean {figures['total_variance']:.4g}"
-    )
+    distance, variance = figures["mean_squared_distance"], figures["total_variance"]
+    print(f"mean squared distance to the centroid {distance:.4g}, of all vectors to their mean {variance:.4g}")
 
 
 if __name__ == "__main__":

@@ -75,16 +75,8 @@ def main(
             if not config.noises:
                 raise ValueError(f"{conditions} names no noises, wanted 'noises' and 'snrs_db'")
             make_place(plan, "plan")
-            frozen = make_plan(
-                utterances,
-                config.noises,
-                config.snrs_db,
-                config.seed,
-                config.rule,
-                config.level,
-                hash_test_set(utterances),
-                num_workers,
-            )
+            drawn = (config.noises, config.snrs_db, config.seed, config.rule, config.level)
+            frozen = make_plan(utterances, *drawn, hash_test_set(utterances), num_workers)
             roots = roots_of(config.noises)
             _write_plan(plan, frozen)
         mixed = [one for one in utterances if one.id in frozen.speech]
@@ -92,9 +84,10 @@ def main(
             _write_wavs(plan, frozen, roots, mixed, wav_dir, num_workers)
     except ValueError as error:
         sys.exit(str(error))
-    print(f"{len(mixed)} of {len(utterances)} utterances in {len(frozen.conditions)} conditions, plan {frozen.sha256}")
-    if len(utterances) - len(mixed) > max_failed * len(utterances):
-        sys.exit(f"{len(utterances) - len(mixed)} of {len(utterances)} are not in {plan}, more than {max_failed:.0%}")
+    total, left_out = len(utterances), len(utterances) - len(mixed)
+    print(f"{len(mixed)} of {total} utterances in {len(frozen.conditions)} conditions, plan {frozen.sha256}")
+    if left_out > max_failed * total:
+        sys.exit(f"{left_out} of {total} are not in {plan}, more than {max_failed:.0%}")
 
 
 def _read_plan(
@@ -113,14 +106,11 @@ def _read_plan(
 
 def _write_plan(path: Path, plan: NoisePlan) -> None:
     if path.exists() and (there := NoisePlan.read(path)).sha256 != plan.sha256:
-        raise PlanError(
-            f"{path} is another plan: {_difference(there, plan)}; give this one another name, or mix from that one "
-            "without --conditions"
-        )
+        mend = "give this one another name, or mix from that one without --conditions"
+        raise PlanError(f"{path} is another plan: {_difference(there, plan)}; {mend}")
     plan.write(path)
-    write_lines(
-        path.with_name(f"{path.stem}.failures.jsonl"), [{"id": name, "why": why} for name, why in plan.failures]
-    )
+    failures = [{"id": name, "why": why} for name, why in plan.failures]
+    write_lines(path.with_name(f"{path.stem}.failures.jsonl"), failures)
 
 
 def _difference(there: NoisePlan, now: NoisePlan) -> str:
@@ -141,18 +131,13 @@ def _write_wavs(
     path: Path, plan: NoisePlan, roots: dict[str, Path], utterances: Sequence[Utterance], wav_dir: Path, workers: int
 ) -> None:
     """Write missing wavs, then the manifest of each condition."""
-    for name in plan.conditions:
-        _folder(wav_dir, *name).mkdir(parents=True, exist_ok=True)
     mix = partial(mix_one, plan=path, roots=tuple(roots.items()), wav_dir=wav_dir)
     for _, why in tqdm(run_each(mix, utterances, workers), total=len(utterances), unit="utterance"):
         if why is not None:  # a noisy test set is always the whole test set
             raise PlanError(why.why if isinstance(why, Crash) else why)
     for noise, snr_db in plan.conditions:
-        folder = _folder(wav_dir, noise, snr_db)
-        noisy = [
-            replace(one, audio=folder / f"{one.id}.wav", num_samples=plan.speech[one.id].num_samples)
-            for one in utterances
-        ]
+        folder, speech = _folder(wav_dir, noise, snr_db), plan.speech
+        noisy = [replace(u, audio=folder / f"{u.id}.wav", num_samples=speech[u.id].num_samples) for u in utterances]
         write_manifest(folder / "manifest.jsonl", noisy)
 
 
@@ -181,8 +166,6 @@ def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...
 
 
 def _holds(wav: Path, rule: str, sha256: str) -> bool:
-    if not wav.exists():
-        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # cut short: the hash will tell

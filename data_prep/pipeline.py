@@ -27,6 +27,7 @@ from avspeech.files import file_sha256, write_json
 from data_prep.restartable_training import forget, read_curve, restartable, training_folder, write_curve
 
 Recipe = TypeVar("Recipe")
+Commands = Mapping[str, Sequence[str]]
 
 ROOT = Path(__file__).parents[1]
 LEASH = Path(__file__).with_name("leash.py")
@@ -47,11 +48,11 @@ class Step:
     """Commands that run once."""
 
     name: str
-    commands: Mapping[str, Sequence[str]]
+    commands: Commands
     """Python arguments by log name, run in parallel. Options are written ``--key=value``."""
     makes: Sequence[Path]
     """Files of the finished step."""
-    before: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    before: Commands = field(default_factory=dict)
     """Parallel commands that run first and do not change the result."""
     may_change: Sequence[str] = ()
     """Options that do not change the result."""
@@ -66,27 +67,22 @@ def read_recipe(kind: type[Recipe], path: Path) -> Recipe:
     parser.add_class_arguments(kind)
     values = _read_yaml(path)
     try:
-        return kind(**parser.instantiate_classes(parser.parse_object(values)).as_dict())
+        return kind(**vars(parser.instantiate_classes(parser.parse_object(values))))
     except (ValueError, TypeError, jsonargparse.ArgumentError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise RecipeError(f"{path}: {' '.join(lines)}") from error
+        raise RecipeError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def run_steps(
     folder: Path, steps: Iterable[Step], threads: int | None = None, checkpoint_every: int = 500
 ) -> dict[str, dict[str, Any]]:
-    """Run the steps in order; return ``wall_s``, ``cpu_s``, ``peak_gib`` of each.
+    """Run the steps in order; return ``wall_s``, ``cpu_s``, ``peak_gib`` of each. One run at a time locks ``folder``.
 
-    One run at a time locks ``folder``. ``steps`` may be a generator; it advances after each finished step. ``threads``
-    sets ``OMP_NUM_THREADS`` of each command (None: the libraries decide). ``checkpoint_every`` is in updates.
-    Raises StepError if the inputs of a recorded step have changed.
+    A generator of ``steps`` advances after each finished one. ``threads`` sets ``OMP_NUM_THREADS`` (None: the libraries
+    decide). ``checkpoint_every`` is in updates. StepError: the inputs of a recorded step have changed.
     """
     folder = folder.resolve()
     with claim(folder) as lock:
-        records: dict[str, dict[str, Any]] = {}
-        for step in steps:
-            records[step.name] = _run_step(step, folder, lock, threads, checkpoint_every)
-    return records
+        return {step.name: _run_step(step, folder, lock, threads, checkpoint_every) for step in steps}
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -98,36 +94,33 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
 def _run_step(step: Step, folder: Path, lock: TextIO, threads: int | None, checkpoint_every: int) -> dict[str, Any]:
     facts, records = made_from(step, folder), read_records(folder)
     there = records.get(step.name)
-    trainings = {name: Path(place) for name, command in step.commands.items() if (place := training_folder(command))}
-    done = there is not None and there["done"] and all(path.exists() for path in step.makes)
-    begun = any((place / "checkpoints").exists() or (place / "curve.csv").exists() for place in trainings.values())
-    if there is not None and (done or begun):
-        _check_same(step, folder, there["made_from"], facts)
-    if there is not None and done:
-        print(f"{step.name}: done before")
-        return there
+    places = list(filter(None, map(training_folder, step.commands.values())))
+    if there is not None:
+        done = there["done"] and all(path.exists() for path in step.makes)
+        if done or any((place / name).exists() for place in places for name in ("checkpoints", "curve.csv")):
+            _check_same(step, folder, there["made_from"], facts)
+        if done:
+            print(f"{step.name}: done before")
+            return there
     print(step.name, flush=True)
     if there is None:  # checkpoints of an unknown recipe
-        for place in trainings.values():
+        for place in places:
             forget(place)
     record: dict[str, Any] = {"made_from": facts, "done": False}
     write_json(folder / "steps.json", records | {step.name: record})
-    start, cpu = time.monotonic(), _cpu_seconds()
+    start_s, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     for commands in filter(None, (step.before, step.commands)):
         _run_commands(step.name, commands, folder, lock, threads, checkpoint_every)
     if missing := [path for path in step.makes if not path.exists()]:
         sys.exit(f"step '{step.name}' ended without {missing[0]}; see {folder / 'logs'}")
     if step.temporary is not None and step.temporary.exists():
         shutil.rmtree(step.temporary)
-    record |= {"done": True, "wall_s": round(time.monotonic() - start, 1), "cpu_s": round(_cpu_seconds() - cpu, 1)}
-    record["peak_gib"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime
+    record |= {"done": True, "wall_s": round(time.monotonic() - start_s, 1), "cpu_s": round(cpu_s, 1)}
+    record["peak_gib"] = round(now.ru_maxrss / 2**20, 2)
     write_json(folder / "steps.json", records | {step.name: record})
     return record
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -172,12 +165,10 @@ def made_from(step: Step, folder: Path) -> dict[str, Any]:
     """Return the inputs of a step: settings by command and name, SHA-256 of files."""
 
     def fact(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
         # unlike Path.is_file, this takes a text that is too long for a name
-        if os.path.isfile(value) and Path(value) not in step.makes:  # noqa: PTH113
+        if isinstance(value, str) and os.path.isfile(value) and Path(value) not in step.makes:  # noqa: PTH113
             return f"{Path(value).name}, SHA-256 {file_sha256(value)[:16]}"
-        return value.replace(str(folder), "RUN")
+        return value.replace(str(folder), "RUN") if isinstance(value, str) else value
 
     return {
         name: {key: fact(value) for key, value in settings_of(command).items() if key not in step.may_change}
@@ -186,13 +177,15 @@ def made_from(step: Step, folder: Path) -> dict[str, Any]:
 
 
 def _check_same(step: Step, folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [
-        f"{name}: {key} was {_short(old.get(key))}, is now {_short(new.get(key))}"
-        for name in sorted(before | now)
-        for old, new in [(before.get(name, {}), now.get(name, {}))]
-        for key in sorted(old | new)
-        if old.get(key) != new.get(key)
-    ]
+    def short(value: Any) -> str:
+        text = json.dumps(value)
+        return text if len(text) < 80 else text[:40] + '..."'
+
+    changed = []
+    for name in sorted(before | now):
+        old, new = before.get(name, {}), now.get(name, {})
+        for key in sorted(key for key in old | new if old.get(key) != new.get(key)):
+            changed.append(f"{name}: {key} was {short(old.get(key))}, is now {short(new.get(key))}")
     if changed:
         made = ", ".join(map(str, step.makes))
         raise StepError(
@@ -201,104 +194,74 @@ def _check_same(step: Step, folder: Path, before: dict[str, Any], now: dict[str,
         )
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 80 else text[:40] + '..."'
-
-
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[TextIO]:
     """Lock a run's folder; wait briefly for the children of a killed run."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline_s:
                     sys.exit(f"another run works in {folder}; wait for its end, or give another --run")
                 time.sleep(0.05)
         yield lock
 
 
 def _run_commands(
-    step: str,
-    commands: Mapping[str, Sequence[str]],
-    folder: Path,
-    lock: TextIO,
-    threads: int | None,
-    checkpoint_every: int,
+    step: str, commands: Commands, folder: Path, lock: TextIO, threads: int | None, checkpoint_every: int
 ) -> None:
     """Run commands in parallel; show the progress of trainings, or a single command's own output."""
     (folder / "logs").mkdir(exist_ok=True)
     running: dict[str, subprocess.Popen] = {}
-    bars: dict[str, tqdm] = {}
+    bars: dict[str, tuple[tqdm, Path]] = {}
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
-            place, log = training_folder(command), folder / "logs" / f"{name}.log"
-            if place and (Path(place) / "curve.csv").exists():
+            place = training_folder(command)
+            if place and (place / "curve.csv").exists():
                 continue  # this training has ended, another of the step has not
             if place:
                 settings = settings_of(command)
-                bar = tqdm(
-                    total=settings.get("trainer.max_steps"),
-                    desc=f"  {name}",
-                    position=len(bars),
-                    unit="update",
-                    mininterval=1,
-                )
-                bars[name] = stack.enter_context(bar)
+                look = {"desc": f"  {name}", "position": len(bars), "unit": "update", "mininterval": 1}
+                bars[name] = stack.enter_context(tqdm(total=settings.get("trainer.max_steps"), **look)), place
                 command = restartable(command, settings, checkpoint_every)
             quiet = place or len(commands) > 1
-            out = stack.enter_context(log.open("a")) if quiet else None
-            running[name] = stack.enter_context(start(command, out, lock, threads))
-        waiting = dict(running)
-        while waiting:
+            log = stack.enter_context((folder / f"logs/{name}.log").open("a")) if quiet else None
+            running[name] = stack.enter_context(start(command, log, lock, threads))
+        while running:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                next(iter(waiting.values())).wait(timeout=0.5)
-            for name, bar in bars.items():
-                bar.update(max(read_curve(Path(training_folder(commands[name]))), default=0) - bar.n)
-            for name, process in list(waiting.items()):
-                if process.poll() is None:
-                    continue
-                if process.returncode:
-                    _fail(step, name, process.returncode, folder / "logs" / f"{name}.log")
-                del waiting[name]
+                next(iter(running.values())).wait(timeout=0.5)
+            for bar, place in bars.values():
+                bar.update(max(read_curve(place), default=0) - bar.n)
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                if status := running.pop(name).returncode:
+                    path = folder / f"logs/{name}.log"
+                    tail = [*path.read_text(errors="replace").splitlines()[-15:], "", ""] if path.exists() else []
+                    see = path if path.exists() else "above"
+                    sys.exit("\n".join(tail) + f"step '{step}' failed: {name} ended with status {status}; see {see}")
                 if name in bars:
-                    write_curve(Path(training_folder(commands[name])))
-
-
-def _fail(step: str, name: str, status: int, log: Path) -> None:
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) + "\n\n" if log.exists() else ""
-    sys.exit(f"{tail}step '{step}' failed: {name} ended with status {status}; see {log if log.exists() else 'above'}")
+                    write_curve(bars[name][1])
 
 
 @contextlib.contextmanager
 def start(
     command: Sequence[str], log: TextIO | None, lock: TextIO, threads: int | None = None
 ) -> Iterator[subprocess.Popen]:
-    """Start a command that dies with this process; kill it if the block ends early.
+    """Start Python with arguments in a process that dies with this one; kill it if the block ends early.
 
-    ``command`` are arguments of Python, ``log`` receives its output (None: the terminal). It inherits the open file
-    ``lock``, so that a new run waits for orphans.
+    ``log`` receives its output (None: the terminal). It inherits ``lock``, so that a new run waits for orphans.
     """
     if log is not None:
         print("$ python", *command, file=log, flush=True)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    if threads is not None:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    process = subprocess.Popen(
-        [sys.executable, "-S", str(LEASH), sys.executable, *command],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        env=environment,
-        pass_fds=[lock.fileno()],
-        start_new_session=True,
-    )
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
+    environment |= {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "pass_fds": [lock.fileno()]}
+    arguments = [sys.executable, "-S", str(LEASH), sys.executable, *command]
+    process = subprocess.Popen(arguments, env=environment, start_new_session=True, **streams)
     assert process.stdin is not None
     try:
         yield process

@@ -45,9 +45,8 @@ class FeatureConfig:
 
 OWNED = (
     *(f"data.init_args.{name}" for name in ("train", "val", "train_units", "val_units", "units_rate")),
-    *(f"model.init_args.{name}" for name in ("num_units", "init_from")),
+    *("model.init_args.num_units", "model.init_args.init_from", "ckpt_path", "config", "model_file"),
     *(f"trainer.{name}" for name in ("default_root_dir", "logger", "callbacks", "enable_checkpointing")),
-    *("ckpt_path", "config", "model_file"),
 )
 """Keys that this command sets: paths, checkpoints and curves."""
 
@@ -75,7 +74,6 @@ class Iteration:
     """One iteration: features, units, training."""
 
     features: FeatureConfig
-    """Features to cluster."""
     num_units: int
     """K, the number of clusters."""
     percent: float = 1.0
@@ -105,9 +103,9 @@ class Iteration:
 
 @dataclass(frozen=True)
 class DumpConfig:
-    """Write features to disk before clustering, in parallel; finished ones survive a restart.
+    """Write features to disk before clustering, in parallel; a restart keeps them, and the assigned units end them.
 
-    40 hours of a 768-channel layer take 11 GB. The folder is removed after both unit files are written.
+    40 hours of a 768-channel layer take 11 GB.
     """
 
     shards: int = 1
@@ -125,7 +123,6 @@ class Recipe:
     val: Path
     """Manifest of the validation clips."""
     iterations: tuple[Iteration, ...]
-    """Iterations in order."""
     training: TrainingConfig = TrainingConfig()
     """Settings of all iterations."""
     start: Path | None = None
@@ -146,14 +143,14 @@ class Recipe:
             raise ValueError("iterations is empty; wanted at least one")
         if self.checkpoint_every < 1:
             raise ValueError(f"checkpoint_every={self.checkpoint_every} must be at least 1")
-        for number, iteration in enumerate(self.iterations):
-            where = f"iterations[{number}]"
-            if self.start is None and iteration.init_from == "start":
+        for number, iteration in enumerate(self.iterations if self.start is None else ()):
+            where, no_model = f"iterations[{number}]", "and there is no model yet; give 'start', or"
+            if iteration.init_from == "start":
                 raise ValueError(f"{where}.init_from is start, and the recipe has no 'start'")
-            if self.start is None and number == 0 and iteration.features.kind == "encoder":
-                raise ValueError(f"{where}.features.kind is encoder, and there is no model yet; give 'start', or mfcc")
-            if self.start is None and number == 0 and iteration.init_from == "previous":
-                raise ValueError(f"{where}.init_from is previous, and there is no model yet; give 'start', or null")
+            if number == 0 and iteration.features.kind == "encoder":
+                raise ValueError(f"{where}.features.kind is encoder, {no_model} mfcc")
+            if number == 0 and iteration.init_from == "previous":
+                raise ValueError(f"{where}.init_from is previous, {no_model} null")
 
     def training_command(self, number: int) -> list[str]:
         """Return the recipe's part of a training command, iteration from 0; later arguments win."""
@@ -163,12 +160,9 @@ class Recipe:
             command += [f"--config={path}" for path in training.configs]
             if training is iteration.training and iteration.training_seed is not None:
                 command += [f"--{key}={iteration.training_seed}" for key in SEEDS]
-            command += [f"--{key}={as_argument(value)}" for key, value in flatten(training.overrides).items()]
+            for key, value in flatten(training.overrides).items():
+                command.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
         return command
-
-
-def as_argument(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 MANNER = ("device", "max_frames", "max_failed", "dump")
@@ -177,12 +171,11 @@ MANNER = ("device", "max_frames", "max_failed", "dump")
 
 def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
     """Yield the steps of all iterations in order."""
-    model = recipe.start
-    if model is not None and model.suffix != ".safetensors":
-        model = run / "start" / "model.safetensors"
+    start = model = recipe.start
+    if start is not None and start.suffix != ".safetensors":
+        start = model = run / "start/model.safetensors"
         command = ["-m", "avspeech.interop", str(recipe.start), str(model)]
         yield Step("import the start", {"import": command}, [model])
-    start = model
     for number in range(len(recipe.iterations)):
         yield from units_steps(recipe, number, model, run)
         training = training_step(recipe, number, {"start": start, "previous": model}, run)
@@ -191,58 +184,58 @@ def steps_of(recipe: Recipe, run: Path) -> Iterator[Step]:
 
 
 def units_steps(recipe: Recipe, number: int, model: Path | None, run: Path) -> Iterator[Step]:
-    """Yield the steps that fit a codebook and assign both manifests; ``number`` is 0 for the first iteration.
-
-    ``model`` is the previous iteration's; None if there is none.
-    """
+    """Yield the steps that fit a codebook and assign both manifests; ``model`` is the previous iteration's."""
     iteration, wanted = recipe.iterations[number], recipe.iterations[number].features
-    folder = run / f"iteration{number + 1}" / "units"
-    book, dumped, name = folder / "codebook.safetensors", folder / "features", f"iteration {number + 1}"
-    source = [f"--model={model}"] if wanted.kind == "encoder" else []
-    features = [f"--features={wanted.kind}", f"--rate={wanted.rate}", *source]
+    name, folder = f"iteration{number + 1}", run / f"iteration{number + 1}/units"
+    book, dumped = folder / "codebook.safetensors", folder / "features"
+    source = options(model=model if wanted.kind == "encoder" else None)
+    features = [*options(features=wanted.kind, rate=wanted.rate), *source]
     if wanted.kind == "encoder":
-        features += [f"--layer={wanted.layer}", f"--modality={wanted.modality}"]
-    common = [f"--max_failed={recipe.max_failed}"]
-    common += [] if recipe.max_frames is None else [f"--max_frames={recipe.max_frames}"]
-    device = [f"--device={recipe.device}"]
+        features += options(layer=wanted.layer, modality=wanted.modality)
+    common, device = options(max_failed=recipe.max_failed, max_frames=recipe.max_frames), f"--device={recipe.device}"
     manifests = {"train": recipe.train, "val": recipe.val}
     shards: dict[str, dict[str, list[str]]] = {split: {} for split in manifests}
     dump: dict[str, list[str]] = {split: [] for split in manifests}
-    for split, manifest in manifests.items() if recipe.dump is not None else ():
-        assert recipe.dump is not None
-        out = dumped / f"{split}_{file_sha256(manifest)[:12]}"  # another manifest may have the same ids
-        dump[split] = [f"--dump={out}"]
+    if recipe.dump is not None:
         devices = recipe.dump.devices or (recipe.device,)
-        for shard in range(recipe.dump.shards):
-            own = [f"--shard={shard}/{recipe.dump.shards}", f"--device={devices[shard % len(devices)]}"]
-            command = ["-m", "data_prep.dump_features", str(manifest), str(out), *features, *common, *own]
-            shards[split][f"iteration{number + 1}_features_{split}_{shard}"] = command
-    sample = [f"--num_units={iteration.num_units}", f"--percent={iteration.percent}", f"--seed={iteration.units_seed}"]
-    sample += [] if iteration.max_vectors is None else [f"--max_vectors={iteration.max_vectors}"]
+        for split, manifest in manifests.items():
+            out = dumped / f"{split}_{file_sha256(manifest)[:12]}"  # another manifest may have the same ids
+            dump[split] = options(dump=out)
+            for shard in range(recipe.dump.shards):
+                own = options(shard=f"{shard}/{recipe.dump.shards}", device=devices[shard % len(devices)])
+                command = ["-m", "data_prep.dump_features", str(manifest), str(out), *features, *common, *own]
+                shards[split][f"{name}_features_{split}_{shard}"] = command
+    sample = options(num_units=iteration.num_units, percent=iteration.percent, seed=iteration.units_seed)
+    sample += options(max_vectors=iteration.max_vectors)
     fit = ["-m", "data_prep.fit_units", str(recipe.train), str(book), *features, *sample]
-    fit += [*dump["train"], *common, *device]
-    yield Step(f"{name}, fit units", {f"iteration{number + 1}_fit": fit}, [book], shards["train"], MANNER)
+    fits = {f"{name}_fit": [*fit, *dump["train"], *common, device]}
+    yield Step(f"iteration {number + 1}, fit units", fits, [book], shards["train"], MANNER)
     makes, commands = [], {}
     for split, manifest in manifests.items():
         units = folder / f"{split}.km"
         command = ["-m", "data_prep.assign_units", str(manifest), str(book), str(units), *source, *dump[split]]
-        commands[f"iteration{number + 1}_assign_{split}"] = [*command, *common, *device]
+        commands[f"{name}_assign_{split}"] = [*command, *common, device]
         makes += [units, units.with_name(units.name + ".json")]
     both = shards["train"] | shards["val"]
-    yield Step(f"{name}, assign units", commands, makes, both, MANNER, temporary=dumped)
+    yield Step(f"iteration {number + 1}, assign units", commands, makes, both, MANNER, temporary=dumped)
+
+
+def options(**values: Any) -> list[str]:
+    """Return command-line options, without those that are None."""
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
 def training_step(recipe: Recipe, number: int, origins: dict[str, Path | None], run: Path) -> Step:
     """Return the step that trains an iteration's model on its units."""
     iteration, folder = recipe.iterations[number], run / f"iteration{number + 1}"
     given: dict[str, Any] = {"model.init_args.num_units": iteration.num_units}
-    given["data.init_args.units_rate"] = iteration.features.rate
+    given |= {"data.init_args.units_rate": iteration.features.rate}
     for split, manifest in (("train", recipe.train), ("val", recipe.val)):
         given |= {f"data.init_args.{split}": manifest, f"data.init_args.{split}_units": folder / f"units/{split}.km"}
     if iteration.init_from is not None:
         given["model.init_args.init_from"] = origins[iteration.init_from]
     given["trainer.default_root_dir"] = folder / "training"
-    command = [*recipe.training_command(number), *(f"--{key}={value}" for key, value in given.items())]
+    command = [*recipe.training_command(number), *options(**given)]
     makes = [folder / "training/model.safetensors", folder / "training/curve.csv"]
     return Step(f"iteration {number + 1}, train", {f"iteration{number + 1}_train": command}, makes)
 
@@ -251,22 +244,18 @@ def summary(recipe: Recipe, run: Path) -> dict[str, Any]:
     """Return the figures of every iteration: units, training, time."""
     records, found = read_records(run), []
     kept = ("clips", "frames", "used", "perplexity", "mean_squared_distance", "words")
+    steps = {"fit": "fit units", "assign": "assign units", "train": "train"}
     for number in range(1, len(recipe.iterations) + 1):
         folder = run / f"iteration{number}"
         quality = {split: json.loads((folder / f"units/{split}.km.json").read_text()) for split in ("train", "val")}
         last: dict[str, float] = {}
         for values in read_curve(folder / "training").values():
             last |= values
-        steps = {"fit": "fit units", "assign": "assign units", "train": "train"}
-        found.append(
-            {
-                "features": quality["train"]["features"],
-                "num_units": quality["train"]["num_units"],
-                "units": {split: {name: facts[name] for name in kept} for split, facts in quality.items()},
-                "training": last,
-                "wall_s": {key: records[f"iteration {number}, {name}"]["wall_s"] for key, name in steps.items()},
-            }
-        )
+        facts = {"features": quality["train"]["features"], "num_units": quality["train"]["num_units"]}
+        facts["units"] = {split: {name: one[name] for name in kept} for split, one in quality.items()}
+        facts["training"] = last
+        facts["wall_s"] = {key: records[f"iteration {number}, {name}"]["wall_s"] for key, name in steps.items()}
+        found.append(facts)
     return {"iterations": found}
 
 
@@ -281,15 +270,14 @@ def main(recipe: Path, run: Path = Path("runs/iterations"), train: Path | None =
     """
     whole, run = read_recipe(Recipe, recipe), run.resolve()
     whole = replace(whole, train=(train or whole.train).resolve(), val=(val or whole.val).resolve())
-    for split in ("train", "val"):
-        if not (manifest := getattr(whole, split)).is_file():
+    for split, manifest in (("train", whole.train), ("val", whole.val)):
+        if not manifest.is_file():
             raise RecipeError(f"{split}: the manifest {manifest} does not exist; name another in {recipe} or --{split}")
-    count = len(whole.iterations)
-    for number in range(count):
+    for number in range(len(whole.iterations)):
         settings_of(whole.training_command(number))  # a missing configuration is better reported now than in a week
     run_steps(run, steps_of(whole, run), checkpoint_every=whole.checkpoint_every)
     write_json(run / "summary.json", summary(whole, run))
-    print(f"{count} iterations in {run}; see {run / 'summary.json'}")
+    print(f"{len(whole.iterations)} iterations in {run}; see {run / 'summary.json'}")
 
 
 if __name__ == "__main__":

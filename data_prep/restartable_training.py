@@ -18,10 +18,10 @@ from avspeech.files import written_whole
 CURVE = "curve.jsonl"
 
 
-def training_folder(command: Sequence[str]) -> str:
-    """Return the folder of a training; empty for another command."""
+def training_folder(command: Sequence[str]) -> Path | None:
+    """Return the folder of a training; None for another command."""
     option = "--trainer.default_root_dir="
-    return next((argument.removeprefix(option) for argument in command if argument.startswith(option)), "")
+    return next((Path(argument.removeprefix(option)) for argument in command if argument.startswith(option)), None)
 
 
 def restartable(command: Sequence[str], settings: Mapping[str, Any], checkpoint_every: int) -> list[str]:
@@ -29,14 +29,14 @@ def restartable(command: Sequence[str], settings: Mapping[str, Any], checkpoint_
 
     ``settings`` are the command's, by dotted names; other callbacks are kept. ``checkpoint_every`` is in updates.
     """
-    folder = Path(training_folder(command))
+    folder = training_folder(command)
+    assert folder is not None
     folder.mkdir(parents=True, exist_ok=True)
-    curve = folder / CURVE
     checkpoint = last_sure_checkpoint(folder)
     if checkpoint is None:
         forget(folder)
-    elif curve.exists():  # a killed training may have left half a line
-        os.truncate(curve, curve.read_bytes().rfind(b"\n") + 1)
+    else:  # a killed training may have left half a line
+        os.truncate(folder / CURVE, (folder / CURVE).read_bytes().rfind(b"\n") + 1)
     logger = {"class_path": "data_prep.curve_file.CurveFile", "init_args": {"save_dir": str(folder)}}
     ours = {
         "dirpath": str(folder / "checkpoints"),
@@ -74,11 +74,10 @@ def last_sure_checkpoint(folder: Path) -> Path | None:
 def read_curve(folder: Path) -> dict[int, dict[str, float]]:
     """Return the metrics of each update over all starts; later reports win."""
     curve: dict[int, dict[str, float]] = {}
-    if (folder / CURVE).exists():
-        for line in (folder / CURVE).read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # the last line of a running training may be half there
-                values = json.loads(line)
-                curve.setdefault(values.pop("update"), {}).update(values)
+    for line in (folder / CURVE).read_text(encoding="utf-8").splitlines() if (folder / CURVE).exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # the last line of a running training may be half there
+            values = json.loads(line)
+            curve.setdefault(values.pop("update"), {}).update(values)
     return dict(sorted(curve.items()))
 
 

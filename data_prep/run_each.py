@@ -12,7 +12,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,8 +24,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SPAWN = get_context("spawn")  # forking a process that has threads (mediapipe, torch) may hang
-
-
 MAX_FALSE_STARTS = 3
 
 
@@ -44,46 +43,35 @@ def run_each(
 ) -> Iterator[tuple[Item, Result | Crash]]:
     """Yield (item, result) as they are done, in any order.
 
-    ``function`` and items must be picklable; bad input is a result, not an error. ``setup`` runs once in each worker.
-    0 workers run everything in this process, for a debugger. ``timeout_s`` limits an item, without the worker's start.
-    Raises RuntimeError if ``function`` or ``setup`` raised, or ``MAX_FALSE_STARTS`` workers in a row died at the start.
+    ``function`` and items must be picklable; ``setup`` runs once in each worker. 0 workers run everything in this
+    process. ``timeout_s`` limits an item, without the worker's start. RuntimeError: ``function`` or ``setup`` raised,
+    or ``MAX_FALSE_STARTS`` workers in a row died at the start.
     """
     if workers == 0:
         if setup is not None:
             setup()
-        for item in items:
-            yield item, function(item)
+        yield from ((item, function(item)) for item in items)
         return
-    waiting = iter(items)
-    crew: list[_Worker] = []
-    false_starts = 0
+    waiting, false_starts = iter(items), 0
+    crew = [_Worker(function, setup, item) for item in islice(waiting, workers)]
     try:
-        for item in waiting:
-            crew.append(_Worker(function, setup))
-            crew[-1].give(item)
-            if len(crew) == workers:
-                break
         while crew:
             for worker in _ready(crew, timeout_s):
-                answer = worker.take(timeout_s)
-                if answer is None:
+                if (answer := worker.take(timeout_s)) is None:
                     false_starts = 0
                     continue
-                item, result, lives = answer
+                item, result = answer
                 false_starts += not worker.ready
                 if false_starts >= MAX_FALSE_STARTS:
-                    raise RuntimeError(
-                        f"{false_starts} workers in a row died while starting; the last on {item!r}: {result}"
-                    )
-                following = next(waiting, _NOTHING)
-                if following is _NOTHING or not lives:
+                    what = f"{false_starts} workers in a row died while starting"
+                    raise RuntimeError(f"{what}; the last on {item!r}: {result}")
+                following = list(islice(waiting, 1))
+                if following and worker.process.is_alive():
+                    worker.give(*following)
+                else:
                     worker.stop()
                     crew.remove(worker)
-                if following is not _NOTHING:
-                    if not lives:
-                        worker = _Worker(function, setup)
-                        crew.append(worker)
-                    worker.give(following)
+                    crew += [_Worker(function, setup, item) for item in following]
                 yield item, result
     finally:
         for worker in crew:
@@ -97,9 +85,6 @@ def report_failures(listing: Path, failures: list[dict[str, Any]], total: int, m
         sys.exit(f"{len(failures)} of {total} failed, more than {max_failed:.0%}: see {listing}")
 
 
-_NOTHING: Any = object()
-
-
 def _ready(crew: list["_Worker"], timeout_s: float | None) -> list["_Worker"]:
     """Return the workers that answered, died or timed out."""
     started = [worker.started_s for worker in crew if worker.ready]
@@ -109,23 +94,16 @@ def _ready(crew: list["_Worker"], timeout_s: float | None) -> list["_Worker"]:
     return [w for w in crew if w.pipe in woken or w.process.sentinel in woken or w.is_late(timeout_s)]
 
 
-@dataclass
 class _Worker:
     """A process, its pipe and its current item."""
 
-    function: Callable[[Any], Any]
-    setup: Callable[[], None] | None
-    item: Any = None
-    started_s: float = 0.0
-    process: Any = field(init=False)
-    pipe: Any = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, function: Callable[[Any], Any], setup: Callable[[], None] | None, item: Any) -> None:
         self.pipe, theirs = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_work, args=(theirs, self.function, self.setup), daemon=True)
+        self.process = _SPAWN.Process(target=_work, args=(theirs, function, setup), daemon=True)
         self.process.start()
         theirs.close()  # so that the pipe breaks when the worker dies
         self.ready = False
+        self.give(item)
 
     def give(self, item: Any) -> None:
         self.item, self.started_s = item, time.monotonic()
@@ -135,24 +113,24 @@ class _Worker:
     def is_late(self, timeout_s: float | None) -> bool:
         return timeout_s is not None and self.ready and time.monotonic() - self.started_s >= timeout_s
 
-    def take(self, timeout_s: float | None) -> tuple[Any, Any, bool] | None:
-        """Return (item, result, worker alive); None if it has only just started."""
+    def take(self, timeout_s: float | None) -> tuple[Any, Any] | None:
+        """Return (item, result); None if the worker has only just started."""
         try:
             if not self.pipe.poll():
                 if self.is_late(timeout_s):
                     self.kill()
-                    return self.item, Crash(f"took longer than {timeout_s:g} s"), False
+                    return self.item, Crash(f"took longer than {timeout_s:g} s")
                 self.process.join()  # it was its end that woke us; an answer may still come before the pipe breaks
             kind, value = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return self.item, Crash(f"its worker died: {_cause(self.process.exitcode)}"), False
+            return self.item, Crash(f"its worker died: {_cause(self.process.exitcode)}")
         if kind == "bug":
             raise RuntimeError(f"on {self.item!r}:\n{value}")
         if kind == "ready":
             self.ready, self.started_s = True, time.monotonic()
             return None
-        return self.item, value, self.process.is_alive()
+        return self.item, value
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
@@ -167,11 +145,10 @@ class _Worker:
 
 
 def _cause(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        hint = " (often: out of memory)" if name == "SIGKILL" else ""
-        return f"{name}{hint}"
-    return f"exit status {exit_code}"
+    if exit_code is None or exit_code >= 0:
+        return f"exit status {exit_code}"
+    name = signal.Signals(-exit_code).name
+    return f"{name} (often: out of memory)" if name == "SIGKILL" else name
 
 
 def _work(pipe: Any, function: Callable[[Any], Any], setup: Callable[[], None] | None) -> None:
@@ -191,7 +168,6 @@ def _work(pipe: Any, function: Callable[[Any], Any], setup: Callable[[], None] |
 
 def _die_with_parent() -> None:
     """Die with the parent, so that an orphan never writes files of a new run."""
-    parent = parent_process()
-    if parent is not None:
+    if (parent := parent_process()) is not None:
         parent.join()
         os._exit(1)

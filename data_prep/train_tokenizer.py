@@ -36,12 +36,9 @@ def main(
         vocab_size = 1000  # AV-HuBERT's
     tokenizer = Tokenizer.fit([text for text in texts if text is not None], kind, vocab_size)
     tokenizer.save(out)
-    encoded = [tokenizer.encode(text or "") for text in texts]
-    tokens = sum(map(len, encoded))
-    unknown = sum(row.count(UNK) for row in encoded)
-    print(
-        f"{tokenizer.vocab_size} tokens in {out}; {tokens / len(texts):.1f} a transcript, {unknown} of {tokens} unknown"
-    )
+    encoded = [token for text in texts for token in tokenizer.encode(text or "")]
+    mean, unknown = len(encoded) / len(texts), f"{encoded.count(UNK)} of {len(encoded)} unknown"
+    print(f"{tokenizer.vocab_size} tokens in {out}; {mean:.1f} a transcript, {unknown}")
 
 
 if __name__ == "__main__":

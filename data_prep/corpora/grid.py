@@ -16,7 +16,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,16 +27,6 @@ from avspeech.manifest import Utterance, Word, write_manifest
 UNITS_PER_SECOND = 25_000
 """Time unit of alignments is 1/25000 s; 1000 units are one video frame."""
 SILENCES = {"sil", "sp"}
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One video, without its words."""
-
-    name: str
-    video: Path
-    speaker: str | None
-    split: str
 
 
 def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None) -> None:
@@ -50,16 +40,20 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
     splits: dict[str, list[Utterance]] = defaultdict(list)
     failures = []
     clips = list(find_clips(root, videos))
-    alignments = find_alignments(root)
-    several_speakers = len({clip.speaker for clip in clips}) > 1
-    for clip in clips:
-        align = alignments.get((clip.speaker, clip.name)) or alignments.get((None, clip.name))
+    alignments = {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
+    several_speakers = len({clip.speaker for clip, _ in clips}) > 1
+    for clip, split in clips:
+        align = alignments.get((clip.speaker, clip.id)) or alignments.get((None, clip.id))
         try:
             if align is None:
-                raise ValueError(f"no {clip.name}.align of speaker {clip.speaker} below {root}")
-            splits[clip.split].append(utterance_of(clip, read_align(align), several_speakers))
+                raise ValueError(f"no {clip.id}.align of speaker {clip.speaker} below {root}")
+            words = read_align(align)
         except ValueError as error:  # a bad file is data
             failures.append(f"{clip.video}: {error}")
+            continue
+        name = f"{clip.speaker}/{clip.id}" if several_speakers else clip.id  # speakers' names repeat
+        text = " ".join(word.text for word in words)
+        splits[split].append(replace(clip, id=name, audio=clip.video, text=text, language="en", words=words))
     for split, utterances in splits.items():
         write_manifest(out_dir / f"{split}.jsonl", utterances)
         print(f"{len(utterances)} utterances in {out_dir / split}.jsonl")
@@ -69,25 +63,11 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
         sys.exit(f"no clip in {root}: wanted .mpg or .mp4 videos and their .align files below it")
 
 
-def utterance_of(clip: Clip, words: tuple[Word, ...], several_speakers: bool) -> Utterance:
-    """Return a clip's manifest line; with several speakers the id includes the speaker, since names repeat."""
-    return Utterance(
-        id=f"{clip.speaker}/{clip.name}" if several_speakers else clip.name,
-        video=clip.video,
-        audio=clip.video,
-        text=" ".join(word.text for word in words),
-        language="en",
-        speaker=clip.speaker,
-        words=words,
-    )
-
-
 def read_align(path: Path) -> tuple[Word, ...]:
     """Return the words of an alignment with times, without silence. ValueError if a line or the file is not valid."""
     words = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    for number, line in ((number, line) for number, line in lines if line.strip()):
         try:
             start, end, text = line.split()
             word = Word(text, int(start) / UNITS_PER_SECOND, int(end) / UNITS_PER_SECOND)
@@ -102,30 +82,27 @@ def read_align(path: Path) -> tuple[Word, ...]:
     return tuple(words)
 
 
-def find_alignments(root: Path) -> dict[tuple[str | None, str], Path]:
-    """Return {(speaker, name): file}; the speaker is None where no folder names one."""
-    return {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
-
-
 def speaker_of(path: Path, root: Path) -> str | None:
     """Return the folder s1, s2, ... between root and file, or None."""
     names = [part for part in path.relative_to(root).parts[:-1] if re.fullmatch(r"s\d+", part)]
     return names[-1] if names else None
 
 
-def find_clips(root: Path, videos: str | None) -> Iterator[Clip]:
-    """Yield the clips of a tree by name, from manifest.tsv or the folders."""
+def find_clips(root: Path, videos: str | None) -> Iterator[tuple[Utterance, str]]:
+    """Yield the clips of a tree by name, without their words, and their splits, from manifest.tsv or the folders."""
     if (root / "manifest.tsv").is_file():
         with (root / "manifest.tsv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
-                name = row["original"] if videos == "mpg" else row["path"]
-                if name:
-                    yield Clip(row["id"], root / name, row.get("speaker") or None, row.get("split") or "all")
+                if name := row["original"] if videos == "mpg" else row["path"]:
+                    yield (
+                        Utterance(row["id"], root / name, speaker=row.get("speaker") or None),
+                        row.get("split") or "all",
+                    )
         return
     if videos is None:
         videos = "mp4" if next(root.rglob("*.mp4"), None) else "mpg"
     for path in sorted(root.rglob(f"*.{videos}")):
-        yield Clip(path.stem, path, speaker_of(path, root), "all")
+        yield Utterance(path.stem, path, speaker=speaker_of(path, root)), "all"
 
 
 if __name__ == "__main__":

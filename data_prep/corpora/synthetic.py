@@ -12,12 +12,8 @@ Synthetic speech is far easier than real speech: its error rates only show that 
 """
 
 import json
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import cache
-from itertools import groupby
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +22,7 @@ from tqdm import tqdm
 
 from avspeech.files import write_json
 from avspeech.manifest import Utterance, write_manifest
+from data_prep.run_each import Crash, run_each
 from data_prep.synthetic.clip import make_clip
 from data_prep.synthetic.espeak import Espeak
 from data_prep.synthetic.plan import Clip, CorpusConfig, plan_corpus
@@ -34,9 +31,7 @@ from data_prep.synthetic.speaker import SETS
 CLIPS_PER_JOB = 16
 
 
-@cache
-def _espeak() -> Espeak:
-    return Espeak()
+_espeak = cache(Espeak)
 
 
 def make_clips(clips: list[Clip], folder: Path, truth: bool) -> list[Utterance]:
@@ -56,7 +51,10 @@ def make_corpus(
     clips = plan_corpus(config)
     made: dict[str, Utterance] = {}
     with tqdm(total=len(clips), desc="talking faces", unit="clip") as bar:
-        for utterances in _run(_jobs(clips), folder, truth, workers):
+        make = partial(make_clips, folder=folder, truth=truth)
+        for _, utterances in run_each(make, _jobs(clips), workers if workers > 1 else 0):
+            if isinstance(utterances, Crash):
+                raise RuntimeError(utterances.why)
             made |= {utterance.id: utterance for utterance in utterances}
             bar.update(len(utterances))
     parts = {part: [made[clip.id] for clip in clips if clip.part == part] for part in SETS}
@@ -68,28 +66,11 @@ def make_corpus(
 
 def _jobs(clips: list[Clip]) -> list[list[Clip]]:
     """Group clips by speaker, so that each face is painted once; longest jobs first."""
-    by_speaker = sorted(clips, key=lambda clip: clip.speaker.name)
     jobs = []
-    for _, group in groupby(by_speaker, key=lambda clip: clip.speaker.name):
-        of_speaker = list(group)
+    for name in {clip.speaker.name for clip in clips}:
+        of_speaker = [clip for clip in clips if clip.speaker.name == name]
         jobs += [of_speaker[start : start + CLIPS_PER_JOB] for start in range(0, len(of_speaker), CLIPS_PER_JOB)]
     return sorted(jobs, key=lambda job: (-len(job), job[0].id))
-
-
-def _run(jobs: list[list[Clip]], folder: Path, truth: bool, workers: int) -> Iterator[list[Utterance]]:
-    if workers <= 1:
-        for job in jobs:
-            yield make_clips(job, folder, truth)
-        return
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy locks of OpenCV's and FFmpeg's threads
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        futures = [pool.submit(make_clips, job, folder, truth) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _claim(folder: Path, config: CorpusConfig) -> None:
@@ -97,14 +78,12 @@ def _claim(folder: Path, config: CorpusConfig) -> None:
     note, settings = folder / "corpus.json", json.loads(json.dumps(asdict(config)))
     if note.exists():
         found = json.loads(note.read_text())
-        if changed := [name for name in settings if settings[name] != found.get(name)]:
-            name = changed[0]
-            raise ValueError(
-                f"{folder} holds a corpus with {name}={found.get(name)}, asked for is {settings[name]}; "
-                "choose another folder or delete that one"
-            )
-        return
-    write_json(note, settings)
+        for name in settings:
+            if settings[name] != found.get(name):
+                what = f"{folder} holds a corpus with {name}={found.get(name)}, asked for is {settings[name]}"
+                raise ValueError(f"{what}; choose another folder or delete that one")
+    else:
+        write_json(note, settings)
 
 
 def main(

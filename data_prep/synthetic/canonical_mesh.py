@@ -6,6 +6,7 @@ vertex, three indices of each triangle. The landmarker detects drawn faces whose
 
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,18 +41,16 @@ def load_mesh(path: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             message = archive.read(METADATA)
-        mesh = max((value for _, value in _fields(message) if isinstance(value, bytes) and len(value) > 4), key=len)
+        mesh = max((value for _, value in _fields(message) if isinstance(value, bytes)), key=len)
         parts = list(_fields(mesh))
         floats = [struct.unpack("<f", value)[0] for _, value in parts if isinstance(value, bytes) and len(value) == 4]
-        counts = [field for field, value in parts if isinstance(value, int)]
-        index_field = max(set(counts), key=counts.count)
-        indices = [value for field, value in parts if field == index_field and isinstance(value, int)]
+        whole = [(field, value) for field, value in parts if isinstance(value, int)]
+        (index_field, _), *_ = Counter(field for field, _ in whole).most_common(1)
         vertices = np.array(floats).reshape(-1, 5)[:, :3]
-        triangles = np.array(indices).reshape(-1, 3)
+        triangles = np.array([value for field, value in whole if field == index_field]).reshape(-1, 3)
     except (KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} holds no face mesh ({error}); expected a face_landmarker.task with {METADATA}"
-        ) from error
+        wanted = f"a face_landmarker.task with {METADATA}"
+        raise ValueError(f"{path} holds no face mesh ({error}); expected {wanted}") from error
     if len(vertices) != 468 or triangles.max() >= 468:
         raise ValueError(f"{path}: {len(vertices)} vertices, expected the canonical mesh of 468")
     return vertices, triangles
@@ -77,9 +76,9 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         wire = tag & 7
         if wire == 0:
             yield tag >> 3, varint()
-            continue
-        if wire not in (1, 2, 5):
+        elif wire in (1, 2, 5):
+            size = varint() if wire == 2 else {1: 8, 5: 4}[wire]
+            yield tag >> 3, message[position : position + size]
+            position += size
+        else:
             raise ValueError(f"protobuf wire type {wire}")
-        size = varint() if wire == 2 else {1: 8, 5: 4}[wire]
-        yield tag >> 3, message[position : position + size]
-        position += size

@@ -57,16 +57,11 @@ class Espeak:
 
     def __init__(self) -> None:
         if importlib.util.find_spec("espeakng_loader") is None:
-            raise ImportError(
-                "the synthetic corpus speaks with espeak-ng and the package espeakng-loader is not installed; "
-                "run: pip install 'avspeech[synthetic]'"
-            )
+            mend = "run: pip install 'avspeech[synthetic]'"
+            raise ImportError(f"espeak-ng's package espeakng-loader is not installed; {mend}")
         program = Path(__file__).with_name("espeak_child.py")
-        self._process = subprocess.Popen(  # -P: this folder's modules must not shadow the child's imports
-            [sys.executable, "-P", str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        command = [sys.executable, "-P", str(program)]  # -P: this folder's modules must not shadow the child's imports
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         atexit.register(self.close)
 
     def __enter__(self) -> "Espeak":
@@ -84,12 +79,11 @@ class Espeak:
     def speak(self, text: str, language: str, voice: Voice) -> Synthesis:
         """Return the audio and events of a text; ``language`` is espeak-ng's name or an ISO 639-1 code.
 
-        Raises ValueError for an unknown language or variant or silent output, RuntimeError if the child has died.
+        ValueError for an unknown language or variant or silent output, RuntimeError if the child has died.
         """
         request = {"text": " ".join(text.split()), "voice": f"{language}+{voice.variant}", "rate": voice.rate}
         request |= {"pitch": voice.pitch, "range": voice.pitch_range, "gap": 0}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
@@ -97,9 +91,8 @@ class Espeak:
         except (BrokenPipeError, ValueError) as error:
             raise RuntimeError(f"the espeak-ng process is gone (exit status {self._process.poll()})") from error
         if not line:
-            raise RuntimeError(
-                f"the espeak-ng process ended (exit status {self._process.wait()}); see its message above"
-            )
+            status = self._process.wait()
+            raise RuntimeError(f"the espeak-ng process ended (exit status {status}); see its message above")
         reply = json.loads(line)
         if "error" in reply:
             raise ValueError(f"{language!r} {text!r}: {reply['error']}")

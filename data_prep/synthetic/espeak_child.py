@@ -1,10 +1,9 @@
 """The process that holds espeak-ng; ``espeak.py`` starts it by its path and talks to it through pipes.
 
-espeak-ng is GPL-3, so it is never loaded into a process of ours: this file is a program of its own that needs the
-standard library and the optional ``espeakng-loader`` wheel only. It is also neither thread-safe nor repeatable:
-wave state of one utterance leaks into the next, and some variants draw noise from a generator seeded by the clock. So
-the library is initialised once here, never used here, and each request is answered by a fork of that untouched state
-with a fixed seed. The same request then gives the same bytes.
+espeak-ng is GPL-3, so it is never loaded into a process of ours: this program needs only the standard library and
+the optional wheel ``espeakng-loader``. espeak-ng is also neither thread-safe nor repeatable: wave state leaks into the
+next utterance, and some variants draw noise from a generator seeded by the clock. So the library is initialised once,
+and each request is answered by a fork of that untouched state with a fixed seed: the same request, the same bytes.
 
 Request, one JSON line on stdin: ``{"text", "voice", "rate", "pitch", "range", "gap"}``. Answer on stdout: one JSON
 line ``{"rate", "samples", "events"}`` (or ``{"error"}``), then ``samples`` int16 values in native byte order.
@@ -16,7 +15,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 WORD, PHONEME = 1, 7  # espeak_EVENT_TYPE
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: no audio device, no thread
@@ -44,12 +43,7 @@ Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def load_library() -> tuple[ctypes.CDLL, int, Path]:
-    """Return the initialised library, its sample rate and its data folder.
-
-    Raises:
-        ImportError: espeakng-loader is not installed.
-        RuntimeError: the library refuses its data.
-    """
+    """Return the initialised library, its sample rate and its data folder. RuntimeError if it refuses its data."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -81,8 +75,7 @@ def synthesise(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[list[list
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath noise of some variants; else seeded by the clock
     callback = Callback(receive)
     library.espeak_SetSynthCallback(callback)
-    status = library.espeak_SetVoiceByName(request["voice"].encode())
-    if status != 0:
+    if status := library.espeak_SetVoiceByName(request["voice"].encode()):
         raise ValueError(f"espeak-ng has no voice {request['voice']!r} (status {status})")
     for parameter, name in ((RATE, "rate"), (PITCH, "pitch"), (RANGE, "range"), (WORDGAP, "gap")):
         library.espeak_SetParameter(parameter, int(request[name]), 0)
@@ -92,22 +85,17 @@ def synthesise(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[list[list
 
 
 def answer(library: ctypes.CDLL, rate: int, data: Path, request: dict[str, Any]) -> bytes:
-    """Return the answer to one request as the bytes that go to stdout."""
-    variant = request["voice"].partition("+")[2]
-    if variant and not (data / "voices" / "!v" / variant).is_file():  # espeak itself would fall back silently
-        raise ValueError(f"espeak-ng has no variant {variant!r} in {data / 'voices' / '!v'}")
-    events, pcm = synthesise(library, request)
-    return json.dumps({"rate": rate, "samples": len(pcm) // 2, "events": events}).encode() + b"\n" + pcm
-
-
-def answer_in_fork(library: ctypes.CDLL, rate: int, data: Path, request: dict[str, Any]) -> bytes:
     """Fork, synthesise in the fork, return its answer; a crash of the library becomes an error answer."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read_end)
         try:
-            reply = answer(library, rate, data, request)
+            variant = request["voice"].partition("+")[2]
+            if variant and not (data / "voices" / "!v" / variant).is_file():  # espeak itself would fall back silently
+                raise ValueError(f"espeak-ng has no variant {variant!r} in {data / 'voices' / '!v'}")
+            events, pcm = synthesise(library, request)
+            reply = json.dumps({"rate": rate, "samples": len(pcm) // 2, "events": events}).encode() + b"\n" + pcm
         except Exception as error:
             reply = json.dumps({"error": str(error)}).encode() + b"\n"
         with os.fdopen(write_end, "wb") as pipe:
@@ -122,13 +110,8 @@ def answer_in_fork(library: ctypes.CDLL, rate: int, data: Path, request: dict[st
     return reply
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until stdin closes."""
-    library, rate, data = load_library()
-    for line in requests:
-        answers.write(answer_in_fork(library, rate, data, json.loads(line)))
-        answers.flush()
-
-
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    loaded = load_library()
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(answer(*loaded, json.loads(line)))
+        sys.stdout.buffer.flush()

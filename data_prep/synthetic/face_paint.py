@@ -1,16 +1,8 @@
 """Paint a face at rest: skin, brows, beard and lips, then light, then open or blinking eyes."""
 
-import cv2
 import numpy as np
 
-from data_prep.synthetic.canonical_mesh import (
-    LEFT_BROW,
-    LEFT_EYE,
-    LOWER_OUTER,
-    RIGHT_BROW,
-    RIGHT_EYE,
-    UPPER_OUTER,
-)
+from data_prep.synthetic.canonical_mesh import LEFT_BROW, LEFT_EYE, LOWER_OUTER, RIGHT_BROW, RIGHT_EYE, UPPER_OUTER
 from data_prep.synthetic.canvas import Canvas, ellipse, paint, smooth_closed
 from data_prep.synthetic.face_shape import FaceShape
 from data_prep.synthetic.look import Look
@@ -95,10 +87,7 @@ def _lips(face_HWC: np.ndarray, shape: FaceShape, look: Look, canvas: Canvas, rn
 def paint_eyes(
     face_HWC: np.ndarray, shape: FaceShape, look: Look, canvas: Canvas, bright: float, opened: float
 ) -> np.ndarray:
-    """Return a copy of the lit face with eyes.
-
-    ``bright`` lights the whites (1 is full); ``opened`` is 1 for wide open, 0 for shut.
-    """
+    """Return a copy of the lit face with eyes; ``bright`` lights the whites, ``opened`` is 0 to 1."""
     face_HWC = face_HWC.copy()
     for eye in (RIGHT_EYE, LEFT_EYE):
         _eye(face_HWC, shape.vertices[list(eye), :2].copy(), look, canvas, bright, opened)
@@ -141,8 +130,3 @@ def _glasses(face_HWC: np.ndarray, shape: FaceShape, canvas: Canvas) -> None:
         temple = np.array([(x + np.sign(x) * 2.35, y), (np.sign(x) * 7.9 * shape.width, y + 0.2)])
         paint(face_HWC, frame, 0.8 * canvas.line(temple, 0.14, 0.04))
     paint(face_HWC, frame, 0.85 * canvas.line(np.array(inner), 0.16, 0.04))
-
-
-def shrink(image: np.ndarray, size: int) -> np.ndarray:
-    """Return an image scaled down to ``size`` pixels by averaging."""
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

@@ -4,19 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.synthetic.canonical_mesh import (
-    CHIN,
-    LEFT_CORNER,
-    LEFT_EYE,
-    LOWER_INNER,
-    LOWER_OUTER,
-    NOSE_BASE,
-    RIGHT_CORNER,
-    RIGHT_EYE,
-    UPPER_INNER,
-    UPPER_OUTER,
-    load_mesh,
-)
+from data_prep.synthetic import canonical_mesh as mesh
 
 
 @dataclass(frozen=True)
@@ -49,17 +37,17 @@ class FaceShape:
     @property
     def chin_y(self) -> float:
         """Height of the chin's tip, cm."""
-        return float(self.vertices[CHIN, 1])
+        return float(self.vertices[mesh.CHIN, 1])
 
     @property
     def nose_y(self) -> float:
         """Height of the skin just below the nose, where no mouth movement reaches, cm."""
-        return float(self.vertices[NOSE_BASE, 1]) - 0.25
+        return float(self.vertices[mesh.NOSE_BASE, 1]) - 0.25
 
 
 def draw_shape(rng: np.random.Generator) -> FaceShape:
     """Draw a face: width, jaw, lower face, lips and eyes vary by 5 to 50 %."""
-    canonical, triangles = load_mesh()
+    canonical, triangles = mesh.load_mesh()
     points = canonical.copy()
     width = rng.uniform(0.92, 1.09)
     points[:, 0] *= width
@@ -67,32 +55,27 @@ def draw_shape(rng: np.random.Generator) -> FaceShape:
     points[:, 0] *= 1 + (rng.uniform(0.88, 1.08) - 1) * lower
     points[:, 1] = np.where(points[:, 1] < -1, -1 + (points[:, 1] + 1) * rng.uniform(0.94, 1.06), points[:, 1])
     _shape_lips(points, rng)
-    _shape_eyes(points, rng.uniform(0.95, 1.18))
+    eye_size = rng.uniform(0.95, 1.18)
+    for eye in (list(mesh.RIGHT_EYE), list(mesh.LEFT_EYE)):
+        centre = points[eye, :2].mean(0)
+        points[eye, :2] = centre + (points[eye, :2] - centre) * [eye_size, 1.1 * eye_size]
     return FaceShape(points, triangles, width, _lip_curves(points))
 
 
 def _shape_lips(points: np.ndarray, rng: np.random.Generator) -> None:
     """Close the mouth, then change lip thickness and width."""
-    upper_inner, lower_inner = list(UPPER_INNER), list(LOWER_INNER)
-    seam = (points[upper_inner, 1] + points[lower_inner, 1]) / 2
-    for inner, outer, thickness in (
-        (upper_inner, list(UPPER_OUTER), rng.uniform(0.75, 1.45)),
-        (lower_inner, list(LOWER_OUTER), rng.uniform(0.8, 1.45)),
-    ):
+    upper, lower = list(mesh.UPPER_INNER), list(mesh.LOWER_INNER)
+    seam = (points[upper, 1] + points[lower, 1]) / 2
+    for inner, curve, thinnest in ((upper, mesh.UPPER_OUTER, 0.75), (lower, mesh.LOWER_OUTER, 0.8)):
         points[inner, 1] = seam
+        outer, thickness = list(curve), rng.uniform(thinnest, 1.45)
         points[outer, 1] = seam + (points[outer, 1] - seam) * thickness
-    lips = sorted({*UPPER_OUTER, *LOWER_OUTER, *UPPER_INNER, *LOWER_INNER})
+    lips = sorted({*mesh.UPPER_OUTER, *mesh.LOWER_OUTER, *mesh.UPPER_INNER, *mesh.LOWER_INNER})
     points[lips, 0] *= rng.uniform(0.9, 1.12)
 
 
-def _shape_eyes(points: np.ndarray, size: float) -> None:
-    for eye in (list(RIGHT_EYE), list(LEFT_EYE)):
-        centre = points[eye, :2].mean(0)
-        points[eye, :2] = centre + (points[eye, :2] - centre) * [size, 1.1 * size]
-
-
 def _lip_curves(points: np.ndarray) -> Lips:
-    corners = points[[RIGHT_CORNER, LEFT_CORNER], :2]
+    corners = points[[mesh.RIGHT_CORNER, mesh.LEFT_CORNER], :2]
     centre_x, half_width = corners[:, 0].mean(), np.ptp(corners[:, 0]) / 2
     u_U = np.linspace(-1, 1, 97)
 
@@ -105,4 +88,4 @@ def _lip_curves(points: np.ndarray) -> Lips:
         straight_U = np.linspace(sharp_U[0], sharp_U[-1], len(u_U))  # what is smoothed must end in zeros
         return straight_U + np.convolve(sharp_U - straight_U, kernel / kernel.sum(), mode="same")
 
-    return Lips(centre_x, half_width, u_U, curve(UPPER_OUTER), curve(UPPER_INNER), curve(LOWER_OUTER))
+    return Lips(centre_x, half_width, u_U, curve(mesh.UPPER_OUTER), curve(mesh.UPPER_INNER), curve(mesh.LOWER_OUTER))

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SKINS = np.array(
-    [
-        (240, 212, 192),
-        (228, 190, 164),
-        (212, 168, 136),
-        (192, 144, 108),
-        (168, 120, 88),
-        (138, 96, 70),
-        (112, 78, 58),
-        (90, 62, 48),
-    ],
-    np.float32,
-)
+SKINS = np.array([
+    (240, 212, 192), (228, 190, 164), (212, 168, 136), (192, 144, 108),
+    (168, 120, 88), (138, 96, 70), (112, 78, 58), (90, 62, 48),
+], np.float32)  # fmt: skip
 """Skin tones from light to deep; a speaker's lies between two neighbours."""
 HAIR = np.array(
     [(28, 24, 22), (48, 34, 26), (84, 58, 38), (128, 94, 58), (176, 142, 94), (120, 118, 116), (96, 48, 32)], np.float32

@@ -1,9 +1,11 @@
 """Move a painted mouth: one warp of the region between nose and chin, and the inside of the mouth.
 
 Horizontally, pixels near the mouth scale with its width. Vertically, each column is piecewise linear between six
-heights: nose, upper edge, seam (split when the mouth opens), lower edge, chin, bottom of the region.
-The gap shows cavity, tongue, lower teeth (they move with the jaw) and upper teeth.
+heights: nose, upper edge, seam (split when the mouth opens), lower edge, chin, bottom of the region. The gap shows
+cavity, tongue, lower teeth (they move with the jaw) and upper teeth.
 """
+
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -44,9 +46,8 @@ class MouthWarp:
         lips, shape = self.rig.shape.lips, self.rig.shape
         half_width = lips.half_width * width
         u_W = np.clip(self.x_W / half_width, -1, 1)
-        upper_W, seam_W, lower_W = (
-            np.interp(u_W, lips.u_U, curve) for curve in (lips.upper_U, lips.seam_U, lips.lower_U)
-        )
+        curves = (lips.upper_U, lips.seam_U, lips.lower_U)
+        upper_W, seam_W, lower_W = (np.interp(u_W, lips.u_U, curve_U) for curve_U in curves)
         arch_W = np.sqrt(1 - u_W**2) * (1 - 0.25 * np.clip(width - 0.85, 0, 0.4) * (1 - np.abs(u_W)))
         top_W = seam_W + (opened * (0.30 + lift) + 0.28 * tuck) * arch_W  # edges of the gap
         low_W = np.minimum(seam_W - (opened * (0.70 - lift) - 0.10 * tuck) * arch_W, top_W)
@@ -60,13 +61,9 @@ class MouthWarp:
             (shape.nose_y, upper_W, seam_W, seam_W, lower_W, shape.chin_y),
         )
         source_x_HW = self.x_W * (1 + (1 / width - 1) * self.reach_HW) + lips.centre_x
-        patch_HWC = cv2.remap(
-            head_HWC,
-            (source_x_HW * self.k + self.rig.x0).astype(np.float32),
-            (self.rig.y0 - source_y_HW * self.k).astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        column_HW = (source_x_HW * self.k + self.rig.x0).astype(np.float32)
+        row_HW = (self.rig.y0 - source_y_HW * self.k).astype(np.float32)
+        patch_HWC = cv2.remap(head_HWC, column_HW, row_HW, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         gap = float((top_W - low_W).max())
         if gap > 0.02:
             self._fill_gap(patch_HWC, top_W, low_W, half_width, mouth_F)
@@ -78,17 +75,13 @@ class MouthWarp:
         ``to`` are the target heights from the nose down, ``of`` those in the texture. The function is its first line
         plus, at each knot, the change of slope times the distance beyond; two such functions meet in the gap.
         """
-        nose, upper, top, low, lower, chin = to
-        nose_of, upper_of, top_of, low_of, lower_of, chin_of = of
-        slopes = []
-        for high, down, high_of, down_of in (
-            (nose, upper, nose_of, upper_of),
-            (upper, top, upper_of, top_of),
-            (low, lower, low_of, lower_of),
-            (lower, chin, lower_of, chin_of),
-            (chin, self.bottom_y, chin_of, self.bottom_y),
-        ):
-            slopes.append(((high_of - down_of) / np.maximum(high - down, 1e-3)).astype(np.float32))
+        knots = list(zip((*to, self.bottom_y), (*of, self.bottom_y), strict=True))
+        slopes = [
+            ((high_of - down_of) / np.maximum(high - down, 1e-3)).astype(np.float32)
+            for place, ((high, high_of), (down, down_of)) in enumerate(pairwise(knots))
+            if place != 2  # the gap
+        ]
+        (_, upper, top, low, lower, chin), (_, upper_of, top_of, low_of, lower_of, _) = to, of
         upper, low, lower, chin = (np.asarray(knot, np.float32) for knot in (upper, low, lower, chin))
         above_HW = upper_of.astype(np.float32) + slopes[0] * (self.y_H1 - upper)
         above_HW += (slopes[1] - slopes[0]) * np.minimum(self.y_H1 - upper, 0)
@@ -117,9 +110,7 @@ class MouthWarp:
         def cover(colour: np.ndarray, opacity_HW: np.ndarray) -> None:
             np.add(colour_HWC, opacity_HW[..., None] * (colour - colour_HWC), out=colour_HWC)
 
-        def row_of_teeth(
-            edge_W: np.ndarray, half: float, downwards: int, shown: float, tooth: float, shade: float
-        ) -> None:
+        def teeth(edge_W: np.ndarray, half: float, downwards: int, shown: float, tooth: float, shade: float) -> None:
             inside_W = _soft_step(half - np.abs(x_W), k)
             gaps_W = np.where(np.abs(np.mod(x_W / tooth + 0.5, 1) - 0.5) < 0.045, 0.82, 1.0)
             body_HW = _soft_step(downwards * (edge_W - y_H1), k) * (inside_W * shown)
@@ -130,10 +121,10 @@ class MouthWarp:
         cover(TONGUE * light * (0.62 + 0.35 * min(tongue, 1)), np.clip(tongue_HW, 0, 1))
         lower_edge_W = self.middle_y - 0.35 - 0.9 * drop + 0.12 * (1 - (x_W / 1.9) ** 2)
         if lower_teeth > 0:
-            row_of_teeth(lower_edge_W, 1.75 * arch, 1, lower_teeth, 0.52, 0.82)
+            teeth(lower_edge_W, 1.75 * arch, 1, lower_teeth, 0.52, 0.82)
         upper_edge_W = self.middle_y - 0.02 - 0.16 * (x_W / 1.9) ** 2 + 0.05 * lift
         if upper_teeth > 0:
-            row_of_teeth(upper_edge_W, 2.05 * arch, -1, upper_teeth, self.rig.tooth_width, 1.0)
+            teeth(upper_edge_W, 2.05 * arch, -1, upper_teeth, self.rig.tooth_width, 1.0)
         if tongue > 1.05:  # between the teeth
             tip_HW = 5 * (1 - (x_W / 1.25) ** 2 - ((y_H1 - upper_edge_W + 0.25) / 0.42) ** 2)
             cover(TONGUE * light, np.clip(tip_HW, 0, 1) * min(1.0, 3 * (tongue - 1.05)))

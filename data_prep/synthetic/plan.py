@@ -4,15 +4,14 @@ Test speakers, sentences and babble voices never occur in training: faces have t
 separate variants (``speaker.VARIANTS``), texts from a partition that ignores the seed (``texts.partition``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, cycle, islice
 
 import numpy as np
 
-from data_prep.synthetic.grammar import all_commands
 from data_prep.synthetic.speaker import SETS, Speaker, draw_speakers, stable_seed
-from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, reference_of
+from data_prep.synthetic.texts import LANGUAGES, all_commands, partition, read_sentences, reference_of
 
 TEXT_SET = {"train": "train", "valid": "valid", "test": "test", "babble_train": "train", "babble_test": "babble_test"}
 """Part of the texts for each set; only the training sets share one."""
@@ -64,9 +63,7 @@ class Clip:
     @property
     def text(self) -> str:
         """Text for espeak-ng."""
-        return (
-            " ".join(self.sentences) if len(self.sentences) == 1 else ". ".join(s.rstrip(".") for s in self.sentences)
-        )
+        return self.sentences[0] if len(self.sentences) == 1 else ". ".join(s.rstrip(".") for s in self.sentences)
 
     @property
     def has_face(self) -> bool:
@@ -77,47 +74,33 @@ class Clip:
 def plan_corpus(config: CorpusConfig) -> list[Clip]:
     """Return all clips of a corpus, in manifest order."""
     clips: list[Clip] = []
-    for part in SETS:
-        num_clips = config.clips[part]
-        if not num_clips:
-            continue
+    for part, num_clips in ((part, config.clips[part]) for part in SETS if config.clips[part]):
         speakers = draw_speakers(part, min(config.speakers[part], num_clips), config.seed)
-        drawn = {language: _TextStream(config, part, language) for language in config.languages}
+        drawn = {language: _texts(config, part, language) for language in config.languages}
         for number in range(num_clips):
             round_, speaker = divmod(number, len(speakers))
             language = config.languages[(round_ + speaker) % len(config.languages)]
             name = f"{speakers[speaker].name}-{language}-{round_:04d}"
-            count = BABBLE_SENTENCES if part.startswith("babble") else 1
-            sentences = tuple(next(drawn[language]) for _ in range(count))
-            clips.append(
-                Clip(name, part, speakers[speaker], language, sentences, stable_seed("clip", config.seed, name))
-            )
+            sentences = tuple(islice(drawn[language], BABBLE_SENTENCES if part.startswith("babble") else 1))
+            seed = stable_seed("clip", config.seed, name)
+            clips.append(Clip(name, part, speakers[speaker], language, sentences, seed))
     check_disjoint(clips)
     return clips
 
 
-class _TextStream:
-    """Endless texts of one set and language: shuffled once, then repeated."""
-
-    def __init__(self, config: CorpusConfig, part: str, language: str) -> None:
-        texts = all_commands(language) if config.text == "commands" else read_sentences(language)
-        pool = partition(texts, language)[TEXT_SET[part]]
-        rng = np.random.default_rng(stable_seed("texts", part, language, config.seed))
-        self._texts = [pool[index] for index in rng.permutation(len(pool))]
-        self._next = 0
-
-    def __next__(self) -> str:
-        text = self._texts[self._next % len(self._texts)]
-        self._next += 1
-        return text
+def _texts(config: CorpusConfig, part: str, language: str) -> Iterator[str]:
+    """Yield the texts of one set and language without end, shuffled once."""
+    texts = all_commands(language) if config.text == "commands" else read_sentences(language)
+    pool = partition(texts, language)[TEXT_SET[part]]
+    rng = np.random.default_rng(stable_seed("texts", part, language, config.seed))
+    return cycle([pool[index] for index in rng.permutation(len(pool))])
 
 
-def check_disjoint(clips: Iterable[Clip]) -> None:
+def check_disjoint(clips: Sequence[Clip]) -> None:
     """Check that sets share no face, voice or sentence; only training babble may use training sentences.
 
     Raises ValueError with the two sets and what they share.
     """
-    clips = list(clips)
     for kind, of in (
         ("face", lambda clip: {clip.speaker.seed}),
         ("speaker", lambda clip: {clip.speaker.name}),
@@ -129,7 +112,5 @@ def check_disjoint(clips: Iterable[Clip]) -> None:
             if kind == "sentence" and TEXT_SET[one] == TEXT_SET[other]:
                 continue
             if shared := used[one] & used[other]:
-                raise ValueError(
-                    f"{one} and {other} share {len(shared)} {kind}s, for example {sorted(shared)[0]!r}; "
-                    "no set may know another's: see VARIANTS in speaker.py and partition in texts.py"
-                )
+                what = f"{one} and {other} share {len(shared)} {kind}s, for example {min(shared)!r}"
+                raise ValueError(f"{what}; see VARIANTS in speaker.py and partition in texts.py")

@@ -77,15 +77,10 @@ class Renderer:
         x, y = u, v
         texel = TEXTURE / len(self.depth_HW)
         for _ in range(3):
-            depth = cv2.remap(
-                self.depth_HW,
-                ((x * k + rig.x0) / texel - 0.4).astype(np.float32),
-                ((rig.y0 - y * k) / texel - 0.4).astype(np.float32),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            column = ((x * k + rig.x0) / texel - 0.4).astype(np.float32)
+            row = ((rig.y0 - y * k) / texel - 0.4).astype(np.float32)
+            depth = cv2.remap(self.depth_HW, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             x = (u - depth * np.sin(yaw)) / np.cos(yaw)
             y = (v - (depth - 2) * np.sin(pitch)) / np.cos(pitch)
-        map_x = cv2.resize((x * k + rig.x0).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-        map_y = cv2.resize((rig.y0 - y * k).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-        return map_x, map_y
+        map_x, map_y = (x * k + rig.x0).astype(np.float32), (rig.y0 - y * k).astype(np.float32)
+        return cv2.resize(map_x, (SIZE, SIZE)), cv2.resize(map_y, (SIZE, SIZE))  # bilinear

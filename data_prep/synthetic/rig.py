@@ -7,7 +7,7 @@ import numpy as np
 
 from data_prep.synthetic.canonical_mesh import FACE_OVAL
 from data_prep.synthetic.canvas import Canvas, ellipse, paint, smooth_closed
-from data_prep.synthetic.face_paint import lamp, paint_eyes, paint_face, shrink
+from data_prep.synthetic.face_paint import lamp, paint_eyes, paint_face
 from data_prep.synthetic.face_shape import FaceShape, draw_shape
 from data_prep.synthetic.look import Look, draw_look
 from data_prep.synthetic.relief import HEAD, relief
@@ -54,10 +54,8 @@ def build_rig(seed: int, sex: str) -> Rig:
     normal_HWC, depth_HW = relief(shape, canvas)
     bright_HW, shiny_HW = lamp(look, normal_HWC, canvas)
     face_HWC = paint_face(shape, look, canvas, normal_HWC, rng)
-    skull_HW = np.maximum(
-        canvas.mask(smooth_closed(shape.vertices[list(FACE_OVAL)]), 0.1),
-        canvas.mask(ellipse(0, 2.6, HEAD[0] * shape.width, 7.6), 0.1),
-    )
+    cranium_HW = canvas.mask(ellipse(0, 2.6, HEAD[0] * shape.width, 7.6), 0.1)
+    skull_HW = np.maximum(canvas.mask(smooth_closed(shape.vertices[list(FACE_OVAL)]), 0.1), cranium_HW)
     both = (canvas.mask(ellipse(side * 7.75 * shape.width, 0.5, 0.85, 1.9), 0.1) for side in (-1, 1))
     solid_HW = np.maximum(skull_HW, np.maximum(*both))
     ears_HW = solid_HW * (1 - skull_HW)
@@ -70,19 +68,10 @@ def build_rig(seed: int, sex: str) -> Rig:
         paint(head_HWC, look.skin * (0.78 * bright_HW)[..., None], ears_HW)
         paint(head_HWC, strands_HWC, hair_HW)
         heads.append(np.dstack([np.clip(head_HWC, 0, 255), 255 * opacity_HW]).astype(np.uint8))
-    behind_HWC = _behind(shape, look, canvas, bright_HW, hang_HW, strands_HWC, rng)
-    return Rig(
-        shape=shape,
-        look=look,
-        px_per_cm=px_per_cm,
-        x0=x0,
-        y0=y0,
-        heads=tuple(heads),
-        depth_HW=depth_HW,
-        behind_HWC=shrink(np.clip(behind_HWC, 0, 255).astype(np.uint8), SIZE),
-        teeth=(np.array((236, 228, 212)) * rng.uniform(0.85, 1.0) * (0.3 * look.ambient + 0.68)).astype(np.float32),
-        tooth_width=rng.uniform(0.7, 0.9),
-    )
+    behind_HWC = _behind(shape, look, canvas, hang_HW, strands_HWC, rng)
+    behind_HWC = cv2.resize(np.clip(behind_HWC, 0, 255).astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    teeth = (np.array((236, 228, 212)) * rng.uniform(0.85, 1.0) * (0.3 * look.ambient + 0.68)).astype(np.float32)
+    return Rig(shape, look, px_per_cm, x0, y0, tuple(heads), depth_HW, behind_HWC, teeth, rng.uniform(0.7, 0.9))
 
 
 def _hair_masks(
@@ -125,13 +114,7 @@ def _strands(
 
 
 def _behind(
-    shape: FaceShape,
-    look: Look,
-    canvas: Canvas,
-    bright_HW: np.ndarray,
-    hang_HW: np.ndarray,
-    strands_HWC: np.ndarray,
-    rng: np.random.Generator,
+    shape: FaceShape, look: Look, canvas: Canvas, hang_HW: np.ndarray, strands_HWC: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the still picture behind the head, (H, W, 3)."""
     slope_x, slope_y = rng.uniform(-2.5, 2.5, 2)
@@ -142,7 +125,7 @@ def _behind(
         width, height = rng.integers(20, 110, 2)
         colour = look.background * rng.uniform(0.55, 1.3) + rng.uniform(-18, 18, 3)
         corner = (int(left + width), int(top + height))
-        cv2.rectangle(picture_HWC, (int(left), int(top)), corner, [float(value) for value in colour], -1)
+        cv2.rectangle(picture_HWC, (int(left), int(top)), corner, colour.tolist(), -1)
     picture_HWC = cv2.GaussianBlur(picture_HWC, (0, 0), rng.uniform(2, 7))
     paint(picture_HWC, strands_HWC * 0.65, hang_HW)
     half_neck = np.array([(4.6 * shape.width, -5), (4.4 * shape.width, -10.5), (6, -13)])

@@ -50,8 +50,9 @@ def draw_speakers(part: str, count: int, seed: int) -> list[Speaker]:
     """
     rng = np.random.default_rng(stable_seed("voices", part, seed))
     order = {sex: [str(name) for name in rng.permutation(names)] for sex, names in VARIANTS[part].items()}
-    variants = [(sex, name) for sex in order for name in order[sex]]
-    variants.sort(key=lambda pair: order[pair[0]].index(pair[1]))
+    variants = sorted(
+        ((sex, name) for sex in order for name in order[sex]), key=lambda one: order[one[0]].index(one[1])
+    )
     speakers: list[Speaker] = []
     while len(speakers) < count:
         sex, variant = variants[len(speakers) % len(variants)]

@@ -6,8 +6,8 @@ the closure (45 to 60 ms of voice bar, then the burst).
 """
 
 import unicodedata
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from math import ceil
 
 import numpy as np
@@ -69,9 +69,7 @@ def say(espeak: Espeak, text: str, language: str, voice: Voice, rng: np.random.G
     audio_S *= LEVEL / np.sqrt(np.mean(audio_S**2))
     audio_S += ROOM * rng.standard_normal(len(audio_S))
     audio_S *= min(1.0, 0.95 / np.abs(audio_S).max())
-    moved = [
-        Phone(phone.ipa, phone.viseme, phone.start_s + shift_s, phone.end_s + shift_s, phone.word) for phone in phones
-    ]
+    moved = [replace(phone, start_s=phone.start_s + shift_s, end_s=phone.end_s + shift_s) for phone in phones]
     return Speech(audio_S.astype(np.float32), tuple(moved), words_of(moved, text, language))
 
 
@@ -87,7 +85,7 @@ def phones_of(synthesis: Synthesis, text: str, language: str) -> list[Phone]:
             if not ipa:
                 phones.append(Phone("", "SIL", start_s, end_s, -1))
             elif phones:
-                phones[-1] = Phone(phones[-1].ipa, phones[-1].viseme, phones[-1].start_s, end_s, phones[-1].word)
+                phones[-1] = replace(phones[-1], end_s=end_s)
             continue
         step_s = (end_s - start_s) / len(units)
         for index, (letter, viseme) in enumerate(units):
@@ -103,9 +101,9 @@ def _sounds(events: list[Event], starts: list[int], total_s: float) -> list[tupl
         if event.kind == "word":
             token = max(0, int(np.searchsorted(starts, event.text_position, side="right")) - 1)
             continue
-        later = [other for other in events[index + 1 :] if other.kind == "phone"]
-        end_s = later[0].start_s if later else total_s
-        inside = index + 1 < len(events) and events[index + 1].kind == "phone" and bool(events[index + 1].ipa)
+        later = events[index + 1 :]
+        end_s = next((other.start_s for other in later if other.kind == "phone"), total_s)
+        inside = bool(later) and later[0].kind == "phone" and bool(later[0].ipa)
         if not event.ipa and inside and sounds and sounds[-1][0]:
             ipa, start_s, _, of_token = sounds[-1]
             sounds[-1] = (ipa, start_s, end_s, of_token)
@@ -118,14 +116,13 @@ def _close_early(phones: list[Phone]) -> list[Phone]:
     """Start each voiceless stop at its closure; the previous phone keeps at least 10 ms."""
     moved: list[Phone] = []
     for phone in phones:
-        start_s = phone.start_s
         if phone.ipa in VOICELESS_STOPS:
-            start_s -= CLOSURE_S
+            start_s = phone.start_s - CLOSURE_S
             if moved:
-                before = moved[-1]
-                start_s = min(phone.start_s, max(start_s, before.start_s + 0.01))
-                moved[-1] = Phone(before.ipa, before.viseme, before.start_s, start_s, before.word)
-        moved.append(Phone(phone.ipa, phone.viseme, start_s, phone.end_s, phone.word))
+                start_s = min(phone.start_s, max(start_s, moved[-1].start_s + 0.01))
+                moved[-1] = replace(moved[-1], end_s=start_s)
+            phone = replace(phone, start_s=start_s)
+        moved.append(phone)
     return moved
 
 
@@ -145,10 +142,8 @@ def words_of(phones: list[Phone], text: str, language: str) -> tuple[Word, ...]:
     tokens = [word for word, _, _ in tokens_of(text, language)]
     spans = {word: list(group) for word, group in groupby((p for p in phones if p.word >= 0), key=lambda p: p.word)}
     words: list[Word] = []
-    for first in sorted(spans):
-        following = [word for word in spans if word > first]
-        first_token = 0 if not words else first
-        group = tokens[first_token : min(following, default=len(tokens))]
+    for first, following in pairwise([*sorted(spans), len(tokens)]):
+        group = tokens[first if words else 0 : following]
         at_s, end_s = spans[first][0].start_s, spans[first][-1].end_s
         letter_s = (end_s - at_s) / sum(map(len, group))
         for word in group:
@@ -160,19 +155,14 @@ def words_of(phones: list[Phone], text: str, language: str) -> tuple[Word, ...]:
 def _resample(pcm: np.ndarray, rate: int) -> np.ndarray:
     """Return int16 samples as float64 at 16 kHz, by cutting the spectrum: exact in time, and the ends are silent."""
     unit = rate // np.gcd(rate, SAMPLE_RATE)
-    padded = np.zeros(ceil(len(pcm) / unit + 1) * unit)
-    padded[: len(pcm)] = pcm / 32768
-    length = len(padded) * SAMPLE_RATE // rate
-    spectrum = np.fft.rfft(padded)[: length // 2 + 1]
-    return np.fft.irfft(spectrum, length) * (length / len(padded))
+    padded_length = ceil(len(pcm) / unit + 1) * unit
+    length = padded_length * SAMPLE_RATE // rate
+    spectrum = np.fft.rfft(pcm / 32768, padded_length)[: length // 2 + 1]
+    return np.fft.irfft(spectrum, length) * (length / padded_length)
 
 
 def _place(audio_S: np.ndarray, shift_s: float, length: int) -> np.ndarray:
     """Return ``length`` samples of ``audio_S``, shifted later by ``shift_s`` (negative: earlier)."""
-    placed = np.zeros(length)
     shift = round(shift_s * SAMPLE_RATE)
-    source = audio_S[max(0, -shift) :]
-    target = placed[max(0, shift) :]
-    count = min(len(source), len(target))
-    target[:count] = source[:count]
-    return placed
+    placed = np.concatenate([np.zeros(max(0, shift)), audio_S[max(0, -shift) :], np.zeros(length)])
+    return placed[:length]

@@ -1,7 +1,7 @@
 """From IPA to visemes: 17 classes of similar-looking phones, each with a mouth shape and a strength.
 
 Classes and shapes are our own, in cm on a face 15 cm wide. Strength and reach weigh a shape against its neighbours
-(Cohen & Massaro 1993, "Modeling coarticulation in synthetic visual speech"; blended in ``trajectory.py``).
+(Cohen & Massaro 1993, "Modeling coarticulation in synthetic visual speech"; blended in ``motion.py``).
 """
 
 import re
@@ -86,7 +86,6 @@ def split_ipa(ipa: str, language: str) -> list[tuple[str, str]]:
 
     ``ipa`` may have stress and length marks; ``language`` (ISO 639-1) changes the sound of a few letters.
     """
-    special = VISEME_IN_LANGUAGE.get(language, {})
+    known = VISEME_OF | VISEME_IN_LANGUAGE.get(language, {})
     letters = unicodedata.normalize("NFD", SWITCH.sub("", ipa))
-    visemes = ((letter, special.get(letter) or VISEME_OF.get(letter)) for letter in letters)
-    return [(letter, viseme) for letter, viseme in visemes if viseme]
+    return [(letter, known[letter]) for letter in letters if letter in known]

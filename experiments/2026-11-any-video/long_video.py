@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,8 @@ def build(placed: list[tuple[Utterance, int, int]], folder: Path, seed: int) -> 
         assert utterance.num_frames is not None
         frames = list(pictures(utterance, 0, faceless(first, total)))[: utterance.num_frames]
         write_video(folder / f"clips/{number:03}.mp4", frames, audio_S[: len(frames) * SAMPLES_PER_FRAME])
-    frames = (
-        frame for utterance, first, pause in placed for frame in pictures(utterance, pause, faceless(first, total))
-    )
-    write_video(folder / "long.mp4", frames, np.concatenate(sounds))
+    clips = (pictures(utterance, pause, faceless(first, total)) for utterance, first, pause in placed)
+    write_video(folder / "long.mp4", chain.from_iterable(clips), np.concatenate(sounds))
 
 
 def transcribe_apart(model: str, video: Path, out: Path) -> tuple[Transcript, float, float]:
@@ -106,9 +105,8 @@ def match_times(transcript: Transcript, truth: list[Word]) -> dict[str, Any]:
     """Return how far the starts and ends of words are off that were recognised where they were said."""
     heard, starts, ends = list(transcript.words), [], []
     for word in truth:
-        near = [
-            one for one in heard if one.text.casefold() == word.text.casefold() and abs(one.start_s - word.start_s) < 2
-        ]
+        said = word.text.casefold()
+        near = [one for one in heard if one.text.casefold() == said and abs(one.start_s - word.start_s) < 2]
         if near:
             one = min(near, key=lambda one: abs(one.start_s - word.start_s))
             heard.remove(one)
@@ -152,11 +150,8 @@ def main(model: str, manifest: Path, folder: Path, minutes: float = 10.0, seed: 
         for utterance, first, _ in placed
         for word in utterance.words or ()
     ]
-    cut = [
-        word
-        for word in truth
-        if not any(one.start_s <= word.start_s and word.end_s <= one.end_s for one in whole.segments)
-    ]
+    spans = [(one.start_s, one.end_s) for one in whole.segments]
+    cut = [word for word in truth if not any(start <= word.start_s and word.end_s <= end for start, end in spans)]
     results = {
         "minutes": round(whole.duration_s / 60, 2),
         "clips": len(placed),

@@ -67,9 +67,7 @@ def _forty() -> Iterator[Variant]:
 
 
 VARIANTS = tuple(_forty())
-NARROW = tuple(
-    Variant(f"8kHz_{container}", container, rate=8_000) for container in ("mp4", "mkv", "mov", "avi")
-)  # fmt: skip
+NARROW = tuple(Variant(f"8kHz_{container}", container, rate=8_000) for container in ("mp4", "mkv", "mov", "avi"))
 """Half the band is lost; these are counted by themselves."""
 
 
@@ -97,9 +95,8 @@ def write_variant(clip: str | Path, target: str | Path, variant: Variant) -> Non
         layout = "stereo" if variant.channels == 2 else "mono"
         sound = container.add_stream(audio_codec, wanted, layout=layout)
         for number, (time_s, place) in enumerate(zip(times_s, shown, strict=True)):
-            frame = av.VideoFrame.from_ndarray(_stored(pictures[place], variant), format="rgb24").reformat(
-                format="yuv420p"
-            )
+            frame = av.VideoFrame.from_ndarray(_stored(pictures[place], variant), format="rgb24")
+            frame = frame.reformat(format="yuv420p")
             if variant.variable:
                 frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
             else:
@@ -115,10 +112,9 @@ def _read(clip: str | Path) -> tuple[list[np.ndarray], np.ndarray, int]:
     with av.open(str(clip)) as container:
         frames = list(container.decode(audio=0))
     audio_S = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in frames]).astype(np.float32)
-    skipped = round(
-        -min(frames[0].pts * frames[0].time_base, 0) * frames[0].sample_rate
-    )  # an encoder's priming samples
-    return pictures, audio_S[skipped:], frames[0].sample_rate
+    rate = frames[0].sample_rate
+    skipped = round(-min(frames[0].pts * frames[0].time_base, 0) * rate)  # an encoder's priming samples
+    return pictures, audio_S[skipped:], rate
 
 
 def _schedule(num_frames: int, variant: Variant) -> tuple[list[float], list[int]]:

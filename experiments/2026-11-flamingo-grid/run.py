@@ -69,13 +69,9 @@ def commands_of(
     full, sound = f"{HERE}/conditions.yaml", "--modalities=[audio]"
     if name == "zero_shot":
         return {"evaluate": evaluation(lips, run, name, f"{HERE}/zero_shot.yaml", whisper, sound)}
-    if name == "audio":
-        start = [f"--model.init_args.whisper={whisper}"]
-        train = training("audio", lips, run, name, 300, *start)
-        return {"train": train, "evaluate": evaluation(lips, run, name, full, model, sound)}
-    start = [f"--model.init_args.whisper={run}/audio/model.safetensors"]
-    if name == "audio_longer":
-        train = training("audio", lips, run, name, steps, *start)
+    start = [f"--model.init_args.whisper={whisper if name == 'audio' else run / 'audio/model.safetensors'}"]
+    if name in ("audio", "audio_longer"):
+        train = training("audio", lips, run, name, 300 if name == "audio" else steps, *start)
         return {"train": train, "evaluate": evaluation(lips, run, name, full, model, sound)}
     if name == "av_random":
         sizes = "{width: 128, depth: 3, num_heads: 4, ffn_width: 512, position_kernel: 31, position_groups: 8, "

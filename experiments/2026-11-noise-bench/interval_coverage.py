@@ -92,7 +92,7 @@ def alarms(simulations: int, speakers: int, rate: float, gain: float, sizes: str
         skills = [beta(rng, np.full(speakers, 0.5), 50.0)[of_entry] * 2 * times * expected for times in (1.0, gain)]
         a, b = (rng.binomial(words, beta(rng, np.minimum(skill, 1 - 1e-9), 4.0)) for skill in skills)
         counts_a, counts_b = (
-            [ErrorCounts(int(w), int(e)) for w, e in zip(words, errors, strict=True)] for errors in (a, b)
+            [ErrorCounts(int(w), int(e)) for w, e in zip(words, many, strict=True)] for many in (a, b)
         )
         names, units = [str(one) for one in of_entry], Units("speaker", of_entry, speakers)
         more_U = units.sums(a - b)
@@ -100,9 +100,8 @@ def alarms(simulations: int, speakers: int, rate: float, gain: float, sizes: str
         seen["matched_pairs"] += matched_pairs(counts_a, counts_b, names) <= 0.05
         low, high = bca(more_U, units.sums(words))
         seen["bca"] += bool(low > 0 or high < 0)
-        flips = stats.permutation_test(
-            (more_U,), np.mean, permutation_type="samples", vectorized=True, n_resamples=DRAWS, rng=0
-        )
+        how = {"permutation_type": "samples", "vectorized": True, "n_resamples": DRAWS, "rng": 0}
+        flips = stats.permutation_test((more_U,), np.mean, **how)
         seen["permutation"] += bool(flips.pvalue <= 0.05)
     row = {"speakers": speakers, "rate": rate, "gain": gain, "sizes": sizes}
     return row | {name: round(100 * int(count) / simulations, 1) for name, count in seen.items()}

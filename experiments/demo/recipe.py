@@ -94,7 +94,12 @@ def _pretraining(recipe: Recipe, run: Path, number: int) -> list[Step]:
     files = {split: units / f"{split}.km" for split in ("train", "valid")}
     assign = {
         f"units{number}_{split}": [
-            *["-m", "data_prep.assign_units", f"{run}/{split}.jsonl", str(codebook), str(file), *model]
+            "-m",
+            "data_prep.assign_units",
+            f"{run}/{split}.jsonl",
+            str(codebook),
+            str(file),
+            *model,
         ]
         for split, file in files.items()
     }
@@ -115,13 +120,8 @@ def _pretraining(recipe: Recipe, run: Path, number: int) -> list[Step]:
 def _training(recipe: Recipe, run: Path, name: str, task: str, steps: int) -> list[str]:
     """Return the arguments that every training has."""
     return [
-        *[
-            "-m",
-            "avspeech.train",
-            "fit",
-            f"--config={CONFIGS}/{task}/small.yaml",
-            f"--config={CONFIGS}/trainer/cpu.yaml",
-        ],
+        *["-m", "avspeech.train", "fit"],
+        *[f"--config={CONFIGS}/{path}.yaml" for path in (f"{task}/small", "trainer/cpu")],
         *[f"--data.init_args.train={run}/train.jsonl", f"--data.init_args.val={run}/valid.jsonl"],
         *["--data.init_args.cache_gb=2", f"--seed_everything={recipe.seed}", f"--trainer.max_steps={steps}"],
         *[f"--model.init_args.seed={recipe.seed}", f"--data.init_args.seed={recipe.seed}"],

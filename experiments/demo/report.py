@@ -22,14 +22,10 @@ def write_demo_report(recipe: Recipe, run: Path, records: dict[str, dict[str, An
     """
     sheet = run / "lips.png"
     cv2.imwrite(str(sheet), contact_sheet(run / "train.jsonl"))
+    crops = "Crops of training clips, cut from the mp4 files: aligned to a mean face, 96 x 96 pixels, grey, 25 fps. "
+    images = [(sheet, "lip crops of twelve clips")]
     sections = [
-        ReportSection(
-            "Lips",
-            "Crops of training clips, cut from the mp4 files: aligned to a mean face, 96 x 96 pixels, grey, 25 fps. "
-            "Each row is one clip.",
-            images=[(sheet, "lip crops of twelve clips")],
-            first=True,
-        ),
+        ReportSection("Lips", crops + "Each row is one clip.", images=images, first=True),
         *[_pretraining_section(run, number) for number in (1, 2)],
         ReportSection(
             "Training the recognisers",

@@ -12,21 +12,10 @@ def wait_until(true, process, limit_s=300):
         time.sleep(0.01)
 
 
-def children_of(process):
+def children_of(pid):
     """Return the ids of all descendants of a process."""
-    children = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(path.parent.name))
-    found, waiting = [], [process.pid]
-    while waiting:
-        new = children.get(waiting.pop(), [])
-        found += new
-        waiting += new
-    return found
+    found = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return [*found, *(one for child in found for one in children_of(child))]
 
 
 def is_running(pid):
@@ -37,8 +26,7 @@ def is_running(pid):
 
 
 def kill(process):
-    """Kill a run as nobody can prevent, and see its children go by themselves."""
-    children = children_of(process)
+    children = children_of(process.pid)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 10

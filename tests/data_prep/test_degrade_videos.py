@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avspeech.files import read_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import NoAudio
 from avspeech.media.video import read_frames, read_grey_clip, write_video
 from data_prep import degrade_videos, extract_rois
 from data_prep.degrade_videos import main
+from tests.data_prep.conftest import picture, sound, talking_frames
 
-picture = runpy.run_path(str(Path(__file__).parents[1] / "roi" / "conftest.py"))["picture"]
 SCRIPT = Path(__file__).parents[2] / "data_prep" / "degrade_videos.py"
-
-
-def sound(count: int) -> np.ndarray:
-    return (0.1 * np.random.default_rng(0).standard_normal(count * 640)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +26,7 @@ def videos(tmp_path_factory) -> Path:
     """Return a manifest of two talking faces of different speakers, a video without a face and a broken one."""
     folder = tmp_path_factory.mktemp("videos")
     for name, count, step in (("a", 20, 7), ("b", 14, 5)):
-        faces = [picture(160, 200, (100 + t % step, 80, 120, 0.5 - 0.5 * np.cos(t / 2))) for t in range(count)]
-        write_video(folder / f"{name}.mp4", faces, sound(count))
+        write_video(folder / f"{name}.mp4", talking_frames(count, step), sound(count))
     write_video(folder / "faceless.mp4", [picture(160, 200)] * 12, sound(12))
     (folder / "text.mp4").write_text("no film\n" * 100)
     old = folder / "old_mouth.mp4"
@@ -44,35 +39,21 @@ def videos(tmp_path_factory) -> Path:
     return folder / "all.jsonl"
 
 
-@pytest.fixture(scope="module")
-def face_model():
-    pytest.importorskip("mediapipe")
-    from avspeech.roi.face_model import FaceModelError, find_face_model
-
-    try:
-        find_face_model()
-    except FaceModelError as error:
-        pytest.skip(str(error))
-
-
 def frames_of(path: Path) -> np.ndarray:
     return np.stack(list(read_frames(path))).astype(int)
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def snapshot(folder: Path, pattern: str = "**/*") -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
 
 
 def test_videos_manifests_and_failures(videos, tmp_path, capsys):
-    main(
-        videos, tmp_path, ["drop-50", "offset+80", "wrong_speaker", "blur-4"], mouth_side=48, workers=0, max_failed=0.3
-    )
+    faults = ["drop-50", "offset+80", "wrong_speaker", "blur-4"]
+    main(videos, tmp_path, faults, mouth_side=48, workers=0, max_failed=0.3)
     assert "drop-50: 3 of 4 videos" in capsys.readouterr().out
     clean = {name: frames_of(videos.parent / f"{name}.mp4") for name in ("a", "b", "faceless")}
-    failures = [json.loads(line) for line in (tmp_path / "manifest.failures.jsonl").read_text().splitlines()]
-    assert [(one["id"], one["fault"]) for one in failures] == [
-        ("text", fault) for fault in ("drop-50", "offset+80", "wrong_speaker", "blur-4")
-    ]
+    failures = read_lines(tmp_path / "manifest.failures.jsonl")
+    assert [(one["id"], one["fault"]) for one in failures] == [("text", fault) for fault in faults]
     assert all("text.mp4" in one["why"] for one in failures)
     for fault in ("drop-50", "offset+80", "blur-4"):
         listed = read_manifest(tmp_path / f"manifest.{fault}.jsonl", check_files=True)
@@ -99,16 +80,16 @@ def test_a_restart_keeps_what_is_there_and_other_settings_make_it_anew(videos, t
     options = {"workers": 0, "max_failed": 1.0}
     main(videos, tmp_path / "once", ["drop-50", "freeze-3"], **options)
     main(videos, tmp_path / "twice", ["drop-50"], **options)
-    written = []
-    write_one = degrade_videos.write_one
-    monkeypatch.setattr(
-        degrade_videos, "write_one", lambda u, o, f, *rest: written.append(f.label) or write_one(u, o, f, *rest)
-    )
+    written, write_kept = [], degrade_videos.write_kept
+
+    def counted(clip, *arguments, **more):
+        written.append(clip.parent.name)
+        write_kept(clip, *arguments, **more)
+
+    monkeypatch.setattr(degrade_videos, "write_kept", counted)
     main(videos, tmp_path / "twice", ["drop-50", "freeze-3"], **options)
     assert written == ["freeze-3"] * 3
-    assert {name: data for name, data in snapshot(tmp_path / "twice").items() if ".jsonl" not in name} == {
-        name: data for name, data in snapshot(tmp_path / "once").items() if ".jsonl" not in name
-    }
+    assert snapshot(tmp_path / "twice", "*/*") == snapshot(tmp_path / "once", "*/*")
     written.clear()
     main(videos, tmp_path / "twice", ["drop-50", "freeze-3"], seed=1, **options)
     assert len(written) == 6
@@ -119,27 +100,21 @@ def test_a_restart_keeps_what_is_there_and_other_settings_make_it_anew(videos, t
 
 
 def test_a_video_keeps_its_sound_when_asked(videos, tmp_path):
-    main(
-        videos.parent / "sound.jsonl",
-        tmp_path,
-        ["offset-40"],
-        out_manifest=tmp_path / "x" / "test.jsonl",
-        sound=True,
-        workers=0,
-    )
+    with_sound = videos.parent / "sound.jsonl"
+    main(with_sound, tmp_path, ["offset-40"], tmp_path / "x" / "test.jsonl", sound=True, workers=0)
     (one, *_) = read_manifest(tmp_path / "x" / "test.offset-40.jsonl")
     heard_S = read_audio(one.video)
     assert len(heard_S) >= 20 * 640
     assert np.corrcoef(heard_S[: 20 * 640], read_audio(one.audio)[: 20 * 640])[0, 1] > 0.6
-    main(videos.parent / "sound.jsonl", tmp_path / "silent", ["offset-40"], workers=0)
+    main(with_sound, tmp_path / "silent", ["offset-40"], workers=0)
     with pytest.raises(NoAudio):
         read_audio(tmp_path / "silent" / "offset-40" / "a.mp4")
 
 
-def test_without_a_face_only_what_needs_one_fails(videos, tmp_path, face_model):
+@pytest.mark.usefixtures("face_model")
+def test_without_a_face_only_what_needs_one_fails(videos, tmp_path):
     main(videos, tmp_path, ["object-5", "no_face", "jpeg-3", "blur-2"], workers=0, max_failed=0.8)
-    failures = [json.loads(line) for line in (tmp_path / "manifest.failures.jsonl").read_text().splitlines()]
-    told = {(one["id"], one["fault"]): one["why"] for one in failures}
+    told = {(one["id"], one["fault"]): one["why"] for one in read_lines(tmp_path / "manifest.failures.jsonl")}
     assert {fault for name, fault in told if name == "faceless"} == {"object-5", "no_face", "blur-2"}
     assert told["faceless", "object-5"].startswith("NoFace: ")
     clean = frames_of(videos.parent / "a.mp4")
@@ -152,7 +127,8 @@ def test_without_a_face_only_what_needs_one_fails(videos, tmp_path, face_model):
 
 @pytest.mark.slow
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
-def test_a_real_clip_goes_on_to_mouth_clips(tmp_path, face_model):
+@pytest.mark.usefixtures("face_model")
+def test_a_real_clip_goes_on_to_mouth_clips(tmp_path):
     video = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1" / "video" / "bbaf3s.mp4"
     write_manifest(tmp_path / "in.jsonl", [Utterance("bbaf3s", video, video, speaker="s1")])
     main(tmp_path / "in.jsonl", tmp_path, ["object-4", "blur-5"], workers=0)
@@ -168,39 +144,31 @@ def test_a_real_clip_goes_on_to_mouth_clips(tmp_path, face_model):
     assert covered_T.mean() > 0.6
 
 
-def test_a_fault_or_a_manifest_that_makes_no_sense_stops_at_once(videos, tmp_path):
-    with pytest.raises(SystemExit, match="'blurr-3' is unknown"):
-        main(videos, tmp_path, ["blurr-3"])
-    with pytest.raises(SystemExit, match="no fault came"):
-        main(videos, tmp_path)
+@pytest.mark.parametrize(
+    ("faults", "options", "message"),
+    [
+        (["blurr-3"], {}, "'blurr-3' is unknown"),
+        (None, {}, "no fault came"),
+        (["wrong_speaker"], {"manifest": "one.jsonl"}, "wanted two or more"),
+        (["blur-3"], {"manifest": "none.jsonl"}, r"none\.jsonl: cannot be read as a manifest"),
+        (["blur-3"], {"mouth_side": 0}, r"mouth_side=.* from 1 to 8192"),
+        (["blur-3"], {"mouth_side": 1e6}, r"mouth_side=.* from 1 to 8192"),
+        (["object-3"], {"face_model": Path("nowhere.task")}, r"nowhere\.task, which is no file; point it to face_land"),
+        (["blur-3"], {"crf": 99}, r"crf=99 must be from 0"),
+        (["blur-3"], {"out_dir": "one.jsonl/x"}, r"one\.jsonl.* cannot be made a folder: .*; name another"),
+    ],
+)
+def test_a_fault_or_a_manifest_that_makes_no_sense_stops_at_once(videos, tmp_path, faults, options, message):
     write_manifest(tmp_path / "one.jsonl", read_manifest(videos)[:1])
-    with pytest.raises(SystemExit, match="wanted two or more"):
-        main(tmp_path / "one.jsonl", tmp_path, ["wrong_speaker"])
-    with pytest.raises(SystemExit, match=r"none\.jsonl: cannot be read as a manifest"):
-        main(tmp_path / "none.jsonl", tmp_path, ["blur-3"])
-    for side in (0, 1e6):
-        with pytest.raises(SystemExit, match=r"mouth_side=.* from 1 to 8192"):
-            main(videos, tmp_path, ["blur-3"], mouth_side=side)
-    with pytest.raises(SystemExit, match=r"nowhere\.task, which is no file; point it to face_landmarker\.task"):
-        main(videos, tmp_path, ["object-3"], face_model=tmp_path / "nowhere.task")
-    with pytest.raises(SystemExit, match=r"crf=99 must be from 0"):
-        main(videos, tmp_path, ["blur-3"], crf=99)
-    with pytest.raises(SystemExit, match=r"one\.jsonl.* cannot be made a folder: .*; name another"):
-        main(videos, tmp_path / "one.jsonl" / "x", ["blur-3"])
+    options = dict(options)
+    manifest = tmp_path / options.pop("manifest") if "manifest" in options else videos
+    with pytest.raises(SystemExit, match=message):
+        main(manifest, tmp_path / options.pop("out_dir", ""), faults, **options)
 
 
 def test_the_command_runs_in_workers(videos, tmp_path):
-    command = [
-        sys.executable,
-        SCRIPT,
-        videos,
-        tmp_path / "out",
-        "--faults",
-        "[drop-100, offset-160]",
-        "--max_failed=0.3",
-    ]
+    command = [sys.executable, SCRIPT, videos, tmp_path / "out", "--faults=[drop-100, offset-160]", "--max_failed=0.3"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SCRIPT.parents[1])
     assert "offset-160: 3 of 4 videos" in done.stdout
     main(videos, tmp_path / "here", ["drop-100", "offset-160"], workers=0, max_failed=0.3)
-    ours, theirs = snapshot(tmp_path / "here"), snapshot(tmp_path / "out")
-    assert ours == theirs
+    assert snapshot(tmp_path / "here") == snapshot(tmp_path / "out")

@@ -1,49 +1,29 @@
 """Whatever is in a manifest, every line ends as a clip or as a listed failure, and a restart changes nothing."""
 
-import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from avspeech.files import read_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import read_grey_clip, write_video
 from data_prep.extract_rois import RoiConfig, main
+from tests.data_prep.conftest import picture, sound, talking_frames
+from tests.data_prep.killing import children_of, kill, wait_until
 
-pytest.importorskip("mediapipe")
-picture = runpy.run_path(str(Path(__file__).parents[1] / "roi" / "conftest.py"))["picture"]
+pytestmark = pytest.mark.usefixtures("face_model")
 SCRIPT = Path(__file__).parents[2] / "data_prep" / "extract_rois.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _face_model():
-    from avspeech.roi.face_model import FaceModelError, find_face_model
-
-    try:
-        find_face_model()
-    except FaceModelError as error:
-        pytest.skip(str(error))
-
-
-def talking_frames(count: int) -> list[np.ndarray]:
-    return [picture(160, 200, (100 + t % 7, 80, 120, 0.5 - 0.5 * np.cos(t / 2))) for t in range(count)]
-
-
-def sound(count: int) -> np.ndarray:
-    return (0.1 * np.random.default_rng(0).standard_normal(count * 640)).astype(np.float32)
 
 
 @pytest.fixture
 def mixed(tmp_path) -> Path:
-    """Return a manifest with every kind of input that may come."""
     frames = talking_frames(20)
     write_video(tmp_path / "good.mp4", frames, sound(20))
     write_video(tmp_path / "silent.mp4", frames)
@@ -57,46 +37,23 @@ def mixed(tmp_path) -> Path:
     (tmp_path / "text.mp4").write_text("no film\n" * 100)
     write_wav(tmp_path / "sound.wav", sound(20))
 
-    def line(name: str, file: str, audio: str | None = None) -> Utterance:
-        return Utterance(name, video=tmp_path / file, audio=tmp_path / (audio or file), text="words", speaker="s")
-
-    utterances = [
-        line("empty", "empty.mp4"),
-        line("s1/good.take.2", "good.mp4"),
-        line("text", "text.mp4"),
-        line("soundonly", "sound.wav"),
-        line("short", "short.mp4"),
-        line("faceless", "faceless.mp4"),
-        line("cut", "cut.mp4"),
-        line("missing", "nowhere.mp4"),
-        line("silent", "silent.mp4"),
-        line("badsound", "good.mp4", audio="empty.mp4"),
-        Utterance("novideo", audio=tmp_path / "sound.wav"),
-        Utterance("lipsonly", video=tmp_path / "good.mp4"),
-    ]
+    files = {"empty": "empty.mp4", "s1/good.take.2": "good.mp4", "text": "text.mp4", "soundonly": "sound.wav"}
+    files |= {name: f"{name}.mp4" for name in ("short", "faceless", "cut")}
+    files |= {"missing": "nowhere.mp4", "silent": "silent.mp4"}
+    utterances = [Utterance(name, tmp_path / file, tmp_path / file, text="words") for name, file in files.items()]
+    utterances += [Utterance("badsound", tmp_path / "good.mp4", tmp_path / "empty.mp4")]
+    utterances += [Utterance("novideo", audio=tmp_path / "sound.wav"), Utterance("lipsonly", tmp_path / "good.mp4")]
     write_manifest(tmp_path / "in.jsonl", utterances)
     return tmp_path / "in.jsonl"
-
-
-def read_lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_every_line_is_a_clip_or_a_listed_failure(mixed, tmp_path):
     roi_dir = tmp_path / "roi"
     main(mixed, roi_dir, workers=0, max_failed=0.8)
     reasons = {record["id"]: record["why"] for record in read_lines(roi_dir / "failures.jsonl")}
-    expected = {
-        "empty": "is empty",
-        "text": "not a media file",
-        "soundonly": "NoVideo",
-        "short": "TooShort",
-        "faceless": r"NoFace: .*0 of 20",
-        "cut": "cut.mp4",
-        "missing": "No such file",
-        "badsound": "empty.mp4: is empty",
-        "novideo": "names no video",
-    }
+    expected = {"empty": "is empty", "text": "not a media file", "soundonly": "NoVideo", "short": "TooShort"}
+    expected |= {"faceless": r"NoFace: .*0 of 20", "cut": "cut.mp4", "missing": "No such file"}
+    expected |= {"badsound": "empty.mp4: is empty", "novideo": "names no video"}
     assert list(reasons) == [u.id for u in read_manifest(mixed) if u.id in expected]
     for name, words in expected.items():
         assert re.search(words, reasons[name]), reasons[name]
@@ -105,39 +62,29 @@ def test_every_line_is_a_clip_or_a_listed_failure(mixed, tmp_path):
     for utterance in done.values():
         assert utterance.num_frames == 20
         assert read_grey_clip(utterance.mouth).shape == (20, 96, 96)
-    assert done["s1/good.take.2"].mouth == roi_dir / "s1" / "good.take.2.mp4"
-    assert done["s1/good.take.2"].text == "words"
-    assert abs(done["s1/good.take.2"].num_samples - 20 * 640) <= 1024
-    assert done["silent"].audio is None  # lips came out, and the manifest does not promise sound
-    assert done["silent"].num_samples is None
+    good, silent = done["s1/good.take.2"], done["silent"]
+    assert (good.mouth, good.text) == (roi_dir / "s1" / "good.take.2.mp4", "words")
+    assert abs(good.num_samples - 20 * 640) <= 1024
+    assert silent.audio is silent.num_samples is None  # lips came out, and the manifest does not promise sound
     (record,) = (record for record in read_lines(roi_dir / "rois.jsonl") if record["id"] == "silent")
     assert (record["measured"], record["interpolated"], record["missing"], record["not_measured"]) == (20, 0, 0, [])
     assert "NoAudio" in record["no_audio"]
     assert not list(roi_dir.rglob("*.part*"))
 
 
-def test_too_many_failures_end_with_status_1(mixed, tmp_path):
-    with pytest.raises(SystemExit, match=r"9 of 12 failed, more than 70%: see .*failures\.jsonl"):
-        main(mixed, tmp_path / "roi", workers=0, max_failed=0.7)
-    assert (tmp_path / "roi" / "manifest.jsonl").exists()
-
-
-def test_a_second_run_keeps_clips_and_tries_failures_again(mixed, tmp_path):
+def test_too_many_failures_end_with_status_1_and_a_second_run_keeps_clips_and_tries_failures_again(mixed, tmp_path):
     roi_dir = tmp_path / "roi"
-    main(mixed, roi_dir, workers=0, max_failed=1)
+    with pytest.raises(SystemExit, match=r"9 of 12 failed, more than 70%: see .*failures\.jsonl"):
+        main(mixed, roi_dir, workers=0, max_failed=0.7)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in roi_dir.rglob("*.mp4")}
     write_video(tmp_path / "nowhere.mp4", talking_frames(15))  # the missing file turns up
     main(mixed, roi_dir, workers=0, max_failed=1)
     assert all((path.stat().st_mtime_ns, path.read_bytes()) == was for path, was in before.items())
     assert "missing" in {utterance.id for utterance in read_manifest(roi_dir / "manifest.jsonl")}
     assert "missing" not in {record["id"] for record in read_lines(roi_dir / "failures.jsonl")}
-
-
-def test_other_settings_cut_the_clips_anew(mixed, tmp_path):
-    main(mixed, tmp_path / "roi", workers=0, max_failed=1)
-    main(mixed, tmp_path / "roi", workers=0, max_failed=1, roi=RoiConfig(every=2))
-    records = read_lines(tmp_path / "roi" / "rois.jsonl")
-    assert {record["measured"] for record in records} == {10}
+    (tmp_path / "nowhere.mp4").unlink()
+    main(mixed, roi_dir, workers=0, max_failed=1, roi=RoiConfig(every=2))  # other settings cut the clips anew
+    assert {record["measured"] for record in read_lines(roi_dir / "rois.jsonl")} == {10}
 
 
 def test_listings_of_two_manifests_in_one_folder_do_not_overwrite_each_other(mixed, tmp_path):
@@ -152,8 +99,7 @@ def test_listings_of_two_manifests_in_one_folder_do_not_overwrite_each_other(mix
 
 @pytest.fixture
 def ten_clips(tmp_path) -> Path:
-    frames = talking_frames(30)
-    write_video(tmp_path / "talk.mp4", frames, sound(30))
+    write_video(tmp_path / "talk.mp4", talking_frames(30), sound(30))
     utterances = [Utterance(f"clip{n}", video=tmp_path / "talk.mp4", audio=tmp_path / "talk.mp4") for n in range(10)]
     utterances.insert(4, Utterance("gone", video=tmp_path / "gone.mp4"))
     write_manifest(tmp_path / "ten.jsonl", utterances)
@@ -166,42 +112,21 @@ def start(manifest: Path, roi_dir: Path, *options: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_clips(roi_dir: Path, count: int) -> None:
-    until = time.monotonic() + 180
-    while len([path for path in roi_dir.glob("*.mp4") if ".part" not in path.name]) < count:
-        assert time.monotonic() < until, "no clips came"
-        time.sleep(0.01)
+def workers_of(run: subprocess.Popen) -> list[int]:
+    return [pid for pid in children_of(run.pid) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the worker processes (Linux only)."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-            if int(fields[1]) == pid and fields[0] != "Z" and "spawn_main" in (stat.parent / "cmdline").read_text():
-                found.append(int(stat.parent.name))
-        except OSError:
-            continue
-    return found
+def wait_for_clips(run: subprocess.Popen, roi_dir: Path, count: int) -> None:
+    wait_until(lambda: len([path for path in roi_dir.glob("*.mp4") if ".part" not in path.name]) >= count, run)
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
-
-
-@needs_proc
 def test_a_killed_run_started_again_gives_the_same_as_an_uninterrupted_one(ten_clips, tmp_path):
     roi_dir, whole_dir = tmp_path / "roi", tmp_path / "whole"
     run = start(ten_clips, roi_dir)
-    wait_for_clips(roi_dir, 3)
-    workers = children_of(run.pid)
-    run.kill()
+    wait_for_clips(run, roi_dir, 3)
+    assert len(workers_of(run)) == 2
+    kill(run)
     run.communicate()
-    until = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert len(workers) == 2
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "workers outlived the run"
     done = {path: path.stat().st_mtime_ns for path in roi_dir.glob("*.mp4") if ".part" not in path.name}
     assert 3 <= len(done) < 10, "it was not killed in the middle"
     for path in done:
@@ -217,12 +142,11 @@ def test_a_killed_run_started_again_gives_the_same_as_an_uninterrupted_one(ten_c
     assert sorted(p.name for p in roi_dir.iterdir()) == sorted(p.name for p in whole_dir.iterdir())
 
 
-@needs_proc
 def test_a_worker_killed_in_the_middle_costs_one_clip(ten_clips, tmp_path):
     roi_dir = tmp_path / "roi"
     run = start(ten_clips, roi_dir)
-    wait_for_clips(roi_dir, 1)
-    os.kill(children_of(run.pid)[0], signal.SIGKILL)
+    wait_for_clips(run, roi_dir, 1)
+    os.kill(workers_of(run)[0], signal.SIGKILL)
     out, errors = run.communicate(timeout=120)
     assert run.returncode == 1, errors  # 2 of 11 is more than 2 %
     assert "9 of 11 clips" in out

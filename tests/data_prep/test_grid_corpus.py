@@ -8,9 +8,7 @@ import pytest
 from avspeech.manifest import Word, read_manifest
 from data_prep.corpora.grid import main, read_align
 
-ALIGN = (
-    "0 17750 sil\n17750 22500 bin\n22500 27000 blue\n27000 28000 at\n28000 28500 sp\n28500 31000 f\n31000 74500 sil\n"
-)
+ALIGN = "0 17750 sil\n17750 22500 bin\n22500 27000 blue\n27000 28000 at\n28000 28500 sp\n28500 31000 f\n31000 74500 sil"
 
 
 def add(path: Path, content: str = "") -> None:
@@ -18,21 +16,18 @@ def add(path: Path, content: str = "") -> None:
     path.write_text(content)
 
 
-def test_times_are_seconds_and_silence_is_dropped(tmp_path):
+def test_times_are_seconds_silence_is_dropped_and_a_bad_alignment_names_its_file(tmp_path):
     add(tmp_path / "a.align", ALIGN)
     words = read_align(tmp_path / "a.align")
     assert words[0] == Word("bin", 0.71, 0.9)
     assert [word.text for word in words] == ["bin", "blue", "at", "f"]
+    for content in ("1000 bin\n", "a b bin\n", "0 74500 sil\n", "2000 1000 bin\n"):
+        add(tmp_path / "bad.align", content)
+        with pytest.raises(ValueError, match=r"bad\.align"):
+            read_align(tmp_path / "bad.align")
 
 
-@pytest.mark.parametrize("content", ["1000 bin\n", "a b bin\n", "0 74500 sil\n", "2000 1000 bin\n"])
-def test_a_bad_alignment_names_its_file(content, tmp_path):
-    add(tmp_path / "bad.align", content)
-    with pytest.raises(ValueError, match=r"bad\.align"):
-        read_align(tmp_path / "bad.align")
-
-
-def test_a_tree_of_several_speakers_keeps_equal_names_apart(tmp_path):
+def test_a_tree_of_several_speakers_keeps_equal_names_apart_and_reports_clips_without_alignment(tmp_path, capsys):
     """As distributed: s1/bbaf2n.mpg and align/s1/bbaf2n.align; speakers say some of the same sentences."""
     for speaker in ("s1", "s20"):
         add(tmp_path / speaker / "bbaf2n.mpg")
@@ -43,19 +38,17 @@ def test_a_tree_of_several_speakers_keeps_equal_names_apart(tmp_path):
     assert (one.id, one.speaker, one.text) == ("s1/bbaf2n", "s1", "bins1 blue at f")
     assert (other.id, other.speaker, other.text) == ("s20/bbaf2n", "s20", "bins20 blue at f")
     assert one.video == tmp_path / "s1" / "bbaf2n.mpg"
+    assert "no lonely.align of speaker s20" in capsys.readouterr().err
+    add(tmp_path / "single" / "s1" / "good.mp4")
+    add(tmp_path / "single" / "s1" / "good.align", ALIGN)
+    main(tmp_path / "single", tmp_path / "one")  # a single speaker: names suffice
+    assert [utterance.id for utterance in read_manifest(tmp_path / "one" / "all.jsonl")] == ["good"]
 
 
-def test_a_clip_without_alignment_is_reported(tmp_path, capsys):
-    add(tmp_path / "s1" / "good.mp4")
-    add(tmp_path / "s1" / "good.align", ALIGN)
-    add(tmp_path / "s1" / "lonely.mp4")
-    main(tmp_path, tmp_path / "out")
-    assert [utterance.id for utterance in read_manifest(tmp_path / "out" / "all.jsonl")] == ["good"]
-    assert "no lonely.align of speaker s1" in capsys.readouterr().err
-
-
-def test_a_table_gives_files_and_splits(tmp_path):
-    for name in ("a", "b", "c"):
+def test_a_table_gives_files_and_splits_and_an_empty_tree_is_an_error(tmp_path):
+    with pytest.raises(SystemExit, match="no clip in"):
+        main(tmp_path, tmp_path / "out")
+    for name in "abc":
         add(tmp_path / "align" / f"{name}.align", ALIGN)
     header = "id\tpath\twords\tn_frames\tduration\tspeaker\tsplit\toriginal\tnotes\n"
     rows = [f"{name}\tvideo/{name}.mp4\t\t75\t3.0\ts1\t{split}\t{original}\t\n" for name, split, original in (
@@ -69,18 +62,11 @@ def test_a_table_gives_files_and_splits(tmp_path):
     assert [path.name for path in (tmp_path / "mpg").iterdir()] == ["train.jsonl"]
 
 
-def test_an_empty_tree_is_an_error(tmp_path):
-    with pytest.raises(SystemExit, match="no clip in"):
-        main(tmp_path, tmp_path / "out")
-
-
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 def test_the_real_corpus(tmp_path):
     root = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1"
     main(root, tmp_path)
-    counts = {}
-    for split in ("train", "valid", "test"):
+    for split, count in (("train", 600), ("valid", 40), ("test", 60)):
         utterances = read_manifest(tmp_path / f"{split}.jsonl", require=("video", "audio", "text"), check_files=True)
-        counts[split] = len(utterances)
+        assert len(utterances) == count
         assert all(len(u.words) == 6 and u.words[-1].end_s <= 3 for u in utterances)
-    assert counts == {"train": 600, "valid": 40, "test": 60}

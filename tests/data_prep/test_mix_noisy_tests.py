@@ -16,7 +16,6 @@ from tests.noise.plan_corpus import write_plan_corpus
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Return a corpus with conditions.yaml: babble, and a file that the command line names."""
     write_plan_corpus(tmp_path / "c")
     (tmp_path / "c" / "conditions.yaml").write_text(
         "noises:\n  babble: {kind: babble, num_voices: 3}\n  rain: {kind: file}\nsnrs_db: [0, -2.5]\nseed: 3\n"
@@ -25,22 +24,22 @@ def folder(tmp_path) -> Path:
 
 
 def mix(folder: Path, **options) -> NoisePlan:
-    given = {
-        "conditions": folder / "conditions.yaml",
-        "noise_manifests": {"babble": folder / "voices.jsonl"},
-        "noise_paths": {"rain": folder / "noise" / "rain.wav"},
-        "num_workers": 0,
-    }
-    mix_noisy_tests.main(folder / "test.jsonl", folder / "plan.jsonl", **(given | options))
+    given = {"conditions": folder / "conditions.yaml", "noise_manifests": {"babble": folder / "voices.jsonl"}}
+    given |= {"noise_paths": {"rain": folder / "noise" / "rain.wav"}, "num_workers": 0, "plan": folder / "plan.jsonl"}
+    mix_noisy_tests.main(folder / "test.jsonl", **(given | options))
     return NoisePlan.read(folder / "plan.jsonl")
+
+
+def refused(folder: Path, message: str, **options) -> None:
+    with pytest.raises(SystemExit, match=message):
+        mix(folder, **options)
 
 
 def test_wavs_hold_what_the_plan_says(folder, capsys):
     plan = mix(folder, wav_dir=folder / "noisy")
     assert (plan.seed, plan.conditions) == (3, tuple((n, s) for n in ("babble", "rain") for s in (0.0, -2.5)))
-    assert sorted(path.name for path in (folder / "noisy").iterdir()) == [
-        "babble_-2.5dB", "babble_0dB", "rain_-2.5dB", "rain_0dB",
-    ]  # fmt: skip
+    names = {f"{noise}_{level}dB" for noise in ("babble", "rain") for level in ("-2.5", "0")}
+    assert {path.name for path in (folder / "noisy").iterdir()} == names
     noisy = read_manifest(folder / "noisy" / "rain_-2.5dB" / "manifest.jsonl", require=("audio",), check_files=True)
     assert [one.id for one in noisy] == ["t0", "t1", "t2", "t3"] and {one.text for one in noisy} == {"pa"}
     for one in noisy:
@@ -63,11 +62,11 @@ def test_a_restart_mixes_what_is_missing_or_wrong(folder):
 
 @pytest.mark.slow
 def test_workers_write_the_same_bytes(folder):
-    mix(folder, wav_dir=folder / "none")
-    mix(folder, wav_dir=folder / "three", num_workers=3)
-    wavs = sorted(path.relative_to(folder / "none") for path in (folder / "none").rglob("*.wav"))
-    assert len(wavs) == 16
-    assert all((folder / "none" / wav).read_bytes() == (folder / "three" / wav).read_bytes() for wav in wavs)
+    for name, workers in (("none", 0), ("three", 3)):
+        mix(folder, wav_dir=folder / name, num_workers=workers)
+    none, three = (sorted((folder / name).rglob("*.wav")) for name in ("none", "three"))
+    assert len(none) == len(three) == 16
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(none, three, strict=True))
 
 
 def test_what_leaves_the_range_is_kept_in_float(folder):
@@ -80,58 +79,38 @@ def test_what_leaves_the_range_is_kept_in_float(folder):
 
 def test_another_plan_of_that_name_is_refused(folder):
     mix(folder)
-    with pytest.raises(SystemExit, match=r"plan\.jsonl is another plan: it has seed=3, now seed=4; give"):
-        mix(folder, seed=4)
-    with pytest.raises(SystemExit, match=r"--seed 4 came, .*plan\.jsonl was drawn with 3"):
-        mix(folder, seed=4, conditions=None)
+    refused(folder, r"plan\.jsonl is another plan: it has seed=3, now seed=4; give", seed=4)
+    refused(folder, r"--seed 4 came, .*plan\.jsonl was drawn with 3", seed=4, conditions=None)
     sound = bytearray((folder / "noise" / "rain.wav").read_bytes())
     sound[3000] ^= 1
     (folder / "noise" / "rain.wav").write_bytes(bytes(sound))
-    with pytest.raises(SystemExit, match=r"plan\.jsonl is another plan: rain\.wav of noise 'rain' was altered"):
-        mix(folder)
-    with pytest.raises(SystemExit, match=r"rain\.wav of noise 'rain' was altered: it has sha256"):
-        mix(folder, conditions=None, wav_dir=folder / "noisy")
+    refused(folder, r"plan\.jsonl is another plan: rain\.wav of noise 'rain' was altered")
+    refused(folder, r"rain\.wav of noise 'rain' was altered: it has sha256", conditions=None, wav_dir=folder / "noisy")
 
 
 def test_noise_may_lie_elsewhere(folder, tmp_path):
     mix(folder)
     (folder / "noise").rename(tmp_path / "moved")
     finished = {"conditions": None, "noise_manifests": {}, "wav_dir": folder / "noisy"}
-    with pytest.raises(SystemExit, match=r"noise/rain\.wav of noise 'rain' is missing"):
-        mix(folder, **finished, noise_paths={})
+    refused(folder, r"noise/rain\.wav of noise 'rain' is missing", **finished, noise_paths={})
     mix(folder, **finished, noise_paths={"rain": tmp_path / "moved"})
-    with pytest.raises(SystemExit, match="has no noise snow; it has babble, rain"):
-        mix(folder, **finished, noise_paths={"snow": tmp_path / "moved"})
+    refused(folder, "has no noise snow; it has babble, rain", **finished, noise_paths={"snow": tmp_path / "moved"})
 
 
 def test_clips_that_cannot_be_read_are_listed_and_too_many_are_an_error(folder):
     (folder / "speech" / "t2.wav").write_text("this is no sound")
-    with pytest.raises(SystemExit, match=r"1 of 4 are not in .*plan\.jsonl, more than 2%"):
-        mix(folder, wav_dir=folder / "noisy")
+    refused(folder, r"1 of 4 are not in .*plan\.jsonl, more than 2%", wav_dir=folder / "noisy")
     assert '"t2"' in (folder / "plan.failures.jsonl").read_text()
     assert len(read_manifest(folder / "noisy" / "rain_0dB" / "manifest.jsonl")) == 3
 
 
-def test_conditions_without_noise_are_refused(folder):
-    (folder / "conditions.yaml").write_text("seed: 0\n")
-    with pytest.raises(SystemExit, match=r"conditions\.yaml names no noises"):
-        mix(folder, noise_manifests=None, noise_paths=None)
-
-
-def test_places_that_cannot_be_written_to_are_named(folder):
+def test_places_and_ids_that_cannot_be_written_to_and_conditions_without_noise_are_refused(folder):
     (folder / "file").write_text("")
-    with pytest.raises(SystemExit, match=r"--wav_dir .*file cannot be made a folder: File exists; name another"):
-        mix(folder, wav_dir=folder / "file")
-    with pytest.raises(SystemExit, match=r"plan .*file cannot be made a folder"):
-        mix_noisy_tests.main(folder / "test.jsonl", folder / "file" / "p.jsonl", folder / "conditions.yaml",
-            noise_manifests={"babble": folder / "voices.jsonl"}, noise_paths={"rain": folder / "noise" / "rain.wav"},
-        )  # fmt: skip
-    with pytest.raises(SystemExit, match=r"num_workers=-1 must be 0"):
-        mix(folder, num_workers=-1)
-
-
-def test_an_id_that_is_no_file_name_is_named(folder):
+    refused(folder, r"--wav_dir .*file cannot be made a folder: File exists; name another", wav_dir=folder / "file")
+    refused(folder, r"plan .*file cannot be made a folder", plan=folder / "file" / "p.jsonl")
+    refused(folder, r"num_workers=-1 must be 0", num_workers=-1)
     lines = (folder / "test.jsonl").read_text()
     (folder / "test.jsonl").write_text(lines.replace('"t0"', f'"{"t" * 300}"'))
-    with pytest.raises(SystemExit, match=r"tttt\.wav cannot be written: File name too long"):
-        mix(folder, wav_dir=folder / "noisy")
+    refused(folder, r"tttt\.wav cannot be written: File name too long", wav_dir=folder / "noisy")
+    (folder / "conditions.yaml").write_text("seed: 0\n")
+    refused(folder, r"conditions\.yaml names no noises", noise_manifests=None, noise_paths=None)

@@ -64,26 +64,23 @@ def test_a_training_that_goes_on_refuses_what_differs_and_one_of_unknown_origin_
     place = tmp_path / "run/training"
     training = ["-c", "raise SystemExit(1)", f"--trainer.default_root_dir={place}"]
 
-    def run(*options):
-        run_steps(tmp_path / "run", [Step("train", {"train": [*training, *options]}, [place / "model"])])
+    def fails(error, message, *options):
+        with pytest.raises(error, match=message):
+            run_steps(tmp_path / "run", [Step("train", {"train": [*training, *options]}, [place / "model"])])
 
     (place / "checkpoints").mkdir(parents=True)
-    with pytest.raises(SystemExit):
-        run("--lr=0.1")
+    fails(SystemExit, "train ended with status 1", "--lr=0.1")
     assert not (place / "checkpoints").exists()
-    with pytest.raises(SystemExit):
-        run("--lr=0.2")  # nothing is there to go on from
+    fails(SystemExit, "train ended with status 1", "--lr=0.2")  # nothing is there to go on from
     (place / "checkpoints").mkdir()
-    with pytest.raises(StepError, match=r"lr was 0\.2, is now 0\.3"):
-        run("--lr=0.3")
+    fails(StepError, r"lr was 0\.2, is now 0\.3", "--lr=0.3")
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr("data_prep.pipeline.PATIENCE_S", 0.1)
-    with claim(tmp_path), pytest.raises(SystemExit, match="another run works in"), claim(tmp_path):
-        pass
-    with claim(tmp_path):
-        pass
+    for _ in range(2):  # the lock is given back
+        with claim(tmp_path), pytest.raises(SystemExit, match="another run works in"), claim(tmp_path):
+            pass
 
 
 def test_training_goes_on_from_a_checkpoint_that_something_later_was_reported_after(tmp_path):
@@ -105,7 +102,7 @@ def test_training_goes_on_from_a_checkpoint_that_something_later_was_reported_af
 
 def test_a_curve_is_joined_over_restarts(tmp_path):
     lines = [{"update": 2, "a": 1.0}, {"update": 4, "a": 2.0}, {"update": 2, "b": 5.0}, {"update": 4, "a": 3.0}]
-    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"update": 6, "a')
+    (tmp_path / "curve.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"update": 6, "a')
     assert read_curve(tmp_path) == {2: {"a": 1.0, "b": 5.0}, 4: {"a": 3.0}}
     write_curve(tmp_path)
     assert (tmp_path / "curve.csv").read_text().split() == ["update,a,b", "2,1.0,5.0", "4,3.0,"]
@@ -123,8 +120,6 @@ def test_checkpoints_of_the_configurations_give_way_to_ours(tmp_path):
 
 PARENT = """
 import sys
-from dataclasses import replace
-from pathlib import Path
 from data_prep.pipeline import start
 child = "import os, subprocess, sys, time; print(os.getpid(), flush=True);" \
     "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True); time.sleep(60)"

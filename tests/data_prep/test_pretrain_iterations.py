@@ -1,9 +1,12 @@
 """A recipe of iterations: what it stands for, what it refuses, and that killing it changes nothing."""
 
 import contextlib
+import copy
+import functools
 import importlib
 import itertools
 import json
+import operator
 import os
 import random
 import subprocess
@@ -42,31 +45,22 @@ SIZES = {
 }
 BABBLE = {"babble": {"kind": "babble", "num_voices": [2, 3]}}
 NONE_DROPPED = {"p_both": 1.0, "p_audio_only": 0.0, "p_video_only": 0.0}
-HIDE_FEATURES = {
-    "overrides": {"model.init_args.masking.on": "features", "model.init_args.modality_dropout": NONE_DROPPED}
-}
+HIDE_FEATURES = {"model.init_args.masking.on": "features", "model.init_args.modality_dropout": NONE_DROPPED}
 
 
 def tiny(corpus, layers=(1,), **more):
     """Return a recipe of MFCC units and then one iteration for each layer, which trains in a second each."""
-    iterations = [{"features": {"kind": "mfcc", "rate": 100}, "num_units": 6, "training": HIDE_FEATURES}]
-    for layer in layers:
-        iterations.append({"features": {"kind": "encoder", "layer": layer}, "num_units": 8, "percent": 0.8})
-    return {
-        "train": f"{corpus}/train.jsonl",
-        "val": f"{corpus}/val.jsonl",
-        "checkpoint_every": 4,
-        "training": {
-            "configs": [f"{ROOT}/configs/{name}.yaml" for name in ("pretrain/toy", "data/toy", "trainer/cpu")],
-            "overrides": {
-                "model.init_args.encoder": SIZES,
-                "data.init_args.noise": {"probability": 0.5, "snr_db": [0, 10], "noises": BABBLE},
-                "trainer": {"max_steps": 18, "val_check_interval": 4, "log_every_n_steps": 3},
-            },
-        },
-        "iterations": iterations,
-        **more,
+    first = {"features": {"kind": "mfcc", "rate": 100}, "num_units": 6, "training": {"overrides": HIDE_FEATURES}}
+    later = [{"features": {"kind": "encoder", "layer": one}, "num_units": 8, "percent": 0.8} for one in layers]
+    overrides = {
+        "model.init_args.encoder": SIZES,
+        "data.init_args.noise": {"probability": 0.5, "snr_db": [0, 10], "noises": BABBLE},
+        "trainer": {"max_steps": 18, "val_check_interval": 4, "log_every_n_steps": 3},
     }
+    configs = [f"{ROOT}/configs/{name}.yaml" for name in ("pretrain/toy", "data/toy", "trainer/cpu")]
+    recipe = {"train": f"{corpus}/train.jsonl", "val": f"{corpus}/val.jsonl", "checkpoint_every": 4}
+    recipe |= {"training": {"configs": configs, "overrides": overrides}, "iterations": [first, *later]}
+    return recipe | more
 
 
 def written(tmp_path, recipe):
@@ -75,51 +69,39 @@ def written(tmp_path, recipe):
     return path
 
 
-# What a recipe stands for
-
-
-def sequence(recipe):
-    return [(one.features.kind, one.features.rate, one.features.layer, one.num_units) for one in recipe.iterations]
+def read(name, monkeypatch):
+    """Return a recipe of the repository, and a function from a setting to its value in each iteration."""
+    monkeypatch.chdir(ROOT)
+    recipe = read_recipe(Recipe, RECIPES / name)
+    settings = [settings_of(recipe.training_command(number)) for number in range(5)]
+    return recipe, lambda setting: [one.get(setting) for one in settings]
 
 
 def test_the_papers_recipe_is_the_papers(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    recipe = read_recipe(Recipe, RECIPES / "lrs3_base.yaml")
-    assert sequence(recipe) == [
-        ("mfcc", 100, None, 100),
-        ("encoder", 25, 9, 100),
-        ("encoder", 25, 12, 500),
-        ("encoder", 25, 12, 1000),
-        ("encoder", 25, 12, 2000),
-    ]
-    settings = [settings_of(recipe.training_command(number)) for number in range(5)]
-
-    def column(name):
-        return [one.get(name) for one in settings]
-
-    model, optimizer = "model.init_args", "model.init_args.optimizer"
+    recipe, column = read("lrs3_base.yaml", monkeypatch)
+    features = [(one.features.kind, one.features.rate, one.features.layer) for one in recipe.iterations]
+    assert features == [("mfcc", 100, None), ("encoder", 25, 9), *3 * [("encoder", 25, 12)]]
+    assert [one.num_units for one in recipe.iterations] == [100, 100, 500, 1000, 2000]
+    model = "model.init_args"
     assert column(f"{model}.masking.on") == 4 * ["features"] + ["input"]
     assert column(f"{model}.masking.audio_fraction") == 5 * [0.8]
     assert column(f"{model}.masking.audio_span") == 5 * [10]
-    assert (settings[4][f"{model}.masking.video_fraction"], settings[4][f"{model}.masking.video_span"]) == (0.3, 5)
+    assert [column(f"{model}.masking.video_{name}")[4] for name in ("fraction", "span")] == [0.3, 5]
     assert column(f"{model}.modality_dropout.p_both") == 4 * [1.0] + [0.5]
-    assert column(f"{optimizer}.lr") == 5 * [5e-4]
+    assert column(f"{model}.optimizer.lr") == 5 * [5e-4]
     assert column(f"{model}.schedule.warmup_steps") == 5 * [32_000]
     assert column("trainer.max_steps") == 5 * [400_000]
     assert column("data.init_args.batches.longest") == 5 * [500]
     assert column("seed_everything") == 5 * [1337]
-    assert [one.percent for one in recipe.iterations] == 5 * [0.1]
-    assert {one.init_from for one in recipe.iterations} == {None}
+    assert {(one.percent, one.init_from) for one in recipe.iterations} == {(0.1, None)}
 
 
 def test_the_vox_recipe_drops_streams_from_its_second_iteration_on(monkeypatch):
-    monkeypatch.chdir(RECIPES.parents[1])
-    recipe = read_recipe(Recipe, RECIPES / "vox_base.yaml")
-    settings = [settings_of(recipe.training_command(number)) for number in range(5)]
-    assert [one["model.init_args.modality_dropout.p_both"] for one in settings] == [1.0, 0.5, 0.5, 0.5, 0.5]
-    assert [one["model.init_args.masking.on"] for one in settings] == ["features"] * 4 + ["input"]
-    assert {one["data.init_args.batches.crop"] for one in settings} == {True}
-    assert {one["trainer.max_steps"] for one in settings} == {800_000}
+    _, column = read("vox_base.yaml", monkeypatch)
+    assert column("model.init_args.modality_dropout.p_both") == [1.0, 0.5, 0.5, 0.5, 0.5]
+    assert column("model.init_args.masking.on") == 4 * ["features"] + ["input"]
+    assert column("data.init_args.batches.crop") == 5 * [True]
+    assert column("trainer.max_steps") == 5 * [800_000]
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -135,14 +117,15 @@ def test_the_command_line_comes_to_the_same_as_the_settings(path, monkeypatch):
         with torch.device("meta"):
             cli = main([*arguments, "--trainer.precision=null", "--trainer.logger=false"], run=False)
         settings = settings_of(recipe.training_command(number))
-        assert cli.model.masking.on == settings["model.init_args.masking.on"]
-        assert cli.model.modality_dropout.p_both == settings.get("model.init_args.modality_dropout.p_both", 0.5)
-        assert cli.model.model.encoder.config.width == settings["model.init_args.encoder.width"]
-        assert cli.model.model.encoder.config.depth == settings["model.init_args.encoder.depth"]
-        assert cli.model.optimizer_config.lr == settings["model.init_args.optimizer.lr"]
+        model, config = cli.model, cli.model.model.encoder.config
+        assert model.masking.on == settings["model.init_args.masking.on"]
+        assert model.modality_dropout.p_both == settings.get("model.init_args.modality_dropout.p_both", 0.5)
+        sizes = [settings[f"model.init_args.encoder.{name}"] for name in ("width", "depth")]
+        assert sizes == [config.width, config.depth]
+        assert model.optimizer_config.lr == settings["model.init_args.optimizer.lr"]
         assert cli.trainer.max_steps == settings["trainer.max_steps"]
         assert cli.datamodule.batches.max_frames == settings["data.init_args.batches.max_frames"]
-        assert cli.model.model.num_units == (7 + number,)
+        assert model.model.num_units == (7 + number,)
 
 
 def test_later_files_and_overrides_win(tmp_path):
@@ -152,19 +135,14 @@ def test_later_files_and_overrides_win(tmp_path):
     name = "model.init_args.optimizer.lr"
     common = {"configs": [f"{tmp_path}/common.yaml"], "overrides": {name: 2.0}}
     own = {"configs": [f"{tmp_path}/own.yaml"], "overrides": {"model": {"init_args": {"optimizer": {"lr": "4e-3"}}}}}
-    recipe = tiny("nowhere")
-    recipe["training"] = common
-    recipe["iterations"] = [{"features": {"kind": "mfcc"}, "num_units": 3, "training": part} for part in ({}, own)]
-    recipe["iterations"].append(recipe["iterations"][1] | {"training": {"configs": own["configs"]}})
-    recipe["iterations"][0]["training_seed"] = 5
+    parts = ({}, own, {"configs": own["configs"]})
+    iterations = [{"features": {"kind": "mfcc"}, "num_units": 3, "training": part} for part in parts]
+    iterations[0]["training_seed"] = 5
+    recipe = tiny("nowhere", training=common, iterations=iterations)
     read = read_recipe(Recipe, written(tmp_path, recipe))
     assert [settings_of(read.training_command(number))[name] for number in range(3)] == [2.0, "4e-3", 3.0]
-    assert read.training_command(1)[3:] == [
-        f"--config={tmp_path}/common.yaml",
-        f"--{name}=2.0",
-        f"--config={tmp_path}/own.yaml",
-        f"--{name}=4e-3",
-    ]
+    common, own = (f"--config={tmp_path}/{file}.yaml" for file in ("common", "own"))
+    assert read.training_command(1)[3:] == [common, f"--{name}=2.0", own, f"--{name}=4e-3"]
     seeds = ["--seed_everything=5", "--model.init_args.seed=5", "--data.init_args.seed=5"]
     assert read.training_command(0)[3:][-3:] == seeds
     assert settings_of(read.training_command(2))["model.init_args.common"] is True
@@ -172,11 +150,8 @@ def test_later_files_and_overrides_win(tmp_path):
 
 def changed(recipe, *path, value):
     """Return the recipe with one value set, ``path`` being keys and positions."""
-    recipe = json.loads(json.dumps(recipe))
-    inner = recipe
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    recipe = copy.deepcopy(recipe)
+    functools.reduce(operator.getitem, path[:-1], recipe)[path[-1]] = value
     return recipe
 
 
@@ -212,26 +187,19 @@ def test_a_manifest_that_is_not_there_ends_the_command_with_one_line(corpus, tmp
     recipe = written(tmp_path, tiny(corpus))
     command = [sys.executable, SCRIPT, recipe, f"--run={tmp_path}/run", f"--train={tmp_path}/none.jsonl"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "none.jsonl does not exist" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"missing\.yaml cannot be read"):
-        read_recipe(Recipe, tmp_path / "missing.yaml")
     (tmp_path / "list.yaml").write_text("[1, 2]")
-    with pytest.raises(RecipeError, match=r"list\.yaml holds no mapping"):
-        read_recipe(Recipe, tmp_path / "list.yaml")
-    recipe = read_recipe(
-        Recipe, written(tmp_path, changed(tiny("nowhere"), "training", "configs", 1, value="gone.yaml"))
-    )
+    for name, message in (("missing", r"missing\.yaml cannot be read"), ("list", r"list\.yaml holds no mapping")):
+        with pytest.raises(RecipeError, match=message):
+            read_recipe(Recipe, tmp_path / f"{name}.yaml")
+    gone = written(tmp_path, changed(tiny("nowhere"), "training", "configs", 1, value="gone.yaml"))
     with pytest.raises(RecipeError, match=r"gone\.yaml cannot be read"):
-        settings_of(recipe.training_command(0))
-
-
-# What the steps make
+        settings_of(read_recipe(Recipe, gone).training_command(0))
 
 
 @pytest.fixture
@@ -295,15 +263,17 @@ def test_features_come_from_the_previous_model_or_the_start(corpus, tmp_path, un
     units = [[one.rsplit("=", 1)[1] for one in given if "num_units" in one] for given in untrained]
     assert units == [["5"], ["8"], ["8"]]
 
+    def refused(message, recipe, train=None):
+        with pytest.raises(StepError, match=message):
+            pretrain_iterations.main(written(tmp_path, recipe), run, train)
+
     again = changed(recipe, "iterations", 2, "num_units", value=9)
-    with pytest.raises(StepError, match=r"'iteration 3, fit units' in .*: num_units was 8, is now 9"):
-        pretrain_iterations.main(written(tmp_path, again), run)
-    write_manifest(tmp_path / "fewer.jsonl", read_manifest(corpus / "train.jsonl")[:-1])
-    with pytest.raises(StepError, match=r"'iteration 1, fit units' .* was \"train.jsonl, .* now \"fewer.jsonl"):
-        pretrain_iterations.main(written(tmp_path, recipe), run, train=tmp_path / "fewer.jsonl")
+    refused(r"'iteration 3, fit units' in .*: num_units was 8, is now 9", again)
+    fewer = tmp_path / "fewer.jsonl"
+    write_manifest(fewer, read_manifest(corpus / "train.jsonl")[:-1])
+    refused(r"'iteration 1, fit units' .* was \"train.jsonl, .* now \"fewer.jsonl", recipe, fewer)
     save(tmp_path / "start", seed=8)
-    with pytest.raises(StepError, match=r"model was \"model.safetensors, SHA-256"):
-        pretrain_iterations.main(written(tmp_path, recipe), run)
+    refused(r"model was \"model.safetensors, SHA-256", recipe)
     assert len(untrained) == 3
 
 
@@ -335,9 +305,6 @@ def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, unt
     assert f"--model.init_args.init_from={model}" in untrained[0]
     features = Codebook.load(tmp_path / "run/iteration1/units/codebook.safetensors").features
     assert features["model_sha256"] == file_sha256(model)
-
-
-# Killing it
 
 
 @pytest.fixture

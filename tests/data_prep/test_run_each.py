@@ -54,15 +54,12 @@ def test_a_bug_raises_with_its_traceback():
         list(run_each(buggy, [1, 2, 0], workers=2))
 
 
-def test_large_results_and_no_items():
+def test_large_results_no_items_and_no_workers_which_means_this_process():
     assert [len(result) for _, result in run_each(big, [3_000_000, 5], workers=1)] == [3_000_000, 5]
     assert list(run_each(big, [], workers=2)) == []
+    assert dict(run_each(big, [1, 2], workers=0)) == {1: b"\0", 2: b"\0\0"}
 
 
 def test_workers_that_cannot_start_end_the_run():
     with pytest.raises(RuntimeError, match="died while starting"):
         list(run_each(big, range(50), workers=2, setup=die_at_once))
-
-
-def test_no_workers_means_this_process():
-    assert dict(run_each(big, [1, 2], workers=0)) == {1: b"\0", 2: b"\0\0"}

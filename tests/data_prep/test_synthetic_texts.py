@@ -5,8 +5,7 @@ import unicodedata
 
 import pytest
 
-from data_prep.synthetic.grammar import COMMANDS, all_commands
-from data_prep.synthetic.texts import LANGUAGES, partition, read_sentences, reference_of
+from data_prep.synthetic.texts import COMMANDS, LANGUAGES, all_commands, partition, read_sentences, reference_of
 
 SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "ru": "CYRILLIC"}
 
@@ -26,27 +25,15 @@ def test_text_files_are_clean(language):
             assert unicodedata.name(letter).startswith(script), f"{letter!r} in {sentence!r}"
 
 
-def test_arabic_is_written_with_vowel_marks_and_referenced_without():
+def test_arabic_is_referenced_without_its_vowel_marks_and_all_with_accents_and_inner_apostrophes_only():
     for sentence in read_sentences("ar"):
         marks = [letter for letter in sentence if unicodedata.combining(letter)]
         assert len(marks) >= len(sentence.split()), f"hardly vocalised: {sentence}"
         assert not any(unicodedata.combining(letter) for letter in reference_of(sentence, "ar"))
     assert reference_of("ذَهَبَ الوَلَدُ إِلَى المَدْرَسَةِ.", "ar") == "ذهب الولد إلى المدرسة"
     assert reference_of("سـلام", "ar") == "سلام"  # the stretching tatweel is no letter
-
-
-def test_reference_keeps_accents_and_inner_apostrophes_only():
     assert reference_of("¿Dónde está la Señora Ñ?", "es") == "dónde está la señora ñ"
     assert reference_of("Un po' d’acqua, l'aria - ecco!", "it") == "un po' d'acqua l'aria ecco"
-
-
-def test_unknown_language_is_named():
-    with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
-        read_sentences("xx")
-    with pytest.raises(
-        ValueError, match=r"commands exist in en, es, not in 'fr'|command grammar knows en, es, not 'fr'"
-    ):
-        all_commands("fr")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -59,7 +46,11 @@ def test_partition_is_disjoint_complete_and_independent_of_order(language):
     assert partition(sentences[::-1], language) == sets
 
 
-def test_partition_wants_enough_texts():
+def test_unknown_languages_and_too_few_texts_are_refused():
+    with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
+        read_sentences("xx")
+    with pytest.raises(ValueError, match="command grammar knows en, es, not 'fr'"):
+        all_commands("fr")
     with pytest.raises(ValueError, match="2 different texts"):
         partition(["a b", "A b.", "c d"], "en")
 

@@ -7,7 +7,9 @@ import pytest
 from data_prep.pipeline import ROOT, read_recipe
 from experiments.demo.recipe import Recipe, plan
 
-RECIPES = [ROOT / "experiments/demo/recipe.yaml", *sorted(ROOT.glob("experiments/*/recipe.yaml"))]
+EACH = pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("experiments/*/recipe.yaml")), ids=lambda path: path.parent.name
+)
 MODALITY = {"--model.init_args.modality=audio", "--data.init_args.modality=audio"}
 
 
@@ -15,7 +17,7 @@ def steps(path):
     return {step.name: step for step in plan(read_recipe(Recipe, path), Path("run"), Path("data"))}
 
 
-@pytest.mark.parametrize("path", sorted(set(RECIPES)), ids=lambda path: path.parent.name)
+@EACH
 def test_both_recognisers_differ_in_modality_alone(path):
     trainings = steps(path)["train both recognisers"].commands
     av, audio = (
@@ -26,7 +28,7 @@ def test_both_recognisers_differ_in_modality_alone(path):
     assert not av - audio
 
 
-@pytest.mark.parametrize("path", sorted(set(RECIPES)), ids=lambda path: path.parent.name)
+@EACH
 def test_only_training_clips_reach_training(path):
     for name, step in steps(path).items():
         if "train" in name or "units" in name or "tokenizer" in name:
