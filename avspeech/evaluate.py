@@ -61,12 +61,12 @@ def main(
     Args:
         model: a model file, ``demo``, a name of ``avspeech hub``, or owner/name on the Hugging Face hub.
         manifest: JSON lines with text, and with mouth clips where the grid has video.
-        conditions: YAML of the grid.
+        conditions: conditions YAML, such as configs/evaluate/full.yaml.
         out_dir: folder of the results.
         name: name of the model in the results; by default the stem of its file.
         device: device of the model.
         noises: names of the YAML's noises to use; by default all.
-        noise_plan: frozen noise; by default made in ``out_dir``. Its files may move to the folders of the next two.
+        noise_plan: frozen noise plan; by default made in ``out_dir``. The next two options relocate its recordings.
         noise_manifests: replaces ``noises.<name>.manifest`` of the YAML, by name.
         noise_paths: replaces ``noises.<name>.path`` of the YAML, by name.
         modalities: replaces ``modalities`` of the YAML.
@@ -114,7 +114,7 @@ def _noise_plan(
 ) -> NoisePlan | None:
     if not config.noises or not any("audio" in modality for modality in config.modalities):
         if given is not None:
-            raise ValueError(f"noise_plan={given} came, and the conditions mix in no noise; leave it out")
+            raise ValueError(f"--noise_plan {given} came, but these conditions add no noise to audio; leave it out")
         return None
     if given is not None:
         plan = NoisePlan.read(given)

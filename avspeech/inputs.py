@@ -83,7 +83,7 @@ def make_sample(
     tokens_L: Tensor | None = None,
     units_TJ: Tensor | None = None,
 ) -> Sample:
-    """Return decoded streams as a model takes them, without video for a model that uses none.
+    """Turn decoded streams into a model's features and crop; video is left out if the model uses none.
 
     Args:
         num_frames: T without a mouth crop; None: as long as the audio.

@@ -1,7 +1,8 @@
 """Train with Lightning's CLI; configurations combine model, data and trainer.
 
     python -m avspeech.train fit --config configs/pretrain/base.yaml --config configs/data/lrs3.yaml \
-        --config configs/trainer/gpu.yaml
+        --config configs/trainer/gpu.yaml --data.init_args.train_units data/lrs3/train.km \
+        --data.init_args.val_units data/lrs3/valid.km
 
 Precision, devices, DDP and resuming (``--ckpt_path``) are Lightning's flags. A run writes ``.ckpt`` files for resuming
 and ``model.safetensors`` for evaluation.

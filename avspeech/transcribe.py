@@ -46,15 +46,19 @@ def make_parser() -> ArgumentParser:
     add("--model", required=True, help="a path, demo, a name on the Hugging Face hub, or an official model's name")
     add("--language", help="language code such as en; null: detected, where the model knows languages")
     add("--modality", choices=MODALITIES, help="streams to use; null: all that the model was trained on")
-    add("--face", default="speaking", help="which of several: speaking, largest, a number from 1, or all")
-    add("--format", default="", metavar="F,F", help=f"files to write: {','.join(FORMATS)}")
+    add(
+        "--face",
+        default="speaking",
+        help="face to transcribe if there are several: speaking, largest, a number from 1, or all",
+    )
+    add("--format", default="", metavar="FORMATS", help=f"files to write: {','.join(FORMATS)}")
     add("--out_dir", type=Path, default=Path(), metavar="FOLDER", help="folder of those files")
     add("--preview", type=Path | None, metavar="OUT.mp4", help="video of one file with its face, lips and words")
     add("--longest", type=float | None, metavar="S", help="longest segment in seconds; null: the model's limit")
     add("--min_pause", type=float | None, metavar="S", help="shortest pause that ends a segment, in seconds")
     add("--batch_frames", type=int, default=3000, metavar="N", help="frames (1/25 s) that are decoded at once")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
-    add("--fresh", action="store_true", help="ignore what earlier runs have kept")
+    add("--fresh", action="store_true", help="ignore cached transcripts")
     add("--quiet", action="store_true", help="show no progress bar")
     unused: set[str | int] = {"language", "detect_language", "num_best", "lm_weight"}
     parser.add_class_arguments(DecodingConfig, "decoding", skip=unused)

@@ -47,7 +47,7 @@ def describe(kind: Kind, rate: int, model: Path | None, layer: int | None, modal
         if rate not in (FRAME_RATE, ACOUSTIC_RATE):
             raise ValueError(f"--rate {rate} came, wanted {FRAME_RATE} or {ACOUSTIC_RATE} for MFCCs")
         if model is not None or layer is not None:
-            raise ValueError("--model and --layer came with --features mfcc; add --features encoder, or leave them out")
+            raise ValueError("--model and --layer need --features encoder; add it, or leave them out")
         return {"kind": kind, "rate": rate}
     if model is None or layer is None:
         raise ValueError("--features encoder needs --model (a model file) and --layer (1 is the first block)")

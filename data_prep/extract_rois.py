@@ -2,7 +2,7 @@
 
     python data_prep/extract_rois.py data/lrs3/train.jsonl data/lrs3/roi
 
-Reads   a manifest (avspeech/data/manifest.py).
+Reads   a manifest (avspeech/manifest.py).
 Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and <id>.json: length, frames measured, interpolated and
         missing, settings;
         <roi_dir>/manifest.jsonl with mouth, num_frames and num_samples; rois.jsonl, all records; failures.jsonl.
@@ -80,7 +80,7 @@ def main(
     prefix = f"{roi_dir}/" if out_manifest is None else f"{out_manifest.with_suffix('')}."
     write_lines(f"{prefix}rois.jsonl", [record for _, record in done])
     out_manifest = out_manifest or roi_dir / "manifest.jsonl"
-    write_manifest(out_manifest, [filled_in(one, record, roi_dir) for one, record in done])
+    write_manifest(out_manifest, [with_mouth_clip(one, record, roi_dir) for one, record in done])
     print(f"{len(done)} of {len(utterances)} clips in {roi_dir}, listed in {out_manifest}")
     failed = [{"id": one.id, "why": why[one.id, ""]} for one in utterances if (one.id, "") in why]
     report_failures(Path(f"{prefix}failures.jsonl"), failed, len(utterances), max_failed)
@@ -128,7 +128,7 @@ def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
     return spans
 
 
-def filled_in(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:
+def with_mouth_clip(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:
     """Return the utterance with its mouth clip, and without audio if the file has none."""
     audio = None if record["no_audio"] else utterance.audio
     counts = {name: record[name] for name in ("num_frames", "num_samples")}

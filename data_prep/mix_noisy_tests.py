@@ -56,7 +56,7 @@ def main(
         conditions: YAML with noises and SNRs; null reads the plan.
         seed: replaces the seed of the conditions.
         noise_manifests: replaces noises.<name>.manifest; for an existing plan, the local noise manifest.
-        noise_paths: replaces noises.<name>.path or <name>.impulse_responses; likewise.
+        noise_paths: replaces noises.<name>.path or <name>.impulse_responses; for a finished plan, local paths.
         wav_dir: folder of the mixed wavs; null writes the plan only.
         num_workers: processes; they do not change the result.
         max_failed: share of unreadable utterances beyond which the exit status is 1.
@@ -98,7 +98,7 @@ def _read_plan(
         raise ValueError(f"--seed {seed} came, {path} was drawn with {plan.seed}; leave it out or give --conditions")
     known = {*plan.noises, *plan.roots()}
     if unknown := sorted({*manifests, *paths} - known):
-        raise ValueError(f"{path} has no noise {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        raise ValueError(f"{path} does not list the noises {', '.join(unknown)}; it lists {', '.join(sorted(known))}")
     folders = {name: path.parent if path.is_file() else path for name, path in paths.items()}
     voices = roots_of({name: NoiseSpec("file", manifest=manifest) for name, manifest in manifests.items()})
     return plan, plan.roots() | folders | voices

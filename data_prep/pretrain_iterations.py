@@ -63,7 +63,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for key in flatten(self.overrides):
             if any(key == owned or key.startswith(owned + ".") for owned in OWNED):
-                raise ValueError(f"overrides.{key} is set by this command, from the recipe and --run; leave it out")
+                raise ValueError(f"overrides.{key} is set by pretrain_iterations.py; leave it out")
 
 
 SEEDS = ("seed_everything", "model.init_args.seed", "data.init_args.seed")

@@ -64,7 +64,7 @@ def run_each(
                 false_starts += not worker.ready
                 if false_starts >= MAX_FALSE_STARTS:
                     what = f"{false_starts} workers in a row died while starting"
-                    raise RuntimeError(f"{what}; the last on {item!r}: {result}")
+                    raise RuntimeError(f"{what}; a worker failed last on {item!r}: {result}")
                 following = list(islice(waiting, 1))
                 if following and worker.process.is_alive():
                     worker.give(*following)

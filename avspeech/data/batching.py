@@ -15,7 +15,7 @@ from avspeech.data.dataset import SampleKey
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """Selection of clips, and batch sizes."""
+    """Which training clips are used, and how they are batched."""
 
     max_frames: int = 1000
     """Budget of a batch in frames at 25 Hz, with padding; AV-HuBERT's 1000 is 40 s."""

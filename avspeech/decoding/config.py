@@ -91,7 +91,7 @@ class DecodingConfig:
         if self.task not in ("transcribe", "translate"):
             raise ValueError(f"task={self.task!r} must be transcribe or translate")
         if not self.temperatures or not all(math.isfinite(one) and one >= 0 for one in self.temperatures):
-            raise ValueError(f"temperatures={list(self.temperatures)} must be one or more numbers from 0 up")
+            raise ValueError(f"temperatures={list(self.temperatures)} must be one or more numbers of at least 0")
         if isinstance(self.suppress, str) and self.suppress not in ("default", "none"):
             raise ValueError(f"suppress={self.suppress!r} must be default, none or a list of token numbers")
 

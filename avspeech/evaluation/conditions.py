@@ -73,7 +73,7 @@ class Condition:
 
     @property
     def decoded_as(self) -> "Condition":
-        """The condition with the same transcripts: clean for ``video``, ``audio`` for a missing video."""
+        """The condition that is decoded in its place: ``video`` ignores noise, ``no_face`` is ``audio``."""
         if not self.keeps_audio:
             return Condition(self.modality, video_stream=self.video_stream)
         if self.video_stream == NO_FACE:

@@ -46,7 +46,7 @@ class ErrorCounts:
 
 
 def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Return the errors of ``hypothesis``; runs of white space count as one space, at the ends as none."""
+    """Return the word and character errors of ``hypothesis``; white space is collapsed and stripped."""
     reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())
     words = jiwer.process_words(reference, hypothesis)
     characters = jiwer.process_characters(reference, hypothesis)

@@ -63,7 +63,7 @@ def evaluate_grid(
         out_dir: folder of the finished conditions.
         model: name of the model in the results.
         identity: facts for ``runs`` that decide the transcripts: hashes of model, manifest and each of ``noises``.
-        decoding: likewise, options (``systems.decoding_facts``).
+        decoding: options that decide the transcripts (``systems.decoding_facts``).
         noise_of: returns a hash of what is mixed in for a noise and SNR; None takes it from ``identity``.
 
     ``GridError``: no utterance of a condition could be read, or kept transcripts are damaged.

@@ -340,4 +340,4 @@ def need_same_pictures(condition: Condition, *runs: tuple[str, Mapping[str, Any]
     (one, first), (other, second) = runs
     if condition.is_drawn and first["seed"] != second["seed"]:
         shown = f"{one} was shown {condition.video_stream} with seed={first['seed']}, {other} with {second['seed']}"
-        raise ValueError(f"{shown}, so other pictures; evaluate both with the same seed in the conditions YAML")
+        raise ValueError(f"{shown}, so their videos differ; evaluate both with the same seed in the conditions YAML")

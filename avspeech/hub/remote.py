@@ -59,7 +59,7 @@ def download(
                 # Without a network this fails at once; the download's own retries take half a minute.
                 HfApi(endpoint=endpoint, **_LIBRARY).model_info(repository, revision=revision, timeout=10.0)
             except Exception as error:
-                if not (_is_silence(error) or isinstance(error, OfflineModeIsEnabled)):
+                if not (_is_unreachable(error) or isinstance(error, OfflineModeIsEnabled)):
                     raise
                 log.info("%s is looked for in the cache only: %s", at, error)
                 local_files_only = True
@@ -114,7 +114,9 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
 
     where = f"{at} on the Hugging Face hub"
     unknown = f"{at} is no local path, and the Hugging Face hub knows no such model, or a private one"
-    unreachable = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_silence(error)
+    unreachable = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) or _is_unreachable(
+        error
+    )
     cases: list[tuple[Any, str]] = [
         (errors.HFValidationError, f"{at!r} is no name of the Hugging Face hub: {error}"),
         (errors.GatedRepoError, f"{where} wants its terms accepted: open its page, accept them, then `hf auth login`"),
@@ -127,8 +129,8 @@ def _explained(error: Exception, at: str, advice: str) -> Exception:
     return next((ModelFileError(message) for kind, message in cases if isinstance(error, kind)), error)
 
 
-def _is_silence(error: Exception) -> bool:
-    """Return True if the hub gave no usable answer."""
+def _is_unreachable(error: Exception) -> bool:
+    """Return True for a network error or a 5xx status."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError):

@@ -67,7 +67,7 @@ _STAND_INS: dict[str, type[Inert]] = {
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """Return what ``torch.save`` wrote, with ``Inert`` in place of known classes.
+    """Load a file of ``torch.save`` without running its code; known classes become ``Inert`` objects.
 
     Raises ModelFileError if the file is missing, broken, or names an unknown class or function.
     """

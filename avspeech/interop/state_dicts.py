@@ -92,7 +92,7 @@ def _some(keys: list[str]) -> str:
 
 
 def dropped_parts(file: Mapping[str, Any], used: Sequence[str], model: Model) -> dict[str, str]:
-    """Return ``Imported.dropped``, given the keys that were ``used``."""
+    """Return the unused parts of a checkpoint and what became of each (``Imported.dropped``)."""
     dropped = dict.fromkeys(model.carried, "kept in the model file for the way back, not read")
     return dropped | {str(key): "dropped" for key, x in file.items() if key not in used and x not in (None, {}, [])}
 

@@ -74,8 +74,8 @@ def download_whisper(name: str, address: str = ADDRESS) -> Path:
         fetch(url, path, sha256)
     except (OSError, DownloadError) as error:
         raise ModelFileError(
-            f"Whisper {name} is not whole in the cache and its download from {url} failed ({error}); fetch that "
-            f"address on another machine and save it as {path}, or give a path in place of the name"
+            f"Whisper {name} is missing or incomplete in the cache, and its download from {url} failed ({error}); "
+            f"fetch that address on another machine and save it as {path}, or give a path in place of the name"
         ) from error
     return path
 

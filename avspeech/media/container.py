@@ -171,7 +171,7 @@ def decode(
 
 
 def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
-    """Return a frame's time and duration in seconds; without a timestamp it follows the previous one."""
+    """Return a frame's time and duration (at most ``MAX_JUMP_S``) in s; without a timestamp it follows the last."""
     base = frame.time_base or stream.time_base
     if stream.type == "audio":
         duration = Fraction(frame.samples, frame.sample_rate)

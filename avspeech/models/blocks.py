@@ -91,7 +91,7 @@ class FeedForward(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """Return (B, T, D)."""
+        """Apply the network to each frame; return (B, T, D)."""
         return self.out(self.dropout(self.activation(self.inner(x_BTD))))
 
 

@@ -97,7 +97,7 @@ class Flamingo(Whisper):
             empty = self.video_project.weight.new_zeros(len(video_BTHW), 1, self.sizes.audio_width)
             memory = Memory(empty)  # attention over zeros is the same however many there are
         else:
-            memory = self._some_audio(logmel_BAF, valid_BA, None if keep_B2 is None else keep_B2[:, AUDIO])
+            memory = self._partial_audio_memory(logmel_BAF, valid_BA, None if keep_B2 is None else keep_B2[:, AUDIO])
         keep_B = None if keep_B2 is None else keep_B2[:, VIDEO]
         zeroes = self.config.zero_dropped_video
         if video_BTHW is None or (keep_B is not None and not bool(keep_B.any())):
@@ -116,8 +116,8 @@ class Flamingo(Whisper):
         lips_BTD = self.video_encoder(None, video_BTHW, valid_BT)
         return self.video_norm(self.video_project(lips_BTD)) * self.video_scale
 
-    def _some_audio(self, logmel_BAF: Tensor, valid_BA: Tensor | None, keep_B: Tensor | None) -> Memory:
-        """Return the audio memory, zero where ``keep_B`` is False."""
+    def _partial_audio_memory(self, logmel_BAF: Tensor, valid_BA: Tensor | None, keep_B: Tensor | None) -> Memory:
+        """Encode only the kept utterances; the memory of the others is zero."""
         if keep_B is None or bool(keep_B.all()):
             return self.audio_memory(logmel_BAF, valid_BA)
         if not bool(keep_B.any()):

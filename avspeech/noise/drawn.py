@@ -1,4 +1,4 @@
-"""Draw an utterance's noise: ``Sampler`` for training and for plans, ``DrawnNoise`` for training and the demo."""
+"""Draw an utterance's noise: ``Sampler`` for training and for plans, ``DrawnNoise`` for training and the web page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -115,9 +115,8 @@ class NoisePlan:
     rule: str
     level: str
     manifest_sha256: str
-    noises: Mapping[
-        str, Mapping[str, Any]
-    ]  # kind, voices, number of files, hash of their names, and their folder, root
+    noises: Mapping[str, Mapping[str, Any]]
+    """Kind, voices, number of files, hash of their names, and ``root``, their folder."""
     conditions: tuple[tuple[str, float | None], ...]
     shares_test_speakers: tuple[str, ...]  # noises in which speakers of the test set are heard, or may be
     speech: Mapping[str, Speech] = field(repr=False)  # by utterance id, in the order of the manifest
@@ -268,7 +267,7 @@ class PlanMixer:
 
 
 def without_hints(facts: Any) -> Any:
-    """Return facts of noises without the paths, which differ between machines."""
+    """Return facts of noises without paths and manifest hashes, which differ between machines."""
     if isinstance(facts, Mapping):
         return {key: without_hints(value) for key, value in facts.items() if key not in ("root", "manifest_sha256")}
     return facts

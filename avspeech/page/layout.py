@@ -71,14 +71,14 @@ def build_page(
         try:
             check_upload(Path(video), limits)
         except Exception as error:  # no value calls this again with None, which deletes the file
-            return gr.Video(value=None), render_message(_reason(error, video))
+            return gr.Video(value=None), render_message(_error_of(error, video))
         return gr.skip(), ""
 
     def take_model(name: str) -> Any:
         try:
             languages, modalities, chosen = _choices(shelf.take(name))
         except Exception as error:
-            return gr.skip(), gr.skip(), render_message(_reason(error))
+            return gr.skip(), gr.skip(), render_message(_error_of(error))
         return gr.Dropdown(choices=languages, value=languages[0]), gr.Radio(choices=modalities, value=chosen), ""
 
     def transcribe(
@@ -101,7 +101,7 @@ def build_page(
                 tell = lambda share, what: progress(share, desc=what)  # noqa: E731
                 return render_outcome(run_job(job, shelf.take(name), noises, folder, limits, tell)), ""
         except Exception as error:
-            return "", render_message(_reason(error, video))
+            return "", render_message(_error_of(error, video))
 
     def forget(request: gr.Request) -> None:
         sessions.forget(str(request.session_hash))
@@ -160,8 +160,8 @@ def _label(example: Utterance) -> str:
     return f"Example: {example.language or 'a clip'}, “{example.text or example.id}”"
 
 
-def _reason(error: Exception, video: str = "") -> str:
-    """Return why a step failed, with the upload's file name for its server path; log what is no visitor's mistake."""
+def _error_of(error: Exception, video: str = "") -> str:
+    """Return the error message, which never shows the server path of ``video``; log errors that are no user's."""
     if isinstance(error, FileNotFoundError):
         log.error("a file of a job is gone", exc_info=error)
         why = "The upload is no longer on the server. Send it again."

@@ -88,8 +88,8 @@ class Tokenizer:
         """Return the text's token numbers, without begin and end; ValueError: the kind is ``pieces``."""
         if self.kind == PIECES:
             raise ValueError(
-                "this tokenizer has an imported dictionary's pieces, not the sentencepiece model that cuts text into "
-                "them; import the checkpoint again with --sentencepiece"
+                "this tokenizer has only the token list of an imported dictionary and cannot encode text; import the "
+                "checkpoint again with --sentencepiece"
             )
         text = _tidy(text)
         if self._pieces:
@@ -101,7 +101,7 @@ class Tokenizer:
         tokens = list(map(int, tokens))
         if wrong := [token for token in tokens if not 0 <= token < self.vocab_size]:
             raise ValueError(
-                f"tokens {wrong[:5]} came, wanted 0..{self.vocab_size - 1}; was the model trained with this tokenizer?"
+                f"tokens {wrong[:5]} are outside 0..{self.vocab_size - 1}; was the model trained with this tokenizer?"
             )
         pieces = [self.piece(token) for token in tokens if token not in (BOS, PAD, EOS)]
         if self.kind in ("sentencepiece", PIECES):

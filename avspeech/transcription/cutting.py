@@ -1,6 +1,6 @@
 """Find speech and cut a file into intervals that a model can take, in pauses where possible.
 
-Intervals are ``(start, end)`` in 25 Hz frames, end excluded. They are padded, because detectors are late at soft
+Intervals are ``(start, end)`` in 25 Hz frames, end exclusive. They are padded, because detectors are late at soft
 onsets, and split at least cost if they are long.
 """
 

@@ -18,7 +18,7 @@ LONGEST_S = 30.0  # longest piece in seconds that is encoded at once; longer fil
 
 @dataclass(frozen=True)
 class Features:
-    """Output of a layer for a file."""
+    """Features of one file from one encoder layer."""
 
     values_TD: np.ndarray  # float32, one row per step within the pieces
     times_T: np.ndarray  # float64, start of each row in seconds

@@ -22,7 +22,7 @@ SPARE_S = 1.0  # margin in seconds between a model's limit and its longest segme
 
 
 class SegmentDecoder:
-    """Decodes segments with a network in evaluation mode; ValueError if it gives no text, or not with this config."""
+    """Decodes segments. ValueError: the network has no text output, or does not support this config."""
 
     def __init__(self, network: Model, config: DecodingConfig, name: str) -> None:
         try:

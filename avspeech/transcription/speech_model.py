@@ -86,7 +86,9 @@ class SpeechModel:
         if self._cutting is None:
             return CuttingConfig(longest_s=longest_s)
         if self._cutting.longest_s > longest_s:
-            raise ValueError(f"longest_s={self._cutting.longest_s} came, {self.name} takes at most {longest_s:g} s")
+            raise ValueError(
+                f"longest_s={self._cutting.longest_s} (--longest) is above the {longest_s:g} s that {self.name} takes"
+            )
         return self._cutting
 
     @property

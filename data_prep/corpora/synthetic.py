@@ -113,8 +113,8 @@ def main(
         languages: ISO 639-1 codes; commands know en and es, sentences all of en ar de el es fr it pt ru.
         text: commands of a grammar, or everyday sentences from data_prep/synthetic/texts.
         speakers_train: faces with voices; each speaks all languages.
-        speakers_valid: the same for validation.
-        speakers_test: the same for the test.
+        speakers_valid: validation faces, each with a voice.
+        speakers_test: test faces, each with a voice.
         speakers_babble: voices of training babble, and as many others of test babble.
         seed: random seed of the corpus.
         workers: processes.

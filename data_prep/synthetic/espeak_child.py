@@ -2,8 +2,8 @@
 
 espeak-ng is GPL-3, so it is never loaded into a process of ours: this program needs only the standard library and
 the optional wheel ``espeakng-loader``. espeak-ng is also neither thread-safe nor repeatable: wave state leaks into the
-next utterance, and some variants draw noise from a generator seeded by the clock. So the library is initialised once,
-and each request is answered by a fork of that untouched state with a fixed seed: the same request, the same bytes.
+next utterance, and some variants draw noise from a generator seeded by the clock. So this process initialises the
+library but never speaks: a fork with a fixed seed answers each request, so the same request gives the same bytes.
 
 Request, one JSON line on stdin: ``{"text", "voice", "rate", "pitch", "range", "gap"}``. Answer on stdout: one JSON
 line ``{"rate", "samples", "events"}`` (or ``{"error"}``), then ``samples`` int16 values in native byte order.

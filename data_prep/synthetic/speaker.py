@@ -44,9 +44,9 @@ def stable_seed(*parts: str | int) -> int:
 
 
 def draw_speakers(part: str, count: int, seed: int) -> list[Speaker]:
-    """Draw the speakers of set ``part`` (one of ``SETS``), alternately male and female while variants last.
+    """Draw the speakers of set ``part`` (one of ``SETS``), alternating male and female.
 
-    Beyond the number of variants, speakers share one at another pitch and rate.
+    If there are more speakers than variants, variants repeat at another pitch and rate.
     """
     rng = np.random.default_rng(stable_seed("voices", part, seed))
     order = {sex: [str(name) for name in rng.permutation(names)] for sex, names in VARIANTS[part].items()}

@@ -1,6 +1,6 @@
-"""Is a long video written down as well as its clips? Clips joined with pauses, and a stretch without a face.
+"""Is a long video transcribed as well as its clips? Clips joined with pauses, and a stretch without a face.
 
-    python experiments/2026-11-any-video/long_video.py MODEL MANIFEST FOLDER [--minutes 10] [--size 224]
+    python experiments/2026-11-any-video/long_video.py MODEL MANIFEST FOLDER [--minutes 10]
 
 Writes FOLDER/long.mp4, the clips as they stand in it (FOLDER/clips), and FOLDER/long.json with: word error rates of the
 whole and of the clips one by one, peak memory of the whole, seconds, how far words' times are off, and words that do

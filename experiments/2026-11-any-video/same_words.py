@@ -1,4 +1,4 @@
-"""Is a clip written down alike however it is stored? Forty variants a clip: words, lips, times.
+"""Is a clip transcribed the same in every encoding? Forty variants a clip: words, lips, times.
 
     python experiments/2026-11-any-video/same_words.py MODEL MANIFEST OUT.json [--num_clips 5]
 
