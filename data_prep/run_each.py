@@ -5,20 +5,19 @@ broken files. Here each worker holds one item: a crash returns ``Crash`` for it 
 """
 
 import contextlib
-import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 from avspeech.files import write_lines
+from avspeech.workers import die_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,7 +63,7 @@ def run_each(
                 false_starts += not worker.ready
                 if false_starts >= MAX_FALSE_STARTS:
                     what = f"{false_starts} workers in a row died while starting"
-                    raise RuntimeError(f"{what}; a worker failed last on {item!r}: {result}")
+                    raise RuntimeError(f"{what}; the last on {item!r}: {result}")
                 following = list(islice(waiting, 1))
                 if following and worker.process.is_alive():
                     worker.give(*following)
@@ -126,7 +125,7 @@ class _Worker:
             self.process.join()
             return self.item, Crash(f"its worker died: {_cause(self.process.exitcode)}")
         if kind == "bug":
-            raise RuntimeError(f"on {self.item!r}:\n{value}")
+            raise RuntimeError(f"a worker failed on {self.item!r}:\n{value}")
         if kind == "ready":
             self.ready, self.started_s = True, time.monotonic()
             return None
@@ -153,7 +152,7 @@ def _cause(exit_code: int | None) -> str:
 
 def _work(pipe: Any, function: Callable[[Any], Any], setup: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     try:
         if setup is not None:
             setup()
@@ -164,10 +163,3 @@ def _work(pipe: Any, function: Callable[[Any], Any], setup: Callable[[], None] |
         return
     except BaseException:
         pipe.send(("bug", traceback.format_exc()))
-
-
-def _die_with_parent() -> None:
-    """Die with the parent, so that an orphan never writes files of a new run."""
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)

@@ -25,6 +25,7 @@ from avspeech.noise.plan import Mix, NoisePlan, Piece, Speech, label
 from avspeech.noise.pools import open_pools
 from avspeech.noise.room import choose_gain, reverberate
 from avspeech.noise.spec import NoiseSpec
+from avspeech.workers import die_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -207,6 +208,7 @@ _kept: list[_Planner] = []  # this worker's, with the noise that it has decoded
 
 
 def _keep_planner(planner: _Planner) -> None:
+    die_with_parent()
     _kept[:] = [planner]
 
 

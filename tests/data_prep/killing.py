@@ -18,6 +18,10 @@ def children_of(pid):
     return [*found, *(one for child in found for one in children_of(child))]
 
 
+def num_threads(pid):
+    return len(list(Path(f"/proc/{pid}/task").glob("*")))
+
+
 def is_running(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -29,7 +33,7 @@ def kill(process):
     children = children_of(process.pid)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(is_running(pid) for pid in children):
         assert time.monotonic() < deadline, "a child outlived its parent"
         time.sleep(0.01)

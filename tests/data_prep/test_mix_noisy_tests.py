@@ -1,16 +1,20 @@
 """The script around noise plans: plans, wavs and manifests, restarts, and what it refuses."""
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from avspeech.manifest import read_manifest
+from avspeech.manifest import read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.noise.mixing import mix_sha256
 from avspeech.noise.plan import NoisePlan
 from data_prep import mix_noisy_tests
+from tests.data_prep.killing import children_of, kill, num_threads, wait_until
 from tests.noise.plan_corpus import write_plan_corpus
 
 
@@ -114,3 +118,17 @@ def test_places_and_ids_that_cannot_be_written_to_and_conditions_without_noise_a
     refused(folder, r"tttt\.wav cannot be written: File name too long", wav_dir=folder / "noisy")
     (folder / "conditions.yaml").write_text("seed: 0\n")
     refused(folder, r"conditions\.yaml names no noises", noise_manifests=None, noise_paths=None)
+
+
+def test_workers_end_with_a_killed_run(folder):
+    one = read_manifest(folder / "test.jsonl")[0]
+    write_manifest(folder / "many.jsonl", [replace(one, id=f"t{n}") for n in range(20_000)])
+    options = ["--conditions", folder / "conditions.yaml", "--num_workers", "2"]
+    options += ["--noise_manifests", f"{{babble: {folder / 'voices.jsonl'}}}"]
+    options += ["--noise_paths", f"{{rain: {folder / 'noise' / 'rain.wav'}}}"]
+    script = [sys.executable, "-m", "data_prep.mix_noisy_tests"]
+    process = subprocess.Popen([*script, folder / "many.jsonl", folder / "plan.jsonl", *options])
+    # Two workers have started a thread that waits for the end of their parent.
+    wait_until(lambda: sum(num_threads(child) > 1 for child in children_of(process.pid)) >= 2, process)
+    kill(process)
+    assert not (folder / "plan.jsonl").exists()
