@@ -30,24 +30,21 @@ def name(path):
 
 
 def files_of(task):
-    """Return the files of a task: its folder, then names in it, in order."""
     folder, *files = task.split()
     return [CONFIGS / folder / f"{file}.yaml" for file in files]
 
 
 @pytest.fixture(scope="session")
 def big_tokenizer(tmp_path_factory):
-    """Return a tokenizer with as many numbers as the paper's."""
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    Tokenizer.fit([f"w{i}" for i in range(996)], "words").save(path)
+    Tokenizer.fit([f"w{i}" for i in range(996)], "words").save(path)  # as many numbers as the paper's
     return path
 
 
 def needed(task, tokenizer):
     """Return the arguments that name files of a user's own."""
-    if task.startswith("pretrain"):
-        return []
-    return [f"--model.init_args.tokenizer={tokenizer}", "--model.init_args.pretrained=null"]
+    own = [f"--model.init_args.tokenizer={tokenizer}", "--model.init_args.pretrained=null"]
+    return own if task.startswith("finetune") else []
 
 
 def composed(paths, *more):
@@ -76,11 +73,6 @@ def test_official_finetuning_configurations_are_composed(task, big_tokenizer):
     assert cli.config.model.init_args.recognizer.decoder.dropout == 0.1  # is kept where a variant changes sizes
 
 
-def test_every_variant_of_finetuning_is_checked():
-    variants = {f"variants/{path.stem}" for path in CONFIGS.glob("finetune/variants/*.yaml")}
-    assert variants == {file for task in FINETUNE for file in task.split()[2:]}
-
-
 # Shi et al. 2022's own configurations: files, lr, warm-up, updates, units/s, masking, modality dropout, longest clip,
 # cut to, cropped batches, weight of seen frames, noise
 MIDDLE_VOX = "base hide_features drop_streams vox"
@@ -100,7 +92,6 @@ LISTED = (CONFIGS / "pretrain/variants/README.md").read_text()
 
 
 def compose(files):
-    """Return ``composed`` of a pre-training task and files of variants/ behind it."""
     task, *variants = files.split()
     return composed(files_of(" ".join(["pretrain", task, *(f"variants/{part}" for part in variants)])))
 
@@ -118,10 +109,9 @@ def test_official_pretraining_configurations_are_composed(official):
     assert (model.unmasked_weight, data.noise.probability) == (seen, noise)
     assert (model.optimizer_config.betas, model.optimizer_config.eps) == ((0.9, 0.98), 1e-6)
     assert (model.schedule.decay, cli.trainer.gradient_clip_val, data.batches.max_frames) == ("linear", 10.0, 1000)
-    assert model.masking.audio_fraction == 0.8
     encoder = model.model.encoder.config
     rates = (encoder.dropout, encoder.attention_dropout, encoder.activation_dropout, encoder.input_dropout)
-    assert rates == (0.1, 0.1, 0.0, 0.1)
+    assert (rates, model.masking.audio_fraction) == ((0.1, 0.1, 0.0, 0.1), 0.8)
     assert (encoder.layer_drop, encoder.frontend_grad_scale, encoder.pre_norm) == (0.05, 0.1, True)
     assert model.model.mask_embedding.shape == ((encoder.width if masks == "features" else 104),)
     task, *variants = files.split()
@@ -142,28 +132,18 @@ def test_official_rules_and_shortcuts_go_behind_any_task():
     assert compose("base faster").model.shortcuts.score_hidden_only
 
 
-def test_every_variant_is_in_the_list():
-    assert not [path.stem for path in CONFIGS.glob("pretrain/variants/*.yaml") if f"variants/{path.stem}" not in LISTED]
-
-
 # Whisper-Flamingo's and mWhisper-Flamingo's own configurations: rate, warm-up, updates (both in thousands), longest
 # clip in seconds, longest text, clips of that length in a batch, SpecAugment
 FLAMINGO = {
-    "audio/en_large": (5e-6, 1, 90, 10, 350, 8, True),
-    "audio/en_medium": (6.25e-6, 1, 40, 24, 400, 4, False),
-    "audio/enx_small": (1.25e-5, 1, 225, 10, 300, 4, False),
-    "audio/enx_medium": (6.25e-6, 1, 225, 10, 300, 3, False),
-    "audio/enx_large": (5e-6, 1, 225, 10, 300, 4, True),
-    "audio/multi_small": (1.25e-5, 1, 90, 20, 350, 2, False),
+    "audio/en_large": (5e-6, 1, 90, 10, 350, 8, True), "audio/en_medium": (6.25e-6, 1, 40, 24, 400, 4, False),
+    "audio/enx_small": (1.25e-5, 1, 225, 10, 300, 4, False), "audio/enx_medium": (6.25e-6, 1, 225, 10, 300, 3, False),
+    "audio/enx_large": (5e-6, 1, 225, 10, 300, 4, True), "audio/multi_small": (1.25e-5, 1, 90, 20, 350, 2, False),
     "audio/multi_medium": (6.25e-6, 1, 110, 20, 350, 1.6, False),
-    "av/en_large": (1e-4, 5, 20, 15, 350, 16, True),
-    "av/en_medium": (1e-4, 5, 20, 24, 400, 4, False),
-    "av/enx_small": (1e-4, 5, 40, 15, 250, 6, False),
-    "av/enx_medium": (1e-4, 5, 40, 15, 250, 6, False),
-    "av/enx_large": (1e-4, 5, 40, 15, 250, 3, True),
-    "av/multi_small": (1e-4, 5, 120, 20, 350, 2, False),
+    "av/en_large": (1e-4, 5, 20, 15, 350, 16, True), "av/en_medium": (1e-4, 5, 20, 24, 400, 4, False),
+    "av/enx_small": (1e-4, 5, 40, 15, 250, 6, False), "av/enx_medium": (1e-4, 5, 40, 15, 250, 6, False),
+    "av/enx_large": (1e-4, 5, 40, 15, 250, 3, True), "av/multi_small": (1e-4, 5, 120, 20, 350, 2, False),
     "av/multi_medium": (1e-4, 5, 120, 20, 350, 0.6, False),
-}
+}  # fmt: skip
 FEW_CLIPS = ("audio/few_clips", "av/few_clips")
 WHISPERS = {"small": (768, 12, 12, 244), "medium": (1024, 16, 24, 769), "large": (1280, 20, 32, 1550)}
 """Width, heads, blocks of encoder and decoder, and OpenAI's number of weights in millions."""
@@ -176,7 +156,6 @@ FLAMINGO_TABLE = (CONFIGS / "flamingo/README.md").read_text()
 
 
 def flamingo_files(task, *variants):
-    """Return the files of a task of Whisper-Flamingo: its stage, itself, and files of variants/."""
     return files_of(" ".join(["flamingo", task.split("/")[0], task, *(f"variants/{one}" for one in variants)]))
 
 
@@ -194,8 +173,7 @@ def compose_flamingo(task, *variants, size=None):
     return composed(flamingo_files(task, *variants), *flamingo_sizes(task, size))
 
 
-def merged(below, above):
-    """Return two nested mappings as one; a value of the second wins."""
+def merged(below, above):  # a value of the second wins
     both = below.keys() & above.keys()
     return below | above | {key: merged(below[key], above[key]) for key in both if isinstance(above[key], dict)}
 
@@ -209,8 +187,7 @@ def test_the_official_values_of_whisper_flamingo(task):
     rate, warmup, updates, seconds, text, clips, masked = FLAMINGO[task]
     stage, languages, size = task.replace("/", "_").split("_")
     cli, settings = compose_flamingo(task, size=size), settings_of(task)
-    model, data, trainer = cli.model, cli.datamodule, cli.trainer
-    adam = model.optimizer_config
+    model, data, trainer, adam = cli.model, cli.datamodule, cli.trainer, cli.model.optimizer_config
     assert (adam.lr, adam.betas, adam.eps, adam.weight_decay) == (rate, (0.9, 0.999), 1e-8, 0.01)
     assert adam.decay_bias == (stage == "av")
     assert (model.schedule.decay, model.schedule.warmup_steps) == ("linear", 1000 * warmup)
@@ -220,8 +197,8 @@ def test_the_official_values_of_whisper_flamingo(task):
     assert (data.augment.mel_masks, data.augment.mel_mask_bins, data.augment.mel_mask_frames) == (int(masked), 27, 100)
     assert (data.noise.probability, data.noise.snr_db) == (1.0, (0, 0))
     assert (settings["trainer"]["precision"], settings["seed_everything"]) == ("16-mixed", 3407)
-    assert trainer.gradient_clip_val is None
-    assert trainer.accumulate_grad_batches == (2 if task == "av/multi_medium" else 1)
+    accumulated = 2 if task == "av/multi_medium" else 1
+    assert (trainer.gradient_clip_val, trainer.accumulate_grad_batches) == (None, accumulated)
     assert settings["trainer"].get("sync_batchnorm", False) == (stage == "av")
     assert (model.smoothing, model.task, model.rates) == (0.0, "transcribe", {"video_encoder": 1.0, "_gate": 1.0})
     assert data.modality == ("audio" if stage == "audio" else "audio+video")
@@ -244,7 +221,10 @@ def test_the_official_values_of_whisper_flamingo(task):
     assert trained == new | {"video_scale"} | (lips if languages == "multi" else set())
 
 
-def test_every_flamingo_configuration_is_checked_and_listed():
+def test_every_configuration_is_checked_or_listed():
+    variants = {f"variants/{path.stem}" for path in CONFIGS.glob("finetune/variants/*.yaml")}
+    assert variants == {file for task in FINETUNE for file in task.split()[2:]}
+    assert not [path.stem for path in CONFIGS.glob("pretrain/variants/*.yaml") if f"variants/{path.stem}" not in LISTED]
     tasks = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("flamingo/a*/*.yaml")}
     assert tasks == {*FLAMINGO, *FEW_CLIPS}
     assert not [task for task in tasks if f"| {task} |" not in FLAMINGO_TABLE]
@@ -254,13 +234,11 @@ def test_every_flamingo_configuration_is_checked_and_listed():
 @pytest.mark.parametrize("task", FEW_CLIPS)
 def test_training_on_few_clips_is_instantiated(task):
     cli = compose_flamingo(task)
-    assert cli.trainer.max_steps == settings_of(task)["trainer"]["max_steps"]
-    assert cli.trainer.gradient_clip_val == 1.0
+    assert cli.trainer.max_steps == settings_of(task)["trainer"]["max_steps"] and cli.trainer.gradient_clip_val == 1.0
     assert cli.model.model.has_video == (task == "av/few_clips")
 
 
 def by_path(config, path=()):
-    """Yield (keys, value) of every value of a configuration."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from by_path(value, (*path, key))
@@ -297,12 +275,10 @@ def test_one_gpu_goes_behind_an_audio_task_too():
 
 
 def takes_a_step(paths, corpus, folder, *more):
-    """Train one step on the small corpus, and look for the model file."""
     arguments = ["fit", *(f"--config={path}" for path in paths), *more, f"--trainer.default_root_dir={folder}"]
     arguments += [f"--data.init_args.train={corpus}/train.jsonl", f"--data.init_args.val={corpus}/val.jsonl"]
     arguments += ["--trainer.max_steps=1", "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.logger=false"]
-    assert main(arguments).trainer.global_step == 1
-    assert (folder / "model.safetensors").exists()
+    assert main(arguments).trainer.global_step == 1 and (folder / "model.safetensors").exists()
 
 
 QUICK = ("audio/multi_medium", "av/multi_medium")

@@ -25,28 +25,22 @@ def test_every_utterance_once_and_within_budget(seed):
     assert all(len(batch) == 1 or max(LENGTHS[i] for i in batch) * len(batch) <= 300 for batch in batches)
 
 
-def test_like_lengths_go_together():
+def test_like_lengths_go_together_and_a_clip_over_budget_alone():
+    assert [4] in plan_batches([10, 10, 10, 10, 999], 100, 5, np.random.default_rng(0))
     batches = plan_batches(LENGTHS, 300, 5, np.random.default_rng(0))
     assert sum(max(LENGTHS[i] for i in batch) * len(batch) for batch in batches) < 1.25 * sum(LENGTHS)
-
-
-def test_a_clip_over_budget_goes_alone():
-    assert [4] in plan_batches([10, 10, 10, 10, 999], 100, 5, np.random.default_rng(0))
 
 
 def test_a_resumed_order_is_the_uninterrupted_one():
     whole = take(60)
     assert take(20, start=40) == whole[40:]
-    epochs = {key.epoch for batch in whole for key in batch}
-    assert len(epochs) > 2
+    assert len({key.epoch for batch in whole for key in batch}) > 2
     assert [batch[0].step for batch in whole] == list(range(60))
 
 
 def test_epochs_are_shuffled_anew_and_depend_on_the_seed():
-    first = [key.index for batch in take(60) for key in batch if key.epoch == 0]
-    second = [key.index for batch in take(60) for key in batch if key.epoch == 1]
-    assert sorted(first) == sorted(second) == list(range(57))
-    assert first != second
+    first, second = ([key.index for batch in take(60) for key in batch if key.epoch == epoch] for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(57)) and first != second
 
 
 def test_processes_share_the_batches_out():

@@ -42,12 +42,8 @@ def test_the_features_are_those_of_the_sound(clips):
     assert dataset(clips, "audio", pads_to_30s=True)[0].logmel_AF.shape == (3000, 80)
 
 
-def test_the_length_of_the_video_wins():
-    assert fit_samples(np.ones(5), 3).tolist() == [1, 1, 1]
-    assert fit_samples(np.ones(2), 4).tolist() == [1, 1, 0, 0]
-
-
-def test_cutting_frames_cuts_the_features_with_them(clips):
+def test_the_length_of_the_video_wins_and_cutting_frames_cuts_the_features_with_them(clips):
+    assert fit_samples(np.ones(5), 3).tolist() == [1, 1, 1] and fit_samples(np.ones(2), 4).tolist() == [1, 1, 0, 0]
     whole = dataset(clips)[0]
     part = whole.cut(2, 5)
     assert part.num_frames == 3 and torch.equal(part.logmel_AF, whole.logmel_AF[8:20])

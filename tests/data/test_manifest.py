@@ -15,25 +15,19 @@ def test_what_is_written_is_read_and_paths_move_with_the_folder(tmp_path):
     assert read_manifest(here / "m.jsonl") == [utterance]
     here.rename(tmp_path / "there")
     (moved,) = read_manifest(tmp_path / "there/m.jsonl")
-    assert moved.video == tmp_path / "there/video/a/b.mp4"
-    assert moved.audio == tmp_path / "elsewhere.wav"
+    assert (moved.video, moved.audio) == (tmp_path / "there/video/a/b.mp4", tmp_path / "elsewhere.wav")
     assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("{", "line 2, id '\\?'"),
-        ('["a"]', "expected a JSON object"),
-        ('{"video": "x.mp4"}', "'id' is missing"),
-        ('{"id": "b", "vidoe": "x.mp4"}', "id 'b': unknown field vidoe"),
-        ('{"id": "a"}', "line 1 has the same id"),
-        ('{"id": "b", "num_frames": -3}', "num_frames=-3"),
-        ('{"id": "b", "words": [["x", 2, 1]]}', "runs from 2.0 to 1.0"),
-        ('{"id": "b", "words": [["x", 2]]}', "line 2, id 'b'"),
-        ('{"id": "../b"}', "without '..'"),
-    ],
-)
+FAULTS = {
+    "{": "line 2, id '\\?'", '["a"]': "expected a JSON object", '{"video": "x.mp4"}': "'id' is missing",
+    '{"id": "b", "vidoe": "x.mp4"}': "id 'b': unknown field vidoe", '{"id": "a"}': "line 1 has the same id",
+    '{"id": "b", "num_frames": -3}': "num_frames=-3", '{"id": "b", "words": [["x", 2, 1]]}': "runs from 2.0 to 1.0",
+    '{"id": "b", "words": [["x", 2]]}': "line 2, id 'b'", '{"id": "../b"}': "without '..'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "reason"), FAULTS.items())
 def test_a_faulty_line_is_named(tmp_path, line, reason):
     path = tmp_path / "m.jsonl"
     path.write_text(json.dumps({"id": "a"}) + "\n" + line + "\n")
@@ -54,16 +48,14 @@ def test_what_a_step_needs_is_checked(tmp_path):
 
 def test_an_empty_or_missing_manifest_is_an_error(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n\n")
-    with pytest.raises(ManifestError, match="no utterance"):
-        read_manifest(tmp_path / "m.jsonl")
-    with pytest.raises(ManifestError, match="cannot be read"):
-        read_manifest(tmp_path / "none.jsonl")
+    for name, reason in (("m.jsonl", "no utterance"), ("none.jsonl", "cannot be read")):
+        with pytest.raises(ManifestError, match=reason):
+            read_manifest(tmp_path / name)
 
 
 def test_av_huberts_tsv_is_read(tmp_path):
-    (tmp_path / "train.tsv").write_text(
-        "/\ntest/a/1\t/v/1.mp4\t/a/1.wav\t75\t48000\ntest/a/2\t/v/2.mp4\t/a/2.wav\t50\t32000\n"
-    )
+    rows = "test/a/1\t/v/1.mp4\t/a/1.wav\t75\t48000\ntest/a/2\t/v/2.mp4\t/a/2.wav\t50\t32000\n"
+    (tmp_path / "train.tsv").write_text(f"/\n{rows}")
     (tmp_path / "train.wrd").write_text("hello there\nbye\n")
     (tmp_path / "train.km").write_text("1 2 3\n4 5\n")
     first, second = read_tsv(tmp_path / "train.tsv", tmp_path / "train.wrd", "en")

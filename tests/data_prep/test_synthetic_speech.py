@@ -31,10 +31,9 @@ def test_same_text_gives_same_bytes_whatever_came_before_and_whatever_the_clock(
     for text, voice in (("move two blue boxes now", Voice("m3")), ("carry some purple boxes", Voice("f5"))):
         first = espeak.speak(text, "en", voice)
         espeak.speak("otra cosa muy distinta", "es", Voice("f2", 180, 60))
-        again = espeak.speak(text, "en", voice)
         with Espeak() as other:
-            elsewhere = other.speak(text, "en", voice)
-        for repeated in (again, elsewhere):
+            repetitions = espeak.speak(text, "en", voice), other.speak(text, "en", voice)
+        for repeated in repetitions:
             np.testing.assert_array_equal(first.pcm, repeated.pcm)
             assert first.events == repeated.events
 
@@ -105,17 +104,14 @@ def test_language_switches_are_no_phones(espeak):
     spoken = espeak.speak(text, "de", Voice("m3"))
     assert any("(" in event.ipa for event in spoken.events), "the sentence no longer makes espeak-ng switch"
     baby = [phone.viseme for phone in phones_of(spoken, text, "de") if phone.word == 1]
-    assert baby[0] == "PBM", f"'Baby' starts with the letters of a switch: {baby}"
-    assert len(baby) <= 5
+    assert baby[0] == "PBM" and len(baby) <= 5, f"'Baby' starts with the letters of a switch: {baby}"
 
 
 def test_marks_and_switches_are_dropped_and_diphthongs_split():
     for mark, language in (("(en)", "ru"), ("(en-us", "de"), ("ʲ", "ru")):  # the second is cut at eight bytes
         assert split_ipa(mark, language) == []
-    assert split_ipa("ˈaʊ", "en") == [("a", "A"), ("ʊ", "U")]
-    assert split_ipa("ɐ̃ʊ̃", "pt") == [("ɐ", "A"), ("ʊ", "U")]
-    assert split_ipa("ˈy", "ru") == [("y", "I")]
-    assert split_ipa("ˈy", "fr") == [("y", "Y")]
+    assert split_ipa("ˈaʊ", "en") == [("a", "A"), ("ʊ", "U")] and split_ipa("ɐ̃ʊ̃", "pt") == [("ɐ", "A"), ("ʊ", "U")]
+    assert split_ipa("ˈy", "ru") == [("y", "I")] and split_ipa("ˈy", "fr") == [("y", "Y")]
 
 
 def test_voiceless_stops_close_before_their_burst_and_voiced_ones_at_their_start():
@@ -123,8 +119,7 @@ def test_voiceless_stops_close_before_their_burst_and_voiced_ones_at_their_start
     events += (Event("phone", 0.25, "a", 0), Event("phone", 0.4, "b", 0), Event("phone", 0.47, "a", 0))
     phones = phones_of(Synthesis(np.zeros(22050, np.int16), 22050, events), "apaba", "es")
     p, b = (phone for phone in phones if phone.viseme == "PBM")
-    assert p.start_s == pytest.approx(0.145)
-    assert phones[0].end_s == p.start_s
+    assert phones[0].end_s == p.start_s == pytest.approx(0.145)
     assert closure_of(p) == pytest.approx((0.145, 0.21))
     assert closure_of(b) == pytest.approx((0.4, 0.465))
 
@@ -135,15 +130,13 @@ def test_every_bilabial_shuts_the_lips_in_some_frame(espeak, language):
     for rate, text in itertools.product((140, 190), read_sentences(language)[:8]):
         speech = say(espeak, text, language, Voice("m3", rate), rng())
         mouth_TF = mouth_trajectory(speech.phones, speech.num_frames, rng())
-        assert np.isfinite(mouth_TF).all()
-        assert mouth_TF[:, OPEN].max() > 0.7
-        for phone in speech.phones:
-            if phone.viseme == "PBM":
-                start_s, end_s = closure_of(phone)
-                time_T = (np.arange(speech.num_frames) + 0.5) / 25
-                shut = mouth_TF[(time_T >= start_s) & (time_T <= end_s), OPEN]
-                assert len(shut) and (shut == 0).all(), (text, phone)
-                bilabials += 1
+        assert np.isfinite(mouth_TF).all() and mouth_TF[:, OPEN].max() > 0.7
+        time_T = (np.arange(speech.num_frames) + 0.5) / 25
+        for phone in (one for one in speech.phones if one.viseme == "PBM"):
+            start_s, end_s = closure_of(phone)
+            shut = mouth_TF[(time_T >= start_s) & (time_T <= end_s), OPEN]
+            assert len(shut) and (shut == 0).all(), (text, phone)
+            bilabials += 1
     assert bilabials > 10
 
 
@@ -181,8 +174,7 @@ def looks_apart(one_TF, other_TF):
     scale = np.array((0.5, 0.15, 0.5, 0.5, 0.5))
     one, other = one_TF[:, columns] / scale, other_TF[:, columns] / scale
     step = np.linalg.norm(one[:, None] - other[None], axis=-1)
-    cost = np.full((len(one) + 1, len(other) + 1), np.inf)
-    cost[0, 0] = 0
+    cost = np.pad([[0.0]], ((0, len(one)), (0, len(other))), constant_values=np.inf)
     for i, j in np.ndindex(step.shape):
         cost[i + 1, j + 1] = step[i, j] + min(cost[i, j], cost[i, j + 1], cost[i + 1, j])
     return cost[-1, -1] / np.sqrt(len(one) * len(other))

@@ -5,8 +5,7 @@ from huggingface_hub import constants
 
 from tests.hub.mock_hub import serve
 
-NOWHERE = "http://127.0.0.1:9"
-"""The discard port: nothing listens."""
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
 def point_to(monkeypatch, address):
@@ -20,16 +19,14 @@ def _alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("AVSPEECH_DEMO", raising=False)
     point_to(monkeypatch, NOWHERE)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the mock speaks the older protocol only
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    places = {"HF_HUB_CACHE": str(tmp_path / "hf"), "HF_TOKEN_PATH": str(tmp_path / "token")}
+    for name, value in (places | {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}).items():
+        monkeypatch.setattr(constants, name, value)  # without Xet, since the mock speaks the older protocol only
     monkeypatch.setenv("HF_TOKEN", "hf_mock")
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Return a mock hub that is the default one."""
     with serve() as running:
         point_to(monkeypatch, running.address)
         yield running

@@ -25,11 +25,9 @@ class Hub:
     address: str = ""
     repositories: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
     """Name -> commit -> file -> content; the last commit is the main branch."""
-    tags: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(name, tag) -> commit."""
+    tags: dict[tuple[str, str], str] = field(default_factory=dict)  # (name, tag) -> commit
     gated: set[str] = field(default_factory=set)
-    damaged: bool = False
-    """Whether a byte of every large file flips on the way."""
+    damaged: bool = False  # whether a byte of every large file flips on the way
     large: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
@@ -78,11 +76,10 @@ class _Handler(BaseHTTPRequestHandler):
             head = json.loads(body)["content"].split("---\n")[1]
             return self.answer(200 if isinstance(yaml.safe_load(head), dict) else 400)
         if "/preupload/" in self.path:
-            modes = []
-            for path in (file["path"] for file in json.loads(body)["files"]):
-                mode = "lfs" if path.endswith(".safetensors") else "regular"
-                modes.append({"path": path, "uploadMode": mode, "shouldIgnore": False})
-            return self.answer_json({"files": modes})
+            files = [{"path": file["path"], "shouldIgnore": False} for file in json.loads(body)["files"]]
+            for file in files:
+                file["uploadMode"] = "lfs" if file["path"].endswith(".safetensors") else "regular"
+            return self.answer_json({"files": files})
         if self.path.endswith("/info/lfs/objects/batch"):
             objects = json.loads(body)["objects"]
             for one in objects:
@@ -113,15 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
     def locate(self, name: str, revision: str) -> str | None:
         """Return the commit, or answer that there is none."""
         if name not in self.hub.repositories:
-            self.answer(401, X_Error_Code="RepoNotFound")
-            return None
+            return self.answer(401, X_Error_Code="RepoNotFound")
         commits = self.hub.repositories[name]
         if revision == "main" and commits:
             return list(commits)[-1]
         commit = self.hub.tags.get((name, revision), revision)
-        if commit in commits:
-            return commit
-        return self.answer(404, X_Error_Code="RevisionNotFound")
+        return commit if commit in commits else self.answer(404, X_Error_Code="RevisionNotFound")
 
     def take_commit(self, name: str, body: bytes) -> None:
         files = {}
@@ -137,7 +131,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[Hub]:
-    """Run a hub in a thread."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.address = f"http://127.0.0.1:{server.server_port}"

@@ -22,7 +22,6 @@ from tests.interop.whisper_files import half_file
 
 
 def refused(path):
-    """Return the message, after checking that it names the file."""
     message = official.refused(load_any, path)
     assert str(path) in message
     return message
@@ -55,8 +54,7 @@ def test_an_official_avhubert(tmp_path, monkeypatch):
     torch.save(checkpoint, path)
     network = load_any(path)
     same_tensors(network, ours)
-    assert type(network) is Recognizer
-    assert not network.gives_text and "dict.wrd.txt" in network.no_text
+    assert type(network) is Recognizer and not network.gives_text and "dict.wrd.txt" in network.no_text
     checkpoint["task_state"] = {"target_dictionary": FairseqDictionary(PIECES)}
     save_with_fairseq(monkeypatch, checkpoint, path)
     assert load_any(path).gives_text
@@ -67,9 +65,8 @@ def test_an_official_whisper_flamingo_with_lips_and_without(tmp_path, monkeypatc
     monkeypatch.setitem(VIDEO_HEADS, 24, 3)
     network, content = make()
     torch.save(content | {"pytorch-lightning_version": "2.1.3", "epoch": 3}, tmp_path / "model.ckpt")
-    loaded = load_any(tmp_path / "model.ckpt")
+    same_tensors(loaded := load_any(tmp_path / "model.ckpt"), network)
     assert type(loaded) is Flamingo
-    same_tensors(loaded, network)
     torch.save(export_flamingo(KINDS["whisper"]()), tmp_path / "audio.pt")
     assert type(load_any(tmp_path / "audio.pt")) is Whisper
 
@@ -86,31 +83,28 @@ def test_a_checkpoint_is_read_once(tmp_path, monkeypatch):
 
 
 def test_models_without_words_give_no_text_and_say_why():
-    silent = {kind for kind, make in KINDS.items() if not make().gives_text}
-    assert silent == {"cluster_predictor"}
-    assert "fine-tune" in KINDS["cluster_predictor"]().no_text
-    assert not recognizer(tokenizer=False).gives_text
+    assert {kind for kind, make in KINDS.items() if not make().gives_text} == {"cluster_predictor"}
+    assert "fine-tune" in KINDS["cluster_predictor"]().no_text and not recognizer(tokenizer=False).gives_text
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"\0\0\0\x20ftypisom" + bytes(600), "größer\n".encode() * 200, bytes(600), b"\xff\xfe", b"", b'\7{"a": 1'],
-    ids=["MP4", "text", "zeros", "two bytes", "empty", "no header"],
-)
+CONTENTS = {  # of other files
+    "MP4": b"\0\0\0\x20ftypisom" + bytes(600), "text": "größer\n".encode() * 200, "zeros": bytes(600),
+    "two bytes": b"\xff\xfe", "empty": b"", "no header": b'\7{"a": 1',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("name", ["a.mp4", "model.safetensors", "model.pt"])
 def test_what_is_no_model_is_refused_with_what_was_wanted(content, name, tmp_path):
-    (tmp_path / name).write_bytes(content)
+    (tmp_path / name).write_bytes(CONTENTS[content])
     said = refused(tmp_path / name)
     assert "is no model" in said and "wanted a model file (.safetensors) or a checkpoint of AV-HuBERT" in said
 
 
-def test_missing_files_and_folders(tmp_path):
+@pytest.mark.parametrize("kept", [300, -1])
+def test_files_that_are_missing_cut_off_or_folders(kept, tmp_path):
     assert "does not exist; wanted a model file" in refused(tmp_path / "nowhere.pt")
     assert "is no regular file; wanted a model file" in refused(tmp_path)
-
-
-@pytest.mark.parametrize("kept", [300, -1])
-def test_a_cut_off_file(kept, tmp_path):
     save_model(tmp_path / "model.safetensors", recognizer())
     half_file(tmp_path / "base.pt")
     for path in tmp_path.iterdir():
@@ -118,13 +112,10 @@ def test_a_cut_off_file(kept, tmp_path):
         assert "is no model" in refused(path) and "it is cut off" in refused(path)
 
 
-def test_a_file_that_could_run_code(tmp_path):
+def test_code_safetensors_of_others_and_weights_that_do_not_fit_their_header(tmp_path):
     torch.save({"model": Hostile("echo")}, tmp_path / "model.safetensors")
     said = refused(tmp_path / "model.safetensors")
     assert "is refused" in said and "system" in said
-
-
-def test_safetensors_of_others_and_weights_that_do_not_fit_their_header(tmp_path):
     save_file({"weight": torch.ones(2)}, tmp_path / "model.pt")
     assert "without our header" in refused(tmp_path / "model.pt")
     network = recognizer()

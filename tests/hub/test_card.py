@@ -27,9 +27,8 @@ def results():
 
 
 def test_the_head_is_what_the_hub_reads(results, tmp_path):
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    given = {"results": tmp_path / "results.json", "license": "mit"}
-    folder = save_pretrained(tmp_path / "m", recognizer(), name="me/m", **given)
+    (path := tmp_path / "results.json").write_text(json.dumps(results))
+    folder = save_pretrained(tmp_path / "m", recognizer(), name="me/m", results=path, license="mit")
     data = ModelCard.load(folder / "README.md").data
     assert (data.library_name, data.pipeline_tag) == ("avspeech", "automatic-speech-recognition")
     assert (data.language, data.license, data.model_name) == (["en", "es"], "mit", "me/m")
@@ -47,8 +46,7 @@ def test_the_body_says_the_same_to_people(results):
     assert "| audio+video, babble 0 dB | 12.5 (5.0 to 20.0) | 10.0 | 40 |" in card
     assert "manifest: test.jsonl, method: ctc, seed: 0." in card
     assert "avspeech transcribe clip.mp4 --model me/m" in card and 'avspeech.load_model("me/m")' in card
-    assert "lr: 0.5" in card and "- One speaker only." in card
-    assert "CTC head: 25 steps a second" in card
+    assert "lr: 0.5" in card and "- One speaker only." in card and "CTC head: 25 steps a second" in card
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,16 +60,16 @@ def test_every_kind_has_a_card_without_results(kind):
     assert ("model.features(" in card) is not gives_text and ("gives no text" in card) is not gives_text
 
 
-@pytest.mark.parametrize(
-    ("kind", "source"),
-    [
-        ("recognizer", {"model": "av_hubert_seq2seq", "training": {"task": {"data": "/home/me", "noise": 0.25}}}),
-        ("flamingo", {"model": "whisper_flamingo", "video_model": "finetuned"}),
-    ],
-)
-def test_weights_of_avhubert_bring_its_licence(kind, source):
+SOURCES = {
+    "recognizer": {"model": "av_hubert_seq2seq", "training": {"task": {"data": "/home/me", "noise": 0.25}}},
+    "flamingo": {"model": "whisper_flamingo", "video_model": "finetuned"},
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_weights_of_avhubert_bring_its_licence(kind):
     network = KINDS[kind]()
-    network.source = source
+    network.source = SOURCES[kind]
     card = model_card(network, "me/m")
     assert "license_name: av-hubert" in card and "Copyright (c) Meta Platforms, Inc." in card
     assert ("noise: 0.25" in card) is (kind == "recognizer") and "/home" not in card
@@ -92,7 +90,6 @@ def test_results_of_several_models(results):
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"conditions": [{"model": "av"}], "runs": []}', "3"])
 def test_what_is_no_results_file(content, tmp_path):
-    path = tmp_path / "results.json"
-    path.write_text(content)
-    assert "results.json" in refused(read_results, path)
+    (tmp_path / "results.json").write_text(content)
+    assert "results.json" in refused(read_results, tmp_path / "results.json")
     assert "cannot be read" in refused(read_results, tmp_path / "nowhere.json")

@@ -17,22 +17,19 @@ from tests.interop.official import SMALL, pretrained, refused, same_tensors
 
 @pytest.fixture
 def run(tmp_path):
-    """Return the folder of a demo run with both models."""
     folder = tmp_path / "elsewhere" / "runs" / "demo"
     for name in ("av", "audio"):
         save_model(folder / name / "model.safetensors", recognizer())
     return folder
 
 
-def test_demo_is_found_where_the_variable_says(run, monkeypatch):
+def test_demo_is_found_where_the_variable_says_or_under_the_current_folder(run, monkeypatch):
     monkeypatch.setenv("AVSPEECH_DEMO", str(run))
     assert find_model("demo") == run / "av/model.safetensors"
     assert find_model("demo-audio") == run / "audio/model.safetensors"
     monkeypatch.setenv("AVSPEECH_DEMO", str(run.parent))
     assert f"AVSPEECH_DEMO={run.parent} has no av/model.safetensors" in refused(find_model, "demo")
-
-
-def test_demo_is_found_under_the_current_folder(run, monkeypatch):
+    monkeypatch.delenv("AVSPEECH_DEMO")
     monkeypatch.chdir(run.parents[1])
     assert find_model("demo") == Path.cwd() / "runs/demo/av/model.safetensors"
 
@@ -63,15 +60,11 @@ def test_folders(tmp_path, run):
 
 
 @pytest.mark.parametrize("name", ["", "  ", "nothing", "a/b/c", "/nowhere/model", "~/nowhere/model", "models/model.pt"])
-def test_a_name_that_stands_for_nothing_lists_what_there_is(name, hub):
+def test_a_name_that_stands_for_nothing_lists_what_there_is_and_a_misspelt_one_gets_the_right_one(name, hub):
     said = refused(find_model, name)
     for kind in ("demo", "tiny ... large-v3", "avhubert/...", "owner/name of the Hugging Face hub"):
         assert kind in said
-    assert not hub.asked
-
-
-def test_a_misspelt_name_gets_the_right_one():
-    assert "did you mean large-v2?" in refused(find_model, "largev2")
+    assert "did you mean large-v2?" in refused(find_model, "largev2") and not hub.asked
 
 
 def test_a_name_of_the_hub(hub, tmp_path):
@@ -88,8 +81,7 @@ def test_a_name_of_the_hub(hub, tmp_path):
 def test_an_encoder_of_any_model_starts_a_training(tmp_path):
     ours, official = pretrained()
     torch.save(official, tmp_path / "official.pt")
-    encoder = AVEncoder(SMALL)
-    before = torch.get_rng_state()
+    encoder, before = AVEncoder(SMALL), torch.get_rng_state()
     for saved in (tmp_path / "official.pt", str(tmp_path / "official.pt")):
         load_encoder(saved, encoder)
     save_model(tmp_path / "ours.safetensors", ours)

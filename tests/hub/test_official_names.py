@@ -25,7 +25,6 @@ NAME = "avhubert/base_vox_433h"
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """Return the file that ``NAME`` stands for, on a server that is a folder."""
     path = tmp_path / "server" / "base.pt"
     path.parent.mkdir()
     torch.save(finetuned()[1], path)
@@ -46,15 +45,13 @@ def either(request, served, tmp_path, monkeypatch):
 
 @pytest.fixture
 def cached(tmp_path):
-    """Return a function: the names of the files in the cache."""
     return lambda: sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
 
 
 def test_a_name_is_downloaded_once_and_pinned(served, cached, tmp_path):
     assert isinstance(open_model(NAME), Recognizer)
     path = find_model(NAME)
-    assert path == tmp_path / "cache/avspeech/official" / f"{NAME}.pt"
-    assert path.read_bytes() == served.read_bytes()
+    assert path == tmp_path / "cache/avspeech/official" / f"{NAME}.pt" and path.read_bytes() == served.read_bytes()
     assert cached() == ["base_vox_433h.pt", "base_vox_433h.pt.sha256"]
     served.unlink()
     assert find_model(NAME) == path
@@ -97,8 +94,7 @@ def test_a_file_put_into_the_cache_by_hand_is_taken_and_pinned(served, cached, t
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Log in</title>", b""])
 def test_what_is_no_checkpoint_never_gets_the_name(content, served, cached):
     served.write_bytes(content)
-    assert "base.pt gave no checkpoint" in refused(fetch_official, NAME)
-    assert cached() == []
+    assert "base.pt gave no checkpoint" in refused(fetch_official, NAME) and cached() == []
 
 
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(either, cached):
@@ -148,5 +144,4 @@ def test_the_table_is_sound():
 def test_the_command_lists_every_name(capsys):
     main()
     lines = capsys.readouterr().out.splitlines()
-    names = [line.split()[0] for line in lines]
-    assert {"demo", "turbo", *RELEASES} <= set(names) and max(map(len, lines)) <= 130
+    assert {"demo", "turbo", *RELEASES} <= {line.split()[0] for line in lines} and max(map(len, lines)) <= 130

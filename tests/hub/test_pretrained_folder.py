@@ -17,9 +17,8 @@ def test_a_model_comes_back_the_same(kind, tmp_path):
     network = KINDS[kind]()
     folder = save_pretrained(tmp_path / "model", network, languages=["en", "es"], license="mit")
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    loaded = from_pretrained(folder)
+    same_tensors(loaded := from_pretrained(folder), network)
     assert type(loaded) is type(network)
-    same_tensors(loaded, network)
     config = json.loads((folder / "config.json").read_text())
     assert (config["kind"], config["languages"], config["license"]) == (kind, ["en", "es"], "mit")
     assert config["parameters"] == sum(weight.numel() for weight in network.parameters())
@@ -64,16 +63,14 @@ def test_weights_of_another_file_are_refused(tmp_path):
     assert "is not the file that config.json was written for" in said and "delete" in said
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ('{"model_type": "whisper"}', "a whisper of Hugging Face's transformers"),
-        ("[]", "another library's model"),
-        ("{", "cannot be read"),
-        ('{"format": "avspeech model", "version": 9}', "is of version 9, this avspeech reads 1"),
-        ('{"format": "avspeech model", "version": 1}', "has no SHA-256 of its weights"),
-    ],
-)
+OTHERS = {
+    '{"model_type": "whisper"}': "a whisper of Hugging Face's transformers", "{": "cannot be read",
+    '{"format": "avspeech model", "version": 9}': "is of version 9, this avspeech reads 1",
+    '{"format": "avspeech model", "version": 1}': "has no SHA-256 of its weights", "[]": "another library's model",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "said"), OTHERS.items())
 def test_other_configurations(content, said, tmp_path):
     folder = save_pretrained(tmp_path / "model", recognizer())
     (folder / "config.json").write_text(content)

@@ -3,6 +3,8 @@
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from types import ModuleType
 
 import pytest
@@ -20,25 +22,24 @@ PIECES = ["\u2581", "\u2581the", "\u2581a", "s", "t"]
 
 
 def refused(call, *arguments, **options):
-    """Return the message of a ModelFileError, after checking that it is one line."""
     with pytest.raises(ModelFileError) as caught:
         call(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def same_tensors(one, other):
-    """Check that two state dicts, or models, have the same names, types and values."""
+def same_tensors(one, other):  # models or state dicts
     one, other = (x if isinstance(x, dict) else x.state_dict() for x in (one, other))
     assert one.keys() == other.keys()
     for key, value in one.items():
         assert value.dtype == other[key].dtype and torch.equal(value, other[key]), key
 
 
-def replaced(**changes):
-    """Return a function that changes a dict in place: key (``__`` for a dot) -> value, or None to delete it."""
+def replaced(*path, **changes):
+    """Return a function that changes a dict at ``path``: key (``__`` for a dot) -> value, or None to delete it."""
 
     def spoil(state):
+        state = reduce(getitem, path, state)
         for key, value in changes.items():
             state.pop(key.replace("__", "."), None)
             if value is not None:
@@ -47,8 +48,7 @@ def replaced(**changes):
     return spoil
 
 
-def randomize(model):
-    """Give every weight and statistic a random value, so that a mixed-up key cannot go unseen."""
+def randomize(model):  # so that a mixed-up key cannot go unseen
     for name, tensor in model.state_dict().items():
         if name.endswith("running_var"):
             tensor.copy_(torch.rand_like(tensor) + 0.5)
@@ -60,16 +60,14 @@ def randomize(model):
 
 
 def pretrained(encoder=SMALL, mask_features=False):
-    """Return a pre-trained model of ours with the released layout, and its official checkpoint."""
     model = randomize(ClusterPredictor(encoder, 9, mask_features, HeadConfig(16, 4)))
     return model, export_checkpoint(model)
 
 
 def finetuned(encoder=SMALL, vocab_size=4 + len(PIECES)):
-    """Return a recogniser of ours and its official checkpoint."""
     decoder = DecoderConfig(width=32, depth=2, num_heads=2, ffn_width=48)
-    encoder = replace(encoder, layer_drop=0.1, dropout=0.0)
-    model = randomize(Recognizer(RecognizerConfig(encoder, decoder), vocab_size))
+    config = RecognizerConfig(replace(encoder, layer_drop=0.1, dropout=0.0), decoder)
+    model = randomize(Recognizer(config, vocab_size))
     return model, export_checkpoint(model)
 
 
@@ -96,7 +94,6 @@ def save_with_fairseq(monkeypatch, checkpoint, path):
 
 
 def with_training_state(checkpoint):
-    """Add what a trainer leaves: optimiser state, history, arguments, an author's paths."""
     moments = {0: {"step": 5, "exp_avg": torch.ones(3), "exp_avg_sq": torch.ones(3)}}
     checkpoint["last_optimizer_state"] = {"state": moments, "param_groups": [{"lr": 0.1, "params": [0]}]}
     checkpoint["optimizer_history"] = [{"optimizer_name": "FP16Optimizer", "num_updates": 400000}]

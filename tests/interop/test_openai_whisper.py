@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -51,23 +52,20 @@ def test_heads_that_follow_the_words_are_openais_and_stay_in_the_model_file(tmp_
     theirs.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny"])
     expected = tuple((int(block), int(head)) for block, head in theirs.alignment_heads.indices().T)
     model = load_openai(tmp_path / "some.pt", name="tiny")
-    assert len(expected) == 6
-    assert model.sizes == replace(TINY, alignment_heads=expected)
+    assert len(expected) == 6 and model.sizes == replace(TINY, alignment_heads=expected)
     save_model(tmp_path / "ours.safetensors", model)
     loaded = load_model(tmp_path / "ours.safetensors")
-    assert isinstance(loaded, Whisper)
+    assert isinstance(loaded, Whisper) and loaded.source == {"model": "whisper", "name": "tiny"}
     assert loaded.sizes == model.sizes and isinstance(loaded.sizes.alignment_heads[0], tuple)
-    assert loaded.source == {"model": "whisper", "name": "tiny"}
     assert load_openai(tmp_path / "some.pt").sizes.alignment_heads == ()  # no released model has these sizes
     assert load_openai(tmp_path / "some.pt", name="base").sizes.alignment_heads == ()  # nor do 6 x 8 heads fit
 
 
 def test_a_large_file_that_kept_its_name_has_its_heads(tmp_path):
-    """large-v1 and large-v2 have the same sizes."""
     sizes = replace(SIZES, audio_width=20, audio_heads=20, audio_depth=32, text_width=20, text_heads=20, text_depth=32)
-    half_file(tmp_path / "large-v2.pt", sizes)
-    (tmp_path / "large-v1.pt").hardlink_to(tmp_path / "large-v2.pt")
-    (tmp_path / "mine.pt").hardlink_to(tmp_path / "large-v2.pt")
+    half_file(tmp_path / "large-v2.pt", sizes)  # those of large-v1 are the same
+    for name in ("large-v1", "mine"):
+        (tmp_path / f"{name}.pt").hardlink_to(tmp_path / "large-v2.pt")
     models = [load_openai(tmp_path / f"{name}.pt") for name in ("large-v1", "large-v2", "mine")]
     assert [model.source["name"] for model in models if model.source] == ["large-v1", "large-v2", None]
     one, two, mine = (model.sizes.alignment_heads for model in models)
@@ -98,20 +96,13 @@ def test_the_real_base_model_goes_round(tmp_path):
     if not (path := os.environ.get("AVSPEECH_WHISPER_BASE")):
         pytest.skip("AVSPEECH_WHISPER_BASE is not set: the real weights are no part of the project")
     model = load_whisper(path)
-    assert model.source == {"model": "whisper", "name": "base"}
-    assert len(model.sizes.alignment_heads) == 8
+    assert model.source == {"model": "whisper", "name": "base"} and len(model.sizes.alignment_heads) == 8
     save_model(tmp_path / "base.safetensors", model)
-    same_file(
-        export_openai(load_whisper(tmp_path / "base.safetensors")), torch.load(path, weights_only=True, mmap=True)
-    )
+    again = export_openai(load_whisper(tmp_path / "base.safetensors"))
+    same_file(again, torch.load(path, weights_only=True, mmap=True))
 
 
-def weights(**changes):
-    return lambda file: replaced(**changes)(file["model_state_dict"])
-
-
-def sizes(**changes):
-    return lambda file: replaced(**changes)(file["dims"])
+weights, sizes = partial(replaced, "model_state_dict"), partial(replaced, "dims")
 
 
 def rename(file):
@@ -125,10 +116,7 @@ def rename(file):
         (rename, r"missing: decoder\.blocks\.1\.attn_ln\.bias; unknown: decoder\.blocks\.1\.attn_norm\.bias$"),
         (weights(encoder__conv2__bias=None), r"missing: encoder\.conv2\.bias$"),
         (weights(encoder__positional_embedding=None), r"lacks encoder\.positional_embedding, which shows a size"),
-        (
-            weights(encoder__blocks__0__attn__key__bias=torch.zeros(24)),
-            r"unknown: encoder\.blocks\.0\.attn\.key\.bias$",
-        ),
+        (weights(encoder__blocks__0__attn__key__bias=torch.ones(1)), r"unknown: encoder\.blocks\.0\.attn\.key\.bias$"),
         (weights(encoder__blocks__0__mlp__0__bias=torch.zeros(95)), r"ffn\.inner\.bias has \(95,\), .* says \(96,\)"),
         (weights(encoder__conv1__weight=torch.zeros(24, 8)), r"its encoder\.conv1\.weight is \(24, 8\); wanted 3 axes"),
         (weights(decoder__ln__bias="x"), r"something else than tensors in its state dict: decoder\.ln\.bias"),

@@ -16,7 +16,6 @@ from tests.interop.whisper_files import TINY, half_file
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Return the file that the name ``tiny`` stands for, and its address; the cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     half_file(path := tmp_path / "server" / "tiny.pt")
     monkeypatch.setitem(SHA256, "tiny", hashlib.sha256(path.read_bytes()).hexdigest())

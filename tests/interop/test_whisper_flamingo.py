@@ -24,11 +24,11 @@ from tests.models.tiny_whisper import SIZES
 LIPS = EncoderConfig(width=24, depth=2, num_heads=3, ffn_width=40, position_groups=4)
 CONFIG = FlamingoConfig(SIZES, LIPS)
 HEADS = {"audio_heads": 4, "text_heads": 4, "video_heads": 3}
+KEYS = ("width", "heads", "depth")
 UNREAD = ("mask_emb", "label_embs_concat", "final_proj.weight", "final_proj.bias")
 
 
 def make(config=CONFIG, variant="self_supervised"):
-    """Return a model of ours and its official file, whose unread weights are random too."""
     torch.manual_seed(5)
     model = randomize(Flamingo(config))
     official = export_flamingo(model, variant=variant)
@@ -40,8 +40,7 @@ def make(config=CONFIG, variant="self_supervised"):
 
 @pytest.fixture(scope="module")
 def light():
-    """Return the state dict of an official file whose large tensors are one number, for tests that look at names."""
-    state = make()[1]["state_dict"]
+    state = make()[1]["state_dict"]  # large tensors become one number, for tests that look at names
     return {key: one if one.numel() < 10_000 else one[:1].sum().expand(one.shape) for key, one in state.items()}
 
 
@@ -55,26 +54,23 @@ def test_a_model_goes_out_and_comes_back(variant, tmp_path):
     model, official = make(variant=variant)
     torch.save(official, tmp_path / "official.pt")
     imported = import_flamingo(tmp_path / "official.pt", **HEADS)
-    assert isinstance(imported.model, Flamingo)
-    assert imported.model.config == CONFIG
+    assert isinstance(imported.model, Flamingo) and imported.model.config == CONFIG
     same_tensors(imported.model, model)
     assert len(imported.model.carried) == (4 if variant == "self_supervised" else 2)
     assert set(imported.dropped) == set(imported.model.carried)
     same_file(export_flamingo(imported.model), official)
-
     save_model(tmp_path / "ours.safetensors", imported.model)  # through a model file nothing is lost either
     same_file(export_flamingo(load_model(tmp_path / "ours.safetensors")), official)
 
 
+OTHER_LIPS = {"depth": 1, "width": 32, "num_heads": 4, "position_kernel": 16, "position_groups": 2}
+
+
 @pytest.mark.parametrize(
-    "lips",
-    [
-        replace(LIPS, fusion="add", video=VideoConfig(activation="relu")),
-        replace(LIPS, depth=1, width=32, num_heads=4, position_kernel=16, position_groups=2, audio_features=52),
-    ],
-    ids=["added streams, ReLU", "other positions"],
+    "lips", [{"fusion": "add", "video": VideoConfig(activation="relu")}, OTHER_LIPS | {"audio_features": 52}]
 )
 def test_shapes_show_every_size_but_heads(lips, tmp_path):
+    lips = replace(LIPS, **lips)
     sizes = replace(SIZES, audio_depth=1, text_depth=3, vocab_size=70, text_positions=9, audio_positions=11, mel_bins=5)
     _, official = make(FlamingoConfig(sizes, lips))
     torch.save(official, tmp_path / "official.pt")
@@ -83,11 +79,8 @@ def test_shapes_show_every_size_but_heads(lips, tmp_path):
 
 
 def test_heads_of_released_widths_need_not_be_given(tmp_path):
-    """Whisper tiny's width and AV-HuBERT Base's, with fewer blocks."""
-    sizes = WhisperConfig(
-        audio_width=384, audio_heads=6, audio_depth=1, text_width=384, text_heads=6, text_depth=1, vocab_size=60
-    )
-    config = FlamingoConfig(sizes, EncoderConfig(depth=1))
+    sizes = {f"{side}_{key}": value for side in ("audio", "text") for key, value in zip(KEYS, (384, 6, 1), strict=True)}
+    config = FlamingoConfig(WhisperConfig(**sizes, vocab_size=60), EncoderConfig(depth=1))
     _, official = make(config, "finetuned")
     torch.save(official, tmp_path / "official.pt")
     imported = load_flamingo(tmp_path / "official.pt")
@@ -108,10 +101,8 @@ def test_the_key_list_of_a_published_file_goes_round(variant, tmp_path):
     if variant == "self_supervised":
         keys = {key.replace("w2v_model.", ""): shape for key, shape in keys.items()}
     generator = torch.Generator().manual_seed(2)
-    state = {
-        key: torch.tensor(3) if key.endswith("num_batches_tracked") else torch.rand(shape, generator=generator).half()
-        for key, shape in keys.items()
-    }
+    state = {key: torch.rand(shape, generator=generator).half() for key, shape in keys.items()}
+    state |= {key: torch.tensor(3) for key in keys if key.endswith("num_batches_tracked")}
     torch.save({"state_dict": state}, tmp_path / "official.pt")
     model = load_flamingo(tmp_path / "official.pt", audio_heads=2, text_heads=2, video_heads=4)
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
@@ -136,8 +127,7 @@ def test_a_model_that_was_not_imported_has_the_published_keys():
 
 
 def test_a_published_small_model_has_as_many_entries():
-    """Whisper small with AV-HuBERT Large, the default sizes: 1,222 tensors in the released file."""
-    assert len(flamingo_keys(FlamingoConfig(), "finetuned", ("mask_emb", "label_embs_concat"))) == 1222
+    assert len(flamingo_keys(FlamingoConfig(), "finetuned", ("mask_emb", "label_embs_concat"))) == 1222  # the defaults
 
 
 def test_the_other_variant_can_be_asked_for(tmp_path, light):
@@ -153,11 +143,9 @@ def test_what_a_trainer_leaves_beside_the_weights_is_not_read(tmp_path):
     model, official = make()
     moments = {0: {"step": torch.tensor(5.0), "exp_avg": torch.ones(3)}}
     best = {"dirpath": "/home/author/runs", "best_model_score": torch.tensor(0.3)}
-    extras = {
-        "epoch": 3, "global_step": 120000, "pytorch-lightning_version": "1.9.0", "lr_schedulers": [{"last_epoch": 3}],
-        "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4, "params": [0]}]}],
-        "callbacks": {"ModelCheckpoint": best},
-    }  # fmt: skip
+    extras = {"epoch": 3, "pytorch-lightning_version": "1.9.0", "callbacks": {"ModelCheckpoint": best}}
+    extras |= {"global_step": 120000, "lr_schedulers": [{"last_epoch": 3}]}
+    extras["optimizer_states"] = [{"state": moments, "param_groups": [{"lr": 1e-4, "params": [0]}]}]
     torch.save(extras | official, tmp_path / "last.ckpt")
     imported = import_flamingo(tmp_path / "last.ckpt", **HEADS)
     assert set(extras) <= set(imported.dropped)
@@ -194,44 +182,29 @@ def ungated(state):
         del state[key]
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (
-            renamed("model.decoder.blocks.1.gated_x_attn_ln.bias", "model.decoder.blocks.1.gated_attn_ln.bias"),
-            r"missing: decoder\.blocks\.1\.gated_x_attn_ln\.bias; unknown: decoder\.blocks\.1\.gated_attn_ln",
-        ),
-        (
-            replaced(model__encoder__video_model__encoder__layers__1__fc1__bias=None),
-            r"missing: encoder\.video_model\.encoder\.layers\.1\.fc1\.bias$",
-        ),
-        (
-            replaced(model__encoder__video_projection__weight=torch.zeros(32, 25)),
-            r"video_project\.weight has \(32, 25\), its configuration says \(32, 24\)",
-        ),
-        (
-            replaced(model__encoder__video_model__encoder__pos_conv__0__weight_v=torch.zeros(24, 0, 128)),
-            r"weight_v is \(24, 0, 128\); wanted 3 axes, none of them empty",
-        ),
-        (
-            replaced(model__decoder__positional_embedding=torch.zeros(20, 64)),
-            r"audio_width=32 and whisper\.text_width=64 must be the same",
-        ),
-        (
-            renamed("model.decoder.ln.bias", "decoder.ln.bias"),
-            r"do not begin with 'model\.', unknown: decoder\.ln\.bias",
-        ),
-        (replaced(model__decoder__ln__bias="x"), r"something else than tensors in its .*: model\.decoder\.ln\.bias"),
-        (ungated, r"a video encoder but no gated layers"),
-        (
-            replaced(model__encoder__blocks__999999999__mlp__0__bias=torch.zeros(128)),
-            r"missing: encoder\.blocks\.2\.attn\.query\.weight.*unknown: encoder\.blocks\.999999999",
-        ),
-    ],
-)
-def test_what_does_not_fit_has_a_one_line_reason(tmp_path, light, spoil, reason):
+SPOILT = {
+    r"missing: decoder\.blocks\.1\.gated_x_attn_ln\.bias; unknown: decoder\.blocks\.1\.gated_attn_ln":
+        renamed("model.decoder.blocks.1.gated_x_attn_ln.bias", "model.decoder.blocks.1.gated_attn_ln.bias"),
+    r"missing: encoder\.video_model\.encoder\.layers\.1\.fc1\.bias$":
+        replaced(model__encoder__video_model__encoder__layers__1__fc1__bias=None),
+    r"video_project\.weight has \(32, 25\), its configuration says \(32, 24\)":
+        replaced(model__encoder__video_projection__weight=torch.zeros(32, 25)),
+    r"weight_v is \(24, 0, 128\); wanted 3 axes, none of them empty":
+        replaced(model__encoder__video_model__encoder__pos_conv__0__weight_v=torch.zeros(24, 0, 128)),
+    r"audio_width=32 and whisper\.text_width=64 must be the same":
+        replaced(model__decoder__positional_embedding=torch.zeros(20, 64)),
+    r"do not begin with 'model\.', unknown: decoder\.ln\.bias": renamed("model.decoder.ln.bias", "decoder.ln.bias"),
+    r"something else than tensors in its .*: model\.decoder\.ln\.bias": replaced(model__decoder__ln__bias="x"),
+    r"a video encoder but no gated layers": ungated,
+    r"missing: encoder\.blocks\.2\.attn\.query\.weight.*unknown: encoder\.blocks\.999999999":
+        replaced(model__encoder__blocks__999999999__mlp__0__bias=torch.zeros(128)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", SPOILT)
+def test_what_does_not_fit_has_a_one_line_reason(tmp_path, light, reason):
     state = dict(light)
-    spoil(state)
+    SPOILT[reason](state)
     torch.save({"state_dict": state}, tmp_path / "official.pt")
     said = refused(load_flamingo, tmp_path / "official.pt", **HEADS)
     assert said.startswith(str(tmp_path)) and re.search(reason, said), said
@@ -267,8 +240,7 @@ def test_a_foreign_file_is_refused_in_one_line(tmp_path, content, reason):
 
 
 def test_what_the_official_code_does_not_know_is_not_exported():
-    with pytest.raises(ValueError, match="video_norm=True came"):
-        export_flamingo(Flamingo(replace(CONFIG, video_norm=True)))
-    small = replace(LIPS, video=VideoConfig(widths=(8, 16), blocks=(1, 1)))
-    with pytest.raises(ValueError, match="the official front end is"):
-        export_flamingo(Flamingo(replace(CONFIG, video=small)))
+    small = {"video": replace(LIPS, video=VideoConfig(widths=(8, 16), blocks=(1, 1)))}
+    for change, said in (({"video_norm": True}, "video_norm=True came"), (small, "the official front end is")):
+        with pytest.raises(ValueError, match=said):
+            export_flamingo(Flamingo(replace(CONFIG, **change)))

@@ -14,7 +14,6 @@ TINY = replace(SIZES, audio_width=24, audio_heads=6, text_width=24, text_heads=6
 
 
 def half_file(path, sizes=TINY, seed=5):
-    """Write a file in OpenAI's layout, fp16 and random, and return its content."""
     torch.manual_seed(seed)
     path.parent.mkdir(exist_ok=True)
     torch.save(file := export_openai(randomize(Whisper(sizes))), path)

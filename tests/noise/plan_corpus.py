@@ -16,9 +16,8 @@ def sound(seed: int, num_samples: int = 16_000, level: float = 0.1) -> np.ndarra
     """Return a tone that comes and goes, with hiss: (num_samples,) float32, no two seeds alike."""
     rng = np.random.default_rng(seed)
     time_S = np.arange(num_samples) / 16_000
-    tone_S = np.sin(2 * np.pi * rng.uniform(100, 900) * time_S) * (
-        np.sin(2 * np.pi * rng.uniform(1, 3) * time_S) > -0.5
-    )
+    tone_S = np.sin(2 * np.pi * rng.uniform(100, 900) * time_S)
+    tone_S *= np.sin(2 * np.pi * rng.uniform(1, 3) * time_S) > -0.5
     return (level * (tone_S + 0.1 * rng.standard_normal(num_samples))).astype(np.float32)
 
 
@@ -35,12 +34,12 @@ def write_plan_corpus(folder: Path) -> Path:
     voices = [clip("voices", f"v{n}", "acdef"[n % 5], 10 + n, level=0.03 * (n + 1)) for n in range(10)]
     write_manifest(folder / "test.jsonl", tested)
     write_manifest(folder / "voices.jsonl", voices)
-    write_wav(folder / "noise" / "rain.wav", sound(30, 40_000))
-    write_wav(folder / "noise" / "deep" / "drop.wav", sound(31, 700))
     room_S = np.zeros(3000, np.float32)
     room_S[40:] = np.exp(-np.arange(2960) / 500) * np.random.default_rng(3).standard_normal(2960) * 0.1
     room_S[40] = 0.9
-    write_wav(folder / "rooms" / "hall.wav", room_S)
+    files = {"noise/rain": sound(30, 40_000), "noise/deep/drop": sound(31, 700), "rooms/hall": room_S}
+    for name, audio_S in files.items():
+        write_wav(folder / f"{name}.wav", audio_S)
     return folder
 
 
@@ -49,16 +48,13 @@ def utterances_of(folder: Path) -> list[Utterance]:
 
 
 def noises_of(folder: Path) -> dict[str, NoiseSpec]:
-    """Return one noise of every kind that needs no published corpus."""
+    voices, rooms = folder / "voices.jsonl", folder / "rooms"
     return {
-        "babble": NoiseSpec("babble", folder / "voices.jsonl", (3, 4)),
-        "talker": NoiseSpec("talker", folder / "voices.jsonl"),
-        "white": NoiseSpec("white"),
-        "pink": NoiseSpec("pink", impulse_responses=folder / "rooms"),
-        "drop": NoiseSpec("file", path=folder / "noise" / "deep" / "drop.wav"),
-        "any": NoiseSpec("folder", path=folder / "noise"),
-        "hall": NoiseSpec("reverb", impulse_responses=folder / "rooms"),
-    }
+        "babble": NoiseSpec("babble", voices, (3, 4)), "talker": NoiseSpec("talker", voices),
+        "white": NoiseSpec("white"), "pink": NoiseSpec("pink", impulse_responses=rooms),
+        "drop": NoiseSpec("file", path=folder / "noise/deep/drop.wav"),
+        "any": NoiseSpec("folder", path=folder / "noise"), "hall": NoiseSpec("reverb", impulse_responses=rooms),
+    }  # fmt: skip
 
 
 def mix_all(folder: Path, plan: NoisePlan, **options) -> dict[tuple, np.ndarray]:

@@ -22,8 +22,7 @@ SOMEBODY = Utterance("of another corpus", speaker="somebody else")
 
 @pytest.fixture
 def pool(tmp_path) -> list[Utterance]:
-    """Nine clips, three of each speaker; clip n is a tone of n + 1 hundred Hertz."""
-    for n in range(9):
+    for n in range(9):  # three of each speaker; clip n is a tone of n + 1 hundred Hertz
         tone_S = 0.1 * np.sin(2 * np.pi * 100 * (n + 1) * np.arange(1600) / 16_000)
         write_wav(tmp_path / f"clip{n}.wav", tone_S.astype(np.float32))
     return [Utterance(f"clip{n}", audio=tmp_path / f"clip{n}.wav", speaker=f"speaker{n // 3}") for n in range(9)]
@@ -54,10 +53,9 @@ def test_the_own_speaker_is_not_heard_where_there_are_others(pool):
 
 
 def test_the_number_of_voices_covers_its_range_and_none_is_drawn_twice(pool):
-    noise = babble(pool, 2, 4)
-    assert {len(heard(noise, seed, SOMEBODY)) for seed in range(40)} == {2, 3, 4}
-    noise = babble(pool, 9, 9)
-    assert all(len(heard(noise, seed, SOMEBODY)) == 9 for seed in range(5))
+    some, every = babble(pool, 2, 4), babble(pool, 9, 9)
+    assert {len(heard(some, seed, SOMEBODY)) for seed in range(40)} == {2, 3, 4}
+    assert all(len(heard(every, seed, SOMEBODY)) == 9 for seed in range(5))
 
 
 def test_a_draw_depends_on_its_arguments_alone(pool):
@@ -67,8 +65,9 @@ def test_a_draw_depends_on_its_arguments_alone(pool):
     assert np.array_equal(*(one(SPEECH_S, np.random.default_rng(9), pool[0]) for one in (used, fresh)))
 
 
-def test_a_pool_that_is_too_small_gives_what_it_has(pool):
+def test_a_pool_that_is_too_small_gives_what_it_has_and_noise_of_probability_0_needs_none(pool):
     assert len(heard(babble(pool[:3], 6, 6), 0, SOMEBODY)) == 3
+    assert DrawnNoise(NoiseConfig(probability=0))(SPEECH_S, np.random.default_rng(0), SOMEBODY) is SPEECH_S
     with pytest.raises(ValueError, match=r"noises\.babble: 0 voices with sound are left for utterance 'clip0', wanted"):
         babble(pool[:1], 2, 8)(SPEECH_S, np.random.default_rng(0), pool[0])
     with pytest.raises(ValueError, match=r"noises\.babble\.manifest is not set and kind=babble needs one"):
@@ -105,12 +104,7 @@ def test_the_share_and_the_range_are_those_asked_for(pool):
     noise, clean_S = DrawnNoise(NoiseConfig(0.3, (-5, 5), noises), pool), 0.1 * SPEECH_S
     added = [noise(clean_S, np.random.default_rng(seed), pool[0]) - clean_S for seed in range(400)]
     ratios = [20 * np.log10(rms(clean_S) / rms(added_S)) for added_S in added if added_S.any()]
-    assert 90 < len(ratios) < 150
-    assert -5.1 < min(ratios) < -4 and 4 < max(ratios) < 5.1
-
-
-def test_noise_of_probability_0_needs_no_voices():
-    assert DrawnNoise(NoiseConfig(probability=0))(SPEECH_S, np.random.default_rng(0), SOMEBODY) is SPEECH_S
+    assert 90 < len(ratios) < 150 and -5.1 < min(ratios) < -4 and 4 < max(ratios) < 5.1
 
 
 @pytest.mark.parametrize("name", ["babble", "talker", "white", "pink", "drop", "any", "hall"])
@@ -126,8 +120,8 @@ def test_training_takes_every_noise_of_a_test(folder, name, rule):
 
 
 def test_musan_is_drawn_from_by_name_and_training_never_hears_the_test_split(tmp_path, folder):
+    (tmp_path / "music/fma").mkdir(parents=True)
     for n in range(20):
-        (tmp_path / "music/fma").mkdir(parents=True, exist_ok=True)
         write_wav(tmp_path / f"music/fma/music-fma-{n:04}.wav", sound(n, 3000))
     music = {"music": NoiseSpec("musan", path=tmp_path, part="music")}
     files = {split: set(open_pools(music, split=split)["music"].files) for split in ("train", "valid", "test")}

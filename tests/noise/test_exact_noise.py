@@ -8,8 +8,7 @@ import pytest
 from avspeech.noise.exact_noise import ExactDraws, exact_noise, stream_key
 
 
-def octave_levels(noise_S: np.ndarray) -> np.ndarray:
-    """Return the mean power per Hertz in dB of the seven octaves from 62.5 Hz to 8 kHz."""
+def octave_levels_db(noise_S: np.ndarray) -> np.ndarray:
     power, frequency = np.abs(np.fft.rfft(noise_S)) ** 2, np.fft.rfftfreq(len(noise_S), 1 / 16_000)
     edges = 62.5 * 2.0 ** np.arange(7)
     return np.array([10 * np.log10(power[(frequency >= edge) & (frequency < 2 * edge)].mean()) for edge in edges])
@@ -20,23 +19,21 @@ def octave_levels(noise_S: np.ndarray) -> np.ndarray:
     [("white", [-627, 2864, -534, 2296], "1da9cf8a568e0a20"), ("pink", [1309, 2165, 1101, 856], "d4b6a02aa0b28772")],
 )
 def test_samples_are_the_same_everywhere(generator, first, digest):
-    """Golden: a change here changes every noisy test set that was ever made."""
     noise_S = exact_noise(generator, stream_key(0, "s1/a", "white", 5), 48_000)
-    assert noise_S[:4].tolist() == first
+    assert noise_S[:4].tolist() == first  # a change here changes every noisy test set that was ever made
     assert hashlib.sha256(noise_S.astype("<i2").tobytes()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize(("generator", "slope_db"), [("white", 0.0), ("pink", -3.01)])
 def test_the_spectrum_falls_as_it_should(generator, slope_db):
-    levels = octave_levels(exact_noise(generator, "key", 1 << 19))
+    levels = octave_levels_db(exact_noise(generator, "key", 1 << 19))
     assert np.polyfit(np.arange(7), levels, 1)[0] == pytest.approx(slope_db, abs=0.15)
     assert np.ptp(levels - slope_db * np.arange(7)) < (0.5 if generator == "white" else 1.0)
 
 
 def test_white_noise_is_nearly_gaussian_and_never_clips():
     noise_S = exact_noise("white", "key", 400_000).astype(float)
-    assert noise_S.std() == pytest.approx(1024, rel=0.01)
-    assert abs(noise_S.mean()) < 5
+    assert noise_S.std() == pytest.approx(1024, rel=0.01) and abs(noise_S.mean()) < 5
     assert np.mean((noise_S / noise_S.std()) ** 4) - 3 == pytest.approx(-0.1, abs=0.03)
     assert np.abs(noise_S).max() <= 6 * 1024
 
@@ -51,11 +48,6 @@ def test_pink_noise_is_as_loud_and_has_no_two_keys_alike():
 def test_any_length_comes_out_as_long(num_samples):
     for generator in ("white", "pink"):
         assert len(exact_noise(generator, "key", num_samples)) == num_samples
-
-
-def test_an_unknown_generator_is_named():
-    with pytest.raises(ValueError, match="generator 'blue' came, wanted white or pink"):
-        exact_noise("blue", "key", 10)
 
 
 def test_draws_are_the_same_everywhere():
@@ -80,7 +72,9 @@ def test_a_shuffle_holds_everything_once_and_may_be_left_early():
     assert [next(early) for _ in range(5)] == list(ExactDraws("key").shuffled(1000))[:5]
 
 
-def test_bounds_that_leave_nothing_are_errors():
+def test_an_unknown_generator_and_bounds_that_leave_nothing_are_named():
+    with pytest.raises(ValueError, match="generator 'blue' came, wanted white or pink"):
+        exact_noise("blue", "key", 10)
     with pytest.raises(ValueError, match="bound=0 came"):
         ExactDraws("key").below(0)
 

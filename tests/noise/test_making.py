@@ -27,7 +27,6 @@ def babble(folder: Path, **options) -> dict[str, NoiseSpec]:
 
 
 def many(folder: Path, count: int) -> list[Utterance]:
-    """Return so many utterances with the sounds of four."""
     return [replace(utterances_of(folder)[n % 4], id=f"u{n}") for n in range(count)]
 
 
@@ -35,8 +34,7 @@ def test_workers_change_nothing(folder):
     utterances, noises = utterances_of(folder), noises_of(folder)
     plan = make_plan(utterances, noises, [5, 0], seed=3)
     assert plan == make_plan(utterances, noises, [5, 0], seed=3, num_workers=2)
-    assert not plan.failures and list(plan.speech) == ["t0", "t1", "t2", "t3"]
-    assert len(plan.mixes) == 4 * (6 * 2 + 1)
+    assert not plan.failures and list(plan.speech) == ["t0", "t1", "t2", "t3"] and len(plan.mixes) == 4 * (6 * 2 + 1)
 
 
 def test_the_seed_changes_every_mix_and_the_hash(folder):
@@ -185,11 +183,9 @@ def test_published_trees_are_drawn_from(folder, tmp_path):
         for name in (f"speech/us-gov/speech-us-gov-{n:04}.wav", f"music/fma/music-fma-{n:04}.wav"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             write_wav(tmp_path / name, sound(n, 3000))
-    noises = {
-        "crowd": NoiseSpec("musan", path=tmp_path, part="babble", num_voices=(2, 2)),
-        "train_crowd": NoiseSpec("musan", path=tmp_path, part="babble", num_voices=(2, 2), split="train"),
-        "music": NoiseSpec("musan", path=tmp_path, part="music"),
-    }
+    crowd, music = NoiseSpec("musan", path=tmp_path, part="babble"), NoiseSpec("musan", path=tmp_path, part="music")
+    two = replace(crowd, num_voices=(2, 2))
+    noises = {"crowd": two, "train_crowd": replace(two, split="train"), "music": music}
     plan = make_plan(many(folder, 20), noises, [0], seed=0)
     mixes = plan.mixes.values()
     heard = {name: {piece.file for mix in mixes if mix.noise == name for piece in mix.pieces} for name in noises}
@@ -197,7 +193,7 @@ def test_published_trees_are_drawn_from(folder, tmp_path):
     facts = {"kind": "musan", "num_voices": [2, 2], "part": "babble", "split": "test", "num_files": 2}
     assert plan.noises["crowd"] == facts | {name: plan.noises["crowd"][name] for name in ("root", "files_sha256")}
     with pytest.raises(ValueError, match=r"noises\.n\.num_voices=\[6, 6\] is more than the 2 recordings of the test"):
-        make_plan(many(folder, 1), {"n": NoiseSpec("musan", path=tmp_path, part="babble")}, [0], seed=0)
+        make_plan(many(folder, 1), {"n": crowd}, [0], seed=0)
 
 
 def test_a_plan_lies_there_for_the_next_evaluation(folder, tmp_path, monkeypatch):
@@ -260,33 +256,20 @@ def test_snrs_that_no_sound_can_have_are_refused(folder, rule):
     assert all(mix.measured_snr_db == pytest.approx(mix.snr_db, abs=1) for mix in plan.mixes.values())
 
 
-def grid_utterances(count: int) -> list[Utterance]:
-    shared = os.environ.get("AVSPEECH_SHARED")
-    if shared is None:
-        pytest.skip("AVSPEECH_SHARED is not set: recordings of GRID are no part of the project")
-    videos = sorted((Path(shared) / "data" / "grid_s1" / "video").glob("*.mp4"))[:count]
-    if len(videos) < count:
-        pytest.skip(f"{shared} has no {count} clips of GRID")
-    return [Utterance(video.stem, audio=video, speaker="s1") for video in videos]
+OTHER_WAYS = ("avspeech", "active"), ("avhubert", "clip"), ("auto_avsr", "clip")
 
 
+@pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 @pytest.mark.parametrize(
-    ("rule", "level"),
-    [
-        ("avspeech", "clip"),
-        pytest.param("avspeech", "active", marks=pytest.mark.slow),
-        pytest.param("avhubert", "clip", marks=pytest.mark.slow),
-        pytest.param("auto_avsr", "clip", marks=pytest.mark.slow),
-    ],
+    ("rule", "level"), [("avspeech", "clip"), *(pytest.param(*way, marks=pytest.mark.slow) for way in OTHER_WAYS)]
 )
 def test_a_thousand_mixes_of_grid_have_the_snr_that_was_asked_for(rule, level, tmp_path):
     """Before rounding, as the plan says; and measured here, from what is heard where the mix was not scaled down."""
-    utterances = grid_utterances(50)
+    videos = sorted((Path(os.environ["AVSPEECH_SHARED"]) / "data/grid_s1/video").glob("*.mp4"))[:50]
+    utterances = [Utterance(video.stem, audio=video, speaker="s1") for video in videos]
     write_manifest(tmp_path / "voices.jsonl", utterances)
-    noises = {
-        "babble": NoiseSpec("babble", tmp_path / "voices.jsonl", (1, 6), test_speakers="allow"),
-        "white": NoiseSpec("white"),
-    }
+    babble = NoiseSpec("babble", tmp_path / "voices.jsonl", (1, 6), test_speakers="allow")
+    noises = {"babble": babble, "white": NoiseSpec("white")}
     plan = make_plan(utterances, noises, [-10, -7.5, -5, -2.5, 0, 2.5, 5, 7.5, 10, 15], seed=1, rule=rule, level=level)
     mixes = plan.mixes.values()
     assert len(mixes) == 1000 and sum(mix.snr_db == 0 for mix in mixes) == 100
@@ -307,8 +290,8 @@ def test_a_thousand_mixes_of_grid_have_the_snr_that_was_asked_for(rule, level, t
 def test_a_plan_is_read_without_knowing_where_it_was_made(folder, tmp_path):
     plan = make_plan(utterances_of(folder), noises_of(folder), [0], seed=0)
     plan.write(tmp_path / "plan.jsonl")
-    lines = (tmp_path / "plan.jsonl").read_text().splitlines()
-    assert not any(str(folder) in line for line in lines[1:])
-    header = json.loads(lines[0])
+    first, *lines = (tmp_path / "plan.jsonl").read_text().splitlines()
+    assert str(folder) not in "".join(lines)
+    header = json.loads(first)
     assert header["num_utterances"] == 4 and header["format"] == "avspeech noise plan"
     assert header["noises"]["babble"]["files_sha256"] != header["noises"]["any"]["files_sha256"]

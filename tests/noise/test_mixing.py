@@ -4,21 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from avspeech.noise.mixing import (
-    RULES,
-    add_noise,
-    check_rule,
-    choose_scale,
-    finish,
-    lay_over,
-    measured_snr_db,
-    mix_at_snr,
-    mix_sha256,
-    rms,
-    speech_level,
-    to_audio,
-    to_steps,
-)
+from avspeech.noise import mixing
+from avspeech.noise.mixing import RULES, check_rule, lay_over, mix_at_snr, mix_sha256, rms, to_audio, to_steps
 from avspeech.noise.speech_level import active_level
 from tests.noise.plan_corpus import sound
 
@@ -35,16 +22,10 @@ def test_a_mix_too_loud_is_scaled_as_a_whole():
     assert (np.abs(mixed_S) > 0.999).sum() == 1  # scaled, not clipped
 
 
-def test_clean_is_the_very_same_audio():
-    clean_S = audio(100, level=2.0)
-    assert mix_at_snr(clean_S, audio(100), None) is clean_S
-
-
 @pytest.mark.parametrize(("clean_level", "noise_level"), [(0, 0.1), (0.1, 0), (0, 0)])
 def test_where_there_is_no_ratio_nothing_is_added(clean_level, noise_level):
     clean_S = audio(100, level=clean_level)
-    mixed_S = mix_at_snr(clean_S, audio(100, seed=1, level=noise_level), 0)
-    assert np.array_equal(mixed_S, clean_S)
+    assert np.array_equal(mix_at_snr(clean_S, audio(100, seed=1, level=noise_level), 0), clean_S)
 
 
 def test_noise_longer_and_shorter_than_the_speech():
@@ -55,44 +36,40 @@ def test_noise_longer_and_shorter_than_the_speech():
     assert np.array_equal(mix_at_snr(clean_S, longer_S, 3), mix_at_snr(clean_S, repeated_S, 3))
 
 
-def test_inputs_are_left_as_they_were():
+def test_inputs_are_left_as_they_were_and_clean_is_the_very_same_audio():
     clean_S, noise_S = audio(100), audio(100, seed=1)
     mix_at_snr(clean_S, noise_S, 0)
+    loud_S = audio(100, level=2.0)
+    assert mix_at_snr(loud_S, noise_S, None) is loud_S
     assert np.array_equal(clean_S, audio(100)) and np.array_equal(noise_S, audio(100, seed=1))
 
 
 @pytest.mark.parametrize("bad", [np.array([np.nan, 0.1]), np.array([np.inf, 0.1]), np.zeros((2, 100))])
-def test_audio_that_is_none_is_named_in_the_error(bad):
+def test_audio_that_is_none_and_empty_noise_are_named_in_the_error(bad):
     with pytest.raises(ValueError, match=r"came, wanted \(S,\) finite samples"):
         mix_at_snr(bad, audio(100), 0)
-
-
-def test_empty_noise_is_named_in_the_error():
     with pytest.raises(ValueError, match="length 0 came"):
         mix_at_snr(audio(100), audio(0), 0)
 
 
 def mix(rule: str, speech: np.ndarray, noise_S: np.ndarray, snr_db: float, offset: int = 0) -> np.ndarray:
     speech_S, laid_S = to_audio(speech), lay_over(rule, [(noise_S, offset, 1.0)], len(speech), voices=False)
-    scale = choose_scale(rule, speech_level(speech_S, "clip"), speech_S, laid_S, snr_db)
-    return finish(rule, add_noise(rule, speech_S, laid_S, scale), in_steps=True)
+    scale = mixing.choose_scale(rule, mixing.speech_level(speech_S, "clip"), speech_S, laid_S, snr_db)
+    return mixing.finish(rule, mixing.add_noise(rule, speech_S, laid_S, scale), in_steps=True)
 
 
 @pytest.fixture(params=range(6))
 def pair(request) -> tuple[np.ndarray, np.ndarray]:
     """Return speech and noise in int16 steps: quiet and full scale, noise shorter and longer."""
-    seed = request.param
-    loud = (0.05, 0.9)[seed % 2]
-    return to_steps(sound(seed, 9000, loud)), to_steps(sound(seed + 50, (2000, 20_000, 9000)[seed % 3], 0.3))
+    n = request.param
+    return to_steps(sound(n, 9000, (0.05, 0.9)[n % 2])), to_steps(sound(n + 50, (2000, 20_000, 9000)[n % 3], 0.3))
 
 
 @pytest.mark.parametrize("snr_db", [10, 0, -10])
 def test_training_mixes_as_a_plan_does(pair, snr_db):
-    """To the bit but by our rule, whose int16 steps are the plan's alone."""
     for rule in RULES:
-        whole_S = mix_at_snr(*map(to_audio, pair), snr_db, rule)
-        difference = np.abs(mix(rule, *pair, snr_db) - whole_S).max()
-        assert difference <= (0.51 / 32768 if rule == "avspeech" else 0)
+        difference_S = mix(rule, *pair, snr_db) - mix_at_snr(*map(to_audio, pair), snr_db, rule)
+        assert np.abs(difference_S).max() <= (0.51 / 32768 if rule == "avspeech" else 0)  # int16 is the plan's alone
 
 
 @pytest.mark.parametrize("snr_db", [20, 0, -5])
@@ -111,12 +88,12 @@ def test_auto_avsr_is_an_energy_ratio_and_may_leave_the_range(pair, snr_db):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_snr_is_the_one_asked_for(rule, pair):
-    speech_S, noise_S = to_audio(pair[0]), pair[1]
+    speech_S, loudness = to_audio(pair[0]), mixing.speech_level(to_audio(pair[0]), "clip")
+    laid_S = lay_over(rule, [(pair[1], 0, 1.0)], len(speech_S), voices=False)
     for snr_db in (10, 0, -10):
-        laid_S = lay_over(rule, [(noise_S, 0, 1.0)], len(speech_S), voices=False)
-        loudness = speech_level(speech_S, "clip")
-        mixed_S = add_noise(rule, speech_S, laid_S, choose_scale(rule, loudness, speech_S, laid_S, snr_db))
-        assert measured_snr_db(loudness, speech_S, mixed_S) == pytest.approx(snr_db, abs=0.001)
+        scale = mixing.choose_scale(rule, loudness, speech_S, laid_S, snr_db)
+        mixed_S = mixing.add_noise(rule, speech_S, laid_S, scale)
+        assert mixing.measured_snr_db(loudness, speech_S, mixed_S) == pytest.approx(snr_db, abs=0.001)
 
 
 def test_whole_rules_stay_in_int16_and_on_its_steps():
@@ -160,7 +137,6 @@ def test_rules_that_are_none_are_named():
 
 
 def spurt(pause_s: float, level: float = 0.1) -> np.ndarray:
-    """Four seconds of a tone of that rms, then silence."""
     tone_S = level * np.sqrt(2) * np.sin(2 * np.pi * 300 * np.arange(64_000) / 16_000)
     return np.concatenate([tone_S, np.zeros(round(16_000 * pause_s))])
 

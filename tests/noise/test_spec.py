@@ -35,16 +35,6 @@ def test_every_kind_has_its_settings():
         ({"kind": "file", "num_recordings": 0}, r"num_recordings=0 must be at least 1"),
         ({"kind": "babble", "test_speakers": "maybe"}, r"test_speakers='maybe' must be one of exclude"),
         ({"kind": "reverb"}, r"impulse_responses is missing"),
-    ],
-)
-def test_a_mistake_names_its_key(values, message):
-    with pytest.raises(ValueError, match=message):
-        NoiseSpec(**values)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
         ({"probability": 1.5}, "noise.probability=1.5"),
         ({"snr_db": (5, -5)}, r"noise.snr_db=\(5, -5\)"),
         ({"snr_db": (5, 500)}, r"noise.snr_db\[1\]=500 must be a number from -100 to 100"),
@@ -52,20 +42,21 @@ def test_a_mistake_names_its_key(values, message):
         ({"rule": "avhubert", "level": "active"}, "level='active' does not go with rule='avhubert'"),
     ],
 )
-def test_a_mistake_in_training_names_its_key(values, message):
+def test_a_mistake_in_a_noise_or_in_that_of_training_names_its_key(values, message):
     with pytest.raises(ValueError, match=message):
-        NoiseConfig(**values)
+        (NoiseSpec if "kind" in values else NoiseConfig)(**values)
+
+
+def noise_of_toy(folder, noise):
+    (folder / "noise.yaml").write_text(f"data: {{init_args: {{noise: {noise}}}}}")
+    configs = ["configs/pretrain/toy.yaml", "configs/data/toy.yaml", folder / "noise.yaml"]
+    return main([f"--config={path}" for path in configs], run=False).datamodule.noise
 
 
 def test_a_training_yaml_names_noises_in_the_words_of_a_test(tmp_path):
-    hall = "{kind: white, impulse_responses: rirs}"
-    music = "{kind: musan, part: music, path: data/musan}"
-    (tmp_path / "noise.yaml").write_text(
-        f"data: {{init_args: {{noise: {{probability: 0.5, noises: {{hall: {hall}, music: {music}}}}}}}}}"
-    )
-    configs = ["configs/pretrain/toy.yaml", "configs/data/toy.yaml", str(tmp_path / "noise.yaml")]
-    data = main([f"--config={path}" for path in configs], run=False).datamodule
-    assert data.noise.noises == {
+    hall, music = "{kind: white, impulse_responses: rirs}", "{kind: musan, part: music, path: data/musan}"
+    noise = noise_of_toy(tmp_path, f"{{probability: 0.5, noises: {{hall: {hall}, music: {music}}}}}")
+    assert noise.noises == {
         "hall": NoiseSpec("white", impulse_responses=Path("rirs")),
         "music": NoiseSpec("musan", part="music", path=Path("data/musan")),
     }
@@ -80,9 +71,6 @@ def test_the_noise_of_the_papers_composes_with_a_run():
 
 @pytest.mark.parametrize("old", OLD_KEYS)
 def test_an_old_key_of_a_training_yaml_names_the_new_one(tmp_path, capsys, old):
-    setting = old if ": " in old else f"{old}: 3"
-    (tmp_path / "old.yaml").write_text(f"data: {{init_args: {{noise: {{{setting}}}}}}}")
-    configs = ["configs/pretrain/toy.yaml", "configs/data/toy.yaml", str(tmp_path / "old.yaml")]
     with pytest.raises(SystemExit):
-        main([f"--config={path}" for path in configs], run=False)
+        noise_of_toy(tmp_path, f"{{{old if ': ' in old else f'{old}: 3'}}}")
     assert f"noise.{old} is now {OLD_KEYS[old]}" in capsys.readouterr().err

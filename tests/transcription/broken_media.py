@@ -10,27 +10,19 @@ import cv2
 import numpy as np
 
 from avspeech.media.audio import write_wav
-from tests.media.conftest import write_pictures
+from tests.media.conftest import write as write_pictures
 from tests.roi.conftest import picture
 from tests.transcription.test_speech_activity import voice
 
-SECONDS = 2
-RATE = 12
-"""Pictures a second: as few as show speech, for the sake of the test's time."""
-KINDS = {
-    "late.mp4": ("libx264", "aac"),  # its index stands at the end
-    "fast.mp4": ("libx264", "aac"),
-    "a.mov": ("mpeg4", "pcm_s16le"),
-    "a.mkv": ("libx264", "aac"),
-    "a.webm": ("libvpx", "libopus"),
-    "a.avi": ("mpeg4", "mp2"),
+SECONDS, RATE = 2, 12  # as few pictures a second as show speech
+KINDS = {  # name -> codecs; a.wav comes with them; the index of late.mp4 stands at its end
+    "late.mp4": ("libx264", "aac"), "fast.mp4": ("libx264", "aac"), "a.mov": ("mpeg4", "pcm_s16le"),
+    "a.mkv": ("libx264", "aac"), "a.webm": ("libvpx", "libopus"), "a.avi": ("mpeg4", "mp2"),
     "a.mpg": ("mpeg2video", "mp2"),
-}
-"""Name -> codecs; a.wav comes with them."""
+}  # fmt: skip
 
 
 def write_sound_files(folder: Path) -> None:
-    """Write a speaking face in every container, and the voice alone."""
     openings = 0.5 - 0.5 * np.cos(1.5 * np.arange(SECONDS * RATE))
     pictures = [picture(96, 96, (48, 48, 76.8, opening)) for opening in openings]
     audio_S = voice(SECONDS)
@@ -75,8 +67,8 @@ def write_damaged(originals: list[Path], folder: Path, count: int, seed: int = 0
 
 def write_bad_files(media: Path, folder: Path) -> dict[str, str]:
     """Write bad files into the folder, and return name -> pattern of the reason."""
-    reasons = dict.fromkeys(("fast.mp4", "a.mkv", "a.webm", "a.mov", "a.avi", "a.wav"), "cut off")
-    reasons = {f"cut_{name}": reason for name, reason in reasons.items()} | {"cut_late.mp4": "not a media file"}
+    cut = ("fast.mp4", "a.mkv", "a.webm", "a.mov", "a.avi", "a.wav")
+    reasons = {f"cut_{name}": "cut off" for name in cut} | {"cut_late.mp4": "not a media file"}
     for name in reasons:
         data = (media / name.removeprefix("cut_")).read_bytes()
         (folder / name).write_bytes(data[: len(data) // 2])
@@ -96,18 +88,10 @@ def write_bad_files(media: Path, folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "pipe.wav")
     (folder / "dead.mp4").symlink_to("nowhere")
     return reasons | {
-        "empty.mp4": r"is empty \(0 bytes\)",
-        "text.mp4": "not a media file",
-        "subtitles.mkv": "neither a sound track nor a picture",
-        "no.mp4": "neither a sound track nor a picture",
-        "one.mkv": "is a still picture",
-        "few.mkv": "only 9 frames",
-        "still.jpg": "is a still picture",
-        "pipe.wav": "is no file",
-        "dead.mp4": "No such file",
-        "missing.mp4": "No such file",
-        "x" * 300 + ".mp4": "name too long",
-        "folder.mp4": "folder without media files",
-        "*.nothing": "no file matches",
+        "empty.mp4": r"is empty \(0 bytes\)", "text.mp4": "not a media file", "few.mkv": "only 9 frames",
+        "subtitles.mkv": "neither a sound track nor a picture", "no.mp4": "neither a sound track nor a picture",
+        "one.mkv": "is a still picture", "still.jpg": "is a still picture", "pipe.wav": "is no file",
+        "dead.mp4": "No such file", "missing.mp4": "No such file", "x" * 300 + ".mp4": "name too long",
+        "folder.mp4": "folder without media files", "*.nothing": "no file matches",
         "a.wav/below.mp4": "Not a directory",
-    }
+    }  # fmt: skip

@@ -51,11 +51,9 @@ class Answer:
     @property
     def reasons(self) -> dict[str, str]:
         """Return name -> reason, of the list of failures; each is one line."""
-        lines = self.err.splitlines()
-        start = next(index for index, line in enumerate(lines) if line.endswith(" failed:"))
-        assert all(line.startswith("  ") for line in lines[start + 1 :]), self.err
-        named = [line.strip().partition(": ") for line in lines[start + 1 :]]
-        return {name: reason for name, _, reason in named}
+        lines = self.err.partition(" failed:\n")[2].splitlines()
+        assert lines and all(line.startswith("  ") for line in lines), self.err
+        return dict(line.strip().split(": ", 1) for line in lines)
 
 
 @pytest.fixture
@@ -68,9 +66,8 @@ def run(models, tmp_path, monkeypatch, capsys):
     def call(*arguments, model="one", status=0) -> Answer:
         capsys.readouterr()
         model = [] if model is None else ["--model", str(models / f"{model}.safetensors")]
-        given = [*model, "--quiet", *map(str, arguments)]
         try:
-            got = transcribe.main(given)
+            got = transcribe.main([*model, "--quiet", *map(str, arguments)])
         except SystemExit as stop:  # the parser's
             got = stop.code
         answer = Answer(got, *capsys.readouterr())

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from avspeech.models.flamingo import FlamingoConfig
-from avspeech.models.recognizer import Recognizer
 from avspeech.roi.faces import FollowedFaces
 from avspeech.text.tokenizer import EOS
 from avspeech.transcription.result import Segment
@@ -16,19 +15,15 @@ from tests.hub.small_models import recognizer
 from tests.models.tiny_whisper import LIPS, SIZES, make_flamingo, make_whisper
 from tests.transcription.test_speech_activity import voice
 
-WHISPER = replace(
-    SIZES, vocab_size=51_865, mel_bins=80, audio_positions=250, text_positions=16, audio_depth=2, text_depth=1
-)
+WHISPER = replace(SIZES, vocab_size=51_865, mel_bins=80, audio_positions=250, text_positions=16, text_depth=1)
 """Whisper's own tokens and filters, and 5 s of sound."""
-NUM = 90
-"""Frames of the file."""
+NUM = 90  # frames of the file
 SOUND = voice(NUM / 25)
 LIPS_THW = np.repeat(np.random.default_rng(0).integers(0, 256, (NUM // 5, 96, 96), dtype=np.uint8), 5, axis=0)
 SPANS = ((0, 20), (20, 45), (50, 62), (62, 90))
 RECOGNIZERS = {"ctc": {}, "attention": {"ctc": False, "decoder": True}, "joint": {"decoder": True}}
 KINDS = (*RECOGNIZERS, "whisper", "flamingo")
-_DRAWN = {"ctc": (0, 1.0), "attention": (8, 0.6), "joint": (2, 0.3)}
-"""Seed and size of weights whose texts end by themselves and differ from segment to segment."""
+_DRAWN = {"ctc": (0, 1.0), "attention": (8, 0.6), "joint": (2, 0.3)}  # seed, size of weights whose texts end and differ
 
 
 @torch.no_grad()
@@ -48,20 +43,14 @@ def make(kind: str):
             weight.fill_(1)
         if "positions" in name:
             weight *= 0.05  # or a frame is told by its place alone
-    if network.ctc_head is not None:
-        _centre(network)
+    if network.ctc_head is not None:  # it tells frames from their mean, or the same token would win in every one
+        video_BTHW = torch.from_numpy(LIPS_THW[None, :, 36:60, 36:60].copy())
+        memory_BTD = network(None, video_BTHW, torch.ones(1, NUM, dtype=torch.bool))
+        network.ctc_head.bias.copy_(-network.ctc_head.weight @ memory_BTD[0].mean(dim=0))
     if network.decoder is not None:  # the end of the text is likelier, or none comes
         end_D = network.decoder.embedding.weight[EOS]
         network.decoder.norm.bias.copy_(3 * end_D / end_D.square().sum())
     return network
-
-
-def _centre(network: Recognizer) -> None:
-    """Let the CTC head tell frames from their mean, which the same token would win in every one otherwise."""
-    assert network.ctc_head is not None
-    video_BTHW = torch.from_numpy(LIPS_THW[None, :, 36:60, 36:60].copy())
-    memory_BTD = network(None, video_BTHW, torch.ones(1, NUM, dtype=torch.bool))
-    network.ctc_head.bias.copy_(-network.ctc_head.weight @ memory_BTD[0].mean(dim=0))
 
 
 def hand_made(

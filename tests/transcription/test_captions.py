@@ -17,6 +17,10 @@ def transcript_of(*segments, duration_s=60.0):
     return Transcript("clip.mp4", duration_s, "m", "audio+video", tuple(segments))
 
 
+def texts(*segments):
+    return [cue.texts for cue in captions(transcript_of(*segments))]
+
+
 def spoken(text, start_s=1.0, word_s=0.3, gaps=None, speaker=None, language="en"):
     """Return a segment whose words follow each other, ``gaps`` = {word index: silence before it}."""
     words, at = [], start_s
@@ -59,8 +63,7 @@ def test_rules_hold_for_any_words(language, timed, num_speakers):
         cues = captions(transcript)
         assert [cue.start_s for cue in cues] == sorted(cue.start_s for cue in cues)
         for speaker in {cue.speaker for cue in cues}:
-            own = [cue for cue in cues if cue.speaker == speaker]
-            label = f"{speaker}: " if speaker else ""
+            own, label = [cue for cue in cues if cue.speaker == speaker], f"{speaker}: " if speaker else ""
             for cue in own:
                 assert 1 <= len(cue.texts) <= 2
                 assert columns(label + cue.texts[0]) <= MAX_COLUMNS and columns(cue.texts[-1]) <= MAX_COLUMNS
@@ -85,9 +88,6 @@ def test_a_cue_shows_each_word_while_it_is_said():
 
 
 def test_breaks_at_pauses_sentences_and_segments():
-    def texts(*segments):
-        return [cue.texts for cue in captions(transcript_of(*segments))]
-
     assert texts(spoken("one two three four", gaps={2: 0.6})) == [("one two",), ("three four",)]
     assert texts(spoken("one two three four", gaps={2: 0.3})) == [("one two three four",)]
     assert texts(spoken("one two three. four five six")) == [("one two three.",), ("four five six",)]
@@ -96,10 +96,9 @@ def test_breaks_at_pauses_sentences_and_segments():
 
 
 def test_lines_are_alike_in_length_and_rather_end_at_a_comma():
-    (cue,) = captions(transcript_of(spoken("aaaa bbbb cccc dddd eeee ffff gggg hhhh iiii jjjj")))
-    assert cue.texts == ("aaaa bbbb cccc dddd eeee", "ffff gggg hhhh iiii jjjj")
-    (cue,) = captions(transcript_of(spoken("aaaa bbbb cccc dddd, eeee ffff gggg hhhh iiii jjjj")))
-    assert cue.texts == ("aaaa bbbb cccc dddd,", "eeee ffff gggg hhhh iiii jjjj")
+    first, last = "aaaa bbbb cccc dddd", "ffff gggg hhhh iiii jjjj"
+    assert texts(spoken(f"{first} eeee {last}")) == [(f"{first} eeee", last)]
+    assert texts(spoken(f"{first}, eeee {last}")) == [(f"{first},", f"eeee {last}")]
 
 
 def test_a_short_cue_stands_longer_where_there_is_time():
@@ -125,24 +124,20 @@ def test_speakers_may_overlap_each_other():
 
 def test_chinese_is_joined_as_its_text_says():
     words = [TimedWord(word, 0.2 * i, 0.2 * i + 0.2) for i, word in enumerate(["你", "好,", "GPU", "世", "界。"])]
-    (cue,) = captions(transcript_of(Segment(0.0, 1.0, "你好, GPU世界。", "audio", tuple(words), language="zh")))
-    assert cue.texts == ("你好, GPU世界。",)
-    (cue,) = captions(transcript_of(Segment(0.0, 1.0, "", "audio", tuple(words), language="zh")))
-    assert cue.texts == ("你好,GPU世界。",)
+    for text, shown in (("你好, GPU世界。", "你好, GPU世界。"), ("", "你好,GPU世界。")):
+        assert texts(Segment(0.0, 1.0, text, "audio", tuple(words), language="zh")) == [(shown,)]
 
 
 def test_text_without_words_gets_its_share_of_the_segment():
     (cue,) = captions(transcript_of(Segment(2.0, 4.0, "aa bbbb cc", "audio")))
-    assert [(word.text, word.start_s, word.end_s) for word in cue.lines[0]] == [
-        ("aa", 2.0, 2.5), ("bbbb", 2.5, 3.5), ("cc", 3.5, 4.0),
-    ]  # fmt: skip
+    shown = [(word.text, word.start_s, word.end_s) for word in cue.lines[0]]
+    assert shown == [("aa", 2.0, 2.5), ("bbbb", 2.5, 3.5), ("cc", 3.5, 4.0)]
 
 
 def test_marks_take_no_column_and_stay_with_their_letter():
     assert columns("é") == 1 and columns("你好") == 4 and columns("שָׁלוֹם") == 4
-    long = "e\u0301" * 100
-    cues = captions(transcript_of(spoken(long)))
-    assert all(not text.startswith("\u0301") for cue in cues for text in cue.texts)
+    cues = texts(spoken("e\u0301" * 100))
+    assert cues and not any(text.startswith("\u0301") for cue in cues for text in cue)
 
 
 def test_nothing_said_gives_no_cue():

@@ -11,12 +11,10 @@ from avspeech.transcription.cutting import CuttingConfig, cut_segments, find_spe
 
 SHORTEST = 10
 CONFIGS = (
-    CuttingConfig(),
-    CuttingConfig(longest_s=28.0),
-    CuttingConfig(longest_s=2.0, min_pause_s=0.2, padding_s=0.3),
+    CuttingConfig(), CuttingConfig(longest_s=28.0), CuttingConfig(longest_s=2.0, min_pause_s=0.2, padding_s=0.3),
     CuttingConfig(longest_s=5.0, min_pause_s=0.04, padding_s=0.0, whole_margin_s=0.0),
     CuttingConfig(longest_s=4.0, min_pause_s=1.0, padding_s=2.0, min_lips_s=0.2),
-)
+)  # fmt: skip
 
 
 def cut(prob_T, openness_T, num_frames, config=CuttingConfig(), level_T=None) -> list[tuple[int, int]]:
@@ -90,12 +88,9 @@ def test_without_sound_its_level_is_not_seen_and_lips_without_a_face_are_as_none
         assert cut(None, openness_T, num_frames) == cut(None, openness_T, num_frames, level_T=level_T)
 
 
-def test_a_short_clip_is_one_segment_and_a_longer_one_loses_its_silence_but_for_the_padding():
+def test_a_short_clip_is_one_segment_and_a_longer_one_loses_silence_but_for_the_padding_and_at_long_pauses():
     assert cut(speech(75, (20, 50)), None, 75) == [(0, 75)]
     assert cut(speech(300, (100, 150)), None, 300) == [(95, 155)]
-
-
-def test_a_short_pause_ends_nothing_and_a_longer_one_is_halved_at_most_by_the_padding():
     assert len(cut(speech(500, (100, 150), (162, 200)), None, 500)) == 1
     assert len(cut(speech(500, (100, 150), (163, 200)), None, 500)) == 2
     wide = CuttingConfig(padding_s=0.5)
@@ -109,17 +104,12 @@ def test_a_blip_grows_to_the_shortest_segment():
     assert cut(speech(500, (0, 1), (499, 500)), None, 500, no_padding) == [(0, 10), (490, 500)]
 
 
-def test_a_long_stretch_is_cut_at_its_pauses():
-    """Pauses of 0.4 s at 10 s and 19 s; shallow dips and shorter pauses elsewhere are nearer to the middle."""
+def test_a_long_stretch_is_cut_at_its_pauses_and_equal_ones_give_equal_parts():
     prob_T = speech(800, (20, 780))
-    prob_T[100:780:90] = 0.6
+    prob_T[100:780:90] = 0.6  # shallow dips and a shorter pause are nearer to the middle
     prob_T[400:404] = 0
     prob_T[265:275] = prob_T[495:505] = 0
-    spans = cut(prob_T, None, 800)
-    assert [end for _, end in spans] in ([270, 785], [500, 785], [270, 500, 785])
-
-
-def test_equal_pauses_are_cut_into_equal_parts():
+    assert [end for _, end in cut(prob_T, None, 800)] in ([270, 785], [500, 785], [270, 500, 785])
     prob_T = speech(800, (0, 800))
     for pause in range(50, 800, 50):
         prob_T[pause - 5 : pause + 5] = 0
@@ -140,25 +130,19 @@ def test_a_stretch_that_is_too_long_with_its_padding_loses_padding_and_no_speech
     assert start <= 200 and end >= 695 and end - start <= 500
 
 
-def test_lips_that_speak_unheard_are_speech():
+def test_lips_that_speak_unheard_are_speech_and_a_jump_of_the_landmarks_is_none():
     openness_T = np.full(500, 20.0)
     openness_T[300:360] += 4 * np.sin(np.arange(60))
     prob_T = speech(500, (100, 150))
     assert cut(prob_T, None, 500) == [(95, 155)]
     first, second = cut(prob_T, openness_T, 500)
-    assert first == (95, 155)
-    assert second[0] < 300 and second[1] > 360
+    assert first == (95, 155) and second[0] < 300 and second[1] > 360
     away_T = np.where(np.arange(500) >= 250, np.nan, openness_T)
     assert cut(prob_T, away_T, 500) == [(95, 155)]
-
-
-def test_a_jump_of_the_landmarks_is_no_speech():
-    openness_T = np.where(np.arange(500) < 250, 20.0, 40.0)
-    assert cut(speech(500, (100, 150)), openness_T, 500) == [(95, 155)]
+    assert cut(prob_T, np.where(np.arange(500) < 250, 20.0, 40.0), 500) == [(95, 155)]
 
 
 def test_the_mouth_that_opens_before_a_word_does_not_bridge_a_pause():
-    """Lips are in motion 0.3 s after the last sound and 0.3 s before the next one."""
     openness_T = np.full(500, 20.0) + np.where(np.arange(500) % 2, 3, 0) * speech(500, (98, 156), (184, 240))
     prob_T = speech(500, (105, 150), (190, 235))
     assert len(cut(prob_T, openness_T, 500)) == 2
@@ -179,9 +163,7 @@ def test_three_hours_of_noise_take_seconds():
     assert len(spans) == pytest.approx(3 * 3600 / 28, abs=1)
 
 
-@pytest.mark.parametrize(
-    "bad", [{"longest_s": 1.0}, {"padding_s": -1.0}, {"speech_threshold": 0.0}, {"min_pause_s": float("nan")}]
-)
+@pytest.mark.parametrize("bad", [{"longest_s": 1}, {"padding_s": -1}, {"speech_threshold": 0}, {"min_pause_s": np.nan}])
 def test_a_configuration_that_cannot_be_is_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         replace(CuttingConfig(), **bad)

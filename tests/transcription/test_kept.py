@@ -2,8 +2,6 @@
 
 import logging
 import multiprocessing
-import os
-import signal
 import time
 from dataclasses import replace
 
@@ -30,9 +28,7 @@ def kept(tmp_path):
 
 
 def in_processes(*functions):
-    """Run each in a fork of its own and return the processes."""
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=function) for function in functions]
+    processes = [multiprocessing.get_context("fork").Process(target=function) for function in functions]
     for process in processes:
         process.start()
     return processes
@@ -40,18 +36,16 @@ def in_processes(*functions):
 
 def test_default_folder_is_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert Kept().folder == tmp_path / "avspeech" / "transcripts"
-    assert not Kept().folder.exists()
+    assert Kept().folder == tmp_path / "avspeech" / "transcripts" and not Kept().folder.exists()
 
 
 def test_saved_is_loaded_and_its_segments_go(kept):
     assert kept.load(KEY) is None and kept.segments(KEY) == []
-    kept.append_segment(KEY, segment(3))
-    kept.append_segment(KEY, segment(0))
+    for number in (3, 0):
+        kept.append_segment(KEY, segment(number))
     assert kept.segments(KEY) == [segment(0), segment(3)]
     kept.save(KEY, TRANSCRIPT)
-    assert kept.load(KEY) == TRANSCRIPT
-    assert kept.segments(KEY) == []
+    assert kept.load(KEY) == TRANSCRIPT and kept.segments(KEY) == []
     assert len(list(kept.folder.iterdir())) == 1
 
 
@@ -62,11 +56,8 @@ def test_key_depends_on_content_model_options_and_version_but_not_on_the_path(ke
     options = {"beam": 5, "face": "speaking"}
     key = kept.key(one, "5ha", options)
     assert kept.key(moved, "5ha", dict(reversed(options.items()))) == key
-    others = [
-        kept.key(other, "5ha", options),
-        kept.key(one, "5hb", options),
-        kept.key(one, "5ha", options | {"beam": 4}),
-    ]
+    changed = (other, "5ha", options), (one, "5hb", options), (one, "5ha", options | {"beam": 4})
+    others = [kept.key(*given) for given in changed]
     monkeypatch.setattr("avspeech.transcription.kept.__version__", "9")
     assert len({key, *others, kept.key(one, "5ha", options)}) == 5
 
@@ -104,8 +95,7 @@ def test_rubbish_is_ignored(kept, content):
     kept.folder.mkdir()
     for ending in (".transcript", ".segments"):
         (kept.folder / (KEY + ending)).write_bytes(content)
-    assert kept.load(KEY) is None
-    assert kept.segments(KEY) == []
+    assert kept.load(KEY) is None and kept.segments(KEY) == []
 
 
 def test_killed_while_it_appends_leaves_every_segment_before(kept):
@@ -116,7 +106,7 @@ def test_killed_while_it_appends_leaves_every_segment_before(kept):
     (process,) = in_processes(append_for_ever)
     while len(kept.segments(KEY)) < 20:
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     found = kept.segments(KEY)
     assert found == [segment(number) for number in range(len(found))]
@@ -132,7 +122,7 @@ def test_killed_while_it_saves_leaves_a_whole_transcript_or_none(kept):
     for wait_s in (0.0, 0.01, 0.03, 0.08):
         (process,) = in_processes(save_for_ever)
         time.sleep(wait_s)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
         assert kept.load(KEY) in (None, long)
 
@@ -146,5 +136,4 @@ def test_processes_at_once_do_not_damage_each_others_lines(kept, caplog):
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    assert [one.start_s for one in kept.segments(KEY)] == list(range(150))
-    assert not caplog.records
+    assert [one.start_s for one in kept.segments(KEY)] == list(range(150)) and not caplog.records

@@ -26,17 +26,15 @@ VALID = torch.ones(1, NUM, dtype=torch.bool)
 FUSED = {"ctc": lambda: make("ctc"), "cluster_predictor": SMALL_KINDS["cluster_predictor"]}
 
 
-def fused_inputs(size=24):
-    audio_BTF = fbank_TF(torch.from_numpy(SOUND), NUM)[None]
-    return audio_BTF, crop_clips(torch.from_numpy(LIPS_THW)[None], size)
+def fused_inputs():
+    return fbank_TF(torch.from_numpy(SOUND), NUM)[None], crop_clips(torch.from_numpy(LIPS_THW)[None], 24)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", FUSED)
 @pytest.mark.parametrize("layer", [0, 1, 2, None])
 def test_the_fused_encoder_gives_its_own_layers(kind, layer):
-    network = FUSED[kind]()
-    audio_BTF, video_BTHW = fused_inputs()
+    network, (audio_BTF, video_BTHW) = FUSED[kind](), fused_inputs()
     for modality in MODALITIES:
         hears, sees = "audio" in modality, "video" in modality
         streams = hand_made(WHOLE, modality, SOUND if hears else None, LIPS_THW if sees else None)
@@ -64,8 +62,8 @@ def test_whispers_encoder_gives_the_layers_that_it_itself_does_not_return(kind):
     end_BPD = encoder(logmel_BAF)
     np.testing.assert_allclose(encoder.norm(torch.from_numpy(x_BPD)), end_BPD, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(layers[None].values_TD, end_BPD[0])
-    np.testing.assert_allclose(layers[0].times_T, np.arange(2 * NUM) / 50)
     assert layers[0].rate == 50
+    np.testing.assert_allclose(layers[0].times_T, np.arange(2 * NUM) / 50)
     with pytest.raises(ValueError, match="layer=3: this encoder has layers 0 to 2"):
         layer_features(network, streams, 3, "audio")
 
@@ -82,9 +80,8 @@ def test_the_lip_encoder_of_a_flamingo_sees_no_sound(layer):
 
 
 def test_each_model_has_its_parts():
-    assert encoder_part(make("ctc"), None) == "fused"
-    assert encoder_part(make("whisper"), None) == "audio"
-    assert encoder_part(make("flamingo"), "video") == "video"
+    for kind, part, wanted in (("ctc", None, "fused"), ("whisper", None, "audio"), ("flamingo", "video", "video")):
+        assert encoder_part(make(kind), part) == wanted
     for kind, part in (("ctc", "audio"), ("whisper", "video"), ("flamingo", "fused")):
         with pytest.raises(ValueError, match=f"part='{part}' came for a"):
             encoder_part(make(kind), part)
@@ -105,15 +102,14 @@ def test_a_file_in_pieces_gives_each_pieces_features_at_its_place():
 
 
 def test_a_long_file_is_encoded_in_pieces_that_the_encoder_takes(tmp_path):
-    """This Whisper hears 5 s at most; pieces of up to 30 s failed."""
     write_wav(tmp_path / "long.wav", voice(12))
-    speaker = SpeechModel(make("whisper"), "tiny")
+    speaker = SpeechModel(make("whisper"), "tiny")  # hears 5 s at most; pieces of up to 30 s failed
     features = speaker.features(tmp_path / "long.wav", layer=1)
     pieces = read_streams(tmp_path / "long.wav", "audio", CuttingConfig(longest_s=5)).segments
     assert len(pieces) >= 2 and max(one.num_frames for one in pieces) <= 5 * 25
-    times = [np.arange(*(2 * at for at in one.frames)) / 50 for one in pieces]
-    np.testing.assert_allclose(features.times_T, np.concatenate(times))
-    assert len(features.values_TD) == len(features.times_T)
+    times_T = np.concatenate([np.arange(*(2 * at for at in one.frames)) / 50 for one in pieces])
+    np.testing.assert_allclose(features.times_T, times_T)
+    assert len(features.values_TD) == len(times_T)
     with pytest.raises(ValueError, match="layer=-1"):
         speaker.features(tmp_path / "long.wav", layer=-1)
 

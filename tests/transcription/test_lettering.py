@@ -9,20 +9,15 @@ import pytest
 from avspeech.transcription.captions import CaptionWord, Cue
 from avspeech.transcription.lettering import MARKED, Lettering, find_font, in_order_of_sight
 
-NINE = "حفظ الطالب القصيدة، Schlüssel παιδί hello ¿niña? où perché pão ёжик 0-9 …"
-
 
 def cue_of(*lines, speaker=None):
-    """Return a cue whose words last a second each."""
-    clock = count()
+    clock = count()  # a word lasts a second
     rows = [tuple(CaptionWord(word, at := float(next(clock)), at + 1) for word in line.split()) for line in lines]
     return Cue(0.0, float(next(clock)), tuple(rows), speaker)
 
 
 def marked_columns(patch):
-    """Return the columns of a patch in which there are letters of the marked colour."""
-    colour_HWC = patch.colour_HWC.astype(int)
-    near_HW = np.abs(colour_HWC - np.array(MARKED)).sum(axis=2) < 60
+    near_HW = np.abs(patch.colour_HWC.astype(int) - np.array(MARKED)).sum(axis=2) < 60
     return np.flatnonzero(near_HW.any(axis=0))
 
 
@@ -64,37 +59,30 @@ def test_without_raqm_letters_stand_in_order_and_a_warning_says_so(monkeypatch, 
     with caplog.at_level(logging.WARNING):
         lettering = Lettering("كلها abc", 600, 40)
     assert "FriBidi" in caplog.text
-    # The long stroke of lam-alef's alef, the last letter, stands at the left end.
     word = ink(lettering.label("ككا"))
-    tall = np.flatnonzero(word.sum(axis=0) > 0.4 * word.shape[0])
-    columns = np.flatnonzero(word.any(axis=0))
-    assert tall.min() < columns.min() + 6
+    tall = np.flatnonzero(word.sum(axis=0) > 0.4 * word.shape[0])  # the stroke of alef, the last letter, at the left
+    assert tall.min() < np.flatnonzero(word.any(axis=0)).min() + 6
     assert (ink(lettering.label("abc")) == ink(lettering.label("abc"))).all()
 
 
-def test_the_font_at_hand_has_the_letters_of_nine_languages():
-    assert find_font(NINE).name == "DejaVuSans.ttf"
-
-
-def test_letters_that_no_font_has_are_told(caplog):
+def test_the_font_at_hand_has_the_letters_of_nine_languages_and_those_that_no_font_has_are_told(caplog):
+    nine = "حفظ الطالب القصيدة، Schlüssel παιδί hello ¿niña? où perché pão ёжик 0-9 …"
+    assert find_font(nine).name == "DejaVuSans.ttf"
     with caplog.at_level(logging.WARNING):
         assert find_font("a\U00012000\U000e0041 𒀀").name == "DejaVuSans.ttf"  # cuneiform
     assert "\U00012000" in caplog.text and "drawn as boxes" in caplog.text
 
 
 def test_a_long_line_gets_smaller_letters_and_fits():
-    long = "W" * 42
-    patch = Lettering(long, 300, 30).cues([cue_of(long)], 9.0)
-    assert patch.size[0] <= 300
-    assert ink(patch).any(axis=0)[5:-5].any()
+    patch = Lettering("W" * 42, 300, 30).cues([cue_of("W" * 42)], 9.0)
+    assert patch.size[0] <= 300 and ink(patch).any(axis=0)[5:-5].any()
 
 
 def test_two_lines_and_a_label_take_their_room():
     lettering = Lettering("a b c face 1:", 600, 24)
     one, two = lettering.cues([cue_of("a b c")], 9.0), lettering.cues([cue_of("a b", "c")], 9.0)
     labelled = lettering.cues([cue_of("a b c", speaker="face 1")], 9.0)
-    assert two.size[1] > 1.5 * one.size[1]
-    assert labelled.size[0] > 2 * one.size[0]
+    assert two.size[1] > 1.5 * one.size[1] and labelled.size[0] > 2 * one.size[0]
 
 
 @pytest.mark.parametrize(("left", "top"), [(-20, -10), (90, 60), (10, 10), (200, 200), (-500, 0)])

@@ -38,8 +38,7 @@ def view(num_frames=25, box=BOX, **changes):
 
 
 def drawn(tmp_path, transcript=TRANSCRIPT, faces=(), **options):
-    source = video(tmp_path / "clip.mp4", **options)
-    count = draw_preview(source, tmp_path / "preview.mp4", transcript, faces)
+    count = draw_preview(video(tmp_path / "clip.mp4", **options), tmp_path / "preview.mp4", transcript, faces)
     frames = list(read_frames(tmp_path / "preview.mp4"))
     assert len(frames) == count
     return frames
@@ -58,17 +57,15 @@ def test_words_are_shown_while_they_are_said_and_the_one_of_the_moment_is_marked
     bottom = [frame[480:] for frame in frames]
     assert [changed(region) for region in bottom] == [5 <= index < 25 for index in range(25)]  # at least 0.8 s
     marks = [near(region, MARKED).any(axis=0).nonzero()[0] for region in bottom]
-    assert not len(marks[2]) and not len(marks[20])
-    assert marks[7].mean() < 512 < marks[14].mean()
+    assert not len(marks[2]) and not len(marks[20]) and marks[7].mean() < 512 < marks[14].mean()
 
 
 def test_box_and_lips_are_where_they_were_found_in_the_colour_of_how(tmp_path):
     status_T = np.zeros(25, np.uint8)
     status_T[10:] = FrameStatus.INTERPOLATED
     status_T[20:] = FrameStatus.MISSING
-    # Twice as high as a preview may be, so everything is halved.
     frames = drawn(tmp_path, faces=[view(box=(400, 600, 800, 1000), status_T=status_T)], size=(1440, 1600))
-    assert frames[0].shape == (720, 800, 3)
+    assert frames[0].shape == (720, 800, 3)  # half of what came
     for index, status in ((0, FrameStatus.MEASURED), (12, FrameStatus.INTERPOLATED)):
         assert near(frames[index][400, 197:204], COLOURS[status]).any()
         assert near(frames[index][497:504, 300], COLOURS[status]).any()
@@ -89,10 +86,8 @@ def test_no_face_and_audio_only_are_said(tmp_path):
 def test_the_lip_crop_is_shown_twice_as_large_where_the_face_is_not(tmp_path):
     mouth_THW = np.zeros((10, 96, 96), np.uint8)
     mouth_THW[:, :, 48:] = 255
-    mouths = dict(enumerate(mouth_THW, 5))
-    left = drawn(tmp_path, faces=[view(mouths=mouths)])
-    right = drawn(tmp_path, faces=[view(box=(700, 200, 900, 400), mouths=mouths)])
-    for frames, start in ((left, 1024 - 196), (right, 4)):
+    for box, start in ((BOX, 1024 - 196), ((700, 200, 900, 400), 4)):
+        frames = drawn(tmp_path, faces=[view(box=box, mouths=dict(enumerate(mouth_THW, 5)))])
         crop_HWC = frames[7][10:190, start : start + 192]
         assert crop_HWC[:, 10:80].max() < 40 and crop_HWC[:, 110:180].min() > 215
         assert changed(frames[5][:200, start:]) and changed(frames[14][:200, start:])
@@ -101,12 +96,9 @@ def test_the_lip_crop_is_shown_twice_as_large_where_the_face_is_not(tmp_path):
 
 def test_several_faces_have_their_boxes_labels_and_crops(tmp_path):
     mouths = dict(enumerate(np.zeros((25, 96, 96), np.uint8)))
-    one, two = (
-        view(box=box, speaker=f"speaker {n}", mouths=mouths) for n, box in ((1, BOX), (2, (420, 200, 560, 400)))
-    )
-    frame = drawn(tmp_path, faces=[one, two])[0]
-    assert near(frame[300, 97:104], COLOURS[FrameStatus.MEASURED]).any()
-    assert near(frame[300, 417:424], COLOURS[FrameStatus.MEASURED]).any()
+    boxes = ((1, BOX), (2, (420, 200, 560, 400)))
+    frame = drawn(tmp_path, faces=[view(box=box, speaker=f"speaker {n}", mouths=mouths) for n, box in boxes])[0]
+    assert all(near(frame[300, at : at + 7], COLOURS[FrameStatus.MEASURED]).any() for at in (97, 417))
     assert changed(frame[180:196, 100:160]) and changed(frame[180:196, 420:480])
     assert frame[50:150, 1024 - 100].max() < 40 and frame[50:150, 1024 - 300].max() < 40
 
@@ -136,8 +128,7 @@ def test_sound_is_written(tmp_path):
 
 def test_what_cannot_be_drawn_is_refused_in_one_line_and_an_old_preview_stays(tmp_path):
     write_wav(tmp_path / "sound.wav", np.zeros(16_000, np.float32))
-    source = video(tmp_path / "clip.mp4")
-    out = tmp_path / "out" / "p.mp4"
+    source, out = video(tmp_path / "clip.mp4"), tmp_path / "out" / "p.mp4"
     out.parent.mkdir()
     out.write_text("an old preview")
     with pytest.raises(NoVideo, match="no video track to draw a preview on"):
@@ -162,12 +153,8 @@ def face(first, num_frames, at=0.0, missing=()):
 def test_a_view_follows_the_face_of_each_segment():
     faces = [face(0, 30), face(20, 30, at=500.0, missing=[12])]
     mouth_THW = np.zeros((10, 96, 96), np.uint8)
-    segments = [
-        Segment(5 / 25, 15 / 25, face=0, mouth_THW=mouth_THW),
-        Segment(25 / 25, 35 / 25, face=1, mouth_THW=mouth_THW),
-        Segment(40 / 25, 45 / 25),
-    ]
-    (one,) = face_views(faces, segments, 60)
+    segments = [Segment(at / 25, (at + 10) / 25, face=n, mouth_THW=mouth_THW) for n, at in enumerate((5, 25))]
+    (one,) = face_views(faces, [*segments, Segment(40 / 25, 45 / 25)], 60)
     lefts = np.where(one.status_T == FrameStatus.MISSING, -1, np.nan_to_num(one.box_T4[:, 0], nan=-1))
     assert (lefts[:25] == 45).all()  # from the start, and until the next segment
     assert (lefts[25:32] == 545).all() and (lefts[33:40] == 545).all()
@@ -181,8 +168,7 @@ def test_each_speaker_has_a_view_and_nobody_has_none():
     segments = [Segment(0, 10 / 25, face=one, speaker=f"speaker {one + 1}") for one in (1, 0)]
     views = face_views(faces, [*segments, Segment(10 / 25, 20 / 25)], 30)
     assert [(one.speaker, one.box_T4[0, 0]) for one in views] == [("speaker 1", 45), ("speaker 2", 545)]
-    assert face_views([], [Segment(0 / 25, 10 / 25)], 10) == ()
-    assert face_views(faces, [], 10) == ()
+    assert face_views([], [Segment(0 / 25, 10 / 25)], 10) == face_views(faces, [], 10) == ()
 
 
 def test_the_outline_goes_once_around_the_lips():

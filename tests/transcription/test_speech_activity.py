@@ -12,17 +12,8 @@ import torch
 
 from avspeech.media.audio import read_audio
 from avspeech.timebase import SAMPLE_RATE, samples_to_frames
-from avspeech.transcription.speech_activity import (
-    BLOCK,
-    CHUNK,
-    MOVEMENT_FRAMES,
-    VoiceDetectorError,
-    frame_level,
-    lip_activity,
-    lip_movement,
-    load_silero,
-    speech_probability,
-)
+from avspeech.transcription import speech_activity as module
+from avspeech.transcription.speech_activity import BLOCK, CHUNK, lip_activity, load_silero, speech_probability
 
 
 def voice(seconds: float, seed: int = 0) -> np.ndarray:
@@ -41,8 +32,7 @@ def voice(seconds: float, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("num_samples", [0, 1, 2, 511, 640, 641, 1281, BLOCK + 1])
 def test_any_length_gives_a_probability_per_frame(num_samples):
     prob_T = speech_probability(np.full(num_samples, 0.01, np.float32))
-    assert prob_T.shape == (samples_to_frames(num_samples),)
-    assert prob_T.dtype == np.float32
+    assert prob_T.shape == (samples_to_frames(num_samples),) and prob_T.dtype == np.float32
     assert ((prob_T >= 0) & (prob_T <= 1)).all()
 
 
@@ -55,8 +45,7 @@ def test_silence_and_hiss_hold_no_speech(level):
 def test_speech_is_found_where_it_is():
     silence_S = np.zeros(2 * SAMPLE_RATE, np.float32)
     prob_T = speech_probability(np.concatenate([silence_S, voice(3), silence_S]))
-    assert prob_T[55:120].max() > 0.9
-    assert prob_T[:40].max() < 0.2 and prob_T[-30:].max() < 0.2
+    assert prob_T[55:120].max() > 0.9 > 0.2 > max(prob_T[:40].max(), prob_T[-30:].max())
 
 
 def test_two_threads_do_not_hear_each_others_files():
@@ -84,15 +73,14 @@ def test_a_frame_has_the_highest_probability_of_all_chunks_it_touches(monkeypatc
         calls.append(len(heard))
         return heard if len(calls) == 1 else torch.zeros_like(heard)  # then it hears backwards
 
-    monkeypatch.setattr("avspeech.transcription.speech_activity.load_silero", lambda: detector)
+    monkeypatch.setattr(module, "load_silero", lambda: detector)
     prob_T = speech_probability(np.zeros(50 * 640, np.float32))
     for frame, prob in enumerate(prob_T):
         touched = [chunk for chunk in range(63) if chunk * 32 < (frame + 1) * 40 and (chunk + 1) * 32 > frame * 40]
         assert prob == pytest.approx(max(touched) / 1000)
 
 
-def test_a_file_is_heard_backwards_too():
-    """The detector's LSTM only looks back; of a sound and its mirror image the probabilities are mirror images."""
+def test_a_file_is_heard_backwards_too_so_that_a_mirrored_sound_gives_mirrored_probabilities():
     audio_S = voice(CHUNK * 5 * 20 / SAMPLE_RATE)  # a whole number of chunks and of frames
     np.testing.assert_allclose(speech_probability(audio_S[::-1])[::-1], speech_probability(audio_S), atol=1e-4)
 
@@ -131,14 +119,14 @@ def test_sound_that_cannot_be_heard_is_refused(bad, reason):
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     load_silero.cache_clear()
-    with pytest.raises(VoiceDetectorError, match="uv sync"):
+    with pytest.raises(module.VoiceDetectorError, match="uv sync"):
         load_silero()
     load_silero.cache_clear()
 
 
 def test_the_level_is_each_frames_root_mean_square():
     audio_S = np.random.default_rng(0).standard_normal(BLOCK + 700).astype(np.float32)
-    level_T = frame_level(audio_S)
+    level_T = module.frame_level(audio_S)
     assert len(level_T) == samples_to_frames(len(audio_S))
     assert level_T[3] == pytest.approx(np.sqrt((audio_S[1920:2560] ** 2).mean()), rel=1e-5)
     assert level_T[-1] == pytest.approx(np.sqrt((audio_S[-60:] ** 2).sum() / 640), rel=1e-4)
@@ -149,17 +137,15 @@ def test_lips_that_open_and_close_move_and_still_ones_do_not():
     still_T = 20 + 0.05 * rng.standard_normal(50)
     speaking_T = 24 + 4 * np.sin(2 * np.pi * 3 * np.arange(50) / 25)
     moving_T = lip_activity(np.concatenate([still_T, speaking_T, still_T]).astype(np.float32))
-    assert moving_T[52:98].all()
-    assert not moving_T[:46].any() and not moving_T[104:].any()
+    assert moving_T[52:98].all() and not moving_T[:46].any() and not moving_T[104:].any()
 
 
 def test_movement_is_the_deviation_in_a_window_and_the_opening_itself_says_nothing():
-    openness_T = np.random.default_rng(0).normal(0, 2, 40)
-    movement_T = lip_movement(openness_T)
-    half = MOVEMENT_FRAMES // 2
+    openness_T, half = np.random.default_rng(0).normal(0, 2, 40), module.MOVEMENT_FRAMES // 2
+    movement_T = module.lip_movement(openness_T)
     expected = [openness_T[t - half : t + half + 1].std() for t in range(half, 40 - half)]
     np.testing.assert_allclose(movement_T[half:-half], expected, rtol=1e-5)
-    np.testing.assert_allclose(lip_movement(openness_T + 1e4), movement_T, rtol=1e-5)
+    np.testing.assert_allclose(module.lip_movement(openness_T + 1e4), movement_T, rtol=1e-5)
 
 
 def test_no_face_no_movement():
@@ -167,14 +153,12 @@ def test_no_face_no_movement():
     openness_T[20:40] = np.nan
     moving_T = lip_activity(openness_T)
     assert moving_T[:20].all() and moving_T[40:].all() and not moving_T[20:40].any()
-    assert not lip_activity(np.full(30, np.nan)).any()
-    assert lip_activity(np.zeros(0)).shape == (0,)
+    assert not lip_activity(np.full(30, np.nan)).any() and lip_activity(np.zeros(0)).shape == (0,)
 
 
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 def test_soft_onsets_of_real_speech_are_found():
-    """ "lay" starts at 0.38 s; forwards alone the detector hears it at 0.74 s."""
     video = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1" / "video" / "lwiy6n.mp4"
-    heard_T = speech_probability(read_audio(video)) >= 0.3
-    assert np.flatnonzero(heard_T)[0] / 25 == pytest.approx(0.48, abs=0.05)
-    assert np.flatnonzero(heard_T)[-1] / 25 == pytest.approx(2.05, abs=0.1)
+    heard_T = np.flatnonzero(speech_probability(read_audio(video)) >= 0.3) / 25
+    assert heard_T[0] == pytest.approx(0.48, abs=0.05)  # "lay" starts at 0.38 s; heard forwards alone at 0.74 s
+    assert heard_T[-1] == pytest.approx(2.05, abs=0.1)

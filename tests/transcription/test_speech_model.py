@@ -1,6 +1,7 @@
 """Segments become text at their times, whatever stands beside them in a batch; what cannot be is said in one line."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -29,22 +30,18 @@ pytest.importorskip("whisper", reason="openai-whisper is not installed")
 GREEDY = DecodingConfig(temperatures=(0.0,))
 USES = [("whisper", "audio"), *((kind, one) for kind in KINDS if kind != "whisper" for one in MODALITIES)]
 """Kinds of models, and the streams that each takes."""
-_MADE = dict.fromkeys(KINDS)
+made = cache(make)
 
 
 def model(kind: str, decoding: DecodingConfig = GREEDY) -> SpeechModel:
-    """Return a model by the kind of its network, which is made once."""
-    _MADE[kind] = _MADE[kind] or make(kind)
-    return SpeechModel(_MADE[kind], f"tiny {kind}", decoding=decoding)
+    return SpeechModel(made(kind), f"tiny {kind}", decoding=decoding)
 
 
 def streams_for(kind: str, **how):
     return hand_made(modality="audio", mouth_THW=None, **how) if kind == "whisper" else hand_made(**how)
 
 
-def same(one, other) -> bool:
-    """Whether segments are the same but for rounding."""
-
+def same(one, other) -> bool:  # but for rounding
     def parts(segment):
         numbers = [value for word in segment.words for value in (word.start_s, word.end_s, word.probability)]
         rest = (replace(segment, words=(), score=0.0), [word.text for word in segment.words])
@@ -56,8 +53,7 @@ def same(one, other) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_segments_are_in_the_order_of_time_on_the_files_clock(kind):
-    """The segments are decoded longest first; the third and the fourth hold what the first two do."""
-    speaker = model(kind)
+    speaker = model(kind)  # decodes the longest first; the third and the fourth segment hold what the first two do
     sound_S, lips_THW = np.tile(SOUND[: 45 * 640], 2), np.tile(LIPS_THW[:45], (2, 1, 1))
     streams = streams_for(kind, spans=((0, 15), (15, 45), (45, 60), (60, 90)), audio_S=sound_S)
     if kind != "whisper":
@@ -94,8 +90,7 @@ def test_batching_changes_nothing(kind, modality, monkeypatch):
 
 
 def test_batching_changes_nothing_where_texts_are_drawn(monkeypatch):
-    """Every text of a random Whisper is improbable, so all are drawn again at a higher temperature."""
-    drawing = DecodingConfig(temperatures=(0.0, 0.8))
+    drawing = DecodingConfig(temperatures=(0.0, 0.8))  # every text of a random Whisper is improbable: all are drawn
     streams = hand_made(spans=SPANS[:3])
     together = model("flamingo", drawing).transcribe_streams(streams, language="en").segments
     monkeypatch.setattr(speech_model, "MAX_CLIPS", 1)
@@ -107,10 +102,9 @@ def test_batching_changes_nothing_where_texts_are_drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Return an utterance on disk whose sound ends 0.1 s before its lips do."""
     folder = tmp_path_factory.mktemp("clip")
     write_video(folder / "lips.mp4", LIPS_THW[:40])
-    write_wav(folder / "sound.wav", SOUND[: 40 * 640 - 1600])
+    write_wav(folder / "sound.wav", SOUND[: 40 * 640 - 1600])  # ends 0.1 s before the lips do
     return Utterance(id="one", audio=folder / "sound.wav", mouth=folder / "lips.mp4", text="pa", language="en")
 
 
@@ -190,8 +184,7 @@ def test_finished_segments_are_not_decoded_again_and_each_is_told_once(kind, mon
     assert all(map(same, resumed.segments, whole.segments))
     assert replace(resumed, segments=()) == replace(whole, segments=())
     decoded.clear()
-    assert speaker.transcribe_streams(streams, finished=told, on_segment=pytest.fail) == whole
-    assert not decoded
+    assert speaker.transcribe_streams(streams, finished=told, on_segment=pytest.fail) == whole and not decoded
     stranger = replace(told[0], end_s=told[0].end_s + 1)
     anew = speaker.transcribe_streams(streams, language="en", finished=[stranger])
     assert len(decoded) == len(anew.segments) == len(SPANS) and stranger not in anew.segments
@@ -217,8 +210,7 @@ def test_a_language_is_given_detected_or_refused(monkeypatch):
 
 
 def test_a_language_is_detected_from_one_batch_of_segments(monkeypatch):
-    """A file of many short segments once asked for all of them at once, each padded to 30 s."""
-    speaker, asked = model("whisper"), []
+    speaker, asked = model("whisper"), []  # once all at once, each padded to 30 s
     monkeypatch.setattr(speech_model, "MAX_CLIPS", 2)
     monkeypatch.setattr(speaker.decoder, "detect", lambda samples: asked.append(samples) or "en")
     assert len(SPANS) > 2 and speaker.transcribe_streams(streams_for("whisper")).language == "en"
@@ -239,41 +231,38 @@ def test_the_language_of_most_speech_wins(monkeypatch):
 def test_english_only_models_are_never_asked():
     english = SpeechModel(make_whisper(replace(WHISPER, vocab_size=51_864)), "tiny.en", decoding=GREEDY)
     streams = streams_for("whisper", spans=SPANS[:1])
-    assert english.languages == ("en",)
-    assert english.transcribe_streams(streams).language == "en"
+    assert english.languages == ("en",) and english.transcribe_streams(streams).language == "en"
     with pytest.raises(ValueError, match="language='es'"):
         english.transcribe_streams(streams, language="es")
 
 
 def test_streams_that_a_model_or_a_file_lacks_are_refused():
-    whisper = model("whisper")
-    assert whisper.modality() == "audio" and model("flamingo").modality() == "audio+video"
-    for wanted in ("video", "audio+video"):
-        with pytest.raises(ValueError, match=f"modality='{wanted.replace('+', '.')}' came for tiny whisper"):
-            whisper.transcribe("missing.mp4", modality=wanted)
-    with pytest.raises(ValueError, match="modality='lips' came; wanted"):
-        model("ctc").transcribe("missing.mp4", modality="lips")
-    with pytest.raises(ValueError, match="prepared as 'audio'"):
-        model("ctc").transcribe_streams(hand_made(modality="audio", mouth_THW=None), modality="video")
-    with pytest.raises(MediaError, match=r"clip\.mp4: has no sound, and modality audio needs it"):
-        model("ctc").transcribe_streams(hand_made(audio_S=None), modality="audio")
-    with pytest.raises(MediaError, match="no face that could be read"):
-        model("ctc").transcribe_streams(hand_made(blind=range(4)), modality="video")
+    assert model("whisper").modality() == "audio" and model("flamingo").modality() == "audio+video"
+    for kind, options, reason in (
+        ("whisper", {"modality": "video"}, "modality='video' came for tiny whisper"),
+        ("whisper", {"modality": "audio+video"}, r"modality='audio\+video' came for tiny whisper"),
+        ("ctc", {"modality": "lips"}, "modality='lips' came; wanted"),
+        ("ctc", {"face": "both"}, "face='both'"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            model(kind).transcribe("missing.mp4", **options)
+    for given, modality, error, reason in (
+        ({"modality": "audio", "mouth_THW": None}, "video", ValueError, "prepared as 'audio'"),
+        ({"audio_S": None}, "audio", MediaError, r"clip\.mp4: has no sound, and modality audio needs it"),
+        ({"blind": range(4)}, "video", MediaError, "no face that could be read"),
+    ):
+        with pytest.raises(error, match=reason):
+            model("ctc").transcribe_streams(hand_made(**given), modality=modality)
     silent = model("ctc").transcribe_streams(hand_made(silent=True))
     assert silent.segments == () and silent.text == "" and "Nobody is heard" in silent.notes[0]
-    with pytest.raises(ValueError, match="face='both'"):
-        model("ctc").transcribe("missing.mp4", face="both")
 
 
-def test_official_models_say_which_streams_they_take():
+def test_official_models_and_those_trained_on_sound_alone_say_which_streams_they_take():
     for wanted in MODALITIES:
         network = recognizer()
         network.source = {"model": "avhubert", "training": {"task": {"modalities": wanted.split("+")}}}
         official = SpeechModel(network, "official")
         assert official.modality() == wanted and official.modality("audio+video") == "audio+video"
-
-
-def test_a_model_that_was_trained_on_sound_alone_is_given_no_lips_by_default():
     network = recognizer()
     network.about["modality"] = "audio"
     trained = SpeechModel(network, "trained")
@@ -322,9 +311,8 @@ def test_only_openais_own_weights_are_given_30_s(source):
 
 
 def test_words_are_timed_without_changing_the_number_of_threads():
-    """The first alignment set torch's threads to the number of cores, which made tiny steps 25 times slower."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(3)
+    torch.set_num_threads(3)  # it once became the number of cores, which made tiny steps 25 times slower
     try:
         model("whisper").transcribe_streams(streams_for("whisper", spans=SPANS[:1]), language="en")
         assert torch.get_num_threads() == 3
@@ -335,8 +323,7 @@ def test_words_are_timed_without_changing_the_number_of_threads():
 def test_a_file_goes_all_the_way_and_a_loaded_model_does_the_same(tmp_path):
     save_model(tmp_path / "model.safetensors", model("ctc").network)
     write_wav(tmp_path / "clip.wav", SOUND)
-    shares = []
-    loaded = load_model(tmp_path / "model.safetensors")
+    loaded, shares = load_model(tmp_path / "model.safetensors"), []
     transcript = loaded.transcribe(tmp_path / "clip.wav", modality="audio", progress=shares.append)
     assert transcript.source == str(tmp_path / "clip.wav") and transcript.duration_s == NUM / 25
     assert transcript.segments and {one.modality for one in transcript.segments} == {"audio"}

@@ -70,7 +70,6 @@ def test_what_can_change_the_result_decodes_anew(run, media, decoded):
 
 
 def test_another_model_content_default_or_dictionary_decodes_anew(run, media, decoded, monkeypatch):
-    """A default, and the dictionary beside an official checkpoint, are not on the command line."""
     shutil.copy(media / "a.wav", "a.wav")
     first = run("a.wav")
     other = run("a.wav", model="two")
@@ -83,10 +82,10 @@ def test_another_model_content_default_or_dictionary_decodes_anew(run, media, de
     assert len(decoded) == 4
     load = transcribe.load
 
-    def with_other_words(given):
+    def with_other_words(given):  # of the dictionary beside an official checkpoint
         model = load(given)
         words = model.network.tokenizer
-        model.network._tokenizer = Tokenizer(words.kind, words.symbols[::-1])
+        model.network.tokenizer = Tokenizer(words.kind, words.symbols[::-1])
         return model
 
     monkeypatch.setattr(transcribe, "load", with_other_words)
@@ -112,18 +111,14 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_decodes_the_rest(run, me
     np.testing.assert_allclose([one.score for one in rest.segments], [one.score for one in whole.segments], rtol=1e-5)
 
 
-def test_ctrl_c_between_files_keeps_the_finished_ones(run, media, decoded):
-    shutil.copy(media / "a.wav", "a.wav")
-    decoded.stop_at = 1
-    answer = run("a.wav", media / "talk.wav", "--format", "txt", status=130)
-    assert "1 of 2 files are finished" in answer.err
-    assert names(".") == ["a.txt", "a.wav"]
-
-
-def test_ctrl_c_while_the_model_is_loaded(run, media, monkeypatch):
+def test_ctrl_c_between_files_keeps_the_finished_ones_and_before_them_says_so(run, media, decoded, monkeypatch):
     def stop(given):
         raise KeyboardInterrupt
 
+    shutil.copy(media / "a.wav", "a.wav")
+    decoded.stop_at = 1
+    answer = run("a.wav", media / "talk.wav", "--format", "txt", status=130)
+    assert "1 of 2 files are finished" in answer.err and names(".") == ["a.txt", "a.wav"]
     monkeypatch.setattr(transcribe, "load", stop)
     assert run(media / "a.wav", status=130).err.strip() == "stopped before the first file"
 
@@ -153,9 +148,8 @@ def test_the_same_file_twice_is_one_and_the_same_stem_is_two(run, media, decoded
     write_wav(Path("a.wave"), voice(2, seed=2))
     same = ["a.wav", "./a.wav", Path.cwd() / "a.wav", "sub/../a.wav", "*.wav"]
     answer = run(*same, "sub", "sub/a.wav", "a.wave", "--format", "txt")
-    assert len(decoded) == 3
+    assert len(decoded) == len(list(Path().glob("*.txt"))) == 3
     assert [line for line in answer.out.splitlines() if line.endswith(":")] == ["a.wav:", "sub/a.wav:", "a.wave:"]
-    assert len(list(Path().glob("*.txt"))) == 3
 
 
 def test_an_output_that_cannot_be_written_is_that_files_failure(run, media):
@@ -177,12 +171,10 @@ def test_a_cache_that_cannot_be_written_costs_no_transcript(run, media, tmp_path
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     answer = run(media / "a.wav", media / "talk.wav")
-    assert caplog.text.count("nothing is kept for another run") == 1
-    assert answer.out.count(":\n") == 2
+    assert caplog.text.count("nothing is kept for another run") == 1 and answer.out.count(":\n") == 2
 
 
 def test_a_closed_pipe_ends_the_work(run, media, decoded, monkeypatch):
-    """As of ``| head -1``; it once failed every file that followed, with "its output cannot be written"."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "w") as closed:
@@ -215,7 +207,6 @@ def test_a_face_is_read_and_a_preview_of_a_kept_transcript_decodes_nothing(run, 
 
 
 def test_the_console_script_is_the_same(media, models, tmp_path):
-    """It once did nothing, with exit status 0, when called as a module."""
     command = [sys.executable, "-m", "avspeech.cli"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     bad = [*command, "transcribe", str(media / "missing.wav"), "--model", str(models / "one.safetensors")]
@@ -235,20 +226,18 @@ def test_each_bad_input_has_one_line_and_the_others_go_on(run, media, finder):
     for name, pattern in wanted.items():
         assert re.search(pattern, reasons[name]), f"{name}: {reasons[name]}"
     assert f"{len(wanted) + 1} of {len(wanted) + 2} failed:" in answer.err
-    assert names("out") == ["a.json", "a.txt"]
-    assert answer.out.startswith("a.wav:\n")
+    assert names("out") == ["a.json", "a.txt"] and answer.out.startswith("a.wav:\n")
 
 
 def test_a_cut_mpeg_stream_says_nothing_of_its_length_but_is_not_passed_over(run, media, finder):
     data = (media / "a.mpg").read_bytes()
     Path("cut.mpg").write_bytes(data[: len(data) // 2])
     for modality in ("audio", "audio+video"):
-        answer = run("cut.mpg", "--modality", modality)
-        assert "lasts" in answer.err or "corrupt" in answer.err
+        said = run("cut.mpg", "--modality", modality).err
+        assert "lasts" in said or "corrupt" in said
 
 
 def test_what_may_not_be_read_or_written_is_said(models, monkeypatch, capfd):
-    """Root may read everything, so another user asks, in a process of its own."""
     from avspeech.transcription import speech_model  # noqa: F401 - that user may not even read this package
 
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
@@ -264,14 +253,11 @@ def test_what_may_not_be_read_or_written_is_said(models, monkeypatch, capfd):
         folder.chmod(0o555)
         monkeypatch.setenv("XDG_CACHE_HOME", name)
         good = ["--quiet", "--model", folder / "one.safetensors"]
-        calls = (
-            [sound, folder / "closed", inside, *good],
-            [sound, "--quiet", "--model", model],
-            [sound, "--format", "txt", "--out_dir", folder, *good],
-        )
+        txt = ["--format", "txt", "--out_dir", folder]
+        calls = [sound, folder / "closed", inside, *good], [sound, "--quiet", "--model", model], [sound, *txt, *good]
 
         def ask():
-            if os.getuid() == 0:
+            if os.getuid() == 0:  # root may read everything
                 os.setuid(65534)
             os._exit(sum(transcribe.main(list(map(str, call))) << (2 * i) for i, call in enumerate(calls)))
 
@@ -281,8 +267,7 @@ def test_what_may_not_be_read_or_written_is_said(models, monkeypatch, capfd):
         for inner in (folder, folder / "closed"):
             inner.chmod(0o755)
     said = capfd.readouterr().err
-    assert child.exitcode == 1 + (2 << 2) + (2 << 4), said
-    assert "Traceback" not in said
+    assert child.exitcode == 1 + (2 << 2) + (2 << 4) and "Traceback" not in said, said
     assert said.count("Permission denied") == 3 and "may not be read" in said and "must not be written to" in said
 
 
@@ -305,14 +290,12 @@ def test_what_cannot_be_is_refused_before_the_work(arguments, reason, run, media
 
 
 BAD_USAGE = {
-    "a.wav": "required: model",
-    "--model m": "required: videos",
-    "a.wav --model m --modality sound": "invalid choice: 'sound'",
+    "a.wav": "required: model", "--model m": "required: videos",
+    "a.wav --model m --modality sound": "invalid choice: 'sound'", "a.wav --model m --longest nan": "Given value: nan",
     "a.wav --model m --decoding.method beam": "decoding.method",
-    "a.wav --model m --longest nan": "Given value: nan",
     "a.wav --model m --method ctc": "--method is now --decoding.method",
     "a.wav --model m --beam_size=5": "--beam_size is now --decoding.beam_size",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "reason"), BAD_USAGE.items())
@@ -323,14 +306,10 @@ def test_bad_usage_is_status_2(arguments, reason, run):
 def test_a_model_of_the_wrong_kind_is_named(run, media, tmp_path):
     save_model(tmp_path / "pretrained.safetensors", KINDS["cluster_predictor"]())
     cases = {
-        tmp_path / "pretrained.safetensors": "gives no text: it was pre-trained",
-        media / "late.mp4": "is no model",
-        media: "is a folder without model.safetensors",
-        tmp_path / "missing.pt": "does not exist",
-        "nobody": "is no file and no model's name",
-        "x" * 300: "name too long",
-        "": "an empty name",
-    }
+        tmp_path / "pretrained.safetensors": "gives no text: it was pre-trained", media / "late.mp4": "is no model",
+        media: "is a folder without model.safetensors", tmp_path / "missing.pt": "does not exist",
+        "nobody": "is no file and no model's name", "x" * 300: "name too long", "": "an empty name",
+    }  # fmt: skip
     for model, reason in cases.items():
         answer = run(media / "a.wav", "--model", model, model=None, status=2)
         assert reason in answer.err and answer.err.count("\n") == 1
@@ -349,8 +328,8 @@ def test_a_face_model_that_is_missing_or_broken_is_said_in_one_line(run, media, 
     pytest.importorskip("mediapipe")
     for path, reason in (("/missing.task", "is no file"), (str(models / "one.safetensors"), "is no face model")):
         monkeypatch.setenv("AVSPEECH_FACE_MODEL", path)
-        answer = run(media / "fast.mp4", status=2)
-        assert reason in answer.err.splitlines()[-1] and answer.err.splitlines()[-1].startswith("avspeech transcribe:")
+        last = run(media / "fast.mp4", status=2).err.splitlines()[-1]
+        assert reason in last and last.startswith("avspeech transcribe:")
 
 
 def test_a_model_whose_weights_are_no_numbers_ends_with_one_line(run, media):
