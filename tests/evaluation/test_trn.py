@@ -4,13 +4,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
+from fake_transcriber import FakeTranscriber
 from sclite import needs_sclite, run_sclite
 
 from avspeech.evaluation.error_rate import count_errors, total
-from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.outside import FileFault, read_trn
-from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.results import read_results
 from avspeech.evaluation.trn import export_trn, main, write_trn
 
 ODD_NAMES = ["a b", "a(b)", "x/y.mp4", "ü-1", "50%20", "-", "a_b-c", "%28", "語", ";;x"]
@@ -30,8 +29,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_white_space_becomes_one_blank_and_no_speaker_has_a_name(tmp_path):
     write_trn(tmp_path / "a.trn", [(" one\u00a0two\n three\u2028", "u", None)])
-    (line,) = list(read_trn(tmp_path / "a.trn"))
-    assert (line.text, line.speaker) == ("one two three", "unknown")
+    assert [(line.text, line.speaker) for line in read_trn(tmp_path / "a.trn")] == [("one two three", "unknown")]
 
 
 def test_an_id_twice_is_refused(tmp_path):
@@ -41,15 +39,10 @@ def test_an_id_twice_is_refused(tmp_path):
 
 
 def test_a_foreign_file_is_read_as_it_stands(tmp_path):
-    (tmp_path / "a.trn").write_text(
-        ";; a comment (x)\none 50%20 @ (uh) (s1-u-1)\n\n ( s1_u2 )\n** (y)\nthree (-u3)\r\n"
-    )
-    lines = read_trn(tmp_path / "a.trn")
-    assert [(line.text, line.ids, line.number) for line in lines] == [
-        ("one 50%20 (uh)", ("u-1", "s1-u-1"), 2),
-        ("", ("s1_u2",), 4),
-        ("three", ("-u3",), 6),
-    ]
+    text = ";; a comment (x)\none 50%20 @ (uh) (s1-u-1)\n\n ( s1_u2 )\n** (y)\nthree (-u3)\r\n"
+    (tmp_path / "a.trn").write_text(text)
+    lines = [(line.text, line.ids, line.number) for line in read_trn(tmp_path / "a.trn")]
+    assert lines == [("one 50%20 (uh)", ("u-1", "s1-u-1"), 2), ("", ("s1_u2",), 4), ("three", ("-u3",), 6)]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +62,8 @@ def test_a_faulty_line_is_named(tmp_path, text, message):
 
 
 @pytest.fixture
-def folder(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, config, FakeTranscriber(broken=["es/2"]), tmp_path / "av", "av", IDENTITY)
-    write_results(tmp_path / "av", results)
+def folder(tmp_path, evaluate):
+    evaluate("av", FakeTranscriber(broken=["es/2"]))
     return tmp_path / "av"
 
 
