@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from fake_transcriber import Buzz
 
 from avspeech.evaluation import exhibits
 from avspeech.evaluation.conditions import Condition
@@ -21,14 +22,6 @@ from avspeech.timebase import SAMPLE_RATE
 
 NOISE = ("babble", 0.0)
 RUN = {"seed": 0, "normalization": "basic", "noise_plan_sha256": "c" * 64, "manifest_sha256": "d" * 64}
-
-
-class Buzz:
-    """Mixes in a tone instead of noise."""
-
-    def mix(self, audio_S, utterance_id, noise, snr_db):
-        tone_S = 0.3 * np.sin(np.arange(len(audio_S)) * 2 * np.pi * 1000 / SAMPLE_RATE)
-        return (audio_S + tone_S).astype(np.float32)
 
 
 @pytest.fixture

@@ -5,15 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from avspeech.evaluation.bars import (
-    bar_faults,
-    fault_curves,
-    fault_figure,
-    fault_panels,
-    kinds_with_curves,
-    language_figure,
-    seen_label,
-)
+from avspeech.evaluation import bars
+from avspeech.evaluation.bars import fault_curves, fault_panels, language_figure
 from avspeech.evaluation.plots import to_png, to_svg
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results
@@ -45,19 +38,26 @@ def test_each_place_has_its_faults_and_what_they_are_compared_with(results):
 
 def test_levels_make_a_curve_and_only_the_severest_a_bar(results):
     panels = fault_panels(results)
-    assert kinds_with_curves(panels) == ["blur", "offset"]
-    assert [fault.label for fault in bar_faults(panels)] == ["blur-5", "drop-50", "offset-80", "offset+160", "no_face"]
+    assert bars.kinds_with_curves(panels) == ["blur", "offset"]
+    assert [fault.label for fault in bars.bar_faults(panels)] == [
+        "blur-5",
+        "drop-50",
+        "offset-80",
+        "offset+160",
+        "no_face",
+    ]
 
 
 def test_faults_have_names_for_people():
-    assert [seen_label(stream) for stream in ("own", "blank", "pixel_noise-3", "drop-50", "offset-80", "no_face")] == [
+    streams = ("own", "blank", "pixel_noise-3", "drop-50", "offset-80", "no_face")
+    assert [bars.seen_label(stream) for stream in streams] == [
         "own video", "blank video", "pixel noise 3", "drop 50 %", "offset −80 ms", "no face",
     ]  # fmt: skip
 
 
 def test_figures_are_drawn_and_reported(tmp_path, results):
     panels = fault_panels(results)
-    width, height = struct.unpack(">II", to_png(fault_figure(panels))[16:24])
+    width, height = struct.unpack(">II", to_png(bars.fault_figure(panels))[16:24])
     assert width > 1500 and height > 350
     assert to_svg(fault_curves(panels), "curves", "a < b").startswith('<svg role="img" aria-label="a &lt; b"')
     assert fault_curves(panels[2:]) is not None

@@ -11,15 +11,7 @@ from avspeech.data.dataset import AVDataset
 from avspeech.evaluation import loading
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig
-from avspeech.evaluation.loading import (
-    ConditionLoader,
-    blank_clip,
-    check_streams,
-    fit_length,
-    other_speakers,
-    shuffle_clips,
-    videos_of,
-)
+from avspeech.evaluation.loading import ConditionLoader, other_speakers, shuffle_clips, videos_of
 from avspeech.features.clip import MEAN
 from avspeech.features.logmel import logmel_AF
 from avspeech.inputs import InputSpec
@@ -222,12 +214,12 @@ def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
 
 def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     manifest = Path("test.jsonl")
-    check_streams(clips, config.grid(), manifest)
+    loading.check_streams(clips, config.grid(), manifest)
     with pytest.raises(ManifestError, match=r"utterance 'c1' has no 'mouth', which is needed; run data_prep"):
-        check_streams([clips[0], replace(clips[1], mouth=None)], config.grid(), manifest)
-    check_streams([replace(clips[1], mouth=None)], [Condition("audio")], manifest)
+        loading.check_streams([clips[0], replace(clips[1], mouth=None)], config.grid(), manifest)
+    loading.check_streams([replace(clips[1], mouth=None)], [Condition("audio")], manifest)
     with pytest.raises(ManifestError, match="utterance 'c1' has no 'audio'"):
-        check_streams([replace(clips[1], audio=None)], config.grid(), manifest)
+        loading.check_streams([replace(clips[1], audio=None)], config.grid(), manifest)
 
 
 @pytest.mark.parametrize("size", [2, 3, 10, 60])
@@ -298,12 +290,12 @@ def test_one_speaker_gets_another_utterance_and_unknown_lengths_and_speakers_do(
 )
 def test_a_clip_is_cut_or_played_to_and_fro(frames, length, wanted):
     clip_THW = np.arange(frames, dtype=np.uint8)[:, None, None]
-    assert fit_length(clip_THW, length).ravel().tolist() == [int(one) for one in wanted]
+    assert loading.fit_length(clip_THW, length).ravel().tolist() == [int(one) for one in wanted]
 
 
 def test_a_blank_clip_is_grey_and_as_large():
     clip_THW = np.zeros((5, 4, 3), dtype=np.uint8)
-    blank_THW = blank_clip(clip_THW)
+    blank_THW = loading.blank_clip(clip_THW)
     assert (blank_THW.shape, blank_THW.dtype) == (clip_THW.shape, np.uint8)
     assert abs(blank_THW.mean() / 255 - MEAN) < 1 / 255
     assert not clip_THW.any()

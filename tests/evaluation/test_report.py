@@ -70,13 +70,11 @@ def test_extra_sections_are_shown(tmp_path, folders):
     for text in (html, markdown):
         assert text.index("Lip crops") < text.index("Word error rate\n" if text is markdown else "<h2>Word error")
         assert text.index("Pre-training") > text.index("Transcripts, babble 0 dB")
-    assert "All &lt;grey&gt;." in html
-    assert "data:image/png;base64," in html
-    assert "<p id='own'>own</p>" in html
-    assert html.count("<svg") == 4
-    assert balanced(html)
-    assert "![Eight](images/section0_0.png)" in markdown
-    assert "![Pre-training](images/section1_curves.png)" in markdown
+    for shown in ("All &lt;grey&gt;.", "data:image/png;base64,", "<p id='own'>own</p>"):
+        assert shown in html
+    assert html.count("<svg") == 4 and balanced(html)
+    for shown in ("![Eight](images/section0_0.png)", "![Pre-training](images/section1_curves.png)"):
+        assert shown in markdown
     with pytest.raises(ValueError, match=r"section 'Lips': image .*absent\.png must be a PNG"):
         write_report(folders[0], tmp_path / "report", [ReportSection("Lips", images=[(tmp_path / "absent.png", "")])])
 
@@ -146,8 +144,7 @@ def test_differences_pair_the_utterances_that_both_have(folders):
     dedicated = {row.noise: row for row in rows if row.b == ("audio", "audio_only")}
     assert all(row.n_utterances == 38 for row in dedicated.values())  # each model has one broken clip
     noisy = dedicated["babble", -5.0]
-    assert noisy.verdict == "better"
-    assert noisy.difference.low < noisy.difference.diff < noisy.difference.high < 0
+    assert noisy.verdict == "better" and noisy.difference.low < noisy.difference.diff < noisy.difference.high < 0
     lines = [line for line in both.hypotheses if line.snr_db == -5.0 and line.id not in ("en/7", "es/1")]
     ours, theirs = ([line for line in lines if (line.modality, line.model) == system] for system in (noisy.a, noisy.b))
     words = sum(len(line.reference.split()) for line in ours)

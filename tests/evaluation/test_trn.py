@@ -1,5 +1,6 @@
 """trn files: what is written is read, what sclite would take otherwise does not get through."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -73,10 +74,11 @@ def test_each_condition_is_exported(folder, tmp_path):
     assert len(hypotheses) == 9
     assert "hyp.audio+video_babble_-5_dB.trn" in [path.name for path in hypotheses]
     assert "pon el gato rojo aquí (s3-es%2F3)\n" in reference.read_text()
-    results = read_results(folder)
-    (row,) = [row for row in results.conditions if row.condition.label == "audio, clean" and row.language == "all"]
-    heard = {line.ids[0]: line.text for line in read_trn(tmp_path / "trn" / "hyp.audio_clean.trn")}
-    spoken = {line.ids[0]: line.text for line in read_trn(reference)}
+    (row,) = [row for row in read_results(folder).rows_of("all") if row.condition.label == "audio, clean"]
+    heard, spoken = (
+        {line.ids[0]: line.text for line in read_trn(path)}
+        for path in (tmp_path / "trn" / "hyp.audio_clean.trn", reference)
+    )
     assert set(spoken) - set(heard) == {"es/2"}
     assert total(count_errors(spoken[name], text) for name, text in heard.items()).wer == row.wer
 
@@ -85,15 +87,14 @@ def test_each_condition_is_exported(folder, tmp_path):
 def test_sclite_finds_our_rate_for_each_condition(folder, tmp_path, capsys):
     main(folder, tmp_path / "trn", normalized=True)
     commands = capsys.readouterr().out.splitlines()
-    rows = {row.condition.label: row for row in read_results(folder).conditions if row.language == "all"}
+    rows = {re.sub(",? ", "_", row.condition.label): row for row in read_results(folder).rows_of("all")}
     assert len(commands) == 9
     for command in commands:
         tool, *arguments = shlex.split(command)
         assert tool == "sclite"
         hypotheses = Path(arguments[arguments.index("-h") + 1])
         sums = run_sclite(arguments, hypotheses)
-        name = hypotheses.name.removeprefix("hyp.").removesuffix(".trn")
-        row = next(row for label, row in rows.items() if label.replace(", ", "_").replace(" ", "_") == name)
+        row = rows[hypotheses.name.removeprefix("hyp.").removesuffix(".trn")]
         assert (sums.num_texts, sums.num_words) == (row.n_utterances, row.n_words)
         assert sums.errors == row.substitutions + row.deletions + row.insertions
         assert len(sums.speakers) == 10
