@@ -1,17 +1,25 @@
-"""A small test set in two languages, a grid, the transcriber, and a corpus of real files for a real model."""
+"""A small test set in two languages, a grid, its evaluation, and a corpus of real files for a real model."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_transcriber import FakeTranscriber
+import torch
+from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.config import EvaluationConfig
-from avspeech.manifest import Utterance, write_manifest
+from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.results import Results, write_results
+from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video
+from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.noise.spec import NoiseSpec
+from avspeech.text.tokenizer import Tokenizer
 from avspeech.timebase import SAMPLES_PER_FRAME
+from tests.models.tiny_whisper import LIPS
 
 
 @pytest.fixture
@@ -33,18 +41,31 @@ def fake() -> FakeTranscriber:
     return FakeTranscriber()
 
 
+@pytest.fixture
+def evaluate(tmp_path, utterances, config) -> Callable[..., Results]:
+    """Evaluates into a folder below ``tmp_path``; takes fields of the configuration by name."""
+
+    def made(folder="", fake=None, *, model="av", words=utterances, noise_of=None, **changed):
+        identity, told = IDENTITY | changed.pop("identity", {}), changed.pop("told", {})
+        fake, chosen, out_dir = fake or FakeTranscriber(), replace(config, **changed), tmp_path / folder
+        results = evaluate_grid(words, chosen, fake, out_dir, model, identity, told, noise_of)
+        write_results(out_dir, results)
+        return results
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Path:
     """A folder with four clips of 12 to 24 frames (test.jsonl) and eight voices (voices.jsonl)."""
     folder = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     clips, voices = [], []
-    for number in range(4):
+    for number, text in enumerate(["set red now", "bin blue now", "lay red soon", "set blue soon"]):
         frames = 12 + 4 * number
         mouth, audio = folder / f"mouth{number}.mp4", folder / f"clip{number}.wav"
         write_video(mouth, rng.integers(0, 256, (frames, 32, 32), dtype=np.uint8))
         write_wav(audio, 0.1 * rng.standard_normal(frames * SAMPLES_PER_FRAME, dtype=np.float32))
-        text = ["set red now", "bin blue now", "lay red soon", "set blue soon"][number]
         facts = {"num_frames": frames, "text": text, "language": "en", "speaker": "x"}
         clips.append(Utterance(f"c{number}", mouth=mouth, audio=audio, **facts))
     for number in range(8):
@@ -54,3 +75,20 @@ def corpus(tmp_path_factory) -> Path:
     write_manifest(folder / "test.jsonl", clips)
     write_manifest(folder / "voices.jsonl", voices)
     return folder
+
+
+@pytest.fixture
+def clips(corpus) -> list[Utterance]:
+    return read_manifest(corpus / "test.jsonl")
+
+
+@pytest.fixture(scope="session")
+def model() -> Recognizer:
+    """An untrained model that writes words of the corpus, sharp enough that its inputs matter."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer.fit(["set red now", "bin blue soon", "lay"], "words")
+    recognizer = Recognizer(RecognizerConfig(LIPS, decoder=None, ctc=True), tokenizer.vocab_size, tokenizer).eval()
+    assert recognizer.ctc_head is not None
+    torch.nn.init.normal_(recognizer.ctc_head.weight, std=3)
+    torch.nn.init.constant_(recognizer.ctc_head.bias[:4], -100)  # words only: no blank
+    return recognizer

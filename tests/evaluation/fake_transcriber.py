@@ -1,11 +1,14 @@
-"""A transcriber that needs no model, and the identity of its runs."""
+"""A transcriber that needs no model, the identity of its runs, and a mixer that needs no noise."""
 
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.grid import Unreadable
 from avspeech.manifest import Utterance
+from avspeech.timebase import SAMPLE_RATE
 
 IDENTITY = {
     "model_sha256": "m" * 64,
@@ -13,6 +16,14 @@ IDENTITY = {
     "manifest_sha256": "a" * 64,
     "noises": {"babble": {"kind": "babble", "num_voices": [6, 6], "manifest_sha256": "b" * 64}},
 }
+
+
+class Buzz:
+    """Mixes in a tone instead of noise."""
+
+    def mix(self, audio_S, utterance_id, noise, snr_db):
+        tone_S = 0.3 * np.sin(np.arange(len(audio_S)) * 2 * np.pi * 1000 / SAMPLE_RATE)
+        return (audio_S + tone_S).astype(np.float32)
 
 
 class FakeTranscriber:

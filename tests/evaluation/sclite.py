@@ -3,8 +3,8 @@
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -13,8 +13,7 @@ SCLITE = {"sclite": ["sclite"], "sctk": ["sctk", "sclite"]}.get(_FOUND[0], []) i
 needs_sclite = pytest.mark.skipif(not SCLITE, reason="sclite is not installed: apt-get install sctk")
 
 
-@dataclass(frozen=True)
-class Sums:
+class Sums(NamedTuple):
     """What the report says of all speakers together, and who they are."""
 
     num_texts: int

@@ -14,16 +14,10 @@ def simulate(
     uneven: bool = False,
     systems: int = 1,
 ) -> tuple[list[list[ErrorCounts]], list[str]]:
-    """Return the counts of each system, all with the same true rate, and who speaks each utterance.
+    """Return the counts of each system, all with the same true ``rate``, and who speaks each utterance.
 
-    Args:
-        rng: of everything that is drawn.
-        speakers: how many.
-        rate: expected errors over expected words.
-        utterances: of each speaker, on average.
-        spread: standard deviation of the speakers' rates over ``rate``.
-        uneven: whether the number of utterances is geometric instead of the same for all.
-        systems: how many see the same speakers and utterances, each with its own luck on both.
+    The speakers' rates have the standard deviation ``spread`` times ``rate``. ``utterances`` of a speaker are a mean
+    where they are ``uneven`` (geometric). Each system has its own luck on the same speakers and utterances.
     """
     sizes = rng.geometric(1 / utterances, speakers) if uneven else np.full(speakers, utterances)
     of_entry = np.repeat(np.arange(speakers), sizes)

@@ -16,6 +16,12 @@ def binomial_counts(rng: np.random.Generator, utterances: int, p: float, words: 
     return [ErrorCounts(num_words=words, substitutions=int(errors)) for errors in rng.binomial(words, p, utterances)]
 
 
+def sums_of(counts: list[ErrorCounts], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors and words of each speaker."""
+    units = units_of(len(names), names)
+    return units.sums([one.word_errors for one in counts]), units.sums([one.num_words for one in counts])
+
+
 def coverage(trials: int, speakers: int, rate: float, seed: int = 0, **design) -> float:
     rng, covered = np.random.default_rng(seed), 0
     for _ in range(trials):
@@ -50,20 +56,13 @@ def test_a_percentile_interval_does_not_cover_with_few_speakers():
     rng, covered = np.random.default_rng(0), 0
     for _ in range(300):
         (counts,), names = simulate(rng, 4, 0.2)
-        units = units_of(len(names), names)
-        errors, words = units.sums([one.word_errors for one in counts]), units.sums([one.num_words for one in counts])
-        low, high = np.percentile(draw_ratio(errors, words, 0, 999).ratios_R, [2.5, 97.5])
+        low, high = np.percentile(draw_ratio(*sums_of(counts, names), 0, 999).ratios_R, [2.5, 97.5])
         covered += low <= 0.2 <= high
     assert covered / 300 < 0.85
 
 
 def test_rare_errors_are_covered_and_no_error_leaves_an_upper_end():
-    rng, covered = np.random.default_rng(1), 0
-    for _ in range(300):
-        (counts,), names = simulate(rng, 20, 0.001)
-        interval = wer_interval(counts, speakers=names, num_resamples=999)
-        covered += interval.low <= 0.001 <= interval.high
-    assert covered / 300 >= 0.93
+    assert coverage(300, 20, 0.001, seed=1) >= 0.93
     none = wer_interval([ErrorCounts(num_words=6)] * 100)
     assert (none.low, none.method) == (0, "few-errors")
     assert none.high == pytest.approx(2 * -np.log(0.025) / 600)
@@ -96,8 +95,7 @@ def test_below_twenty_units_it_is_never_narrower_than_the_jackknife():
     rng = np.random.default_rng(3)
     for speakers in (2, 3, 5, 8, 15, 19):
         (counts,), names = simulate(rng, speakers, 0.3, uneven=True)
-        units = units_of(len(names), names)
-        errors, words = units.sums([one.word_errors for one in counts]), units.sums([one.num_words for one in counts])
+        errors, words = sums_of(counts, names)
         left_out, rate = (errors.sum() - errors) / (words.sum() - words), errors.sum() / words.sum()
         reach = stats.t.ppf(0.975, speakers - 1) * np.sqrt((speakers - 1) / speakers * ((left_out - rate) ** 2).sum())
         interval = wer_interval(counts, speakers=names)
@@ -152,8 +150,7 @@ def test_one_speaker_falls_back_on_utterances_and_one_utterance_on_its_words():
     assert wer_interval(counts, speakers=["x"] * 40) == wer_interval(counts)
     alone = wer_interval([ErrorCounts(num_words=8, substitutions=4)])
     assert (alone.method, alone.num_units) == ("one-unit", 1)
-    assert alone.low < 0.2
-    assert alone.high > 1
+    assert alone.low < 0.2 and alone.high > 1
 
 
 def test_what_cannot_be_drawn_from_is_refused():

@@ -6,14 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
+from fake_transcriber import FakeTranscriber
 from jsonargparse import auto_cli
 
-from avspeech.decoding.config import DecodingConfig
 from avspeech.evaluation.compare import compare, main, notes_of, read_side, to_json, to_markdown, to_terminal
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import Scoring
-from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.paired_tests import PairedRow, holm
 from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import paired_rows
@@ -26,27 +24,20 @@ PLAN = {"noise_plan_sha256": "p" * 64}
 def people() -> list[Utterance]:
     """Sixty utterances of thirty speakers in two languages."""
     texts = ["bin blue at f two now", "lay red by k nine soon", "place green in a one again"]
-    return [
-        Utterance(f"u/{i}", text=texts[i % 3], language="en" if i < 30 else "es", speaker=f"s{i // 2}")
-        for i in range(60)
-    ]
+    facts = [{"text": texts[i % 3], "language": "en" if i < 30 else "es", "speaker": f"s{i // 2}"} for i in range(60)]
+    return [Utterance(f"u/{i}", **one) for i, one in enumerate(facts)]
 
 
 @pytest.fixture
-def evaluated(tmp_path, people, config):
+def evaluated(tmp_path, people, evaluate):
     """Makes the results of a model and returns their folder."""
 
-    def evaluate(name: str, modalities=config.modalities, fake=None, words=people, model=None, **changed) -> Path:
-        identity = IDENTITY | PLAN | {"model_sha256": name} | changed.pop("identity", {})
-        chosen = replace(config, modalities=modalities, **changed)
-        fake = fake or FakeTranscriber()
-        results = evaluate_grid(
-            words, chosen, fake, tmp_path / name, model or name, identity, {"task": chosen.decoding.task}
-        )
-        write_results(tmp_path / name, results)
+    def made(name: str, fake=None, task="transcribe", **changed) -> Path:
+        identity = PLAN | {"model_sha256": name} | changed.pop("identity", {})
+        evaluate(name, fake, model=name, identity=identity, told={"task": task}, **{"words": people, **changed})
         return tmp_path / name
 
-    return evaluate
+    return made
 
 
 class Worse(FakeTranscriber):
@@ -76,9 +67,8 @@ def rows_of(folder_a: Path, folder_b: Path, **chosen) -> list[PairedRow]:
 
 def test_every_shared_condition_and_language_has_a_row(tmp_path, evaluated, capsys):
     good, bad = evaluated("good"), evaluated("bad", fake=Worse())
-    code, out, err = run(
-        capsys, good / "results.json", bad, "--out", tmp_path / "c.json", "--markdown", tmp_path / "c.md"
-    )
+    files = ("--out", tmp_path / "c.json", "--markdown", tmp_path / "c.md")
+    code, out, err = run(capsys, good / "results.json", bad, *files)
     assert (code, err) == (0, "")
     document = json.loads((tmp_path / "c.json").read_text())
     assert (document["format"], document["version"], document["tests"]) == ("avspeech comparison", 1, 27)
@@ -98,9 +88,7 @@ def test_every_shared_condition_and_language_has_a_row(tmp_path, evaluated, caps
     assert all(row["p_holm"] <= 0.05 and row["matched_pairs_p"] < 0.01 and row["win_rate"] == 1 for row in everything)
     assert all(len(line) <= 120 for line in out.splitlines())
     for text in (out, (tmp_path / "c.md").read_text()):
-        assert "babble -5 dB" in text
-        assert "better" in text
-        assert "15 to 30 speakers" in text
+        assert all(one in text for one in ("babble -5 dB", "better", "15 to 30 speakers"))
     assert not list(tmp_path.glob("*.part*"))
 
 
@@ -125,11 +113,9 @@ def test_models_of_one_merged_file_are_chosen_by_name(tmp_path, evaluated, capsy
     both = merge_results([read_results(evaluated("good")), read_results(evaluated("bad", fake=Worse()))])
     write_results(tmp_path / "both", both)
     code, _, err = run(capsys, tmp_path / "both", tmp_path / "both")
-    assert code == 2
-    assert "has the models good, bad; choose one with --model_a" in err
+    assert code == 2 and "has the models good, bad; choose one with --model_a" in err
     code, out, _ = run(capsys, tmp_path / "both", tmp_path / "both", "--model_a", "bad", "--model_b", "good")
-    assert code == 0
-    assert "worse" in out
+    assert code == 0 and "worse" in out
 
 
 def test_what_only_one_scored_is_left_out_and_counted(evaluated):
@@ -142,14 +128,11 @@ def test_what_only_one_scored_is_left_out_and_counted(evaluated):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (
-            {"identity": {"noise_plan_sha256": "q" * 64}},
-            "noise_plan_sha256=p{64}, B .other. with q{64}.*same noise plan",
-        ),
+        ({"identity": {"noise_plan_sha256": "q"}}, "noise_plan_sha256=p{64}, B .other. with q.*same noise plan"),
         ({"identity": {"noise_plan_sha256": None}}, "noise_plan_sha256=p{64}, B .other. with None"),
-        ({"identity": {"manifest_sha256": "x" * 64}}, "manifest_sha256=a{64}, B .other. with x{64}.*same manifest"),
+        ({"identity": {"manifest_sha256": "x"}}, "manifest_sha256=a{64}, B .other. with x.*same manifest"),
         ({"scoring": Scoring("none")}, "normalization=basic, B .other. with none.*same normalization"),
-        ({"decoding": DecodingConfig(task="translate")}, "task=transcribe, B .other. with translate.*same task"),
+        ({"task": "translate"}, "task=transcribe, B .other. with translate.*same task"),
     ],
 )
 def test_what_was_not_measured_on_the_same_thing_is_refused(evaluated, capsys, tmp_path, changed, said):
@@ -183,7 +166,8 @@ def test_other_stand_ins_for_the_same_video_are_refused(evaluated, people):
 
 @pytest.mark.parametrize(("stream", "is_drawn"), [("blur-3", False), ("drop-50", True), ("shuffled", True)])
 def test_pictures_of_other_seeds_are_refused_where_the_seed_draws_them(evaluated, stream, is_drawn):
-    one, other = (evaluated(f"m{seed}", ("audio+video",), video_streams=("own", stream), seed=seed) for seed in (0, 1))
+    seen = {"modalities": ("audio+video",), "video_streams": ("own", stream)}
+    one, other = (evaluated(f"m{seed}", seed=seed, **seen) for seed in (0, 1))
     several = [read_results(one), read_results(other)]
     if not is_drawn:
         assert rows_of(one, other)
@@ -197,13 +181,13 @@ def test_pictures_of_other_seeds_are_refused_where_the_seed_draws_them(evaluated
 
 def test_nothing_in_common_and_the_same_transcripts_are_refused(evaluated, capsys):
     one, other = evaluated("ears", modalities=("audio",)), evaluated("eyes", modalities=("video",))
-    code, _, err = run(capsys, one, other)
-    assert code == 2
-    assert "A has audio, clean (en); audio, clean (es)" in err
-    assert "no condition, language and utterance is in both" in err
-    code, _, err = run(capsys, one, one / "results.json")
-    assert code == 2
-    assert "A and B are the same transcripts (ears, audio, clean)" in err
+    for b, said in (
+        (other, "A has audio, clean (en); audio, clean (es)"),
+        (other, "no condition, language and utterance is in both"),
+        (one / "results.json", "A and B are the same transcripts (ears, audio, clean)"),
+    ):
+        code, _, err = run(capsys, one, b)
+        assert code == 2 and said in err
 
 
 def test_what_cannot_be_read_is_named(tmp_path, evaluated, capsys):

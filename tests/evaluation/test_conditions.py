@@ -45,15 +45,10 @@ def test_values_of_the_yaml_arrive(tmp_path):
     scoring: {normalization: none}
     """
     config = read_conditions(written(tmp_path, text))
-    assert config == EvaluationConfig(
-        modalities=("audio",),
-        noises={"crowd": NoiseSpec("babble", Path("runs/voices.jsonl"), (2, 8)), "hiss": NoiseSpec("white")},
-        snrs_db=(5.0, -2.5),
-        include_clean=False,
-        seed=3,
-        decoding=DecodingConfig("ctc", temperatures=(0.0,)),
-        scoring=Scoring("none"),
-    )
+    noises = {"crowd": NoiseSpec("babble", Path("runs/voices.jsonl"), (2, 8)), "hiss": NoiseSpec("white")}
+    chosen = {"snrs_db": (5.0, -2.5), "include_clean": False, "seed": 3, "scoring": Scoring("none")}
+    decoding = DecodingConfig("ctc", temperatures=(0.0,))
+    assert config == EvaluationConfig(("audio",), noises, decoding=decoding, **chosen)
     assert [one.label for one in config.grid()] == [
         "audio, crowd 5 dB", "audio, crowd -2.5 dB", "audio, hiss 5 dB", "audio, hiss -2.5 dB",
     ]  # fmt: skip
@@ -126,35 +121,35 @@ def test_error_names_the_key_as_typed(tmp_path, text, message):
     assert "while parsing" in message or "\n" not in str(caught.value)
 
 
-def test_every_key_that_moved_names_where_to(tmp_path):
+def test_a_missing_file_is_named_and_every_key_that_moved_names_where_to(tmp_path):
+    with pytest.raises(ValueError, match=r"absent\.yaml cannot be read: No such file"):
+        read_conditions(tmp_path / "absent.yaml")
     for key, place in MOVED.items():
         with pytest.raises(ValueError, match=f"conditions.yaml: {key} is now {place.split(',')[0]}"):
             read_conditions(written(tmp_path, f"{key}: 1"))
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"absent\.yaml cannot be read: No such file"):
-        read_conditions(tmp_path / "absent.yaml")
 
 
 def test_noise_files_come_from_the_command_line_too(config):
     changed = config.with_noise_files({"babble": Path("voices.jsonl")})
     assert changed.noises["babble"].manifest == Path("voices.jsonl")
     assert config.noises["babble"].manifest is None
-    with pytest.raises(ValueError, match="noise_manifests names bable, but noises has babble"):
-        config.with_noise_files({"bable": Path("voices.jsonl")})
-    with pytest.raises(ValueError, match="noise_paths names bable, but noises has babble"):
-        config.with_noise_files(paths={"bable": Path("noise.wav")})
-    with pytest.raises(ValueError, match=r"noise_paths: noises\.babble\.path='noise.wav' has no use with kind=babble"):
-        config.with_noise_files(paths={"babble": Path("noise.wav")})
+    for chosen, said in (
+        ({"manifests": {"bable": Path("voices.jsonl")}}, "noise_manifests names bable, but noises has babble"),
+        ({"paths": {"bable": Path("noise.wav")}}, "noise_paths names bable, but noises has babble"),
+        (
+            {"paths": {"babble": Path("n.wav")}},
+            r"noise_paths: noises\.babble\.path='n.wav' has no use with kind=babble",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            config.with_noise_files(**chosen)
 
 
 def test_noises_can_be_left_out(config):
     several = replace(config, noises={**config.noises, "hiss": NoiseSpec("white")})
     assert {one.noise for one in several.with_noise_files(only=["hiss"]).grid()} == {"none", "hiss"}
-    assert {one.label for one in several.with_noise_files(only=[]).grid()} == {
-        f"{one}, clean" for one in several.modalities
-    }
+    clean = {f"{one}, clean" for one in several.modalities}
+    assert {one.label for one in several.with_noise_files(only=[]).grid()} == clean
     placed = replace(several, video_streams=("own", "blank"), video_streams_at=("clean", "babble 0", "hiss -5"))
     assert placed.with_noise_files(only=["hiss"]).video_streams_at == ("clean", "hiss -5")
     assert placed.with_noise_files(only=[]).video_streams_at == ("clean",)
@@ -199,17 +194,19 @@ def test_clean_has_two_names():
     assert hash(Condition("audio", "clean")) == hash(Condition("audio"))
 
 
-def test_condition_without_meaning_is_refused():
-    with pytest.raises(ValueError, match="clean speech has no SNR"):
-        Condition("audio", "none", 5.0)
-    with pytest.raises(ValueError, match="video stream 'blank' does not go with modality 'video'"):
-        Condition("video", video_stream="blank")
-    with pytest.raises(ValueError, match="video stream 'offset\\+80' does not go with modality 'video'"):
-        Condition("video", video_stream="offset+80")
-    with pytest.raises(ValueError, match="video stream 'blur-3' does not go with modality 'audio'"):
-        Condition("audio", video_stream="blur-3")
-    with pytest.raises(ValueError, match="black"):
-        Condition("audio+video", video_stream="black")
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (("audio", "none", 5.0), "clean speech has no SNR"),
+        (("video", "none", None, "blank"), "video stream 'blank' does not go with modality 'video'"),
+        (("video", "none", None, "offset+80"), r"video stream 'offset\+80' does not go with modality 'video'"),
+        (("audio", "none", None, "blur-3"), "video stream 'blur-3' does not go with modality 'audio'"),
+        (("audio+video", "none", None, "black"), "black"),
+    ],
+)
+def test_condition_without_meaning_is_refused(place, message):
+    with pytest.raises(ValueError, match=message):
+        Condition(*place)
 
 
 def written(folder: Path, text: str) -> Path:

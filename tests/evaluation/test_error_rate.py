@@ -8,39 +8,28 @@ from avspeech.evaluation.error_rate import ErrorCounts, align_words, count_error
 
 
 @pytest.mark.parametrize(
-    ("reference", "hypothesis", "words", "substitutions", "deletions", "insertions", "characters", "character_errors"),
+    ("reference", "hypothesis", "counts"),
     [
-        ("bin blue at f two now", "bin blue at f two now", 6, 0, 0, 0, 21, 0),
-        ("bin blue at f two now", "bin green at two now", 6, 1, 1, 0, 21, 6),
-        ("a b c", "a x c d", 3, 1, 0, 1, 5, 3),
-        ("set red", "", 2, 0, 2, 0, 7, 7),
-        ("", "one two", 0, 0, 0, 2, 0, 7),
-        ("", "", 0, 0, 0, 0, 0, 0),
-        ("  two   words ", "two words", 2, 0, 0, 0, 9, 0),
+        ("bin blue at f two now", "bin blue at f two now", (6, 0, 0, 0, 21, 0)),
+        ("bin blue at f two now", "bin green at two now", (6, 1, 1, 0, 21, 6)),
+        ("a b c", "a x c d", (3, 1, 0, 1, 5, 3)),
+        ("set red", "", (2, 0, 2, 0, 7, 7)),
+        ("", "one two", (0, 0, 0, 2, 0, 7)),
+        ("", "", (0, 0, 0, 0, 0, 0)),
+        ("  two   words ", "two words", (2, 0, 0, 0, 9, 0)),
     ],
 )
-def test_counts_match_a_hand_made_alignment(
-    reference, hypothesis, words, substitutions, deletions, insertions, characters, character_errors
-):
-    counts = count_errors(reference, hypothesis)
-    assert counts == ErrorCounts(words, substitutions, deletions, insertions, characters, character_errors)
+def test_counts_match_a_hand_made_alignment(reference, hypothesis, counts):
+    """Words, substitutions, deletions, insertions, characters and their errors."""
+    assert count_errors(reference, hypothesis) == ErrorCounts(*counts)
 
 
-def test_rates_are_errors_over_reference_length():
+def test_rates_are_errors_over_reference_length_and_utterances_weigh_by_their_words():
     counts = count_errors("a b c", "a x c d")
-    assert counts.wer == pytest.approx(2 / 3)
-    assert counts.cer == pytest.approx(3 / 5)
-
-
-def test_rates_without_a_reference_are_numbers():
-    assert count_errors("", "").wer == 0
-    assert count_errors("", "one two").wer == 2
-    assert total([]).wer == 0
-
-
-def test_corpus_rate_weighs_utterances_by_their_words():
+    assert (counts.wer, counts.cer) == pytest.approx((2 / 3, 3 / 5))
     long, short = count_errors("a b c d e f g h i", "a b c d e f g h i"), count_errors("z", "y")
     assert total([long, short]).wer == pytest.approx(0.1)
+    assert total([]).wer == 0
 
 
 def test_word_errors_equal_levenshtein_distance_of_random_texts():
@@ -55,14 +44,9 @@ def test_word_errors_equal_levenshtein_distance_of_random_texts():
 def test_alignment_names_every_word_once():
     edits = align_words("bin blue at f now please", "bin green f now two please")
     assert [(edit.kind, edit.reference, edit.hypothesis) for edit in edits] == [
-        ("equal", "bin", "bin"),
-        ("substitute", "blue", "green"),
-        ("delete", "at", ""),
-        ("equal", "f", "f"),
-        ("equal", "now", "now"),
-        ("insert", "", "two"),
-        ("equal", "please", "please"),
-    ]
+        ("equal", "bin", "bin"), ("substitute", "blue", "green"), ("delete", "at", ""), ("equal", "f", "f"),
+        ("equal", "now", "now"), ("insert", "", "two"), ("equal", "please", "please"),
+    ]  # fmt: skip
     assert [edit.kind for edit in align_words("", "a")] == ["insert"]
 
 

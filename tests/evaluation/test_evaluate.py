@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.evaluate import main
@@ -19,46 +18,13 @@ from avspeech.evaluation.systems import batch_decoder, decoding_facts, transcrib
 from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
 from avspeech.inputs import InputSpec
-from avspeech.manifest import read_manifest, write_manifest
+from avspeech.manifest import read_manifest
 from avspeech.models.decoder import DecoderConfig
-from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_model, save_model
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
-from avspeech.text.tokenizer import Tokenizer
-from tests.models.tiny_whisper import make_whisper
+from tests.models.tiny_whisper import LIPS, make_whisper
 
-ENCODER = EncoderConfig(
-    width=16,
-    depth=1,
-    num_heads=2,
-    ffn_width=32,
-    position_kernel=8,
-    position_groups=4,
-    video=VideoConfig(input_size=24, stem_width=4, widths=(4, 8), blocks=(1, 1)),
-)
-CONDITIONS = """
-noises:
-  babble: {kind: babble, num_voices: 3}
-snrs_db: [0]
-decoding: {method: ctc, beam_size: 1}
-"""
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer.fit(["set red now", "bin blue soon", "lay"], "words")
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer) -> Recognizer:
-    torch.manual_seed(0)
-    config = RecognizerConfig(encoder=ENCODER, decoder=None, ctc=True)
-    recognizer = Recognizer(config, tokenizer.vocab_size, tokenizer).eval()
-    assert recognizer.ctc_head is not None
-    torch.nn.init.normal_(recognizer.ctc_head.weight, std=3)  # sharp enough that inputs matter
-    torch.nn.init.constant_(recognizer.ctc_head.bias[:4], -100)  # words only: no blank
-    return recognizer
+CONDITIONS = "{noises: {babble: {kind: babble, num_voices: 3}}, snrs_db: [0], decoding: {method: ctc, beam_size: 1}}"
 
 
 @pytest.fixture
@@ -97,14 +63,11 @@ def test_broken_and_missing_files_are_listed_and_the_run_goes_on(folder):
     (folder / "clip1.wav").write_bytes(b"")
     (folder / "mouth2.mp4").unlink()
     rows = {(row["modality"], row["noise"]): row["n_utterances"] for row in evaluated(folder)["conditions"]}
-    assert rows["audio", "babble"] == 3
-    assert rows["video", "babble"] == 3
-    assert rows["audio+video", "none"] == 2
-    lines = [json.loads(line) for line in (folder / "out" / "failures.jsonl").read_text().splitlines()]
+    assert (rows["audio", "babble"], rows["video", "babble"], rows["audio+video", "none"]) == (3, 3, 2)
+    lines = map(json.loads, (folder / "out" / "failures.jsonl").read_text().splitlines())
     reasons = {line["id"]: line["why"] for line in lines}
     assert set(reasons) == {"c1", "c2"}
-    assert "clip1.wav" in reasons["c1"]
-    assert "mouth2.mp4" in reasons["c2"]
+    assert "clip1.wav" in reasons["c1"] and "mouth2.mp4" in reasons["c2"]
     assert "2 utterances could not be read" in (folder / "out" / "report.html").read_text()
 
 
@@ -151,9 +114,9 @@ def test_the_facts_of_decoding_are_what_the_method_reads(model):
     assert (drawn["seed"], json.loads(json.dumps(drawn))) == (3, drawn)
 
 
-def test_joint_decoding_of_a_model_with_both_heads(folder, tokenizer):
-    config = RecognizerConfig(ENCODER, DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16), ctc=True)
-    save_model(folder / "tiny.safetensors", Recognizer(config, tokenizer.vocab_size, tokenizer))
+def test_joint_decoding_of_a_model_with_both_heads(folder, model):
+    config = RecognizerConfig(LIPS, DecoderConfig(width=16, depth=1, num_heads=2, ffn_width=16), ctc=True)
+    save_model(folder / "tiny.safetensors", Recognizer(config, model.tokenizer.vocab_size, model.tokenizer))
     decoding = {"method": "joint", "beam_size": 2, "ctc_weight": 0.5}
     (run,) = evaluated(folder, decoding=decoding, modalities=["audio"])["runs"]
     assert (run["method"], run["beam_size"], run["ctc_weight"], run["length_penalty"]) == ("joint", 2, 0.5, None)
@@ -162,35 +125,30 @@ def test_joint_decoding_of_a_model_with_both_heads(folder, tokenizer):
 def test_what_a_user_gets_wrong_ends_with_one_message(folder):
     with pytest.raises(SystemExit, match=r"noises\.babble\.manifest is not set"):
         main(*(folder / name for name in ("tiny.safetensors", "test.jsonl", "conditions.yaml", "out")))
-    with pytest.raises(SystemExit, match=r"method.*Expected.*ctc.*viterbi"):
-        evaluated(folder, decoding={"method": "viterbi"})
-    with pytest.raises(SystemExit, match=r"device='moon' cannot be used \(.*\); the default is cpu"):
-        evaluated(folder, device="moon")
-    with pytest.raises(SystemExit, match=r"max_frames=3000 and max_clips=0 must be at least 1"):
-        evaluated(folder, max_clips=0)
+    for options, said in (
+        ({"decoding": {"method": "viterbi"}}, r"method.*Expected.*ctc.*viterbi"),
+        ({"device": "moon"}, r"device='moon' cannot be used \(.*\); the default is cpu"),
+        ({"max_clips": 0}, r"max_frames=3000 and max_clips=0 must be at least 1"),
+        ({"decoding": {"method": "joint"}}, r"method='joint' came for a Recognizer without text decoder"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            evaluated(folder, **options)
     shutil.rmtree(folder / "out", ignore_errors=True)
-    (folder / "out").write_text("no folder")
-    with pytest.raises(SystemExit, match=r"--out_dir .*out cannot be made a folder: File exists; name another"):
-        evaluated(folder)
-    (folder / "out").unlink()
-    with pytest.raises(SystemExit, match=r"method='joint' came for a Recognizer without text decoder"):
-        evaluated(folder, decoding={"method": "joint"})
-    shutil.copy(folder / "tiny.safetensors", folder / "whole.safetensors")
-    (folder / "tiny.safetensors").write_text("no model")
-    with pytest.raises(SystemExit, match=r"tiny\.safetensors is no model"):
-        evaluated(folder)
-    shutil.copy(folder / "whole.safetensors", folder / "tiny.safetensors")
-    first, *others = read_manifest(folder / "test.jsonl")
-    textless = json.loads((folder / "test.jsonl").read_text().splitlines()[0]) | {"text": None}
-    write_manifest(folder / "test.jsonl", others)
-    with (folder / "test.jsonl").open("a") as file:
-        print(json.dumps(textless), file=file)
-    with pytest.raises(SystemExit, match=f"id '{first.id}': field 'text' is needed"):
-        evaluated(folder)
+    textless, *others = (folder / "test.jsonl").read_text().splitlines()
+    textless = json.dumps(json.loads(textless) | {"text": None})
+    for name, text, said in (
+        ("out", "no folder", r"--out_dir .*out cannot be made a folder: File exists; name another"),
+        ("test.jsonl", "\n".join([*others, textless]), "id 'c0': field 'text' is needed"),
+        ("tiny.safetensors", "no model", r"tiny\.safetensors is no model"),
+    ):
+        before = (folder / name).read_bytes() if (folder / name).exists() else None
+        (folder / name).write_text(text)
+        with pytest.raises(SystemExit, match=said):
+            evaluated(folder)
+        (folder / name).unlink() if before is None else (folder / name).write_bytes(before)
 
 
-def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
-    clips = read_manifest(corpus / "test.jsonl")
+def test_transcripts_do_not_depend_on_batches_and_come_in_order(clips, model):
     loader = ConditionLoader(None, inputs=InputSpec(clip_size=24))
     decode = batch_decoder(model, DecodingConfig("ctc", 1))
 
@@ -204,27 +162,22 @@ def test_transcripts_do_not_depend_on_batches_and_come_in_order(corpus, model):
     assert [transcribed([clip], 1000)[0] for clip in clips] == together
 
 
-def test_the_condition_decides_what_the_model_gets(corpus):
+def test_the_condition_decides_what_the_model_gets(clips):
     seen = []
 
     def decode(batch, keep_B2):
         seen.append((batch.audio_BTF is not None, batch.video_BTHW is not None, keep_B2.tolist()))
         return [""]
 
-    clips = read_manifest(corpus / "test.jsonl")[:1]
     loader = ConditionLoader(None, inputs=InputSpec(clip_size=24))
     for modality in ("audio", "video", "audio+video"):
-        transcribe_all(decode, "cpu", clips, Condition(modality), loader)
+        transcribe_all(decode, "cpu", clips[:1], Condition(modality), loader)
     assert seen == [(True, False, [[True, False]]), (False, True, [[False, True]]), (True, True, [[True, True]])]
 
 
-def test_a_batch_of_broken_files_reaches_no_model(tmp_path, corpus):
-    (clip, *_) = read_manifest(corpus / "test.jsonl")
-    broken = type(clip)(clip.id, audio=tmp_path / "absent.wav", mouth=clip.mouth, num_frames=12, text="a")
-
-    def transcribe(batch, keep_B2):
-        raise AssertionError("nothing to decode")
-
-    (text,) = transcribe_all(transcribe, "cpu", [broken], Condition("audio"), ConditionLoader(None))
-    assert isinstance(text, Unreadable)
-    assert "absent.wav" in text.why
+def test_a_batch_of_broken_files_reaches_no_model(tmp_path, clips):
+    broken = replace(clips[0], audio=tmp_path / "absent.wav")
+    (text,) = transcribe_all(
+        lambda *_: pytest.fail("decoded"), "cpu", [broken], Condition("audio"), ConditionLoader(None)
+    )
+    assert isinstance(text, Unreadable) and "absent.wav" in text.why

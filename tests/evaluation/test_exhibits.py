@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from fake_transcriber import Buzz
 
 from avspeech.evaluation import exhibits
 from avspeech.evaluation.conditions import Condition
@@ -14,26 +16,12 @@ from avspeech.evaluation.loading import ConditionLoader
 from avspeech.evaluation.report import write_report
 from avspeech.evaluation.results import Results, ScoredHypothesis, summarise, write_results
 from avspeech.inputs import InputSpec
-from avspeech.manifest import read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip
 from avspeech.timebase import SAMPLE_RATE
 
 NOISE = ("babble", 0.0)
 RUN = {"seed": 0, "normalization": "basic", "noise_plan_sha256": "c" * 64, "manifest_sha256": "d" * 64}
-
-
-class Buzz:
-    """Mixes in a tone instead of noise."""
-
-    def mix(self, audio_S, utterance_id, noise, snr_db):
-        tone_S = 0.3 * np.sin(np.arange(len(audio_S)) * 2 * np.pi * 1000 / SAMPLE_RATE)
-        return (audio_S + tone_S).astype(np.float32)
-
-
-@pytest.fixture
-def clips(corpus):
-    return read_manifest(corpus / "test.jsonl")
 
 
 @pytest.fixture
@@ -61,9 +49,8 @@ def test_most_errors_a_word_come_first_and_ids_break_ties(clips):
     clips = [replace(clips[0], text="one two three four five six"), *clips[1:]]
     found = choose_worst(results_of(clips, {"c0": 3, "c1": 2, "c3": 2}), 6)
     assert [(one.id, one.errors, one.num_words) for one in found] == [("c1", 2, 3), ("c3", 2, 3), ("c0", 3, 6)]
-    assert {(one.noise, one.snr_db, one.modality, one.wrong_in, one.decoded_in) for one in found} == {
-        (*NOISE, "audio+video", 1, 2)
-    }
+    facts = {(one.noise, one.snr_db, one.modality, one.wrong_in, one.decoded_in) for one in found}
+    assert facts == {(*NOISE, "audio+video", 1, 2)}
     assert [one.id for one in choose_worst(results_of(clips, {"c0": 3, "c1": 2, "c3": 2}), 1)] == ["c1"]
     assert choose_worst(results_of(clips, {}), 6) == []
     assert choose_worst(replace(results_of(clips, {}), hypotheses=[]), 6) == []
@@ -74,9 +61,8 @@ def test_sound_and_lips_are_those_of_the_condition(tmp_path, clips, loader):
     assert [one.id for one in written] == ["c1", "c2"]
     assert read_exhibits(tmp_path) == written
     folder = tmp_path / "exhibits"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["exhibits.json", *(name for one in written for name in one.files.values())]
-    )
+    names = {"exhibits.json", *(name for one in written for name in one.files.values())}
+    assert {path.name for path in folder.iterdir()} == names
     for exhibit in written:
         clip = next(clip for clip in clips if clip.id == exhibit.id)
         seen_THW = read_grey_clip(folder / exhibit.seen).astype(float)
@@ -121,12 +107,8 @@ def total_size(folder, exhibit) -> int:
 def test_nothing_half_written_stays_and_no_errors_leave_no_folder(tmp_path, clips, loader, monkeypatch):
     write_exhibits(tmp_path, results_of(clips, {"c1": 2}), clips, loader)
     before = (tmp_path / "exhibits" / "exhibits.json").read_text()
-
-    def broken(*args, **kwargs):
-        raise RuntimeError("a bug")
-
     with monkeypatch.context() as patched:
-        patched.setattr(exhibits, "write_video", broken)
+        patched.setattr(exhibits, "write_video", Mock(side_effect=RuntimeError("a bug")))
         with pytest.raises(RuntimeError, match="a bug"):
             write_exhibits(tmp_path, results_of(clips, {"c2": 2}), clips, loader)
     assert (tmp_path / "exhibits" / "exhibits.json").read_text() == before
@@ -157,18 +139,17 @@ def test_merged_reports_show_the_worst_of_each_once(tmp_path, clips, loader):
     assert [(one.model, one.id) for one in shown] == [("a", "c0"), ("a", "c1"), ("b", "c2"), ("b", "c3")]
     for exhibit in shown:
         source = next(one for one in read_exhibits(tmp_path / exhibit.model) if one.id == exhibit.id)
-        for new, old in zip(exhibit.files.values(), source.files.values(), strict=True):
-            copied = (tmp_path / "both" / "exhibits" / new).read_bytes()
-            assert copied == (tmp_path / exhibit.model / "exhibits" / old).read_bytes()
+        copies = zip(exhibit.files.values(), source.files.values(), strict=True)
+        here, there = (tmp_path / name / "exhibits" for name in ("both", exhibit.model))
+        assert all((here / new).read_bytes() == (there / old).read_bytes() for new, old in copies)
     html, markdown = page.read_text(), (tmp_path / "both" / "report.md").read_text()
     assert html.count("data:video/mp4;base64,") == 4
     assert html.count("data:audio/mpeg;base64,") == 8
     assert "(exhibits/0_heard.mp3)" in markdown
     write_report(folders, tmp_path / "picked", pick={"audio+video": "b"})
     assert {one.model for one in read_exhibits(tmp_path / "picked")} == {"b"}
-    few = merge_exhibits(
-        folders, tmp_path / "few", results_of(clips, {}, "a"), max_bytes=total_size(folders[0], shown[0])
-    )
+    size = total_size(folders[0], shown[0])
+    few = merge_exhibits(folders, tmp_path / "few", results_of(clips, {}, "a"), max_bytes=size)
     assert [one.id for one in few] == ["c0"]
 
 
@@ -182,10 +163,7 @@ def test_a_listing_that_names_a_missing_file_is_refused(tmp_path, clips, loader)
         read_exhibits(tmp_path)
 
 
-def test_a_bug_in_a_loader_is_not_hidden(tmp_path, clips):
-    class Failing(ConditionLoader):
-        def heard(self, utterance, condition):
-            raise KeyError("not a broken file")
-
+def test_a_bug_in_a_loader_is_not_hidden(tmp_path, clips, loader, monkeypatch):
+    monkeypatch.setattr(loader, "heard", Mock(side_effect=KeyError("not a broken file")))
     with pytest.raises(KeyError):
-        write_exhibits(tmp_path, results_of(clips, {"c0": 1}), clips, Failing(None, inputs=InputSpec(clip_size=32)))
+        write_exhibits(tmp_path, results_of(clips, {"c0": 1}), clips, loader)

@@ -4,36 +4,19 @@ import struct
 from dataclasses import replace
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.bars import (
-    bar_faults,
-    fault_curves,
-    fault_figure,
-    fault_panels,
-    kinds_with_curves,
-    language_figure,
-    seen_label,
-)
-from avspeech.evaluation.config import EvaluationConfig
-from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation import bars
+from avspeech.evaluation.bars import fault_curves, fault_panels, language_figure
 from avspeech.evaluation.plots import to_png, to_svg
 from avspeech.evaluation.report import write_report
-from avspeech.evaluation.results import Results, write_results
-from avspeech.noise.spec import NoiseSpec
+from avspeech.evaluation.results import Results
 
 STREAMS = ("own", "blank", "blur-1", "blur-3", "blur-5", "drop-50", "offset-80", "offset+40", "offset+160", "no_face")
 
 
 @pytest.fixture
-def results(tmp_path, utterances) -> Results:
-    config = EvaluationConfig(
-        noises={"babble": NoiseSpec("babble")},
-        snrs_db=(0.0, -5.0),
-        video_streams=STREAMS,
-        video_streams_at=("clean", "babble -5"),
-    )
-    return evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
+def results(evaluate) -> Results:
+    return evaluate(snrs_db=(0.0, -5.0), video_streams=STREAMS, video_streams_at=("clean", "babble -5"))
 
 
 def test_each_place_has_its_faults_and_what_they_are_compared_with(results):
@@ -55,45 +38,47 @@ def test_each_place_has_its_faults_and_what_they_are_compared_with(results):
 
 def test_levels_make_a_curve_and_only_the_severest_a_bar(results):
     panels = fault_panels(results)
-    assert kinds_with_curves(panels) == ["blur", "offset"]
-    assert [fault.label for fault in bar_faults(panels)] == ["blur-5", "drop-50", "offset-80", "offset+160", "no_face"]
+    assert bars.kinds_with_curves(panels) == ["blur", "offset"]
+    assert [fault.label for fault in bars.bar_faults(panels)] == [
+        "blur-5",
+        "drop-50",
+        "offset-80",
+        "offset+160",
+        "no_face",
+    ]
 
 
 def test_faults_have_names_for_people():
-    assert [seen_label(stream) for stream in ("own", "blank", "pixel_noise-3", "drop-50", "offset-80", "no_face")] == [
+    streams = ("own", "blank", "pixel_noise-3", "drop-50", "offset-80", "no_face")
+    assert [bars.seen_label(stream) for stream in streams] == [
         "own video", "blank video", "pixel noise 3", "drop 50 %", "offset −80 ms", "no face",
     ]  # fmt: skip
 
 
 def test_figures_are_drawn_and_reported(tmp_path, results):
     panels = fault_panels(results)
-    width, height = struct.unpack(">II", to_png(fault_figure(panels))[16:24])
+    width, height = struct.unpack(">II", to_png(bars.fault_figure(panels))[16:24])
     assert width > 1500 and height > 350
     assert to_svg(fault_curves(panels), "curves", "a < b").startswith('<svg role="img" aria-label="a &lt; b"')
     assert fault_curves(panels[2:]) is not None
     rows = [row for language in ("en", "es") for row in results.rows_of(language)]
-    noises = results.noises[:2]
-    figure = language_figure([(n, [row for row in rows if (row.noise, row.snr_db) == n]) for n in noises], False)
-    assert len(figure.axes) == 2
+    by_noise = [(n, [row for row in rows if (row.noise, row.snr_db) == n]) for n in results.noises[:2]]
+    figure = language_figure(by_noise, False)
     assert [len(axis.containers) // 2 for axis in figure.axes] == [3, 3]  # bars and their whiskers, of three systems
-    long_names = [replace(row, model=f"{row.model} of a long name") for row in rows]
-    panels_of_two = [
-        (noise, [row for row in (*rows, *long_names) if (row.noise, row.snr_db) == noise]) for noise in noises
+    of_two = [
+        (n, [*some, *(replace(row, model=f"{row.model} of a long name") for row in some)]) for n, some in by_noise
     ]
-    for one in (fault_curves(panels), figure, language_figure(panels_of_two, True)):
+    for one in (fault_curves(panels), figure, language_figure(of_two, True)):
         one.draw_without_rendering()
         box = one.legends[0].get_window_extent()
         assert one.bbox.x0 <= box.x0 < box.x1 <= one.bbox.x1, "the legend is cut"
-    write_results(tmp_path, results)
     html = write_report(tmp_path, tmp_path).read_text()
     assert 'id="faults"' in html
     assert 'id="languages"' in html
     assert "images/fault_curves_av.png" in (tmp_path / "report.md").read_text()
 
 
-def test_without_faults_there_is_no_section(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
-    write_results(tmp_path, results)
-    assert fault_panels(results) == []
+def test_without_faults_there_is_no_section(tmp_path, evaluate):
+    assert fault_panels(evaluate()) == []
     assert fault_curves([]) is None
     assert "Faults of the picture" not in write_report(tmp_path, tmp_path).read_text()

@@ -24,8 +24,8 @@ def test_rows_follow_from_the_transcripts(tmp_path):
     assert found == [("a", "Set red!", 0), ("b", "set blue now", 2)]
 
 
-def test_each_language_has_a_row_and_all_has_their_sum(tmp_path, utterances, config, fake):
-    results = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+def test_each_language_has_a_row_and_all_has_their_sum(utterances, evaluate):
+    results = evaluate()
     assert len(results.conditions) == 3 * 4 * 3  # modalities, noises, languages
     by_language = {row.language: row for row in results.conditions if row.condition == Condition("audio")}
     assert set(by_language) == {"en", "es", "all"}
@@ -33,19 +33,19 @@ def test_each_language_has_a_row_and_all_has_their_sum(tmp_path, utterances, con
         parts = getattr(by_language["en"], name) + getattr(by_language["es"], name)
         assert getattr(by_language["all"], name) == parts
     assert all(row.wer_95[0] <= row.wer <= row.wer_95[1] for row in results.conditions)
-    alone = evaluate_grid(utterances[:20], config, FakeTranscriber(), tmp_path / "en", "m", IDENTITY)
-    assert {row.language for row in alone.conditions} == {"en"}, "one language needs no row for all"
+    alone = {row.language for row in evaluate("en", words=utterances[:20]).conditions}
+    assert alone == {"en"}, "one language needs no row for all"
 
 
-def test_video_is_decoded_once_and_stands_in_every_noise(tmp_path, utterances, config, fake):
-    results = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+def test_video_is_decoded_once_and_stands_in_every_noise(evaluate, fake):
+    results = evaluate("", fake)
     assert [condition for condition, _ in fake.asked if condition.modality == "video"] == [Condition("video")]
     video = [row for row in results.conditions if row.modality == "video" and row.language == "all"]
     assert len(video) == 4
     assert len({(row.wer, row.wer_95) for row in video}) == 1
 
 
-def test_started_again_it_decodes_only_what_is_missing(tmp_path, utterances, config, fake):
+def test_started_again_it_decodes_only_what_is_missing(evaluate, fake):
     class Stopped(Exception):
         pass
 
@@ -55,61 +55,54 @@ def test_started_again_it_decodes_only_what_is_missing(tmp_path, utterances, con
         return fake(utterances, condition)
 
     with pytest.raises(Stopped):
-        evaluate_grid(utterances, config, stops, tmp_path, "m", IDENTITY)
+        evaluate("", stops)
     again, whole = FakeTranscriber(), FakeTranscriber()
-    results = evaluate_grid(utterances, config, again, tmp_path, "m", IDENTITY)
-    expected = evaluate_grid(utterances, config, whole, tmp_path / "elsewhere", "m", IDENTITY)
+    results, expected = evaluate("", again), evaluate("elsewhere", whole)
     assert len(fake.asked) + len(again.asked) == len(whole.asked) == 9
-    assert results.conditions == expected.conditions
-    assert results.hypotheses == expected.hypotheses
+    assert (results.conditions, results.hypotheses) == (expected.conditions, expected.hypotheses)
 
 
-OTHER_NOISE = {"noises": {"babble": {"kind": "babble", "num_voices": [2, 2]}}}
-OTHERS = [{"model_sha256": "x"}, {"manifest_sha256": "x"}, OTHER_NOISE, {"method": "ctc"}, {"beam_size": 4}]
-OTHERS += [{"seed": 1}]
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"identity": {"model_sha256": "x"}},
+        {"identity": {"manifest_sha256": "x"}},
+        {"identity": {"noises": {"babble": {"kind": "babble", "num_voices": [2, 2]}}}},
+        {"told": {"method": "ctc", "beam_size": 1}},
+        {"told": {"method": "joint", "beam_size": 4}},
+        {"seed": 1},
+    ],
+)
+def test_what_decides_the_transcripts_makes_it_decode_afresh(evaluate, fake, other):
+    told = {"told": {"method": "joint", "beam_size": 1}}
+    evaluate(**told)
+    evaluate("", fake, **told | other)
+    assert Condition("audio", "babble", 0.0) in [condition for condition, _ in fake.asked]
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=lambda other: next(iter(other)))
-def test_what_decides_the_transcripts_makes_it_decode_afresh(tmp_path, utterances, config, fake, other):
-    told = {"method": "joint", "beam_size": 1}
-    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY, told)
-    again = FakeTranscriber()
-    decoding = {key: other.get(key, value) for key, value in told.items()}
-    identity = IDENTITY | {key: value for key, value in other.items() if key in IDENTITY}
-    evaluate_grid(utterances, replace(config, seed=other.get("seed", 0)), again, tmp_path, "m", identity, decoding)
-    assert Condition("audio", "babble", 0.0) in [condition for condition, _ in again.asked]
+def test_what_decides_only_the_score_decodes_nothing(evaluate, fake):
+    evaluate()
+    evaluate("", fake, scoring=Scoring("none"), model="other name")
+    assert fake.asked == []
 
 
-def test_what_decides_only_the_score_decodes_nothing(tmp_path, utterances, config, fake):
-    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
-    again = FakeTranscriber()
-    evaluate_grid(utterances, replace(config, scoring=Scoring("none")), again, tmp_path, "other name", IDENTITY)
-    assert again.asked == []
+def test_a_seed_that_moves_only_noise_keeps_clean_transcripts(evaluate, fake):
+    evaluate()
+    evaluate("", fake, seed=7)
+    assert all(condition.snr_db is not None for condition, _ in fake.asked)
 
 
-def test_a_seed_that_moves_only_noise_keeps_clean_transcripts(tmp_path, utterances, config, fake):
-    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
-    again = FakeTranscriber()
-    evaluate_grid(utterances, replace(config, seed=7), again, tmp_path, "m", IDENTITY)
-    assert all(condition.snr_db is not None for condition, _ in again.asked)
-
-
-def test_translations_into_english_are_normalised_as_english(tmp_path):
-    utterances = [Utterance("a", text="It's colour 21", language="fr")]
-    config = EvaluationConfig(modalities=("audio",), scoring=Scoring("whisper"))
-
-    def wer(decoding):
-        results = evaluate_grid(utterances, config, lambda *_: ["it is color twenty one"], tmp_path, "m", {}, decoding)
+def test_translations_into_english_are_normalised_as_english(evaluate):
+    words = [Utterance("a", text="It's colour 21", language="fr")]
+    for told, is_right in (({"task": "translate"}, True), ({}, False)):  # a recogniser knows no task
+        chosen = {"words": words, "told": told, "modalities": ("audio",), "noises": {}, "snrs_db": ()}
+        results = evaluate("", lambda *_: ["it is color twenty one"], scoring=Scoring("whisper"), **chosen)
         assert (results.conditions[0].language, results.runs[0]["normalization"]) == ("fr", "whisper")
-        return results.conditions[0].wer
-
-    assert wer({"task": "translate"}) == 0
-    assert wer({}) > 0  # a recogniser knows no task
+        assert (results.conditions[0].wer == 0) == is_right
 
 
-def test_every_video_stream_has_rows_transcripts_and_a_file(tmp_path, utterances, config, fake):
-    config = replace(config, video_streams=("own", "blank", "shuffled"))
-    results = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+def test_every_video_stream_has_rows_transcripts_and_a_file(tmp_path, utterances, evaluate, fake):
+    results = evaluate("", fake, video_streams=("own", "blank", "shuffled"))
     assert len(fake.asked) == 4 + 1 + 3 * 4
     assert len(list((tmp_path / "decoded").iterdir())) == 17
     assert (tmp_path / "decoded" / "audio+video_babble_-5_dB_shuffled_video.jsonl").is_file()
@@ -125,30 +118,21 @@ def test_every_video_stream_has_rows_transcripts_and_a_file(tmp_path, utterances
     assert len(shown) == len(utterances), "the same stand-in in every noise"
 
 
-def test_the_seed_moves_shuffled_videos_and_the_new_axis_leaves_the_others_decoded(tmp_path, utterances, config, fake):
-    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
-    added, moved = FakeTranscriber(), FakeTranscriber()
-    config = replace(config, video_streams=("own", "blank", "shuffled"))
-    evaluate_grid(utterances, config, added, tmp_path, "m", IDENTITY)
-    assert {condition.video_stream for condition, _ in added.asked} == {"blank", "shuffled"}
-    evaluate_grid(utterances, replace(config, seed=1), moved, tmp_path, "m", IDENTITY)
+def test_the_seed_moves_shuffled_videos_and_the_new_axis_leaves_the_others_decoded(evaluate, fake):
+    evaluate()
+    streams, moved = ("own", "blank", "shuffled"), FakeTranscriber()
+    evaluate("", fake, video_streams=streams)
+    assert {condition.video_stream for condition, _ in fake.asked} == {"blank", "shuffled"}
+    evaluate("", moved, video_streams=streams, seed=1)
     assert Condition("audio+video", video_stream="shuffled") in [condition for condition, _ in moved.asked]
     assert Condition("audio+video", video_stream="blank") not in [condition for condition, _ in moved.asked]
 
 
-def test_a_lone_utterance_cannot_be_shuffled_and_nothing_is_decoded(tmp_path, utterances, config, fake):
-    config = replace(config, video_streams=("own", "shuffled"))
-    with pytest.raises(ValueError, match="1 utterances came for 'shuffled' videos"):
-        evaluate_grid(utterances[:1], config, fake, tmp_path, "m", IDENTITY)
-    assert fake.asked == []
-
-
-def test_bleu_is_counted_per_language_where_asked_for(tmp_path, utterances, config, fake):
-    without = evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+def test_bleu_is_counted_per_language_where_asked_for(evaluate, fake):
+    without = evaluate()
     assert all(row.bleu is None and row.bleu_95 is None for row in without.conditions)
-    again = FakeTranscriber()
-    results = evaluate_grid(utterances, replace(config, scoring=Scoring(metric="bleu")), again, tmp_path, "m", IDENTITY)
-    assert again.asked == []
+    results = evaluate("", fake, scoring=Scoring(metric="bleu"))
+    assert fake.asked == []
     assert results.runs[0]["bleu_signature"].startswith("nrefs:1|case:mixed|")
     assert [replace(row, bleu=None, bleu_95=None) for row in results.conditions] == without.conditions
     for row in (row for row in results.conditions if row.modality != "video"):
@@ -159,52 +143,42 @@ def test_bleu_is_counted_per_language_where_asked_for(tmp_path, utterances, conf
         assert row.bleu_95[0] <= row.bleu <= row.bleu_95[1]
 
 
-def test_a_noise_is_hashed_once_however_many_pictures_stand_beside_it(tmp_path, utterances, config, fake):
+def test_a_noise_is_hashed_once_however_many_pictures_stand_beside_it(evaluate):
     asked = []
-    seen = replace(config, video_streams=("own", "blank", "blur-3"))
-    evaluate_grid(utterances, seen, fake, tmp_path, "av", IDENTITY, noise_of=lambda *noise: asked.append(noise) or "x")
+    evaluate(video_streams=("own", "blank", "blur-3"), noise_of=lambda *noise: asked.append(noise) or "x")
     assert asked == [("babble", 10.0), ("babble", 0.0), ("babble", -5.0)]
 
 
-def test_broken_files_are_listed_and_the_rest_is_scored(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, config, FakeTranscriber(broken=["en/3"]), tmp_path, "m", IDENTITY)
+def test_broken_files_are_listed_and_the_rest_is_scored_and_a_mended_one_when_started_again(evaluate, fake):
+    results = evaluate("", FakeTranscriber(broken=["en/3"]))
     (failure,) = results.failures
     assert (failure.id, failure.why, failure.n_conditions) == ("en/3", "MediaError: x.wav: is <b>empty", 8)
     scored = {row.modality: row.n_utterances for row in results.conditions if row.language == "all"}
     assert scored == {"audio": 39, "video": 40, "audio+video": 39}
-
-
-def test_a_mended_file_is_scored_when_started_again(tmp_path, utterances, config):
-    evaluate_grid(utterances, config, FakeTranscriber(broken=["en/3"]), tmp_path, "m", IDENTITY)
-    again = FakeTranscriber()
-    results = evaluate_grid(utterances, config, again, tmp_path, "m", IDENTITY)
-    assert {number for _, number in again.asked} == {1}
-    assert not results.failures
-    expected = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path / "elsewhere", "m", IDENTITY)
-    assert results.conditions == expected.conditions
-
-
-def test_nothing_readable_is_an_error(tmp_path, utterances, config):
-    everything = FakeTranscriber(broken=[one.id for one in utterances])
-    with pytest.raises(GridError, match="no utterance could be scored in audio, clean; the first reason: MediaError"):
-        evaluate_grid(utterances, config, everything, tmp_path, "m", IDENTITY)
+    mended = evaluate("", fake)
+    assert {number for _, number in fake.asked} == {1}
+    assert not mended.failures
+    assert mended.conditions == evaluate("elsewhere").conditions
 
 
 @pytest.mark.parametrize("spoilt", ["garbage", "[1]", '{"fingerprint": "$"}', '{"fingerprint": "$", "seconds": 1}\n{}'])
-def test_spoilt_transcripts_are_named(tmp_path, utterances, config, fake, spoilt):
-    evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+def test_spoilt_transcripts_are_named(tmp_path, evaluate, spoilt):
+    evaluate()
     kept = tmp_path / "decoded" / "audio_clean.jsonl"
     fingerprint = json.loads(kept.read_text().splitlines()[0])["fingerprint"]
     kept.write_text(spoilt.replace("$", fingerprint))
     with pytest.raises(GridError, match=r"audio_clean\.jsonl is damaged .*; delete it"):
-        evaluate_grid(utterances, config, fake, tmp_path, "m", IDENTITY)
+        evaluate()
 
 
-def test_an_utterance_without_text_is_named(tmp_path, config, fake):
+def test_what_cannot_be_scored_is_an_error(utterances, evaluate, fake):
+    everything = FakeTranscriber(broken=[one.id for one in utterances])
+    with pytest.raises(GridError, match="no utterance could be scored in audio, clean; the first reason: MediaError"):
+        evaluate("", everything)
     with pytest.raises(ValueError, match="'x/1' has no text"):
-        evaluate_grid([Utterance("x/1")], config, fake, tmp_path, "m", IDENTITY)
-
-
-def test_a_transcriber_that_loses_utterances_is_caught(tmp_path, utterances, config):
+        evaluate(words=[Utterance("x/1")])
     with pytest.raises(ValueError, match="is shorter than"):
-        evaluate_grid(utterances, config, lambda utterances, condition: ["a"], tmp_path, "m", IDENTITY)
+        evaluate("lost", lambda utterances, condition: ["a"])
+    with pytest.raises(ValueError, match="1 utterances came for 'shuffled' videos"):
+        evaluate("alone", fake, words=utterances[:1], video_streams=("own", "shuffled"))
+    assert fake.asked == [], "what cannot be shuffled is decoded"

@@ -5,26 +5,19 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.config import EvaluationConfig
-from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.plots import TOPS, heat_colour, heat_legend, scale_top
 from avspeech.evaluation.report import write_report
-from avspeech.evaluation.results import Results, write_results
+from avspeech.evaluation.results import Results
 from avspeech.evaluation.tables import heat_maps
 from avspeech.noise.spec import NoiseSpec
 
 
 @pytest.fixture
-def results(tmp_path, utterances) -> Results:
-    config = EvaluationConfig(
-        noises={"babble": NoiseSpec("babble"), "white": NoiseSpec("white")},
-        snrs_db=(5.0, -5.0),
-        video_streams=("own", "blank", "blur-3", "offset+80"),
-        video_streams_at=("clean", "babble -5"),
-    )
-    return evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
+def results(evaluate) -> Results:
+    noises = {"babble": NoiseSpec("babble"), "white": NoiseSpec("white")}
+    seen = {"video_streams": ("own", "blank", "blur-3", "offset+80"), "video_streams_at": ("clean", "babble -5")}
+    return evaluate(noises=noises, snrs_db=(5.0, -5.0), **seen)
 
 
 def test_every_row_of_the_results_is_one_cell(results):
@@ -32,11 +25,9 @@ def test_every_row_of_the_results_is_one_cell(results):
     assert [(one.model, one.language) for one in maps] == [("av", "all"), ("av", "en"), ("av", "es")]
     cells = [cell for one in maps for line in one.lines for cell in line.cells if cell is not None]
     assert len(cells) == len(results.conditions) and set(cells) == set(results.conditions)
-    for one in maps:
-        assert one.groups == [("none", 1), ("babble", 2), ("white", 2)]
-        for line in one.lines:
-            for cell, noise in zip(line.cells, one.columns, strict=True):
-                assert cell is None or (cell.noise, cell.snr_db) == noise
+    assert all(one.groups == [("none", 1), ("babble", 2), ("white", 2)] for one in maps)
+    placed = [pair for one in maps for line in one.lines for pair in zip(line.cells, one.columns, strict=True)]
+    assert all(cell is None or (cell.noise, cell.snr_db) == noise for cell, noise in placed)
 
 
 def test_lines_stand_by_modality_and_own_video_first(results):
@@ -45,20 +36,18 @@ def test_lines_stand_by_modality_and_own_video_first(results):
         ("audio", "own"), ("video", "own"), ("video", "blur-3"),
         ("audio+video", "own"), ("audio+video", "blank"), ("audio+video", "blur-3"), ("audio+video", "offset+80"),
     ]  # fmt: skip
-    spoilt = first.lines[-1]
-    assert [cell is not None for cell in spoilt.cells] == [True, False, True, False, False]
+    assert [cell is not None for cell in first.lines[-1].cells] == [True, False, True, False, False]
 
 
 def test_colours_darken_evenly_and_can_be_read():
-    def lightness(hex_colour: str) -> float:  # CIE L*
+    def luminance(hex_colour: str) -> float:  # CIE Y
         parts = [int(hex_colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-        return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    def luminance(hex_colour: str) -> float:
-        value = (lightness(hex_colour) + 16) / 116
-        return value**3
+    def lightness(hex_colour: str) -> float:  # CIE L*
+        y = luminance(hex_colour)
+        return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
 
     steps = [lightness(heat_colour(step / 20)[0]) for step in range(21)]
     falls = [a - b for a, b in pairwise(steps)]
@@ -83,7 +72,6 @@ def test_one_scale_reaches_over_all_rows(results):
 
 
 def test_the_map_is_a_table_of_the_page(tmp_path, results):
-    write_results(tmp_path, results)
     html = write_report(tmp_path, tmp_path).read_text()
     tables = re.findall(r'<table class="heat">.*?</table>', html, flags=re.DOTALL)
     assert len(tables) == 3

@@ -11,19 +11,11 @@ from avspeech.data.dataset import AVDataset
 from avspeech.evaluation import loading
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig
-from avspeech.evaluation.loading import (
-    ConditionLoader,
-    blank_clip,
-    check_streams,
-    fit_length,
-    other_speakers,
-    shuffle_clips,
-    videos_of,
-)
+from avspeech.evaluation.loading import ConditionLoader, other_speakers, shuffle_clips, videos_of
 from avspeech.features.clip import MEAN
 from avspeech.features.logmel import logmel_AF
 from avspeech.inputs import InputSpec
-from avspeech.manifest import ManifestError, Utterance, read_manifest
+from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.noise.making import make_plan
@@ -38,10 +30,8 @@ SHUFFLED = [Condition("audio+video", video_stream=stream) for stream in ("own", 
 
 @pytest.fixture
 def config(corpus) -> EvaluationConfig:
-    return EvaluationConfig(
-        noises={"babble": NoiseSpec("babble", corpus / "voices.jsonl", (3, 3)), "hiss": NoiseSpec("white")},
-        snrs_db=(0.0, -5.0),
-    )
+    noises = {"babble": NoiseSpec("babble", corpus / "voices.jsonl", (3, 3)), "hiss": NoiseSpec("white")}
+    return EvaluationConfig(noises=noises, snrs_db=(0.0, -5.0))
 
 
 def mixer_of(clips, config, seed=1) -> PlanMixer:
@@ -58,11 +48,6 @@ def loader(mixer) -> ConditionLoader:
     return ConditionLoader(mixer, seed=1, inputs=SMALL)
 
 
-@pytest.fixture
-def clips(corpus) -> list[Utterance]:
-    return read_manifest(corpus / "test.jsonl")
-
-
 def test_clean_samples_are_those_of_the_dataset(loader, clips):
     dataset = AVDataset(clips, inputs=SMALL)
     for index, utterance in enumerate(clips):
@@ -73,12 +58,9 @@ def test_clean_samples_are_those_of_the_dataset(loader, clips):
         torch.testing.assert_close(ours.audio_TF, theirs.audio_TF, atol=0.02, rtol=0)  # which rounds to int16
 
 
-def test_a_condition_loads_the_streams_that_it_keeps(loader, clips):
+def test_a_condition_loads_the_streams_that_it_keeps_and_hears_the_same_with_and_without_video(loader, clips):
     assert loader.load(clips[0], Condition("audio")).video_THW is None
     assert loader.load(replace(clips[0], audio=None), Condition("video")).audio_TF is None
-
-
-def test_audio_alone_hears_what_audio_with_video_hears(loader, clips):
     both = replace(NOISY, modality="audio+video")
     torch.testing.assert_close(loader.load(clips[1], NOISY).audio_TF, loader.load(clips[1], both).audio_TF)
 
@@ -93,10 +75,9 @@ def test_noise_depends_on_seed_and_utterance_and_on_nothing_else(config, mixer, 
     others = [
         ConditionLoader(mixer_of(clips, config, seed=2)).load(clips[2], NOISY),
         ConditionLoader(mixer_of([another], config)).load(another, NOISY),
-        loader.load(clips[2], replace(NOISY, snr_db=-5.0)),
-        loader.load(clips[2], Condition("audio", "hiss", 0.0)),
-        loader.load(clips[2], Condition("audio")),
     ]
+    quieter = (replace(NOISY, snr_db=-5.0), Condition("audio", "hiss", 0.0), Condition("audio"))
+    others += [loader.load(clips[2], one) for one in quieter]
     assert all(not torch.allclose(other.audio_TF, expected) for other in others)
 
 
@@ -124,11 +105,6 @@ def test_the_cache_changes_nothing_but_the_number_of_decodings(mixer, clips, mon
             if condition.keeps_video:
                 assert torch.equal(sample.video_THW, expected.video_THW)
     assert len(decoded) == {0: 12, 60_000: 10, 1 << 20: 4}[cache_bytes]
-
-
-def test_a_clip_smaller_than_the_crop_is_a_broken_file(config, clips):
-    with pytest.raises(MediaError, match=r"mouth0\.mp4: is 32x32, wanted 88 pixels a side"):
-        ConditionLoader(None).load(clips[0], Condition("video"))
 
 
 def test_a_blank_video_has_no_information_and_the_own_length(loader, clips):
@@ -165,11 +141,10 @@ def test_a_wrong_speaker_is_another_speaker_where_there_is_one(clips):
 
 def test_a_fault_of_the_picture_is_the_same_in_every_noise_and_leaves_the_sound(loader, clips):
     own = loader.load(clips[1], Condition("audio+video", "babble", 0.0))
-    seen = [
-        loader.load(clips[1], Condition(modality, *noise, "drop-50"))
-        for modality in ("video", "audio+video")
-        for noise in (("none", None), ("babble", 0.0))
+    places = [
+        (modality, *noise) for modality in ("video", "audio+video") for noise in (("none", None), ("babble", 0.0))
     ]
+    seen = [loader.load(clips[1], Condition(*place, "drop-50")) for place in places]
     assert all(torch.equal(one.video_THW, seen[0].video_THW) for one in seen)
     assert not torch.equal(seen[0].video_THW, own.video_THW)
     assert torch.equal(seen[3].audio_TF, own.audio_TF)
@@ -189,7 +164,9 @@ def test_utterances_of_one_clip_have_faults_of_their_own(clips):
         assert np.array_equal(loader.shown(clip, drop), afresh.shown(clip, drop))
 
 
-def test_a_broken_clip_spoils_the_utterance_that_it_stands_in_for(clips, tmp_path):
+def test_a_clip_that_is_too_small_or_broken_spoils_its_utterance_and_the_one_it_stands_in_for(clips, tmp_path):
+    with pytest.raises(MediaError, match=r"mouth0\.mp4: is 32x32, wanted 88 pixels a side"):
+        ConditionLoader(None).load(clips[0], Condition("video"))
     others = shuffle_clips(clips, seed=1)
     gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]
     loader = ConditionLoader(None, seed=1, others=videos_of(gone, SHUFFLED, 1), inputs=SMALL)
@@ -220,9 +197,8 @@ def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp
     both = loader.load(clip, Condition("audio+video"))
     assert both.logmel_AF.shape == (48, 80)
     heard_S = torch.from_numpy(read_audio(clip.audio))[: 12 * 640]
-    torch.testing.assert_close(
-        both.logmel_AF, logmel_AF(torch.cat([heard_S, torch.zeros(12 * 640 - len(heard_S))])), atol=0, rtol=0
-    )
+    heard_S = torch.cat([heard_S, torch.zeros(12 * 640 - len(heard_S))])
+    torch.testing.assert_close(both.logmel_AF, logmel_AF(heard_S), atol=0, rtol=0)
     assert loader.load(clip, Condition("audio")).logmel_AF.shape == (samples // 160, 80)
     assert loader.load(clip, Condition("video")).logmel_AF is None
 
@@ -238,12 +214,12 @@ def test_what_is_longer_than_the_model_hears_is_a_fault_of_the_clip(clips):
 
 def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     manifest = Path("test.jsonl")
-    check_streams(clips, config.grid(), manifest)
+    loading.check_streams(clips, config.grid(), manifest)
     with pytest.raises(ManifestError, match=r"utterance 'c1' has no 'mouth', which is needed; run data_prep"):
-        check_streams([clips[0], replace(clips[1], mouth=None)], config.grid(), manifest)
-    check_streams([replace(clips[1], mouth=None)], [Condition("audio")], manifest)
+        loading.check_streams([clips[0], replace(clips[1], mouth=None)], config.grid(), manifest)
+    loading.check_streams([replace(clips[1], mouth=None)], [Condition("audio")], manifest)
     with pytest.raises(ManifestError, match="utterance 'c1' has no 'audio'"):
-        check_streams([replace(clips[1], audio=None)], config.grid(), manifest)
+        loading.check_streams([replace(clips[1], audio=None)], config.grid(), manifest)
 
 
 @pytest.mark.parametrize("size", [2, 3, 10, 60])
@@ -263,17 +239,9 @@ def test_seed_and_ids_decide_the_order_of_the_manifest_does_not():
     assert partners == {one.id for one in utterances[1:]}
 
 
-def test_a_lone_utterance_has_no_other():
-    with pytest.raises(ValueError, match=r"1 utterances came for 'shuffled' videos, .*leave 'shuffled' out"):
-        shuffle_clips([Utterance("a")], 0)
-
-
 def cast_of(size, speakers=5, seed=0):
     lengths = np.random.default_rng(seed).integers(40, 120, size).tolist()
-    return [
-        Utterance(f"u{number}", speaker=f"s{number % speakers}", num_frames=length)
-        for number, length in enumerate(lengths)
-    ]
+    return [Utterance(f"u{i}", speaker=f"s{i % speakers}", num_frames=length) for i, length in enumerate(lengths)]
 
 
 @pytest.mark.parametrize("size", [6, 20, 200])
@@ -311,23 +279,23 @@ def test_one_speaker_gets_another_utterance_and_unknown_lengths_and_speakers_do(
     assert all(other.id != name and other.speaker == "s1" for name, other in other_speakers(alone, 0).items())
     unknown = [Utterance(f"u{number}") for number in range(10)]
     assert all(other.id != name for name, other in other_speakers(unknown, 0).items())
-    with pytest.raises(ValueError, match=r"1 utterances came for 'wrong_speaker' videos"):
-        other_speakers(alone[:1], 0)
+    for alone_in, stream in ((other_speakers, "wrong_speaker"), (shuffle_clips, "shuffled")):
+        with pytest.raises(ValueError, match=rf"1 utterances came for '{stream}' videos, .*leave '{stream}' out"):
+            alone_in(alone[:1], 0)
 
 
-def test_a_clip_is_cut_or_played_to_and_fro():
-    clip_THW = np.arange(4, dtype=np.uint8)[:, None, None]
-    assert fit_length(clip_THW, 3).ravel().tolist() == [0, 1, 2]
-    assert fit_length(clip_THW, 4).ravel().tolist() == [0, 1, 2, 3]
-    assert fit_length(clip_THW, 12).ravel().tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1]
-    assert fit_length(clip_THW[:1], 3).ravel().tolist() == [0, 0, 0]
-    assert fit_length(clip_THW[:2], 5).ravel().tolist() == [0, 1, 0, 1, 0]
+@pytest.mark.parametrize(
+    ("frames", "length", "wanted"),
+    [(4, 3, "012"), (4, 4, "0123"), (4, 12, "012321012321"), (1, 3, "000"), (2, 5, "01010")],
+)
+def test_a_clip_is_cut_or_played_to_and_fro(frames, length, wanted):
+    clip_THW = np.arange(frames, dtype=np.uint8)[:, None, None]
+    assert loading.fit_length(clip_THW, length).ravel().tolist() == [int(one) for one in wanted]
 
 
 def test_a_blank_clip_is_grey_and_as_large():
     clip_THW = np.zeros((5, 4, 3), dtype=np.uint8)
-    blank_THW = blank_clip(clip_THW)
-    assert blank_THW.shape == clip_THW.shape
-    assert blank_THW.dtype == np.uint8
+    blank_THW = loading.blank_clip(clip_THW)
+    assert (blank_THW.shape, blank_THW.dtype) == (clip_THW.shape, np.uint8)
     assert abs(blank_THW.mean() / 255 - MEAN) < 1 / 255
     assert not clip_THW.any()

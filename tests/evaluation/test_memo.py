@@ -12,9 +12,7 @@ from tests.models.tiny_whisper import LIPS, make_flamingo, make_inputs
 class Counting(nn.Module):
     """Doubles, and counts how often."""
 
-    def __init__(self):
-        super().__init__()
-        self.runs = 0
+    runs = 0
 
     def forward(self, x, valid=None):
         self.runs += 1
@@ -23,11 +21,10 @@ class Counting(nn.Module):
 
 @torch.no_grad()
 def test_the_same_input_runs_once_and_another_runs():
-    counting = Counting()
+    counting, x = Counting(), torch.arange(6.0).reshape(2, 3)
     remembered = Remembered(counting, 1 << 20)
-    x = torch.arange(6.0).reshape(2, 3)
-    assert torch.equal(remembered(x, None), 2 * x)
-    assert torch.equal(remembered(x.clone(), None), 2 * x)
+    for same in (x, x.clone()):
+        assert torch.equal(remembered(same, None), 2 * x)
     assert counting.runs == remembered.num_runs == 1
     x[1, 2] += 1e-6
     assert torch.equal(remembered(x, None), 2 * x), "what was kept answered for another input"
@@ -37,13 +34,11 @@ def test_the_same_input_runs_once_and_another_runs():
 @torch.no_grad()
 @pytest.mark.parametrize("other", [torch.arange(6.0).reshape(3, 2), torch.arange(6).reshape(2, 3)])
 def test_shape_and_type_and_the_other_arguments_count(other):
-    counting = Counting()
+    counting, x = Counting(), torch.arange(6.0).reshape(2, 3)
     remembered = Remembered(counting, 1 << 20)
-    x = torch.arange(6.0).reshape(2, 3)
-    remembered(x, None)
+    for valid in (None, torch.ones(2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool)):
+        remembered(x, valid)
     assert remembered(other, None).shape == other.shape
-    remembered(x, torch.ones(2, dtype=torch.bool))
-    remembered(x, torch.zeros(2, dtype=torch.bool))
     assert counting.runs == 4
 
 

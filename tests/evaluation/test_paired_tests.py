@@ -13,6 +13,11 @@ def counts_of(errors, words: int = 10) -> list[ErrorCounts]:
     return [ErrorCounts(num_words=words, substitutions=int(one)) for one in errors]
 
 
+def worsened(counts: list[ErrorCounts], more) -> list[ErrorCounts]:
+    """Add ``more()`` errors to each utterance, up to its words."""
+    return [ErrorCounts(one.num_words, min(one.num_words, one.word_errors + int(more()))) for one in counts]
+
+
 def false_alarms(trials: int, speakers: int, utterances: int, rate: float, **design) -> tuple[float, float]:
     """How often two systems of the same true rate differ at 5 %: by the bootstrap, and by matched pairs.
 
@@ -52,8 +57,7 @@ def test_a_real_difference_is_seen():
     rng, seen = np.random.default_rng(1), 0
     for _ in range(50):
         (a, _), names = simulate(rng, 30, 0.2, systems=2)
-        worse = [ErrorCounts(one.num_words, min(one.num_words, one.word_errors + int(rng.random() < 0.5))) for one in a]
-        found = paired_difference(a, worse, speakers=names)
+        found = paired_difference(a, worsened(a, lambda: rng.random() < 0.5), speakers=names)
         assert found.win_rate > 0.99
         seen += found.p_value <= 0.05 and found.high < 0
     assert seen == 50
@@ -63,8 +67,7 @@ def test_p_value_and_interval_agree():
     rng, significant = np.random.default_rng(2), 0
     for trial in range(200):
         (a, b), names = simulate(rng, int(rng.integers(2, 40)), 0.25, 6, systems=2, uneven=True)
-        b = [ErrorCounts(one.num_words, min(one.num_words, one.word_errors + int(rng.random() < 0.5))) for one in b]
-        found = paired_difference(a, b, trial, names, 999)
+        found = paired_difference(a, worsened(b, lambda: rng.random() < 0.5), trial, names, 999)
         assert (found.p_value <= 0.05) == (not found.low <= 0 <= found.high)
         assert found.low <= found.diff <= found.high
         significant += found.p_value <= 0.05
@@ -73,8 +76,7 @@ def test_p_value_and_interval_agree():
 
 def test_a_clear_difference_survives_the_correction_for_a_large_grid():
     (a, _), names = simulate(np.random.default_rng(3), 60, 0.2, systems=2)
-    worse = [ErrorCounts(one.num_words, min(one.num_words, one.word_errors + 2)) for one in a]
-    found = paired_difference(a, worse, speakers=names, num_resamples=2000)
+    found = paired_difference(a, worsened(a, lambda: 2), speakers=names, num_resamples=2000)
     assert holm([found.p_value] * 300)[0] < 0.001
 
 
@@ -119,9 +121,7 @@ def test_one_utterance_decides_nothing():
 
 def test_systems_that_differ_by_the_same_everywhere():
     found = paired_difference(counts_of([1] * 40), counts_of([4] * 40))
-    assert found.method == "no-spread"
-    assert found.p_value < 0.01
-    assert found.high < 0
+    assert found.method == "no-spread" and found.p_value < 0.01 and found.high < 0
     assert matched_pairs(counts_of([1] * 40), counts_of([4] * 40)) == 2 * 0.5**40
     few = paired_difference(counts_of([1] * 4), counts_of([9] * 4))
     assert (few.p_value, few.high) == (0.125, 0), "four of four is no proof"
@@ -136,9 +136,7 @@ def test_matched_pairs_by_hand():
 
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.6]) == [1.0, 1.0]
-    assert holm([0.02]) == [0.02]
-    assert holm([]) == []
+    assert (holm([0.9, 0.6]), holm([0.02]), holm([])) == ([1.0, 1.0], [0.02], [])
 
 
 def test_verdicts():
@@ -146,12 +144,13 @@ def test_verdicts():
 
 
 def test_pairs_of_other_references_are_refused():
-    with pytest.raises(ValueError, match="cannot be paired"):
-        paired_difference([ErrorCounts(3)], [ErrorCounts(4)])
-    with pytest.raises(ValueError, match="1 and 2 utterances"):
-        matched_pairs([ErrorCounts(3)], [ErrorCounts(3), ErrorCounts(3)])
-    with pytest.raises(ValueError, match="at least one scored utterance"):
-        paired_difference([], [])
+    for compared, a, b, said in (
+        (paired_difference, [3], [4], "cannot be paired"),
+        (matched_pairs, [3], [3, 3], "1 and 2 utterances"),
+        (paired_difference, [], [], "at least one scored utterance"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            compared([ErrorCounts(words) for words in a], [ErrorCounts(words) for words in b])
 
 
 @pytest.mark.filterwarnings("error")

@@ -3,24 +3,21 @@
 from dataclasses import replace
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
 
-from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.provenance import all_facts, describe_intervals, warnings_of
 from avspeech.evaluation.report import write_report
-from avspeech.evaluation.results import Results, write_results
+from avspeech.evaluation.results import Results
 
 PLAN = "0123456789abcdef" * 4
 
 
 @pytest.fixture
-def results(tmp_path, utterances, config) -> Results:
-    identity = IDENTITY | {"noise_plan_sha256": PLAN, "command": "python -m x --out '<y>'", "versions": {"torch": "2"}}
-    return evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", identity)
+def results(evaluate) -> Results:
+    run = {"noise_plan_sha256": PLAN, "command": "python -m x --out '<y>'", "versions": {"torch": "2"}}
+    return evaluate(identity=run)
 
 
 def test_hashes_are_short_with_the_whole_behind_them(tmp_path, results):
-    write_results(tmp_path, results)
     html = write_report(tmp_path, tmp_path).read_text()
     assert f'<code title="{PLAN}">{PLAN[:12]}</code>' in html
     assert "python -m x --out &#39;&lt;y&gt;&#39;" in html
@@ -57,10 +54,9 @@ def test_warnings_name_what_makes_figures_doubtful(results):
     assert warnings_of(replace(many, runs=[{**run, "noises": noises}])) == warnings_of(shared)
 
 
-def test_a_wrong_speaker_who_is_none_is_told(tmp_path, utterances, config):
-    seen = replace(config, modalities=("audio+video",), video_streams=("own", "wrong_speaker"), noises={}, snrs_db=())
-    one_speaker = [replace(one, speaker="s1") for one in utterances]
-    first, *_ = warnings_of(evaluate_grid(utterances, seen, FakeTranscriber(), tmp_path / "many", "av", IDENTITY))
+def test_a_wrong_speaker_who_is_none_is_told(utterances, evaluate):
+    seen = {"modalities": ("audio+video",), "video_streams": ("own", "wrong_speaker"), "noises": {}, "snrs_db": ()}
+    first, *_ = warnings_of(evaluate("many", **seen))
     assert first.startswith("Few speakers")
-    alone = evaluate_grid(one_speaker, seen, FakeTranscriber(), tmp_path / "one", "av", IDENTITY)
+    alone = evaluate("one", words=[replace(one, speaker="s1") for one in utterances], **seen)
     assert warnings_of(alone)[-1].startswith("The wrong speaker is the right one in 40 of 40 transcripts: ")

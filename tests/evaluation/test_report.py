@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
+from fake_transcriber import FakeTranscriber
 
-from avspeech.evaluation.config import EvaluationConfig, Scoring
-from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.plots import curves_figure, ranks_of, spread_apart, to_png, wer_figure
 from avspeech.evaluation.report import ReportSection, main, write_report
 from avspeech.evaluation.results import merge_results, read_results, write_results
@@ -22,27 +21,20 @@ VOID = {"meta", "link", "br", "img", "hr"}
 
 
 @pytest.fixture
-def folders(tmp_path, utterances, config) -> list[Path]:
+def folders(tmp_path, evaluate) -> list[Path]:
     """Results of an audio-visual and of an audio-only model."""
-    made = []
-    for name, modalities in (("av", config.modalities), ("audio_only", ("audio",))):
-        folder = tmp_path / name
-        identity = IDENTITY | {"model_sha256": name}
-        fake = FakeTranscriber(broken=["en/7"] if name == "av" else ["es/1"])
-        results = evaluate_grid(utterances, replace(config, modalities=modalities), fake, folder, name, identity)
-        write_results(folder, results)
-        made.append(folder)
-    return made
+    evaluate("av", FakeTranscriber(broken=["en/7"]))
+    other = {"model_sha256": "audio_only"}
+    evaluate("audio_only", FakeTranscriber(["es/1"]), model="audio_only", identity=other, modalities=("audio",))
+    return [tmp_path / "av", tmp_path / "audio_only"]
 
 
 def test_report_shows_every_condition_in_one_file(tmp_path, folders):
     page = write_report(folders, tmp_path / "report", pick={"audio": "audio_only"})
     html, markdown = page.read_text(), (tmp_path / "report" / "report.md").read_text()
     for row in read_results(tmp_path / "report").conditions:
-        for text in (html, markdown):
-            assert row.condition.label in text
-            assert f"{100 * row.wer:.1f}" in text
-            assert f"{100 * row.wer_95[0]:.1f} to {100 * row.wer_95[1]:.1f}" in text
+        shown = (f"{100 * row.wer:.1f}", f"{100 * row.wer_95[0]:.1f} to {100 * row.wer_95[1]:.1f}")
+        assert all(one in text for text in (html, markdown) for one in (row.condition.label, *shown))
     assert html.count("<svg") == 3  # all languages, one with a panel each, and bars by language
     assert balanced(html)
     assert not re.search(r'(src|href)="(?!data:|#)', html), "the page must need nothing but itself"
@@ -78,38 +70,30 @@ def test_extra_sections_are_shown(tmp_path, folders):
     for text in (html, markdown):
         assert text.index("Lip crops") < text.index("Word error rate\n" if text is markdown else "<h2>Word error")
         assert text.index("Pre-training") > text.index("Transcripts, babble 0 dB")
-    assert "All &lt;grey&gt;." in html
-    assert "data:image/png;base64," in html
-    assert "<p id='own'>own</p>" in html
-    assert html.count("<svg") == 4
-    assert balanced(html)
-    assert "![Eight](images/section0_0.png)" in markdown
-    assert "![Pre-training](images/section1_curves.png)" in markdown
+    for shown in ("All &lt;grey&gt;.", "data:image/png;base64,", "<p id='own'>own</p>"):
+        assert shown in html
+    assert html.count("<svg") == 4 and balanced(html)
+    for shown in ("![Eight](images/section0_0.png)", "![Pre-training](images/section1_curves.png)"):
+        assert shown in markdown
     with pytest.raises(ValueError, match=r"section 'Lips': image .*absent\.png must be a PNG"):
         write_report(folders[0], tmp_path / "report", [ReportSection("Lips", images=[(tmp_path / "absent.png", "")])])
 
 
-def test_clean_only_and_one_language_make_a_report(tmp_path, utterances):
-    config = EvaluationConfig(modalities=("audio", "video"))
-    results = evaluate_grid(utterances[:5], config, FakeTranscriber(), tmp_path, "m", IDENTITY)
-    write_results(tmp_path, results)
+def test_clean_only_and_one_language_make_a_report(tmp_path, utterances, evaluate):
+    evaluate(words=utterances[:5], modalities=("audio", "video"), noises={}, snrs_db=())
     html = write_report(tmp_path, tmp_path).read_text()
     assert html.count("<svg") == 1
     assert "In clean speech" in html
     assert "What lips add" not in html
 
 
-def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, utterances, config):
-    pages = {}
+def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, evaluate):
+    pages = []
     for streams in (("own",), ("own", "blank", "shuffled")):
-        folder = tmp_path / str(len(streams))
-        chosen = replace(config, video_streams=streams)
-        results = evaluate_grid(utterances, chosen, FakeTranscriber(), folder, "av", IDENTITY)
-        write_results(folder, results)
-        pages[len(streams)] = write_report(folder, folder).read_text(), (folder / "report.md").read_text()
-    assert balanced(pages[3][0])
-    sections = [[parts(text) for text in pages[number]] for number in (1, 3)]
-    for plain, with_others in zip(*sections, strict=True):
+        results = evaluate(video_streams=streams)
+        pages.append((write_report(tmp_path, tmp_path).read_text(), (tmp_path / "report.md").read_text()))
+    assert balanced(pages[1][0])
+    for plain, with_others in zip(*(map(parts, page) for page in pages), strict=True):
         assert set(with_others) - set(plain) == {"Modality contribution"}
         same = set(plain) - {"The whole grid", "How it was measured", ""}  # the head has a link more
         assert len(same) >= 4
@@ -121,40 +105,32 @@ def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, ut
         assert [line.label for line in table.lines] == labels
         for line in table.lines:
             assert [(cell.noise, cell.snr_db) for cell in line.cells] == table.columns
-            assert {(cell.language, cell.modality) for cell in line.cells} == {
-                (table.language, line.label.split()[0].strip(","))
-            }
+            modality = line.label.split()[0].strip(",")
+            assert {(cell.language, cell.modality) for cell in line.cells} == {(table.language, modality)}
     own, blank, shuffled, sound = (line.cells[-1].wer for line in tables[0].lines)
     assert [label for label, _ in tables[0].removed] == ["own video", "blank video", "shuffled video"]
     assert [shares[-1] for _, shares in tables[0].removed] == [1 - wer / sound for wer in (own, blank, shuffled)]
     assert own < blank < shuffled
     for cell in tables[0].lines[1].cells:
-        assert f"{100 * cell.wer:.1f} ({100 * cell.wer_95[0]:.1f} to" in pages[3][1]
+        assert f"{100 * cell.wer:.1f} ({100 * cell.wer_95[0]:.1f} to" in pages[1][1]
 
 
-def test_contributions_stand_beside_the_picked_models_audio(tmp_path, utterances, config, folders):
-    folder = tmp_path / "streams"
-    chosen = replace(config, modalities=("audio+video",), video_streams=("own", "blank"))
-    write_results(folder, evaluate_grid(utterances, chosen, FakeTranscriber(), folder, "both", IDENTITY))
-    write_report([folder, folders[1]], tmp_path / "report")
+def test_contributions_stand_beside_the_picked_models_audio(tmp_path, evaluate, folders):
+    evaluate("streams", model="both", modalities=("audio+video",), video_streams=("own", "blank"))
+    write_report([tmp_path / "streams", folders[1]], tmp_path / "report")
     (table, *_) = contribution_tables(read_results(tmp_path / "report"))
-    assert [line.label for line in table.lines] == [
-        "audio+video, own video", "audio+video, blank video", "audio alone (audio_only)",
-    ]  # fmt: skip
+    labels = ["audio+video, own video", "audio+video, blank video", "audio alone (audio_only)"]
+    assert [line.label for line in table.lines] == labels
 
 
-def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_named(tmp_path, utterances, config):
-    config = replace(config, scoring=Scoring("muavic", "bleu"))
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
-    write_results(tmp_path, results)
-    html = write_report(tmp_path, tmp_path).read_text()
-    markdown = (tmp_path / "report.md").read_text()
+def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_named(tmp_path, evaluate):
+    results = evaluate(scoring=Scoring("muavic", "bleu"))
+    html, markdown = write_report(tmp_path, tmp_path).read_text(), (tmp_path / "report.md").read_text()
     assert balanced(html)
     for text in (html, markdown):
         assert "nrefs:1|case:mixed|eff:no|tok:13a" in text.replace("\\|", "|")
         for row in results.conditions:
-            assert f"{row.bleu:.1f}" in text
-            assert f"{row.bleu_95[0]:.1f} to {row.bleu_95[1]:.1f}" in text
+            assert f"{row.bleu:.1f}" in text and f"{row.bleu_95[0]:.1f} to {row.bleu_95[1]:.1f}" in text
     assert "normalised by the rule <i>muavic</i>" in html
     assert "normalised by the rule `muavic`" in markdown
     assert re.match(r"In babble at 0 dB, BLEU is \d+\.\d from sound alone, ", headline(results))
@@ -162,15 +138,13 @@ def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_na
 
 
 def test_differences_pair_the_utterances_that_both_have(folders):
-    av, audio_only = read_results(folders[0]), read_results(folders[1])
-    both = merge_results([av, audio_only])
+    both = merge_results([read_results(folder) for folder in folders])
     rows = paired_rows(both)
     assert len(rows) == 3 * 4  # audio+video against two audio models and video, in four noises
     dedicated = {row.noise: row for row in rows if row.b == ("audio", "audio_only")}
     assert all(row.n_utterances == 38 for row in dedicated.values())  # each model has one broken clip
     noisy = dedicated["babble", -5.0]
-    assert noisy.verdict == "better"
-    assert noisy.difference.low < noisy.difference.diff < noisy.difference.high < 0
+    assert noisy.verdict == "better" and noisy.difference.low < noisy.difference.diff < noisy.difference.high < 0
     lines = [line for line in both.hypotheses if line.snr_db == -5.0 and line.id not in ("en/7", "es/1")]
     ours, theirs = ([line for line in lines if (line.modality, line.model) == system] for system in (noisy.a, noisy.b))
     words = sum(len(line.reference.split()) for line in ours)
@@ -201,10 +175,10 @@ def test_lines_of_a_plot_are_the_systems_of_its_noise(folders):
 @pytest.mark.filterwarnings("error")
 def test_a_noise_without_an_snr_is_not_clean(tmp_path, folders):
     results = read_results(folders[0])
-    rooms = [
-        replace(row, noise="hall", snr_db=None, video_stream="own") for row in results.conditions if row.snr_db == 10
-    ]
-    lines = [replace(line, noise="hall", snr_db=None) for line in results.hypotheses if line.snr_db == 10]
+    rooms, lines = (
+        [replace(one, noise="hall", snr_db=None) for one in several if one.snr_db == 10]
+        for several in (results.conditions, results.hypotheses)
+    )
     both = replace(results, conditions=[*rooms, *results.conditions], hypotheses=[*lines, *results.hypotheses])
     assert both.noises == [("none", None), ("hall", None), ("babble", 10.0), ("babble", 0.0), ("babble", -5.0)]
     assert telling_noise(both) == ("hall", None)
@@ -233,8 +207,7 @@ def test_labels_keep_their_distance_and_stay_inside():
         wanted = sorted(rng.uniform(0, 100, rng.integers(1, 8)).tolist())
         places = spread_apart(wanted, gap=6, low=0, high=100)
         assert all(b - a >= 6 - 1e-9 for a, b in pairwise(places))
-        assert min(places) >= 0
-        assert max(places) <= 100
+        assert 0 <= min(places) <= max(places) <= 100
     assert spread_apart([10, 50, 90], gap=6, low=0, high=100) == [10, 50, 90]
     assert spread_apart([20, 20], gap=6, low=0, high=100) == [17, 23]
 
@@ -253,20 +226,19 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     assert re.fullmatch(r"out_dir .*report\.md cannot be made a folder: .*; name another\n", capsys.readouterr().err)
 
 
-def test_names_from_elsewhere_are_drawn_and_name_no_file_elsewhere(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY)
+def test_names_from_elsewhere_are_drawn_and_name_no_file_elsewhere(tmp_path, evaluate):
+    results = evaluate()
     strange = [replace(row, noise="../../rain" if row.snr_db is not None else "none") for row in results.conditions]
     others = [replace(row, model="1$ model \\frac$") for row in strange]  # a formula to matplotlib
     runs = [*results.runs, results.runs[0] | {"model": others[0].model}]
     write_results(tmp_path / "in", replace(results, conditions=[*strange, *others], runs=runs, hypotheses=[]))
     write_report(tmp_path / "in", tmp_path / "deep" / "out")
-    assert {path.name for path in (tmp_path / "deep" / "out" / "images").iterdir()} == {
-        "wer__rain.png", "wer__rain_by_language.png", "languages.png",
-    }  # fmt: skip
+    drawn = {path.name for path in (tmp_path / "deep" / "out" / "images").iterdir()}
+    assert drawn == {"wer__rain.png", "wer__rain_by_language.png", "languages.png"}
 
 
 def num_tables(markdown: str) -> int:
-    """Number of tables; the rows of each have equally many cells."""
+    """Count the tables, whose rows must have equally many cells."""
     tables = re.findall(r"(?:^\|.*\|\n)+", markdown, flags=re.MULTILINE)
     for table in tables:
         assert len({line.count("|") - line.count("\\|") for line in table.splitlines()}) == 1, table
@@ -282,25 +254,12 @@ def parts(text: str) -> dict[str, str]:
     return found
 
 
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.wrong: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-
 def balanced(html: str) -> bool:
-    tags = _Tags()
-    tags.feed(html)
-    return not tags.open and not tags.wrong
+    """Whether every tag is closed by its own."""
+    opened, wrong = [], []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: None if tag in VOID else opened.append(tag)
+    parser.handle_startendtag = lambda tag, attrs: None
+    parser.handle_endtag = lambda tag: wrong.append(tag) if not opened or opened.pop() != tag else None
+    parser.feed(html)
+    return not opened and not wrong

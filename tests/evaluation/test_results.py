@@ -5,11 +5,10 @@ from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
+from fake_transcriber import FakeTranscriber
 from jsonschema import Draft202012Validator
 
-from avspeech.evaluation.config import EvaluationConfig, Scoring
-from avspeech.evaluation.grid import evaluate_grid
+from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.results import Results, merge_results, read_results, write_results
 
 ROW_KEYS = [
@@ -24,28 +23,24 @@ LINE_KEYS = [
 
 
 @pytest.fixture
-def results(tmp_path, utterances, config) -> Results:
-    return evaluate_grid(utterances, config, FakeTranscriber(broken=["es/2"]), tmp_path / "av", "av", IDENTITY)
+def results(evaluate) -> Results:
+    return evaluate("", FakeTranscriber(broken=["es/2"]))
 
 
 @pytest.fixture
-def audio_only(tmp_path, utterances, config) -> Results:
-    config = replace(config, modalities=("audio",))
-    identity = IDENTITY | {"model_sha256": "n" * 64}
-    return evaluate_grid(utterances, config, FakeTranscriber(), tmp_path / "a", "audio_only", identity)
+def audio_only(evaluate) -> Results:
+    return evaluate("a", model="audio_only", identity={"model_sha256": "n" * 64}, modalities=("audio",))
 
 
 def test_files_have_exactly_the_documented_keys(tmp_path, results):
-    write_results(tmp_path, results)
     document = json.loads((tmp_path / "results.json").read_text())
     assert list(document) == ["format", "version", "conditions", "runs"]
     assert (document["format"], document["version"]) == ("avspeech results", 2)
     assert all(list(row) == ROW_KEYS for row in document["conditions"])
-    clean = [row for row in document["conditions"] if row["noise"] == "none"]
-    assert clean
-    assert all(row["snr_db"] is None for row in clean)
-    assert all(0 <= row["wer_95"][0] <= row["wer"] <= row["wer_95"][1] for row in document["conditions"])
-    assert all(0 <= row["cer_95"][0] <= row["cer"] <= row["cer_95"][1] for row in document["conditions"])
+    assert {row["snr_db"] for row in document["conditions"] if row["noise"] == "none"} == {None}
+    for row in document["conditions"]:
+        assert 0 <= row["wer_95"][0] <= row["wer"] <= row["wer_95"][1]
+        assert 0 <= row["cer_95"][0] <= row["cer"] <= row["cer_95"][1]
     units = {(row["wer_95_unit"], row["wer_95_units"]) for row in document["conditions"]}
     assert units == {("speaker", 5), ("speaker", 10)}
     (run,) = document["runs"]
@@ -58,21 +53,18 @@ def test_files_have_exactly_the_documented_keys(tmp_path, results):
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_what_is_written_is_read(tmp_path, results, utterances, config):
+def test_what_is_written_is_read(tmp_path, results, evaluate):
     odd = replace(results.hypotheses[0], hypothesis="one\u2028two\x85three")  # line separators
     results = replace(results, hypotheses=[odd, *results.hypotheses[1:]])
     write_results(tmp_path, results)
     assert read_results(tmp_path) == results
-    config = replace(config, video_streams=("own", "blank", "shuffled"), scoring=Scoring(metric="bleu"))
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path, "av", IDENTITY, {"task": "transcribe"})
-    write_results(tmp_path, results)
-    assert read_results(tmp_path) == results
+    chosen = {"video_streams": ("own", "blank", "shuffled"), "scoring": Scoring(metric="bleu")}
+    assert evaluate(told={"task": "transcribe"}, **chosen) == read_results(tmp_path)
     rows = json.loads((tmp_path / "results.json").read_text())["conditions"]
     assert all(0 <= row["bleu_95"][0] <= row["bleu"] <= row["bleu_95"][1] <= 100 for row in rows)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, results):
-    write_results(tmp_path, results)
     before = (tmp_path / "results.json").read_text()
     broken = replace(results, conditions=[replace(results.conditions[0], wer=float("nan"))])
     with pytest.raises(ValueError, match="JSON"):
@@ -86,17 +78,6 @@ def test_a_folder_without_results_is_named(tmp_path):
     (tmp_path / "results.json").write_text('{"conditions": [')
     with pytest.raises(ValueError, match=r"results\.json and the files beside it cannot be read \(JSONDecodeError"):
         read_results(tmp_path)
-
-
-def _with(document, place, value):
-    """A copy of the document with another value, or without it where the value is ``...``."""
-    inner = document = json.loads(json.dumps(document))
-    for step in place[:-1]:
-        inner = inner[step]
-    inner[place[-1]] = value
-    if value is ...:
-        del inner[place[-1]]
-    return document
 
 
 @pytest.mark.parametrize(
@@ -115,9 +96,13 @@ def _with(document, place, value):
     ],
 )
 def test_what_does_not_fit_the_schema_is_named_by_its_place(tmp_path, results, place, value, said):
-    write_results(tmp_path, results)
-    document = json.loads((tmp_path / "results.json").read_text())
-    (tmp_path / "results.json").write_text(json.dumps(_with(document, place, value)))
+    inner = document = json.loads((tmp_path / "results.json").read_text())
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    if value is ...:
+        del inner[place[-1]]
+    (tmp_path / "results.json").write_text(json.dumps(document))
     with pytest.raises(ValueError, match=said) as error:
         read_results(tmp_path)
     assert "\n" not in str(error.value)
@@ -126,7 +111,6 @@ def test_what_does_not_fit_the_schema_is_named_by_its_place(tmp_path, results, p
 
 @pytest.mark.parametrize("version", [None, 1, 3])
 def test_another_version_is_refused(tmp_path, results, version):
-    write_results(tmp_path, results)
     document = json.loads((tmp_path / "results.json").read_text()) | {"version": version}
     if version is None:  # as version 1 was written
         del document["version"], document["format"]
@@ -162,38 +146,32 @@ def test_all_rows_stay_without_a_pick_and_a_model_without_rows_leaves_the_runs(r
     assert [run["model"] for run in merge_results([results, audio_only], pick={"audio": "av"}).runs] == ["av"]
 
 
-def test_rows_of_other_samples_are_not_merged(tmp_path, utterances, results):
-    def other(**identity) -> Results:
-        config = EvaluationConfig(modalities=("audio",), seed=identity.pop("seed", 0))
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        return evaluate_grid(utterances, config, FakeTranscriber(), folder, "other", IDENTITY | identity)
-
-    merge_results([results, other()])
-    merge_results([results, other(noises={})])  # clean only: nothing contradicts
-    with pytest.raises(ValueError, match=r"model av was evaluated with manifest_sha256=a.* model other with x"):
-        merge_results([results, other(manifest_sha256="x")])
-    with pytest.raises(ValueError, match=r"noises\.babble"):
-        merge_results([results, other(noises={"babble": {"kind": "white"}})])
-    with pytest.raises(ValueError, match="seed=0, model other with 4"):
-        merge_results([results, other(seed=4)])
-    with pytest.raises(ValueError, match=r"noise_plan_sha256=None, model other with p.*the same noise plan"):
-        merge_results([results, other(noise_plan_sha256="p")])
+PLAN = {"noise_plan_sha256": "p", "test_set_sha256": "t"}
 
 
-def test_rows_of_the_same_plan_and_test_set_are_merged_wherever_the_manifest_lies(tmp_path, utterances, config):
-    def made(name, seed=0, **identity) -> Results:
-        folder = tmp_path / name
-        chosen = replace(config, seed=seed)
-        return evaluate_grid(utterances, chosen, FakeTranscriber(), folder, name, IDENTITY | identity)
-
-    plan = {"noise_plan_sha256": "p", "test_set_sha256": "t"}
-    one = made("one", **plan)
-    merge_results([one, made("two", seed=3, manifest_sha256="elsewhere", **plan)])
-    with pytest.raises(ValueError, match="test_set_sha256=t, model three with u"):
-        merge_results([one, made("three", **plan | {"test_set_sha256": "u"})])
-    with pytest.raises(ValueError, match="noise_plan_sha256=p, model four with q"):
-        merge_results([one, made("four", **plan | {"noise_plan_sha256": "q"})])
-    merge_results([one, made("clean", **plan | {"noise_plan_sha256": None, "noises": {}})])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ({}, {}, None),
+        ({}, {"noises": {}}, None),  # clean only: nothing contradicts
+        ({}, {"manifest_sha256": "x"}, r"model av was evaluated with manifest_sha256=a.* model other with x"),
+        ({}, {"noises": {"babble": {"kind": "white"}}}, r"noises\.babble"),
+        ({}, {"seed": 4}, "seed=0, model other with 4"),
+        ({}, {"noise_plan_sha256": "p"}, "noise_plan_sha256=None, model other with p.*the same noise plan"),
+        (PLAN, PLAN | {"seed": 3, "manifest_sha256": "elsewhere"}, None),  # wherever the manifest lies
+        (PLAN, PLAN | {"test_set_sha256": "u"}, "test_set_sha256=t, model other with u"),
+        (PLAN, PLAN | {"noise_plan_sha256": "q"}, "noise_plan_sha256=p, model other with q"),
+        (PLAN, PLAN | {"noise_plan_sha256": None, "noises": {}}, None),
+    ],
+)
+def test_rows_of_other_samples_are_not_merged(evaluate, ours, theirs, said):
+    one = evaluate("one", identity=ours)
+    other = evaluate("other", model="other", identity=theirs, seed=theirs.get("seed", 0))
+    if said is None:
+        assert merge_results([one, other]).conditions
+        return
+    with pytest.raises(ValueError, match=said):
+        merge_results([one, other])
 
 
 def test_the_same_row_twice_and_a_pick_without_rows_are_errors(results, audio_only):

@@ -6,21 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
+from fake_transcriber import FakeTranscriber
 
-from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.results import Results, read_results, write_results
+from avspeech.evaluation.results import Results, read_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
 from avspeech.evaluation.trn import write_trn
 from avspeech.files import file_sha256
 from avspeech.manifest import hash_test_set, read_manifest, write_manifest
 from avspeech.noise.plan import Mix, NoisePlan, Speech
 
-YAML = """
-noises: {babble: {kind: babble}}
-snrs_db: [10, 0, -5]
-video_streams: [own, blank, shuffled]
-"""
+YAML = "noises: {babble: {kind: babble}}\nsnrs_db: [10, 0, -5]\nvideo_streams: [own, blank, shuffled]\n"
 
 
 @pytest.fixture
@@ -30,13 +25,20 @@ def manifest(tmp_path, utterances) -> Path:
 
 
 @pytest.fixture
-def ours(tmp_path, utterances, config) -> Results:
-    """Our evaluation, its files in ``tmp_path / "ours"``."""
-    config = replace(config, video_streams=("own", "blank", "shuffled"))
-    identity = IDENTITY | {"noise_plan_sha256": None}
-    results = evaluate_grid(utterances, config, FakeTranscriber(), tmp_path / "decoded", "av", identity)
-    write_results(tmp_path / "ours", results)
-    return results
+def ours(evaluate) -> Results:
+    return evaluate("ours", video_streams=("own", "blank", "shuffled"))
+
+
+@pytest.fixture
+def grid(tmp_path) -> Path:
+    (tmp_path / "grid.yaml").write_text(YAML)
+    return tmp_path / "grid.yaml"
+
+
+@pytest.fixture
+def files(tmp_path) -> list[tuple[Path, None]]:
+    """The transcripts that ``evaluate("ours")`` writes."""
+    return [(tmp_path / "ours" / "hypotheses.jsonl", None)]
 
 
 @pytest.fixture
@@ -66,21 +68,18 @@ def export(results: Results, folder: Path, format: str) -> list[tuple[Path, str 
     heard: dict[str, list] = {}
     for line in results.hypotheses:
         heard.setdefault(line.condition.label, []).append(line)
-    files = []
-    for number, (label, lines) in enumerate(heard.items()):
-        path = folder / f"{number}.{format}"
+    files = [(folder / f"{number}.{format}", label) for number, label in enumerate(heard)]
+    for path, label in files:
         if format == "trn":
-            write_trn(path, [(line.hypothesis, line.id, line.speaker) for line in lines])
-        elif format == "txt":
-            path.write_text("".join(f"{line.id} {line.hypothesis}\n" for line in lines), encoding="utf-8")
-        elif format == "jsonl":
-            records = [{"id": line.id, "text": line.hypothesis} for line in lines]
-            path.write_text("".join(json.dumps(record) + "\n" for record in records))
+            write_trn(path, [(line.hypothesis, line.id, line.speaker) for line in heard[label]])
+            continue
+        pairs = [(line.id, line.hypothesis) for line in heard[label]]
+        if format == "jsonl":
+            rows = [json.dumps({"id": name, "text": text}) for name, text in pairs]
         else:
-            mark = {"csv": ",", "tsv": "\t"}[format]
-            rows = [["id", "hypothesis"], *([line.id, line.hypothesis] for line in lines)]
-            path.write_text("".join(mark.join(row) + "\n" for row in rows), encoding="utf-8")
-        files.append((path, label))
+            mark = {"csv": ",", "tsv": "\t", "txt": " "}[format]
+            rows = [mark.join(pair) for pair in ([] if format == "txt" else [("id", "hypothesis")]) + pairs]
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return files
 
 
@@ -97,18 +96,14 @@ def test_what_we_export_scores_as_before(tmp_path, manifest, ours, format):
     assert [replace(line, model="av") for line in results.hypotheses] == ours.hypotheses
 
 
-def test_our_own_file_is_a_whole_grid(tmp_path, manifest, ours):
-    (tmp_path / "grid.yaml").write_text(YAML)
-    files = [(tmp_path / "ours" / "hypotheses.jsonl", None)]
-    results = score_hypotheses(files, manifest, "again", conditions=tmp_path / "grid.yaml")
+def test_our_own_file_is_a_whole_grid(manifest, ours, files, grid):
+    results = score_hypotheses(files, manifest, "again", conditions=grid)
     assert [replace(row, model="av") for row in results.conditions] == ours.conditions
     assert figures(score_hypotheses(files, manifest, "again")) == figures(ours)
 
 
-def test_a_broken_utterance_is_one_that_is_skipped(tmp_path, manifest, utterances, config):
-    ours = evaluate_grid(utterances, config, FakeTranscriber(broken=["es/2"]), tmp_path / "d", "av", IDENTITY)
-    write_results(tmp_path / "ours", ours)
-    files = [(tmp_path / "ours" / "hypotheses.jsonl", None)]
+def test_a_broken_utterance_is_one_that_is_skipped(manifest, evaluate, files):
+    ours = evaluate("ours", FakeTranscriber(broken=["es/2"]))
     with pytest.raises(ValueError, match=r"1 of 40 utterances have no hypothesis in 'audio, clean': es/2; add them"):
         score_hypotheses(files, manifest, "again")
     skipped = score_hypotheses(files, manifest, "again", missing="skip")
@@ -137,43 +132,39 @@ def test_the_run_says_what_was_scored(tmp_path, manifest, ours, plan):
     assert (run["noise_plan_sha256"], run["noises"]) == (None, {"babble": {"kind": "not stated"}})
 
 
-def test_seed_rule_and_metric_come_from_the_conditions(tmp_path, manifest, ours):
-    (tmp_path / "grid.yaml").write_text(YAML + "seed: 7\nscoring: {normalization: none, metric: bleu}\n")
-    files = [(tmp_path / "ours" / "hypotheses.jsonl", None)]
-    results = score_hypotheses(files, manifest, "again", conditions=tmp_path / "grid.yaml")
+def test_seed_rule_and_metric_come_from_the_conditions(manifest, ours, files, grid):
+    grid.write_text(YAML + "seed: 7\nscoring: {normalization: none, metric: bleu}\n")
+    results = score_hypotheses(files, manifest, "again", conditions=grid)
     assert (results.runs[0]["seed"], results.runs[0]["normalization"]) == (7, "none")
     assert all(row.bleu is not None for row in results.conditions)
-    results = score_hypotheses(files, manifest, "again", None, tmp_path / "grid.yaml", "basic", 8)
+    results = score_hypotheses(files, manifest, "again", None, grid, "basic", 8)
     assert (results.runs[0]["seed"], results.runs[0]["normalization"]) == (8, "basic")
 
 
-def test_some_conditions_are_enough(tmp_path, manifest, ours):
+def test_some_conditions_are_enough(tmp_path, manifest, ours, grid):
     """Lips in noise are lips in clean speech, also where no YAML says the noises."""
     files = [one for one in export(ours, tmp_path, "txt") if one[1] in ("video, clean", "audio, babble 0 dB")]
     rows = score_hypotheses(files, manifest, "again").conditions
     labels = [row.condition.label for row in rows if row.language == "all"]
     assert labels == ["audio, babble 0 dB", "video, clean", "video, babble 0 dB"]
-    (tmp_path / "grid.yaml").write_text(YAML)
-    rows = score_hypotheses(files, manifest, "again", conditions=tmp_path / "grid.yaml").conditions
-    assert {row.condition.label for row in rows} == {
-        "audio, babble 0 dB", "video, clean", *(f"video, babble {snr} dB" for snr in (10, 0, -5)),
-    }  # fmt: skip
+    rows = score_hypotheses(files, manifest, "again", conditions=grid).conditions
+    seen = {"video, clean", *(f"video, babble {snr} dB" for snr in (10, 0, -5))}
+    assert {row.condition.label for row in rows} == {"audio, babble 0 dB", *seen}
 
 
-def test_what_is_in_neither_plan_nor_grid_is_refused(tmp_path, manifest, ours, plan):
+def test_what_is_in_neither_plan_nor_grid_is_refused(tmp_path, manifest, ours, plan, grid):
     (path, _), *_ = export(ours, tmp_path, "txt")
-    with pytest.raises(
-        ValueError, match=r"0\.txt, line 1: 'audio, babble 5 dB' is not in the noise plan .*plan\.jsonl"
-    ):
-        score_hypotheses([(path, "audio, babble 5 dB")], manifest, "a", plan)
     score_hypotheses([(path, "audio, babble -5 dB")], manifest, "a", plan)
-    (tmp_path / "grid.yaml").write_text(YAML)
-    with pytest.raises(ValueError, match="'audio, babble 5 dB' is none of the"):
-        score_hypotheses([(path, "audio, babble 5 dB")], manifest, "a", conditions=tmp_path / "grid.yaml")
     line = {"id": "en/0", "text": "a", "modality": "audio", "noise": "babble", "snr_db": 5}
     (tmp_path / "a.jsonl").write_text(json.dumps(line))
-    with pytest.raises(ValueError, match=r"a\.jsonl, line 1: 'audio, babble 5 dB' is not in the grid"):
-        score_hypotheses([(tmp_path / "a.jsonl", None)], manifest, "a", conditions=tmp_path / "grid.yaml")
+    label = "audio, babble 5 dB"
+    for file, given, said in (
+        ((path, label), {"noise_plan": plan}, rf"0\.txt, line 1: '{label}' is not in the noise plan .*plan\.jsonl"),
+        ((path, label), {"conditions": grid}, f"'{label}' is none of the"),
+        ((tmp_path / "a.jsonl", None), {"conditions": grid}, rf"a\.jsonl, line 1: '{label}' is not in the grid"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            score_hypotheses([file], manifest, "a", **given)
 
 
 def test_a_plan_for_other_utterances_is_refused(tmp_path, manifest, ours, utterances):
@@ -211,11 +202,9 @@ def test_languages_fill_the_manifest_and_do_not_deny_it(tmp_path, utterances):
 
 
 def test_a_label_may_stand_before_a_file():
-    assert split_label("audio+video, babble -5 dB=runs/lr=3/a.txt") == (
-        Path("runs/lr=3/a.txt"),
-        "audio+video, babble -5 dB",
-    )
-    assert split_label("runs/lr=3/a.txt") == (Path("runs/lr=3/a.txt"), None)
+    label, path = "audio+video, babble -5 dB", "runs/lr=3/a.txt"
+    assert split_label(f"{label}={path}") == (Path(path), label)
+    assert split_label(path) == (Path(path), None)
     assert split_label("audio/a.txt") == (Path("audio/a.txt"), None)
 
 
@@ -226,9 +215,8 @@ def test_the_command_writes_a_report(tmp_path, manifest, ours, plan, capsys):
     assert capsys.readouterr().out.strip() == str(out / "report.html")
     assert {path.name for path in out.iterdir()} >= {"results.json", "hypotheses.jsonl", "failures.jsonl", "report.md"}
     assert not (out / "decoded").exists()
-    assert [(row.wer, row.condition) for row in read_results(out).conditions if row.language == "all"] == [
-        (row.wer, row.condition) for row in ours.conditions if row.language == "all"
-    ]
+    found, expected = ([(row.wer, row.condition) for row in one.rows_of("all")] for one in (read_results(out), ours))
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -251,10 +239,9 @@ def test_what_a_user_gets_wrong_ends_with_one_line(tmp_path, manifest, ours, opt
     assert not (tmp_path / "out").exists()
 
 
-def test_the_folder_of_the_hypotheses_is_not_overwritten(tmp_path, manifest, ours, capsys):
-    ours_again = tmp_path / "ours" / "hypotheses.jsonl"
-    before = ours_again.read_bytes()
+def test_the_folder_of_the_hypotheses_is_not_overwritten(manifest, ours, files, capsys):
+    before = files[0][0].read_bytes()
     with pytest.raises(SystemExit):
-        main([str(ours_again), f"--manifest={manifest}", f"--out_dir={tmp_path / 'ours'}", "--name=a"])
+        main([str(files[0][0]), f"--manifest={manifest}", f"--out_dir={files[0][0].parent}", "--name=a"])
     assert "would overwrite it; name another" in capsys.readouterr().err
-    assert ours_again.read_bytes() == before
+    assert files[0][0].read_bytes() == before

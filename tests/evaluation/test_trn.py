@@ -1,16 +1,16 @@
 """trn files: what is written is read, what sclite would take otherwise does not get through."""
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
-from fake_transcriber import IDENTITY, FakeTranscriber
+from fake_transcriber import FakeTranscriber
 from sclite import needs_sclite, run_sclite
 
 from avspeech.evaluation.error_rate import count_errors, total
-from avspeech.evaluation.grid import evaluate_grid
 from avspeech.evaluation.outside import FileFault, read_trn
-from avspeech.evaluation.results import read_results, write_results
+from avspeech.evaluation.results import read_results
 from avspeech.evaluation.trn import export_trn, main, write_trn
 
 ODD_NAMES = ["a b", "a(b)", "x/y.mp4", "ü-1", "50%20", "-", "a_b-c", "%28", "語", ";;x"]
@@ -30,8 +30,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_white_space_becomes_one_blank_and_no_speaker_has_a_name(tmp_path):
     write_trn(tmp_path / "a.trn", [(" one\u00a0two\n three\u2028", "u", None)])
-    (line,) = list(read_trn(tmp_path / "a.trn"))
-    assert (line.text, line.speaker) == ("one two three", "unknown")
+    assert [(line.text, line.speaker) for line in read_trn(tmp_path / "a.trn")] == [("one two three", "unknown")]
 
 
 def test_an_id_twice_is_refused(tmp_path):
@@ -41,15 +40,10 @@ def test_an_id_twice_is_refused(tmp_path):
 
 
 def test_a_foreign_file_is_read_as_it_stands(tmp_path):
-    (tmp_path / "a.trn").write_text(
-        ";; a comment (x)\none 50%20 @ (uh) (s1-u-1)\n\n ( s1_u2 )\n** (y)\nthree (-u3)\r\n"
-    )
-    lines = read_trn(tmp_path / "a.trn")
-    assert [(line.text, line.ids, line.number) for line in lines] == [
-        ("one 50%20 (uh)", ("u-1", "s1-u-1"), 2),
-        ("", ("s1_u2",), 4),
-        ("three", ("-u3",), 6),
-    ]
+    text = ";; a comment (x)\none 50%20 @ (uh) (s1-u-1)\n\n ( s1_u2 )\n** (y)\nthree (-u3)\r\n"
+    (tmp_path / "a.trn").write_text(text)
+    lines = [(line.text, line.ids, line.number) for line in read_trn(tmp_path / "a.trn")]
+    assert lines == [("one 50%20 (uh)", ("u-1", "s1-u-1"), 2), ("", ("s1_u2",), 4), ("three", ("-u3",), 6)]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +63,8 @@ def test_a_faulty_line_is_named(tmp_path, text, message):
 
 
 @pytest.fixture
-def folder(tmp_path, utterances, config):
-    results = evaluate_grid(utterances, config, FakeTranscriber(broken=["es/2"]), tmp_path / "av", "av", IDENTITY)
-    write_results(tmp_path / "av", results)
+def folder(tmp_path, evaluate):
+    evaluate("av", FakeTranscriber(broken=["es/2"]))
     return tmp_path / "av"
 
 
@@ -81,10 +74,11 @@ def test_each_condition_is_exported(folder, tmp_path):
     assert len(hypotheses) == 9
     assert "hyp.audio+video_babble_-5_dB.trn" in [path.name for path in hypotheses]
     assert "pon el gato rojo aquí (s3-es%2F3)\n" in reference.read_text()
-    results = read_results(folder)
-    (row,) = [row for row in results.conditions if row.condition.label == "audio, clean" and row.language == "all"]
-    heard = {line.ids[0]: line.text for line in read_trn(tmp_path / "trn" / "hyp.audio_clean.trn")}
-    spoken = {line.ids[0]: line.text for line in read_trn(reference)}
+    (row,) = [row for row in read_results(folder).rows_of("all") if row.condition.label == "audio, clean"]
+    heard, spoken = (
+        {line.ids[0]: line.text for line in read_trn(path)}
+        for path in (tmp_path / "trn" / "hyp.audio_clean.trn", reference)
+    )
     assert set(spoken) - set(heard) == {"es/2"}
     assert total(count_errors(spoken[name], text) for name, text in heard.items()).wer == row.wer
 
@@ -93,15 +87,14 @@ def test_each_condition_is_exported(folder, tmp_path):
 def test_sclite_finds_our_rate_for_each_condition(folder, tmp_path, capsys):
     main(folder, tmp_path / "trn", normalized=True)
     commands = capsys.readouterr().out.splitlines()
-    rows = {row.condition.label: row for row in read_results(folder).conditions if row.language == "all"}
+    rows = {re.sub(",? ", "_", row.condition.label): row for row in read_results(folder).rows_of("all")}
     assert len(commands) == 9
     for command in commands:
         tool, *arguments = shlex.split(command)
         assert tool == "sclite"
         hypotheses = Path(arguments[arguments.index("-h") + 1])
         sums = run_sclite(arguments, hypotheses)
-        name = hypotheses.name.removeprefix("hyp.").removesuffix(".trn")
-        row = next(row for label, row in rows.items() if label.replace(", ", "_").replace(" ", "_") == name)
+        row = rows[hypotheses.name.removeprefix("hyp.").removesuffix(".trn")]
         assert (sums.num_texts, sums.num_words) == (row.n_utterances, row.n_words)
         assert sums.errors == row.substitutions + row.deletions + row.insertions
         assert len(sums.speakers) == 10

@@ -71,10 +71,8 @@ def same_as_jiwer(counts: ErrorCounts, words: jiwer.WordOutput, characters: jiwe
 @pytest.mark.parametrize("blanks", [PLAIN, PLAIN + ODD], ids=["blanks", "any white space"])
 def test_5000_pairs_in_five_scripts_agree_with_jiwer_to_the_digit(blanks):
     pairs = random_pairs(5000, seed=len(blanks), blanks=blanks)
-    if blanks == PLAIN:  # jiwer takes these as they come; of other white space it makes letters of a word
-        texts = [(reference, hypothesis) for reference, hypothesis in pairs]
-    else:
-        texts = [(tidy(reference), tidy(hypothesis)) for reference, hypothesis in pairs]
+    # jiwer takes plain blanks as they come; of other white space it makes letters of a word
+    texts = pairs if blanks == PLAIN else [(tidy(reference), tidy(hypothesis)) for reference, hypothesis in pairs]
     counts = [count_errors(*pair) for pair in pairs]
     for pair, text, found in zip(pairs, texts, counts, strict=True):
         characters = jiwer.process_characters(tidy(pair[0]), tidy(pair[1]))
@@ -113,7 +111,7 @@ def test_what_is_empty_counts_as_stated():
 
 
 def scored(folder: Path, pairs: list[tuple[str, str]]) -> Sums:
-    for name, texts in (("ref", [pair[0] for pair in pairs]), ("hyp", [pair[1] for pair in pairs])):
+    for name, texts in zip(("ref", "hyp"), zip(*pairs, strict=True), strict=True):
         lines = [(text, f"é ({number})/x", f"s-{number % 7}") for number, text in enumerate(texts)]
         write_trn(folder / f"{name}.trn", lines)
     reference, hypotheses = folder / "ref.trn", folder / "hyp.trn"
@@ -129,10 +127,8 @@ def scored(folder: Path, pairs: list[tuple[str, str]]) -> Sums:
 def test_real_transcripts_agree_with_sclite_to_the_digit(tmp_path, rule):
     """Of Whisper and of trained models on GRID and on synthetic clips in nine languages: their wrong ones."""
     lines = (Path(__file__).parent / "real_pairs.tsv").read_text(encoding="utf-8").split("\n")[:-1]
-    pairs = []
-    for language, *texts in (line.split("\t") for line in lines):
-        reference, hypothesis = (normalize_for_scoring(text, language, rule) for text in texts)
-        pairs.append((reference, hypothesis))
+    rows = [line.split("\t") for line in lines]
+    pairs = [tuple(normalize_for_scoring(text, language, rule) for text in texts) for language, *texts in rows]
     counts = total(count_errors(*pair) for pair in pairs)
     sums = scored(tmp_path, pairs)
     assert sums.num_words == counts.num_words > 3000
