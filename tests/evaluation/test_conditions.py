@@ -95,7 +95,7 @@ def test_other_videos_are_shown_with_audio_only():
         ("decoding: {method: viterbi}", 'key "decoding.method": .*ctc.*viterbi'),
         ("decoding: {beam_size: 0}", "beam_size=0 must be at least 1"),
         ("decoding: {ctc_weight: 1.5}", r"ctc_weight=1\.5 must be from 0"),
-        ("decoding: {temperatures: []}", r"temperatures=\[\] must be one or more numbers from 0 up"),
+        ("decoding: {temperatures: []}", r"temperatures=\[\] must be one or more numbers of at least 0"),
         ("decoding: {beam: 4}", "there is no key 'decoding.beam'"),
         ("video_streams: null", "video_streams=None must be a list"),
         ("video_streams: [own, none]", "video_streams: .*none.*; or one of own, blank, shuffled"),

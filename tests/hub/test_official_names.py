@@ -130,7 +130,7 @@ def test_openai_names_go_to_their_own_table(either, monkeypatch):
     either[2].write_bytes(b"")
     monkeypatch.setattr(whisper.download_whisper, "__defaults__", ("http://127.0.0.1:9/{sha256}/{file}",))
     for name, file in (("tiny", "tiny"), ("large", "large-v3")):
-        assert f"Whisper {file} is not whole in the cache" in refused(find_model, name)
+        assert f"Whisper {file} is missing or incomplete in the cache" in refused(find_model, name)
 
 
 def test_the_table_is_sound():

@@ -85,7 +85,7 @@ def test_sizes_are_kept():
 
 def test_numbers_out_of_range_are_named_in_the_error(tokenizer):
     for wrong in (tokenizer.vocab_size, -1):
-        with pytest.raises(ValueError, match=rf"\[{wrong}\] came, wanted 0..{tokenizer.vocab_size - 1}"):
+        with pytest.raises(ValueError, match=rf"\[{wrong}\] are outside 0..{tokenizer.vocab_size - 1}"):
             tokenizer.decode([4, wrong])
 
 
