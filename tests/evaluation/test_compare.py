@@ -173,9 +173,7 @@ def test_pictures_of_other_seeds_are_refused_where_the_seed_draws_them(evaluated
         assert rows_of(one, other)
         assert merge_results(several).conditions
         return
-    with pytest.raises(
-        ValueError, match=rf"A .m0. was shown {stream} with seed=0, B .m1. with 1, so their videos differ"
-    ):
+    with pytest.raises(ValueError, match=rf"A .m0. was shown {stream} with seed=0, B .m1. with 1, so their videos"):
         rows_of(one, other)
     with pytest.raises(ValueError, match=rf"model m0 was shown {stream} with seed=0, model m1 with 1"):
         merge_results(several)
