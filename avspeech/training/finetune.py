@@ -7,7 +7,6 @@ from torch import Tensor
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
-from avspeech.hub.names import load_encoder
 from avspeech.inputs import AVBatch, Modality
 from avspeech.models.fusion import ModalityDropout, fixed_keep
 from avspeech.models.memory import Memory
@@ -60,6 +59,8 @@ class FinetuneModule(TextModule):
         self.model = Recognizer(recognizer, self.tokenizer.vocab_size, self.tokenizer)
         self.model.about["modality"] = modality
         if pretrained is not None:
+            from avspeech.hub.names import load_encoder  # and with it the readers of official files
+
             load_encoder(pretrained, self.model.encoder)
         self.modality, self.modality_dropout = modality, modality_dropout
         heads = (recognizer.ctc, recognizer.decoder is not None)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
-from avspeech.hub.names import open_encoder, open_model
 from avspeech.inputs import AVBatch
 from avspeech.models.encoder import AVEncoder, EncoderConfig
 from avspeech.models.flamingo import Flamingo, FlamingoConfig
@@ -80,6 +79,8 @@ class FlamingoModule(TextModule):
         normalization: str = "basic",
         seed: int = 0,
     ) -> None:
+        from avspeech.hub.names import open_encoder, open_model  # and with them the readers of official files
+
         super().__init__(optimizer, schedule, seed)
         lips = None if video is None else AVEncoder(video)
         if video_pretrained is not None:

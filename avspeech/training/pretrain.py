@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from avspeech.hub.names import load_encoder
 from avspeech.inputs import IGNORE, AVBatch
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, Prediction
 from avspeech.models.encoder import EncoderConfig
@@ -81,6 +80,8 @@ class PretrainModule(TrainingModule):
             )
         self.model = ClusterPredictor(encoder, num_units, masking.on == "features", head)
         if init_from is not None:
+            from avspeech.hub.names import load_encoder  # and with it the readers of official files
+
             load_encoder(init_from, self.model.encoder)
         if shortcuts.compile_trunk:  # in place, so that the weights keep their names; clips of any number of frames
             self.model.encoder.video_frontend.trunk.compile(dynamic=True)

@@ -278,7 +278,7 @@ NONSENSE = {
     ("encoder", 25, None, 1): "needs --model", ("encoder", 25, Path("m"), None): "--layer",
     ("encoder", 100, Path("m"), 1): "--rate 100 came with --features encoder",
     ("encoder", 25, Path("missing.safetensors"), 1): "missing.safetensors does not exist",
-    ("mfcc", 50, None, None): "--rate 50 came", ("mfcc", 25, None, 3): "add --features encoder",
+    ("mfcc", 50, None, None): "--rate 50 came", ("mfcc", 25, None, 3): "need --features encoder; add it",
 }  # fmt: skip
 
 
