@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from avspeech.evaluation.conditions import BLANK, OWN, SHUFFLED, WRONG_SPEAKER, Condition
-from avspeech.evaluation.memo import Memory
+from avspeech.evaluation.memo import KeptArrays
 from avspeech.faults.visual import degrade_clip, fault_key
 from avspeech.features.clip import MEAN
 from avspeech.inputs import InputSpec, Sample, make_sample
@@ -110,7 +110,7 @@ class ConditionLoader:
     ) -> None:
         self.mixer, self.seed, self.inputs = mixer, seed, inputs
         self._others = others or {}
-        self._kept: Memory[np.ndarray] = Memory(cache_bytes)
+        self._kept: KeptArrays[np.ndarray] = KeptArrays(cache_bytes)
 
     def load(self, utterance: Utterance, condition: Condition) -> Sample:
         """Return the sample with the streams that the condition keeps, without units and tokens.

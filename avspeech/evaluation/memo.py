@@ -13,7 +13,7 @@ from avspeech.models.base import Model
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
-class Memory(Generic[Array]):
+class KeptArrays(Generic[Array]):
     """Keeps up to ``max_bytes`` of arrays. None is dropped, because a grid repeats one order."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -36,7 +36,7 @@ class Remembered:
 
     def __init__(self, module: nn.Module, max_bytes: int) -> None:
         self.num_runs = 0
-        self.kept: Memory[Tensor] = Memory(max_bytes)
+        self.kept: KeptArrays[Tensor] = KeptArrays(max_bytes)
         self._forward = module.forward
         module.forward = self
 
