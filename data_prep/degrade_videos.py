@@ -37,7 +37,7 @@ from avspeech.roi.mouth import MOUTH_SIZE
 from avspeech.roi.sparse import EVERY_FRAME
 from avspeech.roi.track import NoFace
 from data_prep.run_each import report_failures
-from data_prep.video_jobs import NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
+from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
 MIN_FOUND = 0.5
 """Smallest share of frames with a known face."""
@@ -116,9 +116,10 @@ def main(
     for fault in wanted:
         done = []
         for one in utterances:
-            if reason := why.get((one.id, fault.label)):
-                failed.append({"id": one.id, "fault": fault.label, "why": reason})
-            elif record := record_of(one, fault):
+            reason, record = why.get((one.id, fault.label)), record_of(one, fault)
+            if reason or record is None:
+                failed.append({"id": one.id, "fault": fault.label, "why": reason or GONE})
+            else:
                 video = video_path(one, fault, out_dir)
                 done.append(replace(one, video=video, mouth=None, num_frames=record["num_frames"]))
         write_manifest(Path(f"{stem}.{fault.label}.jsonl"), done)

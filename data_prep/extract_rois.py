@@ -26,7 +26,7 @@ from avspeech.roi.lips import extract_mouth
 from avspeech.roi.mouth import MouthClip
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
-from data_prep.video_jobs import NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
+from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def main(
     write_lines(f"{prefix}rois.jsonl", [record for _, record in done])
     out_manifest = out_manifest or roi_dir / "manifest.jsonl"
     write_manifest(out_manifest, [with_mouth_clip(one, record, roi_dir) for one, record in done])
+    for gone in {one.id for one in utterances} - {one.id for one, _ in done}:
+        why.setdefault((gone, ""), GONE)
     print(f"{len(done)} of {len(utterances)} clips in {roi_dir}, listed in {out_manifest}")
     failed = [{"id": one.id, "why": why[one.id, ""]} for one in utterances if (one.id, "") in why]
     report_failures(Path(f"{prefix}failures.jsonl"), failed, len(utterances), max_failed)

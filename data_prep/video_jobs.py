@@ -22,6 +22,7 @@ from data_prep.run_each import Crash, run_each
 Job = tuple[Utterance, tuple[str, ...]]
 """An utterance and the labels of the clips to make of it."""
 NO_VIDEO = "the manifest names no video; fill in the field 'video'"
+GONE = "its clip or record was removed or changed during the run; run again"
 
 
 def kept_record(clip: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

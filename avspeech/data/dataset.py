@@ -168,8 +168,8 @@ class AVDataset(Dataset[Sample | None]):
     def __getitem__(self, key: SampleKey | int) -> Sample | None:
         """Return a sample; in evaluation None for an unreadable clip."""
         key = SampleKey(key) if isinstance(key, int) else key
-        for step in range(len(self.utterances)):
-            index = (key.index + step) % len(self.utterances)
+        index = key.index
+        for _ in self.utterances:
             try:
                 return self._load(index, key)
             except MediaError as error:
@@ -178,6 +178,7 @@ class AVDataset(Dataset[Sample | None]):
                     logger.warning("left out utterance %s: %s", self.utterances[index].id, error)
                 if self.augment is None:
                     return None
+                index = (index + 1) % len(self.utterances)
         raise NothingReadable("no clip of the manifest can be read; the log says why for each")
 
     def _load(self, index: int, key: SampleKey) -> Sample:

@@ -109,6 +109,8 @@ def _complete(
     if missing:
         start = monotonic()
         texts = transcribe(missing, condition)
+        if len(texts) != len(missing):
+            raise ValueError(f"{len(texts)} transcripts came for {len(missing)} utterances, {condition.label}")
         seconds = round(seconds + monotonic() - start, 2)
         kept.update((one.id, text) for one, text in zip(missing, texts, strict=True))
         lines = [

@@ -167,6 +167,9 @@ class ConditionLoader:
 
 def check_streams(utterances: Sequence[Utterance], conditions: Sequence[Condition], manifest: Path) -> None:
     """Raise ``ManifestError`` at the first utterance that lacks a file that the conditions need."""
+    if len(utterances) < 2 and any(one.video_stream in (SHUFFLED, WRONG_SPEAKER) for one in conditions):
+        what = "has one utterance, and video_streams names one that shows another's clip"
+        raise ManifestError(f"{manifest} {what}; add utterances or leave it out")
     needed = {
         "mouth": ("video", "run data_prep/extract_rois.py, or leave the video out with --modalities '[audio]'"),
         "audio": ("audio", "or evaluate with --modalities '[video]'"),

@@ -49,7 +49,10 @@ def pool_to_frames(values_AF: Tensor, num_frames: int | None = None) -> Tensor:
 
     ``num_frames`` cuts rows or repeats the last one; None: ceil(A / 4).
     """
-    pooled_TF = torch.stack([rows_AF.mean(dim=0) for rows_AF in values_AF.split(ACOUSTIC_PER_FRAME)])
+    whole = len(values_AF) // ACOUSTIC_PER_FRAME * ACOUSTIC_PER_FRAME
+    pooled_TF = values_AF[:whole].unflatten(0, (-1, ACOUSTIC_PER_FRAME)).mean(dim=1)
+    if whole < len(values_AF):
+        pooled_TF = torch.cat([pooled_TF, values_AF[whole:].mean(dim=0, keepdim=True)])
     if num_frames is None:
         return pooled_TF
     return pooled_TF[torch.arange(num_frames).clamp(max=len(pooled_TF) - 1)]

@@ -34,7 +34,8 @@ def find_kind(registry: dict[str, Any], group: str, kind: str) -> Any:
 
 def to_plain(config: Any) -> dict[str, Any]:
     """Return a configuration as JSON values; encoders other than AV-HuBERT's include their kind."""
-    values = {name: to_plain(x) if dataclasses.is_dataclass(x) else x for name, x in vars(config).items()}
+    pairs = ((one.name, getattr(config, one.name)) for one in dataclasses.fields(config))
+    values = {name: to_plain(x) if dataclasses.is_dataclass(x) else x for name, x in pairs}
     if isinstance(config, BaseEncoderConfig) and config.kind != EncoderConfig.kind:
         values["kind"] = config.kind
     return values

@@ -160,9 +160,11 @@ class NoisePlan:
         try:
             first, *lines = path.read_text(encoding="utf-8").split("\n")
             header = json.loads(first)
-            if (header["format"], header["version"]) != (FORMAT, VERSION):
-                found = f"format {header['format']!r}, version {header['version']!r}"
-                raise ValueError(f"has {found}, wanted {FORMAT!r}, version {VERSION}")
+            if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+                found = f"format {header.get('format')!r}, version {header.get('version')!r}"
+                raise PlanError(f"{path}: has {found}, wanted {FORMAT!r}, version {VERSION}")
+            if lacking := [name for name in _FACTS if name not in header]:
+                raise PlanError(f"{path}: the header lacks {', '.join(lacking)}; wanted what {__name__} describes")
             facts = {name: header[name] for name in _FACTS}
             facts["conditions"] = tuple((name, snr_db) for name, snr_db in facts["conditions"])
             facts["shares_test_speakers"] = tuple(facts["shares_test_speakers"])
@@ -176,6 +178,8 @@ class NoisePlan:
                     speech[record["id"]] = Speech(**record)
         except (OSError, UnicodeDecodeError) as error:
             raise PlanError(f"{path}: cannot be read as a noise plan: {error}") from error
+        except PlanError:
+            raise
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"
             raise PlanError(f"{path}, line {number}: is no line of a noise plan, see {__name__}: {why}") from error

@@ -150,7 +150,7 @@ def measure_duration(path: Path) -> float:
 
     Headers are not trusted: browser recordings state no length. Nothing is decoded.
     """
-    starts, ends = [], []
+    first = last = None  # and not lists: a file may hold millions of tiny packets
     with open_media(path) as container:
         with guard(path, "its tracks cannot be read"):
             streams = [one for kind in ("video", "audio") if (one := find_stream(container, kind)) is not None]
@@ -159,6 +159,8 @@ def measure_duration(path: Path) -> float:
         with guard(path, "cannot be read to its end"):
             for packet in container.demux(streams):
                 if packet.pts is not None and packet.time_base is not None:
-                    starts.append(packet.pts * packet.time_base)
-                    ends.append(starts[-1] + (packet.duration or 0) * packet.time_base)
-    return float(max(ends) - min(starts)) if starts else 0.0
+                    start = packet.pts * packet.time_base
+                    end = start + (packet.duration or 0) * packet.time_base
+                    first = start if first is None else min(first, start)
+                    last = end if last is None else max(last, end)
+    return 0.0 if first is None or last is None else float(last - first)

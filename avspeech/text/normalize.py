@@ -68,6 +68,7 @@ def text_language(language: str, task: str | None) -> str:
 
 
 def check_rule(rule: str) -> None:
-    """Raise a ValueError if there is no such rule, for a configuration."""
+    """Raise a ValueError if there is no such rule, ImportError if its package is missing; for a configuration."""
     if rule not in RULES:
         raise ValueError(f"normalization={rule!r}: wanted one of {', '.join(RULES)}")
+    normalize_for_scoring("", "", rule)

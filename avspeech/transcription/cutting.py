@@ -40,7 +40,7 @@ class CuttingConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 2 if name == "longest_s" else 0
-            if not value >= least:
+            if name != "speech_threshold" and not value >= least:
                 raise ValueError(f"{name}={value} came, wanted {least} or more; see the cutting configuration")
         if not 0 < self.speech_threshold <= 1:
             raise ValueError(f"speech_threshold={self.speech_threshold} came, wanted more than 0 and at most 1")
@@ -67,7 +67,14 @@ def find_speech(
         prob_T: of ``speech_probability``; None without sound.
         openness_T: opening of the mouth, see ``lip_activity``; NaN without a face, None without video.
         level_T: of ``frame_level``; used for the cost of cuts, with ``prob_T`` only.
+
+    Raises ValueError for an array of another length, or a probability outside 0..1.
     """
+    for name, array in (("prob_T", prob_T), ("openness_T", openness_T), ("level_T", level_T)):
+        if array is not None and array.shape != (num_frames,):
+            raise ValueError(f"{name} of shape {array.shape} came, wanted ({num_frames},); use one length for all")
+    if prob_T is not None and not ((prob_T >= 0) & (prob_T <= 1)).all():
+        raise ValueError("prob_T with values outside 0..1 came, wanted probabilities; see speech_probability")
     heard_T = np.zeros(num_frames, bool) if prob_T is None else prob_T >= config.speech_threshold
     speech_T = heard_T.copy()
     if openness_T is not None:

@@ -23,7 +23,8 @@ def write_transcript(
     """
     check_formats(formats)
     texts = {name: to_json(transcript, options) if name == "json" else FORMATS[name](transcript) for name in formats}
-    paths = [Path(f"{stem}.{name}") for name in texts]
+    stem = Path(stem)
+    paths = [stem.with_name(f"{stem.name}.{name}") for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         # A source's name that is not UTF-8 holds surrogates.
         write_text(path, text.encode(errors="backslashreplace").decode())

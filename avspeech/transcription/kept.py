@@ -49,6 +49,8 @@ class Kept:
 
     def save(self, key: str, transcript: Transcript) -> None:
         """Keep a finished transcript and delete its single segments."""
+        if not self.works:
+            return
         with self._noted_failure():
             self.folder.mkdir(parents=True, exist_ok=True)
             # A unique name, because two processes may finish the same file at the same moment.
@@ -63,6 +65,8 @@ class Kept:
 
     def append_segment(self, key: str, segment: Segment) -> None:
         """Keep a finished segment of an unfinished file."""
+        if not self.works:
+            return
         line = b"\n" + _sealed(segment.to_json())
         with self._noted_failure():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +91,8 @@ class Kept:
         return sorted(found.values(), key=lambda one: (one.start_s, one.end_s, one.speaker or ""))
 
     def _read(self, name: str) -> bytes:
+        if not self.works:
+            return b""
         with self._noted_failure(), suppress(FileNotFoundError):
             return (self.folder / name).read_bytes()
         return b""
@@ -96,9 +102,8 @@ class Kept:
         try:
             yield
         except OSError as error:
-            if self.works:
-                log.warning("nothing is kept for another run in %s: %s", self.folder, error.strerror or error)
             self.works = False
+            log.warning("nothing is kept for another run in %s: %s", self.folder, error.strerror or error)
 
 
 def _sealed(record: dict[str, Any]) -> bytes:

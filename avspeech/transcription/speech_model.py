@@ -107,10 +107,14 @@ class SpeechModel:
         return wanted
 
     @staticmethod
-    def stages(modality: Modality, progress: Progress | None) -> tuple[Progress, Progress]:
+    def prepared_share(modality: Modality) -> float:
+        """Return the share of the work in ``prepare``."""
+        return FACES_SHARE if "video" in modality else HEARING_SHARE
+
+    @classmethod
+    def stages(cls, modality: Modality, progress: Progress | None) -> tuple[Progress, Progress]:
         """Return the callbacks of ``prepare`` and ``transcribe_streams`` that report to one."""
-        tell = progress or (lambda share: None)
-        share = FACES_SHARE if "video" in modality else HEARING_SHARE
+        tell, share = progress or (lambda share: None), cls.prepared_share(modality)
         return lambda done: tell(done * share), lambda done: tell(share + done * (1 - share))
 
     def check_language(self, language: str | None) -> None:

@@ -159,7 +159,9 @@ def read_streams(
 
 def check_face(face: FaceChoice) -> None:
     if face not in ("speaking", "largest", "all") and not (type(face) is int and face >= 1):
-        raise ValueError(f"face={face!r} came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest)")
+        raise ValueError(
+            f"face={face!r} (--face) came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest)"
+        )
 
 
 def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress) -> Streams:

@@ -16,7 +16,6 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,19 +40,18 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
     failures = []
     clips = list(find_clips(root, videos))
     alignments = {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
-    several_speakers = len({clip.speaker for clip, _ in clips}) > 1
-    for clip, split in clips:
-        align = alignments.get((clip.speaker, clip.id)) or alignments.get((None, clip.id))
+    several_speakers = len({speaker for _, _, speaker, _ in clips}) > 1
+    for name, video, speaker, split in clips:
+        align = alignments.get((speaker, name)) or alignments.get((None, name))
         try:
             if align is None:
-                raise ValueError(f"no {clip.id}.align of speaker {clip.speaker} below {root}")
+                raise ValueError(f"no {name}.align of speaker {speaker} below {root}")
             words = read_align(align)
-        except ValueError as error:  # a bad file is data
-            failures.append(f"{clip.video}: {error}")
-            continue
-        name = f"{clip.speaker}/{clip.id}" if several_speakers else clip.id  # speakers' names repeat
-        text = " ".join(word.text for word in words)
-        splits[split].append(replace(clip, id=name, audio=clip.video, text=text, language="en", words=words))
+            own = f"{speaker}/{name}" if several_speakers else name  # speakers' names repeat
+            facts = {"text": " ".join(word.text for word in words), "language": "en", "words": words}
+            splits[split].append(Utterance(own, video, audio=video, speaker=speaker, **facts))
+        except ValueError as error:  # a bad file or name is data
+            failures.append(f"{video}: {error}")
     for split, utterances in splits.items():
         write_manifest(out_dir / f"{split}.jsonl", utterances)
         print(f"{len(utterances)} utterances in {out_dir / split}.jsonl")
@@ -88,21 +86,18 @@ def speaker_of(path: Path, root: Path) -> str | None:
     return names[-1] if names else None
 
 
-def find_clips(root: Path, videos: str | None) -> Iterator[tuple[Utterance, str]]:
-    """Yield the clips of a tree by name, without their words, and their splits, from manifest.tsv or the folders."""
+def find_clips(root: Path, videos: str | None) -> Iterator[tuple[str, Path, str | None, str]]:
+    """Yield name, video, speaker and split of each clip, from manifest.tsv or the folders."""
     if (root / "manifest.tsv").is_file():
         with (root / "manifest.tsv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 if name := row["original"] if videos == "mpg" else row["path"]:
-                    yield (
-                        Utterance(row["id"], root / name, speaker=row.get("speaker") or None),
-                        row.get("split") or "all",
-                    )
+                    yield row["id"], root / name, row.get("speaker") or None, row.get("split") or "all"
         return
     if videos is None:
         videos = "mp4" if next(root.rglob("*.mp4"), None) else "mpg"
     for path in sorted(root.rglob(f"*.{videos}")):
-        yield Utterance(path.stem, path, speaker=speaker_of(path, root)), "all"
+        yield path.stem, path, speaker_of(path, root), "all"
 
 
 if __name__ == "__main__":

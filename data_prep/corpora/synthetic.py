@@ -47,6 +47,7 @@ def make_corpus(
     A folder with the same settings is completed; ValueError for other settings. ``truth`` also writes
     ``truth/<id>.npz``, the motion of the mouth.
     """
+    Espeak().close()  # a missing espeak-ng is reported here, not by a worker
     _claim(folder, config)
     clips = plan_corpus(config)
     made: dict[str, Utterance] = {}
