@@ -1,6 +1,7 @@
 """For tests: kill a process as nobody can prevent, and see its descendants go by themselves."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -14,7 +15,10 @@ def wait_until(true, process, limit_s=300):
 
 def children_of(pid):
     """Return the ids of all descendants of a process."""
-    found = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # threads come and go
+            found += map(int, path.read_text().split())
     return [*found, *(one for child in found for one in children_of(child))]
 
 

@@ -153,7 +153,11 @@ def test_a_real_clip_goes_on_to_mouth_clips(tmp_path):
         (["blur-3"], {"manifest": "none.jsonl"}, r"none\.jsonl: cannot be read as a manifest"),
         (["blur-3"], {"mouth_side": 0}, r"mouth_side=.* from 1 to 8192"),
         (["blur-3"], {"mouth_side": 1e6}, r"mouth_side=.* from 1 to 8192"),
-        (["object-3"], {"face_model": Path("nowhere.task")}, r"nowhere\.task, which is no file; point it to face_land"),
+        (
+            ["object-3"],
+            {"face_model": Path("nowhere.task")},
+            r"nowhere\.task, which is no file; point it to face_landmarker\.task",
+        ),
         (["blur-3"], {"crf": 99}, r"crf=99 must be from 0"),
         (["blur-3"], {"out_dir": "one.jsonl/x"}, r"one\.jsonl.* cannot be made a folder: .*; name another"),
     ],

@@ -15,6 +15,7 @@ from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import read_grey_clip, write_video
 from data_prep.extract_rois import RoiConfig, main
+from data_prep.video_jobs import run_jobs
 from tests.data_prep.conftest import picture, sound, talking_frames
 from tests.data_prep.killing import children_of, kill, wait_until
 
@@ -72,10 +73,23 @@ def test_every_line_is_a_clip_or_a_listed_failure(mixed, tmp_path):
     assert not list(roi_dir.rglob("*.part*"))
 
 
+def test_a_clip_that_vanishes_during_the_run_is_listed(mixed, tmp_path, monkeypatch):
+    def run_and_remove(make, jobs, *options):
+        why = run_jobs(make, jobs, *options)
+        (tmp_path / "roi" / "silent.mp4").unlink()
+        return why
+
+    monkeypatch.setattr("data_prep.extract_rois.run_jobs", run_and_remove)
+    main(mixed, tmp_path / "roi", workers=0, max_failed=0.9)
+    (gone,) = (one for one in read_lines(tmp_path / "roi" / "failures.jsonl") if one["id"] == "silent")
+    assert "was removed or changed during the run; run again" in gone["why"]
+
+
 def test_too_many_failures_end_with_status_1_and_a_second_run_keeps_clips_and_tries_failures_again(mixed, tmp_path):
     roi_dir = tmp_path / "roi"
     with pytest.raises(SystemExit, match=r"9 of 12 failed, more than 70%: see .*failures\.jsonl"):
         main(mixed, roi_dir, workers=0, max_failed=0.7)
+    assert (roi_dir / "manifest.jsonl").exists()
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in roi_dir.rglob("*.mp4")}
     write_video(tmp_path / "nowhere.mp4", talking_frames(15))  # the missing file turns up
     main(mixed, roi_dir, workers=0, max_failed=1)

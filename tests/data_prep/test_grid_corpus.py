@@ -62,6 +62,16 @@ def test_a_table_gives_files_and_splits_and_an_empty_tree_is_an_error(tmp_path):
     assert [path.name for path in (tmp_path / "mpg").iterdir()] == ["train.jsonl"]
 
 
+def test_a_name_that_is_no_id_costs_its_clip_alone(tmp_path, capsys):
+    for name in ("good", "x"):
+        add(tmp_path / f"{name}.align", ALIGN)
+    rows = "".join(f"{name}\tvideo/{name}.mp4\ts1\n" for name in ("../x", "", "good"))
+    add(tmp_path / "manifest.tsv", f"id\tpath\tspeaker\n{rows}")
+    main(tmp_path, tmp_path / "out")
+    assert [utterance.id for utterance in read_manifest(tmp_path / "out" / "all.jsonl")] == ["good"]
+    assert capsys.readouterr().err.count("left out: ") == 2
+
+
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 def test_the_real_corpus(tmp_path):
     root = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1"

@@ -58,11 +58,14 @@ def test_bad_requests_are_refused_and_the_process_lives_on(espeak):
     assert espeak.speak("now", "en", Voice("m1")).pcm.any()
 
 
-def test_a_closed_process_and_a_missing_loader_say_what_is_wrong(espeak, monkeypatch):
+def test_a_closed_process_says_what_is_wrong(espeak):
     closed = Espeak()
     closed.close()
     with pytest.raises(RuntimeError, match="espeak-ng process"):
         closed.speak("now", "en", Voice("m1"))
+
+
+def test_a_missing_loader_names_its_extra(monkeypatch):  # without espeak-ng too
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'avspeech\[synthetic\]'"):
         Espeak()

@@ -220,6 +220,9 @@ def test_an_utterance_without_a_needed_stream_is_named(clips, config):
     loading.check_streams([replace(clips[1], mouth=None)], [Condition("audio")], manifest)
     with pytest.raises(ManifestError, match="utterance 'c1' has no 'audio'"):
         loading.check_streams([replace(clips[1], audio=None)], config.grid(), manifest)
+    for stream in ("shuffled", "wrong_speaker"):
+        with pytest.raises(ManifestError, match=r"test\.jsonl has one utterance, and video_streams names one that"):
+            loading.check_streams(clips[:1], [Condition("audio+video", video_stream=stream)], manifest)
 
 
 @pytest.mark.parametrize("size", [2, 3, 10, 60])

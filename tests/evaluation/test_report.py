@@ -170,6 +170,8 @@ def test_lines_of_a_plot_are_the_systems_of_its_noise(folders):
     rows = [row for folder in folders for row in read_results(folder).conditions if row.language == "all"]
     found = [(*system, rank) for system, rank in ranks_of(rows).items()]
     assert found == [("audio", "av", 0), ("audio", "audio_only", 1), ("video", "av", 0), ("audio+video", "av", 0)]
+    (axis,) = wer_figure({"": rows}, "babble").axes
+    assert [len(line.get_xdata()) for line in axis.lines if line.get_marker() in "osD"] == 4 * [3, 1]  # SNRs, clean
 
 
 @pytest.mark.filterwarnings("error")

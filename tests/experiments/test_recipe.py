@@ -10,6 +10,7 @@ from experiments.demo.recipe import Recipe, plan
 EACH = pytest.mark.parametrize(
     "path", sorted(ROOT.glob("experiments/*/recipe.yaml")), ids=lambda path: path.parent.name
 )
+assert (ROOT / "experiments/demo/recipe.yaml").exists()
 MODALITY = {"--model.init_args.modality=audio", "--data.init_args.modality=audio"}
 
 

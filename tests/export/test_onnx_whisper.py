@@ -122,7 +122,11 @@ def test_what_a_model_cannot_use_is_refused_in_words(onnx_model):
     streams = as_arrays(make_streams([3, 3]))
     for call, given, message in [
         (onnx_model.encode, {}, "at least one stream"),
-        (onnx_model.encode, streams | {"keep_B2": np.eye(2, dtype=bool) & [True, False]}, "left without a stream"),
+        (
+            onnx_model.encode,
+            streams | {"keep_B2": np.eye(2, dtype=bool) & [True, False]},
+            "left without a stream that this model uses",
+        ),
         (onnx_model.transcribe, streams | {"languages": ["en", "xx"]}, "xx are not this model's"),
         (onnx_model.encode, {"video_BTHW": np.ones((2, 3, 24, 24), np.float32)}, "float32, 24x24 came, wanted uint8"),
     ]:

@@ -233,7 +233,10 @@ def test_what_cannot_be_done_is_said(clip_THW):
     ):
         with pytest.raises(ValueError, match=message):
             degrade_clip(clip, parse_fault(label), "k")
-    for label, message in (("wrong_speaker", "read another"), ("hand-3", "'hand-3' of 75 frames came with no mouth")):
+    for label, message in (
+        ("wrong_speaker", "read another speaker's file"),
+        ("hand-3", "'hand-3' of 75 frames came with no mouth boxes"),
+    ):
         with pytest.raises(ValueError, match=message):
             degrade_frames(clip_THW, parse_fault(label), "k", 75)
 

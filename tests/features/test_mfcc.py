@@ -52,6 +52,7 @@ def test_25_hz_rows_are_means_of_four_and_fit_the_clip():
     values_AF = torch.arange(1.0, 11.0)[:, None]
     assert pool_to_frames(values_AF)[:, 0].tolist() == [2.5, 6.5, 9.5]  # the last of two rows only
     assert pool_to_frames(values_AF, 2)[:, 0].tolist() == [2.5, 6.5]
+    assert pool_to_frames(values_AF[:0]).shape == (0, values_AF.shape[1])
     assert pool_to_frames(values_AF, 5)[:, 0].tolist() == [2.5, 6.5, 9.5, 9.5, 9.5]
 
 

@@ -78,8 +78,8 @@ def test_gaps_up_to_the_limit_are_interpolated(gap, status):
 @pytest.mark.parametrize(("missing", "status"), [(12, I), (13, X)])
 def test_ends_are_known_up_to_the_limit(missing, status):
     track = {missing + t: face(100 + t, 50, 80) for t in range(60)}
-    status_T = Face(missing, *fill_gaps(track, max_gap=12)).status_over(60 + missing + 12, max_gap=12)
-    assert status_T.tolist() == [status] * missing + [M] * 60 + [I] * 12
+    status_T = Face(missing, *fill_gaps(track, max_gap=12)).status_over(60 + 2 * missing, max_gap=12)
+    assert status_T.tolist() == [status] * missing + [M] * 60 + [status] * missing
 
 
 def test_a_single_known_frame_fills_a_clip():

@@ -273,7 +273,7 @@ def test_what_may_not_be_read_or_written_is_said(models, monkeypatch, capfd):
 
 CANNOT_BE = {
     "--format doc": "format 'doc' came", "--format ,": "format '' came",
-    "--face 0": "face=0 came", "--face left": "face='left' came",
+    "--face 0": "face=0 (--face) came", "--face left": "face='left' (--face) came",
     "--decoding.beam_size 0": "beam_size=0", "--decoding.method attention": "without text decoder",
     "--longest 1": "longest_s=1.0", "--longest 21": "above the 20 s that", "--min_pause -1": "min_pause_s=-1.0",
     "--batch_frames 0": "batch_frames=0", "--device warp": "device='warp'", "--device meta": "device='meta'",
