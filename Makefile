@@ -18,7 +18,7 @@ demo: setup
 	$(RUN) python experiments/demo/run.py
 
 test: setup
-	$(RUN) pytest -n auto --dist loadfile
+	$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	$(RUN) pytest -m slow
