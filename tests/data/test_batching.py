@@ -18,8 +18,7 @@ def take(count, **options):
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_every_utterance_once_and_within_budget(seed):
-    shuffle = None if seed is None else np.random.default_rng(seed)
-    batches = plan_batches(LENGTHS, 300, 5, shuffle)
+    batches = plan_batches(LENGTHS, 300, 5, None if seed is None else np.random.default_rng(seed))
     assert sorted(itertools.chain(*batches)) == list(range(len(LENGTHS)))
     assert all(len(batch) <= 5 for batch in batches)
     assert all(len(batch) == 1 or max(LENGTHS[i] for i in batch) * len(batch) <= 300 for batch in batches)

@@ -74,8 +74,7 @@ def test_a_name_that_is_no_id_costs_its_clip_alone(tmp_path, capsys):
 
 @pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
 def test_the_real_corpus(tmp_path):
-    root = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1"
-    main(root, tmp_path)
+    main(Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_s1", tmp_path)
     for split, count in (("train", 600), ("valid", 40), ("test", 60)):
         utterances = read_manifest(tmp_path / f"{split}.jsonl", require=("video", "audio", "text"), check_files=True)
         assert len(utterances) == count

@@ -138,8 +138,7 @@ def test_later_files_and_overrides_win(tmp_path):
     parts = ({}, own, {"configs": own["configs"]})
     iterations = [{"features": {"kind": "mfcc"}, "num_units": 3, "training": part} for part in parts]
     iterations[0]["training_seed"] = 5
-    recipe = tiny("nowhere", training=common, iterations=iterations)
-    read = read_recipe(Recipe, written(tmp_path, recipe))
+    read = read_recipe(Recipe, written(tmp_path, tiny("nowhere", training=common, iterations=iterations)))
     assert [settings_of(read.training_command(number))[name] for number in range(3)] == [2.0, "4e-3", 3.0]
     common, own = (f"--config={tmp_path}/{file}.yaml" for file in ("common", "own"))
     assert read.training_command(1)[3:] == [common, f"--{name}=2.0", own, f"--{name}=4e-3"]
@@ -278,8 +277,7 @@ def test_features_come_from_the_previous_model_or_the_start(corpus, tmp_path, un
 
 
 def test_units_are_the_same_through_a_dump_in_shards(corpus, tmp_path, untrained, in_process):
-    origin = save(tmp_path / "start", seed=7)
-    recipe = tiny(corpus, layers=(), start=str(origin), max_frames=60)
+    recipe = tiny(corpus, layers=(), start=str(save(tmp_path / "start", seed=7)), max_frames=60)
     recipe["iterations"][0] = {"features": {"kind": "encoder", "layer": 2}, "num_units": 5}
     for name, more in (("spot", {}), ("dumped", {"dump": {"shards": 3, "devices": ["cpu"]}})):
         pretrain_iterations.main(written(tmp_path, recipe | more), tmp_path / name)

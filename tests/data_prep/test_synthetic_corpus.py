@@ -114,8 +114,7 @@ def test_manifests_say_what_is_in_the_files(corpus):
         utterances = read_manifest(corpus / f"{part}.jsonl", ("video", "audio", "text", "speaker", "words"), True)
         assert len(utterances) == count
         for utterance in utterances:
-            frames = list(read_frames(utterance.video))
-            assert len(frames) == utterance.num_frames
+            assert len(list(read_frames(utterance.video))) == utterance.num_frames
             assert abs(len(read_audio(utterance.audio)) - utterance.num_samples) <= 1024  # AAC frames
             assert [word.text for word in utterance.words] == utterance.text.split()
             assert utterance.words[-1].end_s < utterance.num_samples / 16_000 - 0.2

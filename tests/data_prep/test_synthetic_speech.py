@@ -160,8 +160,7 @@ def test_lips_are_shut_while_a_voiceless_bilabial_is_silent(espeak):
 def test_neighbours_colour_a_vowel():
     def width_of_a(neighbour):
         x, y = Phone("x", neighbour, 0.2, 0.3, 0), Phone("x", neighbour, 0.38, 0.5, 0)
-        phones = [x, Phone("a", "A", 0.3, 0.38, 0), y]
-        return mouth_trajectory(phones, 16, rng())[8, MOUTH.index("width")]
+        return mouth_trajectory([x, Phone("a", "A", 0.3, 0.38, 0), y], 16, rng())[8, MOUTH.index("width")]
 
     assert width_of_a("U") < width_of_a("TDN") - 0.05
 

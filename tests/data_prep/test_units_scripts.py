@@ -244,8 +244,7 @@ def test_mfcc_units_follow_the_words_and_say_what_they_are_and_how_good(train, v
     assert (facts["clips"], facts["failed"], facts["frames"]) == (4, 0, sum(map(len, rows)))
     assert facts["used"] == len({unit for row in rows for unit in row})
     vectors_MF = np.concatenate([mfcc_vectors(utterance, 25) for utterance in utterances])
-    centroids_KF = Codebook.load(book).centroids_KF.numpy()
-    squares = ((vectors_MF - centroids_KF[np.concatenate(rows)]) ** 2).sum(axis=1)
+    squares = ((vectors_MF - Codebook.load(book).centroids_KF.numpy()[np.concatenate(rows)]) ** 2).sum(axis=1)
     assert facts["mean_squared_distance"] == pytest.approx(squares.mean(), rel=1e-5)
     assert facts["made_by"] and facts["words"]["pnmi"] > 0.9  # each word is a tone of its own
     write_manifest(tmp_path / "untimed.jsonl", [replace(utterance, words=None) for utterance in utterances])

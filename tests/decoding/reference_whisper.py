@@ -50,8 +50,7 @@ def tiny_pair(seed: int = 0) -> tuple[Any, Whisper]:
 
 def mels(count: int, seed: int = 1) -> torch.Tensor:
     """Return random log-mel features, (count, A, 80)."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 2 * POSITIONS, 80, generator=generator)
+    return torch.randn(count, 2 * POSITIONS, 80, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

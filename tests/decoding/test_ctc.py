@@ -40,8 +40,7 @@ def test_scores_are_torchs_ctc_loss(seed):
 
 def test_a_word_that_greedy_decoding_loses_is_found():
     """Three steps each prefer the blank a little; that one of them says the word is likelier than that none does."""
-    log_TV = np.log(np.array([[0.55, 0.45]] * 3))
-    assert search_texts(log_TV, 8)[0][0] == (1,)
+    assert search_texts(np.log(np.array([[0.55, 0.45]] * 3)), 8)[0][0] == (1,)
 
 
 def test_no_steps_give_the_empty_text():

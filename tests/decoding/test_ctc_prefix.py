@@ -50,8 +50,7 @@ def test_padding_and_neighbours_change_nothing():
     logits_BTV[~valid(*lengths)] = torch.nan  # whatever stands there
     total_R, step_RV = walk(CtcPrefixScorer(logits_BTV, valid(*lengths)), [text] * 3)
     for row, length in enumerate(lengths):
-        alone = CtcPrefixScorer(logits_BTV[row : row + 1, :length], valid(length))
-        total_1, step_1V = walk(alone, [text])
+        total_1, step_1V = walk(CtcPrefixScorer(logits_BTV[row : row + 1, :length], valid(length)), [text])
         torch.testing.assert_close(total_R[row], total_1[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(step_RV[row], step_1V[0], rtol=1e-12, atol=0)
 
@@ -62,8 +61,7 @@ def test_reordered_hypotheses_take_their_past_along():
     walk(found, [(3, 4), (4, 4), (5, 3), (3, 3)])
     found.reorder(torch.tensor([1, 1, 2, 3]))
     step_RV = found.step(torch.tensor([4, 5, 5, 3]))
-    texts = [(4, 4, 4), (4, 4, 5), (5, 3, 5), (3, 3, 3)]
-    _, expected_RV = walk(scorer(logits_BTV, valid(6, 5), 2), texts)
+    _, expected_RV = walk(scorer(logits_BTV, valid(6, 5), 2), [(4, 4, 4), (4, 4, 5), (5, 3, 5), (3, 3, 3)])
     torch.testing.assert_close(step_RV, expected_RV)
 
 

@@ -37,8 +37,7 @@ class Summing(torch.nn.Module):
     def forward(self, tokens_RL):
         length = tokens_RL.shape[1]
         ages_LL = torch.arange(length)[:, None] - torch.arange(length)
-        fading_LL = torch.where(ages_LL >= 0, 0.5**ages_LL, 0)
-        return self.out(fading_LL @ self.embedding(tokens_RL))
+        return self.out(torch.where(ages_LL >= 0, 0.5**ages_LL, 0) @ self.embedding(tokens_RL))
 
 
 @dataclass

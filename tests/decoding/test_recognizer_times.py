@@ -79,10 +79,8 @@ def test_words_lie_around_the_steps_that_read_them():
 def test_characters_at_50_hz_reach_from_first_to_last():
     tokenizer = tokenizer_of("characters")
     tokens = tokenizer.encode("red now")
-    at = dict(zip((20, 24, 28, 34, 40, 44, 48), tokens, strict=True))
-    memory_BTD = spikes(40, at, tokenizer, upsample=2)
-    model = reader(tokenizer, upsample=2)
-    (words,) = timed(model, [tokens], memory_BTD)
+    memory_BTD = spikes(40, dict(zip((20, 24, 28, 34, 40, 44, 48), tokens, strict=True)), tokenizer, upsample=2)
+    (words,) = timed(reader(tokenizer, upsample=2), [tokens], memory_BTD)
     assert [word.text for word in words] == ["red", "now"]
     assert words[0].start_s < 0.4
     assert words[0].end_s == words[1].start_s == pytest.approx((28.5 + 40.5) / 2 / 50)
@@ -129,18 +127,15 @@ def test_a_decoder_that_looks_at_a_place_is_timed_there():
 
 def test_a_text_that_ctc_cannot_spell_is_spread_over_the_speech():
     tokens = WORDS.encode("set red now")
-    memory_BTD = torch.zeros(1, 2, WORDS.vocab_size)
-    (words,) = timed(reader(), [tokens], memory_BTD, speech=[np.array([0, 1.0])])
+    (words,) = timed(reader(), [tokens], torch.zeros(1, 2, WORDS.vocab_size), speech=[np.array([0, 1.0])])
     assert [word.text for word in words] == ["set", "red", "now"]
     assert (words[0].start_s, words[-1].end_s) == (0.04, 0.08)
     assert [word.probability for word in words] == [0, 0, 0]
 
 
 def test_empty_texts_have_no_words():
-    memory_BTD = torch.zeros(1, 4, WORDS.vocab_size)
-    assert timed(reader(), [[]], memory_BTD) == [[]]
-    model = reader(decoder=DecoderConfig(16, 1, 1, 16), ctc=False)
-    assert timed(model, [[]], torch.zeros(1, 4, 16)) == [[]]
+    assert timed(reader(), [[]], torch.zeros(1, 4, WORDS.vocab_size)) == [[]]
+    assert timed(reader(decoder=DecoderConfig(16, 1, 1, 16), ctc=False), [[]], torch.zeros(1, 4, 16)) == [[]]
 
 
 def test_what_does_not_fit_is_named():

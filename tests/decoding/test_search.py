@@ -38,8 +38,7 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(decoder, memory, penalty
         parts = [decoder_scores(decoder, row, text[:place])[token] for place, token in enumerate((*text, EOS))]
         return sum(parts) / len(parts) ** penalty
 
-    beams = beam_search(decoder, memory, VOCAB - 1, penalty, 3)
-    for row, hypotheses in enumerate(beams):
+    for row, hypotheses in enumerate(beam_search(decoder, memory, VOCAB - 1, penalty, 3)):
         best, score, _ = hypotheses[0]
         assert score == pytest.approx(score_of(alone(memory, row), best), abs=1e-4)
         assert score == pytest.approx(max(score_of(alone(memory, row), text) for text in texts), abs=1e-4)

@@ -36,8 +36,7 @@ def model() -> Recognizer:
 
 @pytest.fixture
 def batch() -> AVBatch:
-    lengths = (6, 4)
-    return collate([Sample(str(length), length, audio_TF=torch.randn(length, 104)) for length in lengths])
+    return collate([Sample(str(length), length, audio_TF=torch.randn(length, 104)) for length in (6, 4)])
 
 
 def best(model, batch, lm=None, **options):

@@ -46,8 +46,7 @@ def test_tokens_are_those_of_openai(case, timestamps):
     mel_BAF = mels(4)
     settings = {"language": "de", "fp16": False, "without_timestamps": not timestamps} | their_options
     config = replace(config, language="de", timestamps=timestamps)
-    found = decode_memory(ours, ours.encode_streams(mel_BAF), config)
-    for mel_AF, (best, *_) in zip(mel_BAF, found, strict=True):
+    for mel_AF, (best, *_) in zip(mel_BAF, decode_memory(ours, ours.encode_streams(mel_BAF), config), strict=True):
         wanted = decode(theirs, mel_AF.T, DecodingOptions(**settings))
         assert list(best.tokens) == wanted.tokens
         assert best.score == pytest.approx(wanted.avg_logprob, abs=1e-4)
@@ -104,8 +103,7 @@ def test_looking_seldom_changes_nothing(ours, options, monkeypatch):
     memory = memory_of(ours, 6)
     wanted = decode_memory(ours, memory, options, ["en"] * 6)
     monkeypatch.setattr("avspeech.decoding.search._looks", lambda step, device: step % 7 == 6)
-    found = decode_memory(ours, memory, options, ["en"] * 6)
-    for now, then in zip(found, wanted, strict=True):
+    for now, then in zip(decode_memory(ours, memory, options, ["en"] * 6), wanted, strict=True):
         assert [one.tokens for one in now] == [one.tokens for one in then]
         assert [one.score for one in now] == pytest.approx([one.score for one in then], abs=1e-4)
 
@@ -119,8 +117,7 @@ def test_the_memory_given_stays_as_it_is(ours):
 
 
 def test_nbest_is_sorted_and_holds_no_text_twice(ours):
-    options = greedy(language="en", beam_size=5, num_best=5)
-    for nbest in decode_memory(ours, memory_of(ours, 3), options):
+    for nbest in decode_memory(ours, memory_of(ours, 3), greedy(language="en", beam_size=5, num_best=5)):
         sums = [one.score * (len(one.tokens) + 1) / max(1, len(one.tokens)) for one in nbest]
         assert sums == sorted(sums, reverse=True)
         assert len({tuple(one.tokens) for one in nbest}) == len(nbest) == 5
@@ -134,8 +131,7 @@ def test_gaps_are_filled_from_behind():
 
 def test_draws_follow_the_distribution():
     probs_V = torch.tensor([0.1, 0.0, 0.6, 0.3])
-    uniform_R = torch.rand(5_000)
-    drawn_R = draw(probs_V.log().expand(5_000, -1), uniform_R)
+    drawn_R = draw(probs_V.log().expand(5_000, -1), torch.rand(5_000))
     torch.testing.assert_close(torch.bincount(drawn_R, minlength=4) / 5_000, probs_V, atol=0.03, rtol=0)
     assert draw(probs_V.log()[None], torch.tensor([0.0])).item() == 0
     assert draw(probs_V.log()[None], torch.tensor([1 - 2**-24])).item() == 3

@@ -25,8 +25,7 @@ def test_words_are_ordered_and_within_the_clip(seed):
     frames = int(draw.integers(1, 60))
     edges = np.sort(draw.choice(np.arange(frames + 1), size=min(frames + 1, int(draw.integers(2, 9))), replace=False))
     words = [moment(a / 25, b / 25, int(draw.integers(1, 9))) for a, b in pairwise(edges.tolist())]
-    speech = speech_intervals(draw.random(frames)) if seed % 3 else []
-    times = words_around(words, frames / 25, speech)
+    times = words_around(words, frames / 25, speech_intervals(draw.random(frames)) if seed % 3 else [])
     assert len(times) == len(words)
     assert all(0 <= start < end <= frames / 25 + 1e-9 for start, end in times)
     assert all(one[1] <= other[0] + 1e-9 for one, other in pairwise(times))
@@ -48,8 +47,7 @@ def test_words_begin_and_end_with_the_speech_and_leave_pauses_out():
 
 
 def test_speech_far_from_the_text_does_not_stretch_its_words():
-    words = [moment(2.0, 2.04), moment(2.4, 2.44)]
-    (first, _), (_, last) = words_around(words, 9.0, [(0.0, 8.0)])
+    (first, _), (_, last) = words_around([moment(2.0, 2.04), moment(2.4, 2.44)], 9.0, [(0.0, 8.0)])
     assert 2.02 - first == pytest.approx(0.6)
     assert last - 2.42 == pytest.approx(0.6)
     (_, end), (start, _) = words_around([moment(1.0, 1.04), moment(6.0, 6.04)], 9.0)

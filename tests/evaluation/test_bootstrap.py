@@ -69,8 +69,7 @@ def test_rare_errors_are_covered_and_no_error_leaves_an_upper_end():
 
 
 def test_few_errors_have_the_exact_poisson_interval_at_least():
-    counts = [ErrorCounts(num_words=10, substitutions=int(place < 4)) for place in range(50)]
-    interval = wer_interval(counts)
+    interval = wer_interval([ErrorCounts(num_words=10, substitutions=int(place < 4)) for place in range(50)])
     assert interval.method == "few-errors"
     assert interval.high >= 2 * stats.poisson(2).ppf(0.975) / 500
     assert stats.poisson(interval.high * 500 / 2).cdf(2) <= 0.025 + 1e-9

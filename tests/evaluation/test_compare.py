@@ -105,8 +105,7 @@ def test_modalities_of_one_evaluation_are_compared(evaluated, capsys):
     assert out.count("-- audio+video : audio\n") == 1
     rows = rows_of(folder, folder, modality_a="audio+video", modality_b="audio")
     ours = {row.noise: row.difference for row in rows if row.language == "all"}
-    report = {row.noise: row.difference for row in paired_rows(read_results(folder)) if row.b[0] == "audio"}
-    assert report == ours
+    assert {row.noise: row.difference for row in paired_rows(read_results(folder)) if row.b[0] == "audio"} == ours
 
 
 def test_models_of_one_merged_file_are_chosen_by_name(tmp_path, evaluated, capsys):

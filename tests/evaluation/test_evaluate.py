@@ -44,8 +44,7 @@ def evaluated(folder: Path, **options) -> dict:
 
 def test_files_in_report_out(folder):
     document = evaluated(folder)
-    cells = [(row["model"], row["modality"], row["noise"], row["snr_db"]) for row in document["conditions"]]
-    assert cells == [
+    assert [(row["model"], row["modality"], row["noise"], row["snr_db"]) for row in document["conditions"]] == [
         ("tiny", modality, *noise)
         for modality in ("audio", "video", "audio+video")
         for noise in (("none", None), ("babble", 0.0))

@@ -165,8 +165,7 @@ def test_broken_files_are_listed_and_the_rest_is_scored_and_a_mended_one_when_st
 def test_spoilt_transcripts_are_named(tmp_path, evaluate, spoilt):
     evaluate()
     kept = tmp_path / "decoded" / "audio_clean.jsonl"
-    fingerprint = json.loads(kept.read_text().splitlines()[0])["fingerprint"]
-    kept.write_text(spoilt.replace("$", fingerprint))
+    kept.write_text(spoilt.replace("$", json.loads(kept.read_text().splitlines()[0])["fingerprint"]))
     with pytest.raises(GridError, match=r"audio_clean\.jsonl is damaged .*; delete it"):
         evaluate()
 

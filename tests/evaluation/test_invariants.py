@@ -60,8 +60,7 @@ def subject_of(clips):
 
     def make(*faults):
         loader = ConditionLoader(NoisyOrSilent(PlanMixer(plan, {})), inputs=InputSpec(clip_size=24))
-        listener = Listener({one.id: one.text for one in clips}, faults)
-        return Subject(listener, loader, clips, EvaluationConfig())
+        return Subject(Listener({one.id: one.text for one in clips}, faults), loader, clips, EvaluationConfig())
 
     return make
 

@@ -94,8 +94,7 @@ def test_the_cache_changes_nothing_but_the_number_of_decodings(mixer, clips, mon
     monkeypatch.setattr(loading, "read_audio", lambda path: decoded.append(path) or read_audio(path))
     loader = ConditionLoader(mixer, seed=1, cache_bytes=cache_bytes, inputs=SMALL)
     afresh = ConditionLoader(mixer, seed=1, cache_bytes=0, inputs=SMALL)
-    both = replace(NOISY, modality="audio+video")
-    for condition in (Condition("audio+video"), both, NOISY):
+    for condition in (Condition("audio+video"), replace(NOISY, modality="audio+video"), NOISY):
         for utterance in clips:
             sample = loader.load(utterance, condition)
             times = len(decoded)
@@ -177,21 +176,18 @@ def test_a_clip_that_is_too_small_or_broken_spoils_its_utterance_and_the_one_it_
 def test_log_mel_is_of_the_noisy_audio(mixer, clips):
     loader = ConditionLoader(mixer, seed=1, inputs=MELS)
     sample = loader.load(clips[1], NOISY)
-    noisy_S = torch.from_numpy(loader.heard(clips[1], NOISY))
-    assert torch.equal(sample.logmel_AF, logmel_AF(noisy_S))
+    assert torch.equal(sample.logmel_AF, logmel_AF(torch.from_numpy(loader.heard(clips[1], NOISY))))
     assert sample.logmel_AF.shape == (4 * sample.num_frames, 80)
     assert sample.audio_TF is None
     assert sample.language == "en"
-    inputs = InputSpec("logmel", 128, pads_to_30s=True)
-    padded = ConditionLoader(mixer, seed=1, inputs=inputs).load(clips[1], NOISY)
+    padded = ConditionLoader(mixer, seed=1, inputs=InputSpec("logmel", 128, pads_to_30s=True)).load(clips[1], NOISY)
     assert padded.logmel_AF.shape == (3000, 128)
     assert padded.num_frames == sample.num_frames
 
 
 @pytest.mark.parametrize("samples", [4000, 12 * 640 - 1, 12 * 640, 20_000])
 def test_log_mel_is_as_long_as_the_video_and_without_one_as_the_audio(clips, tmp_path, samples):
-    audio_S = 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
-    write_wav(tmp_path / "a.wav", audio_S)
+    write_wav(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32))
     clip = replace(clips[0], audio=tmp_path / "a.wav")  # of 12 frames
     loader = ConditionLoader(None, inputs=replace(MELS, clip_size=24))
     both = loader.load(clip, Condition("audio+video"))
@@ -238,8 +234,7 @@ def test_seed_and_ids_decide_the_order_of_the_manifest_does_not():
     utterances = [Utterance(f"u{number}") for number in range(20)]
     assert shuffle_clips(utterances, 1) == shuffle_clips(utterances[::-1], 1)
     assert shuffle_clips(utterances, 1) != shuffle_clips(utterances, 2)
-    partners = {shuffle_clips(utterances, seed)["u0"].id for seed in range(300)}
-    assert partners == {one.id for one in utterances[1:]}
+    assert {shuffle_clips(utterances, seed)["u0"].id for seed in range(300)} == {one.id for one in utterances[1:]}
 
 
 def cast_of(size, speakers=5, seed=0):

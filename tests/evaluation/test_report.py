@@ -206,8 +206,7 @@ def test_plots_have_a_panel_a_language_and_end_where_rates_are_far_above_one(fol
 def test_labels_keep_their_distance_and_stay_inside():
     rng = np.random.default_rng(0)
     for _ in range(200):
-        wanted = sorted(rng.uniform(0, 100, rng.integers(1, 8)).tolist())
-        places = spread_apart(wanted, gap=6, low=0, high=100)
+        places = spread_apart(sorted(rng.uniform(0, 100, rng.integers(1, 8)).tolist()), gap=6, low=0, high=100)
         assert all(b - a >= 6 - 1e-9 for a, b in pairwise(places))
         assert 0 <= min(places) <= max(places) <= 100
     assert spread_apart([10, 50, 90], gap=6, low=0, high=100) == [10, 50, 90]

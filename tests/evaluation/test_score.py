@@ -48,7 +48,6 @@ def plan(tmp_path, utterances) -> Path:
 
 def written_plan(path: Path, names: list[str]) -> Path:
     conditions = tuple(("babble", snr_db) for snr_db in (10.0, 0.0, -5.0))
-    mixes = {(name, noise, snr_db): Mix(name, noise, snr_db) for name in names for noise, snr_db in conditions}
     NoisePlan(
         seed=3,
         rule="avspeech",
@@ -58,7 +57,7 @@ def written_plan(path: Path, names: list[str]) -> Path:
         conditions=conditions,
         shares_test_speakers=(),
         speech={name: Speech(name, 16000, "b" * 64) for name in names},
-        mixes=mixes,
+        mixes={(name, noise, snr_db): Mix(name, noise, snr_db) for name in names for noise, snr_db in conditions},
     ).write(path)
     return path
 
@@ -89,8 +88,7 @@ def figures(results: Results) -> dict:
 
 @pytest.mark.parametrize("format", ["jsonl", "txt", "trn", "csv", "tsv"])
 def test_what_we_export_scores_as_before(tmp_path, manifest, ours, format):
-    files = export(ours, tmp_path, format)
-    results = score_hypotheses(files, manifest, "again")
+    results = score_hypotheses(export(ours, tmp_path, format), manifest, "again")
     assert figures(results) == figures(ours)
     assert {row.model for row in results.conditions} == {"again"}
     assert [replace(line, model="av") for line in results.hypotheses] == ours.hypotheses

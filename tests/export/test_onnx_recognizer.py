@@ -17,8 +17,7 @@ SIZES_TRIED = [[1], [2], [7, 4], [12, 12, 5], [40, 1, 33, 3, 20]]
 def make_streams(lengths):
     generator = torch.Generator().manual_seed(1)
     audio_BTF = torch.randn(len(lengths), max(lengths), 104, generator=generator)
-    shape = (len(lengths), max(lengths), 24, 24)
-    video_BTHW = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    video_BTHW = torch.randint(0, 256, (len(lengths), max(lengths), 24, 24), generator=generator, dtype=torch.uint8)
     return {"audio_BTF": audio_BTF, "video_BTHW": video_BTHW, "valid_BT": valid_until(lengths, max(lengths))}
 
 

@@ -60,8 +60,7 @@ def test_the_videos_length_wins():
 
 
 def test_normalised_frames_have_mean_0_and_variance_1_and_zero_rows_stay_zero():
-    rows_TF = torch.cat([3 + 2 * noise(208).reshape(2, 104) * 10, torch.zeros(1, 104)])
-    normal_TF = normalize_frames(rows_TF)
+    normal_TF = normalize_frames(torch.cat([3 + 2 * noise(208).reshape(2, 104) * 10, torch.zeros(1, 104)]))
     torch.testing.assert_close(normal_TF.mean(dim=1), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(normal_TF.var(dim=1, unbiased=False), torch.tensor([1.0, 1.0, 0.0]), atol=1e-4, rtol=0)
     assert not normal_TF[2].any()

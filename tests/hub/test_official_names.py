@@ -74,8 +74,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(either):
 
 
 def test_another_file_than_the_first_time_is_refused(served, cached):
-    path = fetch_official(NAME)
-    path.unlink()
+    fetch_official(NAME).unlink()
     served.write_bytes(served.read_bytes() + b"\0" * 8)
     assert "the file was deleted; if its authors replaced it, delete" in refused(fetch_official, NAME)
     assert cached() == ["base_vox_433h.pt.sha256"]

@@ -17,8 +17,7 @@ def folder(tmp_path):
 
 
 def test_a_model_goes_to_the_hub_and_comes_back(hub, folder, tmp_path, monkeypatch):
-    address = push_to_hub("me/mine", folder)
-    assert address.startswith(f"{hub.address}/me/mine/commit/")
+    assert push_to_hub("me/mine", folder).startswith(f"{hub.address}/me/mine/commit/")
     (files,) = hub.repositories["me/mine"].values()
     assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "Bearer hf_mock" in hub.tokens  # what huggingface_hub knows; nothing of ours handles it

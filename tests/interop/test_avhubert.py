@@ -176,6 +176,5 @@ def test_a_full_size_state_dict_goes_round_bit_for_bit(size, tmp_path):
         random = tensor.is_floating_point()
         official["model"][key] = torch.rand(tensor.shape, generator=generator) if random else torch.tensor(3)
     torch.save(official, tmp_path / "official.pt")
-    imported = load_official(tmp_path / "official.pt")
-    save_model(tmp_path / "ours.safetensors", imported)
+    save_model(tmp_path / "ours.safetensors", load_official(tmp_path / "official.pt"))
     same_tensors(export_checkpoint(load_model(tmp_path / "ours.safetensors"))["model"], official["model"])

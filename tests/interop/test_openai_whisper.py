@@ -47,8 +47,7 @@ def test_sizes_show_the_name_unless_two_models_share_them(name):
 
 
 def test_heads_that_follow_the_words_are_openais_and_stay_in_the_model_file(tmp_path):
-    file = half_file(tmp_path / "some.pt")
-    theirs = whisper.model.Whisper(ModelDimensions(**file["dims"]))
+    theirs = whisper.model.Whisper(ModelDimensions(**half_file(tmp_path / "some.pt")["dims"]))
     theirs.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny"])
     expected = tuple((int(block), int(head)) for block, head in theirs.alignment_heads.indices().T)
     model = load_openai(tmp_path / "some.pt", name="tiny")

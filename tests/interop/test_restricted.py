@@ -43,8 +43,7 @@ def test_a_hostile_checkpoint_runs_nothing_and_is_refused_by_name(tmp_path, prot
 @pytest.mark.parametrize("function", [eval, exec, getattr, __import__, open, torch.hub.load])
 def test_builtins_and_other_functions_of_torch_are_refused_too(tmp_path, function):
     torch.save({"model": Hostile("1", function)}, tmp_path / "evil.pt")
-    name = "torch.hub.load" if function is torch.hub.load else function.__name__
-    assert name in refused(tmp_path / "evil.pt")
+    assert ("torch.hub.load" if function is torch.hub.load else function.__name__) in refused(tmp_path / "evil.pt")
 
 
 def test_a_bare_pickle_is_refused_before_it_runs(tmp_path):

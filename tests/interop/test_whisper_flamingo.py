@@ -122,8 +122,7 @@ def test_a_model_that_was_not_imported_has_the_published_keys():
     assert given | {units: None} == keys | {units: None}  # how many units there were is lost
     ours = list(export_flamingo(model, variant="self_supervised")["state_dict"])
     assert [key for key in ours if "final_proj" not in key] == [key.replace("w2v_model.", "") for key in keys]
-    last = ours.index("model.encoder.video_model.final_proj.bias")
-    assert ours[last + 1] == "model.decoder.positional_embedding"
+    assert ours[ours.index("model.encoder.video_model.final_proj.bias") + 1] == "model.decoder.positional_embedding"
 
 
 def test_a_published_small_model_has_as_many_entries():
@@ -132,8 +131,7 @@ def test_a_published_small_model_has_as_many_entries():
 
 def test_the_other_variant_can_be_asked_for(tmp_path, light):
     torch.save({"state_dict": light}, tmp_path / "official.pt")
-    model = load_flamingo(tmp_path / "official.pt", **HEADS)
-    tuned = export_flamingo(model, variant="finetuned")["state_dict"]
+    tuned = export_flamingo(load_flamingo(tmp_path / "official.pt", **HEADS), variant="finetuned")["state_dict"]
     kept = {key: value for key, value in light.items() if "final_proj" not in key}
     wrapped = {key.replace("video_model.", "video_model.w2v_model."): value for key, value in kept.items()}
     same_file({"state_dict": tuned}, {"state_dict": wrapped})
@@ -155,8 +153,7 @@ def test_what_a_trainer_leaves_beside_the_weights_is_not_read(tmp_path):
 
 
 def test_a_file_without_video_is_a_plain_whisper(tmp_path):
-    model = randomize(Whisper(SIZES))
-    official = export_flamingo(model)
+    official = export_flamingo(randomize(Whisper(SIZES)))
     torch.save(official, tmp_path / "audio.pt")
     imported = load_flamingo(tmp_path / "audio.pt", audio_heads=4, text_heads=4)
     assert type(imported) is Whisper

@@ -90,8 +90,7 @@ def numbered(tmp_path) -> Callable[..., Path]:
     """Return ``make(name, times, base, **options)``, which writes numbered pictures and returns the path."""
 
     def make(name: str, times: Sequence[int], base: Fraction, **options) -> Path:
-        pictures = [picture_of(number) for number in range(len(times))]
-        write(tmp_path / name, pictures, times, base, **options)
+        write(tmp_path / name, [picture_of(number) for number in range(len(times))], times, base, **options)
         return tmp_path / name
 
     return make

@@ -92,8 +92,7 @@ def test_sample_formats_have_the_same_level(dtype, tmp_path):
 
 
 def test_stereo_is_the_mean_and_never_clips(tmp_path):
-    rng = np.random.default_rng(0)
-    samples_SC = rng.integers(-32_768, 32_767, (16_000, 2)).astype(np.int16)
+    samples_SC = np.random.default_rng(0).integers(-32_768, 32_767, (16_000, 2)).astype(np.int16)
     wavfile.write(tmp_path / "stereo.wav", 16_000, samples_SC)
     expected_S = samples_SC.astype(np.float64).mean(axis=1) / 32_768
     np.testing.assert_allclose(read_audio(tmp_path / "stereo.wav"), expected_S, atol=1e-6)

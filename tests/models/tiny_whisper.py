@@ -42,8 +42,7 @@ def make_inputs(batch: int = 3, frames: int = 12):
     generator = torch.Generator().manual_seed(1)
     logmel_BAF = torch.randn(batch, 4 * frames, 8, generator=generator)
     video_BTHW = torch.randint(0, 256, (batch, frames, 24, 24), generator=generator, dtype=torch.uint8)
-    tokens_BL = torch.randint(0, 50, (batch, 7), generator=generator)
-    return logmel_BAF, video_BTHW, tokens_BL
+    return logmel_BAF, video_BTHW, torch.randint(0, 50, (batch, 7), generator=generator)
 
 
 def valid_until(lengths: list[int], size: int) -> torch.Tensor:

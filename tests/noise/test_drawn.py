@@ -127,8 +127,7 @@ def test_musan_is_drawn_from_by_name_and_training_never_hears_the_test_split(tmp
     files = {split: set(open_pools(music, split=split)["music"].files) for split in ("train", "valid", "test")}
     assert [len(found) for found in files.values()] == [16, 2, 2]
     assert not files["train"] & files["test"] and not files["valid"] & files["test"]
-    noise = DrawnNoise(NoiseConfig(1.0, noises=music))
-    assert set(noise._sampler.pools["music"].files) == files["train"]
+    assert set(DrawnNoise(NoiseConfig(1.0, noises=music))._sampler.pools["music"].files) == files["train"]
 
 
 GOLDEN = {  # samples 100, 5000 and 11000 of the first mixes, to six digits: a change here changes every training run

@@ -92,8 +92,7 @@ def test_voices_without_speakers_cannot_be_kept_out(folder):
 
 
 def test_every_voice_is_equally_loud(folder):
-    plan = make_plan(many(folder, 8), babble(folder), [0], seed=0)
-    for mix in plan.mixes.values():
+    for mix in make_plan(many(folder, 8), babble(folder), [0], seed=0).mixes.values():
         for piece in mix.pieces:
             voice_S = to_steps(read_audio(folder / "voices" / str(piece.file))) / 32768
             assert piece.gain * np.sqrt(np.mean(voice_S**2)) == pytest.approx(0.05, rel=1e-9)
@@ -291,8 +290,7 @@ def test_a_thousand_mixes_of_grid_have_the_snr_that_was_asked_for(rule, level, t
 
 
 def test_a_plan_is_read_without_knowing_where_it_was_made(folder, tmp_path):
-    plan = make_plan(utterances_of(folder), noises_of(folder), [0], seed=0)
-    plan.write(tmp_path / "plan.jsonl")
+    make_plan(utterances_of(folder), noises_of(folder), [0], seed=0).write(tmp_path / "plan.jsonl")
     first, *lines = (tmp_path / "plan.jsonl").read_text().splitlines()
     assert str(folder) not in "".join(lines)
     header = json.loads(first)

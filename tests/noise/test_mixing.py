@@ -115,8 +115,7 @@ def test_noise_starts_at_its_offset_and_starts_over():
 @pytest.mark.parametrize(("voices", "mean"), [(True, [3, -3, 5, 3, -3]), (False, [3, -4, 5, 3, -4])])
 def test_an_official_mean_is_cut_to_the_shortest_and_rounded_toward_zero_or_down(voices, mean):
     recordings = [np.array([3, -3, 5, 9], np.int16), np.array([4, -4, 6], np.int16)]
-    noise_S = lay_over("avhubert", [(steps_S, 0, 1.0) for steps_S in recordings], 5, voices)
-    assert (noise_S * 32768).tolist() == mean
+    assert (lay_over("avhubert", [(steps_S, 0, 1.0) for steps_S in recordings], 5, voices) * 32768).tolist() == mean
 
 
 def test_the_hash_is_of_what_is_heard():

@@ -55,8 +55,7 @@ def noise_of_toy(folder, noise):
 
 def test_a_training_yaml_names_noises_in_the_words_of_a_test(tmp_path):
     hall, music = "{kind: white, impulse_responses: rirs}", "{kind: musan, part: music, path: data/musan}"
-    noise = noise_of_toy(tmp_path, f"{{probability: 0.5, noises: {{hall: {hall}, music: {music}}}}}")
-    assert noise.noises == {
+    assert noise_of_toy(tmp_path, f"{{probability: 0.5, noises: {{hall: {hall}, music: {music}}}}}").noises == {
         "hall": NoiseSpec("white", impulse_responses=Path("rirs")),
         "music": NoiseSpec("musan", part="music", path=Path("data/musan")),
     }

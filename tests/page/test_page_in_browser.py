@@ -123,8 +123,7 @@ def test_upload_transcribe_look_and_leave_nothing(browser, server, tmp_path):
     visit = Visit(browser, server)
     page = visit.page
 
-    long = write_clip(tmp_path / "long.mp4", MAX_SECONDS + 2)
-    visit.upload(long, r"lasts 5\.\d s and this page takes up to 3 s")
+    visit.upload(write_clip(tmp_path / "long.mp4", MAX_SECONDS + 2), r"lasts 5\.\d s and this page takes up to 3 s")
     visit.wait_until_gone(server)
 
     visit.upload(write_clip(tmp_path / "clip.mp4", 2.0))

@@ -37,8 +37,7 @@ def test_both_transcripts_of_one_preparation_and_files_that_play(clip, tmp_path)
 
 
 def test_lips_are_the_middle_that_the_model_sees_three_times_as_large(clip, tmp_path):
-    outcome = run(Job(clip), tmp_path / "job")
-    frames = list(read_frames(outcome.lips, grey=True))
+    frames = list(read_frames(run(Job(clip), tmp_path / "job").lips, grey=True))
     assert len(frames) in (25, 26) and frames[0].shape == (264, 264)  # AAC comes in blocks of 64 ms
     mouth_HW = np.random.default_rng(1).integers(0, 256, (25, 96, 96)).astype(np.uint8)[0]
     blocks_HW = frames[0].reshape(88, 3, 88, 3).mean(axis=(1, 3))
@@ -84,8 +83,7 @@ def test_limits_and_languages_are_checked_before_the_work(clip, tmp_path):
 
 
 def test_error_rates_need_a_reference(clip, tmp_path):
-    outcome = run(Job(clip, reference="Set red NOW."), tmp_path / "job")
-    html = render_outcome(outcome)
+    html = render_outcome(run(Job(clip, reference="Set red NOW."), tmp_path / "job"))
     assert "WER 0.0 %: 0 errors in 3 words" in html
     assert "WER 33.3 %" not in html  # <b>bed</b> is read as b bed b: one wrong, two too many
     assert "WER 100.0 %: 3 errors in 3 words" in html

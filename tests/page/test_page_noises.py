@@ -17,8 +17,7 @@ def noises(tmp_path) -> Noises:
     rng = np.random.default_rng(0)
     for i in range(3):
         write_wav(tmp_path / f"v{i}.wav", 0.1 * rng.standard_normal(9000).astype(np.float32))
-    voices = [Utterance(f"v{i}", audio=tmp_path / f"v{i}.wav") for i in range(3)]
-    write_manifest(tmp_path / "voices.jsonl", voices)
+    write_manifest(tmp_path / "voices.jsonl", [Utterance(f"v{i}", audio=tmp_path / f"v{i}.wav") for i in range(3)])
     return Noises({"babble": NoiseSpec("babble", tmp_path / "voices.jsonl")})
 
 

@@ -73,8 +73,7 @@ def test_crops_are_upright_of_one_size_and_centred(scale, angle):
 def test_large_faces_are_averaged_not_sampled():
     """A pixel checkerboard is grey from afar; picking single pixels would keep its contrast."""
     checkers = (np.indices((600, 600)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    matrix_23 = np.array([[1 / 3, 0, -40.0], [0, 1 / 3, -40.0]])
-    assert crop_mouth(checkers, matrix_23).std() < 20  # of 127
+    assert crop_mouth(checkers, np.array([[1 / 3, 0, -40.0], [0, 1 / 3, -40.0]])).std() < 20  # of 127
 
 
 def test_a_crop_at_the_border_repeats_it():
@@ -123,10 +122,8 @@ def test_the_larger_of_two_faces_is_kept_throughout(finder, tmp_path):
     write_video(tmp_path / "two.mp4", frames)
     clip = extract_mouth(tmp_path / "two.mp4", finder)
     assert clip.counts["measured"] == 20
-    alone = [picture(200, 400, (110 + t, 100, 160)) for t in range(20)]
-    write_video(tmp_path / "one.mp4", alone)
-    only = extract_mouth(tmp_path / "one.mp4", finder)
-    assert np.abs(clip.mouth_THW.astype(float) - only.mouth_THW).mean() < 3
+    write_video(tmp_path / "one.mp4", [picture(200, 400, (110 + t, 100, 160)) for t in range(20)])
+    assert np.abs(clip.mouth_THW.astype(float) - extract_mouth(tmp_path / "one.mp4", finder).mouth_THW).mean() < 3
 
 
 @pytest.mark.parametrize("angle", [90, -90])
@@ -158,8 +155,7 @@ def test_any_rate_gives_the_mouth_of_the_right_moment(rate, num_source, num_fram
 
 
 def test_frames_without_a_face_are_marked(finder, tmp_path):
-    frames = [face() if not 10 <= t < 14 and t < 40 else picture() for t in range(60)]
-    write_video(tmp_path / "gaps.mp4", frames)
+    write_video(tmp_path / "gaps.mp4", [face() if not 10 <= t < 14 and t < 40 else picture() for t in range(60)])
     clip = extract_mouth(tmp_path / "gaps.mp4", finder)
     assert (clip.status_T[10:14] == FrameStatus.INTERPOLATED).all()
     assert (clip.status_T[40:] == FrameStatus.MISSING).all()
@@ -186,5 +182,4 @@ def test_real_clips_are_found_in_every_frame(finder):
     clip = extract_mouth(folder / "video" / "bbaf3s.mp4", finder)
     assert clip.counts["measured"] == 75 and 15 < clip.mouth_THW.std() < 70
     assert len(list(read_frames(folder / "original_mpg" / "pbio7a.mpg", grey=True))) == 75  # damaged, concealed
-    damaged = extract_mouth(folder / "original_mpg" / "pbio7a.mpg", finder)
-    assert 0 < damaged.counts["missing"] < 40
+    assert 0 < extract_mouth(folder / "original_mpg" / "pbio7a.mpg", finder).counts["missing"] < 40

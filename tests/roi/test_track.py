@@ -36,8 +36,7 @@ def test_a_large_face_that_is_there_briefly_does_not_win():
 
 
 def test_a_track_never_jumps_to_another_face():
-    detections = [[face(300, 100, 50)] if t in (20, 21, 22) else [face(100, 100, 80)] for t in range(60)]
-    track = largest(detections)
+    track = largest([[face(300, 100, 50)] if t in (20, 21, 22) else [face(100, 100, 80)] for t in range(60)])
     assert (centres(track) == 100).all()
     _, status_T = fill_gaps(track, max_gap=12)
     assert status_T[18:25].tolist() == [M, M, I, I, I, M, M]
@@ -45,8 +44,7 @@ def test_a_track_never_jumps_to_another_face():
 
 def test_every_detection_is_in_exactly_one_track():
     detections = [[face(100 + 3 * t, 100, 60), face(100 + 3 * t + 20, 100, 60)] if t % 3 else [] for t in range(20)]
-    tracks = link_faces(detections)
-    assert sum(len(track) for track in tracks) == sum(len(faces) for faces in detections)
+    assert sum(len(track) for track in link_faces(detections)) == sum(len(faces) for faces in detections)
 
 
 def test_two_faces_that_pass_each_other_stay_apart():
@@ -56,8 +54,7 @@ def test_two_faces_that_pass_each_other_stay_apart():
 
 def test_boxes_are_paired_by_the_best_overlap_and_each_once():
     boxes = [np.array(box, np.float32) for box in ((0, 0, 10, 10), (4, 0, 14, 10), (50, 50, 60, 60))]
-    shifted = [box + 1 for box in boxes[1::-1]]
-    assert sorted(match_boxes(boxes, shifted)) == [(0, 1), (1, 0)]
+    assert sorted(match_boxes(boxes, [box + 1 for box in boxes[1::-1]])) == [(0, 1), (1, 0)]
     assert match_boxes(boxes, []) == match_boxes([], boxes) == []
 
 
@@ -93,7 +90,6 @@ def test_smoothing_keeps_steady_motion_and_does_not_lag():
     np.testing.assert_allclose(smooth_over_time(line, 13), line, rtol=1e-5)  # at the ends too
     step = np.zeros((51, 1), np.float32)
     step[26:] = 1
-    smoothed = smooth_over_time(step, 13)
-    assert smoothed[25:27, 0] == pytest.approx([6 / 13, 7 / 13])
+    assert smooth_over_time(step, 13)[25:27, 0] == pytest.approx([6 / 13, 7 / 13])
     np.testing.assert_array_equal(smooth_over_time(step, 1), step)
     assert smooth_over_time(step[:4], 13).shape == (4, 1)

@@ -58,8 +58,7 @@ def test_a_file_and_a_pickle_hold_it_too(tokenizer, tmp_path):
 
 def test_the_special_numbers_are_avhuberts_and_never_text(tokenizer):
     assert (BOS, BLANK, PAD, EOS, UNK) == (0, 0, 1, 2, 3)
-    tokens = tokenizer.encode(TEXTS[0])
-    assert tokenizer.decode([BOS, *tokens, EOS, PAD, PAD]) == TEXTS[0]
+    assert tokenizer.decode([BOS, *tokenizer.encode(TEXTS[0]), EOS, PAD, PAD]) == TEXTS[0]
     assert (tokenizer.decode([]), tokenizer.encode("")) == ("", [])
     assert not {BOS, PAD, EOS} & set(tokenizer.encode("<s> <pad> </s>"))
 

@@ -102,8 +102,7 @@ def test_stage_2_leaves_every_weight_of_whisper_as_it_was_and_trains_all_others(
             assert not torch.equal(after[name], tensor), name
     gates = [tensor for name, tensor in after.items() if name.endswith("_gate")]
     assert len(gates) == 2 and all(bool(gate.abs() > 0) for gate in gates)
-    metrics = second.trainer.callback_metrics
-    assert {"val/loss", "val/loss_audio", "val/loss_video", "val/wer"} <= set(metrics)
+    assert {"val/loss", "val/loss_audio", "val/loss_video", "val/wer"} <= set(second.trainer.callback_metrics)
 
 
 def test_a_fresh_second_stage_is_the_first_one(stages, corpus):
@@ -119,8 +118,7 @@ def test_a_fresh_second_stage_is_the_first_one(stages, corpus):
 
 
 def modes(**settings):
-    module = FlamingoModule(sizes=SIZES, video=LIPS, **settings).train()
-    encoder = module.model.video_encoder
+    encoder = FlamingoModule(sizes=SIZES, video=LIPS, **settings).train().model.video_encoder
     norms = [part for part in encoder.modules() if isinstance(part, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d)]
     assert norms
     return encoder.dropout.training, {norm.training for norm in norms}

@@ -149,8 +149,7 @@ def test_several_unit_sets_are_predicted_at_once():
 def test_supervised_blocks_have_heads_of_their_own():
     made, given = module(head=HeadConfig(supervised_blocks=(1,), unit_width=8)), batch()
     plain = module(head=HeadConfig(unit_width=8))
-    scores = predict(made, given).scores
-    assert [score.block for score in scores] == [None, 1]
+    assert [score.block for score in predict(made, given).scores] == [None, 1]
     assert step(made, given)[0] > step(plain, given)[0]
     weightless = module(head=HeadConfig(supervised_blocks=(1,), unit_width=8, block_weight=0.0))
     weightless.model.load_state_dict(made.model.state_dict())
@@ -204,8 +203,7 @@ def test_a_truly_compiled_trunk_gives_the_same_loss():
 def test_official_masks_have_the_same_count_in_every_row_and_spare_the_last_frame():
     lengths = [40, 31, 12, 40]
     for seed in range(30):
-        draws = TorchDraws(torch.Generator().manual_seed(seed))
-        mask_BT = official_span_masks(lengths, 40, 0.5, 5, 2, draws)
+        mask_BT = official_span_masks(lengths, 40, 0.5, 5, 2, TorchDraws(torch.Generator().manual_seed(seed)))
         assert len(set(mask_BT.sum(dim=1).tolist())) == 1
         for row_T, length in zip(mask_BT, lengths, strict=True):
             assert not row_T[length - 1 :].any()
@@ -214,8 +212,7 @@ def test_official_masks_have_the_same_count_in_every_row_and_spare_the_last_fram
 def test_the_official_sampler_is_chosen_by_config():
     config = replace(MASKING, sampler="official")
     valid_BT = batch().valid_BT
-    masks = draw_masks(valid_BT, config, torch.Generator().manual_seed(0))
-    assert masks.audio_BT.sum(dim=1).unique().numel() == 1
+    assert draw_masks(valid_BT, config, torch.Generator().manual_seed(0)).audio_BT.sum(dim=1).unique().numel() == 1
     assert not draw_masks(valid_BT, replace(config, video_fraction=0.0)).video_BT.any()
     lone = draw_masks(valid_BT[:1], config, torch.Generator().manual_seed(0))
     assert lone.zero_audio and (lone.video_source_BT[lone.video_BT] == -1).all()
@@ -225,8 +222,7 @@ def test_another_clips_lips_are_shown_at_the_same_moment():
     video_BT = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.bool)
     masks = hide_video(MaskedInput(video_BT, video_BT), "other_clip", [3, 3, 3], TorchDraws(torch.Generator()))
     clips = torch.arange(9, dtype=torch.uint8).view(3, 3, 1, 1)
-    model = ClusterPredictor(TINY, 5)
-    shown = model.hide_input(None, clips, masks)[1][..., 0, 0]
+    shown = ClusterPredictor(TINY, 5).hide_input(None, clips, masks)[1][..., 0, 0]
     own = clips[..., 0, 0]
     assert torch.equal(shown[~video_BT], own[~video_BT]) and torch.equal(shown[video_BT] % 3, own[video_BT] % 3)
     assert (shown[video_BT] // 3 != own[video_BT] // 3).all()

@@ -31,8 +31,7 @@ def test_two_gloo_processes_give_the_losses_of_accumulation(corpus, tmp_path):
     both = train(corpus, tmp_path / "ddp", steps, *strategy)
     alone = train(corpus, tmp_path / "accumulated", steps, "--trainer.accumulate_grad_batches=2")["losses.0.txt"]
     assert sorted(both) == ["losses.0.txt", "losses.1.txt"]
-    pairs = zip(both["losses.0.txt"], both["losses.1.txt"], strict=True)
-    interleaved = [row for pair in pairs for row in pair]
+    interleaved = [row for pair in zip(both["losses.0.txt"], both["losses.1.txt"], strict=True) for row in pair]
     assert len(interleaved) == len(alone) == 2 * steps
     assert [ids for _, ids in interleaved] == [ids for _, ids in alone]  # the same batches, shared out
     losses = [torch.tensor([float(loss) for loss, _ in rows]) for rows in (interleaved, alone)]

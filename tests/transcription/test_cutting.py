@@ -125,8 +125,7 @@ def test_speech_without_any_pause_is_cut_where_it_is_quiet():
 
 
 def test_a_stretch_that_is_too_long_with_its_padding_loses_padding_and_no_speech():
-    config = CuttingConfig(longest_s=20.0, padding_s=0.5)
-    ((start, end),) = cut(speech(900, (200, 695)), None, 900, config)
+    ((start, end),) = cut(speech(900, (200, 695)), None, 900, CuttingConfig(longest_s=20.0, padding_s=0.5))
     assert start <= 200 and end >= 695 and end - start <= 500
 
 
@@ -144,8 +143,7 @@ def test_lips_that_speak_unheard_are_speech_and_a_jump_of_the_landmarks_is_none(
 
 def test_the_mouth_that_opens_before_a_word_does_not_bridge_a_pause():
     openness_T = np.full(500, 20.0) + np.where(np.arange(500) % 2, 3, 0) * speech(500, (98, 156), (184, 240))
-    prob_T = speech(500, (105, 150), (190, 235))
-    assert len(cut(prob_T, openness_T, 500)) == 2
+    assert len(cut(speech(500, (105, 150), (190, 235)), openness_T, 500)) == 2
 
 
 @pytest.mark.parametrize(
@@ -153,8 +151,7 @@ def test_the_mouth_that_opens_before_a_word_does_not_bridge_a_pause():
 )
 def test_a_file_without_speech_comes_whole_or_in_windows(length, ends):
     for prob_T, openness_T in ((np.zeros(length), None), (None, np.full(length, np.nan)), (None, None)):
-        spans = cut(prob_T, openness_T, length)
-        assert [end for _, end in spans] == ends
+        assert [end for _, end in cut(prob_T, openness_T, length)] == ends
         assert not find_speech(prob_T, openness_T, length).speech_T.any()
 
 

@@ -132,8 +132,7 @@ def test_processes_at_once_do_not_damage_each_others_lines(kept, caplog):
         for number in range(first, first + 100):
             kept.append_segment(KEY, segment(number // 2, "long " * (number % 50)))  # every second is doubled
 
-    processes = in_processes(*(lambda first=first: append(first) for first in (0, 100, 200, 200)))
-    for process in processes:
+    for process in in_processes(*(lambda first=first: append(first) for first in (0, 100, 200, 200))):
         process.join()
         assert process.exitcode == 0
     assert [one.start_s for one in kept.segments(KEY)] == list(range(150)) and not caplog.records

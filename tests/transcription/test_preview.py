@@ -53,8 +53,7 @@ def changed(region):
 
 
 def test_words_are_shown_while_they_are_said_and_the_one_of_the_moment_is_marked(tmp_path):
-    frames = drawn(tmp_path, faces=[view()])
-    bottom = [frame[480:] for frame in frames]
+    bottom = [frame[480:] for frame in drawn(tmp_path, faces=[view()])]
     assert [changed(region) for region in bottom] == [5 <= index < 25 for index in range(25)]  # at least 0.8 s
     marks = [near(region, MARKED).any(axis=0).nonzero()[0] for region in bottom]
     assert not len(marks[2]) and not len(marks[20]) and marks[7].mean() < 512 < marks[14].mean()
@@ -173,5 +172,4 @@ def test_each_speaker_has_a_view_and_nobody_has_none():
 
 def test_the_outline_goes_once_around_the_lips():
     (one,) = face_views([face(0, 1)], [Segment(0 / 25, 1 / 25, face=0)], 1)
-    landmarks = [NEEDED[int(x)] for x in one.lips_TK2[0, :, 0]]
-    assert landmarks == [*LIPS[:11], *LIPS[11:20][::-1]]
+    assert [NEEDED[int(x)] for x in one.lips_TK2[0, :, 0]] == [*LIPS[:11], *LIPS[11:20][::-1]]

@@ -74,8 +74,7 @@ def test_a_frame_has_the_highest_probability_of_all_chunks_it_touches(monkeypatc
         return heard if len(calls) == 1 else torch.zeros_like(heard)  # then it hears backwards
 
     monkeypatch.setattr(module, "load_silero", lambda: detector)
-    prob_T = speech_probability(np.zeros(50 * 640, np.float32))
-    for frame, prob in enumerate(prob_T):
+    for frame, prob in enumerate(speech_probability(np.zeros(50 * 640, np.float32))):
         touched = [chunk for chunk in range(63) if chunk * 32 < (frame + 1) * 40 and (chunk + 1) * 32 > frame * 40]
         assert prob == pytest.approx(max(touched) / 1000)
 
@@ -133,8 +132,7 @@ def test_the_level_is_each_frames_root_mean_square():
 
 
 def test_lips_that_open_and_close_move_and_still_ones_do_not():
-    rng = np.random.default_rng(0)
-    still_T = 20 + 0.05 * rng.standard_normal(50)
+    still_T = 20 + 0.05 * np.random.default_rng(0).standard_normal(50)
     speaking_T = 24 + 4 * np.sin(2 * np.pi * 3 * np.arange(50) / 25)
     moving_T = lip_activity(np.concatenate([still_T, speaking_T, still_T]).astype(np.float32))
     assert moving_T[52:98].all() and not moving_T[:46].any() and not moving_T[104:].any()

@@ -94,8 +94,7 @@ def test_batching_changes_nothing_where_texts_are_drawn(monkeypatch):
     streams = hand_made(spans=SPANS[:3])
     together = model("flamingo", drawing).transcribe_streams(streams, language="en").segments
     monkeypatch.setattr(speech_model, "MAX_CLIPS", 1)
-    apart = model("flamingo", drawing).transcribe_streams(streams, language="en").segments
-    assert all(map(same, together, apart))
+    assert all(map(same, together, model("flamingo", drawing).transcribe_streams(streams, language="en").segments))
     greedy = model("flamingo").transcribe_streams(streams, language="en").segments
     assert [one.text for one in together] != [one.text for one in greedy]
 
@@ -224,8 +223,7 @@ def test_the_language_of_most_speech_wins(monkeypatch):
     rows.append({code: 1.5 * (code == codes[1]) for code in decoder.languages})
     monkeypatch.setattr(segment_decoding, "detect_languages", lambda *_: ([], rows))
     for frames, wanted in ((10, 10, 60), codes[1]), ((30, 30, 20), codes[0]):
-        samples = [decoder.sample(str(n), n, SOUND[: n * 640], LIPS_THW[:n]) for n in frames]
-        assert decoder.detect(samples) == wanted
+        assert decoder.detect([decoder.sample(str(n), n, SOUND[: n * 640], LIPS_THW[:n]) for n in frames]) == wanted
 
 
 def test_english_only_models_are_never_asked():

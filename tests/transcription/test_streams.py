@@ -180,8 +180,7 @@ def test_speech_after_the_pictures_end_is_left_to_the_sound(followed, clips):
 
 def test_lips_stand_still_where_the_sound_outlasts_the_picture_by_little(followed, clips):
     followed(face(20 + 5 * syllables(NUM, 4)), num_frames=NUM)
-    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=voice((NUM + 10) / 25))
-    (segment,) = streams.segments
+    (segment,) = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=voice((NUM + 10) / 25)).segments
     assert segment.frames[1] == NUM + 10 == len(segment.mouth_THW)
     assert (segment.mouth_THW[NUM:] == segment.mouth_THW[NUM - 1]).all() and segment.mouth_THW[-1].any()
     assert segment.face_share == pytest.approx(NUM / (NUM + 10))

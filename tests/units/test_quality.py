@@ -53,6 +53,5 @@ def test_use_of_units():
     even = unit_use([[0, 1], [2, 3, 3, 2, 1, 0], []])
     assert (even.used, even.perplexity, even.entropy) == pytest.approx((4, 4, log(4)))
     assert unit_use([[5, 5, 5]]) == UnitUse(1, 0, 1)
-    uneven = unit_use([[0, 0, 0, 1]])
-    assert uneven.entropy == pytest.approx(log(4) - 3 * log(3) / 4)
+    assert unit_use([[0, 0, 0, 1]]).entropy == pytest.approx(log(4) - 3 * log(3) / 4)
     assert unit_use([[], []]) == UnitUse(0, 0, 1)
