@@ -34,6 +34,7 @@ from data_prep.pipeline import RecipeError, StepError, read_recipe, run_steps, s
 from data_prep.pretrain_iterations import Recipe
 from data_prep.restartable_training import read_curve
 from tests.data_prep.killing import kill, wait_until
+from tests.refusals import raises
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "data_prep/pretrain_iterations.py"
@@ -178,8 +179,7 @@ def changed(recipe, *path, value):
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, path, value, message):
-    with pytest.raises(RecipeError, match=message):
-        read_recipe(Recipe, written(tmp_path, changed(tiny("nowhere"), *path, value=value)))
+    raises(RecipeError, message, read_recipe, Recipe, written(tmp_path, changed(tiny("nowhere"), *path, value=value)))
 
 
 def test_a_manifest_that_is_not_there_ends_the_command_with_one_line(corpus, tmp_path):
@@ -194,11 +194,9 @@ def test_a_manifest_that_is_not_there_ends_the_command_with_one_line(corpus, tmp
 def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / "list.yaml").write_text("[1, 2]")
     for name, message in (("missing", r"missing\.yaml cannot be read"), ("list", r"list\.yaml holds no mapping")):
-        with pytest.raises(RecipeError, match=message):
-            read_recipe(Recipe, tmp_path / f"{name}.yaml")
+        raises(RecipeError, message, read_recipe, Recipe, tmp_path / f"{name}.yaml")
     gone = written(tmp_path, changed(tiny("nowhere"), "training", "configs", 1, value="gone.yaml"))
-    with pytest.raises(RecipeError, match=r"gone\.yaml cannot be read"):
-        settings_of(read_recipe(Recipe, gone).training_command(0))
+    raises(RecipeError, r"gone\.yaml cannot be read", settings_of, read_recipe(Recipe, gone).training_command(0))
 
 
 @pytest.fixture
@@ -263,8 +261,7 @@ def test_features_come_from_the_previous_model_or_the_start(corpus, tmp_path, un
     assert units == [["5"], ["8"], ["8"]]
 
     def refused(message, recipe, train=None):
-        with pytest.raises(StepError, match=message):
-            pretrain_iterations.main(written(tmp_path, recipe), run, train)
+        raises(StepError, message, pretrain_iterations.main, written(tmp_path, recipe), run, train)
 
     again = changed(recipe, "iterations", 2, "num_units", value=9)
     refused(r"'iteration 3, fit units' in .*: num_units was 8, is now 9", again)

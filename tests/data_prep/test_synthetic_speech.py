@@ -13,6 +13,7 @@ from data_prep.synthetic.speaker import SETS, VARIANTS
 from data_prep.synthetic.speech import MARGIN_S, Phone, closure_of, phones_of, say
 from data_prep.synthetic.texts import COMMANDS, LANGUAGES, read_sentences, reference_of
 from data_prep.synthetic.visemes import MOUTH, NAMES, OPEN, split_ipa
+from tests.refusals import raises
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +54,19 @@ def test_bad_requests_are_refused_and_the_process_lives_on(espeak):
         ("now", "xx", "m1", "no voice 'xx"),
         ("...", "en", "m1", "expected a text with letters"),
     ):
-        with pytest.raises(ValueError, match=message):
-            say(espeak, text, language, Voice(variant), rng())
+        raises(ValueError, message, say, espeak, text, language, Voice(variant), rng())
     assert espeak.speak("now", "en", Voice("m1")).pcm.any()
 
 
 def test_a_closed_process_says_what_is_wrong(espeak):
     closed = Espeak()
     closed.close()
-    with pytest.raises(RuntimeError, match="espeak-ng process"):
-        closed.speak("now", "en", Voice("m1"))
+    raises(RuntimeError, "espeak-ng process", closed.speak, "now", "en", Voice("m1"))
 
 
 def test_a_missing_loader_names_its_extra(monkeypatch):  # without espeak-ng too
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'avspeech\[synthetic\]'"):
-        Espeak()
+    raises(ImportError, r"pip install 'avspeech\[synthetic\]'", Espeak)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 
 from data_prep.synthetic.texts import COMMANDS, LANGUAGES, all_commands, partition, read_sentences, reference_of
+from tests.refusals import raises
 
 SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "ru": "CYRILLIC"}
 
@@ -47,12 +48,9 @@ def test_partition_is_disjoint_complete_and_independent_of_order(language):
 
 
 def test_unknown_languages_and_too_few_texts_are_refused():
-    with pytest.raises(ValueError, match=r"no sentences for language 'xx'.*en, ar, de"):
-        read_sentences("xx")
-    with pytest.raises(ValueError, match="command grammar knows en, es, not 'fr'"):
-        all_commands("fr")
-    with pytest.raises(ValueError, match="2 different texts"):
-        partition(["a b", "A b.", "c d"], "en")
+    raises(ValueError, r"no sentences for language 'xx'.*en, ar, de", read_sentences, "xx")
+    raises(ValueError, "command grammar knows en, es, not 'fr'", all_commands, "fr")
+    raises(ValueError, "2 different texts", partition, ["a b", "A b.", "c d"], "en")
 
 
 @pytest.mark.parametrize("language", COMMANDS)

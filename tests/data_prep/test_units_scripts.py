@@ -24,6 +24,7 @@ from data_prep import assign_units, dump_features, fit_units, train_tokenizer
 from data_prep.clip_vectors import describe, encoder_vectors, mfcc_vectors, open_source, plan
 from tests.hub.small_models import KINDS
 from tests.interop.official import pretrained
+from tests.refusals import raises
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 
@@ -79,8 +80,7 @@ def test_100_hz_units_are_kept_or_thinned_to_every_fourth_and_25_hz_units_made_n
 
 
 def test_a_broken_clip_keeps_its_line_and_is_listed_and_too_many_end_with_status_1(train, broken, book, tmp_path):
-    with pytest.raises(SystemExit, match="2 of 12 failed, more than 2%"):
-        fit_units.main(broken, book, num_units=4)
+    raises(SystemExit, "2 of 12 failed, more than 2%", fit_units.main, broken, book, num_units=4)
     assert not book.exists()
     fit_units.main(broken, book, num_units=4, max_failed=0.5)
     for name, manifest in (("whole", train), ("broken", broken)):
@@ -100,8 +100,7 @@ def test_encoder_units_know_their_model(train, val, book, model, tmp_path):
     assert [len(row) for row in read_units(tmp_path / "val.km")] == lengths(val)
     features = Codebook.load(book).features
     assert (features["layer"], features["model"], features["modality"]) == (1, "model.safetensors", "audio+video")
-    with pytest.raises(ValueError, match="needs --model"):
-        assign_units.main(val, book, tmp_path / "out.km")
+    raises(ValueError, "needs --model", assign_units.main, val, book, tmp_path / "out.km")
     data = model.read_bytes()
     (tmp_path / "other.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(ValueError, match=r"wanted the model that the codebook was made with: model.safetensors"):
@@ -135,8 +134,7 @@ def test_dumped_vectors_are_resumed_and_others_are_refused(train, tmp_path):
     dump_features.main(train, out_dir)
     assert np.load(out_dir / "train0.npy").shape == (first.num_frames, 39)
     assert (out_dir / "train1.npy").read_bytes() == b"kept as it is"
-    with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 25\}, wanted"):
-        dump_features.main(train, out_dir, rate=100)
+    raises(ValueError, r"holds \{'kind': 'mfcc', 'rate': 25\}, wanted", dump_features.main, train, out_dir, rate=100)
 
 
 def test_clips_that_go_through_the_encoder_together_come_out_as_alone(broken, model, tmp_path):
@@ -184,8 +182,7 @@ def test_a_batch_that_was_left_half_done_is_made_again_as_it_was(train, model, t
 
 @pytest.mark.parametrize("shard", ["4/4", "1", "-1/2", "a/b"])
 def test_a_shard_that_makes_no_sense_is_refused(train, tmp_path, shard):
-    with pytest.raises(ValueError, match=f"--shard {shard} came"):
-        dump_features.main(train, tmp_path / "mfcc", shard=shard)
+    raises(ValueError, f"--shard {shard} came", dump_features.main, train, tmp_path / "mfcc", shard=shard)
 
 
 @pytest.mark.parametrize("sampled", [{}, {"max_vectors": 50}, {"percent": 0.5}])
@@ -207,20 +204,17 @@ def test_a_dump_of_other_features_is_refused_and_holes_are_failures(train, book,
     dump_features.main(train, tmp_path / "slow")
     with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 25\}, wanted .* 100"):
         fit_units.main(train, book, rate=100, dump=tmp_path / "slow")
-    with pytest.raises(ValueError, match=r"has no features\.json"):
-        fit_units.main(train, book, dump=tmp_path)
+    raises(ValueError, r"has no features\.json", fit_units.main, train, book, dump=tmp_path)
     fit_units.main(train, book, num_units=4)
     with pytest.raises(ValueError, match=r"holds \{'kind': 'mfcc', 'rate': 100\}, wanted"):
         assign_units.main(train, book, tmp_path / "out.km", dump=dump)
     (dump / "train3.npy").unlink()
-    with pytest.raises(SystemExit, match="1 of 12 failed"):
-        fit_units.main(train, book, num_units=4, dump=dump)
+    raises(SystemExit, "1 of 12 failed", fit_units.main, train, book, num_units=4, dump=dump)
     assert "is not in the dump" in (tmp_path / "book.safetensors.failures.jsonl").read_text()
 
 
 def test_a_codebook_says_how_it_was_fitted_and_a_share_of_none_is_refused(train, book):
-    with pytest.raises(ValueError, match="--percent 0 came"):
-        fit_units.main(train, book, percent=0)
+    raises(ValueError, "--percent 0 came", fit_units.main, train, book, percent=0)
     fit_units.main(train, book, num_units=5, max_vectors=100, percent=0.75)
     fitting = Codebook.load(book).fitting
     wanted = {"num_clips": 9, "num_vectors": 100, "max_vectors": 100, "batch_size": 10_000, "n_init": 20}
@@ -283,8 +277,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize(("arguments", "message"), NONSENSE.items())
 def test_features_that_make_no_sense_name_their_option(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        describe(*arguments, "video")
+    raises(ValueError, message, describe, *arguments, "video")
 
 
 @pytest.mark.parametrize(("kind", "vocab_size"), [("words", None), ("characters", None), ("sentencepiece", 16)])

@@ -15,6 +15,7 @@ from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import EOS, Tokenizer
+from tests.refusals import raises
 
 CONFIG = RecognizerConfig(ENCODER, DecoderConfig(16, 1, 2, 16), ctc=True, ctc_upsample=2)
 TOKENIZER = Tokenizer.fit(["set red now", "bin blue soon"], "words")
@@ -119,16 +120,14 @@ def test_a_missing_head_is_named_before_anything_runs(batch, head):
 
 
 def test_a_model_without_text_says_so(batch):
-    with pytest.raises(ValueError, match="ClusterPredictor gives no text"):
-        transcribe_batch(ClusterPredictor(CONFIG.encoder, 5), batch)
+    raises(ValueError, "ClusterPredictor gives no text", transcribe_batch, ClusterPredictor(CONFIG.encoder, 5), batch)
     with pytest.raises(ValueError, match="Recognizer gives no text: its checkpoint came without the dictionary"):
         transcribe_batch(Recognizer(CONFIG, 9), batch)
 
 
 def test_an_encoder_that_gives_nan_is_an_error_and_no_silence(model, batch):
     model.encoder.norm.weight.data.fill_(torch.nan)
-    with pytest.raises(ValueError, match="not finite"):
-        best(model, batch)
+    raises(ValueError, "not finite", best, model, batch)
 
 
 @torch.no_grad()
@@ -175,5 +174,4 @@ def test_ctc_merges_repeats_and_drops_blanks_and_padding():
     ids=str,
 )
 def test_options_that_cannot_be_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        DecodingConfig(**options)
+    raises(ValueError, message, DecodingConfig, **options)

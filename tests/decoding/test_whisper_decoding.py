@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 import torch
 from reference_whisper import POSITIONS, mels, memory_of
 
@@ -18,6 +17,7 @@ from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
 from avspeech.text.whisper_tokens import ENGLISH_ONLY
+from tests.refusals import raises
 
 GREEDY = DecodingConfig(temperatures=(0.0,))
 
@@ -127,27 +127,23 @@ def test_english_only_models_need_no_language():
     ((found,),) = decode_memory(ours, memory_of(ours, 1), GREEDY, [None])
     assert found.language == "en"
     assert len(found.tokens) <= 8
-    with pytest.raises(ValueError, match="English-only"):
-        detect_languages(ours, memory_of(ours, 1))
+    raises(ValueError, "English-only", detect_languages, ours, memory_of(ours, 1))
 
 
 def test_nan_is_an_error_not_silence(ours):
     logmel_BAF = mels(2)
     logmel_BAF[1, 3] = torch.nan
-    with pytest.raises(ValueError, match="not finite"):
-        transcribe_batch(ours, batch_of(logmel_BAF))
+    raises(ValueError, "not finite", transcribe_batch, ours, batch_of(logmel_BAF))
 
 
 def test_unknown_languages_and_impossible_options_are_named(ours):
-    with pytest.raises(ValueError, match="language 'xx'"):
-        decode_memory(ours, memory_of(ours, 1), GREEDY, ["xx"])
+    raises(ValueError, "language 'xx'", decode_memory, ours, memory_of(ours, 1), GREEDY, ["xx"])
     for options, name in [
         ({"beam_size": 2, "patience": 0.1}, "patience=0.1"),
         ({"length_penalty": 2.0}, r"length_penalty=2\.0 must lie in 0\.\.1"),
         ({"method": "ctc"}, "method='ctc' came for a Whisper without CTC head"),
     ]:
-        with pytest.raises(ValueError, match=name):
-            decode_memory(ours, memory_of(ours, 1), DecodingConfig(**options), ["en"])
+        raises(ValueError, name, decode_memory, ours, memory_of(ours, 1), DecodingConfig(**options), ["en"])
 
 
 def test_video_alone_is_decoded_with_the_memory_it_gives(ours):

@@ -9,6 +9,7 @@ from avspeech.decoding.config import DecodingConfig
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import MOVED, EvaluationConfig, Scoring, read_conditions
 from avspeech.noise.spec import NoiseSpec
+from tests.refusals import raises
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "evaluate"
 
@@ -122,8 +123,7 @@ def test_error_names_the_key_as_typed(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named_and_every_key_that_moved_names_where_to(tmp_path):
-    with pytest.raises(ValueError, match=r"absent\.yaml cannot be read: No such file"):
-        read_conditions(tmp_path / "absent.yaml")
+    raises(ValueError, r"absent\.yaml cannot be read: No such file", read_conditions, tmp_path / "absent.yaml")
     for key, place in MOVED.items():
         with pytest.raises(ValueError, match=f"conditions.yaml: {key} is now {place.split(',')[0]}"):
             read_conditions(written(tmp_path, f"{key}: 1"))
@@ -141,8 +141,7 @@ def test_noise_files_come_from_the_command_line_too(config):
             r"noise_paths: noises\.babble\.path='n.wav' has no use with kind=babble",
         ),
     ):
-        with pytest.raises(ValueError, match=said):
-            config.with_noise_files(**chosen)
+        raises(ValueError, said, config.with_noise_files, **chosen)
 
 
 def test_noises_can_be_left_out(config):
@@ -153,8 +152,7 @@ def test_noises_can_be_left_out(config):
     placed = replace(several, video_streams=("own", "blank"), video_streams_at=("clean", "babble 0", "hiss -5"))
     assert placed.with_noise_files(only=["hiss"]).video_streams_at == ("clean", "hiss -5")
     assert placed.with_noise_files(only=[]).video_streams_at == ("clean",)
-    with pytest.raises(ValueError, match="noises names rain, but noises has babble, hiss"):
-        several.with_noise_files(only=["rain"])
+    raises(ValueError, "noises names rain, but noises has babble, hiss", several.with_noise_files, only=["rain"])
 
 
 def test_a_room_without_noise_has_no_level(tmp_path):
@@ -205,8 +203,7 @@ def test_clean_has_two_names():
     ],
 )
 def test_condition_without_meaning_is_refused(place, message):
-    with pytest.raises(ValueError, match=message):
-        Condition(*place)
+    raises(ValueError, message, Condition, *place)
 
 
 def written(folder: Path, text: str) -> Path:

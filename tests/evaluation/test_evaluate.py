@@ -23,6 +23,7 @@ from avspeech.models.decoder import DecoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from tests.models.tiny_whisper import LIPS, make_whisper
+from tests.refusals import raises
 
 CONDITIONS = "{noises: {babble: {kind: babble, num_voices: 3}}, snrs_db: [0], decoding: {method: ctc, beam_size: 1}}"
 
@@ -87,8 +88,7 @@ def test_options_replace_values_of_the_yaml(folder):
 def test_a_flag_that_moved_is_answered_with_its_new_name(monkeypatch, flag):
     monkeypatch.setattr("sys.argv", ["evaluate", flag, "4"])
     monkeypatch.delitem(sys.modules, "avspeech.evaluate")  # run anew, as a command
-    with pytest.raises(SystemExit, match="is now --decoding"):
-        runpy.run_module("avspeech.evaluate", run_name="__main__")
+    raises(SystemExit, "is now --decoding", runpy.run_module, "avspeech.evaluate", run_name="__main__")
 
 
 def test_a_model_is_found_by_its_folder_and_by_its_name(folder, monkeypatch):
@@ -130,8 +130,7 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
         ({"max_clips": 0}, r"max_frames=3000 and max_clips=0 must be at least 1"),
         ({"decoding": {"method": "joint"}}, r"method='joint' came for a Recognizer without text decoder"),
     ):
-        with pytest.raises(SystemExit, match=said):
-            evaluated(folder, **options)
+        raises(SystemExit, said, evaluated, folder, **options)
     shutil.rmtree(folder / "out", ignore_errors=True)
     textless, *others = (folder / "test.jsonl").read_text().splitlines()
     textless = json.dumps(json.loads(textless) | {"text": None})
@@ -142,8 +141,7 @@ def test_what_a_user_gets_wrong_ends_with_one_message(folder):
     ):
         before = (folder / name).read_bytes() if (folder / name).exists() else None
         (folder / name).write_text(text)
-        with pytest.raises(SystemExit, match=said):
-            evaluated(folder)
+        raises(SystemExit, said, evaluated, folder)
         (folder / name).unlink() if before is None else (folder / name).write_bytes(before)
 
 

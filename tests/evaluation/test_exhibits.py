@@ -19,6 +19,7 @@ from avspeech.inputs import InputSpec
 from avspeech.media.audio import read_audio
 from avspeech.media.video import read_grey_clip
 from avspeech.timebase import SAMPLE_RATE
+from tests.refusals import raises
 
 NOISE = ("babble", 0.0)
 RUN = {"seed": 0, "normalization": "basic", "noise_plan_sha256": "c" * 64, "manifest_sha256": "d" * 64}
@@ -107,8 +108,7 @@ def test_nothing_half_written_stays_and_no_errors_leave_no_folder(tmp_path, clip
     before = (tmp_path / "exhibits" / "exhibits.json").read_text()
     with monkeypatch.context() as patched:
         patched.setattr(exhibits, "write_video", Mock(side_effect=RuntimeError("a bug")))
-        with pytest.raises(RuntimeError, match="a bug"):
-            write_exhibits(tmp_path, results_of(clips, {"c2": 2}), clips, loader)
+        raises(RuntimeError, "a bug", write_exhibits, tmp_path, results_of(clips, {"c2": 2}), clips, loader)
     assert (tmp_path / "exhibits" / "exhibits.json").read_text() == before
     assert write_exhibits(tmp_path, results_of(clips, {}), clips, loader) == []
     assert not list(tmp_path.glob("exhibits*"))
@@ -154,11 +154,9 @@ def test_merged_reports_show_the_worst_of_each_once(tmp_path, clips, loader):
 def test_a_listing_that_names_a_missing_file_is_refused(tmp_path, clips, loader):
     (exhibit,) = write_exhibits(tmp_path, results_of(clips, {"c1": 2}), clips, loader)
     (tmp_path / "exhibits" / exhibit.heard).unlink()
-    with pytest.raises(ValueError, match=rf"exhibits\.json names {exhibit.heard}, which is not beside it"):
-        read_exhibits(tmp_path)
+    raises(ValueError, rf"exhibits\.json names {exhibit.heard}, which is not beside it", read_exhibits, tmp_path)
     (tmp_path / "exhibits" / "exhibits.json").write_text(json.dumps([{"name": "c1"}]))
-    with pytest.raises(ValueError, match=r"exhibits\.json cannot be read"):
-        read_exhibits(tmp_path)
+    raises(ValueError, r"exhibits\.json cannot be read", read_exhibits, tmp_path)
 
 
 def test_a_bug_in_a_loader_is_not_hidden(tmp_path, clips, loader, monkeypatch):

@@ -22,6 +22,7 @@ from avspeech.noise.making import make_plan
 from avspeech.noise.plan import PlanError, PlanMixer
 from avspeech.noise.pools import roots_of
 from avspeech.noise.spec import NoiseSpec
+from tests.refusals import raises
 
 SMALL, MELS = InputSpec(clip_size=24), InputSpec("logmel", 80)
 NOISY = Condition("audio", "babble", 0.0)
@@ -83,8 +84,7 @@ def test_noise_depends_on_seed_and_utterance_and_on_nothing_else(config, mixer, 
 
 def test_speech_that_is_not_the_plans_is_no_broken_file(loader, clips, tmp_path):
     write_wav(tmp_path / "other.wav", read_audio(clips[0].audio)[::-1].copy())
-    with pytest.raises(PlanError, match="speech of 'c0'"):
-        loader.load(replace(clips[0], audio=tmp_path / "other.wav"), NOISY)
+    raises(PlanError, "speech of 'c0'", loader.load, replace(clips[0], audio=tmp_path / "other.wav"), NOISY)
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 60_000, 1 << 20])
@@ -169,8 +169,7 @@ def test_a_clip_that_is_too_small_or_broken_spoils_its_utterance_and_the_one_it_
     others = shuffle_clips(clips, seed=1)
     gone = [replace(one, mouth=tmp_path / "gone.mp4") if one.id == others["c0"].id else one for one in clips]
     loader = ConditionLoader(None, seed=1, others=videos_of(gone, SHUFFLED, 1), inputs=SMALL)
-    with pytest.raises(MediaError, match=r"gone\.mp4"):
-        loader.load(gone[0], Condition("audio+video", video_stream="shuffled"))
+    raises(MediaError, r"gone\.mp4", loader.load, gone[0], Condition("audio+video", video_stream="shuffled"))
 
 
 def test_log_mel_is_of_the_noisy_audio(mixer, clips):
@@ -278,8 +277,7 @@ def test_one_speaker_gets_another_utterance_and_unknown_lengths_and_speakers_do(
     unknown = [Utterance(f"u{number}") for number in range(10)]
     assert all(other.id != name for name, other in other_speakers(unknown, 0).items())
     for alone_in, stream in ((other_speakers, "wrong_speaker"), (shuffle_clips, "shuffled")):
-        with pytest.raises(ValueError, match=rf"1 utterances came for '{stream}' videos, .*leave '{stream}' out"):
-            alone_in(alone[:1], 0)
+        raises(ValueError, rf"1 utterances came for '{stream}' videos, .*leave '{stream}' out", alone_in, alone[:1], 0)
 
 
 @pytest.mark.parametrize(

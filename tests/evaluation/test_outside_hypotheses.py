@@ -9,6 +9,7 @@ import pytest
 from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.outside import ENDINGS, FORMATS, FileFault, parse_label, read_hypotheses
+from tests.refusals import raises
 
 CLEAN = Condition("audio")
 HEARD = {"en/1": "bin blue", "es/2": "pon  el “gato”, aquí", "en/3": ""}
@@ -42,8 +43,7 @@ def test_every_format_says_the_same(tmp_path, name):
 
 
 def test_a_format_has_to_be_known_and_a_file_to_be_there(tmp_path):
-    with pytest.raises(FileFault, match=r"a\.txt: cannot be read: No such file"):
-        read_hypotheses(tmp_path / "a.txt", HEARD, CLEAN)
+    raises(FileFault, r"a\.txt: cannot be read: No such file", read_hypotheses, tmp_path / "a.txt", HEARD, CLEAN)
     with pytest.raises(FileFault, match=r"a\.dat: the name ends in none of \.jsonl, .*--format"):
         read_hypotheses(tmp_path / "a.dat", HEARD)
     with pytest.raises(ValueError, match=f"format 'ctm' came, wanted one of {', '.join(FORMATS)}"):
@@ -113,8 +113,7 @@ def test_an_utterance_that_may_be_two_is_refused(tmp_path):
     path = written(tmp_path, "a.trn", "a (s1-u)\n")
     assert read_hypotheses(path, ["u"], CLEAN)[0].id == "u"
     assert read_hypotheses(path, ["s1-u"], CLEAN)[0].id == "s1-u"
-    with pytest.raises(FileFault, match=r"line 1: may be utterance 'u' or 's1-u'"):
-        read_hypotheses(path, ["u", "s1-u"], CLEAN)
+    raises(FileFault, r"line 1: may be utterance 'u' or 's1-u'", read_hypotheses, path, ["u", "s1-u"], CLEAN)
 
 
 def test_what_the_model_hears_the_same_is_given_once(tmp_path):
@@ -138,8 +137,7 @@ NO_LABELS = [
 
 @pytest.mark.parametrize("label", NO_LABELS)
 def test_what_is_no_label_is_refused(label):
-    with pytest.raises(ValueError, match="came, wanted one such as 'audio, clean'"):
-        parse_label(label)
+    raises(ValueError, "came, wanted one such as 'audio, clean'", parse_label, label)
 
 
 def test_a_label_outside_the_grid_is_answered_with_the_nearest():

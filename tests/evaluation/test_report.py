@@ -16,6 +16,7 @@ from avspeech.evaluation.plots import curves_figure, ranks_of, spread_apart, to_
 from avspeech.evaluation.report import ReportSection, main, write_report
 from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import contribution_tables, headline, paired_rows, sample_transcripts, telling_noise
+from tests.refusals import raises
 
 VOID = {"meta", "link", "br", "img", "hr"}
 
@@ -53,8 +54,7 @@ def test_report_of_one_run_may_lie_beside_its_results(folders):
     before = (folders[0] / "results.json").read_text()
     write_report(folders[0], folders[0])
     assert (folders[0] / "results.json").read_text() == before
-    with pytest.raises(ValueError, match="would be overwritten; name another"):
-        write_report(folders, folders[0])
+    raises(ValueError, "would be overwritten; name another", write_report, folders, folders[0])
 
 
 def test_extra_sections_are_shown(tmp_path, folders):
@@ -219,11 +219,9 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "r" / "report.html")
     merged = read_results(tmp_path / "r")
     assert {row.model for row in merged.conditions if row.modality == "audio"} == {"audio_only"}
-    with pytest.raises(SystemExit, match="1"):
-        main([*args, "{audio: nobody}"])
+    raises(SystemExit, "1", main, [*args, "{audio: nobody}"])
     assert capsys.readouterr().err.startswith("pick: model 'nobody' has no 'audio' rows")
-    with pytest.raises(SystemExit, match="1"):
-        main([str(folders[0]), "--out", str(tmp_path / "r" / "report.md")])
+    raises(SystemExit, "1", main, [str(folders[0]), "--out", str(tmp_path / "r" / "report.md")])
     assert re.fullmatch(r"out_dir .*report\.md cannot be made a folder: .*; name another\n", capsys.readouterr().err)
 
 

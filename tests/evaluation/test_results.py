@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.results import Results, merge_results, read_results, write_results
+from tests.refusals import raises
 
 ROW_KEYS = [
     "model", "modality", "noise", "snr_db", "language", "n_utterances", "n_words", "wer", "cer", "substitutions",
@@ -67,14 +68,12 @@ def test_what_is_written_is_read(tmp_path, results, evaluate):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, results):
     before = (tmp_path / "results.json").read_text()
     broken = replace(results, conditions=[replace(results.conditions[0], wer=float("nan"))])
-    with pytest.raises(ValueError, match="JSON"):
-        write_results(tmp_path, broken)
+    raises(ValueError, "JSON", write_results, tmp_path, broken)
     assert (tmp_path / "results.json").read_text() == before
 
 
 def test_a_folder_without_results_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no results\.json; make it with python -m avspeech\.evaluate"):
-        read_results(tmp_path)
+    raises(ValueError, r"holds no results\.json; make it with python -m avspeech\.evaluate", read_results, tmp_path)
     (tmp_path / "results.json").write_text('{"conditions": [')
     with pytest.raises(ValueError, match=r"results\.json and the files beside it cannot be read \(JSONDecodeError"):
         read_results(tmp_path)
@@ -170,14 +169,11 @@ def test_rows_of_other_samples_are_not_merged(evaluate, ours, theirs, said):
     if said is None:
         assert merge_results([one, other]).conditions
         return
-    with pytest.raises(ValueError, match=said):
-        merge_results([one, other])
+    raises(ValueError, said, merge_results, [one, other])
 
 
 def test_the_same_row_twice_and_a_pick_without_rows_are_errors(results, audio_only):
-    with pytest.raises(ValueError, match="two results have a row for model 'av', audio, clean"):
-        merge_results([results, results])
+    raises(ValueError, "two results have a row for model 'av', audio, clean", merge_results, [results, results])
     with pytest.raises(ValueError, match="model 'audio' has no 'audio' rows; models that have are: audio_only, av"):
         merge_results([results, audio_only], pick={"audio": "audio"})
-    with pytest.raises(ValueError, match="models that have are: none"):
-        merge_results([audio_only], pick={"video": "av"})
+    raises(ValueError, "models that have are: none", merge_results, [audio_only], pick={"video": "av"})

@@ -23,6 +23,7 @@ from avspeech.models.files import save_model
 from avspeech.models.flamingo import FlamingoConfig
 from tests.export.tiny_exports import LIMIT, REAL_TOKENS, as_arrays, largest_share
 from tests.models.tiny_whisper import LIPS, make_flamingo, make_whisper
+from tests.refusals import raises
 
 
 def test_the_config_says_what_every_graph_takes_and_gives(flamingo_folder, recognizer_folder):
@@ -110,10 +111,8 @@ def test_a_folder_that_holds_something_or_cannot_be_made_is_refused(recognizer, 
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     for name in ("full", "full/mine.txt"):
-        with pytest.raises(ValueError, match="is there already, wanted a new or empty folder"):
-            export_model(recognizer, tmp_path / name)
-    with pytest.raises(ValueError, match="cannot be written"):
-        export_model(recognizer, tmp_path / "full" / "mine.txt" / "below")
+        raises(ValueError, "is there already, wanted a new or empty folder", export_model, recognizer, tmp_path / name)
+    raises(ValueError, "cannot be written", export_model, recognizer, tmp_path / "full" / "mine.txt" / "below")
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "mine.txt"]
 
 
@@ -150,10 +149,8 @@ def _folder_of(tmp_path, config):
 
 
 def test_what_is_no_exported_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is no exported model"):
-        OnnxModel.open(tmp_path)
-    with pytest.raises(ValueError, match="has format 99, this version reads 1"):
-        OnnxModel.open(_folder_of(tmp_path, {"format": 99}))
+    raises(ValueError, "is no exported model", OnnxModel.open, tmp_path)
+    raises(ValueError, "has format 99, this version reads 1", OnnxModel.open, _folder_of(tmp_path, {"format": 99}))
 
 
 def test_the_command_ends_with_one_line(tmp_path):
@@ -163,8 +160,7 @@ def test_the_command_ends_with_one_line(tmp_path):
         (tmp_path / "units.safetensors", tmp_path / "out", "wanted a model that gives text"),
         ("demo", tmp_path, "is there already"),
     ]:
-        with pytest.raises(SystemExit, match=message):
-            main(str(model), out)
+        raises(SystemExit, message, main, str(model), out)
     assert [path.name for path in tmp_path.iterdir()] == ["units.safetensors"]
 
 

@@ -21,6 +21,7 @@ from avspeech.faults.visual import (
 )
 from avspeech.features.clip import MEAN
 from avspeech.noise.exact_noise import ExactDraws
+from tests.refusals import raises
 
 MADE = [fault for fault in all_faults() if fault.changes_pictures]
 RANDOM = ("object", "hand", "pixel_noise", "drop", "freeze")
@@ -62,14 +63,12 @@ UNKNOWN = ("blurr-3", "blur", "blur-6", "blur+3", "drop-30", "offset80", "no_fac
 @pytest.mark.parametrize("label", UNKNOWN)
 def test_an_unknown_label_is_told_what_is_known(label):
     known = r"blur-1/2/3/4/5.*offset-160\.\.\+160 by 40.*no_face"
-    with pytest.raises(ValueError, match=rf"'{re.escape(label)}'.*{known}"):
-        parse_fault(label)
+    raises(ValueError, rf"'{re.escape(label)}'.*{known}", parse_fault, label)
 
 
 @pytest.mark.parametrize(("kind", "level"), [("fog", 1), ("drop", 30)])
 def test_a_fault_that_is_none_is_refused(kind, level):
-    with pytest.raises(ValueError, match=f"'{kind}' came with level {level}; known are object-1/2"):
-        Fault(kind, level)
+    raises(ValueError, f"'{kind}' came with level {level}; known are object-1/2", Fault, kind, level)
 
 
 @by_label
@@ -230,14 +229,12 @@ def test_what_cannot_be_done_is_said(clip_THW):
         (clip_THW / 255, "blur-1", r"float64 came, wanted uint8 \(T, H, W\)"),
         (clip_THW[:0], "blur-1", r"\(0, 96, 96\)"),
     ):
-        with pytest.raises(ValueError, match=message):
-            degrade_clip(clip, parse_fault(label), "k")
+        raises(ValueError, message, degrade_clip, clip, parse_fault(label), "k")
     for label, message in (
         ("wrong_speaker", "read another speaker's file"),
         ("hand-3", "'hand-3' of 75 frames came with no mouth boxes"),
     ):
-        with pytest.raises(ValueError, match=message):
-            degrade_frames(clip_THW, parse_fault(label), "k", 75)
+        raises(ValueError, message, degrade_frames, clip_THW, parse_fault(label), "k", 75)
 
 
 @pytest.mark.parametrize(("said", "came"), [(74, "more than 74"), (80, "75"), (200, "75")])

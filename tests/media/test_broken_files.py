@@ -15,6 +15,7 @@ from avspeech.media.container import find_tracks, guard
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.video import read_frames, read_grey_clip, write_video
 from tests.media.conftest import encode, picture_frame, picture_of, sound_frame, write
+from tests.refusals import raises
 
 
 def cut(path, share=0.5):
@@ -33,17 +34,14 @@ def test_empty_text_missing_and_folder_are_named(tmp_path):
         ("folder", "no file"),
     ):
         for read in (lambda path: next(read_frames(path)), read_audio, find_tracks, read_grey_clip):
-            with pytest.raises(MediaError, match=rf"{name}\.mp4.*{reason}"):
-                read(tmp_path / f"{name}.mp4")
+            raises(MediaError, rf"{name}\.mp4.*{reason}", read, tmp_path / f"{name}.mp4")
 
 
 def test_a_missing_track_is_a_typed_answer(tmp_path):
     write_video(tmp_path / "silent.mp4", [np.zeros((64, 64), np.uint8)] * 5)
     write_wav(tmp_path / "sound.wav", np.zeros(1600, np.float32))
-    with pytest.raises(NoAudio, match="no audio track"):
-        read_audio(tmp_path / "silent.mp4")
-    with pytest.raises(NoVideo, match="no video track"):
-        next(read_frames(tmp_path / "sound.wav"))
+    raises(NoAudio, "no audio track", read_audio, tmp_path / "silent.mp4")
+    raises(NoVideo, "no video track", next, read_frames(tmp_path / "sound.wav"))
     assert len(list(read_frames(tmp_path / "silent.mp4"))) == 5
     silent, sound = find_tracks(tmp_path / "silent.mp4"), find_tracks(tmp_path / "sound.wav")
     assert (silent.has_video, silent.has_audio, sound.has_video, sound.has_audio) == (True, False, False, True)
@@ -69,8 +67,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
 def test_a_cut_file_is_an_error_for_both_tracks(share, sound_clip):
     cut(sound_clip, share)
     for read in (lambda path: list(read_frames(path)), read_audio, read_grey_clip):
-        with pytest.raises(MediaError, match=r"whole\.mp4.*(cut off|cannot be read|do not decode|not a media file)"):
-            read(sound_clip)
+        raises(MediaError, r"whole\.mp4.*(cut off|cannot be read|do not decode|not a media file)", read, sound_clip)
 
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.avi", "c.mov", "c.flv"])
@@ -79,14 +76,12 @@ def test_a_cut_file_is_an_error_in_other_containers(name, tmp_path):
     codec = {"c.flv": "flv", "c.avi": "mpeg4"}.get(name, "libx264")
     write(tmp_path / name, pictures, range(75), Fraction(1, 25), codec=codec)
     assert sum(1 for _ in read_frames(tmp_path / name)) == 75
-    with pytest.raises(MediaError, match=name):
-        list(read_frames(cut(tmp_path / name)))
+    raises(MediaError, name, list, read_frames(cut(tmp_path / name)))
 
 
 def test_a_cut_wav_is_an_error(tmp_path):
     write_wav(tmp_path / "w.wav", np.zeros(48_000, np.float32))
-    with pytest.raises(MediaError, match=r"w\.wav.*cut off"):
-        read_audio(cut(tmp_path / "w.wav"))
+    raises(MediaError, r"w\.wav.*cut off", read_audio, cut(tmp_path / "w.wav"))
 
 
 def test_sound_may_be_shorter_than_the_picture(tmp_path):
@@ -174,5 +169,4 @@ def test_samples_that_are_no_numbers_are_an_error(rate, value, tmp_path):
     sound_S = np.zeros(rate, np.float32)
     sound_S[rate // 2] = value
     wavfile.write(tmp_path / "a.wav", rate, sound_S)
-    with pytest.raises(MediaError, match=r"a\.wav: has samples that are infinite or no numbers"):
-        read_audio(tmp_path / "a.wav")
+    raises(MediaError, r"a\.wav: has samples that are infinite or no numbers", read_audio, tmp_path / "a.wav")

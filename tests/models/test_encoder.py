@@ -7,6 +7,7 @@ import torch
 
 from avspeech.models.encoder import AVEncoder, scale_gradient
 from avspeech.models.fusion import ModalityDropout, fixed_keep
+from tests.refusals import raises
 
 
 @pytest.mark.parametrize("pre_norm", [True, False])
@@ -84,14 +85,10 @@ def test_layer_zero_is_the_fused_input_and_the_last_lacks_only_the_norm(encoder,
 
 def test_streams_of_different_length_are_named_in_the_error(encoder, inputs):
     audio_BTF, video_BTHW, valid_BT = inputs(8)
-    with pytest.raises(ValueError, match=r"audio \(2, 7, 32\) and video \(2, 8, 32\)"):
-        encoder(audio_BTF[:, :7], video_BTHW, valid_BT)
-    with pytest.raises(ValueError, match=r"24, 24.*this model wants|wants 24x24"):
-        encoder(audio_BTF, video_BTHW[..., :20], valid_BT)
-    with pytest.raises(ValueError, match="both None"):
-        encoder(None, None, valid_BT)
-    with pytest.raises(ValueError, match="layers 0 to 2"):
-        encoder(audio_BTF, video_BTHW, valid_BT, layer=3)
+    raises(ValueError, r"audio \(2, 7, 32\) and video \(2, 8, 32\)", encoder, audio_BTF[:, :7], video_BTHW, valid_BT)
+    raises(ValueError, r"24, 24.*this model wants|wants 24x24", encoder, audio_BTF, video_BTHW[..., :20], valid_BT)
+    raises(ValueError, "both None", encoder, None, None, valid_BT)
+    raises(ValueError, "layers 0 to 2", encoder, audio_BTF, video_BTHW, valid_BT, layer=3)
 
 
 def test_no_utterance_loses_both_streams_and_shares_are_as_asked():
@@ -114,8 +111,7 @@ def test_the_draws_are_those_of_before_the_chances_were_named_by_what_is_kept():
 
 @pytest.mark.parametrize("chances", [(0.8, 0.4, 0.0), (0.5, 0.0, 0.0), (1.2, -0.2, 0.0)])
 def test_chances_add_up_to_one(chances):
-    with pytest.raises(ValueError, match=r"modality_dropout\.p_both=.*add up to 1"):
-        ModalityDropout(*chances)
+    raises(ValueError, r"modality_dropout\.p_both=.*add up to 1", ModalityDropout, *chances)
 
 
 def test_gradient_is_scaled_and_the_value_is_not():

@@ -10,6 +10,7 @@ from avspeech.models.flamingo import FlamingoConfig
 from avspeech.models.fusion import fixed_keep
 from avspeech.models.whisper_encoder import WhisperConfig, positions_valid
 from tests.models.tiny_whisper import KEPT, LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
+from tests.refusals import raises
 
 
 @pytest.mark.parametrize("length", [30, 31])
@@ -101,15 +102,13 @@ def test_positions_are_those_of_openai_whisper():
 
 def test_what_does_not_fit_has_a_reason():
     model, (logmel_BAF, _, tokens_BL) = make_whisper(), make_inputs()
-    with pytest.raises(ValueError, match=r"log-mel \(3, 48, 7\) must be \(B, A, 8\)"):
-        model.encode_streams(logmel_BAF[..., :7])
+    raises(ValueError, r"log-mel \(3, 48, 7\) must be \(B, A, 8\)", model.encode_streams, logmel_BAF[..., :7])
     with pytest.raises(ValueError, match=r"0\.61 s of audio came, this model takes at most 0\.6 s"):
         model.encode_streams(torch.zeros(1, 61, 8))
     with pytest.raises(ValueError, match="21 tokens came, this model has 20 positions"):
         model(tokens_BL.repeat(1, 3), model.encode_streams(logmel_BAF))
     for audio, keep_B2 in ((None, None), (logmel_BAF, fixed_keep(3, "video"))):
-        with pytest.raises(ValueError, match="a Whisper without video got no audio"):
-            model.encode_streams(audio, keep_B2=keep_B2)
+        raises(ValueError, "a Whisper without video got no audio", model.encode_streams, audio, keep_B2=keep_B2)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +121,7 @@ def test_what_does_not_fit_has_a_reason():
     ],
 )
 def test_sizes_that_do_not_go_together_are_refused(change, reason):
-    with pytest.raises(ValueError, match=reason):
-        replace(SIZES, **change)
+    raises(ValueError, reason, replace, SIZES, **change)
 
 
 def test_a_position_is_real_where_its_first_frame_is():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from avspeech.noise.corpora import demand_files, folder_files, musan_files, noisex92_files, split_of
+from tests.refusals import raises
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -42,31 +43,25 @@ def test_the_split_is_the_same_everywhere_or_musans_test_recordings_become_train
 def test_a_tree_that_is_no_musan_says_what_was_looked_for(musan, tmp_path):
     with pytest.raises(ValueError, match=r"rain is no MUSAN tree: wanted .*rain/music/\*/\*.wav"):
         musan_files(tmp_path / "rain", "music", "test")
-    with pytest.raises(ValueError, match=rf"is it {musan}\?"):
-        musan_files(musan.parent, "speech", "test")
+    raises(ValueError, rf"is it {musan}\?", musan_files, musan.parent, "speech", "test")
     few = touch(tmp_path / "few", *[f"noise/a/noise-a-{n:04}.wav" for n in range(9)])
-    with pytest.raises(ValueError, match="has 9 recordings of noise, too few for the valid share"):
-        musan_files(few, "noise", "valid")
+    raises(ValueError, "has 9 recordings of noise, too few for the valid share", musan_files, few, "noise", "valid")
 
 
 def test_demand_gives_one_channel_of_each_environment(tmp_path):
     root = touch(tmp_path, *(f"{place}/ch{n:02}.wav" for place in ("DKITCHEN", "PCAFETER") for n in (1, 2)))
     assert demand_files(root) == [root / "DKITCHEN/ch01.wav", root / "PCAFETER/ch01.wav"]
     assert demand_files(root, "PCAFETER") == [root / "PCAFETER/ch01.wav"]
-    with pytest.raises(ValueError, match="has no SCAFE, wanted one of DKITCHEN, PCAFETER"):
-        demand_files(root, "SCAFE")
-    with pytest.raises(ValueError, match=r"has DKITCHEN twice: .*48k"):
-        demand_files(touch(tmp_path, "48k/DKITCHEN/ch01.wav"))
-    with pytest.raises(ValueError, match=r"is no DEMAND tree: wanted .*/<environment>/ch01\.wav"):
-        demand_files(tmp_path / "absent")
+    raises(ValueError, "has no SCAFE, wanted one of DKITCHEN, PCAFETER", demand_files, root, "SCAFE")
+    raises(ValueError, r"has DKITCHEN twice: .*48k", demand_files, touch(tmp_path, "48k/DKITCHEN/ch01.wav"))
+    raises(ValueError, r"is no DEMAND tree: wanted .*/<environment>/ch01\.wav", demand_files, tmp_path / "absent")
 
 
 def test_noisex92_takes_its_own_recordings_only(tmp_path):
     root = touch(tmp_path, "babble.wav", "sub/Factory1.wav", "readme.wav", "white.txt")
     assert noisex92_files(root) == [root / "babble.wav", root / "sub/Factory1.wav"]
     assert noisex92_files(root, "factory1") == [root / "sub/Factory1.wav"]
-    with pytest.raises(ValueError, match="has no volvo, wanted one of babble, factory1"):
-        noisex92_files(root, "volvo")
+    raises(ValueError, "has no volvo, wanted one of babble, factory1", noisex92_files, root, "volvo")
     with pytest.raises(ValueError, match=r"is no NOISEX-92 folder: wanted some of babble, .*white, each \.wav"):
         noisex92_files(tmp_path / "absent")
 
@@ -76,5 +71,4 @@ def test_a_folder_is_searched_to_the_bottom(tmp_path):
     assert folder_files(root) == [root / "b.WAV", root / "deep/er/a.flac"]
     (tmp_path / "empty").mkdir()
     for name, message in (("absent", "absent is no folder"), ("empty", "empty holds no recordings")):
-        with pytest.raises(ValueError, match=message):
-            folder_files(tmp_path / name)
+        raises(ValueError, message, folder_files, tmp_path / name)

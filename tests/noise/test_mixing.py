@@ -8,6 +8,7 @@ from avspeech.noise import mixing
 from avspeech.noise.mixing import RULES, check_rule, lay_over, mix_at_snr, mix_sha256, rms, to_audio, to_steps
 from avspeech.noise.speech_level import active_level
 from tests.noise.plan_corpus import sound
+from tests.refusals import raises
 
 
 def audio(num_samples: int, seed: int = 0, level: float = 0.05) -> np.ndarray:
@@ -46,10 +47,8 @@ def test_inputs_are_left_as_they_were_and_clean_is_the_very_same_audio():
 
 @pytest.mark.parametrize("bad", [np.array([np.nan, 0.1]), np.array([np.inf, 0.1]), np.zeros((2, 100))])
 def test_audio_that_is_none_and_empty_noise_are_named_in_the_error(bad):
-    with pytest.raises(ValueError, match=r"came, wanted \(S,\) finite samples"):
-        mix_at_snr(bad, audio(100), 0)
-    with pytest.raises(ValueError, match="length 0 came"):
-        mix_at_snr(audio(100), audio(0), 0)
+    raises(ValueError, r"came, wanted \(S,\) finite samples", mix_at_snr, bad, audio(100), 0)
+    raises(ValueError, "length 0 came", mix_at_snr, audio(100), audio(0), 0)
 
 
 def mix(rule: str, speech: np.ndarray, noise_S: np.ndarray, snr_db: float, offset: int = 0) -> np.ndarray:
@@ -127,12 +126,9 @@ def test_the_hash_is_of_what_is_heard():
 
 
 def test_rules_that_are_none_are_named():
-    with pytest.raises(ValueError, match="rule='fairseq' must be one of avspeech, avhubert, auto_avsr"):
-        check_rule("fairseq", "clip")
-    with pytest.raises(ValueError, match="level='loud' must be one of clip, active"):
-        check_rule("avspeech", "loud")
-    with pytest.raises(ValueError, match="level='active' does not go with rule='avhubert'"):
-        check_rule("avhubert", "active")
+    raises(ValueError, "rule='fairseq' must be one of avspeech, avhubert, auto_avsr", check_rule, "fairseq", "clip")
+    raises(ValueError, "level='loud' must be one of clip, active", check_rule, "avspeech", "loud")
+    raises(ValueError, "level='active' does not go with rule='avhubert'", check_rule, "avhubert", "active")
 
 
 def spurt(pause_s: float, level: float = 0.1) -> np.ndarray:

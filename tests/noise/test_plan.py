@@ -20,6 +20,7 @@ from avspeech.noise.pools import roots_of
 from avspeech.noise.spec import NoiseSpec
 from tests.noise.plan_corpus import digest_of, mix_all, noises_of, sound, utterances_of, write_plan_corpus
 from tests.parity.fixtures import find_fixtures
+from tests.refusals import raises
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,19 +92,15 @@ def test_clean_is_the_speech_as_it_came_and_zero_is_zero(frozen):
 
 def test_utterances_and_conditions_that_are_not_there_are_named(frozen):
     _, plan = frozen
-    with pytest.raises(PlanError, match="has no utterance 'nobody'"):
-        plan.lookup("nobody", "white", 0)
-    with pytest.raises(PlanError, match=r"has no condition white 3 dB; it has babble 5 dB, .*, hall"):
-        plan.lookup("t0", "white", 3)
-    with pytest.raises(PlanError, match="has no condition rain 0 dB"):
-        PlanMixer(plan, {}).mix(sound(0), "t0", "rain", 0)
+    raises(PlanError, "has no utterance 'nobody'", plan.lookup, "nobody", "white", 0)
+    raises(PlanError, r"has no condition white 3 dB; it has babble 5 dB, .*, hall", plan.lookup, "t0", "white", 3)
+    raises(PlanError, "has no condition rain 0 dB", PlanMixer(plan, {}).mix, sound(0), "t0", "rain", 0)
 
 
 def test_a_missing_noise_file_is_named(own):
     folder, plan = own
     (folder / "noise" / "deep" / "drop.wav").unlink()
-    with pytest.raises(PlanError, match=r"noise/deep/drop\.wav of noise 'drop' is missing"):
-        mix_all(folder, plan)
+    raises(PlanError, r"noise/deep/drop\.wav of noise 'drop' is missing", mix_all, folder, plan)
     with pytest.raises(PlanError, match=r"needs drop\.wav of noise 'drop', and no folder was given"):
         PlanMixer(plan, {}).mix(read_audio(folder / "speech" / "t0.wav"), "t0", "drop", 0)
 
@@ -114,15 +111,13 @@ def test_an_altered_file_is_named(own, file):
     content = bytearray((folder / file).read_bytes())
     content[-1] ^= 1  # one bit
     (folder / file).write_bytes(bytes(content))
-    with pytest.raises(PlanError, match=rf"{file} of .* was altered: it has sha256 \w+, the noise plan \w+"):
-        mix_all(folder, plan)
+    raises(PlanError, rf"{file} of .* was altered: it has sha256 \w+, the noise plan \w+", mix_all, folder, plan)
 
 
 def test_a_decoder_with_other_samples_is_noticed(own, monkeypatch):
     folder, plan = own
     monkeypatch.setattr(recordings, "to_steps", lambda audio_S: np.rint(audio_S * 32767).astype(np.int16))
-    with pytest.raises(PlanError, match=r"\w+\.wav of .* is the file of the noise plan but decodes to other"):
-        mix_all(folder, plan)
+    raises(PlanError, r"\w+\.wav of .* is the file of the noise plan but decodes to other", mix_all, folder, plan)
 
 
 def test_altered_speech_is_named(own):
@@ -140,8 +135,7 @@ def test_a_program_that_mixes_otherwise_is_noticed(frozen):
     folder, plan = frozen
     mix = plan.lookup("t0", "drop", 0)
     louder = replace(plan, mixes={**plan.mixes, ("t0", "drop", 0.0): replace(mix, scale=mix.scale * 1.001)})
-    with pytest.raises(PlanError, match=r"'t0' with drop at 0.0 dB \(drop\.wav\) mixes to sha256"):
-        mix_all(folder, louder)
+    raises(PlanError, r"'t0' with drop at 0.0 dB \(drop\.wav\) mixes to sha256", mix_all, folder, louder)
 
 
 @pytest.mark.parametrize(
@@ -164,15 +158,13 @@ def test_an_altered_plan_is_noticed(frozen, tmp_path, old, new, message):
     text = (frozen[0] / "plan.jsonl").read_text()
     assert old in text
     (tmp_path / "altered.jsonl").write_text(text.replace(old, new, 1))
-    with pytest.raises(PlanError, match=rf"altered\.jsonl.*{message}"):
-        NoisePlan.read(tmp_path / "altered.jsonl")
+    raises(PlanError, rf"altered\.jsonl.*{message}", NoisePlan.read, tmp_path / "altered.jsonl")
 
 
 def test_a_lost_line_is_noticed_and_a_root_hint_is_free(frozen, tmp_path):
     lines = (frozen[0] / "plan.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "short.jsonl").write_text("".join(lines[:-1]))
-    with pytest.raises(PlanError, match="its lines have the sha256"):
-        NoisePlan.read(tmp_path / "short.jsonl")
+    raises(PlanError, "its lines have the sha256", NoisePlan.read, tmp_path / "short.jsonl")
     header = json.loads(lines[0])
     header["noises"]["any"]["root"] = "/elsewhere"
     (tmp_path / "moved.jsonl").write_text("".join([json.dumps(header) + "\n", *lines[1:]]))
@@ -191,8 +183,7 @@ def test_a_line_that_the_hash_is_not_over_is_noticed(frozen, tmp_path, old, new)
 def test_a_file_that_is_no_plan_is_named(tmp_path):
     write_wav(tmp_path / "a.wav", sound(0))
     for name, said in (("absent.jsonl", ": cannot be read as"), ("a.wav", ": cannot be read as a noise plan|, line 1")):
-        with pytest.raises(PlanError, match=f"{name}({said})"):
-            NoisePlan.read(tmp_path / name)
+        raises(PlanError, f"{name}({said})", NoisePlan.read, tmp_path / name)
 
 
 def test_a_condition_has_a_hash_of_its_own(frozen):

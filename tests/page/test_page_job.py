@@ -12,6 +12,7 @@ from avspeech.media.video import read_frames
 from avspeech.page.job import Job, Limits, Outcome, Refused, run_job
 from avspeech.page.noises import Noises
 from avspeech.page.render import render_message, render_outcome
+from tests.refusals import raises
 
 
 @pytest.fixture
@@ -69,16 +70,13 @@ def test_without_a_face_or_a_sound_the_rest_is_there(clip, tmp_path):
     silent = write_clip(tmp_path / "silent.mp4", 1.0, sound=False)
     mute = run(Job(silent), tmp_path / "mute")
     assert mute.sound is None and mute.sound_alone is None and mute.lips is not None
-    with pytest.raises(Refused, match="no sound, so no noise"):
-        run(Job(silent, noise="white"), tmp_path / "mute")
+    raises(Refused, "no sound, so no noise", run, Job(silent, noise="white"), tmp_path / "mute")
 
 
 def test_limits_and_languages_are_checked_before_the_work(clip, tmp_path):
     model = TalkerModel()
-    with pytest.raises(Refused, match="lasts"):
-        run(Job(clip), tmp_path / "job", model, Limits(max_seconds=0.5))
-    with pytest.raises(ValueError, match="language='de' came"):
-        run(Job(clip, language="de"), tmp_path / "job", model)
+    raises(Refused, "lasts", run, Job(clip), tmp_path / "job", model, Limits(max_seconds=0.5))
+    raises(ValueError, "language='de' came", run, Job(clip, language="de"), tmp_path / "job", model)
     assert model.heard == [] and list((tmp_path / "job").iterdir()) == []
 
 

@@ -6,6 +6,7 @@ from talker import write_clip
 
 from avspeech.media.errors import MediaError
 from avspeech.page.job import Limits, Refused, check_upload, measure_duration
+from tests.refusals import raises
 
 
 def test_length_is_measured_where_the_header_says_nothing(tmp_path):
@@ -28,17 +29,14 @@ def test_too_long_and_too_large_are_refused_with_both_numbers(tmp_path):
     with pytest.raises(Refused, match=r"lasts 3\.\d s and this page takes up to 2 s") as refused:
         check_upload(clip, Limits(max_seconds=2))
     assert str(tmp_path) not in str(refused.value)
-    with pytest.raises(Refused, match=r"0\.\d MB and this page takes up to 0\.001 MB"):
-        check_upload(clip, Limits(max_mb=0.001))
+    raises(Refused, r"0\.\d MB and this page takes up to 0\.001 MB", check_upload, clip, Limits(max_mb=0.001))
 
 
 def test_what_is_no_media_is_a_media_error(tmp_path):
     (tmp_path / "text.mp4").write_text("hello")
-    with pytest.raises(MediaError, match="not a media file"):
-        check_upload(tmp_path / "text.mp4", Limits())
+    raises(MediaError, "not a media file", check_upload, tmp_path / "text.mp4", Limits())
 
 
 @pytest.mark.parametrize("values", [{"max_mb": 0}, {"max_seconds": float("nan")}])
 def test_limits_are_numbers_above_zero(values):
-    with pytest.raises(ValueError, match="must be a number above 0"):
-        Limits(**values)
+    raises(ValueError, "must be a number above 0", Limits, **values)

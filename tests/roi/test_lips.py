@@ -10,6 +10,7 @@ from avspeech.media.video import read_pictures, write_video
 from avspeech.roi.faces import follow_faces
 from avspeech.roi.lips import FaceSpan, crop_faces, extract_lips, extract_mouth
 from avspeech.roi.track import FrameStatus, NoFace
+from tests.refusals import raises
 from tests.roi.conftest import face, picture
 
 
@@ -40,10 +41,8 @@ def test_a_face_is_chosen_by_size_by_speech_or_by_number(finder, two):
     assert small.counts["missing"] == 6 and (small.status_T[:6] == FrameStatus.MISSING).all()
     np.testing.assert_array_equal(extract_lips(path, finder, face="speaking").mouth_THW, small.mouth_THW)  # no sound
     for wrong, reason in (("best", "came"), (0, "came"), (-1, "came"), (3, "came.*shows 2")):
-        with pytest.raises(ValueError, match=f"face={wrong!r} {reason}"):
-            extract_lips(path, finder, face=wrong)
-    with pytest.raises(ValueError, match="smooth=4"):
-        extract_lips(path, finder, smooth=4)
+        raises(ValueError, f"face={wrong!r} {reason}", extract_lips, path, finder, face=wrong)
+    raises(ValueError, "smooth=4", extract_lips, path, finder, smooth=4)
 
 
 def test_several_clips_are_cut_in_one_pass_and_the_rest_is_black(two):
@@ -63,8 +62,7 @@ def test_several_clips_are_cut_in_one_pass_and_the_rest_is_black(two):
     "spans", [[FaceSpan(2, 0, 5)], [FaceSpan(0, 5, 5)], [FaceSpan(0, 15, 21)], [FaceSpan(0, 0, 9), FaceSpan(1, 8, 12)]]
 )
 def test_spans_that_cannot_be_are_refused(two, spans):
-    with pytest.raises(ValueError, match=r"FaceSpan\(.*came; wanted one of 2 faces"):
-        crop_faces(*two, [spans])
+    raises(ValueError, r"FaceSpan\(.*came; wanted one of 2 faces", crop_faces, *two, [spans])
 
 
 def test_a_file_that_changed_between_the_passes_is_told(two, tmp_path):
@@ -78,14 +76,12 @@ def test_a_file_that_changed_between_the_passes_is_told(two, tmp_path):
 def test_no_face_no_video_and_too_little_face_are_told_apart(finder, tmp_path):
     write_video(tmp_path / "none.mp4", [picture()] * 10)
     for extract, looked in ((extract_lips, 4), (extract_mouth, 10)):
-        with pytest.raises(NoFace, match=f"0 of {looked}"):
-            extract(tmp_path / "none.mp4", finder)
+        raises(NoFace, f"0 of {looked}", extract, tmp_path / "none.mp4", finder)
     write_wav(tmp_path / "none.wav", np.zeros(16_000, np.float32))
     with pytest.raises(NoVideo):
         extract_lips(tmp_path / "none.wav", finder)
     write_video(tmp_path / "brief.mp4", [face()] * 4 + [picture()] * 46)
-    with pytest.raises(NoFace, match=r"4 of 50 frames \(8%\), wanted 10%"):
-        extract_lips(tmp_path / "brief.mp4", finder)
+    raises(NoFace, r"4 of 50 frames \(8%\), wanted 10%", extract_lips, tmp_path / "brief.mp4", finder)
     clip = extract_lips(tmp_path / "brief.mp4", finder, min_found=0.05)
     assert clip.mouth_THW.shape == (50, 96, 96) and clip.counts["missing"] == 46
 

@@ -8,6 +8,7 @@ import pytest
 import sentencepiece
 
 from avspeech.text.tokenizer import BLANK, BOS, EOS, KINDS, PAD, UNK, Tokenizer
+from tests.refusals import raises
 
 TEXTS = [
     "bin blue at f three soon",
@@ -84,8 +85,7 @@ def test_sizes_are_kept():
 
 def test_numbers_out_of_range_are_named_in_the_error(tokenizer):
     for wrong in (tokenizer.vocab_size, -1):
-        with pytest.raises(ValueError, match=rf"\[{wrong}\] are outside 0..{tokenizer.vocab_size - 1}"):
-            tokenizer.decode([4, wrong])
+        raises(ValueError, rf"\[{wrong}\] are outside 0..{tokenizer.vocab_size - 1}", tokenizer.decode, [4, wrong])
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,7 @@ def test_numbers_out_of_range_are_named_in_the_error(tokenizer):
     ],
 )
 def test_what_cannot_be_fitted_is_named_in_the_error(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Tokenizer.fit(*arguments)
+    raises(ValueError, message, Tokenizer.fit, *arguments)
 
 
 def test_parts_that_do_not_belong_together_are_errors(tmp_path):
@@ -110,14 +109,11 @@ def test_parts_that_do_not_belong_together_are_errors(tmp_path):
         ("words", [], b"", "parts of another"),
         ("sentencepiece", [], b"no model", "cannot be read"),
     ):
-        with pytest.raises(ValueError, match=message):
-            Tokenizer(kind, symbols, model)
-    with pytest.raises(ValueError, match="without 'sentencepiece_model'"):
-        Tokenizer.from_config({"kind": "words"})
+        raises(ValueError, message, Tokenizer, kind, symbols, model)
+    raises(ValueError, "without 'sentencepiece_model'", Tokenizer.from_config, {"kind": "words"})
     for text in ("no json", "[1]", "{}"):
         (tmp_path / "bad.json").write_text(text)
-        with pytest.raises(ValueError, match=r"bad.json holds no tokenizer"):
-            Tokenizer.load(tmp_path / "bad.json")
+        raises(ValueError, r"bad.json holds no tokenizer", Tokenizer.load, tmp_path / "bad.json")
 
 
 def test_a_sentencepiece_model_with_other_numbers_is_refused():

@@ -19,6 +19,7 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
 from avspeech.training.flamingo import FlamingoModule, build, check_synchronised
 from avspeech.training.schedules import OptimizerConfig, group_weights
+from tests.refusals import raises
 from tests.training.test_training import CHECKPOINT
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
@@ -176,19 +177,15 @@ def test_learning_rates_and_decay_go_by_name():
     of = {name: by_weight.get(id(weight)) for name, weight in model.named_parameters()}
     assert (of["decoder.blocks.0.video.attention_gate"], of["video_encoder.norm.bias"]) == ((1.0, 0.5), (0.01, 0.0))
     assert (of["video_project.weight"], of["encoder.conv1.weight"]) == ((0.1, 0.5), None)
-    with pytest.raises(ValueError, match="learning rates are given for nobody"):
-        group_weights(model, OptimizerConfig(), {"nobody": 2.0})
+    raises(ValueError, "learning rates are given for nobody", group_weights, model, OptimizerConfig(), {"nobody": 2.0})
 
 
 def test_wrong_settings_are_named(lips_file):
     with pytest.raises(ValueError, match="video and video_pretrained both came"):
         FlamingoModule(sizes=SIZES, video=LIPS, video_pretrained=str(lips_file))
-    with pytest.raises(ValueError, match=r"'whisper-tiny' is no file and no model's name"):
-        FlamingoModule("whisper-tiny")
-    with pytest.raises(ValueError, match=r"lips\.safetensors holds a Recognizer, wanted a Whisper"):
-        FlamingoModule(str(lips_file))
-    with pytest.raises(ValueError, match="no language came for a multilingual Whisper"):
-        WhisperTokenizer().prompt(None)
+    raises(ValueError, r"'whisper-tiny' is no file and no model's name", FlamingoModule, "whisper-tiny")
+    raises(ValueError, r"lips\.safetensors holds a Recognizer, wanted a Whisper", FlamingoModule, str(lips_file))
+    raises(ValueError, "no language came for a multilingual Whisper", WhisperTokenizer().prompt, None)
 
 
 def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_file, stages, tmp_path):
@@ -206,20 +203,17 @@ def test_what_a_whisper_cannot_take_is_found_before_the_first_step(corpus, lips_
             ({"num_frames": 760}, r"lasts 30\.4 s, this model takes at most 30 s"),
             ({"text": "never " * 445}, "has 445 tokens, this model has room for 444"),
         ):
-            with pytest.raises(ManifestError, match=rf"bad\.jsonl.*{message}"):
-                fit(f"--data.init_args.{split}={manifest(**changes)}")
+            raises(ManifestError, rf"bad\.jsonl.*{message}", fit, f"--data.init_args.{split}={manifest(**changes)}")
     conditions, model = tmp_path / "conditions.yaml", stages[1] / "one/model.safetensors"
     with pytest.raises(ValueError, match=r"got no video; set data\.init_args\.modality"):
         fit(f"--model.init_args.whisper={model}", f"--model.init_args.video_pretrained={lips_file}")
     conditions.write_text("modalities: [audio]\ndecoding: {max_tokens: 3}\n")
     for changes, message in (({"language": None}, "has no 'language'"), ({"language": "eng"}, "has language 'eng'")):
-        with pytest.raises(SystemExit, match=message):
-            evaluate(model, manifest(**changes), conditions, tmp_path / "out")
+        raises(SystemExit, message, evaluate, model, manifest(**changes), conditions, tmp_path / "out")
     conditions.write_text("modalities: [audio]\ndecoding: {max_tokens: 3, detect_language: true}\n")
     evaluate(model, manifest(language=None), conditions, tmp_path / "out")
     conditions.write_text("modalities: [audio]\nscoring: {normalization: shout}\n")
-    with pytest.raises(SystemExit, match="shout"):
-        evaluate(model, corpus / "val.jsonl", conditions, tmp_path / "out")
+    raises(SystemExit, "shout", evaluate, model, corpus / "val.jsonl", conditions, tmp_path / "out")
 
 
 def test_training_goes_on_from_a_model_that_reads_lips_with_the_settings_given(tmp_path):
@@ -229,8 +223,7 @@ def test_training_goes_on_from_a_model_that_reads_lips_with_the_settings_given(t
     save_model(tmp_path / "m.safetensors", again)
     config = load_model(tmp_path / "m.safetensors").config
     assert config.zero_dropped_video and config.whisper.official_padding and again.encoder.config.official_padding
-    with pytest.raises(ValueError, match="video_norm=True came for a Flamingo trained without"):
-        build(model, None, True, False, False)
+    raises(ValueError, "video_norm=True came for a Flamingo trained without", build, model, None, True, False, False)
 
 
 def test_processes_that_would_wait_for_each_other_are_refused():
@@ -239,6 +232,5 @@ def test_processes_that_would_wait_for_each_other_are_refused():
     model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     check_synchronised(model, 0.25, 1)
     check_synchronised(model, 0.0, 2)
-    with pytest.raises(ValueError, match=r"p_audio_only=0\.25 with trainer\.sync_batchnorm=true"):
-        check_synchronised(model, 0.25, 2)
+    raises(ValueError, r"p_audio_only=0\.25 with trainer\.sync_batchnorm=true", check_synchronised, model, 0.25, 2)
     check_synchronised(model.eval(), 0.25, 2)

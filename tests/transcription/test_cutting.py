@@ -8,6 +8,7 @@ import pytest
 
 from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.cutting import CuttingConfig, cut_segments, find_speech
+from tests.refusals import raises
 
 SHORTEST = 10
 CONFIGS = (
@@ -161,13 +162,10 @@ def test_three_hours_of_noise_take_seconds():
 
 
 def test_streams_of_other_lengths_are_named():
-    with pytest.raises(ValueError, match=r"openness_T of shape \(99,\) came, wanted \(100,\)"):
-        cut(np.zeros(100), np.zeros(99), 100)
-    with pytest.raises(ValueError, match="outside 0"):
-        cut(np.full(100, np.nan), None, 100)
+    raises(ValueError, r"openness_T of shape \(99,\) came, wanted \(100,\)", cut, np.zeros(100), np.zeros(99), 100)
+    raises(ValueError, "outside 0", cut, np.full(100, np.nan), None, 100)
 
 
 @pytest.mark.parametrize("bad", [{"longest_s": 1}, {"padding_s": -1}, {"speech_threshold": 0}, {"min_pause_s": np.nan}])
 def test_a_configuration_that_cannot_be_is_refused(bad):
-    with pytest.raises(ValueError, match=next(iter(bad))):
-        replace(CuttingConfig(), **bad)
+    raises(ValueError, next(iter(bad)), replace, CuttingConfig(), **bad)

@@ -17,6 +17,7 @@ from avspeech.transcription.layers import encoder_part, layer_features
 from avspeech.transcription.speech_model import SpeechModel
 from avspeech.transcription.streams import read_streams
 from tests.hub.small_models import KINDS as SMALL_KINDS
+from tests.refusals import raises
 from tests.transcription.hand_made import LIPS_THW, NUM, SOUND, hand_made, make
 from tests.transcription.test_speech_activity import voice
 
@@ -64,8 +65,7 @@ def test_whispers_encoder_gives_the_layers_that_it_itself_does_not_return(kind):
     np.testing.assert_array_equal(layers[None].values_TD, end_BPD[0])
     assert layers[0].rate == 50
     np.testing.assert_allclose(layers[0].times_T, np.arange(2 * NUM) / 50)
-    with pytest.raises(ValueError, match="layer=3: this encoder has layers 0 to 2"):
-        layer_features(network, streams, 3, "audio")
+    raises(ValueError, "layer=3: this encoder has layers 0 to 2", layer_features, network, streams, 3, "audio")
 
 
 @torch.no_grad()
@@ -83,8 +83,7 @@ def test_each_model_has_its_parts():
     for kind, part, wanted in (("ctc", None, "fused"), ("whisper", None, "audio"), ("flamingo", "video", "video")):
         assert encoder_part(make(kind), part) == wanted
     for kind, part in (("ctc", "audio"), ("whisper", "video"), ("flamingo", "fused")):
-        with pytest.raises(ValueError, match=f"part='{part}' came for a"):
-            encoder_part(make(kind), part)
+        raises(ValueError, f"part='{part}' came for a", encoder_part, make(kind), part)
 
 
 def test_a_file_in_pieces_gives_each_pieces_features_at_its_place():
@@ -110,8 +109,7 @@ def test_a_long_file_is_encoded_in_pieces_that_the_encoder_takes(tmp_path):
     times_T = np.concatenate([np.arange(*(2 * at for at in one.frames)) / 50 for one in pieces])
     np.testing.assert_allclose(features.times_T, times_T)
     assert len(features.values_TD) == len(times_T)
-    with pytest.raises(ValueError, match="layer=-1"):
-        speaker.features(tmp_path / "long.wav", layer=-1)
+    raises(ValueError, "layer=-1", speaker.features, tmp_path / "long.wav", layer=-1)
 
 
 def test_what_features_cannot_be_taken_of_is_refused(tmp_path):
@@ -125,12 +123,9 @@ def test_what_features_cannot_be_taken_of_is_refused(tmp_path):
         ({"face": "all"}, "face='all' came for features"),
         ({"layer": 3, "modality": "audio"}, "layer=3"),
     ):
-        with pytest.raises(ValueError, match=reason):
-            fused.features(path, **options)
-    with pytest.raises(ValueError, match="modality='audio' came for part='video'"):
-        lips.features(path, part="video", modality="audio")
-    with pytest.raises(MediaError, match="modality video"):
-        lips.features(path, part="video")
+        raises(ValueError, reason, fused.features, path, **options)
+    raises(ValueError, "modality='audio' came for part='video'", lips.features, path, part="video", modality="audio")
+    raises(MediaError, "modality video", lips.features, path, part="video")
     blind = replace(hand_made(WHOLE, blind=(0,)), audio_S=None)
     with pytest.raises(ValueError, match="has nothing for part='fused'; has no sound and no face"):
         layer_features(fused.network, blind, None, "fused")

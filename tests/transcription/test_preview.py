@@ -17,6 +17,7 @@ from avspeech.roi.track import FrameStatus
 from avspeech.transcription.lettering import MARKED
 from avspeech.transcription.preview import COLOURS, FaceView, draw_preview, face_views
 from avspeech.transcription.result import Segment, Transcript
+from tests.refusals import raises
 
 GREY, BOX = 128, (100, 200, 300, 400)
 WORDS = (TimedWord("left", 0.2, 0.4), TimedWord("and", 0.4, 0.5), TimedWord("right", 0.5, 0.7))
@@ -130,12 +131,9 @@ def test_what_cannot_be_drawn_is_refused_in_one_line_and_an_old_preview_stays(tm
     source, out = video(tmp_path / "clip.mp4"), tmp_path / "out" / "p.mp4"
     out.parent.mkdir()
     out.write_text("an old preview")
-    with pytest.raises(NoVideo, match="no video track to draw a preview on"):
-        draw_preview(tmp_path / "sound.wav", out, TRANSCRIPT)
-    with pytest.raises(MediaError, match="cannot be opened"):
-        draw_preview(tmp_path / "none.mp4", out, TRANSCRIPT)
-    with pytest.raises(MediaError, match="more than the 20 frames"):
-        draw_preview(source, out, TRANSCRIPT, [view(20)])
+    raises(NoVideo, "no video track to draw a preview on", draw_preview, tmp_path / "sound.wav", out, TRANSCRIPT)
+    raises(MediaError, "cannot be opened", draw_preview, tmp_path / "none.mp4", out, TRANSCRIPT)
+    raises(MediaError, "more than the 20 frames", draw_preview, source, out, TRANSCRIPT, [view(20)])
     assert list(out.parent.iterdir()) == [out] and out.read_text() == "an old preview"
     with pytest.raises(ValueError, match="would replace the video itself"):
         draw_preview(source, tmp_path / "out" / ".." / "clip.mp4", TRANSCRIPT)

@@ -24,6 +24,7 @@ from avspeech.transcription.speech_model import SpeechModel, load_model
 from tests.hub.small_models import KINDS as SMALL_KINDS
 from tests.hub.small_models import recognizer
 from tests.models.tiny_whisper import make_whisper
+from tests.refusals import raises
 from tests.transcription.hand_made import KINDS, LIPS_THW, NUM, SOUND, SPANS, WHISPER, hand_made, make
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
@@ -230,8 +231,7 @@ def test_english_only_models_are_never_asked():
     english = SpeechModel(make_whisper(replace(WHISPER, vocab_size=51_864)), "tiny.en", decoding=GREEDY)
     streams = streams_for("whisper", spans=SPANS[:1])
     assert english.languages == ("en",) and english.transcribe_streams(streams).language == "en"
-    with pytest.raises(ValueError, match="language='es'"):
-        english.transcribe_streams(streams, language="es")
+    raises(ValueError, "language='es'", english.transcribe_streams, streams, language="es")
 
 
 def test_streams_that_a_model_or_a_file_lacks_are_refused():
@@ -242,15 +242,13 @@ def test_streams_that_a_model_or_a_file_lacks_are_refused():
         ("ctc", {"modality": "lips"}, "modality='lips' came; wanted"),
         ("ctc", {"face": "both"}, "face='both'"),
     ):
-        with pytest.raises(ValueError, match=reason):
-            model(kind).transcribe("missing.mp4", **options)
+        raises(ValueError, reason, model(kind).transcribe, "missing.mp4", **options)
     for given, modality, error, reason in (
         ({"modality": "audio", "mouth_THW": None}, "video", ValueError, "prepared as 'audio'"),
         ({"audio_S": None}, "audio", MediaError, r"clip\.mp4: has no sound, and modality audio needs it"),
         ({"blind": range(4)}, "video", MediaError, "no face that could be read"),
     ):
-        with pytest.raises(error, match=reason):
-            model("ctc").transcribe_streams(hand_made(**given), modality=modality)
+        raises(error, reason, model("ctc").transcribe_streams, hand_made(**given), modality=modality)
     silent = model("ctc").transcribe_streams(hand_made(silent=True))
     assert silent.segments == () and silent.text == "" and "Nobody is heard" in silent.notes[0]
 
@@ -272,23 +270,20 @@ def test_official_models_and_those_trained_on_sound_alone_say_which_streams_they
 def test_a_model_without_text_says_so_and_so_does_one_without_a_tokenizer():
     pretrained = SpeechModel(SMALL_KINDS["cluster_predictor"](), "pre.safetensors")
     for use in (pretrained.transcribe, pretrained.prepare):
-        with pytest.raises(ValueError, match=r"pre\.safetensors: this ClusterPredictor gives no text"):
-            use("missing.mp4")
+        raises(ValueError, r"pre\.safetensors: this ClusterPredictor gives no text", use, "missing.mp4")
     with pytest.raises(ValueError, match="came without the dictionary"):
         SpeechModel(recognizer(tokenizer=False), "old").transcribe("missing.mp4")
 
 
 def test_options_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="batch_frames=0"):
-        SpeechModel(model("ctc").network, "r", batch_frames=0)
+    raises(ValueError, "batch_frames=0", SpeechModel, model("ctc").network, "r", batch_frames=0)
     for kind, config, reason in (
         ("ctc", DecodingConfig("attention"), "without text decoder"),
         ("attention", DecodingConfig("joint"), "without CTC head"),
         ("whisper", DecodingConfig("ctc"), "without CTC head"),
         ("whisper", DecodingConfig(pad_to_30s=True), "takes at most 5 s"),
     ):
-        with pytest.raises(ValueError, match=reason):
-            SegmentDecoder(model(kind).network, config, kind)
+        raises(ValueError, reason, SegmentDecoder, model(kind).network, config, kind)
     network = model("whisper").network
     assert SpeechModel(network, "w").cutting == CuttingConfig(longest_s=4)
     with pytest.raises(ValueError, match=r"longest_s=20.0 .--longest. is above the 4 s that w takes"):
@@ -331,7 +326,5 @@ def test_a_file_goes_all_the_way_and_a_loaded_model_does_the_same(tmp_path):
     again = load_model(loaded.save_pretrained(tmp_path / "shared"))
     assert again.transcribe(tmp_path / "clip.wav", modality="audio").segments == transcript.segments
     assert loaded.sha256 == load_model(str(tmp_path / "model.safetensors")).sha256
-    with pytest.raises(ValueError, match="no model"):
-        load_model(tmp_path / "clip.wav")
-    with pytest.raises(MediaError, match="No such file"):
-        loaded.transcribe(tmp_path / "missing.mp4")
+    raises(ValueError, "no model", load_model, tmp_path / "clip.wav")
+    raises(MediaError, "No such file", loaded.transcribe, tmp_path / "missing.mp4")
