@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported, and for the processes that tests start: models this small run no faster on two threads,
@@ -14,6 +15,7 @@ import torch
 
 from avspeech.manifest import Utterance, Word, write_manifest
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME
+from tests.chromium import CHROMIUM
 
 WORDS = ("pa", "mo", "fi", "su")
 
@@ -94,3 +96,13 @@ def tokenizer_file(corpus) -> Path:
 
     Tokenizer.fit([" ".join(WORDS)], "words").save(corpus / "tokenizer.json")
     return corpus / "tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright; uv sync installs it")
+    with sync_api.sync_playwright() as playwright:
+        args = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        yield browser
+        browser.close()

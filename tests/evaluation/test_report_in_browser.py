@@ -17,9 +17,9 @@ from avspeech.evaluation.results import write_results
 from avspeech.inputs import InputSpec
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.spec import NoiseSpec
+from tests.chromium import Tab, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install one (Debian: apt install chromium)")
+pytestmark = needs_chromium
 FAULTS = ("blur-1", "blur-3", "blur-5", "drop-50", "offset-80", "offset+80", "wrong_speaker", "no_face")
 
 
@@ -45,36 +45,14 @@ def page_file(corpus, tmp_path_factory) -> Path:
     return alone
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright; uv sync installs it")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Opened:
-    """A page, what it asked for, and what it complained about."""
+class Opened(Tab):
+    """The page from its file, which alone it may ask for; what its console says counts as wrong."""
 
     def __init__(self, browser, file: Path, width: int, javascript: bool = True) -> None:
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, java_script_enabled=javascript, offline=True
-        )
-        self.context.route("**/*", lambda route: self._route(route, file.as_uri()))
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        options = {"java_script_enabled": javascript, "offline": True}
+        super().__init__(browser, lambda url: url == file.as_uri(), width, 900, **options)
+        self.page.on("console", lambda message: self.errors.append(message.text))
         self.page.goto(file.as_uri(), wait_until="load")
-
-    def _route(self, route, own: str) -> None:
-        if route.request.url == own:
-            route.continue_()
-        else:
-            self.asked.append(route.request.url)
-            route.abort()
 
 
 @pytest.fixture(params=(390, 1280), ids=lambda width: f"{width}px")
@@ -105,7 +83,7 @@ def check_everything_loads(opened: Opened) -> tuple[list[dict], list[dict]]:
     for one in pictures:
         assert one["complete"] and one["box"]["width"] > 100 and one["box"]["height"] > 50, one
     assert opened.asked == []
-    assert opened.complaints == []
+    assert opened.errors == []
     return media, pictures
 
 
@@ -144,7 +122,7 @@ def test_the_clip_follows_its_sound(browser, page_file):
     page.evaluate("document.querySelectorAll('.exhibit audio')[2].play()")  # another utterance's: the first one stops
     page.wait_for_function("document.querySelector('.exhibit audio').paused", timeout=10_000)
     page.wait_for_function("document.querySelector('.exhibit video').paused", timeout=10_000)
-    assert opened.complaints == []
+    assert opened.errors == []
     opened.context.close()
 
 
@@ -168,5 +146,5 @@ def test_the_network_guard_works(browser, page_file, tmp_path):
     spoilt.write_text(page_file.read_text().replace("</h1>", '</h1><img src="https://example.org/a.png">', 1))
     opened = Opened(browser, spoilt, 1280)
     opened.page.wait_for_timeout(200)
-    assert opened.asked or any("Content Security Policy" in text for text in opened.complaints), opened.complaints
+    assert opened.asked or any("Content Security Policy" in text for text in opened.errors), opened.errors
     opened.context.close()

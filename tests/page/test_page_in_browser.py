@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 from talker import write_clip
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; install one (Debian: apt install chromium)")
+from tests.chromium import Tab, needs_chromium
+
+pytestmark = needs_chromium
 MAX_SECONDS = 3
 BUSY_MS = 60_000
 """How long a step may take on a machine that has other work; most take a second."""
@@ -54,16 +54,6 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright; uv sync installs it")
-    with sync_api.sync_playwright() as playwright:
-        args = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
     pytest.importorskip("gradio", reason='no Gradio; pip install "avspeech[app]"')
     server = Server(tmp_path_factory.mktemp("server"))
@@ -72,26 +62,12 @@ def server(tmp_path_factory) -> Iterator[Server]:
         server.stop()
 
 
-class Visit:
-    """A tab, what it asked of other servers, and what went wrong in it."""
-
+class Visit(Tab):
     def __init__(self, browser, server: Server) -> None:
-        self.asked: list[str] = []
-        self.errors: list[str] = []
-        self.context = browser.new_context(viewport={"width": 1280, "height": 1000})
-        self.context.route("**/*", lambda route: self._route(route, server.address))
-        self.page = self.context.new_page()
+        super().__init__(browser, lambda url: url.startswith((server.address, "data:", "blob:")), 1280, 1000)
         self.page.set_default_timeout(BUSY_MS)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(server.address, wait_until="load")
         self.page.wait_for_selector("#run")
-
-    def _route(self, route, own: str) -> None:
-        if route.request.url.startswith((own, "data:", "blob:")):
-            route.continue_()
-        else:
-            self.asked.append(route.request.url)
-            route.abort()
 
     def upload(self, path: Path, message: str = "") -> None:
         """Wait until a file can be chosen, choose it, and wait until it is taken or its refusal is shown."""
