@@ -7,6 +7,7 @@ import pytest
 
 from avspeech.manifest import Word, read_manifest
 from data_prep.corpora.grid import main, read_align
+from tests.refusals import raises
 
 ALIGN = "0 17750 sil\n17750 22500 bin\n22500 27000 blue\n27000 28000 at\n28000 28500 sp\n28500 31000 f\n31000 74500 sil"
 
@@ -23,8 +24,7 @@ def test_times_are_seconds_silence_is_dropped_and_a_bad_alignment_names_its_file
     assert [word.text for word in words] == ["bin", "blue", "at", "f"]
     for content in ("1000 bin\n", "a b bin\n", "0 74500 sil\n", "2000 1000 bin\n"):
         add(tmp_path / "bad.align", content)
-        with pytest.raises(ValueError, match=r"bad\.align"):
-            read_align(tmp_path / "bad.align")
+        raises(ValueError, r"bad\.align", read_align, tmp_path / "bad.align")
 
 
 def test_a_tree_of_several_speakers_keeps_equal_names_apart_and_reports_clips_without_alignment(tmp_path, capsys):
@@ -46,8 +46,7 @@ def test_a_tree_of_several_speakers_keeps_equal_names_apart_and_reports_clips_wi
 
 
 def test_a_table_gives_files_and_splits_and_an_empty_tree_is_an_error(tmp_path):
-    with pytest.raises(SystemExit, match="no clip in"):
-        main(tmp_path, tmp_path / "out")
+    raises(SystemExit, "no clip in", main, tmp_path, tmp_path / "out")
     for name in "abc":
         add(tmp_path / "align" / f"{name}.align", ALIGN)
     header = "id\tpath\twords\tn_frames\tduration\tspeaker\tsplit\toriginal\tnotes\n"

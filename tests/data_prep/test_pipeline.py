@@ -11,6 +11,7 @@ import pytest
 from data_prep.pipeline import Step, StepError, claim, read_records, run_steps, start
 from data_prep.restartable_training import last_sure_checkpoint, read_curve, restartable, write_curve
 from tests.data_prep.killing import kill, wait_until
+from tests.refusals import raises
 
 ROOT = Path(__file__).parents[2]
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + ' ')"
@@ -41,8 +42,7 @@ def test_a_step_is_done_once_and_refuses_what_differs(tmp_path):
         run(*options, "--more=1")
     (tmp_path / "a.yaml").write_text("deep: {units: 5}\nlr: 1.0")
     manifest.write_text("2")
-    with pytest.raises(StepError, match=r'was "in\.jsonl, SHA-256 6b86b273.*", is now "in\.jsonl, SHA-256 d4735e3a'):
-        run(*options)
+    raises(StepError, r'was "in\.jsonl, SHA-256 6b86b273.*", is now "in\.jsonl, SHA-256 d4735e3a', run, *options)
     (tmp_path / "out.txt").unlink()
     run("--lr=0.2")  # nothing is there to be mixed with
     assert (tmp_path / "out.txt").read_text() == "--lr=0.2 "
@@ -51,8 +51,7 @@ def test_a_step_is_done_once_and_refuses_what_differs(tmp_path):
 def test_a_step_that_failed_is_done_again_and_the_end_of_its_log_is_shown(tmp_path):
     broken = step(tmp_path, "a", code="import sys; open(sys.argv[1], 'w'); print('why'); raise SystemExit(3)")
     two = Step("two", {**broken.commands, "other": ["-c", "import time; time.sleep(60)"]}, broken.makes)
-    with pytest.raises(SystemExit, match=r"why\n\nstep 'two' failed: append ended with status 3"):
-        run_steps(tmp_path / "run", [two])
+    raises(SystemExit, r"why\n\nstep 'two' failed: append ended with status 3", run_steps, tmp_path / "run", [two])
     assert not read_records(tmp_path / "run")["two"]["done"]
     with pytest.raises(SystemExit, match=r"step 'append' ended without .*missing"):
         run_steps(tmp_path / "run", [Step("append", {"append": ["-c", "0"]}, [tmp_path / "missing"])])

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from data_prep.run_each import Crash, run_each
+from tests.refusals import raises
 
 
 def double_or_die(item: int) -> int:
@@ -50,8 +51,7 @@ def test_an_item_that_takes_too_long_is_given_up():
 
 
 def test_a_bug_raises_with_its_traceback():
-    with pytest.raises(RuntimeError, match=r"on 0:[\s\S]*1 // item[\s\S]*ZeroDivisionError"):
-        list(run_each(buggy, [1, 2, 0], workers=2))
+    raises(RuntimeError, r"on 0:[\s\S]*1 // item[\s\S]*ZeroDivisionError", list, run_each(buggy, [1, 2, 0], workers=2))
 
 
 def test_large_results_no_items_and_no_workers_which_means_this_process():
@@ -61,5 +61,4 @@ def test_large_results_no_items_and_no_workers_which_means_this_process():
 
 
 def test_workers_that_cannot_start_end_the_run():
-    with pytest.raises(RuntimeError, match="died while starting"):
-        list(run_each(big, range(50), workers=2, setup=die_at_once))
+    raises(RuntimeError, "died while starting", list, run_each(big, range(50), workers=2, setup=die_at_once))

@@ -10,6 +10,7 @@ from simulated_counts import simulate
 from avspeech.evaluation import bootstrap
 from avspeech.evaluation.bootstrap import cer_interval, draw_ratio, resampled_sums, units_of, wer_interval
 from avspeech.evaluation.error_rate import ErrorCounts, total
+from tests.refusals import raises
 
 
 def binomial_counts(rng: np.random.Generator, utterances: int, p: float, words: int = 6) -> list[ErrorCounts]:
@@ -153,10 +154,8 @@ def test_one_speaker_falls_back_on_utterances_and_one_utterance_on_its_words():
 
 
 def test_what_cannot_be_drawn_from_is_refused():
-    with pytest.raises(ValueError, match="at least one scored utterance"):
-        wer_interval([])
-    with pytest.raises(ValueError, match="1 speakers came for 2"):
-        wer_interval([ErrorCounts(3), ErrorCounts(3)], speakers=["s1"])
+    raises(ValueError, "at least one scored utterance", wer_interval, [])
+    raises(ValueError, "1 speakers came for 2", wer_interval, [ErrorCounts(3), ErrorCounts(3)], speakers=["s1"])
 
 
 def test_character_errors_have_an_interval_of_their_own():

@@ -16,6 +16,7 @@ from avspeech.evaluation.paired_tests import PairedRow, holm
 from avspeech.evaluation.results import merge_results, read_results, write_results
 from avspeech.evaluation.tables import paired_rows
 from avspeech.manifest import Utterance
+from tests.refusals import raises
 
 PLAN = {"noise_plan_sha256": "p" * 64}
 
@@ -172,10 +173,8 @@ def test_pictures_of_other_seeds_are_refused_where_the_seed_draws_them(evaluated
         assert rows_of(one, other)
         assert merge_results(several).conditions
         return
-    with pytest.raises(ValueError, match=rf"A .m0. was shown {stream} with seed=0, B .m1. with 1, so their videos"):
-        rows_of(one, other)
-    with pytest.raises(ValueError, match=rf"model m0 was shown {stream} with seed=0, model m1 with 1"):
-        merge_results(several)
+    raises(ValueError, rf"A .m0. was shown {stream} with seed=0, B .m1. with 1, so their videos", rows_of, one, other)
+    raises(ValueError, rf"model m0 was shown {stream} with seed=0, model m1 with 1", merge_results, several)
 
 
 def test_nothing_in_common_and_the_same_transcripts_are_refused(evaluated, capsys):

@@ -11,6 +11,7 @@ from avspeech.evaluation.conditions import Condition
 from avspeech.evaluation.config import EvaluationConfig, Scoring
 from avspeech.evaluation.grid import GridError, evaluate_grid
 from avspeech.manifest import Utterance
+from tests.refusals import raises
 
 
 def test_rows_follow_from_the_transcripts(tmp_path):
@@ -166,16 +167,14 @@ def test_spoilt_transcripts_are_named(tmp_path, evaluate, spoilt):
     evaluate()
     kept = tmp_path / "decoded" / "audio_clean.jsonl"
     kept.write_text(spoilt.replace("$", json.loads(kept.read_text().splitlines()[0])["fingerprint"]))
-    with pytest.raises(GridError, match=r"audio_clean\.jsonl is damaged .*; delete it"):
-        evaluate()
+    raises(GridError, r"audio_clean\.jsonl is damaged .*; delete it", evaluate)
 
 
 def test_what_cannot_be_scored_is_an_error(utterances, evaluate, fake):
     everything = FakeTranscriber(broken=[one.id for one in utterances])
     with pytest.raises(GridError, match="no utterance could be scored in audio, clean; the first reason: MediaError"):
         evaluate("", everything)
-    with pytest.raises(ValueError, match="'x/1' has no text"):
-        evaluate(words=[Utterance("x/1")])
+    raises(ValueError, "'x/1' has no text", evaluate, words=[Utterance("x/1")])
     with pytest.raises(ValueError, match="1 transcripts came for 40 utterances, audio, clean"):
         evaluate("lost", lambda utterances, condition: ["a"])
     with pytest.raises(ValueError, match="1 utterances came for 'shuffled' videos"):

@@ -12,6 +12,7 @@ from avspeech.evaluation.error_rate import count_errors, total
 from avspeech.evaluation.outside import FileFault, read_trn
 from avspeech.evaluation.results import read_results
 from avspeech.evaluation.trn import export_trn, main, write_trn
+from tests.refusals import raises
 
 ODD_NAMES = ["a b", "a(b)", "x/y.mp4", "ü-1", "50%20", "-", "a_b-c", "%28", "語", ";;x"]
 ODD_TEXTS = ["", "{ a / b }", "@", "(uh) (x-y)", ";; no comment", "** neither", "50% %20 %7B", "a\u200bb é\u0301"]
@@ -58,8 +59,7 @@ def test_a_foreign_file_is_read_as_it_stands(tmp_path):
 )
 def test_a_faulty_line_is_named(tmp_path, text, message):
     (tmp_path / "a.trn").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(FileFault, match=message):
-        list(read_trn(tmp_path / "a.trn"))
+    raises(FileFault, message, list, read_trn(tmp_path / "a.trn"))
 
 
 @pytest.fixture
@@ -117,6 +117,5 @@ def test_the_model_has_to_be_one(folder, tmp_path):
     line = (folder / "hypotheses.jsonl").read_text().splitlines()[0]
     with (folder / "hypotheses.jsonl").open("a") as file:
         print(line.replace('"av"', '"audio_only"'), file=file)
-    with pytest.raises(SystemExit, match="holds transcripts of audio_only, av; name one with --model"):
-        main(folder, tmp_path / "trn")
+    raises(SystemExit, "holds transcripts of audio_only, av; name one with --model", main, folder, tmp_path / "trn")
     assert not (tmp_path / "trn").exists()

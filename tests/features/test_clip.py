@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from avspeech.features.clip import MEAN, STD, crop_clips, normalize_clips
+from tests.refusals import raises
 
 
 def clips(num_clips: int = 3, num_frames: int = 4, size: int = 12) -> torch.Tensor:
@@ -34,8 +35,7 @@ def test_grey_values_map_to_mean_and_deviation():
 
 
 def test_clips_normalised_before_are_refused():
-    with pytest.raises(ValueError, match=r"float32 came, wanted uint8"):
-        normalize_clips(normalize_clips(clips()))
+    raises(ValueError, r"float32 came, wanted uint8", normalize_clips, normalize_clips(clips()))
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,7 @@ def test_clips_normalised_before_are_refused():
     ],
 )
 def test_crops_that_do_not_fit_are_named_in_the_error(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        crop_clips(**arguments)
+    raises(ValueError, message, crop_clips, **arguments)
 
 
 def test_validity_of_another_shape_is_named_in_the_error():

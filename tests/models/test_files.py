@@ -14,6 +14,7 @@ from avspeech.models.decoder import DecoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.text.tokenizer import Tokenizer
+from tests.refusals import raises
 
 
 @torch.no_grad()
@@ -37,8 +38,7 @@ def test_other_files_are_refused_with_a_reason(tmp_path):
     save_file({"x": torch.zeros(2)}, tmp_path / "bare")
     unread = r"cannot be read.*an official checkpoint becomes one by python -m avspeech\.interop"
     for name, reason in {"missing": unread, "text": unread, "base.pt": unread, "bare": "without our header"}.items():
-        with pytest.raises(ModelFileError, match=reason):
-            load_model(tmp_path / name)
+        raises(ModelFileError, reason, load_model, tmp_path / name)
 
 
 def test_the_header_names_no_path(tiny, tmp_path):
@@ -96,8 +96,7 @@ def test_a_model_file_written_before_heads_and_notes_had_a_place_opens(tiny, tmp
 def test_a_file_that_this_version_cannot_read_says_what_to_do(tiny, tmp_path, changes, message):
     save_model(tmp_path / "p.safetensors", ClusterPredictor(tiny, num_units=6))
     rewritten(tmp_path / "p.safetensors", **changes)
-    with pytest.raises(ModelFileError, match=message):
-        load_model(tmp_path / "p.safetensors")
+    raises(ModelFileError, message, load_model, tmp_path / "p.safetensors")
 
 
 def test_equal_models_are_equal_files(tiny, tmp_path):

@@ -10,6 +10,7 @@ from avspeech.models.fusion import fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.whisper import Whisper
 from tests.models.tiny_whisper import KEPT, LIPS, SIZES, make_flamingo, make_inputs, make_whisper, valid_until
+from tests.refusals import raises
 
 CONFIG = FlamingoConfig(SIZES, LIPS)
 
@@ -134,12 +135,10 @@ def test_normalised_lip_features_have_one_size():
 
 def test_what_cannot_be_read_has_a_reason():
     model, (logmel_BAF, video_BTHW, _) = make_flamingo(), make_inputs()
-    with pytest.raises(ValueError, match="audio and video are both None"):
-        model.encode_streams(None)
+    raises(ValueError, "audio and video are both None", model.encode_streams, None)
     with pytest.raises(ValueError, match="keep_B2 drops both streams"):
         model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT & torch.tensor([[False], [True], [True]]))
-    with pytest.raises(ValueError, match="wants 24x24"):
-        model.encode_streams(logmel_BAF, None, video_BTHW[..., :20])
+    raises(ValueError, "wants 24x24", model.encode_streams, logmel_BAF, None, video_BTHW[..., :20])
     # An utterance left with nothing to hear or see must not give text out of nothing.
     for streams, modality in (((logmel_BAF,), "video"), ((None, None, video_BTHW), "audio")):
         with pytest.raises(ValueError, match=f"an utterance {modality} alone, .* came without {modality}"):

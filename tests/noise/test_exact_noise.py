@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from avspeech.noise.exact_noise import ExactDraws, exact_noise, stream_key
+from tests.refusals import raises
 
 
 def octave_levels_db(noise_S: np.ndarray) -> np.ndarray:
@@ -73,10 +74,8 @@ def test_a_shuffle_holds_everything_once_and_may_be_left_early():
 
 
 def test_an_unknown_generator_and_bounds_that_leave_nothing_are_named():
-    with pytest.raises(ValueError, match="generator 'blue' came, wanted white or pink"):
-        exact_noise("blue", "key", 10)
-    with pytest.raises(ValueError, match="bound=0 came"):
-        ExactDraws("key").below(0)
+    raises(ValueError, "generator 'blue' came, wanted white or pink", exact_noise, "blue", "key", 10)
+    raises(ValueError, "bound=0 came", ExactDraws("key").below, 0)
 
 
 def test_a_key_tells_mixes_apart_and_not_spellings_of_a_number():

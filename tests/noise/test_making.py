@@ -18,6 +18,7 @@ from avspeech.noise.pools import roots_of
 from avspeech.noise.spec import NoiseSpec
 from avspeech.noise.speech_level import active_level
 from tests.noise.plan_corpus import noises_of, sound, utterances_of, write_plan_corpus
+from tests.refusals import raises
 
 SPEAKER_OF = {f"v{n}.wav": "acdef"[n % 5] for n in range(10)}
 
@@ -176,8 +177,7 @@ def test_files_that_cannot_be_read_are_passed_over_and_listed(folder, tmp_path, 
     ],
 )
 def test_noise_that_is_not_there_names_its_key(folder, spec, message):
-    with pytest.raises(ValueError, match=message):
-        make_plan(utterances_of(folder), {"n": spec}, [0], seed=0)
+    raises(ValueError, message, make_plan, utterances_of(folder), {"n": spec}, [0], seed=0)
 
 
 def test_published_trees_are_drawn_from(folder, tmp_path):
@@ -224,8 +224,7 @@ def test_a_plan_for_something_else_is_refused(folder, change, message):
     config = EvaluationConfig(noises=babble(folder), snrs_db=(0.0,), seed=4)
     plan = make_plan(utterances, config.noises, config.snrs_db, seed=9)
     check_plan(plan, utterances, config, Path("given.jsonl"))
-    with pytest.raises(ValueError, match=message):
-        check_plan(plan, utterances, replace(config, **change), Path("given.jsonl"))
+    raises(ValueError, message, check_plan, plan, utterances, replace(config, **change), Path("given.jsonl"))
     with pytest.raises(ValueError, match=r"given\.jsonl lacks 1 of 5 utterances, the first is 'more'"):
         check_plan(plan, [*utterances, replace(utterances[0], id="more")], config, Path("given.jsonl"))
 

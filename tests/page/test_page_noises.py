@@ -8,6 +8,7 @@ from avspeech.media.audio import write_wav
 from avspeech.noise.mixing import rms
 from avspeech.noise.spec import NoiseSpec
 from avspeech.page.noises import Noises
+from tests.refusals import raises
 
 SPEECH_S = 0.1 * np.sin(np.arange(16_000) / 7).astype(np.float32)
 
@@ -37,7 +38,5 @@ def test_none_is_the_sound_as_it_came(noises):
 def test_babble_is_offered_only_with_voices(noises):
     assert noises.kinds == ["none", "white", "pink", "babble"]
     assert Noises().kinds == ["none", "white", "pink"]
-    with pytest.raises(ValueError, match="noise 'babble' came, wanted one of none, white, pink"):
-        Noises().add(SPEECH_S, "babble", 0)
-    with pytest.raises(ValueError, match="an SNR of 99 dB came"):
-        noises.add(SPEECH_S, "white", 99)
+    raises(ValueError, "noise 'babble' came, wanted one of none, white, pink", Noises().add, SPEECH_S, "babble", 0)
+    raises(ValueError, "an SNR of 99 dB came", noises.add, SPEECH_S, "white", 99)

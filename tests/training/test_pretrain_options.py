@@ -17,6 +17,7 @@ from avspeech.models.frontends import VideoConfig
 from avspeech.objectives.cluster_loss import masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, TorchDraws, draw_masks, hide_video, official_span_masks
 from avspeech.training.pretrain import PretrainModule, ShortcutConfig
+from tests.refusals import raises
 
 SIZES = {"width": 32, "depth": 3, "num_heads": 4, "ffn_width": 48, "position_kernel": 8, "position_groups": 4}
 QUIET = {"dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0, "layer_drop": 0.0}
@@ -91,8 +92,7 @@ def test_scoring_hidden_frames_only_gives_the_same_loss_and_gradients():
     ],
 )  # fmt: skip
 def test_options_that_contradict_each_other_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        module(**options)
+    raises(ValueError, message, module, **options)
 
 
 def test_hidden_lips_are_not_computed_and_change_nothing_but_statistics_and_penalty():
@@ -142,8 +142,7 @@ def test_several_unit_sets_are_predicted_at_once():
     alone = sum(masked_cluster_loss(logits, units, masks.either_BT).loss.item() for logits, units in pairs)
     penalty = 10 * prediction.feature_penalty.item()
     assert loss.item() == pytest.approx(alone / 2 + penalty, rel=1e-4)
-    with pytest.raises(ValueError, match=r"the batch has 1 unit sets, model\.num_units names 2"):
-        step(made, batch(sets=1))
+    raises(ValueError, r"the batch has 1 unit sets, model\.num_units names 2", step, made, batch(sets=1))
 
 
 def test_supervised_blocks_have_heads_of_their_own():

@@ -17,6 +17,7 @@ from avspeech.transcription.captions import captions
 from avspeech.transcription.formats import FORMATS, read_transcript, to_srt, to_vtt, write_transcript
 from avspeech.transcription.paths import output_stems
 from avspeech.transcription.result import FORMAT, Segment, Transcript
+from tests.refusals import raises
 
 SENTENCES = {
     "ar": "حفظ الطالب القصيدة كلها", "de": "er legt das Geld in die Schublade", "el": "το παιδί διαβάζει ένα βιβλίο",
@@ -87,8 +88,7 @@ BAD_FIELDS = [
 
 @pytest.mark.parametrize("change", BAD_FIELDS)
 def test_what_is_no_transcript_is_refused(change):
-    with pytest.raises(ValueError, match="transcribe the file again"):
-        Transcript.from_json({**BLIND.to_json(), **change})
+    raises(ValueError, "transcribe the file again", Transcript.from_json, {**BLIND.to_json(), **change})
 
 
 @pytest.mark.parametrize("transcript", [NINE, EMPTY, TWO, BLIND], ids=["nine", "empty", "two", "blind"])
@@ -151,8 +151,7 @@ def test_names_keep_their_dots_and_files_are_whole_or_not_there(tmp_path, monkey
 
 @pytest.mark.parametrize("formats", [["doc"], ["txt", "SRT"], [], "txt"])
 def test_unknown_formats_are_refused_before_anything_is_written(formats, tmp_path):
-    with pytest.raises(ValueError, match="wanted a list of txt, srt, vtt, json, tsv"):
-        write_transcript(NINE, tmp_path / "talk", formats)
+    raises(ValueError, "wanted a list of txt, srt, vtt, json, tsv", write_transcript, NINE, tmp_path / "talk", formats)
     assert not list(tmp_path.iterdir())
 
 

@@ -14,6 +14,7 @@ from avspeech.media.audio import read_audio
 from avspeech.timebase import SAMPLE_RATE, samples_to_frames
 from avspeech.transcription import speech_activity as module
 from avspeech.transcription.speech_activity import BLOCK, CHUNK, lip_activity, load_silero, speech_probability
+from tests.refusals import raises
 
 
 def voice(seconds: float, seed: int = 0) -> np.ndarray:
@@ -111,15 +112,13 @@ def test_neither_threads_nor_input_change_and_nothing_warns():
     ("bad", "reason"), [([0, np.nan, 0], "not finite"), ([np.inf], "not finite"), ([[0] * 100] * 2, r"\(2, 100\)")]
 )
 def test_sound_that_cannot_be_heard_is_refused(bad, reason):
-    with pytest.raises(ValueError, match=reason):
-        speech_probability(np.array(bad, np.float32))
+    raises(ValueError, reason, speech_probability, np.array(bad, np.float32))
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     load_silero.cache_clear()
-    with pytest.raises(module.VoiceDetectorError, match="uv sync"):
-        load_silero()
+    raises(module.VoiceDetectorError, "uv sync", load_silero)
     load_silero.cache_clear()
 
 

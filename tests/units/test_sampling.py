@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from avspeech.units.sampling import FrameSample
+from tests.refusals import raises
 
 
 def clips(count=40, longest=30, width=3):
@@ -61,8 +62,6 @@ def test_memory_stays_within_a_quarter_more_than_the_sample():
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="--max_vectors 0 came"):
-        FrameSample(0)
+    raises(ValueError, "--max_vectors 0 came", FrameSample, 0)
     for size in (None, 5):
-        with pytest.raises(ValueError, match="no clip gave any vector"):
-            FrameSample(size).vectors_MF()
+        raises(ValueError, "no clip gave any vector", FrameSample(size).vectors_MF)
