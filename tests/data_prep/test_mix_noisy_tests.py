@@ -98,12 +98,8 @@ def test_noise_may_lie_elsewhere(folder, tmp_path):
     finished = {"conditions": None, "noise_manifests": {}, "wav_dir": folder / "noisy"}
     refused(folder, r"noise/rain\.wav of noise 'rain' is missing", **finished, noise_paths={})
     mix(folder, **finished, noise_paths={"rain": tmp_path / "moved"})
-    refused(
-        folder,
-        "does not list the noises snow; it lists babble, rain",
-        **finished,
-        noise_paths={"snow": tmp_path / "moved"},
-    )
+    finished["noise_paths"] = {"snow": tmp_path / "moved"}
+    refused(folder, "does not list the noises snow; it lists babble, rain", **finished)
 
 
 def test_clips_that_cannot_be_read_are_listed_and_too_many_are_an_error(folder):

@@ -18,6 +18,7 @@ from data_prep.synthetic.espeak import Espeak
 from data_prep.synthetic.plan import CorpusConfig, check_disjoint, plan_corpus
 from data_prep.synthetic.speaker import SETS
 from data_prep.synthetic.texts import LANGUAGES
+from tests.refusals import raises
 
 needs_all = pytest.mark.skipif(
     importlib.util.find_spec("espeakng_loader") is None
@@ -74,15 +75,11 @@ def test_check_finds_what_is_shared():
 
 
 def test_bad_settings_are_named():
-    for changes, message in (
-        ({"languages": ("en", "xx")}, "xx unknown"),
-        ({"languages": ()}, "name at least one"),
-        ({"text": "poems"}, "'commands' or 'sentences'"),
-        ({"train": -1}, "num_train=-1"),
-        ({"speakers": 0}, "speakers_train=0"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            settings(**changes)
+    raises(ValueError, "xx unknown", settings, languages=("en", "xx"))
+    raises(ValueError, "name at least one", settings, languages=())
+    raises(ValueError, "'commands' or 'sentences'", settings, text="poems")
+    raises(ValueError, "num_train=-1", settings, train=-1)
+    raises(ValueError, "speakers_train=0", settings, speakers=0)
 
 
 @needs_all

@@ -91,8 +91,7 @@ def test_shut_lips_show_no_teeth(renderer):
 
 
 def test_eyes_blink(renderer):
-    motion = still(["SIL"] * len(EYES_OPEN))
-    frames = list(renderer.frames(replace(motion, eyes_T=np.arange(len(EYES_OPEN)))))
+    frames = list(renderer.frames(replace(still(["SIL"] * len(EYES_OPEN)), eyes_T=np.arange(len(EYES_OPEN)))))
     assert np.abs(frames[0][70:110].astype(int) - frames[2][70:110]).max() > 60
 
 

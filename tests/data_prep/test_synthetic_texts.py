@@ -41,8 +41,7 @@ def test_arabic_is_referenced_without_its_vowel_marks_and_all_with_accents_and_i
 def test_partition_is_disjoint_complete_and_independent_of_order(language):
     sentences = read_sentences(language)
     sets = partition(sentences, language)
-    everything = [sentence for part in sets.values() for sentence in part]
-    assert sorted(everything) == sorted(sentences)
+    assert sorted(sentence for part in sets.values() for sentence in part) == sorted(sentences)
     assert min(map(len, sets.values())) >= 7
     assert partition(sentences[::-1], language) == sets
 

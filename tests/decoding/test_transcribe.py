@@ -48,8 +48,7 @@ def best(model, batch, lm=None, **options):
 def test_joint_is_the_beam_with_both_heads(model, batch):
     options = {"method": "joint", "beam_size": 3, "max_tokens": 5}
     memory = model.encode(batch)
-    logits_BTV = model.ctc_logits(memory.memory_BTD)
-    beams = beam_search(model.decoder, memory, 3, 1.0, 5, ctc_BTV=logits_BTV, ctc_weight=0.4)
+    beams = beam_search(model.decoder, memory, 3, 1.0, 5, ctc_BTV=model.ctc_logits(memory.memory_BTD), ctc_weight=0.4)
     expected = [hypotheses[0][:2] for hypotheses in beams]
     assert [(one.tokens, one.score) for one in best(model, batch, ctc_weight=0.4, **options)] == expected
     assert best(model, batch, ctc_weight=1.0, **options) != best(model, batch, ctc_weight=0.4, **options)

@@ -93,8 +93,7 @@ def compare(clips, languages, batch_size=8):
             tokens_1L = torch.tensor([[*tokenizer.prompt(code), *wanted.tokens]])
             theirs_LV = theirs.decoder(tokens_1L, audio_1PD)[0]
             ours_LV = ours.decoder(tokens_1L, memory.select(torch.tensor([i])))[0]
-            difference = (ours_LV - theirs_LV).abs().max() / theirs_LV.abs().max()
-            assert difference < 1e-4
+            assert (ours_LV - theirs_LV).abs().max() / theirs_LV.abs().max() < 1e-4
             texts.append(best.text)
     return texts
 

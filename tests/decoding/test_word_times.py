@@ -18,8 +18,7 @@ TEXTS = {"en": "Well, the cat (it sleeps) is here.", "de": "Schöne Grüße!", "
 
 
 def hypothesis(text, language="en", times=()):
-    tokens = [*times, *TOKENIZER.encode(text)]
-    return Hypothesis(text, -0.5, tuple(tokens), language=language)
+    return Hypothesis(text, -0.5, (*times, *TOKENIZER.encode(text)), language=language)
 
 
 @pytest.mark.parametrize("language", TEXTS)

@@ -48,8 +48,7 @@ def test_values_of_the_yaml_arrive(tmp_path):
     config = read_conditions(written(tmp_path, text))
     noises = {"crowd": NoiseSpec("babble", Path("runs/voices.jsonl"), (2, 8)), "hiss": NoiseSpec("white")}
     chosen = {"snrs_db": (5.0, -2.5), "include_clean": False, "seed": 3, "scoring": Scoring("none")}
-    decoding = DecodingConfig("ctc", temperatures=(0.0,))
-    assert config == EvaluationConfig(("audio",), noises, decoding=decoding, **chosen)
+    assert config == EvaluationConfig(("audio",), noises, decoding=DecodingConfig("ctc", temperatures=(0.0,)), **chosen)
     assert [one.label for one in config.grid()] == [
         "audio, crowd 5 dB", "audio, crowd -2.5 dB", "audio, hiss 5 dB", "audio, hiss -2.5 dB",
     ]  # fmt: skip
@@ -130,18 +129,13 @@ def test_a_missing_file_is_named_and_every_key_that_moved_names_where_to(tmp_pat
 
 
 def test_noise_files_come_from_the_command_line_too(config):
-    changed = config.with_noise_files({"babble": Path("voices.jsonl")})
-    assert changed.noises["babble"].manifest == Path("voices.jsonl")
+    assert config.with_noise_files({"babble": Path("voices.jsonl")}).noises["babble"].manifest == Path("voices.jsonl")
     assert config.noises["babble"].manifest is None
-    for chosen, said in (
-        ({"manifests": {"bable": Path("voices.jsonl")}}, "noise_manifests names bable, but noises has babble"),
-        ({"paths": {"bable": Path("noise.wav")}}, "noise_paths names bable, but noises has babble"),
-        (
-            {"paths": {"babble": Path("n.wav")}},
-            r"noise_paths: noises\.babble\.path='n.wav' has no use with kind=babble",
-        ),
-    ):
-        raises(ValueError, said, config.with_noise_files, **chosen)
+    named, bable = config.with_noise_files, {"bable": Path("bable")}
+    raises(ValueError, "noise_manifests names bable, but noises has babble", named, manifests=bable)
+    raises(ValueError, "noise_paths names bable, but noises has babble", named, paths=bable)
+    useless = r"noise_paths: noises\.babble\.path='n.wav' has no use with kind=babble"
+    raises(ValueError, useless, named, paths={"babble": Path("n.wav")})
 
 
 def test_noises_can_be_left_out(config):

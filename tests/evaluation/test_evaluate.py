@@ -124,13 +124,11 @@ def test_joint_decoding_of_a_model_with_both_heads(folder, model):
 def test_what_a_user_gets_wrong_ends_with_one_message(folder):
     with pytest.raises(SystemExit, match=r"noises\.babble\.manifest is not set"):
         main(*(folder / name for name in ("tiny.safetensors", "test.jsonl", "conditions.yaml", "out")))
-    for options, said in (
-        ({"decoding": {"method": "viterbi"}}, r"method.*Expected.*ctc.*viterbi"),
-        ({"device": "moon"}, r"device='moon' cannot be used \(.*\); the default is cpu"),
-        ({"max_clips": 0}, r"max_frames=3000 and max_clips=0 must be at least 1"),
-        ({"decoding": {"method": "joint"}}, r"method='joint' came for a Recognizer without text decoder"),
-    ):
-        raises(SystemExit, said, evaluated, folder, **options)
+    raises(SystemExit, r"method.*Expected.*ctc.*viterbi", evaluated, folder, decoding={"method": "viterbi"})
+    raises(SystemExit, r"device='moon' cannot be used \(.*\); the default is cpu", evaluated, folder, device="moon")
+    raises(SystemExit, r"max_frames=3000 and max_clips=0 must be at least 1", evaluated, folder, max_clips=0)
+    without = r"method='joint' came for a Recognizer without text decoder"
+    raises(SystemExit, without, evaluated, folder, decoding={"method": "joint"})
     shutil.rmtree(folder / "out", ignore_errors=True)
     textless, *others = (folder / "test.jsonl").read_text().splitlines()
     textless = json.dumps(json.loads(textless) | {"text": None})

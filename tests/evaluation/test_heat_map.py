@@ -63,8 +63,7 @@ def test_colours_darken_evenly_and_can_be_read():
 
 def test_one_scale_reaches_over_all_rows(results):
     assert max(row.wer for row in results.conditions) <= scale_top(results) in TOPS
-    worse = replace(results, conditions=[replace(row, wer=3.0) for row in results.conditions])
-    assert scale_top(worse) == 1.0
+    assert scale_top(replace(results, conditions=[replace(row, wer=3.0) for row in results.conditions])) == 1.0
     assert heat_legend(1.0)[1] == ["0", "25", "50", "75", "100+"]
     assert heat_legend(0.2)[1] == ["0", "5", "10", "15", "20"]
     assert heat_legend(0.2)[0][0] == heat_colour(0)[0]

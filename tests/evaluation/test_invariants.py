@@ -15,6 +15,7 @@ from avspeech.models.files import save_model
 from avspeech.noise.making import make_plan
 from avspeech.noise.plan import PlanMixer
 from avspeech.noise.spec import NoiseSpec
+from tests.refusals import raises
 
 
 class Listener:
@@ -116,15 +117,12 @@ def test_a_real_model_from_the_command_line(tmp_path, corpus, model, capsys):
     for name in ("order in the batch", "padding", "video dropped, clean"):
         assert checks[name]["passed"], checks[name]
     assert "order in the batch" in capsys.readouterr().out
-    for options, said in (
-        ({"out_file": tmp_path}, r"--out_file .* is a folder, wanted a file"),
-        ({"device": "moon"}, "device='moon' cannot be used"),
-        ({"max_utterances": 0}, "max_utterances=0 must be at least 1"),
-        ({"decoding": {"method": "attention"}}, "method='attention' came for a Recognizer without text decoder"),
-        ({"manifest": tmp_path / "absent.jsonl"}, r"absent\.jsonl: cannot be read"),
-    ):
-        with pytest.raises(SystemExit, match=said):
-            main(str(tiny), **{"manifest": manifest, **options})
+    raises(SystemExit, r"--out_file .* is a folder, wanted a file", main, str(tiny), manifest, out_file=tmp_path)
+    raises(SystemExit, "device='moon' cannot be used", main, str(tiny), manifest, device="moon")
+    raises(SystemExit, "max_utterances=0 must be at least 1", main, str(tiny), manifest, max_utterances=0)
+    without = "method='attention' came for a Recognizer without text decoder"
+    raises(SystemExit, without, main, str(tiny), manifest, decoding={"method": "attention"})
+    raises(SystemExit, r"absent\.jsonl: cannot be read", main, str(tiny), tmp_path / "absent.jsonl")
 
 
 def test_what_cannot_be_read_holds_no_invariant(tmp_path, clips, caplog):

@@ -251,8 +251,7 @@ def test_a_wrong_speaker_is_another_one_of_nearly_the_same_length(size):
             other = others[one.id]
             assert other.speaker != one.speaker
             foreign = [abs(u.num_frames - one.num_frames) for u in utterances if u.speaker != one.speaker]
-            allowed = max(min(foreign), loading.SIMILAR_LENGTH * one.num_frames)
-            assert abs(other.num_frames - one.num_frames) <= allowed
+            assert abs(other.num_frames - one.num_frames) <= max(min(foreign), loading.SIMILAR_LENGTH * one.num_frames)
 
 
 def test_wrong_speakers_depend_on_seed_and_ids_alone_and_are_spread():

@@ -7,6 +7,7 @@ from simulated_counts import simulate
 from avspeech.evaluation.bootstrap import wer_interval
 from avspeech.evaluation.error_rate import ErrorCounts
 from avspeech.evaluation.paired_tests import holm, matched_pairs, paired_difference, verdict
+from tests.refusals import raises
 
 
 def counts_of(errors, words: int = 10) -> list[ErrorCounts]:
@@ -144,13 +145,10 @@ def test_verdicts():
 
 
 def test_pairs_of_other_references_are_refused():
-    for compared, a, b, said in (
-        (paired_difference, [3], [4], "cannot be paired"),
-        (matched_pairs, [3], [3, 3], "1 and 2 utterances"),
-        (paired_difference, [], [], "at least one scored utterance"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            compared([ErrorCounts(words) for words in a], [ErrorCounts(words) for words in b])
+    three, four = [ErrorCounts(3)], [ErrorCounts(4)]
+    raises(ValueError, "cannot be paired", paired_difference, three, four)
+    raises(ValueError, "1 and 2 utterances", matched_pairs, three, three * 2)
+    raises(ValueError, "at least one scored utterance", paired_difference, [], [])
 
 
 @pytest.mark.filterwarnings("error")

@@ -217,8 +217,7 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     args = [*map(str, folders), "--out", str(tmp_path / "r"), "--pick"]
     main([*args, "{audio: audio_only}"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "r" / "report.html")
-    merged = read_results(tmp_path / "r")
-    assert {row.model for row in merged.conditions if row.modality == "audio"} == {"audio_only"}
+    assert {row.model for row in read_results(tmp_path / "r").conditions if row.modality == "audio"} == {"audio_only"}
     raises(SystemExit, "1", main, [*args, "{audio: nobody}"])
     assert capsys.readouterr().err.startswith("pick: model 'nobody' has no 'audio' rows")
     raises(SystemExit, "1", main, [str(folders[0]), "--out", str(tmp_path / "r" / "report.md")])

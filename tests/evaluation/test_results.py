@@ -140,8 +140,7 @@ def test_picked_rows_come_from_the_picked_model(results, audio_only):
 
 
 def test_all_rows_stay_without_a_pick_and_a_model_without_rows_leaves_the_runs(results, audio_only):
-    merged = merge_results([results, audio_only])
-    assert len(merged.conditions) == len(results.conditions) + len(audio_only.conditions)
+    assert len(merge_results([results, audio_only]).conditions) == len(results.conditions) + len(audio_only.conditions)
     assert [run["model"] for run in merge_results([results, audio_only], pick={"audio": "av"}).runs] == ["av"]
 
 

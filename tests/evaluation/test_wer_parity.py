@@ -110,7 +110,8 @@ def test_what_is_empty_counts_as_stated():
     assert jiwer.wer(references, hypotheses) == 3 / 5
 
 
-def scored(folder: Path, pairs: list[tuple[str, str]]) -> Sums:
+def scored(folder: Path, pairs: list[tuple[str, str]]) -> tuple[ErrorCounts, Sums]:
+    """Return what we count and what sclite counts."""
     for name, texts in zip(("ref", "hyp"), zip(*pairs, strict=True), strict=True):
         lines = [(text, f"é ({number})/x", f"s-{number % 7}") for number, text in enumerate(texts)]
         write_trn(folder / f"{name}.trn", lines)
@@ -119,7 +120,7 @@ def scored(folder: Path, pairs: list[tuple[str, str]]) -> Sums:
     sums = run_sclite(["-r", reference, "trn", "-h", hypotheses, "trn", *options], hypotheses)
     assert sums.num_texts == len(pairs)
     assert sums.speakers == tuple(f"s%2D{number}" for number in range(7))
-    return sums
+    return total(count_errors(*pair) for pair in pairs), sums
 
 
 @needs_sclite
@@ -129,8 +130,7 @@ def test_real_transcripts_agree_with_sclite_to_the_digit(tmp_path, rule):
     lines = (Path(__file__).parent / "real_pairs.tsv").read_text(encoding="utf-8").split("\n")[:-1]
     rows = [line.split("\t") for line in lines]
     pairs = [tuple(normalize_for_scoring(text, language, rule) for text in texts) for language, *texts in rows]
-    counts = total(count_errors(*pair) for pair in pairs)
-    sums = scored(tmp_path, pairs)
+    counts, sums = scored(tmp_path, pairs)
     assert sums.num_words == counts.num_words > 3000
     assert sums.errors == counts.word_errors > 1000
 
@@ -138,8 +138,7 @@ def test_real_transcripts_agree_with_sclite_to_the_digit(tmp_path, rule):
 @needs_sclite
 def test_random_pairs_agree_with_sclite_within_a_tenth_of_a_point(tmp_path):
     pairs = random_pairs(5000, seed=1, blanks=PLAIN + ODD)
-    counts = total(count_errors(*pair) for pair in pairs)
-    sums = scored(tmp_path, pairs)
+    counts, sums = scored(tmp_path, pairs)
     assert sums.num_words == counts.num_words
     assert abs(sums.errors / sums.num_words - counts.wer) < 0.001
 
@@ -149,13 +148,12 @@ def test_where_sclite_differs_it_counts_more(tmp_path):
     """Texts that have nothing to do with each other but their few words: the difference grows, one way."""
     draw = random.Random(0)
     pairs = [tuple(" ".join(draw.choices("abcdefghij", k=draw.randrange(40))) for _ in range(2)) for _ in range(1000)]
-    counts = total(count_errors(*pair) for pair in pairs)
-    sums = scored(tmp_path, pairs)
+    counts, sums = scored(tmp_path, pairs)
     assert 0 < sums.errors / sums.num_words - counts.wer < 0.006
 
 
 @needs_sclite
 def test_an_empty_side_counts_with_sclite_as_with_us(tmp_path):
     pairs = [("", "uh uh"), ("a b c d", "a b c d"), ("e", ""), ("", ""), ("f", "f"), ("g", "g"), ("h", "h")]
-    sums = scored(tmp_path, pairs)
+    _, sums = scored(tmp_path, pairs)
     assert (sums.num_words, sums.substitutions, sums.deletions, sums.insertions) == (8, 0, 1, 2)

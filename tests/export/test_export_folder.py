@@ -155,12 +155,9 @@ def test_what_is_no_exported_folder_is_refused(tmp_path):
 
 def test_the_command_ends_with_one_line(tmp_path):
     save_model(tmp_path / "units.safetensors", ClusterPredictor(LIPS, num_units=5))
-    for model, out, message in [
-        (tmp_path / "missing.safetensors", tmp_path / "out", r"missing\.safetensors"),
-        (tmp_path / "units.safetensors", tmp_path / "out", "wanted a model that gives text"),
-        ("demo", tmp_path, "is there already"),
-    ]:
-        raises(SystemExit, message, main, str(model), out)
+    raises(SystemExit, r"missing\.safetensors", main, str(tmp_path / "missing.safetensors"), tmp_path / "out")
+    raises(SystemExit, "wanted a model that gives text", main, str(tmp_path / "units.safetensors"), tmp_path / "out")
+    raises(SystemExit, "is there already", main, "demo", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["units.safetensors"]
 
 

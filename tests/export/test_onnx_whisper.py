@@ -10,6 +10,7 @@ from avspeech.decoding.whisper import detect_languages
 from avspeech.export.runtime import Decoding, OnnxModel
 from tests.export.tiny_exports import LIMIT, MODALITIES, as_arrays, largest_share
 from tests.models.tiny_whisper import valid_until
+from tests.refusals import raises
 
 SIZES_TRIED = [[1], [2], [7, 4], [12, 12, 5], [15, 1, 9, 3, 14]]
 """Frames at 25 Hz of the clips of a batch; the export saw two clips of three."""
@@ -120,15 +121,8 @@ def test_a_text_neither_begins_with_its_end_nor_holds_what_is_never_spoken(onnx_
 
 def test_what_a_model_cannot_use_is_refused_in_words(onnx_model):
     streams = as_arrays(make_streams([3, 3]))
-    for call, given, message in [
-        (onnx_model.encode, {}, "at least one stream"),
-        (
-            onnx_model.encode,
-            streams | {"keep_B2": np.eye(2, dtype=bool) & [True, False]},
-            "left without a stream that this model uses",
-        ),
-        (onnx_model.transcribe, streams | {"languages": ["en", "xx"]}, "xx are not this model's"),
-        (onnx_model.encode, {"video_BTHW": np.ones((2, 3, 24, 24), np.float32)}, "float32, 24x24 came, wanted uint8"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            call(**given)
+    raises(ValueError, "at least one stream", onnx_model.encode)
+    keep_B2, lips = np.eye(2, dtype=bool) & [True, False], np.ones((2, 3, 24, 24), np.float32)
+    raises(ValueError, "left without a stream that this model uses", onnx_model.encode, **streams, keep_B2=keep_B2)
+    raises(ValueError, "xx are not this model's", onnx_model.transcribe, **streams, languages=["en", "xx"])
+    raises(ValueError, "float32, 24x24 came, wanted uint8", onnx_model.encode, video_BTHW=lips)

@@ -5,10 +5,7 @@ import pytest
 import torch
 
 from avspeech.features.mfcc import differences, mfcc, pool_to_frames
-
-
-def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
-    return 0.1 * torch.randn(num_samples, generator=torch.Generator().manual_seed(seed))
+from tests.features.test_logfbank import noise
 
 
 def kaldi_mfcc(audio_S: np.ndarray) -> np.ndarray:

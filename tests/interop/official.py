@@ -66,8 +66,7 @@ def pretrained(encoder=SMALL, mask_features=False):
 
 def finetuned(encoder=SMALL, vocab_size=4 + len(PIECES)):
     decoder = DecoderConfig(width=32, depth=2, num_heads=2, ffn_width=48)
-    config = RecognizerConfig(replace(encoder, layer_drop=0.1, dropout=0.0), decoder)
-    model = randomize(Recognizer(config, vocab_size))
+    model = randomize(Recognizer(RecognizerConfig(replace(encoder, layer_drop=0.1, dropout=0.0), decoder), vocab_size))
     return model, export_checkpoint(model)
 
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from avspeech.models.encoder import AVEncoder, EncoderConfig
-from avspeech.models.frontends import VideoConfig
+from tests.models.tiny_whisper import VIDEO
 
-VIDEO = VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1))
 TINY = EncoderConfig(32, 2, 4, 64, position_kernel=8, position_groups=4, video=VIDEO)
 
 

@@ -45,8 +45,7 @@ def test_beams_part_after_the_prompt_take_their_past_along_and_lose_finished_utt
     next_RL, rows_R = torch.randint(0, 50, (6, 4)), torch.tensor([1, 1, 2, 2, 5, 4])
     parted_RV = decoder.step(next_RL[:, :1], state)
     state.reorder(rows_R)
-    prompt_RL = tokens_BL[:, :3].repeat_interleave(2, dim=0)
-    tokens_RL = torch.cat([prompt_RL, next_RL[rows_R, :1], next_RL[:, 1:]], dim=1)
+    tokens_RL = torch.cat([tokens_BL[:, :3].repeat_interleave(2, dim=0), next_RL[rows_R, :1], next_RL[:, 1:]], dim=1)
     whole_RLV = decoder(tokens_RL, memory.select(torch.arange(3).repeat_interleave(2)))
     torch.testing.assert_close(parted_RV[rows_R], whole_RLV[:, 3])
     for place in (4, 5):
@@ -79,5 +78,4 @@ def test_padded_memory_cannot_be_seen(given):
 def test_a_selected_memory_gives_the_same_logits(given, rows):
     decoder, memory, tokens_BL = given
     rows_B = torch.tensor(rows)
-    picked_BLV = decoder(tokens_BL[rows_B], memory.select(rows_B))
-    torch.testing.assert_close(picked_BLV, decoder(tokens_BL, memory)[rows_B])
+    torch.testing.assert_close(decoder(tokens_BL[rows_B], memory.select(rows_B)), decoder(tokens_BL, memory)[rows_B])

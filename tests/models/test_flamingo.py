@@ -43,8 +43,7 @@ def test_audio_alone_is_the_model_without_gates_though_the_gates_are_open():
     whisper = plain_of(model)
     expected_BLV = whisper(tokens_BL, whisper.encode_streams(logmel_BAF))
     for keep_B2, video in ((fixed_keep(3, "audio"), video_BTHW), (None, None), (fixed_keep(3, "audio"), None)):
-        memory = model.encode_streams(logmel_BAF, None, video, None, keep_B2)
-        assert torch.equal(model(tokens_BL, memory), expected_BLV)
+        assert torch.equal(model(tokens_BL, model.encode_streams(logmel_BAF, None, video, None, keep_B2)), expected_BLV)
     both = model(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW))
     assert (both - expected_BLV).abs().max() > 0.1  # the gates are open
     mixed = model(tokens_BL, model.encode_streams(logmel_BAF, None, video_BTHW, None, KEPT))

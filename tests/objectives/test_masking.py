@@ -62,8 +62,7 @@ def test_a_donor_never_shows_the_run_it_hides():
 
 
 def test_a_clip_that_is_all_mask_turns_grey():
-    mask_BT = torch.ones(1, 4, dtype=torch.bool)
-    assert draw_donors(mask_BT, [4], TorchDraws(generator())).tolist() == [[-1, -1, -1, -1]]
+    assert draw_donors(torch.ones(1, 4, dtype=torch.bool), [4], TorchDraws(generator())).tolist() == [[-1, -1, -1, -1]]
 
 
 def test_a_fraction_outside_0_and_1_is_named():

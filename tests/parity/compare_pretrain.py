@@ -131,8 +131,7 @@ def _compare_run(table: Comparison, tag: str, run: dict, fixture: Fixture, model
     table.check(f"{tag}.features_ln", seen["norm"][1])
     if model.mask_features:
         table.check(f"{tag}.features_before_mask", seen["project"][1])
-        hidden_BTD = model.hide_features(seen["project"][1], masks.feature_BT[:, :frames])
-        table.check(f"{tag}.features_after_mask", hidden_BTD)
+        table.check(f"{tag}.features_after_mask", model.hide_features(seen["project"][1], masks.feature_BT[:, :frames]))
     table.check(f"{tag}.encoder_x", seen["head"][0])
     table.check(f"{tag}.proj_x", seen["units"][1])
     table.check(f"{tag}.logits", prediction.logits_BTK)

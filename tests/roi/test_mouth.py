@@ -118,8 +118,7 @@ def test_a_moving_turning_face_gives_a_steady_crop(finder, tmp_path):
 
 
 def test_the_larger_of_two_faces_is_kept_throughout(finder, tmp_path):
-    frames = [picture(200, 400, (300 - t, 100, 90), (110 + t, 100, 160)) for t in range(20)]
-    write_video(tmp_path / "two.mp4", frames)
+    write_video(tmp_path / "two.mp4", [picture(200, 400, (300 - t, 100, 90), (110 + t, 100, 160)) for t in range(20)])
     clip = extract_mouth(tmp_path / "two.mp4", finder)
     assert clip.counts["measured"] == 20
     write_video(tmp_path / "one.mp4", [picture(200, 400, (110 + t, 100, 160)) for t in range(20)])

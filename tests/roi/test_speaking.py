@@ -29,8 +29,7 @@ def voice(opening_T: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def face(openness_T: np.ndarray, first: int = 0) -> Face:
-    points_TN2 = np.zeros((len(openness_T), len(NEEDED) + 2, 2), np.float32)
-    made = Face(first, points_TN2, np.zeros(len(openness_T), np.uint8))
+    made = Face(first, np.zeros((len(openness_T), len(NEEDED) + 2, 2), np.float32), np.zeros(len(openness_T), np.uint8))
     made.__dict__["openness_T"] = openness_T.astype(np.float32)  # what the cached property would keep
     return made
 

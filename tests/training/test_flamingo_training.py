@@ -11,7 +11,6 @@ from avspeech.manifest import ManifestError, read_manifest, write_manifest
 from avspeech.models.encoder import EncoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.flamingo import Flamingo
-from avspeech.models.frontends import VideoConfig
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.models.whisper import Whisper
 from avspeech.models.whisper_encoder import WhisperConfig
@@ -19,16 +18,14 @@ from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.train import main
 from avspeech.training.flamingo import FlamingoModule, build, check_synchronised
 from avspeech.training.schedules import OptimizerConfig, group_weights
+from tests.models.tiny_whisper import VIDEO
 from tests.refusals import raises
 from tests.training.test_training import CHECKPOINT
 
 pytest.importorskip("whisper", reason="openai-whisper is not installed")
 TOY = {"audio_width": 16, "audio_heads": 2, "audio_depth": 1, "text_width": 16, "text_heads": 2, "text_depth": 1}
 SIZES = WhisperConfig(**TOY)
-VIDEO = VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1))
-LIPS = EncoderConfig(
-    width=16, depth=1, num_heads=2, ffn_width=32, position_kernel=8, position_groups=4, video=VIDEO
-)  # fmt: skip
+LIPS = EncoderConfig(16, 1, 2, 32, position_kernel=8, position_groups=4, video=VIDEO)
 
 
 def test_what_was_trained_no_longer_counts_as_openais(tmp_path):

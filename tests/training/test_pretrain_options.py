@@ -13,15 +13,15 @@ from avspeech.inputs import AVBatch
 from avspeech.manifest import read_manifest
 from avspeech.models.cluster_predictor import ClusterPredictor, HeadConfig, MaskedInput
 from avspeech.models.encoder import EncoderConfig
-from avspeech.models.frontends import VideoConfig
 from avspeech.objectives.cluster_loss import masked_cluster_loss
 from avspeech.objectives.masking import MaskingConfig, TorchDraws, draw_masks, hide_video, official_span_masks
 from avspeech.training.pretrain import PretrainModule, ShortcutConfig
+from tests.models.tiny_whisper import VIDEO
 from tests.refusals import raises
 
 SIZES = {"width": 32, "depth": 3, "num_heads": 4, "ffn_width": 48, "position_kernel": 8, "position_groups": 4}
 QUIET = {"dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0, "layer_drop": 0.0}
-TINY = EncoderConfig(video=VideoConfig(input_size=24, stem_width=8, widths=(8, 16), blocks=(1, 1)), **SIZES, **QUIET)
+TINY = EncoderConfig(video=VIDEO, **SIZES, **QUIET)
 MASKING = MaskingConfig(audio_fraction=0.5, audio_span=3, video_fraction=0.4, video_span=2)
 
 
@@ -140,8 +140,7 @@ def test_several_unit_sets_are_predicted_at_once():
     prediction = predict(made, given, masks)
     pairs = [(scores.logits, given.units_BTJ[..., number]) for number, scores in enumerate(prediction.scores)]
     alone = sum(masked_cluster_loss(logits, units, masks.either_BT).loss.item() for logits, units in pairs)
-    penalty = 10 * prediction.feature_penalty.item()
-    assert loss.item() == pytest.approx(alone / 2 + penalty, rel=1e-4)
+    assert loss.item() == pytest.approx(alone / 2 + 10 * prediction.feature_penalty.item(), rel=1e-4)
     raises(ValueError, r"the batch has 1 unit sets, model\.num_units names 2", step, made, batch(sets=1))
 
 

@@ -34,8 +34,7 @@ def test_validation_evaluation_and_transcription_give_the_same_words(kind, optio
         sample = speaker.decoder.sample(f"{start}", end - start, SOUND[start * 640 : end * 640], lips_THW)
         samples.append(replace(sample, text="", language="en", tokens_L=torch.zeros(0, dtype=torch.long)))
     batch = collate(samples)
-    keep_B2 = torch.tensor([[True, kind != "whisper"]] * len(SPANS))
-    assert batch_decoder(network, config)(batch, keep_B2) == transcribed
+    assert batch_decoder(network, config)(batch, torch.tensor([[True, kind != "whisper"]] * len(SPANS))) == transcribed
 
     if kind == "whisper":
         module = flamingo.FlamingoModule(sizes=WHISPER, decoding=config)

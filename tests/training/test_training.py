@@ -66,8 +66,7 @@ def test_resume_equals_uninterrupted(corpus, tmp_path):
 
 
 def test_pretraining_learns_more_than_the_commonest_unit(corpus, tmp_path):
-    cli = main(pretraining(corpus, tmp_path, 60, "--model.init_args.optimizer.lr=5e-3"))
-    metrics = cli.trainer.callback_metrics
+    metrics = main(pretraining(corpus, tmp_path, 60, "--model.init_args.optimizer.lr=5e-3")).trainer.callback_metrics
     assert metrics["val/masked_accuracy"] > metrics["val/majority_share"] + 0.1
     assert load_model(tmp_path / "model.safetensors").num_units == (4,)
 

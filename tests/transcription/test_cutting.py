@@ -94,8 +94,7 @@ def test_a_short_clip_is_one_segment_and_a_longer_one_loses_silence_but_for_the_
     assert cut(speech(300, (100, 150)), None, 300) == [(95, 155)]
     assert len(cut(speech(500, (100, 150), (162, 200)), None, 500)) == 1
     assert len(cut(speech(500, (100, 150), (163, 200)), None, 500)) == 2
-    wide = CuttingConfig(padding_s=0.5)
-    assert cut(speech(500, (100, 150), (166, 200)), None, 500, wide) == [(88, 158), (158, 212)]
+    assert cut(speech(500, (100, 150), (166, 200)), None, 500, CuttingConfig(padding_s=0.5)) == [(88, 158), (158, 212)]
 
 
 def test_a_blip_grows_to_the_shortest_segment():

@@ -243,12 +243,11 @@ def test_streams_that_a_model_or_a_file_lacks_are_refused():
         ("ctc", {"face": "both"}, "face='both'"),
     ):
         raises(ValueError, reason, model(kind).transcribe, "missing.mp4", **options)
-    for given, modality, error, reason in (
-        ({"modality": "audio", "mouth_THW": None}, "video", ValueError, "prepared as 'audio'"),
-        ({"audio_S": None}, "audio", MediaError, r"clip\.mp4: has no sound, and modality audio needs it"),
-        ({"blind": range(4)}, "video", MediaError, "no face that could be read"),
-    ):
-        raises(error, reason, model("ctc").transcribe_streams, hand_made(**given), modality=modality)
+    transcribe = model("ctc").transcribe_streams
+    raises(ValueError, "prepared as 'audio'", transcribe, hand_made(modality="audio", mouth_THW=None), modality="video")
+    silence = r"clip\.mp4: has no sound, and modality audio needs it"
+    raises(MediaError, silence, transcribe, hand_made(audio_S=None), modality="audio")
+    raises(MediaError, "no face that could be read", transcribe, hand_made(blind=range(4)), modality="video")
     silent = model("ctc").transcribe_streams(hand_made(silent=True))
     assert silent.segments == () and silent.text == "" and "Nobody is heard" in silent.notes[0]
 
@@ -277,13 +276,11 @@ def test_a_model_without_text_says_so_and_so_does_one_without_a_tokenizer():
 
 def test_options_that_do_not_fit_are_refused():
     raises(ValueError, "batch_frames=0", SpeechModel, model("ctc").network, "r", batch_frames=0)
-    for kind, config, reason in (
-        ("ctc", DecodingConfig("attention"), "without text decoder"),
-        ("attention", DecodingConfig("joint"), "without CTC head"),
-        ("whisper", DecodingConfig("ctc"), "without CTC head"),
-        ("whisper", DecodingConfig(pad_to_30s=True), "takes at most 5 s"),
-    ):
-        raises(ValueError, reason, SegmentDecoder, model(kind).network, config, kind)
+    raises(ValueError, "without text decoder", SegmentDecoder, model("ctc").network, DecodingConfig("attention"), "ctc")
+    raises(ValueError, "without CTC head", SegmentDecoder, model("attention").network, DecodingConfig("joint"), "a")
+    raises(ValueError, "without CTC head", SegmentDecoder, model("whisper").network, DecodingConfig("ctc"), "whisper")
+    padded = DecodingConfig(pad_to_30s=True)
+    raises(ValueError, "takes at most 5 s", SegmentDecoder, model("whisper").network, padded, "whisper")
     network = model("whisper").network
     assert SpeechModel(network, "w").cutting == CuttingConfig(longest_s=4)
     with pytest.raises(ValueError, match=r"longest_s=20.0 .--longest. is above the 4 s that w takes"):

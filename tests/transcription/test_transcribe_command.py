@@ -156,8 +156,7 @@ def test_an_output_that_cannot_be_written_is_that_files_failure(run, media):
     for name in ("a.wav", "b.wav"):
         shutil.copy(media / "a.wav", name)
     Path("a.json").mkdir()
-    answer = run("a.wav", "b.wav", "--format", "json,txt", status=1)
-    assert "its output cannot be written" in answer.reasons["a.wav"]
+    assert "its output cannot be written" in run("a.wav", "b.wav", "--format", "json,txt", status=1).reasons["a.wav"]
     assert "b.json" in names(".") and not [name for name in names(".") if name.endswith(".part")]
 
 

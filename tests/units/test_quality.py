@@ -5,6 +5,7 @@ from math import log
 import pytest
 
 from avspeech.units.quality import UnitUse, frame_labels, unit_quality, unit_use
+from tests.refusals import raises
 
 # By hand, 0 0 0 1 on a a b b: H(label) = log 2. I = 1/2 log(2 * 4 / (3 * 2)) + 1/4 log(4 / (3 * 2)) + 1/4 log(4 / 2)
 SHARED = log(4 / 3) / 2 + log(2 / 3) / 4 + log(2) / 4
@@ -31,13 +32,9 @@ def test_a_single_label_has_nothing_to_explain():
 
 
 def test_what_does_not_match_is_named_in_the_error():
-    for units, labels, message in (
-        ([[0], [0, 1]], ["a", "a"], "utterance 1 has 2 units and 1 labels"),
-        ([[0]], [[None]], "no frame has both"),
-        ([[0], [0]], ["a"], "shorter"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            unit_quality(units, labels)
+    raises(ValueError, "utterance 1 has 2 units and 1 labels", unit_quality, [[0], [0, 1]], ["a", "a"])
+    raises(ValueError, "no frame has both", unit_quality, [[0]], [[None]])
+    raises(ValueError, "shorter", unit_quality, [[0], [0]], ["a"])
 
 
 def test_a_frame_has_the_label_of_its_middle():
