@@ -246,7 +246,7 @@ def by_path(config, path=()):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("task", ["av/en_large", "av/few_clips"])
+@pytest.mark.parametrize("task", [pytest.param("av/en_large", marks=pytest.mark.slow), "av/few_clips"])
 def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
     cli = compose_flamingo(task, variant.stem)
     model, have = cli.model.model, asdict(cli.model.modality_dropout)

@@ -7,7 +7,6 @@ import importlib
 import itertools
 import json
 import operator
-import os
 import random
 import subprocess
 import sys
@@ -302,14 +301,6 @@ def test_an_official_checkpoint_is_made_a_model_file_first(corpus, tmp_path, unt
     assert features["model_sha256"] == file_sha256(model)
 
 
-@pytest.fixture
-def quick(tmp_path_factory, monkeypatch):
-    """Let child processes share bytecode where none is kept: each of them would spend ten seconds compiling."""
-    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
-        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
-
-
 def start(recipe, run):
     log = (run.parent / f"{run.name}.log").open("a")
     return subprocess.Popen([sys.executable, SCRIPT, recipe, f"--run={run}"], cwd=ROOT, stdout=log, stderr=log)
@@ -328,7 +319,7 @@ def assert_same(killed, whole, count):
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_run_that_was_killed_ends_as_if_it_had_not(corpus, tmp_path, quick, in_process):
+def test_a_run_that_was_killed_ends_as_if_it_had_not(corpus, tmp_path, in_process):
     recipe = written(tmp_path, tiny(corpus))
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     units = itertools.islice(pretrain_iterations.steps_of(read_recipe(Recipe, recipe), killed), 2)
@@ -364,7 +355,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not(corpus, tmp_path, quick, in
 
 
 @pytest.mark.slow
-def test_five_iterations_killed_three_times_end_as_if_they_had_not_been(corpus, tmp_path, quick):
+def test_five_iterations_killed_three_times_end_as_if_they_had_not_been(corpus, tmp_path):
     recipe = written(tmp_path, tiny(corpus, layers=(1, 1, 1, 1)))
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     begin = time.monotonic()
