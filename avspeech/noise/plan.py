@@ -160,6 +160,8 @@ class NoisePlan:
         try:
             first, *lines = path.read_text(encoding="utf-8").split("\n")
             header = json.loads(first)
+            if not isinstance(header, dict):
+                raise PlanError(f"{path}: begins with a {type(header).__name__}, wanted the header, a JSON object")
             if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
                 found = f"format {header.get('format')!r}, version {header.get('version')!r}"
                 raise PlanError(f"{path}: has {found}, wanted {FORMAT!r}, version {VERSION}")

@@ -147,6 +147,7 @@ def test_a_program_that_mixes_otherwise_is_noticed(frozen):
             '"version": 2',
             ": has format 'avspeech noise plan', version 2, wanted 'avspeech noise plan', version 1",
         ),
+        ("{", "[1]\n{", "begins with a list, wanted the header, a JSON object"),
         ('"rule": "avspeech", ', "", "the header lacks rule; wanted what avspeech.noise.plan describes"),
         ('{"id": "t1", "noise"', '{"id": "t1", noise', r"line \d+: is no line of a noise plan, .*JSONDecodeError"),
         ('"scale": ', '"volume": ', r"line \d+: is no line of a noise plan, .*'volume'"),

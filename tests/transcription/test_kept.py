@@ -136,3 +136,13 @@ def test_processes_at_once_do_not_damage_each_others_lines(kept, caplog):
         process.join()
         assert process.exitcode == 0
     assert [one.start_s for one in kept.segments(KEY)] == list(range(150)) and not caplog.records
+
+
+def test_after_a_failure_nothing_more_is_tried_and_it_is_said_once(tmp_path, caplog):
+    (tmp_path / "kept").write_text("no folder")
+    kept = Kept(tmp_path / "kept")
+    kept.append_segment(KEY, segment(0))
+    (tmp_path / "kept").unlink()  # it would work again, with a hole in it
+    kept.append_segment(KEY, segment(3))
+    kept.save(KEY, TRANSCRIPT)
+    assert not (tmp_path / "kept").exists() and caplog.text.count("nothing is kept for another run") == 1
