@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Take what was imported, millions of objects, out of every later search for garbage: a tenth of all time."""
+    """Take what was imported, millions of objects, out of every later search for garbage."""
     gc.collect()
     gc.freeze()
 

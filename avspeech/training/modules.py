@@ -65,9 +65,8 @@ class TextModule(TrainingModule):
         """Return decoder inputs and targets (``teacher_tokens``). Raises ValueError if the batch has no tokens."""
         if batch.tokens_BL is None:
             raise ValueError("the batch has no tokens: every utterance of the manifest needs a 'text'")
-        prompts = [
-            self.tokenizer.prompt(language, self.task) for language in batch.languages or [None] * len(batch.tokens_BL)
-        ]
+        languages = batch.languages or [None] * len(batch.tokens_BL)
+        prompts = [self.tokenizer.prompt(language, self.task) for language in languages]
         prompt_BL = torch.tensor(prompts, device=batch.tokens_BL.device)
         return teacher_tokens(prompt_BL, batch.tokens_BL, self.tokenizer.end, self.tokenizer.pad)
 
