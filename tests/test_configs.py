@@ -25,6 +25,11 @@ FINETUNE = {  # files -> AV-HuBERT's own width; frozen updates, warm-up, decay, 
 PAPER = ["pretrain base", "pretrain base variants/large", *FINETUNE]
 
 
+def mostly_slow(tasks, quick):
+    """Return every task; those that are not ``quick`` run with the slow tests only."""
+    return [task if task in quick else pytest.param(task, marks=pytest.mark.slow) for task in tasks]
+
+
 def name(path):
     return f"{path.parent.name}/{path.stem}"
 
@@ -62,7 +67,7 @@ def test_a_small_task_is_instantiated(task, big_tokenizer):
     assert 0.05e6 < sum(parameter.numel() for parameter in cli.model.parameters()) < 1.5e6
 
 
-@pytest.mark.parametrize("task", FINETUNE)
+@pytest.mark.parametrize("task", mostly_slow(FINETUNE, ["finetune base", list(FINETUNE)[-1]]))
 def test_official_finetuning_configurations_are_composed(task, big_tokenizer):
     width, *thousands = FINETUNE[task]
     cli = composed(files_of(task), *needed(task, big_tokenizer))
@@ -96,7 +101,9 @@ def compose(files):
     return composed(files_of(" ".join(["pretrain", task, *(f"variants/{part}" for part in variants)])))
 
 
-@pytest.mark.parametrize("official", OFFICIAL)
+@pytest.mark.parametrize(
+    "official", mostly_slow(OFFICIAL, ["base_lrs3_iter1", "base_vox_iter2", "noise_large_vox_iter5"])
+)
 def test_official_pretraining_configurations_are_composed(official):
     files, lr, warmup, updates, rate, masks, drop, longest, cut, crop, seen, noise = OFFICIAL[official]
     cli = compose(files)
@@ -182,7 +189,7 @@ def settings_of(task):
     return merged(*(yaml.safe_load(path.read_text()) for path in flamingo_files(task)))
 
 
-@pytest.mark.parametrize("task", FLAMINGO)
+@pytest.mark.parametrize("task", mostly_slow(FLAMINGO, ["audio/enx_small", "av/en_medium", "av/multi_small"]))
 def test_the_official_values_of_whisper_flamingo(task):
     rate, warmup, updates, seconds, text, clips, masked = FLAMINGO[task]
     stage, languages, size = task.replace("/", "_").split("_")
@@ -246,7 +253,7 @@ def by_path(config, path=()):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("task", [pytest.param("av/en_large", marks=pytest.mark.slow), "av/few_clips"])
+@pytest.mark.parametrize("task", mostly_slow(["av/en_large", "av/few_clips"], ["av/few_clips"]))
 def test_a_variant_goes_behind_an_audio_visual_task(variant, task):
     cli = compose_flamingo(task, variant.stem)
     model, have = cli.model.model, asdict(cli.model.modality_dropout)
@@ -280,11 +287,7 @@ def takes_a_step(paths, corpus, folder, *more):
     assert main(arguments).trainer.global_step == 1 and (folder / "model.safetensors").exists()
 
 
-QUICK = ("audio/multi_medium", "av/multi_medium")
-SLOW = [pytest.param(task, marks=pytest.mark.slow) for task in (*FLAMINGO, *FEW_CLIPS) if task not in QUICK]
-
-
-@pytest.mark.parametrize("task", [*QUICK, *SLOW])
+@pytest.mark.parametrize("task", mostly_slow([*FLAMINGO, *FEW_CLIPS], ["av/multi_medium"]))
 def test_a_flamingo_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tmp_path):
     more = ["--trainer.precision=null", "--trainer.limit_val_batches=0", "--trainer.enable_checkpointing=false"]
     more += ["--data.init_args.num_workers=0", "--trainer.sync_batchnorm=false", *flamingo_sizes(task)]

@@ -156,6 +156,7 @@ def test_a_killed_run_started_again_gives_the_same_as_an_uninterrupted_one(ten_c
     assert sorted(p.name for p in roi_dir.iterdir()) == sorted(p.name for p in whole_dir.iterdir())
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_one_clip(ten_clips, tmp_path):
     roi_dir = tmp_path / "roi"
     run = start(ten_clips, roi_dir)

@@ -100,8 +100,8 @@ def compare(clips, languages, batch_size=8):
 
 @needs_grid
 def test_a_few_clips_are_transcribed_as_openai_does():
-    clips = [*with_noise(grid_clips(1)), *(audio_S for audio_S, _ in spoken_clips(("de", "el"), 1))]
-    assert all(compare(clips, ["en", "en", "de", "el"], batch_size=4))
+    clips = [with_noise(grid_clips(1))[1], *(audio_S for audio_S, _ in spoken_clips(("de",), 1))]
+    assert all(compare(clips, ["en", "de"]))
 
 
 @pytest.mark.slow

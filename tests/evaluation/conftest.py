@@ -1,6 +1,9 @@
 """A small test set in two languages, a grid, its evaluation, and a corpus of real files for a real model."""
 
+import hashlib
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,18 +44,44 @@ def fake() -> FakeTranscriber:
     return FakeTranscriber()
 
 
-@pytest.fixture
-def evaluate(tmp_path, utterances, config) -> Callable[..., Results]:
-    """Evaluates into a folder below ``tmp_path``; takes fields of the configuration by name."""
+@pytest.fixture(scope="session")
+def kept_evaluations(tmp_path_factory) -> tuple[Path, dict[str, Results]]:
+    """A folder with the files of each evaluation so far, by the hash of what it was asked, and its results."""
+    return tmp_path_factory.mktemp("evaluations"), {}
 
-    def made(folder="", fake=None, *, model="av", words=utterances, noise_of=None, **changed):
+
+@pytest.fixture
+def evaluate(tmp_path, utterances, config, kept_evaluations) -> Callable[..., Results]:
+    """Evaluates into a folder below ``tmp_path``; takes fields of the configuration by name.
+
+    The same evaluation into a new folder is a copy of the first, unless the transcriber is given.
+    """
+    files, kept = kept_evaluations
+
+    def made(folder="", fake=None, *, broken=(), model="av", words=utterances, noise_of=None, **changed):
         identity, told = IDENTITY | changed.pop("identity", {}), changed.pop("told", {})
-        fake, chosen, out_dir = fake or FakeTranscriber(), replace(config, **changed), tmp_path / folder
-        results = evaluate_grid(words, chosen, fake, out_dir, model, identity, told, noise_of)
-        write_results(out_dir, results)
+        chosen, out_dir = replace(config, **changed), tmp_path / folder
+        asked = hashlib.sha256(repr((broken, model, identity, told, chosen)).encode()).hexdigest()
+        first = fake is None and noise_of is None and words is utterances and not (out_dir / "results.json").exists()
+        if first and asked in kept:
+            shutil.copytree(files / asked, out_dir, dirs_exist_ok=True)
+            return deepcopy(kept[asked])
+        target = files / asked if first else out_dir
+        results = evaluate_grid(words, chosen, fake or FakeTranscriber(broken), target, model, identity, told, noise_of)
+        write_results(target, results)
+        if first:
+            kept[asked] = deepcopy(results)
+            shutil.copytree(target, out_dir, dirs_exist_ok=True)
         return results
 
     return made
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Leave the figures of reports empty: to draw them takes most of the time."""
+    monkeypatch.setattr("avspeech.evaluation.plots.to_svg", lambda *_: "<svg></svg>")
+    monkeypatch.setattr("avspeech.evaluation.plots.to_png", lambda *_: b"\x89PNG")
 
 
 @pytest.fixture(scope="session")

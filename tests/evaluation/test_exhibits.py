@@ -125,6 +125,7 @@ def test_sound_alone_has_no_clip_and_lips_alone_no_noise(tmp_path, clips, loader
     assert seen.seen is not None and seen.heard is None and seen.clean is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_merged_reports_show_the_worst_of_each_once(tmp_path, clips, loader):
     folders = []
     for model, errors in (("a", {"c0": 3, "c1": 2}), ("b", {"c0": 3, "c2": 2, "c3": 1})):

@@ -73,6 +73,7 @@ def test_figures_are_drawn_and_reported(tmp_path, results):
     assert "images/fault_curves_av.png" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_faults_there_is_no_section(tmp_path, evaluate):
     assert fault_panels(evaluate()) == []
     assert fault_curves([]) is None

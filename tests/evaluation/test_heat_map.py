@@ -69,6 +69,7 @@ def test_one_scale_reaches_over_all_rows(results):
     assert heat_legend(0.2)[0][0] == heat_colour(0)[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_map_is_a_table_of_the_page(tmp_path, results):
     html = write_report(tmp_path, tmp_path).read_text()
     tables = re.findall(r'<table class="heat">.*?</table>', html, flags=re.DOTALL)

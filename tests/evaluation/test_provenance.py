@@ -17,6 +17,7 @@ def results(evaluate) -> Results:
     return evaluate(identity=run)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_hashes_are_short_with_the_whole_behind_them(tmp_path, results):
     html = write_report(tmp_path, tmp_path).read_text()
     assert f'<code title="{PLAN}">{PLAN[:12]}</code>' in html

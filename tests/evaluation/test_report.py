@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_transcriber import FakeTranscriber
 
 from avspeech.evaluation.config import Scoring
 from avspeech.evaluation.plots import curves_figure, ranks_of, spread_apart, to_png, wer_figure
@@ -24,9 +23,9 @@ VOID = {"meta", "link", "br", "img", "hr"}
 @pytest.fixture
 def folders(tmp_path, evaluate) -> list[Path]:
     """Results of an audio-visual and of an audio-only model."""
-    evaluate("av", FakeTranscriber(broken=["en/7"]))
+    evaluate("av", broken=["en/7"])
     other = {"model_sha256": "audio_only"}
-    evaluate("audio_only", FakeTranscriber(["es/1"]), model="audio_only", identity=other, modalities=("audio",))
+    evaluate("audio_only", broken=["es/1"], model="audio_only", identity=other, modalities=("audio",))
     return [tmp_path / "av", tmp_path / "audio_only"]
 
 
@@ -50,6 +49,7 @@ def test_report_shows_every_condition_in_one_file(tmp_path, folders):
     assert write_report(folders, tmp_path / "again", pick={"audio": "audio_only"}).read_text() == html
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_of_one_run_may_lie_beside_its_results(folders):
     before = (folders[0] / "results.json").read_text()
     write_report(folders[0], folders[0])
@@ -79,6 +79,7 @@ def test_extra_sections_are_shown(tmp_path, folders):
         write_report(folders[0], tmp_path / "report", [ReportSection("Lips", images=[(tmp_path / "absent.png", "")])])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_clean_only_and_one_language_make_a_report(tmp_path, utterances, evaluate):
     evaluate(words=utterances[:5], modalities=("audio", "video"), noises={}, snrs_db=())
     html = write_report(tmp_path, tmp_path).read_text()
@@ -87,6 +88,7 @@ def test_clean_only_and_one_language_make_a_report(tmp_path, utterances, evaluat
     assert "What lips add" not in html
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, evaluate):
     pages = []
     for streams in (("own",), ("own", "blank", "shuffled")):
@@ -115,6 +117,7 @@ def test_other_videos_have_a_table_of_their_own_and_change_no_other(tmp_path, ev
         assert f"{100 * cell.wer:.1f} ({100 * cell.wer_95[0]:.1f} to" in pages[1][1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_contributions_stand_beside_the_picked_models_audio(tmp_path, evaluate, folders):
     evaluate("streams", model="both", modalities=("audio+video",), video_streams=("own", "blank"))
     write_report([tmp_path / "streams", folders[1]], tmp_path / "report")
@@ -123,6 +126,7 @@ def test_contributions_stand_beside_the_picked_models_audio(tmp_path, evaluate, 
     assert [line.label for line in table.lines] == labels
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bleu_is_reported_with_its_signature_and_the_rule_of_normalisation_is_named(tmp_path, evaluate):
     results = evaluate(scoring=Scoring("muavic", "bleu"))
     html, markdown = write_report(tmp_path, tmp_path).read_text(), (tmp_path / "report.md").read_text()
@@ -213,6 +217,7 @@ def test_labels_keep_their_distance_and_stay_inside():
     assert spread_apart([20, 20], gap=6, low=0, high=100) == [17, 23]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_command_line_merges_folders(tmp_path, folders, capsys):
     args = [*map(str, folders), "--out", str(tmp_path / "r"), "--pick"]
     main([*args, "{audio: audio_only}"])

@@ -5,7 +5,6 @@ from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-from fake_transcriber import FakeTranscriber
 from jsonschema import Draft202012Validator
 
 from avspeech.evaluation.config import Scoring
@@ -25,7 +24,7 @@ LINE_KEYS = [
 
 @pytest.fixture
 def results(evaluate) -> Results:
-    return evaluate("", FakeTranscriber(broken=["es/2"]))
+    return evaluate("", broken=["es/2"])
 
 
 @pytest.fixture

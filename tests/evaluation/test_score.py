@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_transcriber import FakeTranscriber
 
 from avspeech.evaluation.results import Results, read_results
 from avspeech.evaluation.score import main, score_hypotheses, split_label
@@ -101,7 +100,7 @@ def test_our_own_file_is_a_whole_grid(manifest, ours, files, grid):
 
 
 def test_a_broken_utterance_is_one_that_is_skipped(manifest, evaluate, files):
-    ours = evaluate("ours", FakeTranscriber(broken=["es/2"]))
+    ours = evaluate("ours", broken=["es/2"])
     with pytest.raises(ValueError, match=r"1 of 40 utterances have no hypothesis in 'audio, clean': es/2; add them"):
         score_hypotheses(files, manifest, "again")
     skipped = score_hypotheses(files, manifest, "again", missing="skip")

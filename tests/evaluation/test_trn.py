@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-from fake_transcriber import FakeTranscriber
 from sclite import needs_sclite, run_sclite
 
 from avspeech.evaluation.error_rate import count_errors, total
@@ -64,7 +63,7 @@ def test_a_faulty_line_is_named(tmp_path, text, message):
 
 @pytest.fixture
 def folder(tmp_path, evaluate):
-    evaluate("av", FakeTranscriber(broken=["es/2"]))
+    evaluate("av", broken=["es/2"])
     return tmp_path / "av"
 
 

@@ -69,8 +69,8 @@ def same_as_jiwer(counts: ErrorCounts, words: jiwer.WordOutput, characters: jiwe
 
 
 @pytest.mark.parametrize("blanks", [PLAIN, PLAIN + ODD], ids=["blanks", "any white space"])
-def test_5000_pairs_in_five_scripts_agree_with_jiwer_to_the_digit(blanks):
-    pairs = random_pairs(5000, seed=len(blanks), blanks=blanks)
+def test_pairs_in_five_scripts_agree_with_jiwer_to_the_digit(blanks):
+    pairs = random_pairs(1500, seed=len(blanks), blanks=blanks)
     # jiwer takes plain blanks as they come; of other white space it makes letters of a word
     texts = pairs if blanks == PLAIN else [(tidy(reference), tidy(hypothesis)) for reference, hypothesis in pairs]
     counts = [count_errors(*pair) for pair in pairs]
@@ -81,7 +81,7 @@ def test_5000_pairs_in_five_scripts_agree_with_jiwer_to_the_digit(blanks):
     assert total(counts).wer == jiwer.wer(references, hypotheses)
     assert total(counts).cer == jiwer.cer([tidy(one) for one in references], [tidy(one) for one in hypotheses])
     empty = [counts for (reference, _), counts in zip(texts, counts, strict=True) if not reference.strip()]
-    assert len(empty) > 100
+    assert len(empty) > 30
     assert {one.word_errors for one in empty} == {0, 1}
 
 

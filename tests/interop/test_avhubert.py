@@ -164,7 +164,8 @@ FULL_SIZES = {
 }
 
 
-@pytest.mark.parametrize("size", ["base", pytest.param("large", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", FULL_SIZES)
 def test_a_full_size_state_dict_goes_round_bit_for_bit(size, tmp_path):
     encoder, total = FULL_SIZES[size]
     with torch.device("meta"):

@@ -60,6 +60,7 @@ def test_heads_that_follow_the_words_are_openais_and_stay_in_the_model_file(tmp_
     assert load_openai(tmp_path / "some.pt", name="base").sizes.alignment_heads == ()  # nor do 6 x 8 heads fit
 
 
+@pytest.mark.slow
 def test_a_large_file_that_kept_its_name_has_its_heads(tmp_path):
     sizes = replace(SIZES, audio_width=20, audio_heads=20, audio_depth=32, text_width=20, text_heads=20, text_depth=32)
     half_file(tmp_path / "large-v2.pt", sizes)  # those of large-v1 are the same
@@ -91,6 +92,7 @@ def test_openais_code_loads_what_we_write(tmp_path):
     same_tensors(theirs, {key: value.float() for key, value in file["model_state_dict"].items()})
 
 
+@pytest.mark.slow
 def test_the_real_base_model_goes_round(tmp_path):
     if not (path := os.environ.get("AVSPEECH_WHISPER_BASE")):
         pytest.skip("AVSPEECH_WHISPER_BASE is not set: the real weights are no part of the project")

@@ -17,7 +17,10 @@ def pytest_generate_tests(metafunc):
     if "fixture" in metafunc.fixturenames:
         fixtures, why = find_fixtures()
         wanted = getattr(metafunc.function, "kinds", None)
-        chosen = [pytest.param(one, id=one.name) for one in fixtures if wanted is None or one.kind in wanted]
+        mine = [one for one in fixtures if wanted is None or one.kind in wanted]
+        quick = getattr(metafunc.function, "quick", len(mine))  # fixtures that the default suite sees
+        slow = [()] * quick + [pytest.mark.slow] * len(mine[quick:])
+        chosen = [pytest.param(one, id=one.name, marks=marks) for one, marks in zip(mine, slow, strict=False)]
         none = pytest.param(None, marks=pytest.mark.skip(reason=why), id="none")
         metafunc.parametrize("fixture", chosen or [none])
 

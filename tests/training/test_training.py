@@ -71,6 +71,7 @@ def test_pretraining_learns_more_than_the_commonest_unit(corpus, tmp_path):
     assert load_model(tmp_path / "model.safetensors").num_units == (4,)
 
 
+@pytest.mark.slow
 def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_file, tmp_path):
     main(pretraining(corpus, tmp_path / "pre", 2))
     options = [

@@ -107,7 +107,7 @@ def originals(media) -> list[Path]:
     return [media / name for name in (*KINDS, "a.wav")]
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
 def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
     load_silero()  # once for all processes
     try:
@@ -120,6 +120,7 @@ def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
     assert not found, f"{len(found)} of {len(files)} files:\n" + "\n".join(found)
 
 
+@pytest.mark.slow
 def test_the_command_goes_through_twenty_damaged_files(originals, models, tmp_path, finder):
     (tmp_path / "media").mkdir()
     files = list(write_damaged(originals, tmp_path / "media", 20))

@@ -40,7 +40,7 @@ def test_a_limit_that_is_not_reached_keeps_everything_in_order(size):
 
 def test_every_frame_has_the_same_chance():
     rows = clips(count=10, longest=20)
-    total, draws, size = sum(map(len, rows)), 2000, 20
+    total, draws, size = sum(map(len, rows)), 500, 20
     counts = np.zeros(total)
     for seed in range(draws):
         counts[sampled(rows, size, seed=seed).vectors_MF()[:, 0].astype(int)] += 1
