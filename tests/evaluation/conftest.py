@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from fake_transcriber import IDENTITY, FakeTranscriber
 
 from avspeech.evaluation.config import EvaluationConfig
 from avspeech.evaluation.grid import evaluate_grid
-from avspeech.evaluation.results import Results, write_results
+from avspeech.evaluation.results import Results, read_results, write_results
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import write_wav
 from avspeech.media.video import write_video
@@ -45,34 +44,29 @@ def fake() -> FakeTranscriber:
 
 
 @pytest.fixture(scope="session")
-def kept_evaluations(tmp_path_factory) -> tuple[Path, dict[str, Results]]:
-    """A folder with the files of each evaluation so far, by the hash of what it was asked, and its results."""
-    return tmp_path_factory.mktemp("evaluations"), {}
+def kept(tmp_path_factory) -> Path:
+    """A folder of evaluations, each named by the hash of what it was asked."""
+    return tmp_path_factory.mktemp("evaluations")
 
 
 @pytest.fixture
-def evaluate(tmp_path, utterances, config, kept_evaluations) -> Callable[..., Results]:
+def evaluate(tmp_path, utterances, config, kept) -> Callable[..., Results]:
     """Evaluates into a folder below ``tmp_path``; takes fields of the configuration by name.
 
     The same evaluation into a new folder is a copy of the first, unless the transcriber is given.
     """
-    files, kept = kept_evaluations
 
     def made(folder="", fake=None, *, broken=(), model="av", words=utterances, noise_of=None, **changed):
         identity, told = IDENTITY | changed.pop("identity", {}), changed.pop("told", {})
         chosen, out_dir = replace(config, **changed), tmp_path / folder
         asked = hashlib.sha256(repr((broken, model, identity, told, chosen)).encode()).hexdigest()
-        first = fake is None and noise_of is None and words is utterances and not (out_dir / "results.json").exists()
-        if first and asked in kept:
-            shutil.copytree(files / asked, out_dir, dirs_exist_ok=True)
-            return deepcopy(kept[asked])
-        target = files / asked if first else out_dir
-        results = evaluate_grid(words, chosen, fake or FakeTranscriber(broken), target, model, identity, told, noise_of)
-        write_results(target, results)
-        if first:
-            kept[asked] = deepcopy(results)
-            shutil.copytree(target, out_dir, dirs_exist_ok=True)
-        return results
+        plain = fake is None and noise_of is None and words is utterances and not (out_dir / "results.json").exists()
+        place, fake = kept / asked if plain else out_dir, fake or FakeTranscriber(broken)
+        if not (plain and (place / "results.json").exists()):
+            write_results(place, evaluate_grid(words, chosen, fake, place, model, identity, told, noise_of))
+        if plain:
+            shutil.copytree(place, out_dir, dirs_exist_ok=True)
+        return read_results(out_dir)
 
     return made
 

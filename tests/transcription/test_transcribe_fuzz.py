@@ -1,9 +1,6 @@
 """Damaged files: they are read, or refused with a reason; nothing hangs, crashes, or is passed over in silence."""
 
 import multiprocessing
-import os
-import subprocess
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -20,7 +17,6 @@ from avspeech.roi.landmarks import NUM_LANDMARKS, FaceFinder
 from avspeech.timebase import SAMPLES_PER_FRAME
 from avspeech.transcription import streams as streams_module
 from avspeech.transcription.cutting import CuttingConfig
-from avspeech.transcription.formats import read_transcript
 from avspeech.transcription.speech_activity import load_silero
 from avspeech.transcription.streams import Streams, read_streams
 from tests.transcription.broken_media import KINDS, write_damaged
@@ -118,20 +114,3 @@ def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
     files = [*originals, *write_damaged(originals, tmp_path, count, seed=count)]
     found = [fault for fault in faults(files, has_network) if fault]
     assert not found, f"{len(found)} of {len(files)} files:\n" + "\n".join(found)
-
-
-@pytest.mark.slow
-def test_the_command_goes_through_twenty_damaged_files(originals, models, tmp_path, finder):
-    (tmp_path / "media").mkdir()
-    files = list(write_damaged(originals, tmp_path / "media", 20))
-    command = [sys.executable, "-m", "avspeech.transcribe", tmp_path / "media", "--quiet", "--format", "json"]
-    command += ["--model", models / "one.safetensors", "--out_dir", tmp_path / "out"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert all(name.endswith(".json") for name in written)
-    read = {Path(read_transcript(tmp_path / "out" / name).source) for name in written}
-    refused = {path for path in files if f"  {path}: " in done.stderr}
-    assert read | refused == set(files) and not read & refused
-    assert read and refused and f"{len(refused)} of 20 failed:" in done.stderr
