@@ -19,7 +19,7 @@ from typing import Any
 from jsonargparse import auto_cli
 
 from avspeech.config_file import refuse_moved_flags
-from avspeech.data.limits import check_languages
+from avspeech.data.limits import check_crops, check_languages
 from avspeech.decoding.config import inputs_for
 from avspeech.evaluation.config import EvaluationConfig, read_conditions
 from avspeech.evaluation.exhibits import write_exhibits
@@ -87,6 +87,8 @@ def main(
         options = settled(config, network)
         if network.tokenizer is not None and not options.detect_language:
             check_languages(utterances, network.tokenizer, manifest)
+        if any(condition.keeps_video for condition in config.grid()):
+            check_crops(utterances, network.lip_encoder and network.lip_encoder.crop, manifest)
         make_folder(out_dir, "--out_dir")
         plan = _noise_plan(noise_plan, out_dir, utterances, config)
         mixer = plan and PlanMixer(plan, plan.roots() | roots_of(config.noises))

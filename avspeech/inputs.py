@@ -34,6 +34,7 @@ class InputSpec:
     audio: Literal["fbank", "logmel"] = "fbank"  # 26 log filterbanks stacked to 25 Hz, or Whisper's log-mel at 100 Hz
     audio_bins: int = STACKED_WIDTH  # channels of the audio features: 104 of ``fbank``, 80 or 128 of ``logmel``
     clip_size: int | None = CLIP_SIZE  # side of the square video crop in pixels; None: no video
+    crop: str = "official"  # how the mouth is cut, a name of ``avspeech.roi.mouth.CROPS``
     longest_s: float | None = None  # longest utterance in seconds; None: no limit
     longest_text: int | None = None  # most text tokens, prompt included; None: no limit
     modalities: tuple[Modality, ...] = MODALITIES  # modalities to decode from; the first is the default

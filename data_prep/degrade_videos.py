@@ -202,8 +202,7 @@ def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
     share = largest.share_found(0, num_frames) if largest else 0.0
     if largest is None or share < MIN_FOUND:
         raise NoFace(round(share * num_frames), num_frames, MIN_FOUND)
-    nearest_T = np.clip(np.arange(num_frames) - largest.first, 0, len(largest.status_T) - 1)
-    matrices_T23 = largest.placements_T23()[nearest_T]
+    matrices_T23 = largest.placements_over(num_frames, "steady")
     halves_T = MOUTH_SIZE / 2 / np.hypot(matrices_T23[:, 0, 0], matrices_T23[:, 1, 0])
     middle_T2 = np.linalg.solve(matrices_T23[:, :, :2], MOUTH_SIZE / 2 - matrices_T23[:, :, 2:])[..., 0]
     return [(x - half, y - half, x + half, y + half) for (x, y), half in zip(middle_T2.tolist(), halves_T, strict=True)]

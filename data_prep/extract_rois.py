@@ -23,7 +23,7 @@ from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.roi.lips import extract_mouth
-from avspeech.roi.mouth import MouthClip
+from avspeech.roi.mouth import Alignment, MouthClip
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
 from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
@@ -37,8 +37,9 @@ class RoiConfig:
     """Longest gap that is interpolated, in frames."""
     min_found: float = 0.5
     """Smallest share of frames with a known face: found, or in a gap of up to ``max_gap``."""
-    smooth: int = 13
-    """Length of the centred mean over time, in frames, odd."""
+    alignment: Alignment = "official"
+    """How the crop is placed: ``official`` as AV-HuBERT's; ``steady``, ``causal`` and ``former`` see
+    ``avspeech.roi.mouth.CROPS``. It is recorded in the manifest, and must be the one that the model was trained on."""
     every: int = 1
     """Run the landmark network on every n-th frame; interpolate linearly between."""
     min_frames: int = 10
@@ -134,7 +135,8 @@ def with_mouth_clip(utterance: Utterance, record: dict[str, Any], roi_dir: Path)
     """Return the utterance with its mouth clip, and without audio if the file has none."""
     audio = None if record["no_audio"] else utterance.audio
     counts = {name: record[name] for name in ("num_frames", "num_samples")}
-    return replace(utterance, mouth=clip_path(utterance, roi_dir), audio=audio, **counts)
+    crop = record["settings"]["alignment"]
+    return replace(utterance, mouth=clip_path(utterance, roi_dir), crop=crop, audio=audio, **counts)
 
 
 def clip_path(utterance: Utterance, roi_dir: Path) -> Path:

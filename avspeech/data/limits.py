@@ -1,4 +1,4 @@
-"""Check a manifest against the model's limits before loading: languages, clip lengths, text lengths."""
+"""Check a manifest against the model before loading: languages, mouth crops, clip lengths, text lengths."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +25,22 @@ def check_languages(
             raise ManifestError(
                 f"{manifest}: utterance {utterance.id!r} has language {utterance.language!r}; this model knows {known}"
             )
+
+
+def check_crops(utterances: Sequence[Utterance], crop: str | None, manifest: str | Path) -> str | None:
+    """Return how the mouths of a manifest are cut, None if it does not say.
+
+    Raises ManifestError at the first mouth cut otherwise than those before it, or than ``crop``, the model's.
+    """
+    for utterance in utterances:
+        crop = crop or utterance.crop
+        if utterance.crop not in (None, crop):
+            raise ManifestError(
+                f"{manifest}: the mouth of utterance {utterance.id!r} is cut {utterance.crop!r}, wanted {crop!r} as in "
+                f"the model or the utterances before it; cut it anew with data_prep/extract_rois.py --roi.alignment "
+                f"{crop}, or train on its crops from the start"
+            )
+    return next((one.crop for one in utterances if one.crop is not None), None)
 
 
 def check_lengths(

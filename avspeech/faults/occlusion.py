@@ -20,11 +20,11 @@ from avspeech.timebase import FRAME_RATE
 TIME_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)  # of the frames in which the object is in place
 MOUTH_SHARES = (0.2, 0.4, 0.65, 0.95, 1.0)  # of the mouth that it then covers
 SIZES = (1.0, 1.0, 1.0, 1.15, 1.3)  # factor on the real size; above 1 the object is nearer than the face
-MOUTH_HALF = (0.29, 0.19)  # half width and half height of a mouth with lips
-MIDDLE = 0.08  # half side of the square at the mouth's centre that severities 4 and 5 cover fully
+MOUTH_HALF = (0.25, 0.164)  # half width and half height of a mouth with lips
+MIDDLE = 0.07  # half side of the square at the mouth's centre that severities 4 and 5 cover fully
 VISIT_FRAMES = (25, 75)  # shortest and longest stay: 1 to 3 s
 RAMP_FRAMES = 8
-FACE_CENTRE, FACE_HALF = (0.0, -0.42), (0.98, 1.35)  # centre and half axes of a face, from the mouth's centre
+FACE_CENTRE, FACE_HALF = (0.0, -0.36), (0.85, 1.17)  # centre and half axes of a face, from the mouth's centre
 FACE_COVER = 128
 Box = tuple[float, float, float, float]  # area of a mouth crop: x0, y0, x1, y1 in pixels
 

@@ -9,13 +9,12 @@ import re
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from avspeech.hub.folder import check_folder
 from avspeech.hub.official import FAMILIES, OPENAI, RELEASES, fetch_official
 from avspeech.hub.remote import download
 from avspeech.interop.official_files import load_any
-from avspeech.models.encoder import AVEncoder
+from avspeech.models.encoder import AVEncoder, Encoder
 from avspeech.models.files import Model, ModelFileError
 
 DEMO_MODELS = {"demo": "av/model.safetensors", "demo-audio": "audio/model.safetensors"}
@@ -43,7 +42,7 @@ def open_encoder(name: str | Path, device: torch.device | str = "cpu") -> AVEnco
         raise ModelFileError(f"{name}: {error}") from error
 
 
-def load_encoder(name: str | Path, encoder: nn.Module) -> None:
+def load_encoder(name: str | Path, encoder: Encoder) -> None:
     """Copy a model's video encoder into ``encoder``, drawing no random number; ModelFileError if sizes differ."""
     with torch.random.fork_rng(devices=[]):
         source = open_model(name).lip_encoder
@@ -60,6 +59,7 @@ def load_encoder(name: str | Path, encoder: nn.Module) -> None:
             f"of another shape: {shapes[:5]}"
         )
     encoder.load_state_dict(source.state_dict())
+    encoder.crop = source.crop
 
 
 def find_model(name: str | Path) -> Path:

@@ -65,6 +65,7 @@ def import_checkpoint(
             raise ModelFileError(f"{path} holds a model {kind!r}; wanted {PRETRAINED!r} or {FINETUNED!r}")
     history = file.get("optimizer_history") or [{}]
     model.source = {"model": kind, "updates": history[-1].get("num_updates"), "training": _training_settings(cfg)}
+    model.encoder.crop = "official"
     dropped = dropped_parts(file, ("model", "cfg"), model)
     if "task_state" in dropped:
         dropped["task_state"] = "dropped; a dictionary and a tokenizer in it were read"

@@ -67,6 +67,8 @@ def import_flamingo(
         else:
             model, variant = new_model(lambda: Whisper(sizes), state, whisper_keys(sizes), path), None
     model.source = {"model": "whisper_flamingo", "video_model": variant}
+    if model.lip_encoder is not None:
+        model.lip_encoder.crop = "official"
     return Imported(model, dropped_parts(file, ("state_dict",), model))
 
 

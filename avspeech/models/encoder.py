@@ -41,6 +41,8 @@ class Encoder(nn.Module):
     """Audio and video streams at 25 Hz -> memory at 25 Hz."""
 
     inputs: InputSpec
+    crop: str | None = None
+    """How the mouths that it was trained on are cut, a name of ``avspeech.roi.mouth.CROPS``; None: not trained yet."""
 
     def forward(
         self,
@@ -145,7 +147,7 @@ class AVEncoder(Encoder):
 
     @property
     def inputs(self) -> InputSpec:
-        return InputSpec("fbank", self.config.audio_features, self.config.video.input_size)
+        return InputSpec("fbank", self.config.audio_features, self.config.video.input_size, self.crop or "official")
 
     def forward(
         self,

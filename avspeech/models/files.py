@@ -1,7 +1,8 @@
 """Model file: safetensors; no pickle, no paths.
 
 Header: ``kind`` (class), ``config`` (sizes; tokenizer of a recogniser), ``source`` (origin of imported weights),
-``about`` (notes, such as the training modality).
+``about`` (notes, such as the training modality, and the name of the mouth crops; files without it are of before the
+official crops).
 """
 
 import json
@@ -30,8 +31,8 @@ CARRIED = "carried."  # name prefix of unused tensors of an imported model
 def save_model(path: str | Path, model: Model) -> None:
     """Write a model file atomically."""
     header = {"format": FORMAT, "kind": model.kind, "config": model.to_config(), "source": model.source}
-    if model.about:
-        header["about"] = model.about
+    if about := model.about | ({} if model.lip_encoder is None else {"crop": model.inputs.crop}):
+        header["about"] = about
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights |= {CARRIED + name: tensor.contiguous() for name, tensor in model.carried.items()}
     with written_whole(path) as unfinished:
@@ -47,6 +48,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
     model.carried = {name.removeprefix(CARRIED): weights.pop(name).cpu() for name in carried}
     model.to(device).load_state_dict(weights)
     model.source, model.about = header.get("source"), header.get("about", {})
+    if model.lip_encoder is not None:
+        imported = model.source is not None and not model.source.get("fine_tuned")
+        model.lip_encoder.crop = model.about.pop("crop", "official" if imported else "former")
     return model.eval()
 
 

@@ -55,7 +55,8 @@ class Flamingo(Whisper):
 
     @property
     def inputs(self) -> InputSpec:
-        return replace(super().inputs, clip_size=self.video_encoder.inputs.clip_size, modalities=MODALITIES)
+        lips = self.video_encoder.inputs
+        return replace(super().inputs, clip_size=lips.clip_size, crop=lips.crop, modalities=MODALITIES)
 
     @property
     def lip_encoder(self) -> AVEncoder:

@@ -53,7 +53,8 @@ class Whisper(Model):
         sizes, source = self.sizes, self.source or {}
         longest_s = sizes.audio_positions / POSITIONS_PER_SECOND
         pads_to_30s = source.get("model") == "whisper" and not source.get("fine_tuned")
-        return InputSpec("logmel", sizes.mel_bins, None, longest_s, sizes.text_positions, ("audio",), pads_to_30s)
+        limits = {"longest_s": longest_s, "longest_text": sizes.text_positions}
+        return InputSpec("logmel", sizes.mel_bins, None, **limits, modalities=("audio",), pads_to_30s=pads_to_30s)
 
     @property
     def stream_encoders(self) -> list[nn.Module]:

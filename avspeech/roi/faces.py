@@ -10,13 +10,13 @@ import numpy as np
 from avspeech.media.video import Picture
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.landmarks import FaceFinder
-from avspeech.roi.mouth import STABLE, place
+from avspeech.roi.mouth import STABLE, crop_rule, place
 from avspeech.roi.sparse import Sparseness, find_faces
-from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, smooth_over_time
+from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, mean_over_time
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
 """Middle of the lips' outer edges, more exact than the inner ones."""
-CUT = 25.0  # smallest mean movement of the stable points per frame, in crop pixels, that is a cut: no smoothing over it
+CUT = 21.6  # smallest mean movement of the stable points per frame, in crop pixels, that is a cut: no smoothing over it
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,20 @@ class Face:
         known = (self.status_T[start - self.first : stop - self.first] != FrameStatus.MISSING).sum()
         return float(known / max(end - first, 1))
 
-    def placements_T23(self, smooth: int = 13) -> np.ndarray:
-        """Return the maps from frame to crop pixels (``mouth.place``), a centred mean of ``smooth`` (odd) frames."""
-        points_TN2 = self.points_TN2[:, : len(NEEDED)]
+    def placements_over(self, num_frames: int, alignment: str = "official") -> np.ndarray:
+        """Return the maps from frame to crop pixels, (T, 2, 3), of a whole video; outside the face's span the nearest.
+
+        A cut is an end to every mean over time.
+        """
+        rule, points_TN2 = crop_rule(alignment), self.points_TN2[:, : len(NEEDED)]
         stable_TN2 = points_TN2[:, : len(STABLE)]
         scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
         moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
         cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
-        smoothed_TN2 = np.concatenate([smooth_over_time(points_TN2[a:b], smooth) for a, b in pairwise(cuts)])
-        return place(smoothed_TN2[:, : len(STABLE)], smoothed_TN2[:, len(STABLE) :])
+        mean_TN2 = np.concatenate([mean_over_time(points_TN2[a:b], *rule[:2]) for a, b in pairwise(cuts)])
+        lips_TN2 = mean_TN2 if rule.steady_centre else points_TN2
+        placed_T23 = place(mean_TN2[:, : len(STABLE)], lips_TN2[:, len(STABLE) :], rule)
+        return placed_T23[np.clip(np.arange(num_frames) - self.first, 0, len(placed_T23) - 1)]
 
 
 @dataclass(frozen=True)

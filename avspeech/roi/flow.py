@@ -11,13 +11,13 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from avspeech.roi.mouth import LIPS, MEAN_FACE, STABLE, fit_similarity
+from avspeech.roi.mouth import EYE_DISTANCE, LIPS, MEAN_FACE, STABLE, fit_similarity
 
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
 """Landmarks that flow tracks: the stable ones, nose and brows."""
 NEEDED = (*STABLE, *LIPS)
-SCALE = 0.57  # flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact
-MARGIN = 0.3 * 88
+SCALE = 0.66  # flow picture pixels per crop pixel: eye corners are 50 px apart. Finer is slower, not more exact
+MARGIN = 0.3 * EYE_DISTANCE
 MAX_SIDE = 400  # longest side of the flow picture; in profile, the eye corners nearly coincide
 MIN_SIDE = 16
 WINDOW = (11, 11)

@@ -17,7 +17,7 @@ from avspeech.media.errors import MediaError
 from avspeech.media.video import read_pictures
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
-from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, crop_mouth
+from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, crop_mouth, crop_rule
 from avspeech.roi.sparse import Sparseness
 from avspeech.roi.speaking import speaking_face
 from avspeech.roi.track import NoFace
@@ -41,7 +41,7 @@ def extract_lips(
     face: FaceChoice = "largest",
     max_gap: int = 12,
     min_found: float = 0.1,
-    smooth: int = 13,
+    alignment: str = "official",
     sparseness: Sparseness = Sparseness(),
 ) -> MouthClip:
     """Return the mouth crops of one face in every frame of a video, at 25 fps.
@@ -53,13 +53,14 @@ def extract_lips(
         face: "largest" by sum of sizes; "speaking": moves with the sound, or most without sound; or the n-th largest.
         max_gap: longest gap in frames in which the face counts as known; longer ones are MISSING, at the nearest place.
         min_found: smallest share of all frames in which the face must be known.
-        smooth: frames of the centred mean over landmarks, odd; 1 smooths nothing.
+        alignment: how the crop is placed, see ``mouth.CROPS``.
         sparseness: how often the landmark network runs.
 
     MediaError: bad file. NoFace: too few frames show the face. ValueError: no face of that number, or a bad option.
     """
-    if smooth < 1 or smooth % 2 == 0 or max_gap < 0:
-        raise ValueError(f"smooth={smooth}, max_gap={max_gap} came; wanted an odd number from 1, and 0 or more")
+    crop_rule(alignment)  # an unknown name is an error before an hour of work
+    if max_gap < 0:
+        raise ValueError(f"max_gap={max_gap} came, wanted 0 or more")
     if face not in ("largest", "speaking") and not (isinstance(face, int) and face >= 1):
         raise ValueError(f"face={face!r} came; wanted 'largest', 'speaking' or a number from 1")
     with FaceFinder() if finder is None else nullcontext(finder) as loaded:
@@ -77,8 +78,9 @@ def extract_lips(
     num_known = round(faces[index].share_found(0, num_frames) * num_frames)
     if num_known < min_found * num_frames:
         raise NoFace(num_known, num_frames, min_found)
-    (mouth_THW,) = crop_faces(video, followed, [[FaceSpan(index, 0, num_frames)]], smooth=smooth)
-    return MouthClip(mouth_THW, faces[index].status_over(num_frames, max_gap))
+    (mouth_THW,) = crop_faces(video, followed, [[FaceSpan(index, 0, num_frames)]], alignment=alignment)
+    placements_T23 = faces[index].placements_over(num_frames, alignment)
+    return MouthClip(mouth_THW, faces[index].status_over(num_frames, max_gap), placements_T23)
 
 
 def extract_mouth(
@@ -87,7 +89,7 @@ def extract_mouth(
     *,
     max_gap: int = 12,
     min_found: float = 0.5,
-    smooth: int = 13,
+    alignment: str = "official",
     every: int = 1,
 ) -> MouthClip:
     """Return the mouth crops of the largest face for data preparation, with the network on every ``every``-th frame.
@@ -95,7 +97,8 @@ def extract_mouth(
     Frames between are interpolated linearly. Other arguments and errors: as ``extract_lips``.
     """
     sparseness = Sparseness(every=every, flow=False)
-    return extract_lips(video, finder, max_gap=max_gap, min_found=min_found, smooth=smooth, sparseness=sparseness)
+    how = {"alignment": alignment, "sparseness": sparseness}
+    return extract_lips(video, finder, max_gap=max_gap, min_found=min_found, **how)
 
 
 def crop_faces(
@@ -103,7 +106,7 @@ def crop_faces(
     followed: FollowedFaces,
     clips: Sequence[Sequence[FaceSpan]],
     *,
-    smooth: int = 13,
+    alignment: str = "official",
     progress: Callable[[float], None] | None = None,
 ) -> list[np.ndarray]:
     """Return for each clip ``mouth_THW``, uint8 (T, 96, 96), T all frames of the video, in one pass.
@@ -113,7 +116,7 @@ def crop_faces(
     Args:
         video: the file that ``followed`` came from.
         clips: the spans of each clip, without overlap within a clip.
-        smooth: frames of the centred mean over landmarks, odd.
+        alignment: how the crops are placed, see ``mouth.CROPS``.
         progress: called every second of video with the share done.
 
     MediaError: the file cannot be used or has changed. ValueError: a span is bad or overlaps another.
@@ -132,9 +135,8 @@ def crop_faces(
             reached = span.end
             for index in range(span.first, span.end):
                 wanted[index].append((span.face, mouth_THW))
-    placed = {
-        face: followed.faces[face].placements_T23(smooth) for face in {span.face for clip in clips for span in clip}
-    }
+    shown = {span.face for clip in clips for span in clip}
+    placed = {face: followed.faces[face].placements_over(followed.num_frames, alignment) for face in shown}
     num_frames = 0
     for index, picture in enumerate(read_pictures(video, [])):  # the pass that found the faces told of any damage
         num_frames += 1
@@ -143,8 +145,7 @@ def crop_faces(
         cut: dict[int, np.ndarray] = {}
         for face, mouth_THW in wanted.pop(index, ()):
             if face not in cut:
-                nearest = min(max(index - followed.faces[face].first, 0), len(placed[face]) - 1)
-                cut[face] = crop_mouth(picture.grey(), placed[face][nearest])
+                cut[face] = crop_mouth(picture.grey(), placed[face][index])
             mouth_THW[index] = cut[face]
     if num_frames != followed.num_frames:
         raise MediaError(video, f"gave {followed.num_frames} frames, then {num_frames}: is it still being written?")

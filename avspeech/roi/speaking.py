@@ -14,7 +14,7 @@ MAX_LAG = 2  # largest offset between sound and picture, in frames (80 ms)
 LAG_FACTOR = (1.0, 1.0, 0.75)  # weight of a correlation by lag, 0 to 2 frames
 SLOW_LENGTH = 7  # length in frames of the mean that is subtracted
 SLOW_WEIGHT = 0.3  # weight of the whole signals' correlation; the fast parts have 1
-LITTLE_MOVEMENT = 0.3  # movement in crop pixels per frame, about the landmark scatter, that halves the score
+LITTLE_MOVEMENT = 0.26  # movement in crop pixels per frame, about the landmark scatter, that halves the score
 
 
 def energy_envelope(audio_S: np.ndarray, num_frames: int) -> np.ndarray:

@@ -122,13 +122,24 @@ def fill_gaps(track: dict[int, np.ndarray], max_gap: int) -> tuple[np.ndarray, n
 
 
 def smooth_over_time(values_TX: np.ndarray, length: int) -> np.ndarray:
-    """Return the centred mean over ``length`` (odd) frames of the first axis, same shape, float32.
+    """Return the centred mean over ``length`` (odd) frames of the first axis, same shape, float32."""
+    return mean_over_time(values_TX, length // 2, length // 2)
 
-    Near an end the window shrinks on both sides, so as not to pull a moving face inwards.
+
+def mean_over_time(values_TX: np.ndarray, ahead: int, behind: int) -> np.ndarray:
+    """Return the mean over each frame and those before and after it, over the first axis, same shape, float32.
+
+    Near an end a window on both sides shrinks on both, so as not to pull a moving face inwards; one that looks ahead
+    only is the last whole one, as in AV-HuBERT's preparation; one that looks back starts at the first frame.
     """
     num_frames = len(values_TX)
     sums = np.concatenate([np.zeros_like(values_TX[:1], np.float64), np.cumsum(values_TX, axis=0, dtype=np.float64)])
-    reach_T = np.minimum(length // 2, np.minimum(np.arange(num_frames), np.arange(num_frames)[::-1]))
-    first_T, last_T = np.arange(num_frames) - reach_T, np.arange(num_frames) + reach_T + 1
-    counts_T = (2 * reach_T + 1).reshape(-1, *[1] * (values_TX.ndim - 1))
-    return ((sums[last_T] - sums[first_T]) / counts_T).astype(np.float32)
+    index_T = np.arange(num_frames)
+    if ahead and behind:
+        behind_T = ahead_T = np.minimum(min(ahead, behind), np.minimum(index_T, index_T[::-1]))
+    else:
+        index_T = np.minimum(index_T, max(num_frames - 1 - ahead, 0))
+        behind_T, ahead_T = np.minimum(behind, index_T), np.minimum(ahead, num_frames - 1 - index_T)
+    first_T, end_T = index_T - behind_T, index_T + ahead_T + 1
+    counts_T = (end_T - first_T).reshape(-1, *[1] * (values_TX.ndim - 1))
+    return ((sums[end_T] - sums[first_T]) / counts_T).astype(np.float32)

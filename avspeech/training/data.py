@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from avspeech.data.augment import AugmentConfig
 from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches, plan_batches
 from avspeech.data.dataset import AVDataset, SpanConfig, UnitSet
-from avspeech.data.limits import check_languages, check_lengths
+from avspeech.data.limits import check_crops, check_languages, check_lengths
 from avspeech.inputs import InputSpec, Modality, collate
 from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.models.base import Model
@@ -119,6 +119,9 @@ class AVDataModule(LightningDataModule):
         model: Model | None = None if self.trainer is None else getattr(self.trainer.lightning_module, "model", None)
         inputs, tokenizer = (InputSpec(), None) if model is None else (model.inputs, model.tokenizer)
         inputs = replace(inputs, pads_to_30s=self.pad_to_30s)
+        if model is not None and model.lip_encoder is not None and "video" in self.modality:
+            lips = model.lip_encoder
+            lips.crop = check_crops(utterances, lips.crop, path) or lips.crop
         if tokenizer is not None:
             check_languages(utterances, tokenizer, path)
             check_lengths(utterances, inputs, tokenizer, path, training and self.augment.max_frames is not None)

@@ -18,7 +18,7 @@ WANTED_LEVEL, MOST_GAIN = 0.1, 100.0
 """Rms of the loudest frames, and largest factor, in the amplification of quiet files. At rms 0.002 the detector misses
 every tenth word of clean synthetic speech, and none after amplification."""
 MOVEMENT_FRAMES = 7  # 0.28 s: shorter than a word, longer than a sound with still lips
-MOVING_LIPS = 0.25
+MOVING_LIPS = 0.22
 """Least standard deviation of mouth opening over 0.28 s, in crop pixels, of moving lips: 97 % of GRID's speech frames
 exceed it, 18 % of its others."""
 

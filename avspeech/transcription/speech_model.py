@@ -166,7 +166,8 @@ class SpeechModel:
 
         Arguments and errors as in ``transcribe``; ``audio_S``, float32 at 16 kHz, replaces the file's sound.
         """
-        return read_streams(path, self.modality(modality), self.cutting, face, audio_S, progress)
+        wanted, crop = self.modality(modality), self.network.inputs.crop
+        return read_streams(path, wanted, self.cutting, face, audio_S, progress, crop)
 
     def transcribe_streams(
         self,
@@ -244,7 +245,8 @@ class SpeechModel:
             raise ValueError("face='all' came for features, which are of one face; give its number")
         limit_s = self.network.inputs.longest_s if part == "audio" else None
         cutting = CuttingConfig(longest_s=min(LONGEST_S, limit_s or LONGEST_S))
-        return layer_features(self.network, read_streams(path, wanted, cutting, face), layer, part)
+        streams = read_streams(path, wanted, cutting, face, crop=self.network.inputs.crop)
+        return layer_features(self.network, streams, layer, part)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, revision: str | None = None, **hub: Any) -> "SpeechModel":

@@ -143,16 +143,18 @@ def read_streams(
     face: FaceChoice = "speaking",
     audio_S: np.ndarray | None = None,
     progress: Progress | None = None,
+    crop: str = "official",
 ) -> Streams:
     """Return the streams of ``modality`` of a file, cut into segments of speech; ``audio_S`` replaces its sound.
 
-    Raises MediaError if the file cannot be used or lacks sound and face, ValueError for a wrong ``face``.
+    ``crop``: how the mouth is cut, see ``InputSpec``. Raises MediaError if the file cannot be used or lacks sound and
+    face, ValueError for a wrong ``face`` or ``crop``.
     """
     check_face(face)
     tell = progress or (lambda share: None)
     streams = _decode(Path(path), modality, face, audio_S, tell)
     probability_T, speech = _detect_speech(streams, face, cutting)
-    segments = _make_segments(streams, cut_segments(speech, cutting), face, tell)
+    segments = _make_segments(streams, cut_segments(speech, cutting), face, tell, crop)
     tell(1.0)
     return replace(streams, speech_T=probability_T, has_speech=bool(speech.speech_T.any()), segments=tuple(segments))
 
@@ -250,7 +252,9 @@ def _openness_in(face: Face, interval: Interval) -> np.ndarray:
     return openness_T
 
 
-def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress) -> list[Segment]:
+def _make_segments(
+    streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress, crop: str
+) -> list[Segment]:
     """Return a segment with mouth crops per interval, with ``all`` for each face that speaks in it."""
     segments, followed = [], streams.followed
     clips: dict[str | None, list[FaceSpan]] = {}
@@ -270,7 +274,7 @@ def _make_segments(streams: Streams, intervals: Sequence[Interval], face: FaceCh
     def show(share: float) -> None:
         tell(FIRST_PASS + share * (1 - FIRST_PASS))
 
-    crops = crop_faces(streams.source, followed, list(clips.values()), progress=show)
+    crops = crop_faces(streams.source, followed, list(clips.values()), alignment=crop, progress=show)
     mouth_of = dict(zip(clips, crops, strict=True))
     return [one if one.face is None else _with_mouth(one, mouth_of[one.speaker]) for one in segments]
 

@@ -214,7 +214,7 @@ def test_sizes_in_pixels_grow_with_the_mouth():
 
 def test_no_face_hides_what_is_around_the_mouth_and_nothing_where_none_is():
     frame = np.random.default_rng(0).integers(0, 100, (300, 300, 3), dtype=np.uint8)
-    hidden, left = degrade_frames([frame, frame], Fault("no_face"), "k", 2, [(110, 160, 190, 240), None])
+    hidden, left = degrade_frames([frame, frame], Fault("no_face"), "k", 2, [(104, 154, 196, 246), None])
     np.testing.assert_array_equal(left, frame)
     assert (hidden[100:260, 120:180] == occlusion.FACE_COVER).all()
     assert (hidden[:40] == frame[:40]).all()

@@ -17,7 +17,7 @@ class Head:
 
     x: float
     y: float
-    scale: float = 1.0  # 1: eye corners are 88 px apart
+    scale: float = 1.0  # 1: eye corners are 76 px apart, those of a crop
     turn: float = 0.0  # radians
     opening: float = 0.0  # pixels by which the lower lip is down, at scale 1
     texture: int = 0  # seed of the skin; another one is another person

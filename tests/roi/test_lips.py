@@ -42,7 +42,8 @@ def test_a_face_is_chosen_by_size_by_speech_or_by_number(finder, two):
     np.testing.assert_array_equal(extract_lips(path, finder, face="speaking").mouth_THW, small.mouth_THW)  # no sound
     for wrong, reason in (("best", "came"), (0, "came"), (-1, "came"), (3, "came.*shows 2")):
         raises(ValueError, f"face={wrong!r} {reason}", extract_lips, path, finder, face=wrong)
-    raises(ValueError, "smooth=4", extract_lips, path, finder, smooth=4)
+    known = "alignment='dlib' came, wanted one of official, steady, causal, former"
+    raises(ValueError, known, extract_lips, path, finder, alignment="dlib")
 
 
 def test_several_clips_are_cut_in_one_pass_and_the_rest_is_black(two):

@@ -10,7 +10,7 @@ import pytest
 
 from avspeech.media.video import read_frames, write_video
 from avspeech.roi.lips import extract_mouth
-from avspeech.roi.mouth import EYE_DISTANCE, LIPS, MEAN_FACE, STABLE, crop_mouth, fit_similarity, place
+from avspeech.roi.mouth import CROPS, EYE_DISTANCE, LIPS, MEAN_FACE, STABLE, crop_mouth, fit_similarity, place
 from avspeech.roi.track import FrameStatus
 from tests.media.conftest import write
 from tests.roi.conftest import face, picture
@@ -65,7 +65,7 @@ def test_crops_are_upright_of_one_size_and_centred(scale, angle):
     inside = np.abs(points @ np.linalg.inv(turn).T - lips) < (20, 2)
     frame = (inside.all(axis=-1).reshape(250, 4, 250, 4).mean(axis=(1, 3)) * 255).astype(np.uint8)
     crop_HW = crop_mouth(frame, matrix_23).astype(float)
-    assert middle_of(crop_HW) == pytest.approx((48, 48), abs=0.2)
+    assert middle_of(crop_HW) == pytest.approx(CROPS["official"].lip_centre, abs=0.2)
     assert crop_HW.max(axis=0).round() @ np.ones(96) / 255 == pytest.approx(40, abs=4)
     assert crop_HW.sum() / 255 == pytest.approx(160, rel=0.3 if scale < 1 else 0.15)
 
@@ -76,9 +76,10 @@ def test_large_faces_are_averaged_not_sampled():
     assert crop_mouth(checkers, np.array([[1 / 3, 0, -40.0], [0, 1 / 3, -40.0]])).std() < 20  # of 127
 
 
-def test_a_crop_at_the_border_repeats_it():
+def test_a_crop_is_black_outside_the_frame():
     crop_HW = crop_mouth(np.full((50, 50), 77, np.uint8), np.array([[1.0, 0, 60], [0, 1.0, 60]]))
-    assert crop_HW.shape == (96, 96) and (crop_HW == 77).all()
+    assert crop_HW.shape == (96, 96) and (crop_HW[60:, 60:] == 77).all()
+    assert not crop_HW[:59].any() and not crop_HW[:, :59].any()
 
 
 def test_landmarks_lie_where_the_face_was_drawn(finder):
