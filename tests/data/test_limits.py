@@ -2,7 +2,7 @@
 
 import pytest
 
-from avspeech.data.limits import check_languages, check_lengths
+from avspeech.data.limits import check_crops, check_languages, check_lengths
 from avspeech.inputs import InputSpec
 from avspeech.manifest import ManifestError, Utterance
 from avspeech.text.whisper_tokens import ENGLISH_ONLY, MULTILINGUAL, WhisperTokenizer
@@ -32,3 +32,14 @@ def test_a_clip_and_a_text_must_fit_the_positions():
         check_lengths([Utterance("a", num_frames=751, text="x")], inputs, tokenizer, "m.jsonl")
     with pytest.raises(ManifestError, match=r"text of utterance 'a' has 17 tokens.*room for 16; .*longest_text"):
         check_lengths([Utterance("a", num_frames=750, text="word " * 17)], inputs, tokenizer, "m.jsonl")
+
+
+def test_mouths_cut_in_two_ways_or_otherwise_than_the_models_are_refused():
+    def cut(*crops):
+        return [Utterance(f"u{number}", crop=crop) for number, crop in enumerate(crops)]
+
+    assert check_crops(cut(None, "steady", "steady"), None, "m.jsonl") == "steady"
+    assert check_crops(cut(None, None), "official", "m.jsonl") is None  # clips from elsewhere
+    for crops, model in ((("steady", None, "official"), None), ((None, None, "official"), "steady")):
+        with pytest.raises(ManifestError, match=r"'u2' is cut 'official', wanted 'steady'.*--roi.alignment steady"):
+            check_crops(cut(*crops), model, "m.jsonl")

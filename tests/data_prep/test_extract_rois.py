@@ -64,7 +64,7 @@ def test_every_line_is_a_clip_or_a_listed_failure(mixed, tmp_path):
         assert utterance.num_frames == 20
         assert read_grey_clip(utterance.mouth).shape == (20, 96, 96)
     good, silent = done["s1/good.take.2"], done["silent"]
-    assert (good.mouth, good.text) == (roi_dir / "s1" / "good.take.2.mp4", "words")
+    assert (good.mouth, good.text, good.crop) == (roi_dir / "s1" / "good.take.2.mp4", "words", "official")
     assert abs(good.num_samples - 20 * 640) <= 1024
     assert silent.audio is silent.num_samples is None  # lips came out, and the manifest does not promise sound
     (record,) = (record for record in read_lines(roi_dir / "rois.jsonl") if record["id"] == "silent")

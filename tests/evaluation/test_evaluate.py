@@ -18,7 +18,7 @@ from avspeech.evaluation.systems import batch_decoder, decoding_facts, transcrib
 from avspeech.files import file_sha256
 from avspeech.hub.folder import save_pretrained
 from avspeech.inputs import InputSpec
-from avspeech.manifest import read_manifest
+from avspeech.manifest import read_manifest, write_manifest
 from avspeech.models.decoder import DecoderConfig
 from avspeech.models.files import load_model, save_model
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
@@ -82,6 +82,14 @@ def test_nothing_that_can_be_read_ends_with_one_message(folder):
 def test_options_replace_values_of_the_yaml(folder):
     document = evaluated(folder, modalities=["video"], name="lips")
     assert {(row["model"], row["modality"]) for row in document["conditions"]} == {("lips", "video")}
+
+
+def test_mouths_cut_otherwise_than_the_models_are_refused_where_they_are_read(folder):
+    cut = [replace(one, crop="steady") for one in read_manifest(folder / "test.jsonl")]
+    write_manifest(folder / "test.jsonl", cut)
+    with pytest.raises(SystemExit, match="is cut 'steady', wanted 'official'"):
+        evaluated(folder)
+    assert evaluated(folder, modalities=["audio"])["conditions"]
 
 
 @pytest.mark.parametrize("flag", ["--method=ctc", "--beam_size"])

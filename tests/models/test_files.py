@@ -63,6 +63,19 @@ def test_every_option_of_a_predictor_comes_back(tiny, inputs, tmp_path):
     assert (again.source, again.about) == ({"updates": 7}, {"modality": "video"})
 
 
+@pytest.mark.parametrize(
+    ("source", "crop"), [(None, "former"), ({"model": "av_hubert"}, "official"), ({"fine_tuned": True}, "former")]
+)
+def test_a_file_says_how_its_mouths_are_cut_and_one_of_before_that_is_known_by_its_source(tiny, tmp_path, source, crop):
+    path, model = tmp_path / "p.safetensors", ClusterPredictor(tiny, num_units=6)
+    assert model.inputs.crop == "official"
+    model.encoder.crop, model.source = "steady", source
+    save_model(path, model)
+    assert load_model(path).inputs.crop == "steady"
+    rewritten(path, about=None)
+    assert load_model(path).inputs.crop == crop
+
+
 def rewritten(path, **changes):
     """Write the model file again with another header."""
     with safe_open(str(path), framework="pt") as file:
@@ -79,7 +92,7 @@ def test_a_model_file_written_before_heads_and_notes_had_a_place_opens(tiny, tmp
     config = {key: value for key, value in model.to_config().items() if key != "block_weight"}
     rewritten(path, config=config, about=None)
     again = load_model(path)
-    assert again.about == {} and again.head == model.head
+    assert again.about == {} and again.head == model.head and again.inputs.crop == "former"
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 

@@ -1,11 +1,14 @@
 """Training through the command line: it learns, it resumes exactly, it writes a model file."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from avspeech.manifest import ManifestError, read_manifest, write_manifest
 from avspeech.models.files import load_model
 from avspeech.train import main
 from avspeech.training.modules import step_generator
@@ -87,6 +90,20 @@ def test_finetuning_from_a_pretrained_encoder_learns_to_read(corpus, tokenizer_f
     assert cli.trainer.callback_metrics["val/wer"] < 0.2
     model = load_model(tmp_path / "fine/model.safetensors")
     assert model.tokenizer.kind == "words" and model.about == {"modality": "audio+video"}
+
+
+def test_a_model_is_of_its_mouths_and_starts_only_on_the_same(corpus, tokenizer_file, tmp_path):
+    for name in ("train", "val"):
+        cut = [replace(one, crop="causal") for one in read_manifest(corpus / f"{name}.jsonl")]
+        write_manifest(tmp_path / f"{name}.jsonl", cut)
+        shutil.copy(corpus / f"{name}.km", tmp_path)
+    main(pretraining(tmp_path, tmp_path / "pre", 1))
+    start = f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors"
+    main(finetuning(corpus, tmp_path / "unknown", 1, tokenizer_file, start))
+    assert load_model(tmp_path / "unknown/model.safetensors").inputs.crop == "causal"
+    write_manifest(tmp_path / "train.jsonl", [replace(one, crop="official") for one in cut])
+    with pytest.raises(ManifestError, match="is cut 'official', wanted 'causal'"):
+        main(finetuning(tmp_path, tmp_path / "other", 1, tokenizer_file, start))
 
 
 def test_a_frozen_encoder_does_not_move(corpus, tokenizer_file, tmp_path):

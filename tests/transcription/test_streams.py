@@ -11,6 +11,7 @@ from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.media.video import write_video
 from avspeech.roi.faces import FollowedFaces
+from avspeech.roi.lips import FaceSpan, crop_faces
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import streams as module
 from avspeech.transcription.cutting import CuttingConfig
@@ -89,6 +90,14 @@ def test_a_talking_face_gives_one_segment_with_sound_and_lips(faces, clips):
     np.testing.assert_array_equal(streams.audio_S, read_audio(clips / "voice.mp4"))
     assert len(streams.speech_T) == streams.num_frames and streams.notes("audio+video") == ()
     assert done == sorted(done) and done[-1] == 1 and all(0 <= share <= 1 for share in done)
+
+
+@pytest.mark.parametrize("crop", ["causal", "former"])
+def test_mouths_are_cut_as_the_model_wants(faces, clips, crop):
+    streams = read_streams(clips / "mute.mp4", "video", CUTTING, crop=crop)
+    (segment,) = streams.segments
+    (mouth_THW,) = crop_faces(clips / "mute.mp4", streams.followed, [[FaceSpan(0, 0, NUM)]], alignment=crop)
+    np.testing.assert_array_equal(segment.mouth_THW, mouth_THW[slice(*segment.frames)])
 
 
 def test_sound_cannot_be_seen_where_only_the_picture_is_asked_for(faces, clips, tmp_path, monkeypatch):
