@@ -90,7 +90,8 @@ class EncoderModel(Model):
     @property
     def inputs(self) -> InputSpec:
         modality: Modality = self.about.get("modality", "audio+video")
-        return replace(self.encoder.inputs, modalities=MODALITIES if modality == "audio+video" else (modality,))
+        modalities = MODALITIES if modality == "audio+video" else (modality,)
+        return replace(self.encoder.inputs, crop=self.encoder.crop or InputSpec.crop, modalities=modalities)
 
     @property
     def lip_encoder(self) -> Encoder:

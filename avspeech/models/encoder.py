@@ -147,7 +147,7 @@ class AVEncoder(Encoder):
 
     @property
     def inputs(self) -> InputSpec:
-        return InputSpec("fbank", self.config.audio_features, self.config.video.input_size, self.crop or "official")
+        return InputSpec("fbank", self.config.audio_features, self.config.video.input_size)
 
     def forward(
         self,

@@ -55,8 +55,8 @@ class Flamingo(Whisper):
 
     @property
     def inputs(self) -> InputSpec:
-        lips = self.video_encoder.inputs
-        return replace(super().inputs, clip_size=lips.clip_size, crop=lips.crop, modalities=MODALITIES)
+        lips, size = self.video_encoder, self.video_encoder.inputs.clip_size
+        return replace(super().inputs, clip_size=size, crop=lips.crop or InputSpec.crop, modalities=MODALITIES)
 
     @property
     def lip_encoder(self) -> AVEncoder:
