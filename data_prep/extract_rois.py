@@ -10,6 +10,7 @@ Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and <id>.json: length, frames 
 A restart keeps finished clips of the same settings and retries failures. A worker crash costs one clip.
 """
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -144,4 +145,6 @@ def clip_path(utterance: Utterance, roi_dir: Path) -> Path:
 
 
 if __name__ == "__main__":
+    if any(one.startswith("--roi.smooth") for one in sys.argv):
+        sys.exit("--roi.smooth is now --roi.alignment: steady is the mean over 13 frames that was the default")
     auto_cli(main)
