@@ -39,8 +39,6 @@ class Utterance:
     """Media file with the sound; often ``video`` itself."""
     mouth: Path | None = None
     """96x96 grey mouth crop at 25 fps, from ``data_prep/extract_rois.py``."""
-    crop: str | None = None
-    """How ``mouth`` was cut, a name of ``avspeech.roi.mouth.CROPS``; None: unknown."""
     num_frames: int | None = None
     """Length at 25 fps."""
     num_samples: int | None = None
@@ -50,6 +48,8 @@ class Utterance:
     """ISO 639-1 code."""
     speaker: str | None = None
     words: tuple[Word, ...] | None = None
+    crop: str | None = None
+    """How ``mouth`` was cut, a name of ``avspeech.roi.mouth.CROPS``; None: unknown."""
 
     def __post_init__(self) -> None:
         if not self.id or self.id.startswith("/") or ".." in Path(self.id).parts:
@@ -166,9 +166,9 @@ def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | No
             if len(columns) < 5:
                 raise ValueError(f"expected 5 columns between tabs, got {len(columns)}")
             video, audio = Path(root, columns[1]), Path(root, columns[2])
-            told = {"num_frames": int(columns[-2]), "num_samples": int(columns[-1]), "text": transcript}
-            given = Utterance(columns[0].lstrip("/"), video, audio, video, "official", **told, language=language)
-            utterances.append(given)
+            lengths = int(columns[-2]), int(columns[-1])
+            given = {"text": transcript, "language": language, "crop": "official"}
+            utterances.append(Utterance(columns[0].lstrip("/"), video, audio, video, *lengths, **given))
         except ValueError as error:
             raise ManifestError(f"{tsv}, line {number}, id {columns[0]!r}: {error}") from error
     return utterances
