@@ -25,6 +25,9 @@ _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444
 """Pixel formats whose first plane is 8-bit luma."""
 _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 """Studio range 16..235 to 0..255."""
+_EXPAND_COLOUR = np.clip(np.round((np.arange(256) - 128) * (255 / 224) + 128), 0, 255).astype(np.uint8)
+"""Colour differences of studio range, 16..240, to 0..255."""
+_EXPAND_STUDIO = np.stack([_EXPAND, _EXPAND_COLOUR, _EXPAND_COLOUR], axis=1)[None]
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -49,9 +52,38 @@ class Picture:
         """Return upright RGB uint8, (H, W, 3)."""
         return self._converted(grey=False)
 
-    def grey(self) -> np.ndarray:
-        """Return upright full-range luma, uint8 (H, W)."""
-        return self._converted(grey=True)
+    def grey(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
+        """Return upright full-range luma, uint8 (H, W), of (left, top, right, bottom) inside the picture or of all."""
+        left, top, right, bottom = box or (0, 0, *self.size)
+        frame = self._frame
+        plain = frame.format.name in _LUMA_FIRST and self._size == (frame.width, frame.height)
+        if box is None or not plain or round(frame.rotation / 90) % 4 or True in self._arrays:
+            return self._converted(grey=True)[top:bottom, left:right]
+        return _expanded(frame, _plane(frame, 0)[top:bottom, left:right])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture."""
+        turned = round(self._frame.rotation / 90) % 2
+        return (self._size[1], self._size[0]) if turned else self._size
+
+    def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+        """Return (left, top, right, bottom) of the upright picture, inside it, at ``size`` (width, height), RGB uint8.
+
+        Where the frame is 4:2:0, only that part is converted.
+        """
+        frame, (left, top, right, bottom) = self._frame, box
+        planar = frame.format.name in ("yuv420p", "yuvj420p") and self._size == (frame.width, frame.height)
+        if not planar or round(frame.rotation / 90) % 4:
+            return _resized(self.colour()[top:bottom, left:right], size)
+        halves = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
+        luma_HW = _plane(frame, 0)[top:bottom, left:right]
+        blue_HW, red_HW = (_plane(frame, index)[halves] for index in (1, 2))
+        colours = (cv2.resize(one_HW, size, interpolation=cv2.INTER_LINEAR) for one_HW in (red_HW, blue_HW))
+        full = cv2.merge([_resized(luma_HW, size), *colours])
+        if not _is_full(frame):
+            full = cv2.LUT(full, _EXPAND_STUDIO)
+        return cv2.cvtColor(full, cv2.COLOR_YCrCb2RGB)
 
     def _converted(self, grey: bool) -> np.ndarray:
         if grey not in self._arrays:
@@ -111,11 +143,28 @@ def _to_array(frame: Any, grey: bool, size: tuple[int, int]) -> np.ndarray:
 
 def _luma(frame: Any) -> np.ndarray:
     """Return the first plane in full range; several times faster than swscale."""
-    plane, kind = frame.planes[0], frame.format.name
-    luma_HW = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    return _expanded(frame, _plane(frame, 0))
+
+
+def _plane(frame: Any, index: int) -> np.ndarray:
+    """Return a view of one 8-bit plane."""
+    plane = frame.planes[index]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+
+
+def _expanded(frame: Any, luma_HW: np.ndarray) -> np.ndarray:
+    return luma_HW.copy() if _is_full(frame) else cv2.LUT(luma_HW, _EXPAND)  # type: ignore[return-value]
+
+
+def _is_full(frame: Any) -> bool:
+    kind = frame.format.name
     full = kind.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-    full |= kind == "gray" and frame.color_range != ColorRange.MPEG
-    return luma_HW.copy() if full else cv2.LUT(luma_HW, _EXPAND)  # type: ignore[return-value]
+    return full or (kind == "gray" and frame.color_range != ColorRange.MPEG)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    interpolation = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=interpolation)
 
 
 def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:

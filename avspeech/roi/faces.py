@@ -3,20 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 from avspeech.media.video import Picture
+from avspeech.roi.early import EarlyCrops
 from avspeech.roi.flow import NEEDED
 from avspeech.roi.landmarks import FaceFinder
-from avspeech.roi.mouth import STABLE, crop_rule, place
+from avspeech.roi.mouth import MOUTH_SIZE, STABLE, place, placements
+from avspeech.roi.seeking import MAX_FACES
 from avspeech.roi.sparse import Sparseness, find_faces
-from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, mean_over_time
+from avspeech.roi.track import FrameStatus, fill_gaps, link_faces
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
 """Middle of the lips' outer edges, more exact than the inner ones."""
-CUT = 21.6  # smallest mean movement of the stable points per frame, in crop pixels, that is a cut: no smoothing over it
+_LOST = "did the file lose its rotation flag? The lips were turned upright."
+TURNED = {1: f"The face lies on its side: {_LOST}", 2: f"The face is upside down: {_LOST}"}
+TURNED[3] = TURNED[1]
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,16 @@ class Face:
         return float(known / max(end - first, 1))
 
     def placements_over(self, num_frames: int, alignment: str = "official") -> np.ndarray:
-        """Return the maps from frame to crop pixels, (T, 2, 3), of a whole video; outside the face's span the nearest.
-
-        A cut is an end to every mean over time.
-        """
-        rule, points_TN2 = crop_rule(alignment), self.points_TN2[:, : len(NEEDED)]
-        stable_TN2 = points_TN2[:, : len(STABLE)]
-        scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
-        moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
-        cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
-        mean_TN2 = np.concatenate([mean_over_time(points_TN2[a:b], *rule[:2]) for a, b in pairwise(cuts)])
-        lips_TN2 = mean_TN2 if rule.steady_centre else points_TN2
-        placed_T23 = place(mean_TN2[:, : len(STABLE)], lips_TN2[:, len(STABLE) :], rule)
+        """Return the maps from frame to crop pixels, (T, 2, 3), of a whole video; outside the face's span the nearest."""
+        placed_T23 = placements(self.points_TN2, alignment)
         return placed_T23[np.clip(np.arange(num_frames) - self.first, 0, len(placed_T23) - 1)]
+
+    @property
+    def turn(self) -> int:
+        """Return by how many quarters the picture is turned clockwise where this face is upright, 0 to 3."""
+        down_T2 = self.points_TN2[:, STABLE.index(2)] - self.points_TN2[:, :4].mean(axis=1)
+        x, y = down_T2.sum(axis=0)
+        return round(float(np.arctan2(-x, y)) / (np.pi / 2)) % 4
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,37 @@ class FollowedFaces:
     num_frames: int
     num_looked: int
     """Number of frames that the landmark network saw."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the faces, as sentences."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the pictures."""
+    early: EarlyCrops | None = None
+    """Crops of a lone face that were cut as its frames came by."""
+
+    @property
+    def is_small(self) -> bool:
+        """True if the pictures are no larger than a mouth crop."""
+        return 0 < max(self.size) <= MOUTH_SIZE
 
 
 def follow_faces(
-    pictures: Iterable[Picture], finder: FaceFinder, *, max_gap: int = 12, sparseness: Sparseness = Sparseness()
+    pictures: Iterable[Picture],
+    finder: FaceFinder,
+    *,
+    max_gap: int = 12,
+    sparseness: Sparseness = Sparseness(),
+    alignment: str | None = None,
 ) -> FollowedFaces:
     """Return every face of a video over its own span; a face that returns to its place is the same face.
 
     Gaps up to ``max_gap`` frames are interpolated; in longer ones the face is MISSING, at the nearest known points.
+    ``alignment``: crops of a lone face so placed are kept, which saves ``crop_faces`` a second pass.
     """
-    found, looked_T = find_faces(pictures, finder, sparseness)
+    early = None if alignment is None else EarlyCrops(alignment)
+    settle = {} if early is None else {"settle": early.settle}
+    found, looked_T, seeker = find_faces(pictures, finder, sparseness, **settle)
+    if early is not None:
+        early.finish()
     faces = []
     for track in link_faces(found):
         first = min(track)
@@ -99,4 +120,7 @@ def follow_faces(
         carried_T = (status_T == FrameStatus.MEASURED) & ~looked_T[first : first + len(status_T)]
         status_T[carried_T] = FrameStatus.INTERPOLATED
         faces.append(Face(first, points_TN2, status_T))
-    return FollowedFaces(tuple(faces), len(found), int(looked_T.sum()))
+    notes = [TURNED[faces[0].turn]] if faces and faces[0].turn else []
+    if seeker.crowded:
+        notes.append(f"More than {MAX_FACES} faces are in the picture: the {MAX_FACES} largest were followed.")
+    return FollowedFaces(tuple(faces), len(found), int(looked_T.sum()), tuple(notes), seeker.size, early)

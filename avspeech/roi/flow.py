@@ -11,6 +11,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from avspeech.media.video import Picture
 from avspeech.roi.mouth import EYE_DISTANCE, LIPS, MEAN_FACE, STABLE, fit_similarity
 
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
@@ -25,6 +26,7 @@ LEVELS = 2
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 TRUSTED = 0.75  # share of the rigid points that the motion is fitted to, without the largest errors
 MIN_POINTS = 5
+BLUR = 0.4  # crop pixels by which the points of an enlarged face are unsure, per crop pixel of a frame pixel
 
 
 def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
@@ -34,22 +36,23 @@ def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
 
 
 def carry_between(
-    greys: Sequence[np.ndarray], before_J2: np.ndarray, after_J2: np.ndarray
+    held: Sequence[Picture], before_J2: np.ndarray, after_J2: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
     """Return a face's points between two detections, and the error estimate; None if the face is hardly in the picture.
 
-    ``greys`` are the frames, uint8 (H, W), both ends included. The points (``needed_points``) are without the ends. The
-    error is the worst frame's mean difference of forward and backward flow in crop pixels, over stable points or lips.
+    ``held`` are the frames, both ends included. The points (``needed_points``) are without the ends. The
+    error is the worst frame's mean difference of forward and backward flow in crop pixels, over stable points or lips; in
+    a face that is smaller than its crop, in multiples of what its pixels can tell.
     """
-    steps = len(greys) - 1
+    steps = len(held) - 1
     ends = np.stack([before_J2, after_J2]).astype(np.float64)
     rotate_T22, _ = fit_similarity(ends[:, STABLE], MEAN_FACE)
     crop_scale = float(np.hypot(rotate_T22[:, 0, 0], rotate_T22[:, 1, 0]).mean())
     rigid = list(RIGID)
-    window = _Window(ends[:, rigid].reshape(-1, 2), crop_scale, greys[0].shape)
+    window = _Window(ends[:, rigid].reshape(-1, 2), crop_scale, held[0].size)
     if min(window.size) < MIN_SIDE:  # hardly any of it is inside the frame
         return None
-    pictures = [window.cut(grey) for grey in greys]
+    pictures = [window.cut(picture) for picture in held]
     forwards = _follow(pictures, window.into(before_J2[rigid]))
     backwards = _follow(pictures[::-1], window.into(after_J2[rigid]))
     if forwards is None or backwards is None:
@@ -61,25 +64,25 @@ def carry_between(
     worst = max(apart_TN[:, :stable].mean(axis=1).max(), apart_TN[:, stable : len(NEEDED)].mean(axis=1).max())
     share_T = np.arange(1, steps)[:, None, None] / steps
     points_TN2 = (1 - share_T) * there_T[1:-1] + share_T * back_T[1:-1]
-    return points_TN2.astype(np.float32), float(worst)
+    return points_TN2.astype(np.float32), float(worst) / max(1.0, BLUR * crop_scale)
 
 
 class _Window:
     """An upright part of the frame, and the map to a picture in which every face has one size."""
 
-    def __init__(self, points_N2: np.ndarray, crop_scale: float, shape: tuple[int, ...]) -> None:
+    def __init__(self, points_N2: np.ndarray, crop_scale: float, shape: tuple[int, int]) -> None:
         margin = MARGIN / max(crop_scale, 1e-6)
         self.corner = np.maximum(np.floor(points_N2.min(axis=0) - margin), 0).astype(int)
-        end_2 = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape[1::-1]).astype(int)
-        (left, top), (right, bottom), sides_2 = self.corner, end_2, end_2 - self.corner
-        self.rows, self.columns = slice(top, bottom), slice(left, right)
+        end_2 = np.minimum(np.ceil(points_N2.max(axis=0) + margin), shape).astype(int)
+        sides_2 = np.maximum(end_2 - self.corner, 0)
+        self.box = (*self.corner.tolist(), *end_2.tolist())
         scale = min(SCALE * crop_scale, MAX_SIDE / max(*sides_2, 1))
         self.size = tuple(round(side * scale) for side in sides_2)
         self.scale = np.array(self.size) / np.maximum(sides_2, 1)
 
-    def cut(self, grey_HW: np.ndarray) -> np.ndarray:
+    def cut(self, picture: Picture) -> np.ndarray:
         interpolation = cv2.INTER_AREA if self.scale[0] < 1 else cv2.INTER_LINEAR
-        return cv2.resize(grey_HW[self.rows, self.columns], self.size, interpolation=interpolation)
+        return cv2.resize(picture.grey(self.box), self.size, interpolation=interpolation)
 
     def into(self, points_N2: np.ndarray) -> np.ndarray:
         """Map frame pixels, counted from the corner, to the picture's, counted from the first pixel's centre."""

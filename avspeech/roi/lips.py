@@ -1,14 +1,15 @@
-"""Cut the mouths of chosen faces out of any video, in two passes over the file.
+"""Cut the mouths of chosen faces out of any video.
 
-``follow_faces`` runs before ``crop_faces``, as smoothing and the choice of the speaker need later frames. Memory holds
-one frame, and 9 kB per frame of a crop's span.
+``follow_faces`` runs before ``crop_faces``, as means over time and the choice of the speaker need later frames. The
+file is decoded a second time unless it is short and shows one face without a gap (``early``). Memory holds some frames,
+and 9 kB per frame of a crop's span; ``FoundLips.crops`` holds no crops of a long file.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from avspeech.media.errors import MediaError
 from avspeech.media.video import read_pictures
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
-from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, crop_mouth, crop_rule
+from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, count_status, crop_picture, crop_rule
 from avspeech.roi.sparse import Sparseness
 from avspeech.roi.speaking import speaking_face
 from avspeech.roi.track import NoFace
@@ -34,7 +35,42 @@ class FaceSpan(NamedTuple):
     end: int
 
 
-def extract_lips(
+@dataclass(frozen=True)
+class FoundLips:
+    """The face that was chosen in a video, and where its mouth is in every frame."""
+
+    video: Path
+    followed: FollowedFaces
+    face: int
+    """Index in ``followed.faces``."""
+    status_T: np.ndarray
+    placements_T23: np.ndarray
+    alignment: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of frames per status: measured, interpolated, missing."""
+        return count_status(self.status_T)
+
+    def crops(self) -> Iterator[np.ndarray]:
+        """Yield the mouth crop of every frame, (96, 96) uint8. MediaError: the file has changed."""
+        wanted = dict.fromkeys(range(self.followed.num_frames), (self.face,))
+        for _, _, crop_HW in _cut(self.video, self.followed, wanted, self.alignment):
+            yield crop_HW
+
+
+def extract_lips(video: str | Path, finder: FaceFinder | None = None, **options: Any) -> MouthClip:
+    """Return the mouth crops of one face in every frame of a video, at 25 fps; ``options`` as ``find_lips``."""
+    found = find_lips(video, finder, **options)
+    return MouthClip(np.stack(list(found.crops())), found.status_T, found.placements_T23)
+
+
+def extract_mouth(video: str | Path, finder: FaceFinder | None = None, **options: Any) -> MouthClip:
+    """Return the mouth crops of the largest face for data preparation: ``extract_lips`` with ``min_found`` 0.5."""
+    return extract_lips(video, finder, **{"min_found": 0.5, **options})
+
+
+def find_lips(
     video: str | Path,
     finder: FaceFinder | None = None,
     *,
@@ -42,11 +78,9 @@ def extract_lips(
     max_gap: int = 12,
     min_found: float = 0.1,
     alignment: str = "official",
-    sparseness: Sparseness = Sparseness(),
-) -> MouthClip:
-    """Return the mouth crops of one face in every frame of a video, at 25 fps.
-
-    The default ``sparseness`` is twice as fast as the network on every frame, and within a pixel of it.
+    every: int = Sparseness().every,
+) -> FoundLips:
+    """Return where the lips of one face are in every frame of a video, at 25 fps.
 
     Args:
         finder: the landmark model; None loads one for this call (half a second).
@@ -54,7 +88,7 @@ def extract_lips(
         max_gap: longest gap in frames in which the face counts as known; longer ones are MISSING, at the nearest place.
         min_found: smallest share of all frames in which the face must be known.
         alignment: how the crop is placed, see ``mouth.CROPS``.
-        sparseness: how often the landmark network runs.
+        every: most frames between two looks of the landmark network; 1 looks at each, see ``Sparseness``.
 
     MediaError: bad file. NoFace: too few frames show the face. ValueError: no face of that number, or a bad option.
     """
@@ -63,11 +97,12 @@ def extract_lips(
         raise ValueError(f"max_gap={max_gap} came, wanted 0 or more")
     if face not in ("largest", "speaking") and not (isinstance(face, int) and face >= 1):
         raise ValueError(f"face={face!r} came; wanted 'largest', 'speaking' or a number from 1")
+    how = {"max_gap": max_gap, "sparseness": Sparseness(every=every), "alignment": alignment}
     with FaceFinder() if finder is None else nullcontext(finder) as loaded:
-        followed = follow_faces(read_pictures(video), loaded, max_gap=max_gap, sparseness=sparseness)
+        followed = follow_faces(read_pictures(video), loaded, **how)
     faces, num_frames = followed.faces, followed.num_frames
     if not faces:
-        raise NoFace(0, followed.num_looked, min_found)
+        raise NoFace(0, followed.num_looked, min_found, followed.is_small)
     index = 0
     if isinstance(face, int):
         if face > len(faces):
@@ -77,28 +112,10 @@ def extract_lips(
         index = speaking_face(followed, read_audio_if_any(video), 0, num_frames) or 0
     num_known = round(faces[index].share_found(0, num_frames) * num_frames)
     if num_known < min_found * num_frames:
-        raise NoFace(num_known, num_frames, min_found)
-    (mouth_THW,) = crop_faces(video, followed, [[FaceSpan(index, 0, num_frames)]], alignment=alignment)
+        raise NoFace(num_known, num_frames, min_found, followed.is_small)
     placements_T23 = faces[index].placements_over(num_frames, alignment)
-    return MouthClip(mouth_THW, faces[index].status_over(num_frames, max_gap), placements_T23)
-
-
-def extract_mouth(
-    video: str | Path,
-    finder: FaceFinder | None = None,
-    *,
-    max_gap: int = 12,
-    min_found: float = 0.5,
-    alignment: str = "official",
-    every: int = 1,
-) -> MouthClip:
-    """Return the mouth crops of the largest face for data preparation, with the network on every ``every``-th frame.
-
-    Frames between are interpolated linearly. Other arguments and errors: as ``extract_lips``.
-    """
-    sparseness = Sparseness(every=every, flow=False)
-    how = {"alignment": alignment, "sparseness": sparseness}
-    return extract_lips(video, finder, max_gap=max_gap, min_found=min_found, **how)
+    status_T = faces[index].status_over(num_frames, max_gap)
+    return FoundLips(Path(video), followed, index, status_T, placements_T23, alignment)
 
 
 def crop_faces(
@@ -123,7 +140,7 @@ def crop_faces(
     """
     # Untouched pages of zeros take no memory: a clip costs what its spans cost.
     mouths = [np.zeros((followed.num_frames, MOUTH_SIZE, MOUTH_SIZE), np.uint8) for _ in clips]
-    wanted: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)  # faces by frame, and the clips they go to
+    wanted: dict[int, dict[int, list[np.ndarray]]] = {}  # by frame and face, the clips that it goes to
     for clip, mouth_THW in zip(clips, mouths, strict=True):
         reached = 0
         for span in sorted(clip, key=lambda span: span.first):
@@ -134,19 +151,35 @@ def crop_faces(
                 )
             reached = span.end
             for index in range(span.first, span.end):
-                wanted[index].append((span.face, mouth_THW))
-    shown = {span.face for clip in clips for span in clip}
-    placed = {face: followed.faces[face].placements_over(followed.num_frames, alignment) for face in shown}
-    num_frames = 0
-    for index, picture in enumerate(read_pictures(video, [])):  # the pass that found the faces told of any damage
-        num_frames += 1
-        if progress is not None and index % FRAME_RATE == 0:
-            progress(min(index / followed.num_frames, 1.0))
-        cut: dict[int, np.ndarray] = {}
-        for face, mouth_THW in wanted.pop(index, ()):
-            if face not in cut:
-                cut[face] = crop_mouth(picture.grey(), placed[face][index])
-            mouth_THW[index] = cut[face]
-    if num_frames != followed.num_frames:
-        raise MediaError(video, f"gave {followed.num_frames} frames, then {num_frames}: is it still being written?")
+                wanted.setdefault(index, {}).setdefault(span.face, []).append(mouth_THW)
+    for index, face, crop_HW in _cut(video, followed, wanted, alignment, progress):
+        for mouth_THW in wanted[index][face]:
+            mouth_THW[index] = crop_HW
     return mouths
+
+
+def _cut(
+    video: str | Path,
+    followed: FollowedFaces,
+    wanted: Mapping[int, Iterable[int]],
+    alignment: str,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield (frame, face, crop) of the wanted faces of each frame; without decoding if all were cut early."""
+    num_frames, early = followed.num_frames, followed.early
+    shown = {face for faces in wanted.values() for face in faces}
+    placed = {face: followed.faces[face].placements_over(num_frames, alignment) for face in shown}
+    if early is not None:
+        kept = {(i, face): early.get(i, placed[face][i]) for i in sorted(wanted) for face in wanted[i]}
+        if all(crop_HW is not None for crop_HW in kept.values()):
+            yield from ((*key, crop_HW) for key, crop_HW in kept.items() if crop_HW is not None)
+            return
+    count = 0
+    for index, picture in enumerate(read_pictures(video, [])):  # the pass that found the faces told of any damage
+        count += 1
+        if progress is not None and index % FRAME_RATE == 0:
+            progress(min(index / num_frames, 1.0))
+        for face in wanted.get(index, ()):
+            yield index, face, crop_picture(picture, placed[face][index])
+    if count != num_frames:
+        raise MediaError(video, f"gave {num_frames} frames, then {count}: is it still being written?")

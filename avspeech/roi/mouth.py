@@ -7,16 +7,20 @@ canonical mesh at the size and lip centre that give the same crops; frames witho
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
-from avspeech.roi.track import FrameStatus
+from avspeech.media.video import Picture
+from avspeech.roi.track import FrameStatus, mean_over_time
 
 MOUTH_SIZE = 96
 EYE_DISTANCE = 76.0
 """Crop pixels between the outer eye corners of an aligned face: fitted to dlib's crops of 90 people (error 0.2)."""
+CUT = 21.6  # smallest mean movement of the stable points per frame, in crop pixels, that is a cut: no smoothing over it
+MARGIN = 4  # frame pixels around a crop that its sampling touches at most
 STABLE = (33, 133, 362, 263, 2)
 """Right eye's outer and inner corner, left eye's inner and outer corner, base of the nose."""
 # x and y in centimetres, y upwards, from geometry_pipeline_metadata_landmarks.binarypb inside face_landmarker.task.
@@ -75,7 +79,11 @@ class MouthClip:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of frames per status: measured, interpolated, missing."""
-        return {status.name.lower(): int((self.status_T == status).sum()) for status in FrameStatus}
+        return count_status(self.status_T)
+
+
+def count_status(status_T: np.ndarray) -> dict[str, int]:
+    return {status.name.lower(): int((status_T == status).sum()) for status in FrameStatus}
 
 
 def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray, rule: CropRule = CROPS["official"]) -> np.ndarray:
@@ -88,6 +96,19 @@ def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray, rule: CropRule = CROPS["
     return np.concatenate([rotate_T22, (rule.lip_centre - centre_T2)[:, :, None]], axis=2)
 
 
+def placements(points_TN2: np.ndarray, alignment: str) -> np.ndarray:
+    """Return ``matrices_T23`` of a face's ``STABLE``, then ``LIPS`` points. A cut is an end to every mean over time."""
+    rule, num_stable = crop_rule(alignment), len(STABLE)
+    points_TN2 = points_TN2[:, : num_stable + len(LIPS)]
+    stable_TN2 = points_TN2[:, :num_stable]
+    scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
+    moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
+    cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
+    mean_TN2 = np.concatenate([mean_over_time(points_TN2[a:b], *rule[:2]) for a, b in pairwise(cuts)])
+    lips_TN2 = mean_TN2 if rule.steady_centre else points_TN2
+    return place(mean_TN2[:, :num_stable], lips_TN2[:, num_stable:], rule)
+
+
 def fit_similarity(points_TN2: np.ndarray, target_N2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the least-squares scaled rotation (T, 2, 2) and shift (T, 2) onto the target, as complex ``a * z + b``."""
     z_TN = points_TN2[..., 0] + 1j * points_TN2[..., 1]
@@ -98,6 +119,18 @@ def fit_similarity(points_TN2: np.ndarray, target_N2: np.ndarray) -> tuple[np.nd
     b_T = target_N.mean() - a_T * z_TN.mean(axis=1)
     rotate_T22 = np.stack([np.stack([a_T.real, -a_T.imag], axis=-1), np.stack([a_T.imag, a_T.real], axis=-1)], axis=1)
     return rotate_T22, np.stack([b_T.real, b_T.imag], axis=-1)
+
+
+def crop_picture(picture: Picture, matrix_23: np.ndarray) -> np.ndarray:
+    """Return ``crop_mouth`` of a picture, of which only the part that shows is converted."""
+    corners_42 = np.array([(0, 0), (MOUTH_SIZE, 0), (0, MOUTH_SIZE), (MOUTH_SIZE, MOUTH_SIZE)])
+    corners_42 = np.linalg.solve(matrix_23[:, :2], (corners_42 - matrix_23[:, 2]).T).T
+    start_2 = np.clip(np.floor(corners_42.min(axis=0)).astype(int) - MARGIN, 0, picture.size)
+    end_2 = np.clip(np.ceil(corners_42.max(axis=0)).astype(int) + MARGIN, 0, picture.size)
+    if (end_2 <= start_2).any():
+        return np.zeros((MOUTH_SIZE, MOUTH_SIZE), np.uint8)
+    shift_2 = matrix_23[:, 2] + matrix_23[:, :2] @ start_2
+    return crop_mouth(picture.grey((*start_2, *end_2)), np.column_stack([matrix_23[:, :2], shift_2]))
 
 
 def crop_mouth(frame_HW: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:

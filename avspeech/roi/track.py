@@ -11,6 +11,9 @@ MIN_OVERLAP = 0.3
 MAX_ABSENCE = 50  # frames (2 s) after which a track is closed
 
 
+MOUTH_ALREADY = "a picture as small as a mouth crop: if it is one, extract_rois.py --already_cropped takes it as it is"
+
+
 class FrameStatus(IntEnum):
     """Origin of a frame's landmarks."""
 
@@ -20,17 +23,19 @@ class FrameStatus(IntEnum):
 
 
 class NoFace(Exception):
-    """Too few frames show a face: ``num_found`` of ``num_frames``, wanted the share ``min_found``."""
+    """Too few frames show a face: ``num_found`` of ``num_frames``, wanted the share ``min_found``.
 
-    def __init__(self, num_found: int, num_frames: int, min_found: float) -> None:
-        super().__init__(num_found, num_frames, min_found)
+    ``is_small``: the picture is no larger than a mouth crop.
+    """
+
+    def __init__(self, num_found: int, num_frames: int, min_found: float, is_small: bool = False) -> None:
+        super().__init__(num_found, num_frames, min_found, is_small)
 
     def __str__(self) -> str:
-        num_found, num_frames, min_found = self.args
-        return (
-            f"one face in {num_found} of {num_frames} frames ({num_found / max(num_frames, 1):.0%}), wanted "
-            f"{min_found:.0%}; is it a talking face, upright and at least a sixth of the picture's height?"
-        )
+        num_found, num_frames, min_found, is_small = self.args
+        share = f"{num_found} of {num_frames} frames ({num_found / max(num_frames, 1):.0%}), wanted {min_found:.0%}"
+        hint = MOUTH_ALREADY if is_small else "is it a talking face, at least 24 pixels high?"
+        return f"one face in {share}; {hint}"
 
 
 def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndarray]]:

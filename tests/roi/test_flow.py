@@ -13,8 +13,7 @@ def swaying(scale: float, index: int) -> Head:
 
 
 def carried(heads: list[Head]):
-    greys = [picture.grey() for picture in pictures_of([[head] for head in heads])]
-    return carry_between(greys, heads[0].landmarks_J2, heads[-1].landmarks_J2)
+    return carry_between(pictures_of([[head] for head in heads]), heads[0].landmarks_J2, heads[-1].landmarks_J2)
 
 
 @pytest.mark.parametrize("scale", [0.4, 0.7, 1.0])

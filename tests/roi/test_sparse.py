@@ -14,7 +14,7 @@ STILL = Head(100, 110, 0.6)
 
 def found(frames, **settings):
     finder = KnowingFinder(frames)
-    return *find_faces(pictures_of(frames), finder, Sparseness(**settings)), finder
+    return *find_faces(pictures_of(frames), finder, Sparseness(**settings))[:2], finder
 
 
 def worst(found_faces, frames) -> float:
@@ -29,15 +29,15 @@ def worst(found_faces, frames) -> float:
 def test_a_still_head_is_looked_at_on_ticks_and_in_the_last_frame():
     frames = [[STILL]] * 23
     faces, looked_T, finder = found(frames)
-    assert sorted(finder.looked) == [0, 4, 8, 12, 16, 20, 22]
+    assert sorted(finder.looked) == [0, 8, 16, 22]
     assert np.flatnonzero(looked_T).tolist() == sorted(finder.looked)
-    assert worst(faces, frames) < 0.05
+    assert worst(faces, frames) < 0.1
 
 
 def test_a_head_that_sways_needs_no_more():
     frames = [[Head(130 + 25 * np.sin(index / 4), 110, 0.6, 0.2 * np.sin(index / 5))] for index in range(41)]
     faces, _, finder = found(frames)
-    assert len(finder.looked) == 11 and worst(faces, frames) < 0.6
+    assert len(finder.looked) <= 7 and worst(faces, frames) < 0.6
 
 
 @pytest.mark.parametrize(("after", "most"), [(Head(135, 110, 0.6), 10), (Head(106, 116, 0.66, texture=9), 24)])
@@ -57,19 +57,19 @@ def test_coming_and_going_are_found_to_the_frame(first):
 
 def test_frames_without_a_face_cost_a_look_on_ticks_only():
     faces, _, finder = found([[]] * 41)
-    assert len(finder.looked) == 11 and faces == [[]] * 41
+    assert len(finder.looked) == 6 and faces == [[]] * 41
 
 
 def test_several_faces_are_looked_at_more_often():
     frames = [[STILL, Head(240, 110, 0.6, texture=3)]] * 17
     faces, _, finder = found(frames)
-    assert sorted(finder.looked) == list(range(0, 17, 2)) and worst(faces, frames) < 0.05
+    assert sorted(finder.looked) == list(range(0, 17, 2)) and worst(faces, frames) < 0.1
 
 
 def test_every_frame_gives_the_finders_own_points():
     frames = [[Head(100 + 9 * index, 110, 0.6)] for index in range(9)]
     faces, _, finder = found(frames, every=1)
-    assert finder.looked == list(range(9)) and worst(faces, frames) == 0
+    assert finder.looked == list(range(9)) and worst(faces, frames) < 1e-4
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 4, 5, 6])
@@ -91,7 +91,7 @@ def test_few_frames_are_held():
             del picture
 
     find_faces(stream(), KnowingFinder(frames))
-    assert max(most) <= 7
+    assert max(most) <= 11
 
 
 @pytest.mark.parametrize("bad", [{"every": 0}, {"every_of_several": 0}, {"max_difference": -1.0}])

@@ -1,0 +1,79 @@
+"""Cut the mouth of a lone face as its frames come by, so that the file need not be decoded again.
+
+Which face is wanted and where gaps end is known after the last frame only. A crop is therefore kept with its placement,
+and used if that is the final one.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from avspeech.media.video import Picture
+from avspeech.roi.mouth import MOUTH_SIZE, crop_picture, crop_rule, placements
+from avspeech.roi.track import MIN_OVERLAP, box_of, overlaps
+
+MAX_FRAMES = 8000  # crops that are kept (74 MB); a longer file is decoded twice
+MAX_HELD_BYTES = 2**27  # of decoded frames that wait for later ones
+BATCH = 8  # frames that are placed at once
+SAME = 0.01  # crop pixels
+_CORNERS_32 = np.array([(0, MOUTH_SIZE, 0), (0, 0, MOUTH_SIZE), (1, 1, 1)], float)
+
+
+class EarlyCrops:
+    """Crops by frame, with their placements (``mouth.placements``)."""
+
+    def __init__(self, alignment: str) -> None:
+        self.alignment, rule = alignment, crop_rule(alignment)
+        self._ahead, self._behind = rule.ahead, max(rule.ahead, rule.behind) + 1
+        self._crops: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._waiting: deque[Picture] = deque()
+        self._points: list[np.ndarray] = []  # of the frames that wait and ``_behind`` before them
+        self._next = 0  # index of the next frame to come
+        self._works = True
+
+    def settle(self, picture: Picture, faces: list[np.ndarray]) -> None:
+        """Take the next frame and the points of its faces."""
+        self._next += 1
+        if not self._works:
+            return
+        lone = len(faces) == 1
+        if self._points and not (lone and overlaps(box_of(faces[0])[None], box_of(self._points[-1]))[0] > MIN_OVERLAP):
+            self._cut(self._next - 1, 0)
+            self._points.clear()
+        if not lone:
+            return
+        self._waiting.append(picture)
+        self._points.append(faces[0])
+        width, height = picture.size
+        held_bytes = 1.5 * width * height * (self._ahead + 2 * BATCH)
+        if len(self._crops) >= MAX_FRAMES or held_bytes > MAX_HELD_BYTES:
+            self._works = False
+            self._crops.clear(), self._waiting.clear(), self._points.clear()
+        elif len(self._waiting) >= self._ahead + BATCH:
+            self._cut(self._next, self._ahead)
+
+    def finish(self) -> None:
+        """Cut the frames that wait for no others."""
+        self._cut(self._next, 0)
+        self._points.clear()
+
+    def get(self, index: int, placement_23: np.ndarray) -> np.ndarray | None:
+        """Return the crop of a frame, or None if there is none of this placement."""
+        placed_23, crop_HW = self._crops.get(index, (None, None))
+        if placed_23 is None:
+            return None
+        there_23, back_22 = placement_23, np.linalg.inv(placed_23[:, :2])
+        corners_23 = back_22 @ (_CORNERS_32[:2] - placed_23[:, 2:])  # in frame pixels
+        apart_23 = there_23[:, :2] @ corners_23 + there_23[:, 2:] - _CORNERS_32[:2]
+        return crop_HW if np.abs(apart_23).max() <= SAME else None
+
+    def _cut(self, end: int, left: int) -> None:
+        """Cut the waiting frames, the last of which is before ``end``, without the last ``left``."""
+        if not self._waiting:
+            return
+        placed_T23 = placements(np.stack(self._points), self.alignment)[-len(self._waiting) :]
+        first = end - len(self._waiting)
+        for offset in range(len(self._waiting) - left):
+            picture = self._waiting.popleft()
+            self._crops[first + offset] = placed_T23[offset], crop_picture(picture, placed_T23[offset])
+        del self._points[: max(len(self._points) - left - self._behind, 0)]
