@@ -4,7 +4,7 @@
 
 Reads   a manifest (avspeech/manifest.py).
 Writes  <roi_dir>/<id>.mp4, grey 96x96 at 25 fps, and <id>.json: length, frames measured, interpolated and
-        missing, settings;
+        missing (and where), notes, settings;
         <roi_dir>/manifest.jsonl with mouth, num_frames and num_samples; rois.jsonl, all records; failures.jsonl.
         --out_manifest x/train.jsonl makes these x/train.jsonl, x/train.rois.jsonl, x/train.failures.jsonl.
 A restart keeps finished clips of the same settings and retries failures. A worker crash costs one clip.
@@ -13,26 +13,30 @@ A restart keeps finished clips of the same settings and retries failures. A work
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jsonargparse import auto_cli
 
 from avspeech.files import write_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
-from avspeech.roi.lips import extract_mouth
-from avspeech.roi.mouth import Alignment, MouthClip
+from avspeech.media.video import read_grey_clip
+from avspeech.roi.lips import find_lips
+from avspeech.roi.mouth import Alignment, count_status
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
 from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
 
+SMALLEST_CROP = 88  # pixels; what the encoder cuts out of a mouth crop
+
+
 @dataclass(frozen=True)
 class RoiConfig:
-    """Settings of the crops, see ``avspeech.roi.lips.extract_lips``."""
+    """Settings of the crops, see ``avspeech.roi.lips.find_lips``."""
 
     max_gap: int = 12
     """Longest gap that is interpolated, in frames."""
@@ -41,8 +45,8 @@ class RoiConfig:
     alignment: Alignment = "official"
     """How the crop is placed: ``official`` as AV-HuBERT's; ``steady``, ``causal`` and ``former`` see
     ``avspeech.roi.mouth.CROPS``. It is recorded in the manifest, and must be the one that the model was trained on."""
-    every: int = 1
-    """Run the landmark network on every n-th frame; interpolate linearly between."""
+    every: int = 8
+    """Most frames between two looks of the landmark network; optical flow carries the face between."""
     min_frames: int = 10
     """Shortest clip, in frames; 10 = 0.4 s."""
     crf: int = 14
@@ -58,6 +62,7 @@ def main(
     roi: RoiConfig = RoiConfig(),
     face_model: Path | None = None,
     timeout_s: float | None = None,
+    already_cropped: bool = False,
 ) -> None:
     """Extract mouth clips.
 
@@ -70,11 +75,12 @@ def main(
         roi: settings of the crops.
         face_model: mediapipe's face_landmarker.task; null searches for it.
         timeout_s: time limit of a clip in seconds; null is no limit.
+        already_cropped: the videos are mouth crops: take them as they are, grey, without looking for a face.
     """
     roi_dir.mkdir(parents=True, exist_ok=True)
-    utterances, settings = read_manifest(manifest), asdict(roi)
+    utterances, settings = read_manifest(manifest), asdict(roi) | {"already_cropped": already_cropped}
     jobs = [(one, ("",)) for one in utterances if kept_record(clip_path(one, roi_dir), settings) is None]
-    extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model)
+    extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model, settings=settings)
     why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
     found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances if (one.id, "") not in why)
@@ -90,25 +96,37 @@ def main(
     report_failures(Path(f"{prefix}failures.jsonl"), failed, len(utterances), max_failed)
 
 
-def extract_one(job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None) -> dict[str, str]:
+def extract_one(
+    job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None, settings: dict[str, Any]
+) -> dict[str, str]:
     """Write one clip and its record; return the reason for failure by the job's label."""
     utterance, (label,) = job
     if utterance.video is None:
         return {label: NO_VIDEO}
-    cutting = {name: value for name, value in asdict(roi).items() if name not in ("min_frames", "crf")}
     try:
         num_samples, no_audio = count_samples(utterance)
-        clip = extract_mouth(utterance.video, face_finder(face_model), **cutting)
+        if settings["already_cropped"]:
+            mouth_THW = read_grey_clip(utterance.video, smallest=SMALLEST_CROP)
+            crops, status_T, notes = even(mouth_THW), np.full(len(mouth_THW), FrameStatus.MEASURED), ()
+        else:
+            cutting = {name: getattr(roi, name) for name in ("max_gap", "min_found", "alignment", "every")}
+            lips = find_lips(utterance.video, face_finder(face_model), **cutting)
+            crops, status_T, notes = lips.crops(), lips.status_T, lips.followed.notes
+        if len(status_T) < roi.min_frames:
+            wanted = f"roi.min_frames={roi.min_frames}"
+            return {label: f"TooShort: {utterance.video} has {len(status_T)} frames at 25 fps, {wanted}"}
+        record = {"id": utterance.id, "num_frames": len(status_T), "num_samples": num_samples, "no_audio": no_audio}
+        record |= {**count_status(status_T), "missing_in": missing_in(status_T), "notes": notes}
+        record["settings"] = settings
+        write_kept(clip_path(utterance, roi_dir), record, crops, crf=roi.crf, preset="faster")
     except (MediaError, NoFace) as error:  # a bad file is data; a bug still raises
         return {label: f"{type(error).__name__}: {error}"}
-    frames = len(clip.mouth_THW)
-    if frames < roi.min_frames:
-        wanted = f"roi.min_frames={roi.min_frames}"
-        return {label: f"TooShort: {utterance.video} has {frames} frames at 25 fps, {wanted}"}
-    record = {"id": utterance.id, "num_frames": frames, "num_samples": num_samples, "no_audio": no_audio}
-    record |= {**clip.counts, "not_measured": not_measured(clip), "settings": asdict(roi)}
-    write_kept(clip_path(utterance, roi_dir), record, clip.mouth_THW, crf=roi.crf, preset="faster")
     return {}
+
+
+def even(mouth_THW: np.ndarray) -> np.ndarray:
+    """Return the crops without a last odd row or column, as H.264 wants it."""
+    return mouth_THW[:, : mouth_THW.shape[1] // 2 * 2, : mouth_THW.shape[2] // 2 * 2]
 
 
 def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
@@ -121,15 +139,10 @@ def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
         return None, f"NoAudio: {error}"
 
 
-def not_measured(clip: MouthClip) -> list[tuple[str, int, int]]:
-    """Return the spans without a detected face: (status, first frame, frame after the last)."""
-    spans, first = [], 0
-    for value, run in groupby(clip.status_T):
-        end = first + len(list(run))
-        if value != FrameStatus.MEASURED:
-            spans.append((FrameStatus(value).name.lower(), first, end))
-        first = end
-    return spans
+def missing_in(status_T: np.ndarray) -> list[tuple[int, int]]:
+    """Return the spans in which the face is MISSING: (first frame, frame after the last)."""
+    edges = np.flatnonzero(np.diff(np.pad(status_T == FrameStatus.MISSING, 1)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def with_mouth_clip(utterance: Utterance, record: dict[str, Any], roi_dir: Path) -> Utterance:

@@ -9,14 +9,13 @@ from collections import deque
 import numpy as np
 
 from avspeech.media.video import Picture
-from avspeech.roi.mouth import MOUTH_SIZE, crop_picture, crop_rule, placements
+from avspeech.roi.mouth import crop_picture, crop_rule, placements
 from avspeech.roi.track import MIN_OVERLAP, box_of, overlaps
 
 MAX_FRAMES = 8000  # crops that are kept (74 MB); a longer file is decoded twice
 MAX_HELD_BYTES = 2**27  # of decoded frames that wait for later ones
 BATCH = 8  # frames that are placed at once
-SAME = 0.01  # crop pixels
-_CORNERS_32 = np.array([(0, MOUTH_SIZE, 0), (0, 0, MOUTH_SIZE), (1, 1, 1)], float)
+SAME = 0.05  # most crop pixels between a crop's placement and the final one
 
 
 class EarlyCrops:
@@ -30,6 +29,7 @@ class EarlyCrops:
         self._points: list[np.ndarray] = []  # of the frames that wait and ``_behind`` before them
         self._next = 0  # index of the next frame to come
         self._works = True
+        self._extent = 0
 
     def settle(self, picture: Picture, faces: list[np.ndarray]) -> None:
         """Take the next frame and the points of its faces."""
@@ -45,6 +45,7 @@ class EarlyCrops:
         self._waiting.append(picture)
         self._points.append(faces[0])
         width, height = picture.size
+        self._extent = max(picture.size)
         held_bytes = 1.5 * width * height * (self._ahead + 2 * BATCH)
         if len(self._crops) >= MAX_FRAMES or held_bytes > MAX_HELD_BYTES:
             self._works = False
@@ -57,15 +58,14 @@ class EarlyCrops:
         self._cut(self._next, 0)
         self._points.clear()
 
-    def get(self, index: int, placement_23: np.ndarray) -> np.ndarray | None:
-        """Return the crop of a frame, or None if there is none of this placement."""
-        placed_23, crop_HW = self._crops.get(index, (None, None))
-        if placed_23 is None:
-            return None
-        there_23, back_22 = placement_23, np.linalg.inv(placed_23[:, :2])
-        corners_23 = back_22 @ (_CORNERS_32[:2] - placed_23[:, 2:])  # in frame pixels
-        apart_23 = there_23[:, :2] @ corners_23 + there_23[:, 2:] - _CORNERS_32[:2]
-        return crop_HW if np.abs(apart_23).max() <= SAME else None
+    def get(self, placements_T23: np.ndarray) -> dict[int, np.ndarray]:
+        """Return the crops by frame whose placement is that of ``placements_T23``, one per frame of the video."""
+        if not self._crops:
+            return {}
+        frames = list(self._crops)
+        apart_N23 = np.abs(placements_T23[frames] - np.stack([placed_23 for placed_23, _ in self._crops.values()]))
+        apart_N = (apart_N23[:, :, :2].sum(axis=2) * self._extent + apart_N23[:, :, 2]).max(axis=1)
+        return {frame: self._crops[frame][1] for frame, apart in zip(frames, apart_N, strict=True) if apart <= SAME}
 
     def _cut(self, end: int, left: int) -> None:
         """Cut the waiting frames, the last of which is before ``end``, without the last ``left``."""

@@ -170,9 +170,9 @@ def _cut(
     shown = {face for faces in wanted.values() for face in faces}
     placed = {face: followed.faces[face].placements_over(num_frames, alignment) for face in shown}
     if early is not None:
-        kept = {(i, face): early.get(i, placed[face][i]) for i in sorted(wanted) for face in wanted[i]}
-        if all(crop_HW is not None for crop_HW in kept.values()):
-            yield from ((*key, crop_HW) for key, crop_HW in kept.items() if crop_HW is not None)
+        kept = {face: early.get(placed[face]) for face in shown}
+        if all(index in kept[face] for index, faces in wanted.items() for face in faces):
+            yield from ((index, face, kept[face][index]) for index in sorted(wanted) for face in wanted[index])
             return
     count = 0
     for index, picture in enumerate(read_pictures(video, [])):  # the pass that found the faces told of any damage

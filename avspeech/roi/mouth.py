@@ -144,7 +144,7 @@ def crop_mouth(frame_HW: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
     # OpenCV counts coordinates from the centre of the first pixel.
     matrix_23[:, 2] += matrix_23[:, :2].sum(axis=1) / 2 - 0.5
     size = (MOUTH_SIZE * times, MOUTH_SIZE * times)
-    crop_HW = cv2.warpAffine(frame_HW, matrix_23, size, flags=cv2.INTER_CUBIC)
+    crop_HW = cv2.warpAffine(frame_HW, matrix_23, size, flags=cv2.INTER_CUBIC if times == 1 else cv2.INTER_LINEAR)
     if times > 1:
         crop_HW = cv2.resize(crop_HW, (MOUTH_SIZE, MOUTH_SIZE), interpolation=cv2.INTER_AREA)
     return crop_HW

@@ -20,19 +20,20 @@ from avspeech.roi.track import box_of, overlaps
 SMALLEST = 24  # pixels from top to bottom of the landmark mesh
 TILE = 4 * SMALLEST  # side of the smallest tile; the next size is twice as large
 STEP = 2 / 3  # distance of neighbouring tiles, in sides
-SHOWN = 210  # pixels of height to which a known face is scaled, 462 px for its crop; the network takes 256 px of it
+SHOWN = 250  # pixels of height to which a known face is scaled, 550 px for its crop; the network takes 256 px of it
 MAX_SIDE = 2048  # most pixels of a side that the model is shown
 TILE_SIDE = 192  # pixels to which a tile is scaled; the model's detector takes 128
 AROUND = 2.2  # side of a face's crop, in heights of the face
 CONFIRMING = (AROUND, 1.5, 3.6)  # crops that must show a new face, in its heights; a large one's only the second
 CONFIRMED = 0.6  # and least overlap of its boxes on these
+FRAMED = 0.92  # least overlap of a face's box with that in a framed picture: 0.97 in faces, at most 0.87 in mouth crops
 LOST_AROUND = 4.4  # the same where the face was not found on the smaller crop
 COARSE = 8  # a picture's pixels per pixel of the thumbnail in which changes are seen
 CHANGED = 8  # grey levels of a thumbnail's pixel that count as a change
 FLAT = 4  # smallest range of grey levels in a tile that may show a face
 WIDE = 0.3  # share of the picture in a crop, above which the whole picture is looked at instead
 SEEK_EVERY = 24  # frames between two searches while every known face is found
-FEW_TILES, MANY_TILES = 3, 64  # tiles of such a search: beside a large face, and beside small ones
+FEW_TILES, MANY_TILES = 2, 64  # tiles of such a search: beside a large face, and beside small ones
 LARGE = 1 / 6  # a face's share of the picture's height
 FORGET = 50  # frames after which a lost face is looked for no longer at its place
 INSIDE = 0.8  # share of a box that lies inside another one, for both to be of one face
@@ -59,7 +60,7 @@ class Seeker:
 
     def look(self, picture: Picture, known: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the landmarks of the known faces (their landmarks in other frames) as they are in this frame."""
-        return self._look_at(picture, _distinct(known))[0]
+        return self._real(picture, self._look_at(picture, _distinct(known))[0])
 
     def look_and_seek(self, picture: Picture, known: Sequence[np.ndarray], index: int) -> list[np.ndarray]:
         """Return the landmarks of every face, also of new ones if a search is due; ``index`` is the frame's."""
@@ -81,6 +82,21 @@ class Seeker:
         if len(faces) > MAX_FACES:
             self.crowded = True
             faces = sorted(faces, key=_height, reverse=True)[:MAX_FACES]
+        return self._real(picture, faces)
+
+    def _real(self, picture: Picture, faces: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the faces; in a picture as small as a mouth crop, those that a frame around it leaves in place.
+
+        In a mouth crop the network sees a face of nostrils and lips, a different one with each frame.
+        """
+        width, height = picture.size
+        if max(width, height) > MOUTH_SIZE or not faces:
+            return faces
+        shown = picture.part((0, 0, width, height), (2 * width, 2 * height))
+        for kind, grey in ((cv2.BORDER_CONSTANT, 0), (cv2.BORDER_CONSTANT, 128), (cv2.BORDER_REPLICATE, 0)):
+            framed = cv2.copyMakeBorder(shown, height, height, width, width, kind, value=(grey,) * 3)
+            found = [(face_J2 - (width, height)) / 2 for face_J2 in self.finder.detect(framed)]
+            faces = [one for one in faces if any(_overlap(one, other) >= FRAMED for other in found)]
         return faces
 
     def _look_at(self, picture: Picture, known: Sequence[np.ndarray]) -> tuple[list, list, list]:

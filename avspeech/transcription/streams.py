@@ -19,7 +19,7 @@ from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
 from avspeech.roi.speaking import speaking_face
-from avspeech.roi.track import FrameStatus
+from avspeech.roi.track import MOUTH_ALREADY, FrameStatus
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_segments, find_speech
 from avspeech.transcription.result import Segment
@@ -152,7 +152,7 @@ def read_streams(
     """
     check_face(face)
     tell = progress or (lambda share: None)
-    streams = _decode(Path(path), modality, face, audio_S, tell)
+    streams = _decode(Path(path), modality, face, audio_S, tell, crop)
     probability_T, speech = _detect_speech(streams, face, cutting)
     segments = _make_segments(streams, cut_segments(speech, cutting), face, tell, crop)
     tell(1.0)
@@ -166,7 +166,9 @@ def check_face(face: FaceChoice) -> None:
         )
 
 
-def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress) -> Streams:
+def _decode(
+    path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress, crop: str
+) -> Streams:
     tracks, remarks = find_tracks(path), []
     audio_S = None
     if "audio" in modality:
@@ -177,12 +179,16 @@ def _decode(path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarra
     if "video" in modality and tracks.has_video:
         expected = (tracks.duration_s or 0) * FRAME_RATE
         with FaceFinder() as finder:
-            followed = follow_faces(_counted(read_pictures(path, remarks), expected, tell), finder)
+            followed = follow_faces(_counted(read_pictures(path, remarks), expected, tell), finder, alignment=crop)
+    remarks += followed.notes
     num_seen, num_faces = followed.num_frames, len(followed.faces)
     if audio_S is None and num_seen < MIN_LIP_FRAMES:
         raise MediaError(path, _too_little(tracks, num_seen, modality))
+    small = f" ({MOUTH_ALREADY})" if followed.is_small and not num_faces else ""
+    if small and audio_S is not None:
+        remarks.append(f"No face is found in {MOUTH_ALREADY}.")
     if audio_S is None and not num_faces:
-        raise MediaError(path, f"shows no face in {num_seen} frames, and there is no sound; {_HINT}")
+        raise MediaError(path, f"shows no face in {num_seen} frames, and there is no sound; {_HINT}{small}")
     if num_seen and isinstance(face, int) and face > max(num_faces, 1):
         shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")

@@ -37,7 +37,7 @@ def followed(monkeypatch):
     def see(*seen, num_frames):
         found = FollowedFaces(seen, num_frames, num_frames)
         monkeypatch.setattr(module, "FaceFinder", lambda: nullcontext(None))
-        monkeypatch.setattr(module, "follow_faces", lambda pictures, finder: found)
+        monkeypatch.setattr(module, "follow_faces", lambda pictures, finder, **_: found)
         monkeypatch.setattr(module, "crop_faces", lambda path, found, clips, **options: marked(found, clips))
 
     return see
@@ -248,7 +248,7 @@ def test_of_two_drawn_faces_the_one_that_is_asked_for_is_read(faces, finder, tmp
     write_video(path, [picture(160, 300, (85, 80, 140, 0.1), (230, 80, 100, one)) for one in opening_T])
     audio_S = sound_of(opening_T)
     found = module.follow_faces(module.read_pictures(path), finder)  # once for all choices
-    monkeypatch.setattr(module, "follow_faces", lambda pictures, finder: found)
+    monkeypatch.setattr(module, "follow_faces", lambda pictures, finder, **_: found)
     for choice, wanted in {"speaking": 1, "largest": 0, 2: 1}.items():
         streams = read_streams(path, "audio+video", CUTTING, choice, audio_S=audio_S)
         widths = [float(np.diff(one.boxes_T4[0, ::2])[0]) for one in streams.faces]
