@@ -30,7 +30,6 @@ from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
 from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
-
 SMALLEST_CROP = 88  # pixels; what the encoder cuts out of a mouth crop
 
 

@@ -49,7 +49,8 @@ class EarlyCrops:
         held_bytes = 1.5 * width * height * (self._ahead + 2 * BATCH)
         if len(self._crops) >= MAX_FRAMES or held_bytes > MAX_HELD_BYTES:
             self._works = False
-            self._crops.clear(), self._waiting.clear(), self._points.clear()
+            for kept in (self._crops, self._waiting, self._points):
+                kept.clear()
         elif len(self._waiting) >= self._ahead + BATCH:
             self._cut(self._next, self._ahead)
 

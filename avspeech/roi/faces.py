@@ -62,7 +62,7 @@ class Face:
         return float(known / max(end - first, 1))
 
     def placements_over(self, num_frames: int, alignment: str = "official") -> np.ndarray:
-        """Return the maps from frame to crop pixels, (T, 2, 3), of a whole video; outside the face's span the nearest."""
+        """Return the maps from frame to crop pixels, (T, 2, 3), of a video; outside the face's span the nearest."""
         placed_T23 = placements(self.points_TN2, alignment)
         return placed_T23[np.clip(np.arange(num_frames) - self.first, 0, len(placed_T23) - 1)]
 

@@ -40,9 +40,9 @@ def carry_between(
 ) -> tuple[np.ndarray, float] | None:
     """Return a face's points between two detections, and the error estimate; None if the face is hardly in the picture.
 
-    ``held`` are the frames, both ends included. The points (``needed_points``) are without the ends. The
-    error is the worst frame's mean difference of forward and backward flow in crop pixels, over stable points or lips; in
-    a face that is smaller than its crop, in multiples of what its pixels can tell.
+    ``held`` are the frames, both ends included. The points (``needed_points``) are without the ends. The error is the
+    worst frame's mean difference of forward and backward flow in crop pixels, over stable points or lips; in a face
+    much smaller than its crop, in multiples of what its pixels can tell.
     """
     steps = len(held) - 1
     ends = np.stack([before_J2, after_J2]).astype(np.float64)

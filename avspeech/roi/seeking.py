@@ -183,13 +183,14 @@ class Seeker:
 
     def _confirmed(self, picture: Picture, face_J2: np.ndarray) -> np.ndarray | None:
         """Return the landmarks on the face's own crop if crops of other sizes show the same; clutter does not."""
-        turn, sure_J2 = _turn_of(face_J2), None
+        turn, sure_J2, before_J2 = _turn_of(face_J2), None, face_J2
         large = _height(face_J2) > max(LARGE * picture.size[1], MOUTH_SIZE)
         for around in CONFIRMING[1:2] if large else CONFIRMING:
             found = self._detect(picture, _around(face_J2, around), SHOWN / _height(face_J2), turn)
             face_J2 = max(found, key=lambda one_J2: _overlap(one_J2, face_J2), default=face_J2)
-            if not found or (sure_J2 is not None and _overlap(face_J2, sure_J2) < CONFIRMED):
+            if not found or _overlap(face_J2, before_J2) < CONFIRMED:
                 return None
+            before_J2 = face_J2
             sure_J2 = face_J2 if sure_J2 is None else sure_J2
         return sure_J2
 

@@ -11,7 +11,9 @@ MIN_OVERLAP = 0.3
 MAX_ABSENCE = 50  # frames (2 s) after which a track is closed
 
 
-MOUTH_ALREADY = "a picture as small as a mouth crop: if it is one, extract_rois.py --already_cropped true takes it as it is"
+MOUTH_ALREADY = (
+    "a picture as small as a mouth crop: if it is one, extract_rois.py --already_cropped true takes it as it is"
+)
 
 
 class FrameStatus(IntEnum):

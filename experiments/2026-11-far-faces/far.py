@@ -14,9 +14,9 @@ from scenes import HEIGHT, WIDTH, Actor, Scene, actor_of, draw
 
 from avspeech.media.video import read_pictures, write_video
 from avspeech.roi.faces import FollowedFaces, follow_faces
+from avspeech.roi.flow import NEEDED
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import LIPS
-from avspeech.roi.flow import NEEDED
 from avspeech.roi.seeking import MAX_FACES
 from avspeech.roi.track import FrameStatus
 

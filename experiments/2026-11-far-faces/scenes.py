@@ -33,7 +33,7 @@ class Scene:
 
 
 def background(seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Return a picture with clutter at every scale, (H, W, 3) uint8: rectangles, ovals and noise that falls with 1/f."""
+    """Return a picture with clutter at every scale, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
     picture = np.zeros((height, width, 3), np.float32)
     for octave in range(2, 9):
@@ -78,7 +78,7 @@ def draw(scene: Scene, seed: int) -> Iterator[np.ndarray]:
 
 
 def _paste(frame: np.ndarray, image: np.ndarray, first_J2, own_J2, x: float, y: float, size: float) -> np.ndarray:
-    """Set a head into the frame so that its mesh in the clip's first frame is ``size`` px high, its centre at (x, y)."""
+    """Set a head into the frame; its mesh in the clip's first frame is ``size`` px high, its centre at (x, y)."""
     middle_2 = (first_J2.min(axis=0) + first_J2.max(axis=0)) / 2
     height = float(np.ptp(first_J2[:, 1]))
     scale = size / height

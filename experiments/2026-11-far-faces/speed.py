@@ -2,7 +2,6 @@
 
 import json
 import resource
-import time
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,8 +113,18 @@ def main(folder: Path, clips: int = 6, out: Path | None = None, seed: int = 0, l
                 apart.append(lips_apart(points_TN2, got, placed_T23))
                 share.append(got[1])
             total = sum(shares.values())
-            row = {"size": name, "decode_ms": np.median(decode), "before_ms": np.median(before), "now_ms": np.median(now)}
-            row |= {"times": np.median(ratios), "least": min(ratios), "lips_px": np.mean(apart), "looked": np.mean(share)}
+            row = {
+                "size": name,
+                "decode_ms": np.median(decode),
+                "before_ms": np.median(before),
+                "now_ms": np.median(now),
+            }
+            row |= {
+                "times": np.median(ratios),
+                "least": min(ratios),
+                "lips_px": np.mean(apart),
+                "looked": np.mean(share),
+            }
             row |= {"shares": {label: spent / total for label, spent in sorted(shares.items())} if total else {}}
             rows.append({key: round(float(v), 3) if not isinstance(v, str | dict) else v for key, v in row.items()})
             print(json.dumps(rows[-1]), flush=True)

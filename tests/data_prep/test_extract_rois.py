@@ -169,3 +169,18 @@ def test_a_worker_killed_in_the_middle_costs_one_clip(ten_clips, tmp_path):
     killed = [record for record in read_lines(roi_dir / "failures.jsonl") if record["id"] != "gone"]
     assert len(killed) == 1
     assert "worker died: SIGKILL" in killed[0]["why"]
+
+
+def test_mouth_crops_are_taken_as_they_are_or_the_failure_says_how(tmp_path):
+    from avspeech.roi.lips import extract_lips
+
+    write_video(tmp_path / "talk.mp4", talking_frames(20), sound(20))
+    mouth_THW = extract_lips(tmp_path / "talk.mp4").mouth_THW
+    write_video(tmp_path / "lips.mp4", mouth_THW, sound(20), crf=0)
+    write_manifest(tmp_path / "in.jsonl", [Utterance("lips", tmp_path / "lips.mp4", tmp_path / "lips.mp4", text="a")])
+    main(tmp_path / "in.jsonl", tmp_path / "roi", workers=0, max_failed=1)
+    (failed,) = read_lines(tmp_path / "roi" / "failures.jsonl")
+    assert "--already_cropped" in failed["why"]
+    main(tmp_path / "in.jsonl", tmp_path / "roi", workers=0, already_cropped=True)
+    (done,) = read_manifest(tmp_path / "roi" / "manifest.jsonl")
+    assert np.abs(read_grey_clip(done.mouth).astype(int) - mouth_THW).mean() < 2

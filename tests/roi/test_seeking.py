@@ -1,0 +1,117 @@
+"""Faces of any size and turn are found once each, clutter and mouth crops are not, and a lone face needs one decode."""
+
+import cv2
+import numpy as np
+import pytest
+from drawn_heads import Head, KnowingFinder, pictures_of
+
+from avspeech.media.errors import MediaError
+from avspeech.media.video import read_pictures, write_video
+from avspeech.roi import lips
+from avspeech.roi.faces import follow_faces
+from avspeech.roi.landmarks import NUM_LANDMARKS
+from avspeech.roi.lips import extract_lips
+from avspeech.roi.mouth import STABLE
+from avspeech.roi.seeking import MAX_FACES, Seeker, _grid, _turn_of, _unturned
+from avspeech.roi.track import NoFace
+from tests.refusals import raises
+from tests.roi.conftest import face, picture
+
+FAR = Head(70, 60, 0.22), Head(250, 180, 0.25, texture=4)  # 26 and 30 px high
+
+
+@pytest.mark.parametrize("heads", [[FAR[0]], list(FAR), [*FAR, Head(100, 180, 0.3, texture=2)]])
+def test_every_face_is_found_once(heads):
+    followed = follow_faces(pictures_of([heads] * 20), KnowingFinder([heads] * 20))
+    assert len(followed.faces) == len(heads)
+    for head in heads:
+        true_52 = head.landmarks_J2[list(STABLE)]
+        apart = min(float(np.abs(one.points_TN2[-1, : len(STABLE)] - true_52).max()) for one in followed.faces)
+        assert apart < 0.5
+
+
+@pytest.mark.parametrize(("width", "height", "side"), [(1920, 1080, 96), (1000, 97, 96), (640, 360, 192)])
+def test_tiles_cover_the_picture_and_overlap_by_a_third(width, height, side):
+    boxes = list(_grid(width, height, side))
+    seen_HW = np.zeros((height, width), int)
+    for left, top, right, bottom in boxes:
+        seen_HW[top:bottom, left:right] += 1
+    assert seen_HW.min() >= 1 and all(right <= width and bottom <= height for _, _, right, bottom in boxes)
+    lefts = sorted({box[0] for box in boxes})
+    assert max(np.diff(lefts)) <= side * 2 / 3 + 1
+
+
+def test_a_face_on_one_crop_alone_is_clutter():
+    """The model sees the same face in any part of the picture, wherever that part lies."""
+
+    class Fooled:
+        def detect(self, frame):
+            points_J2 = np.random.default_rng(0).uniform(0.3, 0.7, (NUM_LANDMARKS, 2)).astype(np.float32)
+            return [points_J2 * frame.shape[1::-1]]
+
+    frames = [[Head(160, 120, 0.6)]]
+    assert Seeker(Fooled()).look_and_seek(pictures_of(frames)[0], [], 0) == []
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_points_of_a_turned_picture_are_turned_back(turn):
+    size, points_N2 = (30, 20), np.array([(3.5, 4.5), (27.5, 9.5)])
+    shown = np.zeros((20, 30), np.uint8)
+    shown[4, 3], shown[9, 27] = 1, 2
+    turned = np.rot90(shown, turn)
+    there = np.array([np.argwhere(turned == n)[0][::-1] + 0.5 for n in (1, 2)])
+    np.testing.assert_allclose(_unturned(there, turn, size), points_N2)
+    head = Head(100, 100, 0.5, turn * np.pi / 2)  # clockwise on the screen
+    assert _turn_of(head.landmarks_J2) == turn
+
+
+@pytest.mark.parametrize(("quarters", "said"), [(1, "lies on its side"), (2, "upside down"), (3, "lies on its side")])
+def test_a_lost_rotation_flag_is_told_and_the_lips_are_upright(finder, tmp_path, quarters, said):
+    frames = [face(0.5 - 0.5 * np.cos(index / 2)) for index in range(12)]
+    write_video(tmp_path / "plain.mp4", frames)
+    write_video(tmp_path / "turned.mp4", [np.ascontiguousarray(np.rot90(one, quarters)) for one in frames])
+    followed = follow_faces(read_pictures(tmp_path / "turned.mp4"), finder)
+    assert said in followed.notes[0]
+    plain, turned = (extract_lips(tmp_path / f"{name}.mp4", finder).mouth_THW for name in ("plain", "turned"))
+    assert np.abs(plain.astype(float) - turned).mean() < 16 < np.abs(plain.astype(float) - turned[:, ::-1, ::-1]).mean()
+    assert follow_faces(read_pictures(tmp_path / "plain.mp4"), finder).notes == ()
+
+
+def test_a_mouth_crop_is_not_cropped_again_and_a_small_face_is(finder, tmp_path, talking):
+    crops = extract_lips(talking, finder).mouth_THW
+    write_video(tmp_path / "lips.mp4", crops)
+    raises(NoFace, "small as a mouth crop.*--already_cropped", extract_lips, tmp_path / "lips.mp4", finder)
+    small = [cv2.resize(face(), (96, 80), interpolation=cv2.INTER_AREA)] * 5
+    write_video(tmp_path / "small.mp4", small)
+    assert extract_lips(tmp_path / "small.mp4", finder).counts["missing"] == 0
+
+
+def test_a_crowd_is_cut_to_the_largest_and_told():
+    heads = [Head(12 + 26 * (n % 12), 14 + 28 * (n // 12), 0.2 + n / 2000, texture=n) for n in range(24)]
+    followed = follow_faces(pictures_of([heads]), KnowingFinder([heads]))
+    assert len(followed.faces) == MAX_FACES
+    assert any(f"More than {MAX_FACES} faces" in note for note in followed.notes)
+
+
+def test_a_lone_face_is_decoded_once_and_a_gap_makes_it_twice(finder, tmp_path, talking, monkeypatch):
+    decodes = []
+    monkeypatch.setattr(lips, "read_pictures", lambda *asked: decodes.append(1) or read_pictures(*asked))
+    for alignment in ("official", "steady"):
+        decodes.clear()
+        once = extract_lips(talking, finder, alignment=alignment)
+        assert len(decodes) == 1
+        monkeypatch.setattr("avspeech.roi.early.MAX_FRAMES", 0)
+        twice = extract_lips(talking, finder, alignment=alignment)
+        monkeypatch.undo()
+        monkeypatch.setattr(lips, "read_pictures", lambda *asked: decodes.append(1) or read_pictures(*asked))
+        assert np.abs(once.mouth_THW.astype(int) - twice.mouth_THW).max() <= 2
+    write_video(tmp_path / "gap.mp4", [picture() if 9 <= index < 12 else face() for index in range(25)])
+    decodes.clear()
+    extract_lips(tmp_path / "gap.mp4", finder)
+    assert len(decodes) == 2
+
+
+def test_a_picture_beyond_the_limit_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 16_002, 3), np.uint8))
+    with pytest.raises(MediaError, match="pictures of 16002x2, wanted at most 16000"):
+        next(read_pictures(tmp_path / "wide.png"))
