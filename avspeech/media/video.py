@@ -21,8 +21,8 @@ from avspeech.media.container import Timed, decode, guard, open_media, origin, r
 from avspeech.media.errors import MediaError
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, frames_to_samples
 
-MAX_SIDE = 16_000
-"""Longest side of a picture, in pixels; one frame of that square takes 1.2 GB as RGB and luma."""
+MAX_PIXELS = 2**27
+"""Largest picture: 16,384x8,192. One such frame takes 0.5 GB as RGB and luma."""
 _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "nv21", "gray"}
 """Pixel formats whose first plane is 8-bit luma."""
 _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
@@ -109,8 +109,9 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
             stream.codec_context.thread_count = 1  # clips are read in parallel
             aspect = stream.sample_aspect_ratio
             width, height = stream.codec_context.width, stream.codec_context.height
-        if max(width, height) > MAX_SIDE:
-            raise MediaError(path, f"has pictures of {width}x{height}, wanted at most {MAX_SIDE} a side; scale it down")
+        if width * height > MAX_PIXELS:
+            reason = f"has pictures of {width}x{height}, wanted at most {MAX_PIXELS:,} pixels; scale it down"
+            raise MediaError(path, reason)
         size, shown, picture = None, None, None
         for frame in _at_25_fps(decode(path, container, stream, start, notes), start):
             if picture is None or frame is not shown:

@@ -30,10 +30,13 @@ FRAMED = 0.92  # least overlap of a face's box with that in a framed picture: 0.
 LOST_AROUND = 4.4  # the same where the face was not found on the smaller crop
 COARSE = 8  # a picture's pixels per pixel of the thumbnail in which changes are seen
 CHANGED = 8  # grey levels of a thumbnail's pixel that count as a change
+MOSTLY = 0.8  # share of the tiles that change at a cut
 FLAT = 4  # smallest range of grey levels in a tile that may show a face
 WIDE = 0.3  # share of the picture in a crop, above which the whole picture is looked at instead
 SEEK_EVERY = 24  # frames between two searches while every known face is found
 FEW_TILES, MANY_TILES = 2, 64  # tiles of such a search: beside a large face, and beside small ones
+FEWEST_TILES = 8  # of a search while nothing is found, which begins with all tiles and then halves from ``MANY_TILES``
+TURN_AT_LEAST = 94  # fruitless searches between two that also turn the picture; the first come at 1, 2, 4, 8, ...
 LARGE = 1 / 6  # a face's share of the picture's height
 FORGET = 50  # frames after which a lost face is looked for no longer at its place
 INSIDE = 0.8  # share of a box that lies inside another one, for both to be of one face
@@ -51,6 +54,7 @@ class Seeker:
         self._tiles: _Tiles | None = None
         self._lost: list[tuple[int, np.ndarray]] = []
         self._sought = -SEEK_EVERY
+        self._fruitless = 0  # searches since a face was last known
         self._whole = False  # a known face's crop was the whole picture, so that it needs no search
 
     @property
@@ -141,31 +145,47 @@ class Seeker:
         """Return the known faces and those that the whole picture and tiles show."""
         assert self._tiles is not None
         tiles, faces = self._tiles, list(faces)
+        first, known = tiles.clock == 0, bool(faces)
         tiles.compare(picture.grey())
-        known = bool(faces)
         self._search(picture, tiles.whole, faces)
         if known:
             small = min(map(_height, faces)) < LARGE * picture.size[1]
             for box in tiles.due(MANY_TILES if small else FEW_TILES, only_changed=False):
                 self._search(picture, box, faces)
             return faces
+        self._fruitless = 1 if tiles.is_cut else self._fruitless + 1
+        if first:
+            self._seek_everywhere(picture, tiles, faces)
+        else:
+            for box in tiles.due(max(2 * MANY_TILES >> self._fruitless, FEWEST_TILES), only_changed=True):
+                self._search(picture, box, faces)
+        if not faces and (self._fruitless & (self._fruitless - 1) == 0 or self._fruitless % TURN_AT_LEAST == 0):
+            self._seek_turned(picture, tiles, faces)
+        if faces:
+            self._fruitless = 0
+        return faces
+
+    def _seek_everywhere(self, picture: Picture, tiles: "_Tiles", faces: list[np.ndarray]) -> None:
+        """Add the faces of all tiles, from coarse to fine, to one level below the first that shows any."""
         found_at = len(tiles.levels)
-        for level in range(len(tiles.levels)):  # from coarse to fine; one level more where faces are found
+        for level in range(len(tiles.levels)):
             if level > found_at + 1:
                 break
             for box in tiles.changed(level):
                 self._search(picture, box, faces)
             if faces:
                 found_at = min(found_at, level)
-        for turn in (2, 1, 3) if not faces else ():
+
+    def _seek_turned(self, picture: Picture, tiles: "_Tiles", faces: list[np.ndarray]) -> None:
+        """Add faces that are upside down or on their side, from the first level and turn that shows any."""
+        for turn in (2, 1, 3):
             for level in range(-1, len(tiles.levels)):
                 if level >= 0 and tiles.levels[level] < TURNED_TILE:
                     break
                 for box in tiles.of(level):
                     self._search(picture, box, faces, turn)
                 if faces:
-                    return faces
-        return faces
+                    return
 
     def _search(self, picture: Picture, box: np.ndarray, faces: list[np.ndarray], turn: int = 0) -> None:
         """Add the new faces of one part of the picture."""
@@ -212,7 +232,9 @@ class _Tiles:
         self._level_N, self._boxes_N4 = rows_N5[:, 0], rows_N5[:, 1:]
         self._changed_N = np.ones(len(boxes), bool)
         self._searched_N = np.zeros(len(boxes), int)
-        self._clock = 0
+        self.clock = 0
+        """Number of searches so far."""
+        self.is_cut = self._moving = False
         self._before: np.ndarray | None = None
 
     def compare(self, grey_HW: np.ndarray) -> None:
@@ -220,7 +242,12 @@ class _Tiles:
         small = (max(self.size[0] // COARSE, 1), max(self.size[1] // COARSE, 1))
         now_HW = cv2.resize(grey_HW, small, interpolation=cv2.INTER_AREA)
         if self._before is not None:
-            self._changed_N |= self._any(cv2.absdiff(now_HW, self._before) >= CHANGED)
+            changed_N = self._any(cv2.absdiff(now_HW, self._before) >= CHANGED)
+            was_moving, self._moving = self._moving, changed_N.sum() > MOSTLY * max(len(changed_N), 1)
+            self.is_cut = self._moving and not was_moving
+            if self.is_cut:
+                self._searched_N[:] = 0  # coarse tiles first
+            self._changed_N |= changed_N
         kernel = np.ones((3, 3), np.uint8)
         self._flat_N = ~self._any(cv2.dilate(now_HW, kernel) - cv2.erode(now_HW, kernel) >= FLAT)
         self._before = now_HW
@@ -248,8 +275,8 @@ class _Tiles:
         return [self.whole] if level < 0 else list(self._boxes_N4[(self._level_N == level) & ~self._flat_N])
 
     def _take(self, wanted: np.ndarray) -> list[np.ndarray]:
-        self._clock += 1
-        self._changed_N[wanted], self._searched_N[wanted] = False, self._clock
+        self.clock += 1
+        self._changed_N[wanted], self._searched_N[wanted] = False, self.clock
         return list(self._boxes_N4[wanted])
 
 

@@ -1,5 +1,7 @@
 """Faces of any size and turn are found once each, clutter and mouth crops are not, and a lone face needs one decode."""
 
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from avspeech.roi.faces import follow_faces
 from avspeech.roi.landmarks import NUM_LANDMARKS
 from avspeech.roi.lips import extract_lips
 from avspeech.roi.mouth import STABLE
-from avspeech.roi.seeking import MAX_FACES, Seeker, _grid, _turn_of, _unturned
+from avspeech.roi.seeking import FEWEST_TILES, MAX_FACES, Seeker, _grid, _turn_of, _unturned
 from avspeech.roi.track import NoFace
 from tests.refusals import raises
 from tests.roi.conftest import face, picture
@@ -112,6 +114,35 @@ def test_a_lone_face_is_decoded_once_and_a_gap_makes_it_twice(finder, tmp_path, 
 
 
 def test_a_picture_beyond_the_limit_is_refused(tmp_path):
-    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 16_002, 3), np.uint8))
-    with pytest.raises(MediaError, match="pictures of 16002x2, wanted at most 16000"):
-        next(read_pictures(tmp_path / "wide.png"))
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (16_000).to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))  # one bit a pixel
+    pixels = zlib.compress(bytes(16_000 * 2001), 1)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(MediaError, match="pictures of 16000x16000, wanted at most 134,217,728 pixels"):
+        next(read_pictures(tmp_path / "huge.png"))
+
+
+class Blind:
+    """Finds nobody, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def detect(self, frame):
+        self.asked += 1
+        return []
+
+
+def test_a_moving_picture_without_a_face_is_searched_less_and_less():
+    frames = [[Head(60 + 3 * index % 200, 100, 0.5), Head(240 - 2 * index % 200, 60, 0.5)] for index in range(160)]
+    pictures, finder = pictures_of(frames), Blind()
+    seeker, asked = Seeker(finder), []
+    for index in range(0, 160, 8):
+        seeker.look_and_seek(pictures[index], [], index)
+        asked.append(finder.asked)
+    looks = np.diff([0, *asked])
+    assert looks[0] > 3 * np.median(looks[4:])  # everywhere once, also turned
+    assert np.median(looks[4:]) <= FEWEST_TILES + 2
