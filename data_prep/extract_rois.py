@@ -11,11 +11,13 @@ A restart keeps finished clips of the same settings and retries failures. A work
 """
 
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from jsonargparse import auto_cli
 
@@ -24,12 +26,17 @@ from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.video import read_grey_clip
-from avspeech.roi.lips import find_lips
+from avspeech.roi.lips import FoundLips, find_lips
 from avspeech.roi.mouth import Alignment, count_status
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
 from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
 
+BLANK_RANGE = 8
+"""Grey levels between the darkest and the brightest pixel of a frame that shows nothing."""
+STILL_CHANGE = 0.02
+"""Mean absolute change in grey levels up to which a frame repeats the one before; of GRID's compressed crops, one frame
+in a thousand changes by less than 0.05."""
 SMALLEST_CROP = 88  # pixels; what the encoder cuts out of a mouth crop
 
 
@@ -62,6 +69,7 @@ def main(
     face_model: Path | None = None,
     timeout_s: float | None = None,
     already_cropped: bool = False,
+    report: Path | None = None,
 ) -> None:
     """Extract mouth clips.
 
@@ -75,6 +83,7 @@ def main(
         face_model: mediapipe's face_landmarker.task; null searches for it.
         timeout_s: time limit of a clip in seconds; null is no limit.
         already_cropped: the videos are mouth crops: take them as they are, grey, without looking for a face.
+        report: HTML page of what was found, with the worst clips (data_prep/roi_report.py); null writes none.
     """
     roi_dir.mkdir(parents=True, exist_ok=True)
     utterances, settings = read_manifest(manifest), asdict(roi) | {"already_cropped": already_cropped}
@@ -92,6 +101,11 @@ def main(
         why.setdefault((gone, ""), GONE)
     print(f"{len(done)} of {len(utterances)} clips in {roi_dir}, listed in {out_manifest}")
     failed = [{"id": one.id, "why": why[one.id, ""]} for one in utterances if (one.id, "") in why]
+    if report is not None:
+        from data_prep.roi_report import write_roi_report  # needs matplotlib, a second of each worker's start
+
+        write_roi_report(report, done, failed, {one.id: clip_path(one, roi_dir) for one, _ in done})
+        print(f"open {report}")
     report_failures(Path(f"{prefix}failures.jsonl"), failed, len(utterances), max_failed)
 
 
@@ -107,20 +121,49 @@ def extract_one(
         if settings["already_cropped"]:
             mouth_THW = read_grey_clip(utterance.video, smallest=SMALLEST_CROP)
             crops, status_T, notes = even(mouth_THW), np.full(len(mouth_THW), FrameStatus.MEASURED), ()
+            facts = {}
         else:
             cutting = {name: getattr(roi, name) for name in ("max_gap", "min_found", "alignment", "every")}
             lips = find_lips(utterance.video, face_finder(face_model), **cutting)
             crops, status_T, notes = lips.crops(), lips.status_T, lips.followed.notes
+            facts = face_facts(lips)
         if len(status_T) < roi.min_frames:
             wanted = f"roi.min_frames={roi.min_frames}"
             return {label: f"TooShort: {utterance.video} has {len(status_T)} frames at 25 fps, {wanted}"}
         record = {"id": utterance.id, "num_frames": len(status_T), "num_samples": num_samples, "no_audio": no_audio}
         record |= {**count_status(status_T), "missing_in": missing_in(status_T), "notes": notes}
-        record["settings"] = settings
-        write_kept(clip_path(utterance, roi_dir), record, crops, crf=roi.crf, preset="faster")
+        record |= {**facts, "settings": settings}
+        write_kept(clip_path(utterance, roi_dir), record, checked(crops, record), crf=roi.crf, preset="faster")
     except (MediaError, NoFace) as error:  # a bad file is data; a bug still raises
         return {label: f"{type(error).__name__}: {error}"}
     return {}
+
+
+def checked(crops: Iterable[np.ndarray], record: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Pass crops on, then note in the record how many are ``blank``, and how long the longest ``still`` stretch is.
+
+    A still stretch is counted in frames, 0 if every frame moves; ``size`` is height and width.
+    """
+    blank = longest = run = 0
+    before_HW = None
+    for crop_HW in crops:
+        blank += int(crop_HW.max()) - int(crop_HW.min()) <= BLANK_RANGE
+        still = before_HW is not None and cv2.absdiff(crop_HW, before_HW).mean() <= STILL_CHANGE
+        run = run + 1 if still else 1
+        longest, before_HW = max(longest, run), crop_HW
+        yield crop_HW
+    size = None if before_HW is None else before_HW.shape
+    record |= {"blank": blank, "still": longest if longest > 1 else 0, "size": size}
+
+
+def face_facts(lips: FoundLips) -> dict[str, float]:
+    """Return medians over the frames with a known face: height in pixels, yaw in degrees, crop pixels per pixel."""
+    face = lips.followed.faces[lips.face]
+    known_T = face.status_T != FrameStatus.MISSING
+    height_T = face.boxes_T4[:, 3] - face.boxes_T4[:, 1]
+    scale_T = np.hypot(*lips.placements_T23[face.first : face.end, :, 0].T)
+    facts = {"face_height": height_T, "yaw": face.yaw_T, "crop_scale": scale_T}
+    return {name: round(float(np.median(values_T[known_T])), 2) for name, values_T in facts.items()}
 
 
 def even(mouth_THW: np.ndarray) -> np.ndarray:

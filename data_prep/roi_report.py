@@ -6,7 +6,6 @@
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,6 @@ from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE
 
-BLANK_RANGE = 8
-"""Grey levels between the darkest and the brightest pixel of a frame that shows nothing."""
-STILL_CHANGE = 0.02
-"""Mean absolute change in grey levels up to which a frame repeats the one before; of GRID's compressed crops, one frame
-in a thousand changes by less than 0.05."""
 LONG_STILL = 13
 """Frames of a still stretch that is listed: 0.5 s."""
 MAX_DRIFT_S = 0.5
@@ -40,14 +34,6 @@ HISTOGRAMS = {
     "offset": "sound after picture, frames",
 }
 """Fields of a record that are drawn where they are known, and their labels."""
-
-
-def check_crops(mouth_THW: np.ndarray) -> dict[str, int]:
-    """Return the number of ``blank`` frames, and the frames of the longest ``still`` stretch (0: every frame moves)."""
-    darkest_T, brightest_T = (edge(mouth_THW, axis=(1, 2)).astype(int) for edge in (np.min, np.max))
-    moved_T = [float(np.abs(a.astype(np.int16) - b).mean()) for a, b in pairwise(mouth_THW)]
-    runs = [len(list(run)) for still, run in groupby(moved_T, lambda moved: moved <= STILL_CHANGE) if still]
-    return {"blank": int((brightest_T - darkest_T <= BLANK_RANGE).sum()), "still": max(runs, default=-1) + 1}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from avspeech.roi.track import FrameStatus, fill_gaps, link_faces
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
 """Middle of the lips' outer edges, more exact than the inner ones."""
+NOSE = 2.885 / 8.892  # in mediapipe's canonical mesh, of landmarks 2, 33 and 263
 _LOST = "did the file lose its rotation flag? The lips were turned upright."
 TURNED = {1: f"The face lies on its side: {_LOST}", 2: f"The face is upside down: {_LOST}"}
 TURNED[3] = TURNED[1]
@@ -65,6 +66,17 @@ class Face:
         """Return the maps from frame to crop pixels, (T, 2, 3), of a video; outside the face's span the nearest."""
         placed_T23 = placements(self.points_TN2, alignment)
         return placed_T23[np.clip(np.arange(num_frames) - self.first, 0, len(placed_T23) - 1)]
+
+    @property
+    def yaw_T(self) -> np.ndarray:
+        """Return the turn to the side in degrees, positive towards the right of the picture; 0 looks into the camera.
+
+        From the nose's base, which stands out of the plane of the eye corners by ``NOSE`` of their distance.
+        """
+        right_T2, *_, left_T2, nose_T2 = np.moveaxis(self.points_TN2[:, : len(STABLE)], 1, 0)
+        eyes_T2, middle_T2 = left_T2 - right_T2, nose_T2 - (left_T2 + right_T2) / 2
+        aside_T = (eyes_T2 * middle_T2).sum(axis=1) / np.maximum((eyes_T2**2).sum(axis=1), 1e-9)
+        return np.degrees(np.arctan(aside_T / NOSE))
 
     @property
     def turn(self) -> int:

@@ -50,14 +50,19 @@ def mixed(tmp_path) -> Path:
 
 def test_every_line_is_a_clip_or_a_listed_failure(mixed, tmp_path):
     roi_dir = tmp_path / "roi"
-    main(mixed, roi_dir, workers=0, max_failed=0.8)
+    main(mixed, roi_dir, workers=0, max_failed=0.8, report=tmp_path / "rois.html")
     reasons = {record["id"]: record["why"] for record in read_lines(roi_dir / "failures.jsonl")}
     expected = {"empty": "is empty", "text": "not a media file", "soundonly": "NoVideo", "short": "TooShort"}
     expected |= {"faceless": r"NoFace: one face in 0 of", "cut": "cut.mp4", "missing": "No such file"}
     expected |= {"badsound": "empty.mp4: is empty", "novideo": "names no video"}
     assert list(reasons) == [u.id for u in read_manifest(mixed) if u.id in expected]
+    page = (tmp_path / "rois.html").read_text()
     for name, words in expected.items():
         assert re.search(words, reasons[name]), reasons[name]
+        assert f"<b>{name}</b>" in page
+    for record in read_lines(roi_dir / "rois.jsonl"):
+        assert record["face_height"] > 50 and abs(record["yaw"]) < 20 and record["crop_scale"] > 0
+        assert (record["blank"], record["size"]) == (0, [96, 96])
     done = {utterance.id: utterance for utterance in read_manifest(roi_dir / "manifest.jsonl")}
     assert list(done) == ["s1/good.take.2", "silent", "lipsonly"]
     for utterance in done.values():

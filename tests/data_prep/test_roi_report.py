@@ -9,7 +9,8 @@ import pytest
 from avspeech.manifest import Utterance
 from avspeech.media.video import write_video
 from data_prep import roi_report
-from data_prep.roi_report import check_crops, doubts_of, write_roi_report
+from data_prep.extract_rois import checked
+from data_prep.roi_report import doubts_of, write_roi_report
 
 
 def moving(frames: int, seed: int = 0) -> np.ndarray:
@@ -21,18 +22,25 @@ def record(name: str, **changed):
     return whole | {"blank": 0, "still": 0, "face_height": 180.0, "yaw": -4.0, "crop_scale": 0.9} | changed
 
 
+def facts(mouth_THW) -> dict:
+    record = {}
+    np.testing.assert_array_equal(list(checked(mouth_THW, record)), mouth_THW)
+    return record
+
+
 @pytest.mark.parametrize("level", [0, 16, 255])
 def test_frames_of_one_level_are_blank_at_any_level(level):
     mouth_THW = moving(10)
     mouth_THW[3:7] = level
-    assert check_crops(mouth_THW) == {"blank": 4, "still": 4}
+    assert facts(mouth_THW) == {"blank": 4, "still": 4, "size": (96, 96)}
 
 
-def test_the_longest_still_stretch_counts(tmp_path):
+def test_the_longest_still_stretch_counts():
     mouth_THW = moving(60)
     mouth_THW[5:9], mouth_THW[20:50] = mouth_THW[5], mouth_THW[20]
-    assert check_crops(mouth_THW) == {"blank": 0, "still": 30}
-    assert check_crops(moving(1)) == check_crops(moving(30)) == {"blank": 0, "still": 0}
+    assert facts(mouth_THW) == {"blank": 0, "still": 30, "size": (96, 96)}
+    assert facts(moving(1))["still"] == facts(moving(30))["still"] == 0
+    assert facts([])["size"] is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from drawn_heads import Head, KnowingFinder, pictures_of
 
-from avspeech.roi.faces import follow_faces
+from avspeech.roi.faces import Face, follow_faces
 from avspeech.roi.mouth import CROPS, LIPS
 from avspeech.roi.track import FrameStatus
 
@@ -65,3 +65,14 @@ def test_nothing_is_averaged_over_a_cut(alignment):
     placements_T23, centre = face.placements_over(40, alignment), CROPS[alignment].lip_centre
     np.testing.assert_allclose(placements_T23, np.repeat(placements_T23[[0, 39]], 20, axis=0), atol=0.1)
     np.testing.assert_allclose(placements_T23[20] @ [*after.landmarks_J2[list(LIPS)].mean(axis=0), 1], centre, atol=0.2)
+
+
+@pytest.mark.parametrize("degrees", [-60, -20, 0, 35])
+def test_yaw_is_that_of_the_mesh(degrees):
+    """Landmarks 33, 133, 362, 263 and 2 of mediapipe's canonical mesh in centimetres, turned and seen from afar."""
+    mesh_53 = np.array([(-4.446, 2.664, 3.173), (-1.856, 2.585, 3.758), (1.856, 2.585, 3.758), (4.446, 2.664, 3.173)])
+    mesh_53 = np.vstack([mesh_53, (0, -2.089, 6.058)])
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    seen_52 = np.stack([mesh_53[:, 0] * cos + mesh_53[:, 2] * sin, -mesh_53[:, 1]], axis=1)
+    points_TN2 = np.repeat((30 * seen_52 + 200)[None], 2, axis=0).astype(np.float32)
+    np.testing.assert_allclose(Face(0, points_TN2, np.ones(2, np.uint8)).yaw_T, degrees, atol=0.5)
