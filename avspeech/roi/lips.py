@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -59,15 +59,26 @@ class FoundLips:
             yield crop_HW
 
 
-def extract_lips(video: str | Path, finder: FaceFinder | None = None, **options: Any) -> MouthClip:
-    """Return the mouth crops of one face in every frame of a video, at 25 fps; ``options`` as ``find_lips``."""
+class LipOptions(TypedDict, total=False):
+    """Options of ``find_lips``."""
+
+    face: FaceChoice
+    max_gap: int
+    min_found: float
+    alignment: str
+    every: int
+
+
+def extract_lips(video: str | Path, finder: FaceFinder | None = None, **options: Unpack[LipOptions]) -> MouthClip:
+    """Return the mouth crops of one face in every frame of a video, at 25 fps; options and errors as ``find_lips``."""
     found = find_lips(video, finder, **options)
     return MouthClip(np.stack(list(found.crops())), found.status_T, found.placements_T23)
 
 
-def extract_mouth(video: str | Path, finder: FaceFinder | None = None, **options: Any) -> MouthClip:
+def extract_mouth(video: str | Path, finder: FaceFinder | None = None, **options: Unpack[LipOptions]) -> MouthClip:
     """Return the mouth crops of the largest face for data preparation: ``extract_lips`` with ``min_found`` 0.5."""
-    return extract_lips(video, finder, **{"min_found": 0.5, **options})
+    options.setdefault("min_found", 0.5)
+    return extract_lips(video, finder, **options)
 
 
 def find_lips(
