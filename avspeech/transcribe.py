@@ -32,8 +32,10 @@ from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.speech_activity import VoiceDetectorError
 from avspeech.transcription.speech_model import SpeechModel, load_model
 from avspeech.transcription.streams import Progress, Streams, check_face
+from avspeech.transcription.who_speaks import CORRELATION, SYNCHRONY, load_watcher
 
 UNKNOWN_S = 10.0  # length for the progress bar of a file that states none
+WATCHING = ("face", "who_speaks", "repair_sync")  # options that choose and mend what is read
 RENAMED = {"--method": "--decoding.method", "--beam_size": "--decoding.beam_size"}  # old flags -> new flags
 
 
@@ -51,6 +53,13 @@ def make_parser() -> ArgumentParser:
         default="speaking",
         help="face to transcribe if there are several: speaking, largest, a number from 1, or all",
     )
+    add(
+        "--who_speaks",
+        default=SYNCHRONY,
+        metavar="HOW",
+        help=f"how the speaking face is found: {SYNCHRONY}, {CORRELATION}, or a file of LR-ASD or of a synchrony model",
+    )
+    add("--repair_sync", action="store_true", help="shift the sound onto the picture where their offset is sure")
     add("--format", default="", metavar="FORMATS", help=f"files to write: {','.join(FORMATS)}")
     add("--out_dir", type=Path, default=Path(), metavar="FOLDER", help="folder of those files")
     add("--preview", type=Path | None, metavar="OUT.mp4", help="video of one file with its face, lips and words")
@@ -82,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_formats(given.formats)
         given.face = int(given.face) if given.face.isdecimal() else given.face
         check_face(given.face)
+        load_watcher(given.who_speaks)
         paths, failures = find_media(given.videos)
         check_outputs(given, paths)
         model = load(given)
@@ -131,7 +141,7 @@ def transcribe_files(model: SpeechModel, paths: Sequence[Path], given: Namespace
             seconds[path] = find_tracks(path).duration_s or UNKNOWN_S
         except MediaError as error:
             failures[str(path)] = error.reason
-    asked = {name: given[name] for name in ("language", "longest", "min_pause", "modality", "face")}
+    asked = {name: given[name] for name in ("language", "longest", "min_pause", "modality", *WATCHING)}
     options = asked | {"decoding": asdict(given.decoding)}
     form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
     hidden = given.quiet or None  # None: hidden where there is no terminal
@@ -180,7 +190,7 @@ def transcribe_one(
     model: SpeechModel, path: Path, given: Namespace, kept: Kept, progress: Progress
 ) -> tuple[Transcript, Streams | None]:
     """Return a file's transcript, cached or new, and its streams if needed."""
-    settings = {name: given[name] for name in ("language", "modality", "face")}
+    settings = {name: given[name] for name in ("language", "modality", *WATCHING)}
     settings |= {"cutting": asdict(model.cutting), "decoding": asdict(model.decoding)}
     settings["tokenizer"] = model.network.to_config().get("tokenizer")  # an official checkpoint does not hold it
     try:
@@ -200,7 +210,8 @@ def transcribe_one(
         decoded.append(segment)
 
     try:
-        streams = model.prepare(path, modality=given.modality, face=given.face, progress=preparing)
+        watching = {name: given[name] for name in WATCHING}
+        streams = model.prepare(path, modality=given.modality, progress=preparing, **watching)
         if transcript is None:
             transcript = model.transcribe_streams(
                 streams, language=given.language, progress=decoding, finished=tuple(decoded), on_segment=keep

@@ -29,7 +29,12 @@ def fbank_TF(audio_S: Tensor, num_frames: int) -> Tensor:
 
 
 def log_filterbank(audio_S: Tensor) -> Tensor:
-    """Return log filterbank energies, (A, 26) float32 at 100 Hz, of mono audio at 16 kHz in [-1, 1].
+    """Return log filterbank energies, (A, 26) float32 at 100 Hz; ``audio_S`` and A as in ``power_spectrum``."""
+    return log_energy(power_spectrum(audio_S) @ mel_filters(audio_S.device)).float()
+
+
+def power_spectrum(audio_S: Tensor) -> Tensor:
+    """Return the power of 257 bins, (A, 257) float64 at 100 Hz, of mono audio at 16 kHz in [-1, 1].
 
     A is 1 up to 400 samples, then 1 + ceil((S - 400) / 160); the last window is padded with zeros. Raises ValueError if
     the audio is empty, has more than one axis or is not floating point.
@@ -46,13 +51,16 @@ def log_filterbank(audio_S: Tensor) -> Tensor:
     emphasised_S[: len(audio_S)] = audio_S
     emphasised_S[1 : len(audio_S)] -= _PREEMPHASIS * audio_S[:-1]
     spectrum_AF = torch.fft.rfft(emphasised_S.unfold(0, _WINDOW, _HOP), n=_FFT)
-    power_AF = (spectrum_AF.real.square() + spectrum_AF.imag.square()) / _FFT
-    energy_AF = power_AF @ _filters(audio_S.device)
-    return torch.where(energy_AF == 0, _EPSILON, energy_AF).log().float()
+    return (spectrum_AF.real.square() + spectrum_AF.imag.square()) / _FFT
+
+
+def log_energy(energy: Tensor) -> Tensor:
+    """Return the natural logarithm, float64, an epsilon in place of 0."""
+    return torch.where(energy == 0, _EPSILON, energy).log()
 
 
 @cache
-def _filters(device: torch.device) -> Tensor:
+def mel_filters(device: torch.device) -> Tensor:
     """Return triangular mel filters, (257, 26) float64, with corners on whole bins."""
     top = 2595 * torch.log10(torch.tensor(1 + SAMPLE_RATE / 2 / 700, dtype=torch.float64))
     mel = torch.linspace(0, 1, NUM_FILTERS + 2, dtype=torch.float64) * top

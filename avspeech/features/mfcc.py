@@ -1,17 +1,21 @@
-"""39 MFCCs at 100 Hz, for the first k-means units.
+"""MFCCs at 100 Hz: 39 of Kaldi's for the first k-means units, 13 of ``python_speech_features`` for LR-ASD.
 
-As AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): 13 Kaldi MFCCs (kaldi-native-fbank; no energy term, no dither, audio
-in [-1, 1]) with first and second differences, a regression over five frames with repeated ends.
+The first are as in AV-HuBERT (Shi et al. 2022, arXiv:2201.02184): 13 Kaldi MFCCs (kaldi-native-fbank; no energy term,
+no dither, audio in [-1, 1]) with first and second differences, a regression over five frames with repeated ends.
 """
+
+import math
 
 import kaldi_native_fbank
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from avspeech.timebase import ACOUSTIC_PER_FRAME, SAMPLE_RATE
+from avspeech.features.logfbank import NUM_FILTERS, log_energy, mel_filters, power_spectrum
+from avspeech.timebase import ACOUSTIC_PER_FRAME, ACOUSTIC_RATE, SAMPLE_RATE, frames_to_samples
 
 NUM_CEPSTRA, _WINDOW = 13, SAMPLE_RATE * 25 // 1000
+_LIFTER = 22
 
 
 def mfcc(audio_S: Tensor) -> Tensor:
@@ -35,6 +39,23 @@ def mfcc(audio_S: Tensor) -> Tensor:
     cepstra_AF = torch.stack([torch.from_numpy(computer.get_frame(a)) for a in range(computer.num_frames_ready)])
     first_AF = differences(cepstra_AF)
     return torch.cat([cepstra_AF, first_AF, differences(first_AF)], dim=1)
+
+
+def cepstra(audio_S: Tensor, num_frames: int) -> Tensor:
+    """Return 13 MFCCs with the defaults of ``python_speech_features``, (4 ``num_frames``, 13) float32 at 100 Hz.
+
+    The orthonormal cosine transform of ``log_filterbank``, raised by a sine of period 44, the first of them replaced by
+    the log of the frame's energy. ``audio_S``, as in ``power_spectrum``, is cut or filled with zeros.
+    """
+    num_samples = frames_to_samples(num_frames) + _WINDOW - SAMPLE_RATE // ACOUSTIC_RATE  # the last window is whole
+    power_AF = power_spectrum(functional.pad(audio_S[:num_samples], (0, max(0, num_samples - len(audio_S)))))
+    bands_AF = log_energy(power_AF @ mel_filters(audio_S.device))
+    order, band = torch.arange(NUM_CEPSTRA, dtype=torch.float64)[:, None], torch.arange(NUM_FILTERS) + 0.5
+    cosines = torch.cos(math.pi / NUM_FILTERS * order * band) * (2 / NUM_FILTERS) ** 0.5
+    lifter = 1 + _LIFTER / 2 * torch.sin(math.pi * order / _LIFTER)
+    cepstra_AF = bands_AF @ (lifter * cosines).T.to(bands_AF)
+    cepstra_AF[:, 0] = log_energy(power_AF.sum(dim=1))
+    return cepstra_AF.float()
 
 
 def differences(values_AF: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Any file of ours or of an official project -> our model, and back.
 
-Keys tell the project: ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict`` (OpenAI's Whisper), or one
-``state_dict`` in OpenAI's names (Whisper-Flamingo).
+Keys tell the project: ``cfg`` and ``model`` (AV-HuBERT), ``dims`` and ``model_state_dict`` (OpenAI's Whisper), one
+``state_dict`` in OpenAI's names (Whisper-Flamingo), or the weights themselves (LR-ASD).
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from avspeech.files import written_whole
 from avspeech.interop.avhubert import export_checkpoint, import_checkpoint
+from avspeech.interop.lr_asd import FIRST_KEY, export_lr_asd, import_lr_asd
 from avspeech.interop.restricted import read_checkpoint
 from avspeech.interop.state_dicts import Imported
 from avspeech.interop.whisper import export_openai, import_openai
@@ -19,10 +20,11 @@ from avspeech.interop.whisper_flamingo import export_flamingo, import_flamingo
 from avspeech.interop.whisper_flamingo_keys import Variant
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.files import Model, ModelFileError, load_model
+from avspeech.models.lr_asd import LrAsd
 from avspeech.models.recognizer import Recognizer
 from avspeech.models.whisper import Whisper
 
-WANTED = "wanted a model file (.safetensors) or a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo (.pt)"
+WANTED = "wanted a model file (.safetensors) or a checkpoint of AV-HuBERT, Whisper, Whisper-Flamingo or LR-ASD"
 WhisperLayout = Literal["whisper", "whisper_flamingo"]
 _FLAMINGO_KEY = "model.decoder.token_embedding.weight"
 """In every official Whisper-Flamingo file, but not in our training checkpoints."""
@@ -66,7 +68,7 @@ def _load(path: Path) -> Model:
 
 
 def import_official(path: str | Path, content: Any = None, **options: Any) -> Imported[Model]:
-    """Read a checkpoint of AV-HuBERT, Whisper or Whisper-Flamingo.
+    """Read a checkpoint of AV-HuBERT, Whisper, Whisper-Flamingo or LR-ASD.
 
     ``content`` is of ``read_checkpoint``, None reads the file; ``options`` are those of ``import_checkpoint``,
     ``import_openai`` or ``import_flamingo``, where None means "not given". Raises ModelFileError if the file is
@@ -83,6 +85,8 @@ def import_official(path: str | Path, content: Any = None, **options: Any) -> Im
         read, known = import_checkpoint, ("dictionary", "sentencepiece")
     elif isinstance(state, dict) and _FLAMINGO_KEY in state:
         read, known = import_flamingo, ("audio_heads", "text_heads", "video_heads", "video_pre_norm", "official")
+    elif FIRST_KEY in content:
+        read, known = import_lr_asd, ()
     elif "pytorch-lightning_version" in content:
         what = "is a training checkpoint of Lightning, which resumes a run; wanted the model.safetensors"
         raise ModelFileError(f"{path} {what} that the run wrote")
@@ -91,7 +95,8 @@ def import_official(path: str | Path, content: Any = None, **options: Any) -> Im
         raise ModelFileError(f"{path} is a PyTorch file of another program (its keys: {keys}); {WANTED}")
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(set(given) - set(known)):
-        raise ModelFileError(f"{', '.join(foreign)} came for {path}, which takes {', '.join(known)}; leave it out")
+        takes = ", ".join(known) or "no option"
+        raise ModelFileError(f"{', '.join(foreign)} came for {path}, which takes {takes}; leave it out")
     return read(path, content=content, **given)
 
 
@@ -109,6 +114,8 @@ def export_official(
     """
     if isinstance(model, ClusterPredictor | Recognizer):
         content: dict[str, Any] = export_checkpoint(model)
+    elif isinstance(model, LrAsd):
+        content = export_lr_asd(model)
     else:
         assert isinstance(model, Whisper)
         imported = (model.source or {}).get("model") == "whisper_flamingo"

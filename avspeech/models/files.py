@@ -18,10 +18,14 @@ from avspeech.models.base import Model
 from avspeech.models.cluster_predictor import ClusterPredictor
 from avspeech.models.configs import ModelFileError, find_kind
 from avspeech.models.flamingo import Flamingo
+from avspeech.models.lr_asd import LrAsd
 from avspeech.models.recognizer import Recognizer
+from avspeech.models.synchrony import Synchrony
 from avspeech.models.whisper import Whisper
 
-KINDS: dict[str, type[Model]] = {one.kind: one for one in (Recognizer, ClusterPredictor, Whisper, Flamingo)}
+KINDS: dict[str, type[Model]] = {
+    one.kind: one for one in (Recognizer, ClusterPredictor, Whisper, Flamingo, LrAsd, Synchrony)
+}
 """Model classes by kind; other packages add their own."""
 FORMAT = "2"
 HEADER = "avspeech"  # key of the header's only entry

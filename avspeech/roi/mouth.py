@@ -133,18 +133,19 @@ def crop_picture(picture: Picture, matrix_23: np.ndarray) -> np.ndarray:
     return crop_mouth(picture.grey((*start_2, *end_2)), np.column_stack([matrix_23[:, :2], shift_2]))
 
 
-def crop_mouth(frame_HW: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
-    """Return one crop, (96, 96) uint8, black outside the frame, as the official crop is.
+def crop_mouth(frame_HW: np.ndarray, matrix_23: np.ndarray, side: int = MOUTH_SIZE, outside: int = 0) -> np.ndarray:
+    """Return one square crop of ``side`` pixels, uint8, of grey level ``outside`` beyond the frame (official: black).
 
-    Larger faces are sampled at a multiple of 96 px and averaged: subsampling makes stubble and lip edges flicker.
+    Larger faces are sampled at a multiple of ``side`` and averaged: subsampling makes stubble and lip edges flicker.
     """
     frame_pixels_per_crop_pixel = 1 / max(np.hypot(*matrix_23[:, 0]), 1e-6)
     times = int(np.clip(np.ceil(frame_pixels_per_crop_pixel - 0.25), 1, 16))
     matrix_23 = matrix_23 * times
     # OpenCV counts coordinates from the centre of the first pixel.
     matrix_23[:, 2] += matrix_23[:, :2].sum(axis=1) / 2 - 0.5
-    size = (MOUTH_SIZE * times, MOUTH_SIZE * times)
-    crop_HW = cv2.warpAffine(frame_HW, matrix_23, size, flags=cv2.INTER_CUBIC if times == 1 else cv2.INTER_LINEAR)
+    size = (side * times, side * times)
+    flags = cv2.INTER_CUBIC if times == 1 else cv2.INTER_LINEAR
+    crop_HW = cv2.warpAffine(frame_HW, matrix_23, size, flags=flags, borderValue=outside)
     if times > 1:
-        crop_HW = cv2.resize(crop_HW, (MOUTH_SIZE, MOUTH_SIZE), interpolation=cv2.INTER_AREA)
+        crop_HW = cv2.resize(crop_HW, (side, side), interpolation=cv2.INTER_AREA)
     return crop_HW

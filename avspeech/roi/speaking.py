@@ -1,5 +1,6 @@
-"""Choose the speaker: the face whose mouth moves with the sound's loudness.
+"""Choose the speaker without a model: the face whose mouth moves with the sound's loudness.
 
+``avspeech.transcription.who_speaks`` has models for it, and takes this where a file has no sound.
 Syllable-rate movement tells a speaker from another talking face, so both signals are compared after subtracting their
 mean over 7 frames. Slow movement and its amount say little (measured in experiments/2026-11-roi-speed).
 """
@@ -65,8 +66,13 @@ def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: in
             score = movement(openness_T)
         else:
             score = speaking_score(openness_T, energy_T[start - first : stop - first])
-        scores[index] = score * share if score > 0 else score - 1 + share  # absence must not raise a negative score
+        scores[index] = seen_for(share, score)
     return max(scores, key=scores.__getitem__, default=None)
+
+
+def seen_for(share: float, score: float) -> float:
+    """Return a score lowered for a face that is known in only a share of the frames, also if it is negative."""
+    return score * share if score > 0 else score - 1 + share
 
 
 def _correlation(mouth_T: np.ndarray, sound_T: np.ndarray, lag: int) -> float:

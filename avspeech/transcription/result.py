@@ -76,6 +76,8 @@ class Transcript:
     language: str | None = None  # given, or detected for most seconds of speech
     face_share: float | None = None  # share of frames with a transcribed face; None: faces were not searched
     notes: tuple[str, ...] = ()  # missing streams, segments without a face, and damage, as sentences
+    offset: dict[str, Any] | None = None
+    """Of the sound against the picture, see ``who_speaks.Offset``; None if one is missing or no lips were read."""
 
     @property
     def text(self) -> str:

@@ -27,6 +27,7 @@ from avspeech.transcription.layers import LONGEST_S, Features, Part, encoder_par
 from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.segment_decoding import SegmentDecoder
 from avspeech.transcription.streams import FaceChoice, Progress, Streams, read_streams
+from avspeech.transcription.who_speaks import SYNCHRONY
 
 MAX_CLIPS = 16  # most segments per batch
 DETECTION_FRAMES = 1500  # frames at 25 Hz for language detection, one minute
@@ -129,6 +130,8 @@ class SpeechModel:
         language: str | None = None,
         modality: Modality | None = None,
         face: FaceChoice = "speaking",
+        who_speaks: str = SYNCHRONY,
+        repair_sync: bool = False,
         progress: Progress | None = None,
         finished: Iterable[Segment] = (),
         on_segment: Callable[[Segment], None] | None = None,
@@ -140,6 +143,9 @@ class SpeechModel:
             language: code such as ``en``; None: detected, if the model knows languages.
             modality: None: as in training. Missing streams are noted.
             face: the face ``speaking`` in each segment, the ``largest``, the N-th largest (from 1), or ``all``.
+            who_speaks: how the speaking one of several faces is found: ``synchrony``, ``correlation``, or a file of
+                LR-ASD or of another synchrony model.
+            repair_sync: shift the sound onto the picture where their offset is sure.
             finished: segments of an interrupted call with equal arguments, not decoded again.
             on_segment: called with each decoded segment, in any order.
 
@@ -148,7 +154,8 @@ class SpeechModel:
         modality = self.modality(modality)
         self.check_language(language)
         preparing, decoding = self.stages(modality, progress)
-        streams = self.prepare(path, modality=modality, face=face, progress=preparing)
+        watching = {"face": face, "who_speaks": who_speaks, "repair_sync": repair_sync}
+        streams = self.prepare(path, modality=modality, progress=preparing, **watching)
         return self.transcribe_streams(
             streams, language=language, progress=decoding, finished=finished, on_segment=on_segment
         )
@@ -159,6 +166,8 @@ class SpeechModel:
         *,
         modality: Modality | None = None,
         face: FaceChoice = "speaking",
+        who_speaks: str = SYNCHRONY,
+        repair_sync: bool = False,
         audio_S: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Streams:
@@ -167,7 +176,7 @@ class SpeechModel:
         Arguments and errors as in ``transcribe``; ``audio_S``, float32 at 16 kHz, replaces the file's sound.
         """
         wanted, crop = self.modality(modality), self.network.inputs.crop
-        return read_streams(path, wanted, self.cutting, face, audio_S, progress, crop)
+        return read_streams(path, wanted, self.cutting, face, audio_S, progress, crop, who_speaks, repair_sync)
 
     def transcribe_streams(
         self,
@@ -215,6 +224,7 @@ class SpeechModel:
             language=_main_language(segments) or language,
             face_share=streams.face_share if "video" in modality else None,
             notes=streams.notes(modality),
+            offset=None if streams.offset is None else streams.offset.to_json(),
         )
 
     def features(

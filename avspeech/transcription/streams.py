@@ -3,7 +3,8 @@
 Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video frame.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,15 +16,26 @@ from avspeech.media.audio import read_audio_if_any
 from avspeech.media.container import Tracks, find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.media.video import Picture, read_pictures
+from avspeech.models.synchrony import Synchrony
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
-from avspeech.roi.speaking import speaking_face
+from avspeech.roi.speaking import seen_for, speaking_face
 from avspeech.roi.track import MOUTH_ALREADY, FrameStatus
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_segments, find_speech
 from avspeech.transcription.result import Segment
 from avspeech.transcription.speech_activity import frame_level, lip_activity, speech_probability
+from avspeech.transcription.who_speaks import (
+    SURE_TO_REPAIR,
+    SYNCHRONY,
+    Offset,
+    find_offset,
+    lag_scores,
+    load_watcher,
+    score_faces,
+    shift_sound,
+)
 
 FaceChoice = Literal["speaking", "largest", "all"] | int  # the face to transcribe; a number counts from 1, the largest
 Progress = Callable[[float], None]  # called with the finished share of the work, 0 to 1
@@ -46,6 +58,7 @@ class Streams:
     speech_T: np.ndarray | None = None  # float32, probability of speech per frame; None without sound
     has_speech: bool = True  # True if speech is heard or lips move
     segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
+    offset: Offset | None = None  # between sound and picture; None if one is missing
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -108,6 +121,8 @@ class Streams:
     def notes(self, modality: Modality) -> tuple[str, ...]:
         """Return, as sentences, how decoding with these streams differs from the request."""
         notes = list(self.remarks)
+        if self.offset is not None and self.offset.told:
+            notes.append(self.offset.sentence)
         if "audio" in modality and self.audio_S is None:
             notes.append("There is no sound: the lips alone were read.")
         if self.segments and not self.has_speech:
@@ -144,19 +159,53 @@ def read_streams(
     audio_S: np.ndarray | None = None,
     progress: Progress | None = None,
     crop: str = "official",
+    who_speaks: str = SYNCHRONY,
+    repair_sync: bool = False,
 ) -> Streams:
     """Return the streams of ``modality`` of a file, cut into segments of speech; ``audio_S`` replaces its sound.
 
-    ``crop``: how the mouth is cut, see ``InputSpec``. Raises MediaError if the file cannot be used or lacks sound and
-    face, ValueError for a wrong ``face`` or ``crop``.
+    ``crop``: how the mouth is cut, see ``InputSpec``. ``who_speaks``: see ``load_watcher``. ``repair_sync``: shift the
+    sound onto the picture where the offset is sure. Raises MediaError if the file cannot be used or lacks sound and
+    face, ValueError for a wrong ``face``, ``crop`` or ``who_speaks``.
     """
     check_face(face)
     tell = progress or (lambda share: None)
     streams = _decode(Path(path), modality, face, audio_S, tell, crop)
-    probability_T, speech = _detect_speech(streams, face, cutting)
-    segments = _make_segments(streams, cut_segments(speech, cutting), face, tell, crop)
+    if streams.faces and streams.audio_S is not None:
+        load_watcher(who_speaks)  # a wrong name is an error for one face too
+    streams = _cut(streams, cutting, face, tell, crop, who_speaks)
+    found = streams.offset
+    if repair_sync and found is not None and found.frames and found.lead >= SURE_TO_REPAIR:
+        assert streams.audio_S is not None
+        moved = replace(streams, audio_S=shift_sound(streams.audio_S, found.frames))
+        streams = replace(_cut(moved, cutting, face, tell, crop, who_speaks), offset=replace(found, repaired=True))
     tell(1.0)
-    return replace(streams, speech_T=probability_T, has_speech=bool(speech.speech_T.any()), segments=tuple(segments))
+    return streams
+
+
+def _cut(
+    streams: Streams, cutting: CuttingConfig, face: FaceChoice, tell: Progress, crop: str, who_speaks: str
+) -> Streams:
+    """Return the streams with their segments, and the offset between sound and picture."""
+    probability_T, speech = _detect_speech(streams, face, cutting)
+    segments, mouths = _make_segments(streams, cut_segments(speech, cutting), face, tell, crop, who_speaks)
+    has_speech = bool(speech.speech_T.any())
+    found = _find_offset(streams, segments, mouths) if has_speech else None
+    return replace(streams, speech_T=probability_T, has_speech=has_speech, segments=tuple(segments), offset=found)
+
+
+def _find_offset(streams: Streams, segments: Sequence[Segment], mouths: Mapping[int, np.ndarray]) -> Offset | None:
+    model = load_watcher(SYNCHRONY)
+    if streams.audio_S is None or not isinstance(model, Synchrony):
+        return None
+    spans = [FaceSpan(one.face, *_within(one.frames, streams)) for one in segments if one.face is not None]
+    audio_S = streams.audio_S
+    return find_offset([lag_scores(model, streams.followed, one, mouths[one.face], audio_S) for one in spans])
+
+
+def _within(interval: Interval, streams: Streams) -> Interval:
+    """Return an interval without the frames after the picture."""
+    return interval[0], min(interval[1], streams.followed.num_frames)
 
 
 def check_face(face: FaceChoice) -> None:
@@ -259,38 +308,69 @@ def _openness_in(face: Face, interval: Interval) -> np.ndarray:
 
 
 def _make_segments(
-    streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress, crop: str
-) -> list[Segment]:
-    """Return a segment with mouth crops per interval, with ``all`` for each face that speaks in it."""
-    segments, followed = [], streams.followed
-    clips: dict[str | None, list[FaceSpan]] = {}
-    for start, end in intervals:
-        start_s, end_s = start / FRAME_RATE, min(end / FRAME_RATE, streams.duration_s)
-        if not streams.has_video:
-            segments.append(Segment(start_s, end_s))
-            continue
-        for index, share in choose_faces(followed, (start, end), streams.audio_S, face):
+    streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress, crop: str, who_speaks: str
+) -> tuple[list[Segment], dict[int, np.ndarray]]:
+    """Return a segment with mouth crops per interval, with ``all`` one per face that speaks in it; and crops by face."""
+    if not streams.has_video:
+        return [Segment(*_seconds(one, streams)) for one in intervals], {}
+    watched = {one: _contested(streams, one, face, who_speaks) for one in intervals}
+    chosen = {one: choose_faces(streams.followed, one, streams.audio_S, face) for one in intervals if not watched[one]}
+    clips: dict[int, set[FaceSpan]] = defaultdict(set)
+    for one in intervals:
+        faces = [span.face for span in watched[one]] or [index for index, _ in chosen[one] if index is not None]
+        for index in faces:
+            clips[index].add(FaceSpan(index, *_within(one, streams)))
+    mouths: dict[int, np.ndarray] = {}
+    if clips:
+        spans = [sorted(clips[index]) for index in clips]
+
+        def show(share: float) -> None:
+            tell(FIRST_PASS + share * (1 - FIRST_PASS))
+
+        crops = crop_faces(streams.source, streams.followed, spans, alignment=crop, progress=show)
+        mouths = dict(zip(clips, crops, strict=True))
+    if contested := [span for spans in watched.values() for span in spans]:
+        model = load_watcher(who_speaks)
+        assert model is not None and streams.audio_S is not None
+        scores = score_faces(model, streams.source, streams.followed, contested, mouths, streams.audio_S)
+        for one, spans in watched.items():
+            if spans:
+                by_face = {span.face: scores[span] for span in spans}
+                chosen[one] = choose_faces(streams.followed, one, streams.audio_S, face, by_face)
+    segments = []
+    for one in intervals:
+        for index, share in chosen[one]:
             label = f"speaker {index + 1}" if face == "all" and index is not None else None
-            segments.append(Segment(start_s, end_s, face=index, face_share=share, speaker=label))
-            if index is not None:
-                clips.setdefault(label, []).append(FaceSpan(index, start, min(end, followed.num_frames)))
-    if not clips:
-        return segments
+            segment = Segment(*_seconds(one, streams), face=index, face_share=share, speaker=label)
+            segments.append(segment if index is None else _with_mouth(segment, mouths[index]))
+    return segments, mouths
 
-    def show(share: float) -> None:
-        tell(FIRST_PASS + share * (1 - FIRST_PASS))
 
-    crops = crop_faces(streams.source, followed, list(clips.values()), alignment=crop, progress=show)
-    mouth_of = dict(zip(clips, crops, strict=True))
-    return [one if one.face is None else _with_mouth(one, mouth_of[one.speaker]) for one in segments]
+def _seconds(interval: Interval, streams: Streams) -> tuple[float, float]:
+    return interval[0] / FRAME_RATE, min(interval[1] / FRAME_RATE, streams.duration_s)
+
+
+def _contested(streams: Streams, interval: Interval, choice: FaceChoice, who_speaks: str) -> list[FaceSpan]:
+    """Return the spans of the faces between which a model must choose; empty: no model is asked."""
+    start, end = _within(interval, streams)
+    if streams.audio_S is None or choice not in ("speaking", "all") or end <= start:
+        return []
+    known = [index for index, one in enumerate(streams.faces) if one.share_found(start, end) > 0]
+    if len(known) < 2 or load_watcher(who_speaks) is None:
+        return []
+    return [FaceSpan(index, start, end) for index in known]
 
 
 def choose_faces(
-    followed: FollowedFaces, interval: Interval, audio_S: np.ndarray | None, choice: FaceChoice
+    followed: FollowedFaces,
+    interval: Interval,
+    audio_S: np.ndarray | None,
+    choice: FaceChoice,
+    scores: Mapping[int, float] | None = None,
 ) -> list[tuple[int | None, float]]:
     """Return (index, share of known frames) of each face to read in an interval of frames; else (None, best share).
 
-    Without ``audio_S`` the liveliest face speaks.
+    ``scores`` tell by face how much it speaks; None: movement and loudness do, without ``audio_S`` movement alone.
     """
     start, end = interval
     shares = [one.share_found(start, end) for one in followed.faces]
@@ -299,7 +379,10 @@ def choose_faces(
     elif isinstance(choice, int):
         wanted = [choice - 1] if choice <= len(shares) else []
     else:
-        speaking = speaking_face(followed, audio_S, start, min(end, followed.num_frames))
+        if scores is None:
+            speaking = speaking_face(followed, audio_S, start, min(end, followed.num_frames))
+        else:
+            speaking = max(scores, key=lambda index: seen_for(shares[index], scores[index]))
         wanted = [] if speaking is None else [speaking]
         if choice == "all":
             moving = [float(lip_activity(_openness_in(one, interval)).mean()) for one in followed.faces]
