@@ -16,7 +16,6 @@ from avspeech.media.audio import read_audio_if_any
 from avspeech.media.container import Tracks, find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.media.video import Picture, read_pictures
-from avspeech.models.synchrony import Synchrony
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
@@ -30,11 +29,10 @@ from avspeech.transcription.who_speaks import (
     SURE_TO_REPAIR,
     SYNCHRONY,
     Offset,
-    find_offset,
-    lag_scores,
     load_watcher,
     score_faces,
     shift_sound,
+    watch,
 )
 
 FaceChoice = Literal["speaking", "largest", "all"] | int  # the face to transcribe; a number counts from 1, the largest
@@ -59,6 +57,7 @@ class Streams:
     has_speech: bool = True  # True if speech is heard or lips move
     segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
     offset: Offset | None = None  # between sound and picture; None if one is missing
+    foreign: tuple[Interval, ...] = ()  # segments, in frames, whose voice seems to be of no face in view
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -125,6 +124,9 @@ class Streams:
             notes.append(self.offset.sentence)
         if "audio" in modality and self.audio_S is None:
             notes.append("There is no sound: the lips alone were read.")
+        if "audio" in modality and self.foreign:
+            where = f"{len(self.foreign)} of {len({one.frames for one in self.segments})} segments"
+            notes.append(f"The voice seems to be of nobody in view in {where} ({_times(self.foreign)}).")
         if self.segments and not self.has_speech:
             unheard = [] if self.audio_S is None else ["nobody is heard to speak"]
             unseen = ["no lips move"] if self.has_video else []
@@ -138,10 +140,8 @@ class Streams:
             elif spoken and len(blind) == len(spoken):
                 notes.append(f"No face was found: {fate}.")
             elif blind:
-                frames = [one.frames for one in blind[:5]]
-                times = ", ".join(f"{start / FRAME_RATE:.1f} to {end / FRAME_RATE:.1f} s" for start, end in frames)
-                more = f" and {len(blind) - 5} more" if len(blind) > 5 else ""
-                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({times}{more}): {fate}.")
+                times = _times([one.frames for one in blind])
+                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({times}): {fate}.")
         return tuple(notes)
 
     def why_nothing(self, modality: Modality) -> str:
@@ -190,22 +190,22 @@ def _cut(
     probability_T, speech = _detect_speech(streams, face, cutting)
     segments, mouths = _make_segments(streams, cut_segments(speech, cutting), face, tell, crop, who_speaks)
     has_speech = bool(speech.speech_T.any())
-    found = _find_offset(streams, segments, mouths) if has_speech else None
-    return replace(streams, speech_T=probability_T, has_speech=has_speech, segments=tuple(segments), offset=found)
-
-
-def _find_offset(streams: Streams, segments: Sequence[Segment], mouths: Mapping[int, np.ndarray]) -> Offset | None:
-    model = load_watcher(SYNCHRONY)
-    if streams.audio_S is None or not isinstance(model, Synchrony):
-        return None
+    streams = replace(streams, speech_T=probability_T, has_speech=has_speech, segments=tuple(segments))
+    if not has_speech or streams.audio_S is None:
+        return streams
     spans = [FaceSpan(one.face, *_within(one.frames, streams)) for one in segments if one.face is not None]
-    audio_S = streams.audio_S
-    return find_offset([lag_scores(model, streams.followed, one, mouths[one.face], audio_S) for one in spans])
+    found, foreign = watch(streams.followed, spans, mouths, streams.audio_S)
+    return replace(streams, offset=found, foreign=foreign)
 
 
 def _within(interval: Interval, streams: Streams) -> Interval:
     """Return an interval without the frames after the picture."""
     return interval[0], min(interval[1], streams.followed.num_frames)
+
+
+def _times(intervals: Sequence[Interval]) -> str:
+    times = ", ".join(f"{start / FRAME_RATE:.1f} to {end / FRAME_RATE:.1f} s" for start, end in intervals[:5])
+    return times + (f" and {len(intervals) - 5} more" if len(intervals) > 5 else "")
 
 
 def check_face(face: FaceChoice) -> None:
@@ -310,7 +310,7 @@ def _openness_in(face: Face, interval: Interval) -> np.ndarray:
 def _make_segments(
     streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress, crop: str, who_speaks: str
 ) -> tuple[list[Segment], dict[int, np.ndarray]]:
-    """Return a segment with mouth crops per interval, with ``all`` one per face that speaks in it; and crops by face."""
+    """Return a segment with mouth crops per interval, with ``all`` one per speaking face; and the crops by face."""
     if not streams.has_video:
         return [Segment(*_seconds(one, streams)) for one in intervals], {}
     watched = {one: _contested(streams, one, face, who_speaks) for one in intervals}

@@ -32,6 +32,11 @@ SURE, SURE_TO_REPAIR = 3.0, 8.0
 """Leads in log-odds of an offset that is reported, and of one that is repaired: 99 % are right within a frame."""
 
 
+FOREIGN, LONG_ENOUGH = -8.0, 2 * FRAME_RATE
+"""Log-odds below which the voice of a segment of so many frames is noted as nobody's in view; 99 % of true faces have
+more. Lips are read all the same: in noise a true face has low odds too, and there its lips help most."""
+
+
 @dataclass(frozen=True)
 class Offset:
     """Offset between sound and picture of a whole file."""
@@ -103,9 +108,32 @@ def _openness_in(face: Face, span: FaceSpan) -> np.ndarray:
     return face.openness_T[np.clip(np.arange(span.first, span.end) - face.first, 0, len(face.openness_T) - 1)]
 
 
-def find_offset(scores_XL: Sequence[Tensor]) -> Offset | None:
-    """Return the offset that all segments of a file have together; None without any."""
-    return Offset(*offset(torch.stack(list(scores_XL)).sum(dim=0))) if scores_XL else None
+def watch(
+    followed: FollowedFaces, spans: Sequence[FaceSpan], mouths: Mapping[int, np.ndarray], audio_S: np.ndarray
+) -> tuple[Offset | None, tuple[tuple[int, int], ...]]:
+    """Return the offset that all spans of a file have together, and those whose voice seems to be of no face in view.
+
+    None without spans. Arguments as in ``score_faces``; spans of equal frames are faces of one segment.
+    """
+    model = load_watcher(SYNCHRONY)
+    assert isinstance(model, Synchrony)
+    scores: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
+    for span in spans:
+        scores[span.first, span.end].append(lag_scores(model, followed, span, mouths[span.face], audio_S))
+    if not scores:
+        return None, ()
+    found = Offset(*offset(torch.stack([one for faces in scores.values() for one in faces]).sum(dim=0)))
+    return found, tuple(when for when, faces in scores.items() if is_foreign(faces, when[1] - when[0], found))
+
+
+def is_foreign(scores_XL: Sequence[Tensor], num_frames: int, found: Offset) -> bool:
+    """Return whether a voice is of none of the faces, which have these scores in a segment; False if it is too short.
+
+    An offset that is told moves the sound first: late sound is no other's.
+    """
+    lag = found.frames if found.told else 0
+    best = max(float(odds(scores_L.roll(-lag))) for scores_L in scores_XL)
+    return num_frames >= LONG_ENOUGH and best < FOREIGN
 
 
 def shift_sound(audio_S: np.ndarray, frames: int) -> np.ndarray:

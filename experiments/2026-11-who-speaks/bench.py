@@ -132,6 +132,7 @@ def judge_pairs(clips: list[Clip], still: list[Clip], judge: Judge, seed: int) -
             for name, length in WINDOWS.items():
                 first, length = window([heard, other, *([foreign] if foreign else [])], length, rng)
                 records.append({
+                    "in_noise": in_babble(heard, others, first, length, judge, rng) if kind == "moving" else None,
                     "speaker": heard.speaker, "kind": kind, "window": name,
                     "own": judge.scores(heard, heard, first, length),
                     "other": judge.scores(other, heard, first, length),
@@ -140,6 +141,16 @@ def judge_pairs(clips: list[Clip], still: list[Clip], judge: Judge, seed: int) -
                     ],
                 })  # fmt: skip
     return records
+
+
+def in_babble(
+    heard: Clip, others: list[Clip], first: int, length: int, judge: Judge, rng: np.random.Generator
+) -> float:
+    """Return the synchrony model's score of the true face where four others talk, together as loud."""
+    voice_S = heard.audio_S
+    babble_S = sum(np.resize(others[i].audio_S, len(voice_S)) for i in rng.choice(len(others), 4))
+    mixed_S = voice_S + babble_S * np.sqrt((voice_S**2).mean() / max(float((babble_S**2).mean()), 1e-12))
+    return float(odds(judge.profile(heard, mixed_S.astype(np.float32), first, length))[0])
 
 
 def judge_offsets(clips: list[Clip], judge: Judge, seed: int) -> list[dict[str, Any]]:
@@ -214,10 +225,20 @@ def nobody(records: list[dict[str, Any]], method: str) -> dict[str, Any]:
         gains = [(absent[other] < x).mean() + (somebody[other] >= x).mean() for x in tried]
         threshold = tried[int(np.argmax(gains))]
         missed[fold == own], kept[fold == own] = absent[fold == own] >= threshold, somebody[fold == own] >= threshold
+    in_noise = np.array([one["in_noise"] for one in records])
+    strict = {f"{share:.0%}": float(np.quantile(somebody, 1 - share)) for share in (0.95, 0.99)}
     order = (somebody[:, None] > absent[None]).mean() + (somebody[:, None] == absent[None]).mean() / 2
     return {
         "nobody_recognised": rate(missed.tolist(), speakers),
         "somebody_kept": rate((~kept).tolist(), speakers),
+        "where_somebody_kept": {
+            share: {
+                "threshold": round(threshold, 2),
+                "nobody": round(float((absent < threshold).mean()), 4),
+                "true_face_in_babble_lost": round(float((in_noise < threshold).mean()), 4),
+            }
+            for share, threshold in strict.items()
+        },
         "area_under_curve": round(float(order), 4),
         "at_zero": {
             "nobody": round(float((absent < 0).mean()), 4),
@@ -275,6 +296,7 @@ def main(clips: Path, folds: Path, lr_asd: Path, out: Path, each: int = 8, only_
             records[shifted] += judge_offsets(moving, judge, seed=number)
     if only_lr_asd:
         return
+    write_json(out.with_suffix(".records.json"), records)
     results: dict[str, Any] = {name: summarise(records[name]) for name in ("real", "synthetic")}
     for name in ("offsets", "synthetic_offsets"):
         results[name] = {lips: offsets(records[name], lips) for lips in ("both", "crops", "opening")}

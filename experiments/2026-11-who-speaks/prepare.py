@@ -1,7 +1,8 @@
 """Cut what every method wants out of single-face clips, once.
 
     python experiments/2026-11-who-speaks/prepare.py path/to/shared/data runs/who-speaks/clips
-    python experiments/2026-11-who-speaks/prepare.py runs/demo/corpus runs/who-speaks/clips --synthetic true --per_speaker 4
+    python experiments/2026-11-who-speaks/prepare.py runs/demo/corpus runs/who-speaks/clips --synthetic true \
+        --per_speaker 4
 
 Reads   GRID s1 and six more speakers, Lombard GRID (front), Bangla words, in the layout of the shared data's README.
 Writes  <out>/<speaker>/<clip>.npz: mouth_THW (official crops), face_THW (112x112), openness_T, audio_S (int16), words.

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import avspeech.transcription.streams as module
-from avspeech.transcription import who_speaks
 from avspeech.media.video import write_video
 from avspeech.models.files import ModelFileError, save_model
 from avspeech.models.lr_asd import LrAsd
 from avspeech.models.synchrony import Synchrony
 from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.lips import FaceSpan
+from avspeech.transcription import who_speaks
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.result import Transcript
 from avspeech.transcription.streams import choose_faces, read_streams
