@@ -126,7 +126,7 @@ class Streams:
             notes.append("There is no sound: the lips alone were read.")
         if "audio" in modality and self.foreign:
             where = f"{len(self.foreign)} of {len({one.frames for one in self.segments})} segments"
-            notes.append(f"The voice seems to be of nobody in view in {where} ({_times(self.foreign)}).")
+            notes.append(f"The voice seems to be of nobody in view, or in noise, in {where} ({_times(self.foreign)}).")
         if self.segments and not self.has_speech:
             unheard = [] if self.audio_S is None else ["nobody is heard to speak"]
             unseen = ["no lips move"] if self.has_video else []

@@ -75,9 +75,19 @@ def test_an_offset_is_told_where_it_is_sure_and_no_frame():
     assert Offset(6, 20.0).sentence == (
         "The sound is 6 frames (240 ms) late (lead 20.0): not repaired; --repair_sync does."
     )
-    assert Offset(-3, 3.5).sentence == "The sound is 3 frames (120 ms) early (lead 3.5)."
+    assert Offset(-3, 2.5).sentence == "The sound is 3 frames (120 ms) early (lead 2.5)."
     assert Offset(-3, 20.0, repaired=True).sentence.endswith("early (lead 20.0): repaired.")
     assert Offset(-3, 20.0).told and not Offset(1, 20.0).told and not Offset(9, 0.5).told
+
+
+def test_a_long_voice_far_from_every_face_is_foreign_unless_it_is_only_late():
+    low_L, fits_L = torch.full((25,), -20.0), torch.full((25,), -20.0)
+    fits_L[12 + 5] = 4
+    late = Offset(5, 24.0)
+    assert who_speaks.is_foreign([low_L, low_L], 75, Offset(0, 0.0))
+    assert not who_speaks.is_foreign([low_L], 40, Offset(0, 0.0))  # too short to tell
+    assert who_speaks.is_foreign([fits_L], 75, Offset(0, 0.0)) and not who_speaks.is_foreign([low_L, fits_L], 75, late)
+    assert not who_speaks.is_foreign([low_L], 300, Offset(0, 0.0))  # a sum over more frames
 
 
 @pytest.mark.parametrize("late", [-5, 0, 6])
