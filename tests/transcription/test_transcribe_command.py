@@ -277,7 +277,7 @@ CANNOT_BE = {
     "--longest 1": "longest_s=1.0", "--longest 21": "above the 20 s that", "--min_pause -1": "min_pause_s=-1.0",
     "--batch_frames 0": "batch_frames=0", "--device warp": "device='warp'", "--device meta": "device='meta'",
     "--preview p.avi": "must end in .mp4", "b.wav --preview p.mp4": "2 came",
-    "--out_dir a.wav/x --format txt": "cannot be made a folder",
+    "--out_dir a.wav/x --format txt": "cannot be made a folder", "--who_speaks nobody": "'nobody' is no file",
 }  # fmt: skip
 
 
