@@ -26,7 +26,7 @@ from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.video import read_grey_clip
-from avspeech.roi.lips import FoundLips, find_lips
+from avspeech.roi.lips import FaceSpan, FoundLips, find_lips
 from avspeech.roi.mouth import Alignment, count_status
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
@@ -37,6 +37,8 @@ BLANK_RANGE = 8
 STILL_CHANGE = 0.02
 """Mean absolute change in grey levels up to which a frame repeats the one before; of GRID's compressed crops, one frame
 in a thousand changes by less than 0.05."""
+OFFSET_FRAMES = 1500
+"""Frames of which the offset of the sound is measured: a minute."""
 SMALLEST_CROP = 88  # pixels; what the encoder cuts out of a mouth crop
 
 
@@ -84,11 +86,13 @@ def main(
         timeout_s: time limit of a clip in seconds; null is no limit.
         already_cropped: the videos are mouth crops: take them as they are, grey, without looking for a face.
         report: HTML page of what was found, with the worst clips (data_prep/roi_report.py); null writes none.
+            Clips that are cut for it also have the offset between sound and picture measured.
     """
     roi_dir.mkdir(parents=True, exist_ok=True)
     utterances, settings = read_manifest(manifest), asdict(roi) | {"already_cropped": already_cropped}
     jobs = [(one, ("",)) for one in utterances if kept_record(clip_path(one, roi_dir), settings) is None]
     extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model, settings=settings)
+    extract = partial(extract, find_offset=report is not None)
     why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
     found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances if (one.id, "") not in why)
@@ -110,18 +114,18 @@ def main(
 
 
 def extract_one(
-    job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None, settings: dict[str, Any]
+    job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None, settings: dict[str, Any], find_offset: bool
 ) -> dict[str, str]:
     """Write one clip and its record; return the reason for failure by the job's label."""
     utterance, (label,) = job
     if utterance.video is None:
         return {label: NO_VIDEO}
     try:
-        num_samples, no_audio = count_samples(utterance)
+        audio_S, no_audio = read_sound(utterance)
+        lips, facts = None, {}
         if settings["already_cropped"]:
             mouth_THW = read_grey_clip(utterance.video, smallest=SMALLEST_CROP)
             crops, status_T, notes = even(mouth_THW), np.full(len(mouth_THW), FrameStatus.MEASURED), ()
-            facts = {}
         else:
             cutting = {name: getattr(roi, name) for name in ("max_gap", "min_found", "alignment", "every")}
             lips = find_lips(utterance.video, face_finder(face_model), **cutting)
@@ -130,10 +134,14 @@ def extract_one(
         if len(status_T) < roi.min_frames:
             wanted = f"roi.min_frames={roi.min_frames}"
             return {label: f"TooShort: {utterance.video} has {len(status_T)} frames at 25 fps, {wanted}"}
-        record = {"id": utterance.id, "num_frames": len(status_T), "num_samples": num_samples, "no_audio": no_audio}
+        record = {"id": utterance.id, "num_frames": len(status_T), "no_audio": no_audio}
+        record["num_samples"] = None if audio_S is None else len(audio_S)
         record |= {**count_status(status_T), "missing_in": missing_in(status_T), "notes": notes}
         record |= {**facts, "settings": settings}
-        write_kept(clip_path(utterance, roi_dir), record, checked(crops, record), crf=roi.crf, preset="faster")
+        crops = checked(crops, record)
+        if find_offset and lips is not None and audio_S is not None:
+            crops = timed(crops, record, lips, audio_S)
+        write_kept(clip_path(utterance, roi_dir), record, crops, crf=roi.crf, preset="faster")
     except (MediaError, NoFace) as error:  # a bad file is data; a bug still raises
         return {label: f"{type(error).__name__}: {error}"}
     return {}
@@ -156,6 +164,26 @@ def checked(crops: Iterable[np.ndarray], record: dict[str, Any]) -> Iterator[np.
     record |= {"blank": blank, "still": longest if longest > 1 else 0, "size": size}
 
 
+def timed(
+    crops: Iterable[np.ndarray], record: dict[str, Any], lips: FoundLips, audio_S: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Pass crops on, then note the sound's ``offset`` in frames over the first minute, above 0 where it is late.
+
+    It is None where it is not sure; ``offset_lead`` is how sure (``who_speaks.Offset``).
+    """
+    from avspeech.transcription.who_speaks import SURE, watch  # torch: seconds of a worker's start
+
+    kept: list[np.ndarray] = []
+    for crop_HW in crops:
+        if len(kept) < OFFSET_FRAMES:
+            kept.append(crop_HW)
+        yield crop_HW
+    span = FaceSpan(lips.face, 0, len(kept))
+    found, _ = watch(lips.followed, [span], {lips.face: np.stack(kept)}, audio_S)
+    if found is not None:
+        record |= {"offset": found.frames if found.lead >= SURE else None, "offset_lead": round(found.lead, 1)}
+
+
 def face_facts(lips: FoundLips) -> dict[str, float]:
     """Return medians over the frames with a known face: height in pixels, yaw in degrees, crop pixels per pixel."""
     face = lips.followed.faces[lips.face]
@@ -171,12 +199,12 @@ def even(mouth_THW: np.ndarray) -> np.ndarray:
     return mouth_THW[:, : mouth_THW.shape[1] // 2 * 2, : mouth_THW.shape[2] // 2 * 2]
 
 
-def count_samples(utterance: Utterance) -> tuple[int | None, str | None]:
-    """Return (samples at 16 kHz, None), or (None, reason): mouth clips need no audio."""
+def read_sound(utterance: Utterance) -> tuple[np.ndarray | None, str | None]:
+    """Return (``audio_S``, None), or (None, reason): mouth clips need no audio."""
     if utterance.audio is None:
         return None, "the manifest names no audio"
     try:
-        return len(read_audio(utterance.audio)), None
+        return read_audio(utterance.audio), None
     except NoAudio as error:
         return None, f"NoAudio: {error}"
 

@@ -24,6 +24,8 @@ LONG_STILL = 13
 """Frames of a still stretch that is listed: 0.5 s."""
 MAX_DRIFT_S = 0.5
 """Difference of picture and sound in seconds that is listed."""
+LATE = 2
+"""Frames by which listed sound is late or early; below, lips and sound still belong together."""
 SHOWN = 48
 STRIP = 4
 """Frames of a clip on the contact sheet."""
@@ -64,6 +66,8 @@ def doubts_of(record: Mapping[str, Any], wanted_frames: int | None) -> Doubt:
     if record["num_samples"] is not None:
         drift_s = frames / FRAME_RATE - record["num_samples"] / SAMPLE_RATE
         add(abs(drift_s) > MAX_DRIFT_S, min(abs(drift_s), 1.0), f"picture minus sound: {drift_s:+.2f} s")
+    if abs(late := record.get("offset") or 0) >= LATE:
+        add(True, min(abs(late) / 12, 1.0), f"the sound is {abs(late)} frames {'late' if late > 0 else 'early'}")
     if record.get("size", (96, 96)) not in ((96, 96), [96, 96]):
         add(True, 1.0, "{}x{} pixels, wanted 96x96".format(*record["size"]))
     found.sort(reverse=True)

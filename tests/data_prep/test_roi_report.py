@@ -52,6 +52,8 @@ def test_the_longest_still_stretch_counts():
         ({}, 75, "40 frames, the manifest said 75"),
         ({"num_samples": 16000}, None, r"picture minus sound: \+0\.60 s"),
         ({"num_samples": 48000}, None, r"picture minus sound: -1\.40 s"),
+        ({"offset": 5, "offset_lead": 8.0}, None, "the sound is 5 frames late"),
+        ({"offset": -3, "offset_lead": 4.0}, 40, "the sound is 3 frames early"),
         ({"size": [64, 96]}, None, "64x96 pixels, wanted 96x96"),
     ],
 )
