@@ -101,7 +101,7 @@ def test_a_model_file_written_before_heads_and_notes_had_a_place_opens(tiny, tmp
     [
         ({"format": "1"}, "has format 1, this version reads 2; convert it with avspeech at commit 62863e7"),
         ({"format": "3"}, "has format 3, this version reads 2; update avspeech"),
-        ({"kind": "dreamer"}, "holds a 'dreamer', and the models known are cluster_predictor, flamingo, recognizer"),
+        ({"kind": "dreamer"}, "holds a 'dreamer', and the models known are cluster_predictor, flamingo, .*recognizer"),
         ({"config": {"encoder": {"wings": 2}}}, "EncoderConfig has no field wings; the file is from another version"),
         ({"config": {"encoder": {"kind": "unheard"}}}, "holds a 'unheard', and the encoders known are avhubert"),
     ],

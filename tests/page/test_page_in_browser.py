@@ -75,7 +75,8 @@ class Visit(Tab):
         self.page.set_input_files("#video input[type=file]", str(path))
         if message:
             self.page.wait_for_selector("#message [role=alert]")
-            assert re.search(message, self.page.inner_text("#message")), self.page.inner_text("#message")
+            said = self.page.inner_text("#message [role=alert]")  # beside it, a count of seconds may not be gone yet
+            assert re.search(message, said), said
         else:
             self.page.wait_for_selector("#video video")
             self.page.wait_for_selector("#message [role=alert]", state="detached")
