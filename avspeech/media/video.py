@@ -5,7 +5,7 @@ Output frame ``i`` is the last source frame before ``(i + 0.5)/25`` s after the 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,21 @@ class Picture:
         """Return upright RGB uint8, (H, W, 3)."""
         return self._converted(grey=False)
 
-    def grey(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
-        """Return upright full-range luma, uint8 (H, W), of (left, top, right, bottom) inside the picture or of all."""
+    def grey(
+        self,
+        box: tuple[int, int, int, int] | None = None,
+        resample: Callable[[np.ndarray], np.ndarray] = lambda grey_HW: grey_HW,
+    ) -> np.ndarray:
+        """Return upright full-range luma, uint8 (H, W), of (left, top, right, bottom) inside the picture or of all.
+
+        ``resample`` is applied to it, where possible before its levels are stretched, as most callers want fewer pixels.
+        """
         left, top, right, bottom = box or (0, 0, *self.size)
         frame = self._frame
         plain = frame.format.name in _LUMA_FIRST and self._size == (frame.width, frame.height)
         if box is None or not plain or round(frame.rotation / 90) % 4 or True in self._arrays:
-            return self._converted(grey=True)[top:bottom, left:right]
-        return _expanded(frame, _plane(frame, 0)[top:bottom, left:right])
+            return resample(self._converted(grey=True)[top:bottom, left:right])
+        return _expanded(frame, resample(_plane(frame, 0)[top:bottom, left:right]))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -130,7 +130,8 @@ def crop_picture(picture: Picture, matrix_23: np.ndarray) -> np.ndarray:
     if (end_2 <= start_2).any():
         return np.zeros((MOUTH_SIZE, MOUTH_SIZE), np.uint8)
     shift_2 = matrix_23[:, 2] + matrix_23[:, :2] @ start_2
-    return crop_mouth(picture.grey((*start_2, *end_2)), np.column_stack([matrix_23[:, :2], shift_2]))
+    matrix_23 = np.column_stack([matrix_23[:, :2], shift_2])
+    return picture.grey((*start_2, *end_2), lambda grey_HW: crop_mouth(grey_HW, matrix_23))
 
 
 def crop_mouth(frame_HW: np.ndarray, matrix_23: np.ndarray, side: int = MOUTH_SIZE, outside: int = 0) -> np.ndarray:

@@ -21,11 +21,13 @@ SMALLEST = 24  # pixels from top to bottom of the landmark mesh
 TILE = 4 * SMALLEST  # side of the smallest tile; the next size is twice as large
 STEP = 2 / 3  # distance of neighbouring tiles, in sides
 SHOWN = 250  # pixels of height to which a known face is scaled, 550 px for its crop; the network takes 256 px of it
+ENOUGH = 110  # pixels of height from which a face is not enlarged
 MAX_SIDE = 2048  # most pixels of a side that the model is shown
 TILE_SIDE = 192  # pixels to which a tile is scaled; the model's detector takes 128
 AROUND = 2.2  # side of a face's crop, in heights of the face
-CONFIRMING = (AROUND, 1.5, 3.6)  # crops that must show a new face, in its heights; a large one's only the second
+CONFIRMING = (AROUND, 1.5, 3.6)  # crops that must show a new face, in its heights; a large one's only the first two
 CONFIRMED = 0.6  # and least overlap of its boxes on these
+STEADY = 0.02  # most that a large face's landmarks differ on these, in its heights: 0.005 seen, 0.05 if upside down
 FRAMED = 0.92  # least overlap of a face's box with that in a framed picture: 0.97 in faces, at most 0.87 in mouth crops
 LOST_AROUND = 4.4  # the same where the face was not found on the smaller crop
 COARSE = 8  # a picture's pixels per pixel of the thumbnail in which changes are seen
@@ -111,7 +113,7 @@ class Seeker:
             for around in (AROUND, LOST_AROUND):
                 box = _wide(_around(old_J2, around), picture.size)
                 self._whole |= bool((box[2:] - box[:2] == picture.size).all())
-                found = self._detect(picture, box, SHOWN / size, _turn_of(old_J2))
+                found = self._detect(picture, box, _scale_for(size), _turn_of(old_J2))
                 seen += found
                 near = [one_J2 for one_J2 in found if 0.5 < _height(one_J2) / size < 2 and not _any(one_J2, faces)]
                 face_J2 = min(near, key=lambda one_J2: _apart(one_J2, old_J2), default=None)
@@ -131,7 +133,10 @@ class Seeker:
         right, bottom = int(min(np.ceil(box[2]), width)), int(min(np.ceil(box[3]), height))
         if right - left < 8 or bottom - top < 8:
             return []
-        scale = 1.0 if 0.75 < scale < 1.75 else min(scale, MAX_SIDE / max(right - left, bottom - top))
+        scale = min(scale, MAX_SIDE / max(right - left, bottom - top))
+        if scale < 1:  # averaging over whole pixels is several times faster
+            scale = 1 / round(1 / scale)
+            right, bottom = (end - (end - start) % round(1 / scale) for start, end in ((left, right), (top, bottom)))
         size = max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1)
         shown = picture.part((left, top, right, bottom), size)
         scale_2 = np.array(size) / (right - left, bottom - top)
@@ -146,8 +151,7 @@ class Seeker:
         assert self._tiles is not None
         tiles, faces = self._tiles, list(faces)
         first, known = tiles.clock == 0, bool(faces)
-        tiles.compare(picture.grey())
-        self._search(picture, tiles.whole, faces)
+        tiles.compare(picture)
         if known:
             small = min(map(_height, faces)) < LARGE * picture.size[1]
             for box in tiles.due(MANY_TILES if small else FEW_TILES, only_changed=False):
@@ -205,14 +209,16 @@ class Seeker:
         """Return the landmarks on the face's own crop if crops of other sizes show the same; clutter does not."""
         turn, sure_J2, before_J2 = _turn_of(face_J2), None, face_J2
         large = _height(face_J2) > max(LARGE * picture.size[1], MOUTH_SIZE)
-        for around in CONFIRMING[1:2] if large else CONFIRMING:
-            found = self._detect(picture, _around(face_J2, around), SHOWN / _height(face_J2), turn)
+        for around in CONFIRMING[:2] if large else CONFIRMING:
+            found = self._detect(picture, _around(face_J2, around), _scale_for(_height(face_J2)), turn)
             face_J2 = max(found, key=lambda one_J2: _overlap(one_J2, face_J2), default=face_J2)
             if not found or _overlap(face_J2, before_J2) < CONFIRMED:
                 return None
             before_J2 = face_J2
             sure_J2 = face_J2 if sure_J2 is None else sure_J2
-        return sure_J2
+        assert sure_J2 is not None
+        unsteady = float(np.hypot(*(face_J2 - sure_J2).T).mean()) / _height(sure_J2)
+        return None if large and unsteady > STEADY else sure_J2
 
 
 class _Tiles:
@@ -237,10 +243,11 @@ class _Tiles:
         self.is_cut = self._moving = False
         self._before: np.ndarray | None = None
 
-    def compare(self, grey_HW: np.ndarray) -> None:
+    def compare(self, picture: Picture) -> None:
         """Note the tiles that differ from the last picture compared; one without contrast shows no face."""
-        small = (max(self.size[0] // COARSE, 1), max(self.size[1] // COARSE, 1))
-        now_HW = cv2.resize(grey_HW, small, interpolation=cv2.INTER_AREA)
+        size = (max(self.size[0] // COARSE, 1), max(self.size[1] // COARSE, 1))
+        box = (0, 0, min(size[0] * COARSE, self.size[0]), min(size[1] * COARSE, self.size[1]))
+        now_HW = picture.grey(box, lambda grey_HW: cv2.resize(grey_HW, size, interpolation=cv2.INTER_AREA))
         if self._before is not None:
             changed_N = self._any(cv2.absdiff(now_HW, self._before) >= CHANGED)
             was_moving, self._moving = self._moving, changed_N.sum() > MOSTLY * max(len(changed_N), 1)
@@ -315,6 +322,11 @@ def _overlap(one_J2: np.ndarray, other_J2: np.ndarray) -> float:
 def _height(face_J2: np.ndarray) -> float:
     """Return the longer side of a face's box: a turned head is narrow, one that lies on its side is low."""
     return float(np.ptp(face_J2, axis=0).max())
+
+
+def _scale_for(height: float) -> float:
+    """Return the scale at which a known face of this height is shown to the network."""
+    return SHOWN / height if height < ENOUGH else min(SHOWN / height, 1.0)
 
 
 def _any(face_J2: np.ndarray, others: Sequence[np.ndarray]) -> bool:

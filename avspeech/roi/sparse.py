@@ -24,7 +24,7 @@ class Sparseness:
     """Frames between two network runs where flow is reliable; 1 runs it on each."""
     every_of_several: int = 2
     """The same with several faces: choosing the speaker needs syllable-rate mouth movement, which 160 ms would miss."""
-    max_difference: float = 2.4
+    max_difference: float = 3.2
     """Largest difference in crop pixels between forward and backward flow."""
 
     def __post_init__(self) -> None:

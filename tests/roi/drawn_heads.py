@@ -61,7 +61,7 @@ class DrawnPicture:
         shown.where = self.index, box, (size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))
         return shown
 
-    def grey(self, box: tuple[int, int, int, int] = (0, 0, WIDTH, HEIGHT)) -> np.ndarray:
+    def grey(self, box=(0, 0, WIDTH, HEIGHT), resample=lambda grey_HW: grey_HW) -> np.ndarray:
         frame = np.full((HEIGHT, WIDTH), 100, np.uint8)
         for head in self.heads:
             skin = np.random.default_rng(head.texture).normal(128, 60, (160, 160)).astype(np.float32)
@@ -70,7 +70,7 @@ class DrawnPicture:
             matrix_23[:, 2] -= matrix_23[:, :2] @ (80, 80)
             drawn = cv2.warpAffine(skin, matrix_23, (WIDTH, HEIGHT), borderValue=-1000)
             frame = np.where(drawn > -1000, np.clip(drawn, 0, 255), frame).astype(np.uint8)
-        return frame[box[1] : box[3], box[0] : box[2]]
+        return resample(frame[box[1] : box[3], box[0] : box[2]])
 
 
 class KnowingFinder:
