@@ -27,9 +27,8 @@ _LUMA_FIRST = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444
 """Pixel formats whose first plane is 8-bit luma."""
 _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 """Studio range 16..235 to 0..255."""
-_EXPAND_COLOUR = np.clip(np.round((np.arange(256) - 128) * (255 / 224) + 128), 0, 255).astype(np.uint8)
-"""Colour differences of studio range, 16..240, to 0..255."""
-_EXPAND_STUDIO = np.stack([_EXPAND, _EXPAND_COLOUR, _EXPAND_COLOUR], axis=1)[None]
+_REDUCE = np.round(np.arange(256) * (219 / 255) + 16).astype(np.uint8)
+"""0..255 to studio range."""
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -79,20 +78,20 @@ class Picture:
     def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
         """Return (left, top, right, bottom) of the upright picture, inside it, at ``size`` (width, height), RGB uint8.
 
-        Where the frame is 4:2:0, only that part is converted.
+        Where the frame is 4:2:0, only that part is converted, and each colour difference serves four pixels.
         """
         frame, (left, top, right, bottom) = self._frame, box
         planar = frame.format.name in ("yuv420p", "yuvj420p") and self._size == (frame.width, frame.height)
         if not planar or round(frame.rotation / 90) % 4:
             return _resized(self.colour()[top:bottom, left:right], size)
         halves = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
-        luma_HW = _plane(frame, 0)[top:bottom, left:right]
-        blue_HW, red_HW = (_plane(frame, index)[halves] for index in (1, 2))
-        colours = (cv2.resize(one_HW, size, interpolation=cv2.INTER_LINEAR) for one_HW in (red_HW, blue_HW))
-        full = cv2.merge([_resized(luma_HW, size), *colours])
-        if not _is_full(frame):
-            full = cv2.LUT(full, _EXPAND_STUDIO)
-        return cv2.cvtColor(full, cv2.COLOR_YCrCb2RGB)
+        width, height = (-(-side // 2) for side in size)
+        luma_HW = _resized(_plane(frame, 0)[top:bottom, left:right], size)
+        colours = [cv2.resize(_plane(frame, index)[halves], (width, height)) for index in (1, 2)]
+        studio = np.empty((3 * height, 2 * width), np.uint8)
+        studio[: size[1], : size[0]] = cv2.LUT(luma_HW, _REDUCE) if _is_full(frame) else luma_HW
+        studio[2 * height :] = np.stack(colours).reshape(height, 2 * width)
+        return cv2.cvtColor(studio, cv2.COLOR_YUV2RGB_I420)[: size[1], : size[0]]
 
     def _converted(self, grey: bool) -> np.ndarray:
         if grey not in self._arrays:

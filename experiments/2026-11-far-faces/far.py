@@ -21,6 +21,7 @@ from avspeech.roi.seeking import MAX_FACES
 from avspeech.roi.track import FrameStatus
 
 HEIGHTS = (24, 32, 40, 60, 100, 200)
+EVERY = 15  # frames between two that YuNet sees
 Cast = Callable[[Callable, bool], Actor]
 
 
@@ -74,11 +75,36 @@ def score(scene: Scene, followed: FollowedFaces) -> dict[str, float]:
     return {"wanted": wanted, "found": found, "jumps": jumps, "wrong": wrong, "error": float(np.sum(errors))}
 
 
-def main(clips: Path, out: Path | None = None, heights: tuple[int, ...] = HEIGHTS, seed: int = 0) -> None:
+def yunet_finds(model: Path, frames: list[np.ndarray], truth: list[list]) -> dict[str, float]:
+    """Return faces in the frames, those that YuNet finds at full size (score 0.6), and its ms a picture."""
+    detector = cv2.FaceDetectorYN.create(str(model), "", (WIDTH, HEIGHT), 0.6)
+    wanted = found = 0
+    start = time.process_time()
+    seen = [detector.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1] for frame in frames]
+    spent = (time.process_time() - start) / len(frames) * 1e3
+    for boxes, faces in zip(seen, truth, strict=True):
+        middles_N2 = np.zeros((0, 2)) if boxes is None else boxes[:, :2] + boxes[:, 2:4] / 2
+        for landmarks_J2 in faces:
+            if landmarks_J2 is not None:
+                wanted += 1
+                middle_2 = (landmarks_J2.min(axis=0) + landmarks_J2.max(axis=0)) / 2
+                apart_N = np.hypot(*(middles_N2 - middle_2).T)
+                found += bool((apart_N < 0.35 * np.ptp(landmarks_J2[:, 1])).any())
+    return {"yunet_wanted": wanted, "yunet_found": found, "yunet_ms": spent}
+
+
+def main(
+    clips: Path,
+    yunet: Path,
+    out: Path | None = None,
+    heights: tuple[int, ...] = HEIGHTS,
+    seed: int = 0,
+) -> None:
     """Print a table.
 
     Args:
         clips: a folder of clips of single large faces, of several people.
+        yunet: face_detection_yunet_2023mar.onnx of OpenCV Zoo.
         out: JSON of the figures.
         heights: of the faces, in pixels.
         seed: draws people and backgrounds.
@@ -99,16 +125,20 @@ def main(clips: Path, out: Path | None = None, heights: tuple[int, ...] = HEIGHT
         for size in heights:
             for scene in scenes(cast, size):
                 path = Path(folder) / "scene.mp4"
-                write_video(path, draw(scene, int(rng.integers(10**6))), crf=18)
+                frames = list(draw(scene, int(rng.integers(10**6))))
+                write_video(path, frames, crf=18)
+                boxes = yunet_finds(yunet, frames[::EVERY], scene.truth[::EVERY])
+                del frames
                 start = time.process_time()
                 followed = follow_faces(read_pictures(path), finder)
                 spent = (time.process_time() - start) / followed.num_frames * 1e3
                 assert len(followed.faces) <= 4 * MAX_FACES and HEIGHT < WIDTH
-                row = score(scene, followed) | {"ms": spent}
+                row = score(scene, followed) | {"ms": spent} | boxes
                 rows[f"{scene.name} {size}"] = row
                 share, error = row["found"] / row["wanted"], row["error"] / max(row["found"], 1)
                 print(f"{size:4} {scene.name:22} found {share:6.1%} jumps {row['jumps']} wrong {row['wrong']:3} "
-                      f"lips {error:4.1f} crop px, {spent:5.1f} ms a frame", flush=True)  # fmt: skip
+                      f"lips {error:4.1f} crop px, {spent:5.1f} ms a frame; "
+                      f"YuNet {row['yunet_found'] / row['yunet_wanted']:6.1%} {row['yunet_ms']:4.0f} ms", flush=True)  # fmt: skip
     if out is not None:
         out.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -95,6 +95,13 @@ def test_a_crowd_is_cut_to_the_largest_and_told():
     assert any(f"More than {MAX_FACES} faces" in note for note in followed.notes)
 
 
+def test_a_slideshow_is_told_and_a_talking_head_is_not():
+    stills = [[Head(100 + 3 * (index // 25), 110, 0.6)] for index in range(100)]
+    assert "slideshow" in follow_faces(pictures_of(stills), KnowingFinder(stills)).notes[0]
+    moving = [[Head(100 + 8 * np.sin(index / 6), 110, 0.6)] for index in range(100)]
+    assert follow_faces(pictures_of(moving), KnowingFinder(moving)).notes == ()
+
+
 def test_a_lone_face_is_decoded_once_and_a_gap_makes_it_twice(finder, tmp_path, talking, monkeypatch):
     decodes = []
     monkeypatch.setattr(lips, "read_pictures", lambda *asked: decodes.append(1) or read_pictures(*asked))
