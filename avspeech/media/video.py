@@ -60,7 +60,7 @@ class Picture:
     ) -> np.ndarray:
         """Return upright full-range luma, uint8 (H, W), of (left, top, right, bottom) inside the picture or of all.
 
-        ``resample`` is applied to it, where possible before its levels are stretched, as most callers want fewer pixels.
+        ``resample`` is applied to it, where possible before its levels are stretched: most callers want fewer pixels.
         """
         left, top, right, bottom = box or (0, 0, *self.size)
         frame = self._frame

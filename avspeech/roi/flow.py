@@ -68,7 +68,7 @@ def carry_between(
     there_T = _carried(rigid_there_T, ends[0, rigid], there_N, needed_points(before_J2))
     back_T = _carried(rigid_back_T, ends[1, rigid], back_N, needed_points(after_J2))
     apart_TN = np.hypot(*np.moveaxis(there_T - back_T, -1, 0)) * crop_scale
-    worst = max(apart_TN[:, :_LIPS.start].mean(axis=1).max(), apart_TN[:, _LIPS].mean(axis=1).max())
+    worst = max(apart_TN[:, : _LIPS.start].mean(axis=1).max(), apart_TN[:, _LIPS].mean(axis=1).max())
     points_TN2 = _blended(there_T, back_T)
     if (edge_N := edge_N & back_edge_N).any():
         edge_TN2 = _blended(edge_there_T, edge_back_T)

@@ -138,7 +138,8 @@ def main(
                 share, error = row["found"] / row["wanted"], row["error"] / max(row["found"], 1)
                 print(f"{size:4} {scene.name:22} found {share:6.1%} jumps {row['jumps']} wrong {row['wrong']:3} "
                       f"lips {error:4.1f} crop px, {spent:5.1f} ms a frame; "
-                      f"YuNet {row['yunet_found'] / row['yunet_wanted']:6.1%} {row['yunet_ms']:4.0f} ms", flush=True)  # fmt: skip
+                      f"YuNet {boxes['yunet_found'] / boxes['yunet_wanted']:6.1%} {boxes['yunet_ms']:4.0f} ms",
+                      flush=True)  # fmt: skip
     if out is not None:
         out.write_text(json.dumps(rows, indent=1) + "\n")
 

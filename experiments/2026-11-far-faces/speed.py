@@ -1,5 +1,6 @@
 """CPU time of lips by few looks against the network on every frame, and each stage's share."""
 
+import itertools
 import json
 import resource
 from collections import defaultdict
@@ -11,7 +12,6 @@ import cv2
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.media import video as video_module
 from avspeech.media.video import read_frames, read_pictures, write_video
 from avspeech.roi import early, lips, seeking, sparse
 from avspeech.roi.faces import Face, FollowedFaces
@@ -63,8 +63,8 @@ def every_frame(path: Path, finder: FaceFinder) -> tuple[np.ndarray, np.ndarray]
     return mouth_THW, face.placements_over(len(found)), face.points_TN2
 
 
-def enlarged(source: Path, size: tuple[int, int], folder: Path, repeat: int = 1) -> Path:
-    """Return the clip at another size, its height filled, grey bars beside it; faces stay upright and unstretched."""
+def enlarged(source: Path, size: tuple[int, int], folder: Path, num_frames: int) -> Path:
+    """Return the clip at another size, its height filled, mirrored beside it, played to and fro until it is so long."""
     path = folder / f"{source.stem}.{size[1]}.mp4"
     frames = []
     for frame in read_frames(source):
@@ -72,30 +72,36 @@ def enlarged(source: Path, size: tuple[int, int], folder: Path, repeat: int = 1)
         large = cv2.resize(frame, (round(frame.shape[1] * scale), size[1]), interpolation=cv2.INTER_CUBIC)
         side = size[0] - large.shape[1]
         frames.append(cv2.copyMakeBorder(large, 0, 0, side // 2, side - side // 2, cv2.BORDER_REFLECT_101))
-    write_video(path, frames * repeat, crf=20)
+    there_and_back = itertools.cycle([*frames, *frames[-2:0:-1]])
+    write_video(path, itertools.islice(there_and_back, num_frames), crf=23)
     return path
 
 
-def main(folder: Path, clips: int = 6, out: Path | None = None, seed: int = 0, looks: int = 8) -> None:
+def main(
+    folder: Path, clips: int = 4, out: Path | None = None, seed: int = 0, looks: int = 8, num_frames: int = 75
+) -> None:
     """Print a table.
 
     Args:
-        folder: clips of one person, such as GRID's s1.
-        clips: how many.
+        folder: clips of single faces, each person's in a folder of their own.
+        clips: how many, of as many people as there are.
         out: JSON of the figures.
         seed: draws the clips.
         looks: see ``Sparseness.every``.
+        num_frames: of each clip.
     """
     cv2.setNumThreads(1)
     files = sorted(one for one in folder.rglob("*") if one.suffix in (".mp4", ".mpg"))
-    chosen = [files[n] for n in np.random.default_rng(seed).choice(len(files), clips, replace=False)]
+    rng, people = np.random.default_rng(seed), sorted({one.parent for one in files})
+    theirs = [[one for one in files if one.parent == person] for person in rng.permutation(people)]
+    chosen = [theirs[n % len(theirs)][rng.integers(len(theirs[n % len(theirs)]))] for n in range(clips)]
     rows = []
     with FaceFinder() as finder, TemporaryDirectory() as temporary:
         for name, size in SIZES.items():
             ratios, before, now, decode, apart, share = [], [], [], [], [], []
             shares.clear()
             for number, clip in enumerate(chosen):
-                path = clip if size == (360, 288) else enlarged(clip, size, Path(temporary))
+                path = enlarged(clip, size, Path(temporary), num_frames)
                 times = {}
                 for way in ("old", "new") if number % 2 else ("new", "old"):
                     start = cpu()
@@ -159,7 +165,6 @@ def lips_apart(points_TN2: np.ndarray, got, placed_T23: np.ndarray) -> float:
 
 if __name__ == "__main__":
     timed(sparse, "carry_between", "flow")
-    timed(video_module.Picture, "grey", "grey")
     timed(seeking.Seeker, "_seek", "search")
     timed(seeking.Seeker, "_look_at", "looks")
     timed(lips, "crop_picture", "crops")
