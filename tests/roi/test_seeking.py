@@ -55,6 +55,39 @@ def test_a_face_on_one_crop_alone_is_clutter():
     assert Seeker(Fooled()).look_and_seek(pictures_of(frames)[0], [], 0) == []
 
 
+def test_a_large_face_that_differs_on_each_crop_is_none():
+    """So the model sees an upright face in one that is upside down."""
+
+    class Unsteady(KnowingFinder):
+        def detect(self, frame):
+            others = np.setdiff1d(np.arange(NUM_LANDMARKS), STABLE)
+            mixed = np.random.default_rng(frame.size).permutation(others) if self.is_unsteady else others
+            for face_J2 in (faces := super().detect(frame)):
+                face_J2[others] = face_J2[mixed]  # the box stays
+            return faces
+
+    frames = [[Head(160, 120, 1.0)]]
+    for is_unsteady, number in ((False, 1), (True, 0)):
+        finder = Unsteady(frames)
+        finder.is_unsteady = is_unsteady
+        assert len(Seeker(finder).look_and_seek(pictures_of(frames)[0], [], 0)) == number
+
+
+def test_a_face_that_moves_with_the_frame_around_a_tiny_picture_is_none():
+    """So the model sees a face of nostrils and lips in a mouth crop."""
+
+    class Moved:
+        def detect(self, frame):
+            return [(head_J2 - head_J2.min(axis=0)) / np.ptp(head_J2, axis=0) * frame.shape[1::-1]]
+
+    (tiny,), head_J2 = pictures_of([[]]), Head(48, 40, 0.5).landmarks_J2
+    filling = Moved().detect(np.zeros((80, 96)))
+    tiny.size = (480, 400)
+    assert len(Seeker(Moved()).look(tiny, [5 * filling[0]])) == 1
+    tiny.size = (96, 80)
+    assert Seeker(Moved()).look(tiny, filling) == []
+
+
 @pytest.mark.parametrize("turn", range(4))
 def test_points_of_a_turned_picture_are_turned_back(turn):
     size, points_N2 = (30, 20), np.array([(3.5, 4.5), (27.5, 9.5)])
