@@ -99,8 +99,9 @@ def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray, rule: CropRule = CROPS["
 def placements(points_TN2: np.ndarray, alignment: str) -> np.ndarray:
     """Return ``matrices_T23`` of a face's ``STABLE``, then ``LIPS`` points. A cut is an end to every mean over time."""
     rule, num_stable = crop_rule(alignment), len(STABLE)
-    points_TN2 = points_TN2[:, : num_stable + len(LIPS)]
-    stable_TN2 = points_TN2[:, :num_stable]
+    stable_TN2, lips_TN2 = np.split(points_TN2[:, : num_stable + len(LIPS)], [num_stable], axis=1)
+    # The lips' mean stands for all of them: sums over 45 points would take most of the memory of an hour.
+    points_TN2 = np.concatenate([stable_TN2, lips_TN2.mean(axis=1, keepdims=True, dtype=np.float64)], axis=1)
     scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
     moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
     cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
