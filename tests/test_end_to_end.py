@@ -51,8 +51,8 @@ def test_from_faces_to_a_report(tmp_path):
     model += ["--model.init_args.modality_dropout={p_both: 1.0, p_audio_only: 0.0, p_video_only: 0.0}"]
     model += [f"--model.init_args.pretrained={tmp_path}/pre/model.safetensors"]
     model += ["--model.init_args.optimizer.lr=3e-3", "--model.init_args.schedule.warmup_steps=20"]
-    plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 150}"]
-    train("finetune", "fine", 400, *model, *plain)
+    plain = ["--data.init_args.noise.probability=0", "--data.init_args.spans={start: 1.0, end: 0.0, steps: 100}"]
+    train("finetune", "fine", 280, *model, *plain)
 
     report = tmp_path / "report"
     voices = f"{{babble: {tmp_path}/corpus/babble_test.jsonl}}"

@@ -1,7 +1,10 @@
 """Tiny models with every weight random, exported once: an export takes seconds whatever the size."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from filelock import FileLock
 
 from avspeech.export.folder import export_model
 from avspeech.models.decoder import DecoderConfig
@@ -17,11 +20,19 @@ def flamingo() -> Flamingo:
     return make_flamingo(FlamingoConfig(REAL_TOKENS, LIPS))
 
 
+def exported(model, name: str, tmp_path_factory) -> Path:
+    """Export a model once for all test processes; they share the folder above each one's own."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if folder.name.startswith("popen-") else folder) / f"onnx_{name}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            export_model(model, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def flamingo_folder(flamingo, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("onnx") / "flamingo"
-    export_model(flamingo, folder)
-    return folder
+    return exported(flamingo, "flamingo", tmp_path_factory)
 
 
 @pytest.fixture(scope="session", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["ctc", "both"])
@@ -35,6 +46,4 @@ def recognizer(request) -> Recognizer:
 
 @pytest.fixture(scope="session")
 def recognizer_folder(recognizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("onnx") / "recognizer"
-    export_model(recognizer, folder)
-    return folder
+    return exported(recognizer, f"recognizer_{recognizer.decoder is not None}", tmp_path_factory)
