@@ -21,13 +21,14 @@ import cv2
 import numpy as np
 from jsonargparse import auto_cli
 
-from avspeech.files import write_lines
+from avspeech.files import make_folder, make_place, write_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.video import read_grey_clip
 from avspeech.roi.lips import FaceSpan, FoundLips, find_lips
 from avspeech.roi.mouth import Alignment, count_status
+from avspeech.roi.sparse import Sparseness
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
 from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
@@ -85,14 +86,22 @@ def main(
         face_model: mediapipe's face_landmarker.task; null searches for it.
         timeout_s: time limit of a clip in seconds; null is no limit.
         already_cropped: the videos are mouth crops: take them as they are, grey, without looking for a face.
+            --roi.alignment then names the rule by which they were cut.
         report: HTML page of what was found, with the worst clips (data_prep/roi_report.py); null writes none.
             Clips that are cut for it also have the offset between sound and picture measured.
     """
-    roi_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        Sparseness(every=roi.every)
+        make_folder(roi_dir, "roi_dir")
+        for option, file in (("--out_manifest", out_manifest), ("--report", report)):
+            if file is not None:
+                make_place(file, option)
+    except ValueError as error:  # before hours of work
+        sys.exit(str(error))
     utterances, settings = read_manifest(manifest), asdict(roi) | {"already_cropped": already_cropped}
     jobs = [(one, ("",)) for one in utterances if kept_record(clip_path(one, roi_dir), settings) is None]
-    extract = partial(extract_one, roi_dir=roi_dir, roi=roi, face_model=face_model, settings=settings)
-    extract = partial(extract, find_offset=report is not None)
+    fixed = {"roi_dir": roi_dir, "roi": roi, "face_model": face_model, "settings": settings}
+    extract = partial(extract_one, **fixed, find_offset=report is not None)
     why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
     found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances if (one.id, "") not in why)

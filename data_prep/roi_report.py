@@ -27,6 +27,7 @@ MAX_DRIFT_S = 0.5
 LATE = 2
 """Frames by which listed sound is late or early; below, lips and sound still belong together."""
 SHOWN = 48
+"""Doubtful clips on the contact sheet; the others are listed."""
 STRIP = 4
 """Frames of a clip on the contact sheet."""
 HISTOGRAMS = {

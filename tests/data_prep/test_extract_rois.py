@@ -189,3 +189,17 @@ def test_mouth_crops_are_taken_as_they_are_or_the_failure_says_how(tmp_path):
     main(tmp_path / "in.jsonl", tmp_path / "roi", workers=0, already_cropped=True)
     (done,) = read_manifest(tmp_path / "roi" / "manifest.jsonl")
     assert np.abs(read_grey_clip(done.mouth).astype(int) - mouth_THW).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"out_manifest": Path()}, "--out_manifest . is a folder, wanted a file; name another"),
+        ({"report": Path()}, "--report . is a folder, wanted a file; name another"),
+        ({"roi": RoiConfig(every=0)}, "every=0, .* wanted whole numbers from 1"),
+    ],
+)
+def test_a_wrong_option_is_refused_in_one_line_before_the_first_clip(mixed, tmp_path, options, reason):
+    with pytest.raises(SystemExit, match=f"^{reason}"):
+        main(mixed, tmp_path / "roi", workers=0, **options)
+    assert not list(tmp_path.glob("roi/*"))
