@@ -24,7 +24,7 @@ def test_each_face_has_its_own_span_and_the_large_one_comes_first():
     followed = follow([[SMALL] * (index < 30) + [LARGE] * (index >= 10) for index in range(40)])
     assert [(face.first, face.end) for face in followed.faces] == [(10, 40), (0, 30)]
     large, small = followed.faces
-    np.testing.assert_allclose(large.boxes_T4[:, :2].mean(axis=0), LARGE.landmarks_J2.min(axis=0), atol=0.1)
+    np.testing.assert_allclose(large.boxes_T4[:, :2].mean(axis=0), LARGE.landmarks_J2.min(axis=0), atol=1e-2)
     assert (small.status_T != FrameStatus.MISSING).all()
     assert (small.share_found(0, 40), small.share_found(30, 40), large.share_found(20, 40)) == (0.75, 0, 1)
 
