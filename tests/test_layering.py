@@ -53,7 +53,7 @@ def test_every_folder_says_what_it_is():
 
 def test_models_and_objectives_need_neither_lightning_nor_media():
     names = ["avspeech.models.files", "avspeech.objectives.cluster_loss", "avspeech.objectives.masking"]
-    heavy = ["lightning", "mediapipe", "av", "cv2", "jsonargparse"]
+    heavy = ["lightning", "mediapipe", "ai_edge_litert", "av", "cv2", "jsonargparse"]
     code = f"import sys, {', '.join(names)}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,11 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
+import mediapipe
 import numpy as np
 from jsonargparse import auto_cli
+from mediapipe.tasks.python import BaseOptions, vision
 
 from avspeech.media.video import read_frames, read_pictures, write_video
 from avspeech.roi import early, lips, seeking, sparse
+from avspeech.roi.face_model import find_face_model
 from avspeech.roi.faces import Face, FollowedFaces
 from avspeech.roi.flow import needed_points
 from avspeech.roi.landmarks import FaceFinder
@@ -54,9 +57,22 @@ def timed(owner, name: str, label: str) -> None:
     setattr(owner, name, wrapped)
 
 
-def every_frame(path: Path, finder: FaceFinder) -> tuple[np.ndarray, np.ndarray]:
-    """Return (crops, points) by the network on every whole frame, and a second decode for the crops."""
-    found = [[needed_points(one) for one in finder.detect(picture.colour())] for picture in read_pictures(path)]
+def face_landmarker() -> vision.FaceLandmarker:
+    """Return mediapipe's own, as users call it."""
+    options = BaseOptions(model_asset_path=str(find_face_model()))
+    return vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(options, num_faces=4))
+
+
+def landmarks_of(frame: np.ndarray, landmarker: vision.FaceLandmarker) -> list[np.ndarray]:
+    image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
+    size = np.array([frame.shape[1], frame.shape[0]], np.float32)
+    faces = landmarker.detect(image).face_landmarks
+    return [np.array([(point.x, point.y) for point in face], np.float32) * size for face in faces]
+
+
+def every_frame(path: Path, landmarker: vision.FaceLandmarker) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (crops, placements, points) by FaceLandmarker on every whole frame, and a second decode for the crops."""
+    found = [[needed_points(one) for one in landmarks_of(frame, landmarker)] for frame in read_frames(path)]
     face = Face(0, *fill_gaps(link_faces(found)[0], 12))
     followed = FollowedFaces((face,), len(found), len(found))
     (mouth_THW,) = crop_faces(path, followed, [[FaceSpan(0, 0, len(found))]])
@@ -96,7 +112,7 @@ def main(
     theirs = [[one for one in files if one.parent == person] for person in rng.permutation(people)]
     chosen = [theirs[n % len(theirs)][rng.integers(len(theirs[n % len(theirs)]))] for n in range(clips)]
     rows = []
-    with FaceFinder() as finder, TemporaryDirectory() as temporary:
+    with FaceFinder() as finder, face_landmarker() as landmarker, TemporaryDirectory() as temporary:
         for name, size in SIZES.items():
             ratios, before, now, decode, apart, share = [], [], [], [], [], []
             shares.clear()
@@ -106,7 +122,7 @@ def main(
                 for way in ("old", "new") if number % 2 else ("new", "old"):
                     start = cpu()
                     if way == "old":
-                        _, placed_T23, points_TN2 = every_frame(path, finder)
+                        _, placed_T23, points_TN2 = every_frame(path, landmarker)
                     else:
                         got = few_looks(path, finder, looks)
                     times[way] = cpu() - start

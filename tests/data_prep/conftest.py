@@ -16,7 +16,7 @@ def sound(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def face_model() -> None:
-    pytest.importorskip("mediapipe")
+    pytest.importorskip("ai_edge_litert")
     from avspeech.roi.face_model import FaceModelError, find_face_model
 
     try:

@@ -1,4 +1,4 @@
-"""A drawn face that mediapipe finds, and clips of it."""
+"""A drawn face that the landmark model finds, and clips of it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ def face(opening: float = 0.3) -> np.ndarray:
 @pytest.fixture(scope="session")
 def finder() -> Iterator:
     """Return the landmark model, or skip where it cannot be had."""
-    pytest.importorskip("mediapipe")
+    pytest.importorskip("ai_edge_litert")
     from avspeech.roi.face_model import FaceModelError
     from avspeech.roi.landmarks import FaceFinder
 

@@ -324,7 +324,7 @@ def test_no_input_is_ever_replaced(run, media):
 
 
 def test_a_face_model_that_is_missing_or_broken_is_said_in_one_line(run, media, monkeypatch, models):
-    pytest.importorskip("mediapipe")
+    pytest.importorskip("ai_edge_litert")
     for path, reason in (("/missing.task", "is no file"), (str(models / "one.safetensors"), "is no face model")):
         monkeypatch.setenv("AVSPEECH_FACE_MODEL", path)
         last = run(media / "fast.mp4", status=2).err.splitlines()[-1]
