@@ -287,6 +287,7 @@ def takes_a_step(paths, corpus, folder, *more):
     assert main(arguments).trainer.global_step == 1 and (folder / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", mostly_slow([*FLAMINGO, *FEW_CLIPS], ["av/multi_medium"]))
 def test_a_flamingo_configuration_takes_a_training_step_with_only_sizes_overridden(task, corpus, tmp_path):
     more = ["--trainer.precision=null", "--trainer.limit_val_batches=0", "--trainer.enable_checkpointing=false"]

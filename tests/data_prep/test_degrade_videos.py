@@ -111,6 +111,7 @@ def test_a_video_keeps_its_sound_when_asked(videos, tmp_path):
         read_audio(tmp_path / "silent" / "offset-40" / "a.mp4")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("face_model")
 def test_without_a_face_only_what_needs_one_fails(videos, tmp_path):
     main(videos, tmp_path, ["object-5", "no_face", "jpeg-3", "blur-2"], workers=0, max_failed=0.8)
@@ -170,6 +171,7 @@ def test_a_fault_or_a_manifest_that_makes_no_sense_stops_at_once(videos, tmp_pat
         main(manifest, tmp_path / options.pop("out_dir", ""), faults, **options)
 
 
+@pytest.mark.slow
 def test_the_command_runs_in_workers(videos, tmp_path):
     command = [sys.executable, SCRIPT, videos, tmp_path / "out", "--faults=[drop-100, offset-160]", "--max_failed=0.3"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SCRIPT.parents[1])

@@ -120,6 +120,7 @@ def test_places_and_ids_that_cannot_be_written_to_and_conditions_without_noise_a
     refused(folder, r"conditions\.yaml names no noises", noise_manifests=None, noise_paths=None)
 
 
+@pytest.mark.slow
 def test_planning_workers_end_with_a_killed_run(folder):
     one = read_manifest(folder / "test.jsonl")[0]
     write_manifest(folder / "many.jsonl", [replace(one, id=f"t{n}") for n in range(2_000)])

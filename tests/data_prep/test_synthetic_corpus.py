@@ -91,6 +91,7 @@ def test_same_seed_same_bytes_whatever_the_number_of_workers_and_another_seed_an
     assert one != other
 
 
+@pytest.mark.slow
 @needs_all
 def test_a_stopped_run_is_completed_finished_clips_stay_and_other_settings_want_another_folder(corpus, tmp_path):
     make_corpus(settings(), tmp_path, truth=True)

@@ -246,6 +246,7 @@ def test_mfcc_units_follow_the_words_and_say_what_they_are_and_how_good(train, v
     assert json.loads((tmp_path / "val.km.json").read_text())["words"] is None
 
 
+@pytest.mark.slow
 def test_an_official_checkpoint_is_imported_on_the_fly(train, val, tmp_path):
     ours, checkpoint = pretrained()
     save_model(tmp_path / "model.safetensors", ours)

@@ -117,6 +117,7 @@ def test_sentences_in_nine_languages_are_transcribed_as_openai_does():
     compare(with_noise([audio_S for audio_S, _ in spoken]), [language for _, language in spoken] * 2)
 
 
+@pytest.mark.slow
 @needs_grid
 @torch.no_grad()
 def test_word_times_are_those_of_openai():

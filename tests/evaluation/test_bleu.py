@@ -33,6 +33,7 @@ def test_case_and_punctuation_count_and_nothing_heard_is_zero():
     assert corpus_bleu(counted([reference], [""])) == corpus_bleu([]) == 0
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_resampled_corpora(monkeypatch):
     rng = random.Random(1)
     references = [" ".join(rng.choice("abcdefgh") for _ in range(12)) for _ in range(30)]

@@ -50,6 +50,7 @@ def test_faults_have_names_for_people():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_and_reported(tmp_path, results):
     panels = fault_panels(results)
     width, height = struct.unpack(">II", to_png(bars.fault_figure(panels))[16:24])

@@ -57,6 +57,7 @@ def test_report_of_one_run_may_lie_beside_its_results(folders):
     raises(ValueError, "would be overwritten; name another", write_report, folders, folders[0])
 
 
+@pytest.mark.slow
 def test_extra_sections_are_shown(tmp_path, folders):
     picture = tmp_path / "lips.png"
     picture.write_bytes(to_png(curves_figure({}, "", "")))
@@ -229,6 +230,7 @@ def test_command_line_merges_folders(tmp_path, folders, capsys):
     assert re.fullmatch(r"out_dir .*report\.md cannot be made a folder: .*; name another\n", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_names_from_elsewhere_are_drawn_and_name_no_file_elsewhere(tmp_path, evaluate):
     results = evaluate()
     strange = [replace(row, noise="../../rain" if row.snr_db is not None else "none") for row in results.conditions]

@@ -55,7 +55,7 @@ class Opened(Tab):
         self.page.goto(file.as_uri(), wait_until="load")
 
 
-@pytest.fixture(params=(390, 1280), ids=lambda width: f"{width}px")
+@pytest.fixture(params=(390, pytest.param(1280, marks=pytest.mark.slow)), ids=lambda width: f"{width}px")
 def opened(request, browser, page_file) -> Iterator[Opened]:
     opened = Opened(browser, page_file, request.param)
     yield opened

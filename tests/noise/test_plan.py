@@ -61,6 +61,7 @@ def test_a_plan_survives_its_file(frozen, tmp_path):
     assert (tmp_path / "again.jsonl").read_bytes() == (folder / "plan.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_mixing_twice_gives_the_same_bytes_also_elsewhere_and_in_another_process(frozen, own):
     (folder, plan), (moved, _) = frozen, own
     first = mix_all(folder, plan)

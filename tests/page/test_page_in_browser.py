@@ -136,6 +136,7 @@ def test_upload_transcribe_look_and_leave_nothing(browser, server, tmp_path):
     other.context.close()
 
 
+@pytest.mark.slow
 def test_examples_and_messages(browser, server, tmp_path):
     visit = Visit(browser, server)
     page = visit.page

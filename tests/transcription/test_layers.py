@@ -100,6 +100,7 @@ def test_a_file_in_pieces_gives_each_pieces_features_at_its_place():
     assert first == len(features.values_TD)
 
 
+@pytest.mark.slow
 def test_a_long_file_is_encoded_in_pieces_that_the_encoder_takes(tmp_path):
     write_wav(tmp_path / "long.wav", voice(12))
     speaker = SpeechModel(make("whisper"), "tiny")  # hears 5 s at most; pieces of up to 30 s failed

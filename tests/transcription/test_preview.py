@@ -83,6 +83,7 @@ def test_no_face_and_audio_only_are_said(tmp_path):
     assert not changed(drawn(tmp_path, replace(TRANSCRIPT, face_share=None))[0][:60, :200])  # not looked for
 
 
+@pytest.mark.slow
 def test_the_lip_crop_is_shown_twice_as_large_where_the_face_is_not(tmp_path):
     mouth_THW = np.zeros((10, 96, 96), np.uint8)
     mouth_THW[:, :, 48:] = 255

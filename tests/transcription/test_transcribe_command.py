@@ -111,6 +111,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_decodes_the_rest(run, me
     np.testing.assert_allclose([one.score for one in rest.segments], [one.score for one in whole.segments], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_ctrl_c_between_files_keeps_the_finished_ones_and_before_them_says_so(run, media, decoded, monkeypatch):
     def stop(given):
         raise KeyboardInterrupt
@@ -128,6 +129,7 @@ def test_sound_that_ends_long_before_the_picture_is_said(run, finder):
     assert "The picture lasts 2.0 s, the sound 1.0 s" in run("a.mp4").err
 
 
+@pytest.mark.slow
 def test_odd_names(run, media):
     odd = ["-x.wav", "日本 語.wav", "[x].wav", "a*b.wav", "50%d.wav", "new\nline.wav", os.fsdecode(b"\xff.wav")]
     odd.append("y" * 250 + ".wav")
@@ -205,6 +207,7 @@ def test_a_face_is_read_and_a_preview_of_a_kept_transcript_decodes_nothing(run, 
     assert names("out") == ["preview.mp4"]
 
 
+@pytest.mark.slow
 def test_the_console_script_is_the_same(media, models, tmp_path):
     command = [sys.executable, "-m", "avspeech.cli"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
