@@ -24,15 +24,16 @@ _DOWNMIX = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
 """Weights for more than two channels (ITU-R BS.775), scaled to sum 1; other channels have 0.5."""
 
 
-def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
+def read_audio(path: str | Path, notes: list[str] | None = None, track: int | None = None) -> np.ndarray:
     """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1], from any file that FFmpeg reads.
 
-    ``notes`` receives notes on concealed damage; None logs them. NoAudio: no audio track. MediaError: the file is
-    missing, empty, no media, damaged, cut off, or has samples that are not finite.
+    ``notes`` receives notes on concealed damage; None logs them. ``track``: number of the sound track from 1, see
+    ``find_tracks(path).sounds``; None takes the default. NoAudio: no audio track. MediaError: no such track, or the
+    file is missing, empty, no media, damaged, cut off, or has samples that are not finite.
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = require_stream(path, container, "audio")
+        stream = require_stream(path, container, "audio", track)
         start = origin(path, container)
         pieces: list[np.ndarray] = []
         rate = length = 0
@@ -59,10 +60,10 @@ def read_audio(path: str | Path, notes: list[str] | None = None) -> np.ndarray:
         return np.clip(resample(audio_S, rate), -1, 1)
 
 
-def read_audio_if_any(path: str | Path, notes: list[str] | None = None) -> np.ndarray | None:
+def read_audio_if_any(path: str | Path, notes: list[str] | None = None, track: int | None = None) -> np.ndarray | None:
     """Return ``read_audio``'s sound, or None without an audio track."""
     try:
-        return read_audio(path, notes)
+        return read_audio(path, notes, track)
     except NoAudio:
         return None
 

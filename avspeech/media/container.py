@@ -5,6 +5,7 @@ files PyAV raises UnicodeDecodeError and others too, so every call into it, and 
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import av
 import av.error
+import av.logging
 from av.container import InputContainer
 from av.stream import Disposition
 
@@ -73,21 +75,29 @@ def _check_riff(path: Path, size: int) -> None:
         raise MediaError(path, reason)
 
 
-def find_stream(container: InputContainer, kind: Literal["video", "audio"]) -> Any | None:
-    """Return the stream to read, or None. A cover picture does not count."""
+def find_stream(container: InputContainer, kind: Literal["video", "audio"], track: int | None = None) -> Any | None:
+    """Return the stream to read, or None: the best, or by number from 1. A cover picture does not count."""
 
     def usable(stream: Any) -> bool:
         return stream.codec_context is not None and not int(stream.disposition) & int(Disposition.attached_pic)
 
+    streams = [stream for stream in container.streams if stream.type == kind]
+    if track is not None:
+        return next(filter(usable, streams[track - 1 : track] if track > 0 else []), None)
     best = container.streams.best(kind)
-    streams = [*([] if best is None else [best]), *(stream for stream in container.streams if stream.type == kind)]
-    return next(filter(usable, streams), None)
+    return next(filter(usable, [*([] if best is None else [best]), *streams]), None)
 
 
-def require_stream(path: Path, container: InputContainer, kind: Literal["video", "audio"]) -> Any:
-    """Return the stream to read. NoVideo, NoAudio: the file has none."""
+def require_stream(
+    path: Path, container: InputContainer, kind: Literal["video", "audio"], track: int | None = None
+) -> Any:
+    """Return the stream to read, by number from 1 if given. NoVideo, NoAudio: none. MediaError: no such number."""
     with guard(path, f"its {kind} track cannot be read"):
-        stream = find_stream(container, kind)
+        stream = find_stream(container, kind, track)
+        sounds = _sound_tracks(container) if stream is None and kind == "audio" else ()
+    if stream is None and track is not None and sounds:
+        listing = "; ".join(str(one) for one in sounds)
+        raise MediaError(path, f"sound track {track} was asked for and cannot be read; choose one of: {listing}")
     if stream is None:
         missing = NoVideo if kind == "video" else NoAudio
         raise missing(path, f"has no {kind} track; give a file that has one")
@@ -197,6 +207,60 @@ def _seconds(time: Fraction) -> str:
 
 
 @dataclass(frozen=True)
+class SoundTrack:
+    """A sound track by its header."""
+
+    number: int
+    """From 1, in the file's order; ``read_audio`` takes it."""
+    codec: str
+    channels: int
+    """0 where the codec cannot be decoded."""
+    language: str | None
+    title: str | None
+    is_default: bool
+    """True for the track that is read when no number is given."""
+
+    def __str__(self) -> str:
+        sound = f"{self.channels} channel{'' if self.channels == 1 else 's'}" if self.channels else "cannot be decoded"
+        about = [self.language, self.codec, sound, "default" if self.is_default else None]
+        title = f' "{self.title}"' if self.title else ""
+        return f"{self.number}{title} ({', '.join(filter(None, about))})"
+
+
+def _sound_tracks(container: InputContainer) -> tuple[SoundTrack, ...]:
+    default, tracks = find_stream(container, "audio"), []
+    for number, stream in enumerate((one for one in container.streams if one.type == "audio"), start=1):
+        codec: Any = stream.codec_context
+        language = stream.metadata.get("language")
+        tracks.append(
+            SoundTrack(
+                number,
+                codec_name(container, stream),
+                0 if codec is None else codec.channels,
+                None if language == "und" else language,
+                stream.metadata.get("title"),
+                default is not None and stream.index == default.index,
+            )
+        )
+    return tuple(tracks)
+
+
+def codec_name(container: Any, stream: Any) -> str:
+    """Return the name of a stream's codec, or its four letters where FFmpeg does not know them."""
+    if stream.codec_context is not None:
+        return stream.codec_context.codec.canonical_name
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)  # PyAV tells the name of a codec without decoder nowhere else
+    try:
+        listing = container.dumps_format()
+    finally:
+        av.logging.set_level(before)
+    found = re.search(rf"Stream #0:{stream.index}\b.*?: (?:Video|Audio): (\w+)(?: \(([^ )]+) /)?", listing)
+    name, letters = found.groups() if found else ("none", None)
+    return (letters or "unknown") if name == "none" else name
+
+
+@dataclass(frozen=True)
 class Tracks:
     """The tracks of a file by its headers."""
 
@@ -207,6 +271,8 @@ class Tracks:
     """Duration that the container states, or None."""
     promised_s: float | None = None
     """``duration_s``, or None where it is an estimate from the bit rate."""
+    sounds: tuple[SoundTrack, ...] = ()
+    """All sound tracks, also those that cannot be decoded."""
 
 
 def find_tracks(path: str | Path) -> Tracks:
@@ -216,4 +282,4 @@ def find_tracks(path: str | Path) -> Tracks:
         has_video, has_audio = (find_stream(container, kind) is not None for kind in ("video", "audio"))
         duration_s = None if container.duration is None else container.duration / av.time_base
         estimated = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
-        return Tracks(has_video, has_audio, duration_s, None if estimated else duration_s)
+        return Tracks(has_video, has_audio, duration_s, None if estimated else duration_s, _sound_tracks(container))
