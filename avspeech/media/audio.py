@@ -10,7 +10,8 @@ from typing import Any
 import av
 import numpy as np
 
-from avspeech.media.container import decode, guard, open_media, origin, require_stream
+from avspeech.media.container import guard, open_media, require_stream
+from avspeech.media.decode import decode, origin
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.timebase import SAMPLE_RATE
 

@@ -1,17 +1,17 @@
-"""Open a media file, find its time origin, decode one stream: shared by video.py and audio.py.
+"""Open a media file and find its tracks.
 
-Time 0 is the earlier of the first video and audio timestamps: sample ``640 * n`` belongs to frame ``n``. On broken
-files PyAV raises UnicodeDecodeError and others too, so every call into it, and no other code, runs under ``guard``.
+On broken files PyAV raises UnicodeDecodeError and others too, so every call into it, and no other code, runs under
+``guard``.
 """
 
-import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import av
 import av.error
@@ -20,13 +20,14 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
+from avspeech.media.parts import Part, Window, find_parts
+from avspeech.media.stated import check_size, stated_seconds
 
-log = logging.getLogger(__name__)
-
-MAX_LOST = 0.2  # largest share of undecodable packets; more is an error
-MAX_JUMP_S = 60  # longest step between two timestamps in seconds; more is an error
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
 """Formats whose duration FFmpeg only estimates, so it does not show that a file is cut off."""
+
+
+_KINDS = ("video", "audio")
 
 
 @contextmanager
@@ -43,8 +44,8 @@ def guard(path: Path, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def open_media(path: str | Path) -> Iterator[InputContainer]:
-    """Open a file for reading. MediaError: it is missing, empty or no media."""
+def open_media(path: str | Path, part: Part | None = None) -> Iterator[InputContainer]:
+    """Open a file, or one of its ``file_parts``, for reading. MediaError: it is missing, empty or no media."""
     try:
         size = (path := Path(path)).stat().st_size
     except (OSError, ValueError) as error:
@@ -53,26 +54,31 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
         raise MediaError(path, "is no file")
     if size == 0:
         raise MediaError(path, "is empty (0 bytes); copy or download it again")
-    _check_riff(path, size)
-    with guard(path, "is not a media file that FFmpeg can open"):
-        options = {"protocol_whitelist": "file"}  # a playlist named .mp4 must not reach the network
-        container = av.open(f"file:{path}", metadata_errors="replace", container_options=options)
-    try:
+    parts = file_parts(path)
+    part = part or parts[0]
+    with ExitStack() as stack:
+        with guard(path, "cannot be read"):
+            file = stack.enter_context(path.open("rb"))
+            check_size(path, file, part)
+        with guard(path, "is not a media file that FFmpeg can open"):
+            source: Any = f"file:{path}" if len(parts) == 1 else Window(file, part)
+            options = {"protocol_whitelist": "file"}  # a playlist named .mp4 must not reach the network
+            container: Any = av.open(source, metadata_errors="replace", container_options=options)
+        stack.callback(container.close)
         yield container
-    finally:
-        container.close()
 
 
-def _check_riff(path: Path, size: int) -> None:
-    """Compare an avi or wav header's size with the file's: FFmpeg accepts a cut file. Pipes store 0 or the maximum."""
-    with guard(path, "cannot be read"), path.open("rb") as file:
-        header = file.read(8)
-    if header[:4] != b"RIFF":
-        return
-    declared = int.from_bytes(header[4:], "little") + 8
-    if declared < 0xFFFFFFFF and declared - size > declared / 100:
-        reason = f"has {size} bytes, its header says {declared}: the file is cut off; copy or download it again"
-        raise MediaError(path, reason)
+def file_parts(path: Path) -> tuple[Part, ...]:
+    """Return the files that were joined end to end to make this one, as bytes of it; nearly always one."""
+    with guard(path, "cannot be read"):
+        state = path.stat()
+        return _parts(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _parts(path: Path, changed: int, size: int) -> tuple[Part, ...]:
+    with path.open("rb") as file:
+        return find_parts(file)
 
 
 def find_stream(container: InputContainer, kind: Literal["video", "audio"], track: int | None = None) -> Any | None:
@@ -95,115 +101,42 @@ def require_stream(
     with guard(path, f"its {kind} track cannot be read"):
         stream = find_stream(container, kind, track)
         sounds = _sound_tracks(container) if stream is None and kind == "audio" else ()
+        undecodable = None if stream is not None else _undecodable(container, kind)
     if stream is None and track is not None and sounds:
         listing = "; ".join(str(one) for one in sounds)
         raise MediaError(path, f"sound track {track} was asked for and cannot be read; choose one of: {listing}")
+    if undecodable is not None:
+        raise no_track(kind)(path, f"its {kind} track cannot be decoded: {undecodable}; convert it")
     if stream is None:
-        missing = NoVideo if kind == "video" else NoAudio
-        raise missing(path, f"has no {kind} track; give a file that has one")
+        raise no_track(kind)(path, f"has no {kind} track; give a file that has one")
     return stream
 
 
-def origin(path: Path, container: InputContainer) -> Fraction:
-    """Return the container's start in seconds, on the clock of its timestamps."""
-    with guard(path, "its start time cannot be read"):
-        streams = filter(None, (find_stream(container, "video"), find_stream(container, "audio")))
-        return min((s.start_time * s.time_base for s in streams if s.start_time is not None), default=Fraction(0))
+def no_track(kind: str) -> type[MediaError]:
+    """Return the error that says that a kind of track is missing."""
+    return NoVideo if kind == "video" else NoAudio
 
 
-class Timed(NamedTuple):
-    """A decoded frame and its time in seconds on the container's clock."""
-
-    time: Fraction
-    duration: Fraction
-    frame: Any
+def _undecodable(container: InputContainer, kind: str) -> str | None:
+    """Return the name of the codec of a track that FFmpeg cannot decode, or None."""
+    unknown = (one for one in container.streams if one.type == kind and one.codec_context is None)
+    return next((codec_name(container, one) for one in unknown), None)
 
 
-def decode(
-    path: Path, container: InputContainer, stream: Any, start: Fraction, notes: list[str] | None = None
-) -> Iterator[Timed]:
-    """Yield the frames of one stream in presentation order, skipping packets that do not decode.
-
-    ``start`` is the container's ``origin``; ``notes`` receives a note on concealed damage, None logs it. MediaError:
-    reading fails, too little decodes, timestamps jump beyond ``MAX_JUMP_S``, or the file is cut off.
-    """
-    num_packets = num_lost = num_corrupt = num_frames = 0
-    end = file_end = start
-    declared, of_file = _declared_end(container, stream)
-    tracks = [s for s in container.streams if s.type in ("video", "audio")] if of_file else [stream]
-    packets = container.demux(tracks)
-    while True:
-        with guard(path, f"cannot be read past {_seconds(end)}"):
-            packet = next(packets, None)
-        if packet is None:
-            break
-        if packet.pts is not None and packet.time_base is not None:
-            file_end = max(file_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        if packet.stream.index != stream.index:
-            continue
-        num_packets += packet.size > 0
-        try:
-            with guard(path, "a packet does not decode"):
-                frames: Any = packet.decode()
-        except MediaError as error:
-            num_lost += packet.size > 0
-            log.debug("%s", error)
-            continue
-        for frame in frames:
-            with guard(path, "a frame has no readable time"):
-                time, duration = _time(frame, stream, end)
-            if abs(time - end) > MAX_JUMP_S:
-                raise MediaError(path, f"{stream.type} time jumps from {_seconds(end)} to {_seconds(time)}; remux it")
-            end = max(end, time + duration)
-            num_frames += 1
-            num_corrupt += bool(frame.is_corrupt)
-            yield Timed(time, duration, frame)
-    if num_frames == 0:
-        raise MediaError(path, f"no {stream.type} frame decodes ({num_lost} of {num_packets} packets are damaged)")
-    if num_lost > MAX_LOST * num_packets:
-        raise MediaError(path, f"{num_lost} of {num_packets} {stream.type} packets do not decode: the file is damaged")
-    if num_lost or num_corrupt:
-        note = (
-            f"{num_lost} of {num_packets} {stream.type} packets do not decode, {num_corrupt} of {num_frames} "
-            "frames are flagged corrupt; FFmpeg concealed what it could"
-        )
-        if notes is None:
-            log.warning("%s: %s", path, note)
-        else:
-            notes.append(note)
-    end, what = (file_end, "media") if of_file else (end, stream.type)
-    if declared is not None and declared - end > Fraction(1, 2) + declared / 100:
-        raise MediaError(
-            path,
-            f"{what} data end at {_seconds(end)}, the container says {_seconds(declared)}: "
-            "the file is cut off; copy or download it again",
-        )
-
-
-def _time(frame: Any, stream: Any, end: Fraction) -> tuple[Fraction, Fraction]:
-    """Return a frame's time and duration (at most ``MAX_JUMP_S``) in s; without a timestamp it follows the last."""
-    base = frame.time_base or stream.time_base
-    if stream.type == "audio":
-        duration = Fraction(frame.samples, frame.sample_rate)
-    else:
-        duration = frame.duration * base if frame.duration else 1 / Fraction(stream.average_rate or 25)
-    time = end if frame.pts is None else frame.pts * base
-    return time, min(duration, Fraction(MAX_JUMP_S))
-
-
-def _declared_end(container: InputContainer, stream: Any) -> tuple[Fraction | None, bool]:
+def declared_end(path: Path, container: InputContainer, stream: Any | None = None) -> tuple[Fraction | None, bool]:
     """Return the end by the track's header (False), or else by the file's (True); None where it is not reliable."""
-    if DURATION_IS_A_GUESS & set(container.format.name.split(",")):
+    names = set(container.format.name.split(","))
+    if {"mp3", "aac"} & names:
+        with guard(path, "cannot be read"), path.open("rb") as file:
+            seconds = stated_seconds(file)
+        return None if seconds is None else Fraction(seconds), False
+    if DURATION_IS_A_GUESS & names:
         return None, False
-    if stream.duration is not None and stream.time_base is not None:
+    if stream is not None and stream.duration is not None and stream.time_base is not None:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base, False
     if container.duration is None:
         return None, False
     return Fraction((container.start_time or 0) + container.duration, av.time_base), True
-
-
-def _seconds(time: Fraction) -> str:
-    return f"{float(time):.2f} s"
 
 
 @dataclass(frozen=True)
@@ -273,13 +206,38 @@ class Tracks:
     """``duration_s``, or None where it is an estimate from the bit rate."""
     sounds: tuple[SoundTrack, ...] = ()
     """All sound tracks, also those that cannot be decoded."""
+    undecodable: tuple[tuple[str, str], ...] = ()
+    """Kinds that are missing only because FFmpeg cannot decode them, with the name of the codec."""
 
 
 def find_tracks(path: str | Path) -> Tracks:
     """Return the tracks of a file; nothing is decoded, so a damaged track counts. MediaError: no media file."""
     path = Path(path)
     with open_media(path) as container, guard(path, "its headers cannot be read"):
-        has_video, has_audio = (find_stream(container, kind) is not None for kind in ("video", "audio"))
+        found = {kind: stream for kind in _KINDS if (stream := find_stream(container, kind)) is not None}
+        names = {kind: _undecodable(container, kind) for kind in _KINDS if kind not in found}
         duration_s = None if container.duration is None else container.duration / av.time_base
         estimated = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))
-        return Tracks(has_video, has_audio, duration_s, None if estimated else duration_s, _sound_tracks(container))
+        sounds = _sound_tracks(container)
+        filled = _filled(container, found)
+    return Tracks(
+        "video" in filled,
+        "audio" in filled,
+        duration_s,
+        None if estimated else duration_s,
+        sounds,
+        tuple((kind, name) for kind, name in names.items() if name is not None),
+    )
+
+
+def _filled(container: InputContainer, found: dict[str, Any]) -> set[str]:
+    """Return the kinds of track that have packets; a single one counts without a look."""
+    filled: set[str] = set()
+    if len(found) < 2:
+        return set(found)
+    with suppress(Exception):  # damage is for the decoder to tell
+        for packet in container.demux([*found.values()]):
+            filled |= {packet.stream.type} if packet.size else set()
+            if len(filled) == len(found):
+                break
+    return filled or set(found)

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
-from avspeech.media.container import Timed, decode, guard, open_media, origin, require_stream
+from avspeech.media.container import guard, open_media, require_stream
+from avspeech.media.decode import Timed, decode, origin
 from avspeech.media.errors import MediaError
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, frames_to_samples
 

@@ -1,0 +1,99 @@
+"""Find where files were joined end to end: each part is a media file of its own, and FFmpeg reads only the first.
+
+Transport and program streams need none of this: FFmpeg reads them through, and ``clock.py`` mends their clock.
+"""
+
+import io
+import re
+from typing import Any, BinaryIO, NamedTuple
+
+BLOCK = 2**20  # bytes read at a time
+HEAD = 128  # most bytes of a header that are looked at
+
+_STARTS = {
+    b"fLaC": (0, rb"fLaC\x00\x00\x00\x22"),
+    b"OggS\x00\x02": (0, rb"OggS\x00\x02"),
+    b"\x1aE\xdf\xa3": (0, rb"\x1aE\xdf\xa3.{1,60}?B\x82.{1,8}?(?:webm|matroska)"),
+    b"FLV\x01": (0, rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09\x00\x00\x00\x00"),
+    b"ftyp": (4, rb"\x00\x00\x00[\x08-\x80]ftyp[ -~]{4}"),
+    b"RIFF": (0, rb"RIFF.{4}(?:WAVE|AVI )"),
+    b"FORM": (0, rb"FORM.{4}AIF[FC]"),
+}
+"""Bytes to look for, how many bytes they lie behind a file's start, and the pattern of that start."""
+
+
+class Part(NamedTuple):
+    """The bytes of one of the files that were joined."""
+
+    begin: int
+    end: int
+
+
+def find_parts(file: BinaryIO) -> tuple[Part, ...]:
+    """Return the parts of a file that can be sought; almost always one. ``file`` is left anywhere."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(HEAD)
+    for mark, (offset, pattern) in _STARTS.items():
+        if head.startswith(mark, offset) and re.match(pattern, head, re.DOTALL):
+            starts = _starts(file, mark, offset, re.compile(pattern, re.DOTALL))
+            if mark.startswith(b"OggS"):
+                starts = _chains(file, starts)
+            return tuple(map(Part, starts, [*starts[1:], size]))
+    return (Part(0, size),)
+
+
+def _starts(file: BinaryIO, mark: bytes, offset: int, pattern: re.Pattern[bytes]) -> list[int]:
+    file.seek(0)
+    starts, begin, kept = [], 0, b""  # ``kept`` overlaps the block before, for a start across two blocks
+    while block := file.read(BLOCK):
+        data = kept + block
+        last = len(data) if len(block) < BLOCK else len(data) - HEAD
+        place = data.find(mark)
+        while 0 <= place < last:
+            if place >= offset and pattern.match(data, place - offset):
+                starts.append(begin + place - offset)
+            place = data.find(mark, place + 1)
+        kept = data[max(last - offset, 0) :]
+        begin += len(data) - len(kept)
+    return sorted(set(starts))
+
+
+def _chains(file: BinaryIO, starts: list[int]) -> list[int]:
+    """Return the starts of an Ogg file's chains; each chain begins with a page for every one of its streams."""
+    chains, end = [], -1
+    for start in starts:
+        if start != end:
+            chains.append(start)
+        file.seek(start + 26)
+        count = file.read(1)
+        end = start + 27 + sum(count) + sum(file.read(sum(count)))
+    return chains
+
+
+class Window(io.RawIOBase):
+    """A part of an open file as a file of its own, for PyAV; closing it leaves the file open."""
+
+    def __init__(self, file: Any, part: Part) -> None:
+        self._file, self._part, self._place = file, part, 0
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._part.end - self._part.begin - self._place
+        self._file.seek(self._part.begin + self._place)
+        data = self._file.read(max(0, left if size < 0 else min(size, left)))
+        self._place += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        length = self._part.end - self._part.begin
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: length}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
