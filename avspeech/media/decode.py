@@ -57,7 +57,7 @@ def decode(
         with open_media(path, part) as further:
             end = reading.end
             note = f"A recording that begins at {_seconds(end - start)} is joined to the one before it in the file."
-            _tell(path, notes, note)
+            tell(path, notes, note)
             with guard(path, "a recording in it cannot be read"):
                 own = find_stream(further, kind, number)
                 if own is not None:
@@ -74,7 +74,7 @@ def _number(container: InputContainer, stream: Any) -> int | None:
     return [one.index for one in container.streams if one.type == stream.type].index(stream.index) + 1
 
 
-def _tell(path: Path, notes: list[str] | None, note: str) -> None:
+def tell(path: Path, notes: list[str] | None, note: str) -> None:
     """Add a note once: sound and picture find the same."""
     if notes is None:
         log.warning("%s: %s", path, note)
@@ -172,10 +172,10 @@ class _Reading:
             mended = mend(streams, declared_end(self.path, container)[0], is_mpeg)
         for time in mended.restarts:
             at = _seconds(time + self.moved - self.start)
-            _tell(self.path, self.notes, f"The recording's clock restarts at {at}; what follows is joined on.")
+            tell(self.path, self.notes, f"The recording's clock restarts at {at}; what follows is joined on.")
         for index, time in mended.alone:
             name, at = _NAMES[self.container.streams[index].type], _seconds(time + self.moved - self.start)
-            _tell(self.path, self.notes, f"The time stamps of the {name} jump at {at} and were not followed.")
+            tell(self.path, self.notes, f"The time stamps of the {name} jump at {at} and were not followed.")
         return mended
 
     def _decoded(self, packet: Any) -> list[Any]:
@@ -213,7 +213,7 @@ class _Reading:
         if self.num_lost or num_corrupt:
             frames = f"{num_corrupt} of {num_frames} frames are flagged corrupt"
             note = f"{lost} {stream.type} packets do not decode, {frames}; FFmpeg concealed what it could"
-            _tell(self.path, self.notes, note)
+            tell(self.path, self.notes, note)
 
     def _check_whole(self, declared: Fraction | None, end: Fraction | None, of_file: bool) -> None:
         if declared is not None and end is not None and declared - end > Fraction(1, 2) + declared / 100:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from avspeech.media.audio import read_audio, resample, write_wav
+from avspeech.media.audio import read_audio, write_wav
+from avspeech.media.resampling import Resampler
 from avspeech.media.video import read_frames, write_video
 from tests.media.conftest import encode, picture_of, sound_frame, write
 
@@ -105,6 +106,12 @@ def test_six_channels_keep_the_voice_and_drop_the_bass(tmp_path):
         encode(container, stream, [sound_frame(samples_SC.reshape(1, -1), "s16", "5.1")])
     expected = 10_000 / 32_768 / (1 + 2 * 0.7071 + 2 * 0.5)
     np.testing.assert_allclose(read_audio(tmp_path / "51.wav"), expected, rtol=1e-3)
+
+
+def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
+    resampler = Resampler()
+    resampler.write(0, audio_S, rate)
+    return resampler.finish()
 
 
 def test_speech_band_passes_and_the_rest_does_not_alias():
