@@ -27,6 +27,8 @@ DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpeg
 """Formats whose duration FFmpeg only estimates, so it does not show that a file is cut off."""
 
 
+FILE_LENGTH_ONLY = {"matroska", "webm", "flv"}
+"""Formats that state no length of a track; FFmpeg gives the file's in its place."""
 _KINDS = ("video", "audio")
 
 
@@ -132,6 +134,7 @@ def declared_end(path: Path, container: InputContainer, stream: Any | None = Non
         return None if seconds is None else Fraction(seconds), False
     if DURATION_IS_A_GUESS & names:
         return None, False
+    stream = None if FILE_LENGTH_ONLY & names else stream
     if stream is not None and stream.duration is not None and stream.time_base is not None:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base, False
     if container.duration is None:

@@ -5,7 +5,7 @@ packets arrived wobble, and following each one tears sound that has no gap.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ LOOK_AHEAD_S = 2
 """How far later stamps are asked whether a drift lasts."""
 _NEXT = 5  # stamps that tell whether the drift is there already
 _STEP_S = 0.005  # change of the drift from one stamp to the next beyond rounding
+_PAST = 50  # stamps before the present one that tell how much they wobble
 _MIN_STEPS = 3  # of them, both up and down, among stamps that wobble
 
 
@@ -38,62 +39,75 @@ class Placed(NamedTuple):
 
 def place(pieces: Iterable[Piece], start: Fraction) -> Iterator[Placed]:
     """Yield samples in order, without overlap; those from before ``start`` are left out. The rate may change."""
-    queue: deque[tuple[int, np.ndarray]] = deque()
-    rate = length = queued = 0
+    line, length, rate = _Line(0, 0), 0, 0
     for piece in pieces:
         if piece.rate != rate:
-            length = yield from _drain(queue, rate, length)
-            length, rate, queued = round(length * Fraction(piece.rate, rate or 1)), piece.rate, 0
-        queue.append((round((piece.time - start) * rate), piece.mono_S))
-        queued += len(piece.mono_S)
-        while queued > LOOK_AHEAD_S * rate and len(queue) > 1:
-            queued -= len(queue[0][1])
-            placed = _next(queue, rate, length)
-            length = placed.position + len(placed.mono_S)
-            yield placed
-    yield from _drain(queue, rate, length)
+            yield from line.drain()
+            length, rate = round(line.length * Fraction(piece.rate, rate or 1)), piece.rate
+            line = _Line(rate, length)
+        line.add(round((piece.time - start) * rate), piece.mono_S)
+        while line.is_full:
+            yield line.take()
+    yield from line.drain()
 
 
-def _drain(queue: deque[tuple[int, np.ndarray]], rate: int, length: int) -> Iterator[Placed]:
-    while queue:
-        placed = _next(queue, rate, length)
-        length = placed.position + len(placed.mono_S)
-        yield placed
-    return length
+class _Line:
+    """Samples of one rate that wait for their place, which is behind the ``length`` samples before them."""
 
+    def __init__(self, rate: int, length: int) -> None:
+        self.rate, self.length = rate, length
+        self._queue: deque[tuple[int, np.ndarray]] = deque()
+        self._queued = 0
+        self._past: deque[int] = deque(maxlen=_PAST)  # drifts
 
-def _next(queue: deque[tuple[int, np.ndarray]], rate: int, length: int) -> Placed:
-    """Take the first samples of the queue and put them behind the ``length`` samples that have a place."""
-    position, mono_S = queue.popleft()
-    if position < 0 and length == 0:  # priming samples from before the origin
-        mono_S, position = mono_S[-position:], 0
-    drift = position - length
-    if length == 0 or abs(drift) > MAX_DRIFT_S * rate:
-        drift = _lasting(_drifts(drift, length + len(mono_S), queue, rate), rate, length == 0)
-        length += max(drift, 0)
-        mono_S = mono_S[max(-drift, 0) :]
-    return Placed(length, mono_S, rate)
+    @property
+    def is_full(self) -> bool:
+        return self._queued > LOOK_AHEAD_S * self.rate and len(self._queue) > 1
 
+    def add(self, position: int, mono_S: np.ndarray) -> None:
+        self._queue.append((position, mono_S))
+        self._queued += len(mono_S)
 
-def _drifts(drift: int, length: int, queue: Iterable[tuple[int, np.ndarray]], rate: int) -> list[int]:
-    """Return how far the stamps are from the sample count, from now on up to a gap of a second."""
-    drifts = [drift]
-    for position, mono_S in queue:
-        if abs(position - length - drifts[-1]) > rate:
-            break
-        drifts.append(position - length)
-        length += len(mono_S)
-    return drifts
+    def drain(self) -> Iterator[Placed]:
+        while self._queue:
+            yield self.take()
 
+    def take(self) -> Placed:
+        """Return the samples that come next."""
+        position, mono_S = self._queue.popleft()
+        self._queued -= len(mono_S)
+        if position < 0 and self.length == 0:  # priming samples from before the origin
+            mono_S, position = mono_S[-position:], 0
+        drift = position - self.length
+        self._past.append(drift)
+        if self.length == 0 or abs(drift) > MAX_DRIFT_S * self.rate:
+            follow = self._lasting(drift, len(mono_S))
+            self._past = deque((one - follow for one in self._past), _PAST)
+            self.length += max(follow, 0)
+            mono_S = mono_S[max(-follow, 0) :]
+        placed = Placed(self.length, mono_S, self.rate)
+        self.length += len(mono_S)
+        return placed
 
-def _lasting(drifts: Sequence[int], rate: int, is_first: bool) -> int:
-    """Return the drift to follow, in samples."""
-    steps = np.diff(drifts)
-    soon, later = np.median(drifts[:_NEXT]), np.median(drifts)
-    allowed, drift = float(MAX_DRIFT_S) * rate, drifts[0]
-    if min((steps > _STEP_S * rate).sum(), (steps < -_STEP_S * rate).sum()) >= _MIN_STEPS:
-        low, high = np.percentile(drifts, (10, 90))
-        allowed, drift = allowed + (high - low) / 2, round(later)
-    if is_first:
-        return max(drift, 0)
-    return drift if min(soon, later) > allowed or max(soon, later) < -allowed else 0
+    def _lasting(self, drift: int, num_samples: int) -> int:
+        """Return how much of a drift to follow, in samples."""
+        coming = self._coming(drift, num_samples)
+        steps = np.diff([*list(self._past)[:-1], *coming]) / self.rate
+        allowed = float(MAX_DRIFT_S) * self.rate
+        soon, later = np.median(coming[:_NEXT]), np.median(coming)
+        if min((steps > _STEP_S).sum(), (steps < -_STEP_S).sum()) >= _MIN_STEPS:
+            low, high = np.percentile([*self._past, *coming], (5, 95))
+            allowed, drift = allowed + (high - low) / 2, round(later)
+        if self.length == 0:
+            return max(drift, 0)
+        return drift if min(soon, later) > allowed or max(soon, later) < -allowed else 0
+
+    def _coming(self, drift: int, num_samples: int) -> list[int]:
+        """Return how far the stamps are from the sample count, from now on up to a gap of a second."""
+        drifts, length = [drift], self.length + num_samples
+        for position, mono_S in self._queue:
+            if abs(position - length - drifts[-1]) > self.rate:
+                break
+            drifts.append(position - length)
+            length += len(mono_S)
+        return drifts
