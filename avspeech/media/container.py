@@ -21,7 +21,7 @@ from av.stream import Disposition
 
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.parts import Part, Window, find_parts
-from avspeech.media.stated import check_size, stated_seconds
+from avspeech.media.stated import check_size, pipe_sizes, stated_seconds
 
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
 """Formats whose duration FFmpeg only estimates, so it does not show that a file is cut off."""
@@ -62,8 +62,10 @@ def open_media(path: str | Path, part: Part | None = None) -> Iterator[InputCont
         with guard(path, "cannot be read"):
             file = stack.enter_context(path.open("rb"))
             check_size(path, file, part)
+            sizes = pipe_sizes(file, part)
         with guard(path, "is not a media file that FFmpeg can open"):
-            source: Any = f"file:{path}" if len(parts) == 1 else Window(file, part)
+            whole = len(parts) == 1 and not sizes
+            source: Any = f"file:{path}" if whole else Window(file, part, sizes)
             options = {"protocol_whitelist": "file"}  # a playlist named .mp4 must not reach the network
             container: Any = av.open(source, metadata_errors="replace", container_options=options)
         stack.callback(container.close)

@@ -5,6 +5,7 @@ Transport and program streams need none of this: FFmpeg reads them through, and 
 
 import io
 import re
+from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 BLOCK = 2**20  # bytes read at a time
@@ -72,15 +73,22 @@ def _chains(file: BinaryIO, starts: list[int]) -> list[int]:
 
 
 class Window(io.RawIOBase):
-    """A part of an open file as a file of its own, for PyAV; closing it leaves the file open."""
+    """A part of an open file as a file of its own, for PyAV; closing it leaves the file open.
 
-    def __init__(self, file: Any, part: Part) -> None:
-        self._file, self._part, self._place = file, part, 0
+    ``changes``: bytes to read in place of the file's, by their place in the part.
+    """
+
+    def __init__(self, file: Any, part: Part, changes: Mapping[int, bytes]) -> None:
+        self._file, self._part, self._changes, self._place = file, part, changes, 0
 
     def read(self, size: int = -1) -> bytes:
         left = self._part.end - self._part.begin - self._place
         self._file.seek(self._part.begin + self._place)
         data = self._file.read(max(0, left if size < 0 else min(size, left)))
+        for place, new in self._changes.items():
+            first = max(place - self._place, 0)
+            inside = new[max(self._place - place, 0) :][: max(len(data) - first, 0)]
+            data = data[:first] + inside + data[first + len(inside) :] if place + len(new) > self._place else data
         self._place += len(data)
         return data
 
