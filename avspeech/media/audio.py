@@ -5,11 +5,13 @@ gaps become zeros.
 """
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from avspeech.media.channels import Mixer, describe
+from avspeech.media.clock import LONGEST_GAP_S
 from avspeech.media.container import guard, open_media, require_stream
 from avspeech.media.decode import Timed, decode, origin, tell
 from avspeech.media.errors import MediaError, NoAudio
@@ -30,6 +32,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None, track: int | No
     audio_S = _read(path, mixer, notes, track)
     if mixer.watch is not None and (weights := mixer.watch.better()) is not None:
         mixer = Mixer(weights)
+        del audio_S  # never two of them
         audio_S = _read(path, mixer, notes, track)
         tell(path, notes, describe(weights))
     if (scale := mixer.levels.full_scale(path)) > 1:
@@ -44,9 +47,12 @@ def _read(path: Path, mixer: Mixer, notes: list[str] | None, track: int | None) 
     with open_media(path) as container:
         stream = require_stream(path, container, "audio", track)
         start = origin(path, container)
-        resampler, rate = Resampler(), 0
+        resampler, rate, sounding = Resampler(), 0, Fraction(0)
         for placed in place(_pieces(path, decode(path, container, stream, start, notes), mixer), start):
             rate = placed.rate
+            if Fraction(placed.position, rate) - sounding > LONGEST_GAP_S:
+                raise MediaError(path, f"has gaps of more than {int(LONGEST_GAP_S / 3600)} h in its sound; remux it")
+            sounding += Fraction(len(placed.mono_S), rate)
             if not np.isfinite(placed.mono_S).all():  # float files may have them; one spoils a whole batch
                 raise MediaError(path, "has samples that are infinite or no numbers; make the file again")
             with guard(path, f"its sound cannot be resampled from {rate} Hz"):

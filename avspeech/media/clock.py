@@ -19,6 +19,8 @@ UNPROVEN_GAP_S = Fraction(60)
 """Gaps up to this are believed; a longer one needs the stated length, or another stream that fills it."""
 LONGEST_GAP_S = Fraction(24 * 3600)
 """No gap is longer: it would be filled with a day of silence."""
+MAX_RUNS = 1000
+"""Most runs of time stamps that follow each other, in a stream."""
 INTERLEAVE_S = Fraction(3)
 """How much later in the file a second stream may restart and still belong to the same restart."""
 
@@ -112,12 +114,14 @@ def mend(streams: Mapping[int, Stamps], promised_s: Fraction | None, is_mpeg: bo
     """Return how to mend the times of the packets of all streams.
 
     ``promised_s``: end of the recording by its header, where it states one. ``is_mpeg``: the container's clock is
-    known to jump (transport and program streams), so a jump ahead proves no gap.
+    known to jump (transport and program streams), so a jump ahead proves no gap. ValueError: they make no sense.
     """
     lines = {index: _Line(stamps) for index, stamps in streams.items() if stamps.times}
     for index, line in lines.items():
         others = [other for key, other in lines.items() if key != index]
         line.join_gaps(promised_s, is_mpeg, others)
+    if (jumps := max((len(line.runs) for line in lines.values()), default=0)) > MAX_RUNS:
+        raise ValueError(f"they jump {jumps} times; remux it")
     restarts, alone = [], []
     for group in _groups(lines):
         first_order = min(lines[index].order(run) for index, run in group.items())

@@ -29,6 +29,9 @@ DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpeg
 
 FILE_LENGTH_ONLY = {"matroska", "webm", "flv"}
 """Formats that state no length of a track; FFmpeg gives the file's in its place."""
+LACKS = ("There is no sound:", "There is no picture:")
+MAX_PARTS = 1000
+"""Most recordings in one file."""
 _KINDS = ("video", "audio")
 
 
@@ -76,7 +79,10 @@ def file_parts(path: Path) -> tuple[Part, ...]:
     """Return the files that were joined end to end to make this one, as bytes of it; nearly always one."""
     with guard(path, "cannot be read"):
         state = path.stat()
-        return _parts(path, state.st_mtime_ns, state.st_size)
+        parts = _parts(path, state.st_mtime_ns, state.st_size)
+    if len(parts) > MAX_PARTS:
+        raise MediaError(path, f"holds {len(parts)} recordings that were joined, wanted at most {MAX_PARTS}; split it")
+    return parts
 
 
 @lru_cache(maxsize=16)
@@ -212,7 +218,17 @@ class Tracks:
     sounds: tuple[SoundTrack, ...] = ()
     """All sound tracks, also those that cannot be decoded."""
     undecodable: tuple[tuple[str, str], ...] = ()
-    """Kinds that are missing only because FFmpeg cannot decode them, with the name of the codec."""
+    """Kinds ("video", "audio") that are missing only because FFmpeg cannot decode them, and the name of the codec."""
+
+    @property
+    def lacks(self) -> tuple[str, str]:
+        """How to say that there is no sound, and no picture: ``LACKS``, or that FFmpeg does not know the codec."""
+        codecs = dict(self.undecodable)
+        sound, picture = (codecs.get(kind) for kind in ("audio", "video"))
+        return (
+            LACKS[0] if sound is None else f"The sound cannot be decoded: {sound};",
+            LACKS[1] if picture is None else f"The picture cannot be decoded: {picture};",
+        )
 
 
 def find_tracks(path: str | Path) -> Tracks:

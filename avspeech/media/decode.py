@@ -66,6 +66,23 @@ def decode(
             yield from reading.frames()
 
 
+def measure_duration(path: str | Path) -> float:
+    """Return the seconds from first to last packet, all recordings of a file together.
+
+    Headers are not trusted: browser recordings state no length. Nothing is decoded. MediaError: it is no media file.
+    """
+    path, start, end = Path(path), None, None
+    for part in file_parts(path):
+        with open_media(path, part) as container:
+            own = origin(path, container)
+            start = own if start is None else start
+            reading = _Reading(path, container, None, part, start, (own if end is None else end) - own, [])
+            for _ in reading.frames():
+                pass
+            end = reading.end
+    return 0.0 if start is None or end is None else float(end - start)
+
+
 def _number(container: InputContainer, stream: Any) -> int | None:
     """Return the number of a sound or picture track from 1; None for the default."""
     default = find_stream(container, stream.type)

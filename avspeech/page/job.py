@@ -13,7 +13,8 @@ from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.inputs import Modality
 from avspeech.media.audio import read_audio_if_any, write_wav
-from avspeech.media.container import find_stream, find_tracks, guard, open_media
+from avspeech.media.container import find_tracks
+from avspeech.media.decode import measure_duration
 from avspeech.media.video import write_video
 from avspeech.page.noises import NONE, Noises
 from avspeech.text.normalize import normalize_for_scoring
@@ -143,24 +144,3 @@ def check_upload(path: Path, limits: Limits) -> float:
         said = f"The video lasts {duration_s:.1f} s and this page takes up to {limits.max_seconds:g} s."
         raise Refused(f"{said} Cut it, or use `python -m avspeech.transcribe`, which takes any length.")
     return duration_s
-
-
-def measure_duration(path: Path) -> float:
-    """Return the seconds from first to last packet; MediaError if it is no media file.
-
-    Headers are not trusted: browser recordings state no length. Nothing is decoded.
-    """
-    first = last = None  # and not lists: a file may hold millions of tiny packets
-    with open_media(path) as container:
-        with guard(path, "its tracks cannot be read"):
-            streams = [one for kind in ("video", "audio") if (one := find_stream(container, kind)) is not None]
-        if not streams:
-            return 0.0
-        with guard(path, "cannot be read to its end"):
-            for packet in container.demux(streams):
-                if packet.pts is not None and packet.time_base is not None:
-                    start = packet.pts * packet.time_base
-                    end = start + (packet.duration or 0) * packet.time_base
-                    first = start if first is None else min(first, start)
-                    last = end if last is None else max(last, end)
-    return 0.0 if first is None or last is None else float(last - first)

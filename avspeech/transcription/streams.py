@@ -13,7 +13,7 @@ import numpy as np
 
 from avspeech.inputs import Modality, fit_samples
 from avspeech.media.audio import read_audio_if_any
-from avspeech.media.container import Tracks, find_tracks
+from avspeech.media.container import LACKS, Tracks, find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.media.video import Picture, read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
@@ -57,6 +57,7 @@ class Streams:
     has_speech: bool = True  # True if speech is heard or lips move
     segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
     offset: Offset | None = None  # between sound and picture; None if one is missing
+    lacks: tuple[str, str] = LACKS  # said where sound or picture is missing
     foreign: tuple[Interval, ...] = ()  # segments, in frames, whose voice seems to be of no face in view
 
     @property
@@ -123,7 +124,7 @@ class Streams:
         if self.offset is not None and self.offset.told:
             notes.append(self.offset.sentence)
         if "audio" in modality and self.audio_S is None:
-            notes.append("There is no sound: the lips alone were read.")
+            notes.append(f"{self.lacks[0]} the lips alone were read.")
         if "audio" in modality and self.foreign:
             where = f"{len(self.foreign)} of {len({one.frames for one in self.segments})} segments"
             notes.append(f"The voice seems to be of nobody in view, or in noise, in {where} ({_times(self.foreign)}).")
@@ -136,7 +137,7 @@ class Streams:
             blind = [segment for segment in spoken if segment.mouth_THW is None]
             fate = "the sound alone was used" if "audio" in modality and self.audio_S is not None else "left out"
             if not self.has_video:
-                notes.append("There is no picture: the sound alone was used.")
+                notes.append(f"{self.lacks[1]} the sound alone was used.")
             elif spoken and len(blind) == len(spoken):
                 notes.append(f"No face was found: {fate}.")
             elif blind:
@@ -241,7 +242,7 @@ def _decode(
     if num_seen and isinstance(face, int) and face > max(num_faces, 1):
         shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
-    streams = Streams(path, modality, audio_S, followed)
+    streams = Streams(path, modality, audio_S, followed, lacks=tracks.lacks)
     picture_s, sound_s = num_seen / FRAME_RATE, streams.num_samples / SAMPLE_RATE
     read_s, promised_s = streams.duration_s, tracks.promised_s
     if num_seen and given_S is None and sound_s and abs(picture_s - sound_s) > 0.5 + read_s / 100:
@@ -267,7 +268,8 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
         return f"{few} (lips are read from {MIN_LIP_FRAMES} frames on), and {sound}; {_HINT}"
     if tracks.has_audio and modality == "video":
         return f"has a sound track and no picture, which modality {modality} needs; use modality audio"
-    return f"has neither a sound track nor a picture; {_HINT}"
+    lacks = " ".join(tracks.lacks) if tracks.undecodable else "has neither a sound track nor a picture;"
+    return f"{lacks} {_HINT}"
 
 
 def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:

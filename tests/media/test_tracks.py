@@ -9,7 +9,7 @@ import pytest
 from av.stream import Disposition
 
 from avspeech.media.audio import read_audio, read_audio_if_any
-from avspeech.media.container import find_tracks
+from avspeech.media.container import LACKS, find_tracks
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.video import read_frames, write_video
 from tests.media.conftest import encode, picture_frame, picture_of, sound_frame
@@ -97,7 +97,7 @@ def test_a_track_without_packets_is_no_track(name, codec, audio_codec, tmp_path)
     raises(NoVideo, "video track", next, read_frames(blind))
     assert len(read_audio(blind)) == pytest.approx(16_000, abs=2100)
     both = find_tracks(write_both(tmp_path / name, codec, audio_codec))
-    assert both.has_audio and both.has_video and both.undecodable == ()
+    assert both.has_audio and both.has_video and both.undecodable == () and both.lacks == LACKS
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,8 @@ def test_a_codec_that_is_not_known_is_named_and_the_other_track_is_read(name, co
     path.write_bytes(path.read_bytes().replace(mark, b"zzv9" if len(mark) == 4 else mark[:-3] + b"XYZ"))
     ((missing, named),) = find_tracks(path).undecodable
     assert missing == kind and named == ("zzv9" if len(mark) == 4 else "unknown")
+    said = find_tracks(path).lacks[1 if kind == "video" else 0]
+    assert said == f"The {'picture' if kind == 'video' else 'sound'} cannot be decoded: {named};"
     wanted = rf"its {kind} track cannot be decoded: {named}"
     if kind == "video":
         raises(NoVideo, wanted, next, read_frames(path))
