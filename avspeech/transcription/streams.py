@@ -268,8 +268,7 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
         return f"{few} (lips are read from {MIN_LIP_FRAMES} frames on), and {sound}; {_HINT}"
     if tracks.has_audio and modality == "video":
         return f"has a sound track and no picture, which modality {modality} needs; use modality audio"
-    lacks = " ".join(tracks.lacks) if tracks.undecodable else "has neither a sound track nor a picture;"
-    return f"{lacks} {_HINT}"
+    return f"{' '.join(tracks.lacks) if tracks.undecodable else 'has neither a sound track nor a picture;'} {_HINT}"
 
 
 def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:
