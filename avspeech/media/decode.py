@@ -157,8 +157,11 @@ class _Reading:
         """Yield the packets of all streams with mended times."""
         packets, number = self.container.demux(self.tracks), 0
         while True:
-            with guard(self.path, f"cannot be read past {_seconds(self.end)}"):
+            try:
                 packet = next(packets, None)
+            except Exception:  # the end is worked out only here: it takes longer than the packet
+                with guard(self.path, f"cannot be read past {_seconds(self.end)}"):
+                    raise
             if packet is None:
                 return
             if packet.size:

@@ -13,7 +13,7 @@ from tests.media.conftest import encode, sound_frame
 from tests.refusals import raises
 
 RATE = 16_000
-SECONDS = 5
+SECONDS = 3
 
 
 def speech(seed: int = 0) -> np.ndarray:
@@ -21,7 +21,7 @@ def speech(seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     noise_S = rng.standard_normal(SECONDS * RATE)
     envelope_S = np.maximum(np.sin(2 * np.pi * 2 * np.arange(SECONDS * RATE) / RATE), 0) ** 2
-    envelope_S[2 * RATE : 2 * RATE + RATE // 2] = 0
+    envelope_S[RATE : RATE + RATE // 2] = 0
     return (0.1 * noise_S * (envelope_S + 0.003)).astype(np.float32)
 
 
@@ -78,7 +78,7 @@ def test_a_voice_in_one_channel_is_not_buried_by_the_other(level, voice_on, tmp_
     assert len(notes) == 1 and f"speech: {voice_on + 1} read alone" in notes[0]
 
 
-@pytest.mark.parametrize("layout", ["5.1", "7.1", "quad"])
+@pytest.mark.parametrize("layout", ["5.1", "quad", pytest.param("7.1", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", ["front pair opposite", "bass only", "one among noise"])
 def test_more_channels_carry_the_voice_too(layout, case, tmp_path):
     count = {"5.1": 6, "7.1": 8, "quad": 4}[layout]

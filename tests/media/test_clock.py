@@ -86,7 +86,7 @@ def test_one_stream_that_restarts_alone_does_not_move_the_other():
     assert times == [time for k in range(100) for time in (40 * k, 40 * k)]
 
 
-@pytest.mark.parametrize("name", ["s.mp4", "s.mkv", "s.mov"])
+@pytest.mark.parametrize("name", ["s.mp4", "s.mkv", pytest.param("s.mov", marks=pytest.mark.slow)])
 def test_slides_stay_as_long_as_they_were_shown(name, tmp_path):
     pictures = [picture_of(k) for k in (0, 1, 2, 3)]
     times = [0, 70_000, 75_000, 145_000]
@@ -96,7 +96,10 @@ def test_slides_stay_as_long_as_they_were_shown(name, tmp_path):
     assert len(read_audio(tmp_path / name)) == pytest.approx(32_000, abs=1100)
 
 
-@pytest.mark.parametrize(("name", "audio_codec"), [("l.mkv", "pcm_s16le"), ("l.mp4", "aac"), ("l.ts", "aac")])
+@pytest.mark.parametrize(
+    ("name", "audio_codec"),
+    [("l.mkv", "pcm_s16le"), ("l.ts", "aac"), pytest.param("l.mp4", "aac", marks=pytest.mark.slow)],
+)
 def test_a_microphone_may_be_switched_on_after_a_minute_and_more(name, audio_codec, tmp_path):
     pictures = [picture_of(k % 200) for k in range(160)]
     sound_S = np.zeros(48_000, np.float32)

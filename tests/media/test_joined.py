@@ -40,7 +40,8 @@ def marks(audio_S: np.ndarray) -> list[float]:
 @pytest.mark.parametrize(
     ("ending", "codec", "audio_codec"),
     [("ts", "libx264", "aac"), ("mpg", "mpeg1video", "mp2"), ("mkv", "libx264", "pcm_s16le"),
-     ("flv", "flv", "aac"), ("mp4", "libx264", "aac"), ("avi", "mpeg4", "pcm_s16le"),
+     ("flv", "flv", "aac"), ("mp4", "libx264", "aac"),
+     pytest.param("avi", "mpeg4", "pcm_s16le", marks=pytest.mark.slow),
      pytest.param("webm", "libvpx", "libopus", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_joined_recordings_are_read_to_the_end_with_sound_and_picture_together(ending, codec, audio_codec, tmp_path):

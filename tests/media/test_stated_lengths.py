@@ -34,7 +34,7 @@ def half(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
+@pytest.mark.parametrize("rate", [16_000, 44_100, pytest.param(24_000, marks=pytest.mark.slow)])
 def test_a_cut_mp3_is_held_to_its_xing_header(rate, tmp_path):
     path = write_sound(tmp_path / "a.mp3", "libmp3lame", rate=rate)
     assert b"Info" in path.read_bytes()[:4096] or b"Xing" in path.read_bytes()[:4096]
@@ -54,8 +54,7 @@ def test_a_cut_mp3_is_held_to_its_vbri_header(tmp_path):
     raises(MediaError, r"a\.mp3.*says 4\.\d\d s: the file is cut off", read_audio, half(path))
 
 
-@pytest.mark.parametrize("version", [2, 3, 4])
-@pytest.mark.parametrize("padding", [0, 100_000])
+@pytest.mark.parametrize(("version", "padding"), [(2, 0), (3, 100_000), (4, 1000)])
 def test_a_cut_mp3_is_held_to_its_tag(version, padding, tmp_path):
     path = write_sound(tmp_path / "a.mp3", "libmp3lame", rate=44_100, write_xing="0", id3v2_version="0")
     picture = bytes(padding)  # a cover of this size before the length
