@@ -1,4 +1,4 @@
-"""Read any video as 25 fps frames, write 25 fps video, and read mouth clips fast.
+"""Read any video as 25 fps frames, write 25 fps video, and read whole mouth clips.
 
 Output frame ``i`` is the last source frame before ``(i + 0.5)/25`` s after the container's start, as in FFmpeg's
 ``fps`` filter with ``round=near``. A late start repeats the first frame. The video ends with its last frame's duration.
@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.codec.context
@@ -30,17 +30,43 @@ _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(
 """Studio range 16..235 to 0..255."""
 _REDUCE = np.round(np.arange(256) * (219 / 255) + 16).astype(np.uint8)
 """0..255 to studio range."""
-_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+_FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}
+"""OpenCV's codes of mirrored x and y."""
 
 
 def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
-    """Yield a video's frames at 25 fps, uint8 RGB (H, W, 3) or ``grey`` full-range luma (H, W), all of one size.
+    """Yield a video's frames at 25 fps, uint8 RGB (H, W, 3) or ``grey`` full-range luma (H, W).
 
-    Frames are upright with square pixels, and read-only: a repeated frame is the same array. NoVideo: no video track.
-    MediaError: the file is missing, empty, no media, damaged, or cut off.
+    Frames are upright with square pixels, each of its own size if that changes, and read-only: a repeated frame is the
+    same array. NoVideo: no video track. MediaError: the file is missing, empty, no media, damaged, or cut off.
     """
     for picture in read_pictures(path):
         yield picture.grey() if grey else picture.colour()
+
+
+class Orientation(NamedTuple):
+    """How a stored picture is shown: its axes exchanged, then mirrored."""
+
+    exchanged: bool
+    mirrored_x: bool
+    mirrored_y: bool
+
+    @classmethod
+    def of(cls, frame: Any) -> "Orientation":
+        """Read the display matrix (x' = ax + cy, y' = bx + dy; FFmpeg's ``display.h``); other angles to the nearest."""
+        if (matrix := frame.side_data.get("DISPLAYMATRIX")) is None:
+            return UPRIGHT
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        exchanged = abs(b) + abs(c) > abs(a) + abs(d)
+        return cls(exchanged, (c if exchanged else a) < 0, (b if exchanged else d) < 0)
+
+    def show(self, image: np.ndarray) -> np.ndarray:
+        """Return the upright picture, (H, W) or (H, W, 3)."""
+        image = cv2.transpose(image) if self.exchanged else image
+        return image if (flip := _FLIPS.get(self[1:])) is None else cv2.flip(image, flip)
+
+
+UPRIGHT = Orientation(False, False, False)
 
 
 class Picture:
@@ -48,6 +74,7 @@ class Picture:
 
     def __init__(self, path: Path, frame: Any, size: tuple[int, int]) -> None:
         self._path, self._frame, self._size = path, frame, size
+        self._orientation = Orientation.of(frame)
         self._arrays: dict[bool, np.ndarray] = {}
 
     def colour(self) -> np.ndarray:
@@ -66,15 +93,14 @@ class Picture:
         left, top, right, bottom = box or (0, 0, *self.size)
         frame = self._frame
         plain = frame.format.name in _LUMA_FIRST and self._size == (frame.width, frame.height)
-        if box is None or not plain or round(frame.rotation / 90) % 4 or True in self._arrays:
+        if box is None or not plain or self._orientation != UPRIGHT or True in self._arrays:
             return resample(self._converted(grey=True)[top:bottom, left:right])
         return _expanded(frame, resample(_plane(frame, 0)[top:bottom, left:right]))
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright picture."""
-        turned = round(self._frame.rotation / 90) % 2
-        return (self._size[1], self._size[0]) if turned else self._size
+        return (self._size[1], self._size[0]) if self._orientation.exchanged else self._size
 
     def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
         """Return (left, top, right, bottom) of the upright picture, inside it, at ``size`` (width, height), RGB uint8.
@@ -83,7 +109,7 @@ class Picture:
         """
         frame, (left, top, right, bottom) = self._frame, box
         planar = frame.format.name in ("yuv420p", "yuvj420p") and self._size == (frame.width, frame.height)
-        if not planar or round(frame.rotation / 90) % 4:
+        if not planar or self._orientation != UPRIGHT:
             return _resized(self.colour()[top:bottom, left:right], size)
         halves = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
         width, height = (-(-side // 2) for side in size)
@@ -97,9 +123,7 @@ class Picture:
     def _converted(self, grey: bool) -> np.ndarray:
         if grey not in self._arrays:
             with guard(self._path, "a frame cannot be converted"):
-                image = _to_array(self._frame, grey, self._size)
-                turn = _TURNS.get(round(self._frame.rotation / 90) % 4)  # the flag is in degrees counterclockwise
-                self._arrays[grey] = image if turn is None else cv2.rotate(image, turn)
+                self._arrays[grey] = self._orientation.show(_to_array(self._frame, grey, self._size))
         return self._arrays[grey]
 
 
@@ -114,35 +138,41 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
         start = origin(path, container)
         with guard(path, "its video track cannot be read"):
             stream.codec_context.thread_count = 1  # clips are read in parallel
-            aspect = stream.sample_aspect_ratio
-            width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MAX_PIXELS:
-            reason = f"has pictures of {width}x{height}, wanted at most {MAX_PIXELS:,} pixels; scale it down"
-            raise MediaError(path, reason)
-        size, shown, picture = None, None, None
+            aspect = stream.sample_aspect_ratio or 1
+            aspect = aspect if aspect != 1 and Fraction(1, 4) < aspect < 4 else 1
+            _check_size(path, stream.codec_context)
+        shown, picture = None, None
         for frame in _at_25_fps(decode(path, container, stream, start, notes), start):
             if picture is None or frame is not shown:
-                with guard(path, "a frame cannot be converted"):
-                    width = frame.width * aspect if aspect and Fraction(1, 4) < aspect < 4 else frame.width
-                    size = size or (round(width), frame.height)
-                picture, shown = Picture(path, frame, size), frame
+                _check_size(path, frame)
+                picture, shown = Picture(path, frame, (round(frame.width * aspect), frame.height)), frame
             yield picture
+
+
+def _check_size(path: Path, picture: Any) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        size = f"{picture.width}x{picture.height}"
+        raise MediaError(path, f"has pictures of {size}, wanted at most {MAX_PIXELS:,} pixels; scale it down")
 
 
 def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
     """Yield a source frame for every output frame by the frame rule above."""
-    step, current = Fraction(1, FRAME_RATE), None
-    end = middle = start + step / 2  # at least one frame
+    current, count, end = None, 0, start
     for time, duration, frame in timed:
-        if current is None:
-            current = frame
-        while middle <= time:
+        current = frame if current is None else current
+        due = _frames_by(time - start)
+        while count < due:
             yield current
-            middle += step
+            count += 1
         current, end = frame, max(end, time + duration)
-    while current is not None and middle <= end:
+    while current is not None and count < max(_frames_by(end - start), 1):
         yield current
-        middle += step
+        count += 1
+
+
+def _frames_by(time: Fraction) -> int:
+    """Return how many output frames have their middle at or before this time, in integers for speed."""
+    return (2 * FRAME_RATE * time.numerator + time.denominator) // (2 * time.denominator)
 
 
 def _to_array(frame: Any, grey: bool, size: tuple[int, int]) -> np.ndarray:
@@ -180,33 +210,28 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=interpolation)
 
 
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return uint8 (H, W) or (H, W, 3) scaled to fit ``size`` (width, height), its shape kept, black around it."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    scale = min(size[0] / width, size[1] / height)
+    inner = max(round(width * scale), 1), max(round(height * scale), 1)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    edges = top, size[1] - inner[1] - top, left, size[0] - inner[0] - left
+    return cv2.copyMakeBorder(_resized(image, inner), *edges, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+
+
 def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:
-    """Return a whole mouth crop, (T, H, W) uint8 full range; fast at 25 fps, other rates go through ``read_frames``.
+    """Return a whole mouth crop, (T, H, W) uint8 full range: ``read_frames``, each of the first's size (``fit``).
 
     MediaError, NoVideo: as ``read_frames``, or a side has fewer than ``smallest`` pixels.
     """
-    frames = _read_luma(path := Path(path))
-    if len({frame.shape for frame in frames}) != 1:
-        frames = list(read_frames(path, grey=True))
-    mouth_THW = np.stack(frames)
-    height, width = mouth_THW.shape[1:]
+    frames = list(read_frames(path := Path(path), grey=True))
+    height, width = frames[0].shape
     if min(height, width) < smallest:
         raise MediaError(path, f"is {height}x{width}, wanted {smallest} pixels a side; extract it anew")
-    return mouth_THW
-
-
-def _read_luma(path: Path) -> list[np.ndarray]:
-    """Return the source frames; none of another rate than 25 fps or without a plane of luma."""
-    frames = []
-    with open_media(path) as container:
-        stream = require_stream(path, container, "video")
-        with guard(path, "its video track cannot be read"):
-            stream.codec_context.thread_count = 1
-            regular = stream.average_rate == FRAME_RATE and stream.codec_context.pix_fmt in _LUMA_FIRST
-        for timed in decode(path, container, stream, origin(path, container)) if regular else ():
-            with guard(path, "a frame cannot be converted"):
-                frames.append(_luma(timed.frame))
-    return frames
+    return np.stack([fit(frame_HW, (width, height)) for frame_HW in frames])
 
 
 def write_video(

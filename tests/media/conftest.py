@@ -85,6 +85,25 @@ def write(
             encode(container, sound, frames)
 
 
+def write_changing(path: Path, parts: Sequence[Sequence[np.ndarray]], codec: str) -> None:
+    """Write RGB pictures at 25 fps as one stream of any container; each part may be of another size."""
+    with av.open(str(path), "w") as out:
+        stream, shown = None, 0
+        for number, pictures in enumerate(parts):
+            part = path.with_name(f"{path.stem}_{number}{path.suffix}")
+            write(part, pictures, range(len(pictures)), Fraction(1, 25), codec=codec)
+            with av.open(str(part)) as source:
+                first = source.streams.video[0]
+                stream = out.add_stream_from_template(first) if stream is None else stream
+                start = first.start_time or 0
+                for packet in source.demux(first):
+                    if packet.size:
+                        shift = round(Fraction(shown, 25) / first.time_base) - start
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                        out.mux(packet)
+            shown += len(pictures)
+
+
 @pytest.fixture
 def numbered(tmp_path) -> Callable[..., Path]:
     """Return ``make(name, times, base, **options)``, which writes numbered pictures and returns the path."""

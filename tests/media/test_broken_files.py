@@ -14,7 +14,7 @@ from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.container import find_tracks, guard
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.video import read_frames, read_grey_clip, write_video
-from tests.media.conftest import encode, picture_frame, picture_of, sound_frame, write
+from tests.media.conftest import encode, picture_of, sound_frame, write
 from tests.refusals import raises
 
 
@@ -140,22 +140,6 @@ def test_whatever_pyav_raises_becomes_a_media_error(error):
         guard(Path("x.mp4"), "is being read"),
     ):
         raise error
-
-
-def test_a_picture_that_changes_size_is_scaled_to_its_first(tmp_path):
-    for name, size in (("a.ts", 64), ("b.ts", 96)):
-        with av.open(str(tmp_path / name), "w") as container:
-            stream = container.add_stream("mpeg2video", 25)
-            stream.width = stream.height = size
-            stream.pix_fmt = "yuv420p"
-            picture, first = np.full((size, size, 3), 100, np.uint8), 10 if size == 96 else 0
-            frames = (picture_frame(picture, index, Fraction(1, 25)) for index in range(first, first + 10))
-            encode(container, stream, frames)
-    both = tmp_path / "both.ts"
-    both.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
-    assert {frame.shape for frame in read_frames(both)} == {(64, 64, 3)}
-    clip_THW = read_grey_clip(both)
-    assert clip_THW.shape[1:] == (64, 64) and len(clip_THW) > 12
 
 
 def test_errors_survive_the_way_between_processes():

@@ -1,12 +1,13 @@
 """Frames come at 25 fps, each showing what is on screen at the middle of its interval."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from avspeech.media.video import read_frames, read_grey_clip, write_video
-from tests.media.conftest import number_of, picture_of, write
+from avspeech.media.video import fit, read_frames, read_grey_clip, read_pictures, write_video
+from tests.media.conftest import number_of, picture_of, write, write_changing
 
 
 def expected_numbers(times_s: list[Fraction], end_s: Fraction) -> list[int]:
@@ -118,10 +119,45 @@ def test_studio_range_clips_are_expanded(tmp_path):
     assert clip_THW.min() <= 3 and clip_THW.max() >= 252
 
 
-@pytest.mark.parametrize("rate", [25, 30])
-def test_fast_clip_reader_equals_the_careful_one(rate, numbered):
-    path = numbered("clip.mp4", range(30), Fraction(1, rate), rate=Fraction(rate))
-    np.testing.assert_array_equal(read_grey_clip(path), np.stack(list(read_frames(path, grey=True))))
+@pytest.mark.parametrize("name", ["late.mkv", "slow.mp4", "turned.mov", "wide.mkv"])
+def test_clips_are_read_on_the_clock_and_in_the_shape_of_every_frame(name, tmp_path):
+    """A clip that begins after its sound, of another rate, with a rotation flag, and with oblong pixels."""
+    late, rate = (12 if name == "late.mkv" else 0), (15 if name == "slow.mp4" else 25)
+    how = {"late.mkv": {"audio_S": np.zeros(48_000, np.float32)}, "turned.mov": {"rotation": 90}}.get(name, {})
+    how |= {"aspect": Fraction(3, 2)} if name == "wide.mkv" else {}
+    pictures = [picture_of(number, 48, 96) for number in range(30)]
+    write(tmp_path / name, pictures, range(late, late + 30), Fraction(1, rate), rate=Fraction(rate), **how)
+    clip_THW = read_grey_clip(tmp_path / name)
+    np.testing.assert_array_equal(clip_THW, np.stack(list(read_frames(tmp_path / name, grey=True))))
+    frames, shape = {"late.mkv": (42, (48, 96)), "slow.mp4": (50, (48, 96)), "turned.mov": (30, (96, 48))}.get(
+        name, (30, (48, 144))
+    )
+    assert clip_THW.shape == (frames, *shape)
+    if late:
+        assert [number_of(frame) for frame in clip_THW] == [0] * 12 + list(range(30))
+
+
+SIZES = [(128, 64), (64, 128), (64, 32)]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "mpeg2video"), ("b.ts", "libx264"), ("c.webm", "libvpx")])
+def test_every_frame_keeps_its_shape_when_the_size_changes(name, codec, tmp_path):
+    write_changing(tmp_path / name, [[picture_of(7, height, width)] * 10 for width, height in SIZES], codec)
+    shapes = [frame.shape[:2] for frame in read_frames(tmp_path / name)]
+    assert [shape for shape, _ in itertools.groupby(shapes)] == [(64, 128), (128, 64), (32, 64)]
+    pictures = list(read_pictures(tmp_path / name))
+    assert [picture.size for picture in pictures] == [(width, height) for height, width in shapes]
+    assert all(number_of(picture.grey()) == 7 for picture in pictures)
+    assert read_grey_clip(tmp_path / name).shape[1:] == (64, 128)
+
+
+def test_pictures_are_fitted_without_squeezing():
+    square_HW = np.full((60, 60), 200, np.uint8)
+    for size in ((120, 60), (60, 120), (30, 90)):
+        fitted_HW = fit(square_HW, size)
+        rows_R, columns_C = (np.flatnonzero((fitted_HW > 0).any(axis=axis)) for axis in (1, 0))
+        assert fitted_HW.shape == size[::-1] and len(rows_R) == len(columns_C) == min(size)
+        assert abs(rows_R[0] - (size[1] - 1 - rows_R[-1])) <= 1  # in the middle
 
 
 def test_same_frames_give_the_same_bytes(tmp_path):
