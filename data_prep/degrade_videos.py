@@ -174,11 +174,20 @@ def degrade_one(
 
 def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
     count = 0
-    for count, frame in enumerate(read_frames(video), start=1):
+    for count, frame in enumerate(_of_one_size(video), start=1):
         if count <= num_frames:
             yield frame
     if count != num_frames:
         raise MediaError(video, f"gave {num_frames} frames, then {count}: is it still being written?")
+
+
+def _of_one_size(video: Path) -> Iterator[np.ndarray]:
+    shape = None
+    for frame in read_frames(video):
+        if frame.shape != (shape := shape or frame.shape):
+            sizes = " to ".join(f"{width}x{height}" for height, width, _ in (shape, frame.shape))
+            raise MediaError(video, f"its pictures change from {sizes}; re-encode it at one size")
+        yield frame
 
 
 def _fitted(other: Utterance, num_frames: int) -> Iterator[np.ndarray]:
@@ -186,7 +195,7 @@ def _fitted(other: Utterance, num_frames: int) -> Iterator[np.ndarray]:
     if other.video is None:
         raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
     frame, count = np.empty(0), 0
-    for frame in islice(read_frames(other.video), num_frames):
+    for frame in islice(_of_one_size(other.video), num_frames):
         yield frame
         count += 1
     yield from repeat(frame, num_frames - count)

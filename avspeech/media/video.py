@@ -215,11 +215,18 @@ def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
-    scale = min(size[0] / width, size[1] / height)
-    inner = max(round(width * scale), 1), max(round(height * scale), 1)
-    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    edges = top, size[1] - inner[1] - top, left, size[0] - inner[0] - left
-    return cv2.copyMakeBorder(_resized(image, inner), *edges, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    left, top, right, bottom = inner_box((width, height), size)
+    edges = top, size[1] - bottom, left, size[0] - right
+    inner = _resized(image, (right - left, bottom - top))
+    return cv2.copyMakeBorder(inner, *edges, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+
+
+def inner_box(size: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return where ``fit`` puts a picture of ``size`` (width, height) in one of ``outer``: left, top, right, bottom."""
+    scale = min(outer[0] / size[0], outer[1] / size[1])
+    width, height = (max(round(side * scale), 1) for side in size)
+    left, top = (outer[0] - width) // 2, (outer[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:

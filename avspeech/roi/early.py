@@ -29,7 +29,7 @@ class EarlyCrops:
         self._points: list[np.ndarray] = []  # of the frames that wait and ``_behind`` before them
         self._next = 0  # index of the next frame to come
         self._works = True
-        self._extent = 0
+        self._size, self._extent = (0, 0), 0
 
     def settle(self, picture: Picture, faces: list[np.ndarray]) -> None:
         """Take the next frame and the points of its faces."""
@@ -37,7 +37,10 @@ class EarlyCrops:
         if not self._works:
             return
         lone = len(faces) == 1
-        if self._points and not (lone and overlaps(box_of(faces[0])[None], box_of(self._points[-1]))[0] > MIN_OVERLAP):
+        same_size, self._size = picture.size == self._size, picture.size
+        if self._points and not (
+            same_size and lone and overlaps(box_of(faces[0])[None], box_of(self._points[-1]))[0] > MIN_OVERLAP
+        ):
             self._cut(self._next - 1, 0)
             self._points.clear()
         if not lone:
@@ -45,7 +48,7 @@ class EarlyCrops:
         self._waiting.append(picture)
         self._points.append(faces[0])
         width, height = picture.size
-        self._extent = max(picture.size)
+        self._extent = max(self._extent, width, height)
         held_bytes = 1.5 * width * height * (self._ahead + 2 * BATCH)
         if len(self._crops) >= MAX_FRAMES or held_bytes > MAX_HELD_BYTES:
             self._works = False

@@ -22,12 +22,16 @@ _MEDIAN_FRAMES = 13
 _OUTSIDE = 110  # grey level
 
 
-def face_placements(boxes_T4: np.ndarray) -> np.ndarray:
-    """Return the maps from frame to crop pixels, (T, 2, 3), both counted from the corner, of a tracked box."""
+def face_placements(boxes_T4: np.ndarray, changes: Sequence[int] = ()) -> np.ndarray:
+    """Return the maps from frame to crop pixels, (T, 2, 3), both counted from the corner, of a tracked box.
+
+    Medians end at ``changes``, the frames at which the picture's size changes.
+    """
     left_T, top_T, right_T, bottom_T = boxes_T4.T.astype(np.float64)
     half_T = np.maximum(right_T - left_T, bottom_T - top_T) / 2
     steady_T3 = np.stack([half_T, (left_T + right_T) / 2, (top_T + bottom_T) / 2], axis=1)
-    half_T, x_T, y_T = median_filter(steady_T3, (_MEDIAN_FRAMES, 1), mode="nearest").T
+    runs = [median_filter(run_T3, (_MEDIAN_FRAMES, 1), mode="nearest") for run_T3 in np.split(steady_T3, changes)]
+    half_T, x_T, y_T = np.concatenate(runs).T
     placed_T23 = np.zeros((len(boxes_T4), 2, 3))
     placed_T23[:, 0, 0] = placed_T23[:, 1, 1] = FACE_SIZE / (_SIDE * np.maximum(half_T, 1))
     centre_T2 = np.stack([x_T, y_T + _LOWER * half_T], axis=1)
@@ -47,7 +51,7 @@ def read_face_crops(
 
     Spans lie within the video; beyond a face's own span its nearest placement is used.
     """
-    placed = {span.face: face_placements(faces[span.face].boxes_T4) for span in spans}
+    placed = {span.face: face_placements(faces[span.face].boxes_T4, faces[span.face].changes) for span in spans}
     waiting = sorted(spans, key=lambda span: span.first)
     running: list[tuple[FaceSpan, list[np.ndarray]]] = []
     for index, picture in enumerate(read_pictures(video, [])):

@@ -1,8 +1,9 @@
 """Track every face of a video, if any: frames, landmarks and mouth opening, in half a kilobyte per face and frame."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE, STABLE, place, placements
 from avspeech.roi.seeking import MAX_FACES
 from avspeech.roi.sparse import Sparseness, find_faces
-from avspeech.roi.track import FrameStatus, fill_gaps, link_faces
+from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, rescaled
 from avspeech.timebase import FRAME_RATE
 
 _UPPER_LIP, _LOWER_LIP = NEEDED.index(0), NEEDED.index(17)
@@ -35,6 +36,8 @@ class Face:
     """float32 pixels, unsmoothed (``flow.needed_points``)."""
     status_T: np.ndarray
     """uint8, a ``FrameStatus`` per frame; frames carried by flow are INTERPOLATED."""
+    changes: tuple[int, ...] = ()
+    """Indices in ``status_T`` of the frames at which the picture's size changes."""
 
     @property
     def end(self) -> int:
@@ -76,7 +79,7 @@ class Face:
 
     def placements_over(self, num_frames: int, alignment: str = "official") -> np.ndarray:
         """Return the maps from frame to crop pixels, (T, 2, 3), of a video; outside the face's span the nearest."""
-        placed_T23 = placements(self.points_TN2, alignment)
+        placed_T23 = placements(self.points_TN2, alignment, self.changes)
         return placed_T23[np.clip(np.arange(num_frames) - self.first, 0, len(placed_T23) - 1)]
 
     @property
@@ -109,7 +112,7 @@ class FollowedFaces:
     notes: tuple[str, ...] = ()
     """What is odd about the faces, as sentences."""
     size: tuple[int, int] = (0, 0)
-    """Width and height of the pictures."""
+    """Width and height of the last picture."""
     early: EarlyCrops | None = None
     """Crops of a lone face that were cut as its frames came by."""
 
@@ -134,19 +137,31 @@ def follow_faces(
     """
     early = None if alignment is None else EarlyCrops(alignment)
     settle = {} if early is None else {"settle": early.settle}
-    found, looked_T, seeker = find_faces(pictures, finder, sparseness, **settle)
+    sizes: list[tuple[int, int]] = []
+    found, looked_T, seeker = find_faces(_noted(pictures, sizes), finder, sparseness, **settle)
     if early is not None:
         early.finish()
-    faces = []
-    for track in link_faces(found):
+    faces, changes = [], [index for index in range(1, len(sizes)) if sizes[index] != sizes[index - 1]]
+    if changes:
+        found = [[rescaled(one, size, sizes[0]) for one in faces] for faces, size in zip(found, sizes, strict=True)]
+    for track in link_faces(found, changes):
         first = min(track)
         points_TN2, status_T = fill_gaps(track, max_gap)
-        carried_T = (status_T == FrameStatus.MEASURED) & ~looked_T[first : first + len(status_T)]
+        end = first + len(status_T)
+        if changes:
+            points_TN2 = np.stack([rescaled(*one) for one in zip(points_TN2, repeat(sizes[0]), sizes[first:end])])
+        carried_T = (status_T == FrameStatus.MEASURED) & ~looked_T[first:end]
         status_T[carried_T] = FrameStatus.INTERPOLATED
-        faces.append(Face(first, points_TN2, status_T))
+        faces.append(Face(first, points_TN2, status_T, tuple(at - first for at in changes if first < at < end)))
     notes = [TURNED[faces[0].turn]] if faces and faces[0].turn else []
     if faces and (share := faces[0].share_still) > MOSTLY:
         notes.append(FROZEN.format(share))
     if seeker.crowded:
         notes.append(f"More than {MAX_FACES} faces are in the picture: {MAX_FACES} large ones were followed.")
     return FollowedFaces(tuple(faces), len(found), int(looked_T.sum()), tuple(notes), seeker.size, early)
+
+
+def _noted(pictures: Iterable[Picture], sizes: list[tuple[int, int]]) -> Iterator[Picture]:
+    for picture in pictures:
+        sizes.append(picture.size)
+        yield picture

@@ -5,6 +5,7 @@ A similarity maps the eye corners and the nose base onto a mean face; the crop i
 canonical mesh at the size and lip centre that give the same crops; frames without a face are marked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -96,15 +97,18 @@ def place(stable_TN2: np.ndarray, lips_TN2: np.ndarray, rule: CropRule = CROPS["
     return np.concatenate([rotate_T22, (rule.lip_centre - centre_T2)[:, :, None]], axis=2)
 
 
-def placements(points_TN2: np.ndarray, alignment: str) -> np.ndarray:
-    """Return ``matrices_T23`` of a face's ``STABLE``, then ``LIPS`` points. A cut is an end to every mean over time."""
+def placements(points_TN2: np.ndarray, alignment: str, changes: Sequence[int] = ()) -> np.ndarray:
+    """Return ``matrices_T23`` of a face's ``STABLE``, then ``LIPS`` points.
+
+    A cut, or a frame of ``changes``, at which the picture's size changes, is an end to every mean over time.
+    """
     rule, num_stable = crop_rule(alignment), len(STABLE)
     stable_TN2, lips_TN2 = np.split(points_TN2[:, : num_stable + len(LIPS)], [num_stable], axis=1)
     # The lips' mean stands for all of them: sums over 45 points would take most of the memory of an hour.
     points_TN2 = np.concatenate([stable_TN2, lips_TN2.mean(axis=1, keepdims=True, dtype=np.float64)], axis=1)
     scale_T = np.hypot(*place(stable_TN2, stable_TN2)[:, :, 0].T)
     moved_T = np.hypot(*np.moveaxis(np.diff(stable_TN2, axis=0), -1, 0)).mean(axis=1) * scale_T[1:]
-    cuts = [0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), len(points_TN2)]
+    cuts = sorted({0, *(np.flatnonzero(moved_T > CUT) + 1).tolist(), *changes, len(points_TN2)})
     mean_TN2 = np.concatenate([mean_over_time(points_TN2[a:b], *rule[:2]) for a, b in pairwise(cuts)])
     lips_TN2 = mean_TN2 if rule.steady_centre else points_TN2
     return place(mean_TN2[:, :num_stable], lips_TN2[:, num_stable:], rule)

@@ -15,7 +15,7 @@ import numpy as np
 from avspeech.media.video import Picture
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE, STABLE
-from avspeech.roi.track import box_of, overlaps
+from avspeech.roi.track import box_of, overlaps, rescaled
 
 SMALLEST = 24  # pixels from top to bottom of the landmark mesh
 TILE = 4 * SMALLEST  # side of the smallest tile; the next size is twice as large
@@ -69,8 +69,15 @@ class Seeker:
         return self._real(picture, self._look_at(picture, _distinct(known))[0])
 
     def look_and_seek(self, picture: Picture, known: Sequence[np.ndarray], index: int) -> list[np.ndarray]:
-        """Return the landmarks of every face, also of new ones if a search is due; ``index`` is the frame's."""
+        """Return the landmarks of every face, also of new ones if a search is due; ``index`` is the frame's.
+
+        Where the picture has another size than the last one searched, the known faces are those of that one.
+        """
         if self._tiles is None or self._tiles.size != picture.size:
+            if self._tiles is not None:
+                sizes = self._tiles.size, picture.size
+                known = [rescaled(face_J2, *sizes) for face_J2 in known]
+                self._lost = [(since, rescaled(face_J2, *sizes)) for since, face_J2 in self._lost]
             self._tiles = _Tiles(picture.size)
         self._lost = [(since, face) for since, face in self._lost if index - since <= FORGET]
         sought = [*known, *(face for _, face in self._lost)]

@@ -74,17 +74,27 @@ def find_faces(
         faces.extend(found)
         looked.extend([False] * len(between) + [True])
 
+    def end_at(index: int) -> list[np.ndarray]:
+        """Look at the last picture held and return its faces."""
+        after = seeker.look_and_seek(held[-1], before, index)
+        advance(before, after, held)
+        return after
+
     before: list[np.ndarray] = []
-    held: list[Picture] = []  # from the last run of the network on
+    held: list[Picture] = []  # from the last run of the network on, all of one size
     index = -1
     for index, picture in enumerate(pictures):
+        if held and picture.size != held[-1].size:  # flow needs pictures of one size
+            if len(held) > 1:
+                before = end_at(index - 1)
+            advance([], after := seeker.look_and_seek(picture, before, index), [picture])
+            before, held = after, [picture]
+            continue
         held.append(picture)
         if index % sparseness.every == 0:
-            after = seeker.look_and_seek(picture, before, index)
-            advance(before, after, held)
-            before, held = after, held[-1:]
+            before, held = end_at(index), held[-1:]
     if len(held) > 1:  # the network sees the last frame too: backward flow starts there
-        advance(before, seeker.look_and_seek(held[-1], before, index), held)
+        end_at(index)
     return faces, np.array(looked, bool), seeker
 
 

@@ -1,6 +1,6 @@
 """Link faces over time by overlapping boxes, fill short gaps, smooth."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from itertools import pairwise
 
@@ -40,17 +40,32 @@ class NoFace(Exception):
         return f"one face in {share}; {hint}"
 
 
-def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndarray]]:
+def rescaled(points_N2: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """Map points of a picture to one of another size (width, height): middle to middle, longer side to longer side."""
+    scale = max(new) / max(old)
+    return ((points_N2 - np.array(old) / 2) * scale + np.array(new) / 2).astype(points_N2.dtype)
+
+
+def link_faces(detections: Sequence[list[np.ndarray]], changes: Collection[int] = ()) -> list[dict[int, np.ndarray]]:
     """Return every face's track, {frame index: points_N2}, from the points of each face per frame.
 
     The face with the largest sum of sizes over its frames comes first; one that returns to its place is the same.
+    ``changes``: frames at which the picture's size changes. Faces not found at their place there are matched from left
+    to right, if they are as many as before.
     """
     tracks: list[dict[int, np.ndarray]] = []
     live: list[dict[int, np.ndarray]] = []  # open tracks; an hour of cuts has thousands of closed ones
+    changed = False
     for index, faces in enumerate(detections):
+        changed |= index in changes
         live = [track for track in live if index - next(reversed(track)) <= MAX_ABSENCE]
         boxes = [box_of(track[next(reversed(track))]) for track in live]  # in the last frame of each
-        track_of = {face: live[i] for i, face in match_boxes(boxes, [box_of(face) for face in faces])}
+        pairs = match_boxes(boxes, [box_of(face) for face in faces])
+        if changed and faces:
+            newest = max((next(reversed(track)) for track in live), default=0)
+            there = [i for i, track in enumerate(live) if next(reversed(track)) == newest]
+            pairs, changed = pairs + _in_order(boxes, there, faces, pairs), False
+        track_of = {face: live[i] for i, face in pairs}
         for face, points_N2 in enumerate(faces):
             if face not in track_of:
                 track_of[face] = {}
@@ -58,6 +73,16 @@ def link_faces(detections: Sequence[list[np.ndarray]]) -> list[dict[int, np.ndar
                 live.append(track_of[face])
             track_of[face][index] = points_N2
     return sorted(_rejoin(tracks), key=_weight, reverse=True)
+
+
+def _in_order(
+    boxes: Sequence[np.ndarray], there: Sequence[int], faces: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return pairs of the boxes ``there`` and the faces that have no partner, from left to right; none if they differ
+    in number."""
+    before = sorted(set(there) - {i for i, _ in pairs}, key=lambda i: boxes[i][[0, 2]].sum())
+    after = sorted(set(range(len(faces))) - {j for _, j in pairs}, key=lambda j: faces[j][:, 0].mean())
+    return list(zip(before, after, strict=True)) if len(before) == len(after) else []
 
 
 def _weight(track: dict[int, np.ndarray]) -> float:

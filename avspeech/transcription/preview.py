@@ -12,7 +12,7 @@ import numpy as np
 
 from avspeech.files import written_whole
 from avspeech.media.errors import MediaError, NoVideo
-from avspeech.media.video import read_pictures, write_video
+from avspeech.media.video import fit, inner_box, read_pictures, write_video
 from avspeech.roi.faces import Face
 from avspeech.roi.mouth import STABLE
 from avspeech.roi.track import FrameStatus
@@ -126,7 +126,8 @@ class _Painter:
         height, width = size
         scale = min(MAX_HEIGHT / height, MAX_WIDTH / width, max(1.0, MIN_HEIGHT / height))
         self.width, self.height = (max(16, 2 * round(length * scale / 2)) for length in (width, height))
-        self.scale_2 = np.array([self.width / width, self.height / height])
+        self.scale_2, self.shift_2 = np.array([self.width / width, self.height / height]), np.zeros(2)
+        self.size = width, height
         self.faces, self.thickness, self.transcript = faces, max(1, self.height // 300), transcript
         self.segments = sorted(transcript.segments, key=lambda one: one.start_s)
         self.waiting, self.active = deque(captions(transcript)), []
@@ -151,9 +152,15 @@ class _Painter:
         return max(2, min(2 * len(crops[0]), room)), right
 
     def scale(self, frame_HWC: np.ndarray) -> np.ndarray:
+        """Return the picture at the preview's size; points are from here on in the pixels of this picture."""
+        size, outer = frame_HWC.shape[1::-1], (self.width, self.height)
+        left, top, right, bottom = (0, 0, *outer) if size == self.size else inner_box(size, outer)
+        self.scale_2, self.shift_2 = np.array([right - left, bottom - top]) / size, np.array([left, top])
+        if size != self.size:
+            return fit(frame_HWC, outer)
         # For smaller factors interpolation is as good and faster.
         how = cv2.INTER_AREA if 2 * self.width <= frame_HWC.shape[1] else cv2.INTER_LINEAR
-        return cv2.resize(frame_HWC, (self.width, self.height), interpolation=how)
+        return cv2.resize(frame_HWC, outer, interpolation=how)
 
     def paint(self, frame_HWC: np.ndarray, index: int) -> np.ndarray:
         time_s = (index + 0.5) / FRAME_RATE
@@ -166,7 +173,7 @@ class _Painter:
 
     def _points(self, points_K2: np.ndarray) -> np.ndarray:
         """Return OpenCV coordinates; their origin is the centre of the first pixel."""
-        return np.round((points_K2 * self.scale_2 - 0.5) * 2**_BITS).astype(np.int32)
+        return np.round((points_K2 * self.scale_2 + self.shift_2 - 0.5) * 2**_BITS).astype(np.int32)
 
     def _draw_face(self, frame_HWC: np.ndarray, face: FaceView, index: int) -> None:
         if face.status_T[index] == FrameStatus.MISSING:
