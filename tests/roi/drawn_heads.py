@@ -51,24 +51,22 @@ class Shown(np.ndarray):
 class DrawnPicture:
     """A frame of heads; the parts in colour are blank."""
 
-    size = (WIDTH, HEIGHT)
-
-    def __init__(self, index: int, heads: list[Head]) -> None:
-        self.index, self.heads = index, heads
+    def __init__(self, index: int, heads: list[Head], size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+        self.index, self.heads, self.size = index, heads, size
 
     def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
         shown = np.zeros((size[1], size[0], 3), np.uint8).view(Shown)
         shown.where = self.index, box, (size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))
         return shown
 
-    def grey(self, box=(0, 0, WIDTH, HEIGHT), resample=lambda grey_HW: grey_HW) -> np.ndarray:
-        frame = np.full((HEIGHT, WIDTH), 100, np.uint8)
+    def grey(self, box=None, resample=lambda grey_HW: grey_HW) -> np.ndarray:
+        frame, box = np.full(self.size[::-1], 100, np.uint8), box or (0, 0, *self.size)
         for head in self.heads:
             skin = np.random.default_rng(head.texture).normal(128, 60, (160, 160)).astype(np.float32)
             skin = cv2.GaussianBlur(skin, (0, 0), 3) * 4 - 3 * 128
             matrix_23 = head.matrix_23.copy()
             matrix_23[:, 2] -= matrix_23[:, :2] @ (80, 80)
-            drawn = cv2.warpAffine(skin, matrix_23, (WIDTH, HEIGHT), borderValue=-1000)
+            drawn = cv2.warpAffine(skin, matrix_23, self.size, borderValue=-1000)
             frame = np.where(drawn > -1000, np.clip(drawn, 0, 255), frame).astype(np.uint8)
         return resample(frame[box[1] : box[3], box[0] : box[2]])
 
@@ -95,5 +93,6 @@ class KnowingFinder:
         return found
 
 
-def pictures_of(frames: list[list[Head]]) -> list[DrawnPicture]:
-    return [DrawnPicture(index, heads) for index, heads in enumerate(frames)]
+def pictures_of(frames: list[list[Head]], sizes: list[tuple[int, int]] | None = None) -> list[DrawnPicture]:
+    sizes = sizes or [(WIDTH, HEIGHT)] * len(frames)
+    return [DrawnPicture(index, *shown) for index, shown in enumerate(zip(frames, sizes, strict=True))]

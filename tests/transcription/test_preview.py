@@ -17,6 +17,7 @@ from avspeech.roi.track import FrameStatus
 from avspeech.transcription.lettering import MARKED
 from avspeech.transcription.preview import COLOURS, FaceView, draw_preview, face_views
 from avspeech.transcription.result import Segment, Transcript
+from tests.media.conftest import write_changing
 from tests.refusals import raises
 
 GREY, BOX = 128, (100, 200, 300, 400)
@@ -139,6 +140,22 @@ def test_what_cannot_be_drawn_is_refused_in_one_line_and_an_old_preview_stays(tm
     with pytest.raises(ValueError, match="would replace the video itself"):
         draw_preview(source, tmp_path / "out" / ".." / "clip.mp4", TRANSCRIPT)
     assert len(list(read_frames(source))) == 25
+
+
+def test_a_box_stays_on_its_face_where_the_picture_changes_size(tmp_path):
+    """A white square in a grey picture, which is turned upright in the middle, stays square in its box."""
+    landscape, portrait = (np.full((*shape, 3), GREY, np.uint8) for shape in ((576, 1024), (1024, 576)))
+    landscape[200:300, 400:500] = portrait[600:800, 200:400] = 255
+    write_changing(tmp_path / "clip.ts", [[landscape] * 10, [portrait] * 10, [landscape] * 10], "libx264")
+    box_T4 = np.repeat(np.float32([(400, 200, 500, 300), (200, 600, 400, 800), (400, 200, 500, 300)]), 10, axis=0)
+    faces = [replace(view(30), box_T4=box_T4, lips_TK2=np.full((30, 20, 2), -9, np.float32))]
+    draw_preview(tmp_path / "clip.ts", tmp_path / "preview.mp4", replace(TRANSCRIPT, segments=()), faces)
+    frames = list(read_frames(tmp_path / "preview.mp4"))
+    for frame, side in ((frames[4], 100), (frames[15], 200 * 576 / 1024), (frames[25], 100)):
+        boxed, white = (np.argwhere(near(frame, colour)) for colour in (COLOURS[FrameStatus.MEASURED], (255, 255, 255)))
+        assert frame.shape == (576, 1024, 3)
+        np.testing.assert_allclose(np.ptp(white, axis=0), side, atol=6)
+        np.testing.assert_allclose(boxed.mean(axis=0), white.mean(axis=0), atol=6)
 
 
 def face(first, num_frames, at=0.0, missing=()):
