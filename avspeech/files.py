@@ -1,5 +1,6 @@
 """Files on disk: written whole or not at all, hashed, downloaded once into the user's cache."""
 
+import codecs
 import hashlib
 import http.client
 import json
@@ -55,6 +56,23 @@ def write_text(path: str | Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+def read_text(path: str | Path) -> str:
+    """Return a text file in UTF-8, or UTF-16 with its byte order mark; a mark is no text, and line ends stay."""
+    content = Path(path).read_bytes()
+    return content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+
+
+def read_text_lines(path: str | Path) -> list[str]:
+    """Return the lines of ``read_text``, as ``split_lines``."""
+    return split_lines(read_text(path))
+
+
+def split_lines(text: str) -> list[str]:
+    """Return a text's lines. Only "\\n" and "\\r\\n" end one: U+2028, U+0085 and others may be in a transcript."""
+    lines = [line.removesuffix("\r").removeprefix("\ufeff") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
     """Write JSON with a final line feed, whole or not at all."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
@@ -70,8 +88,7 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: a transcript may hold U+2028
-    return [json.loads(line) for line in lines if line.strip()]
+    return [json.loads(line) for line in read_text_lines(path) if line.strip()]
 
 
 def make_folder(folder: Path, option: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from avspeech.files import write_lines
+from avspeech.files import read_text_lines, write_lines
 
 
 class ManifestError(ValueError):
@@ -97,11 +97,7 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
     path, require = Path(path), tuple(require)
     utterances: list[Utterance] = []
     line_of: dict[str, int] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028 in a text
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read as a manifest: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         name = "?"
@@ -123,6 +119,13 @@ def read_manifest(path: str | Path, require: Iterable[str] = (), check_files: bo
     if not utterances:
         raise ManifestError(f"{path}: holds no utterance")
     return utterances
+
+
+def _lines(path: str | Path) -> list[str]:
+    try:
+        return read_text_lines(path)
+    except (OSError, UnicodeError) as error:
+        raise ManifestError(f"{path}: cannot be read as a manifest: {error}") from error
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -149,14 +152,15 @@ def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | No
     crop already, so it fills ``mouth`` too. ``text`` is the ``.wrd`` file with a transcript per line.
 
     Raises:
-        ManifestError: a line has fewer than five columns or a length that is no number, or the numbers of lines differ.
+        ManifestError: the file cannot be read or is empty, a line has fewer than five columns or a length that is no
+            number, or the numbers of lines differ.
     """
-    tsv = Path(tsv)
-    root, *lines = tsv.read_text(encoding="utf-8").splitlines()
-    lines = [line for line in lines if line]
+    if not (rows := _lines(tsv)):
+        raise ManifestError(f"{tsv}: is empty, wanted a line with the root folder and one for each utterance")
+    root, lines = rows[0], [line for line in rows[1:] if line]
     texts: list[str] | list[None] = [None] * len(lines)
     if text is not None:
-        texts = Path(text).read_text(encoding="utf-8").splitlines()
+        texts = _lines(text)
         if len(texts) != len(lines):
             raise ManifestError(f"{text} has {len(texts)} lines, {tsv} has {len(lines)} utterances")
     utterances = []
@@ -177,7 +181,7 @@ def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | No
 def read_units(path: str | Path) -> list[list[int]]:
     """Read a ``.km`` file: one utterance per line in the manifest's order, unit numbers separated by blanks."""
     units = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
             units.append([int(unit) for unit in line.split()])
         except ValueError as error:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avspeech.files import written_whole
+from avspeech.files import read_text_lines, written_whole
 
 CURVE = "curve.jsonl"
 
@@ -74,7 +74,7 @@ def last_sure_checkpoint(folder: Path) -> Path | None:
 def read_curve(folder: Path) -> dict[int, dict[str, float]]:
     """Return the metrics of each update over all starts; later reports win."""
     curve: dict[int, dict[str, float]] = {}
-    for line in (folder / CURVE).read_text(encoding="utf-8").splitlines() if (folder / CURVE).exists() else ():
+    for line in read_text_lines(folder / CURVE) if (folder / CURVE).exists() else ():
         with contextlib.suppress(json.JSONDecodeError):  # the last line of a running training may be half there
             values = json.loads(line)
             curve.setdefault(values.pop("update"), {}).update(values)

@@ -26,6 +26,7 @@ from urllib.parse import unquote
 
 from avspeech.evaluation.conditions import CLEAN, OWN, Condition
 from avspeech.evaluation.results import ScoredHypothesis
+from avspeech.files import read_text, split_lines
 
 ENDINGS = {".jsonl": "jsonl", ".txt": "kaldi", ".trn": "trn", ".csv": "csv", ".tsv": "tsv"}
 FORMATS = tuple(ENDINGS.values())
@@ -165,7 +166,7 @@ def _number(value: Any) -> float:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_text(path)
     except OSError as error:
         raise FileFault(path, None, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -175,10 +176,8 @@ def _read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines and their numbers from 1. Only a line feed ends one: a transcript may hold U+2028."""
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield number, line.removesuffix("\r")
+    """Yield the lines that are not blank and their numbers from 1."""
+    return ((number, line) for number, line in enumerate(split_lines(_read_text(path)), start=1) if line.strip())
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
@@ -233,7 +232,7 @@ def _read_kaldi(path: Path) -> Iterator[Row]:
 def read_trn(path: str | Path) -> Iterator[Row]:
     """Yield the lines of a trn file; the non-word ``@`` is dropped, alternatives ``{ a / b }`` are a ``FileFault``."""
     path = Path(path)
-    escaped = _read_text(path).split("\n", 1)[0] == TRN_HEADER
+    escaped = split_lines(_read_text(path))[:1] == [TRN_HEADER]
     for number, line in _lines(path):
         if line.startswith((";;", "**")):
             continue

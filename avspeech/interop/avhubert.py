@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from avspeech.files import read_text_lines
 from avspeech.interop.avhubert_keys import UNUSED_BY_RECOGNIZERS, WRAPPER, predictor_keys, recognizer_keys
 from avspeech.interop.avhubert_sizes import complete, decoder_config, encoder_config, official_decoder, official_encoder
 from avspeech.interop.restricted import find_inert, to_plain, without_paths
@@ -127,8 +128,7 @@ def _find_tokenizer(
     if dictionary is None and (found := next(find_inert(task_state, _DICTIONARY), None)) is not None:
         symbols = list(found.state["symbols"])[len(SPECIALS) :]
     elif dictionary is not None or beside.is_file():
-        lines = Path(dictionary or beside).read_text(encoding="utf-8").splitlines()
-        symbols = [line.rsplit(" ", 1)[0] for line in lines if line]
+        symbols = [line.rsplit(" ", 1)[0] for line in read_text_lines(dictionary or beside) if line]
     if sentencepiece is not None:
         pieces = Path(sentencepiece).read_bytes()
     elif (found := next(find_inert(task_state, _PROCESSOR), None)) is not None:

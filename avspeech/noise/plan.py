@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from avspeech.files import write_lines
+from avspeech.files import read_text_lines, write_lines
 from avspeech.media.errors import MediaError
 from avspeech.noise.exact_noise import exact_noise
 from avspeech.noise.mixing import CLEAN, add_noise, finish, lay_over, mix_sha256, steps_sha256, to_audio, to_steps
@@ -158,7 +158,7 @@ class NoisePlan:
         speech: dict[str, Speech] = {}
         mixes: dict[tuple[str, str, float | None], Mix] = {}
         try:
-            first, *lines = path.read_text(encoding="utf-8").split("\n")
+            first, *lines = read_text_lines(path) or [""]
             header = json.loads(first)
             if not isinstance(header, dict):
                 raise PlanError(f"{path}: begins with a {type(header).__name__}, wanted the header, a JSON object")

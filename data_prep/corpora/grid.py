@@ -21,6 +21,7 @@ from typing import Literal
 
 from jsonargparse import auto_cli
 
+from avspeech.files import read_text_lines
 from avspeech.manifest import Utterance, Word, write_manifest
 
 UNITS_PER_SECOND = 25_000
@@ -64,7 +65,7 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
 def read_align(path: Path) -> tuple[Word, ...]:
     """Return the words of an alignment with times, without silence. ValueError if a line or the file is not valid."""
     words = []
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    lines = enumerate(read_text_lines(path), start=1)
     for number, line in ((number, line) for number, line in lines if line.strip()):
         try:
             start, end, text = line.split()
@@ -89,10 +90,9 @@ def speaker_of(path: Path, root: Path) -> str | None:
 def find_clips(root: Path, videos: str | None) -> Iterator[tuple[str, Path, str | None, str]]:
     """Yield name, video, speaker and split of each clip, from manifest.tsv or the folders."""
     if (root / "manifest.tsv").is_file():
-        with (root / "manifest.tsv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                if name := row["original"] if videos == "mpg" else row["path"]:
-                    yield row["id"], root / name, row.get("speaker") or None, row.get("split") or "all"
+        for row in csv.DictReader(read_text_lines(root / "manifest.tsv"), delimiter="\t"):
+            if name := row["original"] if videos == "mpg" else row["path"]:
+                yield row["id"], root / name, row.get("speaker") or None, row.get("split") or "all"
         return
     if videos is None:
         videos = "mp4" if next(root.rglob("*.mp4"), None) else "mpg"

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise, product
 from pathlib import Path
 
+from avspeech.files import read_text_lines
+
 LANGUAGES = ("en", "ar", "de", "el", "es", "fr", "it", "pt", "ru")
 FOLDER = Path(__file__).parent / "texts"
 SHARES = {"train": 0.70, "valid": 0.08, "test": 0.14, "babble_test": 0.08}
@@ -51,7 +53,7 @@ def read_sentences(language: str) -> list[str]:
     path = FOLDER / f"{language}.txt"
     if not path.is_file():
         raise ValueError(f"no sentences for language {language!r}; there are {', '.join(LANGUAGES)} in {FOLDER}")
-    lines = (unicodedata.normalize("NFC", line.strip()) for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (unicodedata.normalize("NFC", line.strip()) for line in read_text_lines(path))
     return [line for line in lines if line]
 
 
