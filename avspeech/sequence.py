@@ -22,3 +22,12 @@ def pad_stack(rows: Sequence[Tensor], value: float = 0) -> Tensor:
     for target, row in zip(stacked, rows, strict=True):
         target[: len(row)] = row
     return stacked
+
+
+def ctc_steps(tokens_BL: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return the fewest steps that CTC aligns each row of tokens to, (B,): one a token, and a blank between equals.
+
+    Graves et al. 2006, "Connectionist temporal classification", section 3.1.
+    """
+    repeated_BL = tokens_BL[:, 1:] == tokens_BL[:, :-1]
+    return lengths_B + (repeated_BL & lengths_to_valid(lengths_B - 1, repeated_BL.shape[1])).sum(dim=1)

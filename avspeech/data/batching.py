@@ -27,6 +27,8 @@ class BatchConfig:
     """Leave out longer training clips, in frames; ``augment.max_frames`` cuts them instead."""
     longest_text: int | None = None
     """Leave out training clips with a longer text, in characters."""
+    max_unalignable: float = 0.05
+    """Largest share of clips whose text has more tokens than CTC can align to their frames; more is an error."""
     crop: bool = False
     """Cut a batch to its shortest clip at random places (AV-HuBERT on VoxCeleb2, Large); false: pad."""
 

@@ -1,13 +1,20 @@
-"""Check a manifest against the model before loading: languages, mouth crops, clip lengths, text lengths."""
+"""Check a manifest against the model before loading: languages, mouth crops, lengths of clips and texts."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from avspeech.inputs import InputSpec
 from avspeech.manifest import ManifestError, Utterance
+from avspeech.sequence import ctc_steps
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE
+
+LISTED = 20  # most clips that a message names
+logger = logging.getLogger(__name__)
 
 
 def check_languages(
@@ -69,3 +76,29 @@ def check_lengths(
                 f"{manifest}: the text of utterance {utterance.id!r} has {count} tokens, this model has room for "
                 f"{room}; {fix}.longest_text leaves long training texts out)"
             )
+
+
+def check_alignable(
+    utterances: Sequence[Utterance], num_steps: Sequence[int], tokenizer: Tokenizer, manifest: str | Path, most: float
+) -> None:
+    """Warn of utterances whose tokens are more than CTC can align to their steps, which teach it nothing.
+
+    Raises ManifestError if they are more than the share ``most``.
+    """
+    tokens = [torch.tensor(tokenizer.encode(utterance.text or "")) for utterance in utterances]
+    needed = [int(ctc_steps(tokens_L[None], torch.tensor([len(tokens_L)]))) for tokens_L in tokens]
+    rows = zip(utterances, needed, num_steps, strict=True)
+    bad = [f"{utterance.id} ({steps} for {room})" for utterance, steps, room in rows if steps > room]
+    if not bad:
+        return
+    more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
+    reason = (
+        f"{manifest}: the texts of {len(bad)} of {len(utterances)} clips have more tokens than CTC can align to their "
+        f"frames (steps needed for steps there): {', '.join(bad[:LISTED])}{more}"
+    )
+    if len(bad) > most * len(utterances):
+        raise ManifestError(
+            f"{reason}. At most {most:.0%} may be so (data.init_args.batches.max_unalignable): are these the texts of "
+            "these clips? Larger tokens or a larger model.init_args.recognizer.ctc_upsample need fewer frames"
+        )
+    logger.warning("%s; they teach CTC nothing", reason)

@@ -6,6 +6,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from avspeech.models.files import save_model
+from avspeech.training.modules import TrainingModule
 
 
 class SaveModelFile(Callback):
@@ -19,6 +20,8 @@ class SaveModelFile(Callback):
         self.path = path
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
+        if isinstance(pl_module, TrainingModule):
+            pl_module.check_losses()  # Lightning asks the module after its callbacks
         self.on_fit_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,12 +10,13 @@ from torch.utils.data import DataLoader
 from avspeech.data.augment import AugmentConfig
 from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches, plan_batches
 from avspeech.data.dataset import AVDataset, SpanConfig, UnitSet
-from avspeech.data.limits import check_crops, check_languages, check_lengths
+from avspeech.data.limits import check_alignable, check_crops, check_languages, check_lengths
 from avspeech.inputs import InputSpec, Modality, collate
 from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.models.base import Model
 from avspeech.noise.drawn import DrawnNoise
 from avspeech.noise.spec import NoiseConfig
+from avspeech.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -125,9 +126,18 @@ class AVDataModule(LightningDataModule):
         if tokenizer is not None:
             check_languages(utterances, tokenizer, path)
             check_lengths(utterances, inputs, tokenizer, path, training and self.augment.max_frames is not None)
+        upsample = getattr(self.trainer and self.trainer.lightning_module, "ctc_upsample", None)
+        if upsample is not None and isinstance(tokenizer, Tokenizer):
+            steps = [length * upsample for length in self._frames(utterances, training)]
+            check_alignable(utterances, steps, tokenizer, path, self.batches.max_unalignable)
         augment, spans = (self.augment, self.spans) if training else (None, None)
         streams = (utterances, self.modality, inputs, tokenizer, units)
         return AVDataset(*streams, augment, noise, spans, self.seed, self.cache_bytes)
+
+    def _frames(self, utterances: list[Utterance], training: bool) -> list[int]:
+        longest = self.augment.max_frames if training else None
+        frames = [utterance.num_frames or 1 for utterance in utterances]
+        return [min(length, longest or length) for length in frames]
 
     @property
     def _ranks(self) -> tuple[int, int]:
@@ -136,15 +146,14 @@ class AVDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         assert self._train is not None
-        frames = [utterance.num_frames or 1 for utterance in self._train.utterances]
-        frames = [min(length, self.augment.max_frames or length) for length in frames]
+        frames = self._frames(self._train.utterances, training=True)
         order = TrainingBatches(frames, self.batches, self.seed, *self._ranks, self._batches_done)
         return self._loader(self._train, order)
 
     def val_dataloader(self) -> DataLoader | list:
         if self._val is None:
             return []
-        frames = [utterance.num_frames or 1 for utterance in self._val.utterances]
+        frames = self._frames(self._val.utterances, training=False)
         plan = plan_batches(frames, self.batches.max_frames, self.batches.max_clips)
         rank, num_ranks = self._ranks
         plan += plan[: -len(plan) % num_ranks]  # DDP waits for ever if one process has fewer

@@ -12,6 +12,7 @@ from avspeech.models.fusion import ModalityDropout, fixed_keep
 from avspeech.models.memory import Memory
 from avspeech.models.recognizer import Recognizer, RecognizerConfig
 from avspeech.objectives.text_loss import ctc_loss, next_token_loss, token_accuracy
+from avspeech.sequence import ctc_steps
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.training.modules import TextModule
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
@@ -74,7 +75,21 @@ class FinetuneModule(TextModule):
             keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
         with torch.set_grad_enabled(self.global_step >= self.freeze_steps):
             memory_BTD = self._encode(batch, keep_B2)
-        return self._loss(batch, memory_BTD, "train")
+        return self.watch(batch, self._loss(batch, memory_BTD, "train"), self._num_targets(batch))
+
+    @property
+    def ctc_upsample(self) -> int | None:
+        """CTC steps per frame; None where no CTC loss is used."""
+        return self.model.config.ctc_upsample if self.ctc_weight > 0 else None
+
+    def _num_targets(self, batch: AVBatch) -> Tensor:
+        """Return the tokens that the loss scores: of CTC alone, those that can be aligned."""
+        assert batch.tokens_BL is not None
+        lengths_B = batch.token_lengths_B
+        if self.ctc_weight == 1:
+            needed_B = ctc_steps(batch.tokens_BL, lengths_B)
+            lengths_B = lengths_B * (needed_B <= batch.valid_BT.sum(dim=1) * self.model.config.ctc_upsample)
+        return lengths_B.sum()
 
     def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
         keep_B2 = fixed_keep(len(batch.ids), self.modality)

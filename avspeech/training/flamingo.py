@@ -130,7 +130,8 @@ class FlamingoModule(TextModule):
         loss = self._loss(batch, keep_B2, "train", "")
         if not loss.requires_grad:  # audio alone skips the gated layers, and nothing else is trained
             loss = loss + 0 * sum(weight.sum() for weight in self.model.parameters() if weight.requires_grad)
-        return loss
+        assert batch.tokens_BL is not None
+        return self.watch(batch, loss, batch.token_lengths_B.sum())
 
     def validation_step(self, batch: AVBatch, batch_idx: int) -> None:
         self._loss(batch, None, "val", "")

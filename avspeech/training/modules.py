@@ -1,6 +1,7 @@
 """Shared by the training modules: random draws, optimiser and validation word error rate."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Generator, Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from avspeech.data.limits import LISTED
 from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.evaluation.error_rate import count_normalized
 from avspeech.inputs import AVBatch
@@ -19,6 +21,13 @@ from avspeech.text.normalize import text_language
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, group_weights, rate_factor
+
+WATCHED = 20  # batches between two checks of their losses on a GPU, where a check waits for all work before it
+EMPTY = 100  # batches without a target that end a run, if there was none with one before
+
+
+class BadBatch(ValueError):
+    """A batch gave no usable loss; the message names its clips."""
 
 
 class TrainingModule(LightningModule):
@@ -31,6 +40,9 @@ class TrainingModule(LightningModule):
     def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig, seed: int) -> None:
         super().__init__()
         self.optimizer_config, self.schedule, self.seed = optimizer, schedule, seed
+        self._watched: list[tuple[Sequence[str], Tensor]] = []  # (loss, number of targets) of batches to check
+        self._empty: list[str] | None = []  # clips of the batches without a target; None once there was one
+        self._num_empty = 0
 
     def batch_generator(self, batch_idx: int) -> Generator:
         """Return the CPU generator of a training batch, and seed torch's own for dropout.
@@ -38,6 +50,47 @@ class TrainingModule(LightningModule):
         Batches are numbered over all processes: W processes draw what one process with W accumulation steps draws.
         """
         return step_generator(self.seed, batch_idx * self.trainer.world_size + self.global_rank)
+
+    def watch(self, batch: AVBatch, loss: Tensor, num_targets: Tensor) -> Tensor:
+        """Return the loss of a training batch, which ``check_losses`` will check."""
+        self._watched.append((batch.ids, torch.stack([loss.detach().float(), num_targets.float()])))
+        if loss.device.type == "cpu" or len(self._watched) >= WATCHED:
+            self.check_losses()
+        return loss
+
+    def check_losses(self) -> None:
+        """Raise BadBatch at the first batch since the last check whose loss is not finite, or if no batch has a target.
+
+        Also called before a model or a checkpoint is written.
+        """
+        watched, self._watched = self._watched, []
+        for (ids, _), (loss, num_targets) in zip(watched, [values.tolist() for _, values in watched], strict=True):
+            if not math.isfinite(loss):
+                raise BadBatch(
+                    f"the loss is {loss} in a batch of {', '.join(ids)}; look at these clips, or lower "
+                    "model.init_args.optimizer.lr"
+                )
+            if num_targets > 0:
+                self._empty = None
+            elif self._empty is not None:
+                self._empty, self._num_empty = self._empty + list(ids), self._num_empty + 1
+                if self._num_empty == EMPTY:
+                    raise self._no_target()
+
+    def _no_target(self) -> BadBatch:
+        clips = ", ".join(list(dict.fromkeys(self._empty or ()))[:LISTED])
+        return BadBatch(
+            f"none of {self._num_empty} batches has a target to learn, so the loss teaches nothing: do the labels fit "
+            f"the clips? They are of {clips}"
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.check_losses()
+
+    def on_train_end(self) -> None:
+        self.check_losses()
+        if self._empty:
+            raise self._no_target()
 
     def configure_optimizers(self) -> Any:
         config, schedule = self.optimizer_config, self.schedule
