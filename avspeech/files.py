@@ -91,6 +91,25 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read_text_lines(path) if line.strip()]
 
 
+def walk_files(folder: str | Path, tell: Callable[[str, str], object] = lambda name, reason: None) -> Iterator[Path]:
+    """Yield the files below a folder, also those in linked folders, each folder once; hidden ones are left out.
+
+    ``tell`` is called with the name of a folder that cannot be read, and the reason.
+    """
+    seen: set[str] = set()
+    for here, inner, files in os.walk(folder, followlinks=True, onerror=lambda one: _tell_unreadable(one, tell)):
+        real = os.path.realpath(here)
+        inner[:] = [] if real in seen else sorted(name for name in inner if not name.startswith("."))
+        if real in seen:
+            continue
+        seen.add(real)
+        yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _tell_unreadable(error: OSError, tell: Callable[[str, str], object]) -> None:
+    tell(str(error.filename), f"is a folder that may not be read ({error.strerror}); change its permissions")
+
+
 def make_folder(folder: Path, option: str) -> None:
     """Create an output folder, which may exist, before the work starts.
 

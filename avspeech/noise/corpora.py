@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from avspeech.files import walk_files
+
 SPLITS = ("train", "valid", "test")
 SUFFIXES = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a|aac|aiff|sph|mp4|mkv|mov|webm|mpg)", re.IGNORECASE)
 NOISEX92 = (
@@ -36,7 +38,7 @@ def folder_files(root: Path, part: str | None = None, split: str = "test") -> li
     """Return every media file below a folder, sorted; hidden ones are left out."""
     if not root.is_dir():
         raise ValueError(f"{root} is no folder, wanted one with recordings")
-    files = [file for file in root.rglob("[!.]*") if SUFFIXES.fullmatch(file.suffix) and file.is_file()]
+    files = [file for file in walk_files(root) if SUFFIXES.fullmatch(file.suffix) and file.is_file()]
     if not files:
         raise ValueError(f"{root} holds no recordings, wanted files such as *.wav or *.flac, also in subfolders")
     return sorted(files)
@@ -69,7 +71,7 @@ def split_of(split: str, names: Iterable[str]) -> set[str]:
 
 def demand_files(root: Path, environment: str | None = None, split: str = "test") -> list[Path]:
     """Return channel 1 of one or all DEMAND environments. An environment at two sample rates is an error."""
-    files = sorted(root.rglob("ch01.wav"))
+    files = sorted(file for file in walk_files(root) if file.name == "ch01.wav")
     if not files:
         raise ValueError(f"{root} is no DEMAND tree: wanted {root}/<environment>/ch01.wav, such as DKITCHEN/ch01.wav")
     return _chosen({file: file.parent.name for file in files}, environment, root)
@@ -77,7 +79,8 @@ def demand_files(root: Path, environment: str | None = None, split: str = "test"
 
 def noisex92_files(root: Path, name: str | None = None, split: str = "test") -> list[Path]:
     """Return one or all NOISEX-92 recordings; files of other names are ignored."""
-    names = {file: file.stem.lower() for file in sorted(root.rglob("*.wav")) if file.stem.lower() in NOISEX92}
+    recordings = sorted(file for file in walk_files(root) if file.suffix.lower() == ".wav")
+    names = {file: file.stem.lower() for file in recordings if file.stem.lower() in NOISEX92}
     if not names:
         raise ValueError(f"{root} is no NOISEX-92 folder: wanted some of {', '.join(NOISEX92)}, each .wav")
     return _chosen(names, name and name.lower(), root)

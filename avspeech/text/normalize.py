@@ -15,6 +15,8 @@ RULES = ("basic", "none", "fairseq", "whisper", "muavic")
 _ARABIC_MARKS = re.compile(
     r"[\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed]"
 )
+_TURKIC_I = str.maketrans("I\u0130", "\u0131i")
+_ANY_I = str.maketrans("\u0131\u0130", "ii")
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
 
 
@@ -22,7 +24,8 @@ def normalize_for_scoring(text: str, language: str | None = None, rule: str = "b
     """Return the text as words between single blanks; it may be empty.
 
     Args:
-        language: ISO 639-1; ``basic`` strips the vowel marks of ``ar``, ``whisper`` has its own rule for ``en``.
+        language: ISO 639-1; ``basic`` strips the vowel marks of ``ar`` and knows the two letters i of ``tr`` and
+            ``az``, ``whisper`` has its own rule for ``en``.
         rule: ``basic``: NFC, lower case, punctuation and symbols become blanks, except an apostrophe between letters
             (don't, l'homme) and a point or comma between digits (3.5). ``none``: only white space is tidied.
             Others: see ``field_rules``. ValueError: there is no such rule.
@@ -37,10 +40,20 @@ def normalize_for_scoring(text: str, language: str | None = None, rule: str = "b
         return field_rules.muavic(text)
     if rule != "basic":
         raise ValueError(f"normalization rule {rule!r} came, wanted one of {', '.join(RULES)}")
-    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+    text = lower(text, language)
     if language == "ar":
         text = strip_arabic_marks(text)
     return " ".join("".join(_keep(text, place) for place in range(len(text))).split())
+
+
+def lower(text: str, language: str | None = None) -> str:
+    """Return text in NFC in lower case; capital and small letters i of Turkish and Azerbaijani stay pairs.
+
+    In other languages, also where none is known, the dotless i and the dotted I are an i: the capital of one is the
+    small letter's of the other.
+    """
+    return text.translate(_TURKIC_I if language in ("tr", "az") else _ANY_I).lower()
 
 
 def strip_arabic_marks(text: str) -> str:

@@ -8,17 +8,27 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from avspeech.files import walk_files
+from avspeech.media.container import find_tracks
+from avspeech.media.errors import MediaError
+
 ENDINGS = (
     "3g2 3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg "
     "ogv opus ts vob wav webm wma wmv"
 )
-"""Endings of files taken from a folder; a file that is named itself may have any."""
+"""Endings of files taken from a folder. Files of other endings are taken if they open as media; named ones always."""
+OTHERS = (
+    "7z adf ans art asc ass avif bin bmp bz2 cfg ckpt css csv diz dpx exr gif gz heic htm html ice ico idf ini jp2 "
+    "jpeg jpg js json jsonl km log md nfo npy npz part pbm pdf pgm pkl png ppm psd pt py rar safetensors srt sub "
+    "svg tar tga tif tiff toml tsv txt vt vtt webp wrd xb xbin xcf xml xz yaml yml zip"
+)
+"""Endings of files in a folder that are not tried: FFmpeg takes some of them for pictures or drawings of text."""
 
 
 def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
     """Return the named files, each once and in order, and why each other name gives none.
 
-    Names are files, folders (searched with subfolders, without hidden files) or ``glob`` patterns.
+    Names are files, folders (searched with subfolders and linked ones, without hidden files) or ``glob`` patterns.
     """
     found: dict[str, Path] = {}
     reasons: dict[str, str] = {}
@@ -33,9 +43,9 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
         elif is_folder and not os.access(path, os.R_OK | os.X_OK):
             reasons[name] = "is a folder that may not be read; change its permissions"
         elif is_folder:
-            files = sorted(file for file in path.rglob("*") if _is_media(file, path))
+            files = [file for file in walk_files(path, reasons.setdefault) if _is_media(file)]
             if not files:
-                reasons[name] = "is a folder without media files (none ends in .mp4, .mkv, .wav or the like)"
+                reasons[name] = "is a folder without media files (none ends in .mp4, .mkv, .wav or opens as one)"
         elif exists or not glob.has_magic(name):
             files = [path]  # a missing file is reported when it is opened
         else:
@@ -48,9 +58,15 @@ def find_media(names: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
     return list(found.values()), reasons
 
 
-def _is_media(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower()[1:] in ENDINGS.split() and not hidden and not os.path.isdir(file)  # noqa: PTH112
+def _is_media(file: Path) -> bool:
+    ending = file.suffix.lower()[1:]
+    if ending in ENDINGS.split() or ending in OTHERS.split():
+        return ending in ENDINGS.split()
+    try:
+        tracks = find_tracks(file)
+    except MediaError:
+        return False
+    return tracks.has_video or tracks.has_audio
 
 
 def output_stems(paths: Iterable[str | Path]) -> dict[Path, str]:

@@ -22,6 +22,7 @@ from avspeech.hub.remote import from_pretrained
 from avspeech.inputs import MODALITIES, Modality
 from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
+from avspeech.text.languages import check_language
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.layers import LONGEST_S, Features, Part, encoder_part, layer_features
 from avspeech.transcription.result import Segment, Transcript
@@ -119,9 +120,9 @@ class SpeechModel:
         return lambda done: tell(done * share), lambda done: tell(share + done * (1 - share))
 
     def check_language(self, language: str | None) -> None:
-        """Raise ValueError if the model knows languages, but not this one."""
-        if language is not None and self.languages and language not in self.languages:
-            raise ValueError(f"language={language!r} came for {self.name}; it knows {', '.join(self.languages)}")
+        """Raise ValueError if the model knows languages, but not this one, or if it is no code of a language."""
+        if language is not None:
+            check_language(language, self.languages, self.name)
 
     def transcribe(
         self,

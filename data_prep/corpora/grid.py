@@ -21,7 +21,7 @@ from typing import Literal
 
 from jsonargparse import auto_cli
 
-from avspeech.files import read_text_lines
+from avspeech.files import read_text_lines, walk_files
 from avspeech.manifest import Utterance, Word, write_manifest
 
 UNITS_PER_SECOND = 25_000
@@ -40,7 +40,7 @@ def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None)
     splits: dict[str, list[Utterance]] = defaultdict(list)
     failures = []
     clips = list(find_clips(root, videos))
-    alignments = {(speaker_of(path, root), path.stem): path for path in sorted(root.rglob("*.align"))}
+    alignments = {(speaker_of(path, root), path.stem): path for path in _of_ending(root, "align")}
     several_speakers = len({speaker for _, _, speaker, _ in clips}) > 1
     for name, video, speaker, split in clips:
         align = alignments.get((speaker, name)) or alignments.get((None, name))
@@ -95,9 +95,14 @@ def find_clips(root: Path, videos: str | None) -> Iterator[tuple[str, Path, str 
                 yield row["id"], root / name, row.get("speaker") or None, row.get("split") or "all"
         return
     if videos is None:
-        videos = "mp4" if next(root.rglob("*.mp4"), None) else "mpg"
-    for path in sorted(root.rglob(f"*.{videos}")):
+        videos = "mp4" if _of_ending(root, "mp4") else "mpg"
+    for path in _of_ending(root, videos):
         yield path.stem, path, speaker_of(path, root), "all"
+
+
+def _of_ending(root: Path, ending: str) -> list[Path]:
+    """Return the files below a folder, linked folders too, with this ending in any case."""
+    return sorted(path for path in walk_files(root) if path.suffix.lower() == f".{ending}")
 
 
 if __name__ == "__main__":

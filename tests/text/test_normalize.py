@@ -52,3 +52,22 @@ def test_the_rule_none_keeps_words_as_they_stand():
 def test_an_unknown_rule_is_named_in_the_error():
     with pytest.raises(ValueError, match="rule 'strict' came, wanted one of basic, none"):
         normalize_for_scoring("a", "en", rule="strict")
+
+
+@pytest.mark.parametrize("language", ["tr", "az"])
+def test_turkish_letters_i_are_two(language):
+    pairs = [
+        ("DIŞARI ÇIKIN", "dışarı çıkın"),
+        ("İSTANBUL", "istanbul"),
+        ("I\u0307ZMİR", "izmir"),
+        ("Isı, İsi", "ısı isi"),
+    ]
+    for upper, lower in pairs:
+        assert normalize_for_scoring(upper, language) == normalize_for_scoring(lower, language) == lower
+    assert normalize_for_scoring("kızı", language) != normalize_for_scoring("kizi", language)
+
+
+@pytest.mark.parametrize("language", [None, "en", "de"])
+def test_dotted_and_dotless_i_are_one_where_the_language_is_another(language):
+    for text in ("ISPARTA", "ısparta", "İSPARTA", "I\u0307sparta", "isparta"):
+        assert normalize_for_scoring(text, language) == "isparta"
