@@ -72,8 +72,10 @@ UPRIGHT = Orientation(False, False, False)
 class Picture:
     """A decoded frame, converted on first use because most frames are never used."""
 
-    def __init__(self, path: Path, frame: Any, size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, frame: Any, size: tuple[int, int], time_s: float = 0.0) -> None:
         self._path, self._frame, self._size = path, frame, size
+        self.time_s = time_s
+        """Seconds from the container's start to the source frame's time."""
         self._orientation = Orientation.of(frame)
         self._arrays: dict[bool, np.ndarray] = {}
 
@@ -142,10 +144,12 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
             aspect = aspect if aspect != 1 and Fraction(1, 4) < aspect < 4 else 1
             _check_size(path, stream.codec_context)
         shown, picture = None, None
-        for frame in _at_25_fps(decode(path, container, stream, start, notes), start):
-            if picture is None or frame is not shown:
+        for timed in _at_25_fps(decode(path, container, stream, start, notes), start):
+            if picture is None or timed is not shown:
+                frame, shown = timed.frame, timed
                 _check_size(path, frame)
-                picture, shown = Picture(path, frame, (round(frame.width * aspect), frame.height)), frame
+                size = round(frame.width * aspect), frame.height
+                picture = Picture(path, frame, size, float(timed.time - start))
             yield picture
 
 
@@ -155,16 +159,16 @@ def _check_size(path: Path, picture: Any) -> None:
         raise MediaError(path, f"has pictures of {size}, wanted at most {MAX_PIXELS:,} pixels; scale it down")
 
 
-def _at_25_fps(timed: Iterable[Timed], start: Fraction) -> Iterator[Any]:
+def _at_25_fps(frames: Iterable[Timed], start: Fraction) -> Iterator[Timed]:
     """Yield a source frame for every output frame by the frame rule above."""
     current, count, end = None, 0, start
-    for time, duration, frame in timed:
-        current = frame if current is None else current
-        due = _frames_by(time - start)
+    for timed in frames:
+        current = timed if current is None else current
+        due = _frames_by(timed.time - start)
         while count < due:
             yield current
             count += 1
-        current, end = frame, max(end, time + duration)
+        current, end = timed, max(end, timed.time + timed.duration)
     while current is not None and count < max(_frames_by(end - start), 1):
         yield current
         count += 1

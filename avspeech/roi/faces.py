@@ -1,7 +1,7 @@
 """Track every face of a video, if any: frames, landmarks and mouth opening, in half a kilobyte per face and frame."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
 
@@ -113,8 +113,15 @@ class FollowedFaces:
     """What is odd about the faces, as sentences."""
     size: tuple[int, int] = (0, 0)
     """Width and height of the last picture."""
+    times_T: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """float64 seconds: when the source shows the picture of each frame; frames that hold one have the same."""
     early: EarlyCrops | None = None
     """Crops of a lone face that were cut as its frames came by."""
+
+    def frame_rate(self, first: int, end: int) -> float:
+        """Return how many pictures a second frames ``first`` to before ``end`` show, at most 25; 0 without frames."""
+        times_T = self.times_T[first:end]
+        return FRAME_RATE * len(np.unique(times_T)) / len(times_T) if len(times_T) else 0.0
 
     @property
     def is_small(self) -> bool:
@@ -138,7 +145,8 @@ def follow_faces(
     early = None if alignment is None else EarlyCrops(alignment)
     settle = {} if early is None else {"settle": early.settle}
     sizes: list[tuple[int, int]] = []
-    found, looked_T, seeker = find_faces(_noted(pictures, sizes), finder, sparseness, **settle)
+    times: list[float] = []
+    found, looked_T, seeker = find_faces(_noted(pictures, sizes, times), finder, sparseness, **settle)
     if early is not None:
         early.finish()
     faces, changes = [], [index for index in range(1, len(sizes)) if sizes[index] != sizes[index - 1]]
@@ -158,10 +166,12 @@ def follow_faces(
         notes.append(FROZEN.format(share))
     if seeker.crowded:
         notes.append(f"More than {MAX_FACES} faces are in the picture: {MAX_FACES} large ones were followed.")
-    return FollowedFaces(tuple(faces), len(found), int(looked_T.sum()), tuple(notes), seeker.size, early)
+    about = int(looked_T.sum()), tuple(notes), seeker.size, np.array(times)
+    return FollowedFaces(tuple(faces), len(found), *about, early)
 
 
-def _noted(pictures: Iterable[Picture], sizes: list[tuple[int, int]]) -> Iterator[Picture]:
+def _noted(pictures: Iterable[Picture], sizes: list[tuple[int, int]], times: list[float]) -> Iterator[Picture]:
     for picture in pictures:
         sizes.append(picture.size)
+        times.append(picture.time_s)
         yield picture

@@ -18,6 +18,7 @@ from avspeech.media.errors import MediaError
 from avspeech.media.video import read_pictures
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
+from avspeech.roi.motion import moving
 from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, count_status, crop_picture, crop_rule
 from avspeech.roi.sparse import Sparseness
 from avspeech.roi.speaking import speaking_face
@@ -55,8 +56,8 @@ class FoundLips:
     def crops(self) -> Iterator[np.ndarray]:
         """Yield the mouth crop of every frame, (96, 96) uint8. MediaError: the file has changed."""
         wanted = dict.fromkeys(range(self.followed.num_frames), (self.face,))
-        for _, _, crop_HW in _cut(self.video, self.followed, wanted, self.alignment):
-            yield crop_HW
+        cut = _cut(self.video, self.followed, wanted, self.alignment)
+        yield from moving((crop_HW for _, _, crop_HW in cut), self.followed.times_T)
 
 
 class LipOptions(TypedDict, total=False):
@@ -166,6 +167,10 @@ def crop_faces(
     for index, face, crop_HW in _cut(video, followed, wanted, alignment, progress):
         for mouth_THW in wanted[index][face]:
             mouth_THW[index] = crop_HW
+    for clip, mouth_THW in zip(clips, mouths, strict=True):
+        for _, first, end in clip:
+            if followed.frame_rate(first, end) < FRAME_RATE:
+                mouth_THW[first:end] = np.stack(list(moving(mouth_THW[first:end].copy(), followed.times_T, first)))
     return mouths
 
 

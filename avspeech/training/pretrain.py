@@ -96,8 +96,7 @@ class PretrainModule(TrainingModule):
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:
         generator = self.batch_generator(batch_idx)
         keep_B2 = self.modality_dropout.draw(len(batch.ids), generator)
-        loss, num_scored = self._step(batch, "train", keep_B2.to(self.device), generator)
-        return self.watch(batch, loss, num_scored)
+        return self._step(batch, "train", keep_B2.to(self.device), generator)
 
     def on_validation_epoch_start(self) -> None:
         self._unit_counts.zero_()
@@ -113,8 +112,7 @@ class PretrainModule(TrainingModule):
         share = self._unit_counts.max() / self._unit_counts.sum().clamp(min=1)
         self.log("val/majority_share", share.to(self.device), sync_dist=True)
 
-    def _step(self, batch: AVBatch, stage: str, keep_B2: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return the loss and its number of scored frames."""
+    def _step(self, batch: AVBatch, stage: str, keep_B2: Tensor | None, generator: Generator) -> Tensor:
         found = 0 if batch.units_BTJ is None else batch.units_BTJ.shape[-1]
         if batch.units_BTJ is None or found != len(self.model.num_units):
             raise ValueError(
@@ -141,7 +139,8 @@ class PretrainModule(TrainingModule):
         if hidden_M is None:
             values[f"{stage}/unmasked_accuracy"] = first.unmasked_accuracy
         self.log_dict(values, batch_size=int(first.num_masked.clamp(min=1)), sync_dist=stage == "val")
-        return loss + self.penalty_weight * prediction.feature_penalty, first.num_scored
+        loss = loss + self.penalty_weight * prediction.feature_penalty
+        return self.watch(batch, loss, first.num_scored) if stage == "train" else loss
 
     def _losses(
         self, prediction: Prediction, units_BTJ: Tensor, mask_BT: Tensor, hidden_M: Tensor | None

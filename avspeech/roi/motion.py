@@ -1,0 +1,78 @@
+"""Move the lips between the pictures of a source that shows fewer than 25 a second.
+
+Reading at 25 fps holds each picture until the next, half a source period late on average. A crop between two pictures
+is instead made of both, each moved along the optical flow to the frame's time and weighted by its nearness.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from avspeech.timebase import FRAME_RATE
+
+SLOWEST = 8
+"""Pictures a second below which two of them no longer tell the motion between: the earlier one is held."""
+AT_ONCE_S = 1.02 / FRAME_RATE
+"""Seconds between two pictures up to which nothing is made between them: time stamps round to milliseconds."""
+
+
+class Shown(NamedTuple):
+    """The crops of one picture, in the frames that hold it."""
+
+    time_s: float
+    first: int
+    crops: list[np.ndarray]
+
+
+def moving(crops: Iterable[np.ndarray], times_T: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
+    """Yield ``mouth_HW``, uint8, of frames ``first``, ``first`` + 1, ...: those between two pictures made of both.
+
+    ``times_T``: seconds at which the source shows each frame's picture (``FollowedFaces.times_T``). A source of 25 or
+    more pictures a second passes unchanged, as do gaps longer than 1 / ``SLOWEST`` s.
+    """
+    before, shown = None, None
+    timed = zip(times_T[first:].tolist(), crops, strict=False)
+    for time_s, same in groupby(timed, key=lambda one: one[0]):
+        after = Shown(time_s, first, [crop_HW for _, crop_HW in same])
+        first += len(after.crops)
+        if shown is not None:
+            yield from _moved(before, shown, after)
+        before, shown = shown, after
+    if shown is not None:
+        yield from _moved(before, shown, None)
+
+
+def _moved(before: Shown | None, shown: Shown, after: Shown | None) -> Iterator[np.ndarray]:
+    """Yield the crops of ``shown``, moved towards the picture before or after by the time of each frame."""
+    flows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for frame, crop_HW in enumerate(shown.crops, start=shown.first):
+        late_s = frame / FRAME_RATE - shown.time_s
+        other = after if late_s > 0 else before
+        gap_s = 0.0 if other is None else abs(other.time_s - shown.time_s)
+        if other is None or not AT_ONCE_S < gap_s <= 1.02 / SLOWEST:
+            yield crop_HW
+            continue
+        other_HW = other.crops[0 if other is after else -1]
+        if id(other) not in flows:
+            flows[id(other)] = _flow(crop_HW, other_HW), _flow(other_HW, crop_HW)
+        yield _between(crop_HW, other_HW, *flows[id(other)], min(abs(late_s) / gap_s, 1.0))
+
+
+def _flow(from_HW: np.ndarray, to_HW: np.ndarray) -> np.ndarray:
+    """Return the motion of each pixel, float32 (H, W, 2): dense inverse search (Kroeger et al. 2016)."""
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(from_HW, to_HW, None)  # type: ignore[call-overload]
+
+
+def _between(
+    one_HW: np.ndarray, other_HW: np.ndarray, there_HW2: np.ndarray, back_HW2: np.ndarray, share: float
+) -> np.ndarray:
+    """Return the picture at ``share`` of the way from one to the other."""
+    y_HW, x_HW = np.indices(one_HW.shape, np.float32)
+    moved = []
+    for picture_HW, flow_HW2, way in ((one_HW, there_HW2, share), (other_HW, back_HW2, 1 - share)):
+        maps = x_HW - np.float32(way) * flow_HW2[..., 0], y_HW - np.float32(way) * flow_HW2[..., 1]
+        moved.append(cv2.remap(picture_HW, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return cv2.addWeighted(moved[0], 1 - share, moved[1], share, 0)
