@@ -72,10 +72,10 @@ UPRIGHT = Orientation(False, False, False)
 class Picture:
     """A decoded frame, converted on first use because most frames are never used."""
 
-    def __init__(self, path: Path, frame: Any, size: tuple[int, int], time_s: float = 0.0) -> None:
+    def __init__(self, path: Path, frame: Any, size: tuple[int, int], shown_s: tuple[float, float]) -> None:
         self._path, self._frame, self._size = path, frame, size
-        self.time_s = time_s
-        """Seconds from the container's start to the source frame's time."""
+        self.shown_s = shown_s
+        """Seconds from the container's start, from and until which the source shows this frame."""
         self._orientation = Orientation.of(frame)
         self._arrays: dict[bool, np.ndarray] = {}
 
@@ -144,12 +144,12 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
             aspect = aspect if aspect != 1 and Fraction(1, 4) < aspect < 4 else 1
             _check_size(path, stream.codec_context)
         shown, picture = None, None
-        for timed in _at_25_fps(decode(path, container, stream, start, notes), start):
+        for timed, until in _at_25_fps(decode(path, container, stream, start, notes), start):
             if picture is None or timed is not shown:
                 frame, shown = timed.frame, timed
                 _check_size(path, frame)
                 size = round(frame.width * aspect), frame.height
-                picture = Picture(path, frame, size, float(timed.time - start))
+                picture = Picture(path, frame, size, (float(timed.time - start), float(until - start)))
             yield picture
 
 
@@ -159,18 +159,18 @@ def _check_size(path: Path, picture: Any) -> None:
         raise MediaError(path, f"has pictures of {size}, wanted at most {MAX_PIXELS:,} pixels; scale it down")
 
 
-def _at_25_fps(frames: Iterable[Timed], start: Fraction) -> Iterator[Timed]:
-    """Yield a source frame for every output frame by the frame rule above."""
+def _at_25_fps(frames: Iterable[Timed], start: Fraction) -> Iterator[tuple[Timed, Fraction]]:
+    """Yield a source frame, and when the next one comes, for every output frame by the frame rule above."""
     current, count, end = None, 0, start
     for timed in frames:
         current = timed if current is None else current
         due = _frames_by(timed.time - start)
         while count < due:
-            yield current
+            yield current, timed.time
             count += 1
         current, end = timed, max(end, timed.time + timed.duration)
     while current is not None and count < max(_frames_by(end - start), 1):
-        yield current
+        yield current, end
         count += 1
 
 

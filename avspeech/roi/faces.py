@@ -113,14 +113,14 @@ class FollowedFaces:
     """What is odd about the faces, as sentences."""
     size: tuple[int, int] = (0, 0)
     """Width and height of the last picture."""
-    times_T: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """float64 seconds: when the source shows the picture of each frame; frames that hold one have the same."""
+    shown_T2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    """float64 seconds from and until which the source shows the picture of each frame; held frames have the same."""
     early: EarlyCrops | None = None
     """Crops of a lone face that were cut as its frames came by."""
 
     def frame_rate(self, first: int, end: int) -> float:
         """Return how many pictures a second frames ``first`` to before ``end`` show, at most 25; 0 without frames."""
-        times_T = self.times_T[first:end]
+        times_T = self.shown_T2[first:end, 0]
         return FRAME_RATE * len(np.unique(times_T)) / len(times_T) if len(times_T) else 0.0
 
     @property
@@ -145,8 +145,8 @@ def follow_faces(
     early = None if alignment is None else EarlyCrops(alignment)
     settle = {} if early is None else {"settle": early.settle}
     sizes: list[tuple[int, int]] = []
-    times: list[float] = []
-    found, looked_T, seeker = find_faces(_noted(pictures, sizes, times), finder, sparseness, **settle)
+    shown: list[tuple[float, float]] = []
+    found, looked_T, seeker = find_faces(_noted(pictures, sizes, shown), finder, sparseness, **settle)
     if early is not None:
         early.finish()
     faces, changes = [], [index for index in range(1, len(sizes)) if sizes[index] != sizes[index - 1]]
@@ -166,12 +166,14 @@ def follow_faces(
         notes.append(FROZEN.format(share))
     if seeker.crowded:
         notes.append(f"More than {MAX_FACES} faces are in the picture: {MAX_FACES} large ones were followed.")
-    about = int(looked_T.sum()), tuple(notes), seeker.size, np.array(times)
+    about = int(looked_T.sum()), tuple(notes), seeker.size, np.array(shown).reshape(-1, 2)
     return FollowedFaces(tuple(faces), len(found), *about, early)
 
 
-def _noted(pictures: Iterable[Picture], sizes: list[tuple[int, int]], times: list[float]) -> Iterator[Picture]:
+def _noted(
+    pictures: Iterable[Picture], sizes: list[tuple[int, int]], shown: list[tuple[float, float]]
+) -> Iterator[Picture]:
     for picture in pictures:
         sizes.append(picture.size)
-        times.append(picture.time_s)
+        shown.append(picture.shown_s)
         yield picture

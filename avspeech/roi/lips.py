@@ -57,7 +57,7 @@ class FoundLips:
         """Yield the mouth crop of every frame, (96, 96) uint8. MediaError: the file has changed."""
         wanted = dict.fromkeys(range(self.followed.num_frames), (self.face,))
         cut = _cut(self.video, self.followed, wanted, self.alignment)
-        yield from moving((crop_HW for _, _, crop_HW in cut), self.followed.times_T)
+        yield from moving((crop_HW for _, _, crop_HW in cut), self.followed.shown_T2)
 
 
 class LipOptions(TypedDict, total=False):
@@ -170,7 +170,7 @@ def crop_faces(
     for clip, mouth_THW in zip(clips, mouths, strict=True):
         for _, first, end in clip:
             if followed.frame_rate(first, end) < FRAME_RATE:
-                mouth_THW[first:end] = np.stack(list(moving(mouth_THW[first:end].copy(), followed.times_T, first)))
+                mouth_THW[first:end] = np.stack(list(moving(mouth_THW[first:end].copy(), followed.shown_T2, first)))
     return mouths
 
 

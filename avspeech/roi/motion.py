@@ -23,20 +23,21 @@ class Shown(NamedTuple):
     """The crops of one picture, in the frames that hold it."""
 
     time_s: float
+    until_s: float
     first: int
     crops: list[np.ndarray]
 
 
-def moving(crops: Iterable[np.ndarray], times_T: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
+def moving(crops: Iterable[np.ndarray], shown_T2: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
     """Yield ``mouth_HW``, uint8, of frames ``first``, ``first`` + 1, ...: those between two pictures made of both.
 
-    ``times_T``: seconds at which the source shows each frame's picture (``FollowedFaces.times_T``). A source of 25 or
-    more pictures a second passes unchanged, as do gaps longer than 1 / ``SLOWEST`` s.
+    ``shown_T2``: seconds from and until which the source shows each frame's picture. A source of 25 or more pictures a
+    second passes unchanged, as do gaps longer than 1 / ``SLOWEST`` s.
     """
     before, shown = None, None
-    timed = zip(times_T[first:].tolist(), crops, strict=False)
-    for time_s, same in groupby(timed, key=lambda one: one[0]):
-        after = Shown(time_s, first, [crop_HW for _, crop_HW in same])
+    timed = zip(shown_T2[first:].tolist(), crops, strict=False)
+    for (time_s, until_s), same in groupby(timed, key=lambda one: one[0]):
+        after = Shown(time_s, until_s, first, [crop_HW for _, crop_HW in same])
         first += len(after.crops)
         if shown is not None:
             yield from _moved(before, shown, after)
@@ -50,20 +51,26 @@ def _moved(before: Shown | None, shown: Shown, after: Shown | None) -> Iterator[
     flows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for frame, crop_HW in enumerate(shown.crops, start=shown.first):
         late_s = frame / FRAME_RATE - shown.time_s
-        other = after if late_s > 0 else before
-        gap_s = 0.0 if other is None else abs(other.time_s - shown.time_s)
-        if other is None or not AT_ONCE_S < gap_s <= 1.02 / SLOWEST:
+        earlier, later = (shown, after) if late_s > 0 else (before, shown)
+        if earlier is None or later is None or not _joined(earlier, later):
             yield crop_HW
             continue
+        other, gap_s = later if earlier is shown else earlier, later.time_s - earlier.time_s
         other_HW = other.crops[0 if other is after else -1]
         if id(other) not in flows:
             flows[id(other)] = _flow(crop_HW, other_HW), _flow(other_HW, crop_HW)
         yield _between(crop_HW, other_HW, *flows[id(other)], min(abs(late_s) / gap_s, 1.0))
 
 
+def _joined(one: Shown, other: Shown) -> bool:
+    """Return True if the second follows the first in the source, after a time in which motion is worth making."""
+    return one.until_s == other.time_s and AT_ONCE_S < other.time_s - one.time_s <= 1.02 / SLOWEST
+
+
 def _flow(from_HW: np.ndarray, to_HW: np.ndarray) -> np.ndarray:
     """Return the motion of each pixel, float32 (H, W, 2): dense inverse search (Kroeger et al. 2016)."""
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(from_HW, to_HW, None)  # type: ignore[call-overload]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return search.calc(from_HW, to_HW, None)  # type: ignore[call-overload]
 
 
 def _between(

@@ -53,6 +53,7 @@ class DrawnPicture:
 
     def __init__(self, index: int, heads: list[Head], size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
         self.index, self.heads, self.size = index, heads, size
+        self.shown_s = index / 25, (index + 1) / 25
 
     def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
         shown = np.zeros((size[1], size[0], 3), np.uint8).view(Shown)
