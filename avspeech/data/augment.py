@@ -1,6 +1,6 @@
 """Training augmentation of one utterance, apart from noise.
 
-``stored_at_other_rate`` and ``shifted`` imitate other files: 24 to 60 fps, and audio delayed by the encoder.
+``stored_at_other_rate`` and ``shifted`` imitate other files: 8 to 60 fps, and audio delayed by the encoder.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from avspeech.features.clip import MEAN
+from avspeech.roi.motion import moving
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE
 
 Streams = tuple[np.ndarray | None, np.ndarray | None]
-FRAME_RATES = (20.0, 60.0)  # range of the simulated source frame rates, in fps
+FRAME_RATES = (8.0, 60.0)  # range of the simulated source frame rates, in fps; half of them are below 22
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class AugmentConfig:
     contrast: float = 0.0
     """Largest relative change of brightness and contrast, for corpora with few faces; 0: off."""
     frame_rates: float = 0.0
-    """Chance of repeated and dropped frames, as from a source of 20 to 60 fps."""
+    """Chance of frames as read from a source of 8 to 60 fps: dropped, or made between two (``roi.motion``)."""
     shift_ms: float = 0.0
     """Largest shift of the audio against the video, either way, in ms."""
     time_masks: int = 0
@@ -105,12 +106,18 @@ def change_contrast(clip_THW: Tensor, gain: float, shift: float) -> Tensor:
 def stored_at_other_rate(mouth_THW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the clip, (T, H, W), as read at 25 fps from a file of random rate and phase.
 
-    A frame read is the last stored one before its middle, as in ``avspeech.media.video``.
+    A frame read is the last stored one before its middle, as in ``avspeech.media.video``; lips move between those of a
+    slow file. Rates are drawn evenly on a logarithmic scale.
     """
-    rate, phase = rng.uniform(*FRAME_RATES), rng.uniform()
+    rate, phase = np.exp(rng.uniform(*np.log(FRAME_RATES))), rng.uniform()
     stored_T = np.floor((np.arange(len(mouth_THW)) + 0.5) / FRAME_RATE * rate - phase)
-    shown_T = np.floor((stored_T + phase) / rate * FRAME_RATE).astype(int)
-    return mouth_THW[np.clip(shown_T, 0, len(mouth_THW) - 1)]
+    from_T = (stored_T + phase) / rate
+    seen_T = np.floor(from_T * FRAME_RATE).astype(int)
+    read_THW = mouth_THW[np.clip(seen_T, 0, len(mouth_THW) - 1)]
+    if rate >= FRAME_RATE:
+        return read_THW
+    until_T = (stored_T + 1 + phase) / rate
+    return np.stack(list(moving(read_THW, np.stack([from_T, until_T], axis=1))))
 
 
 def shifted(audio_S: np.ndarray, longest_ms: float, rng: np.random.Generator) -> np.ndarray:

@@ -119,9 +119,9 @@ class FollowedFaces:
     """Crops of a lone face that were cut as its frames came by."""
 
     def frame_rate(self, first: int, end: int) -> float:
-        """Return how many pictures a second frames ``first`` to before ``end`` show, at most 25; 0 without frames."""
+        """Return how many pictures a second frames ``first`` to before ``end`` show, at most 25, also if unknown."""
         times_T = self.shown_T2[first:end, 0]
-        return FRAME_RATE * len(np.unique(times_T)) / len(times_T) if len(times_T) else 0.0
+        return FRAME_RATE * len(np.unique(times_T)) / len(times_T) if len(times_T) else float(FRAME_RATE)
 
     @property
     def is_small(self) -> bool:

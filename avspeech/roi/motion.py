@@ -69,7 +69,7 @@ def _joined(one: Shown, other: Shown) -> bool:
 
 def _flow(from_HW: np.ndarray, to_HW: np.ndarray) -> np.ndarray:
     """Return the motion of each pixel, float32 (H, W, 2): dense inverse search (Kroeger et al. 2016)."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     return search.calc(from_HW, to_HW, None)  # type: ignore[call-overload]
 
 

@@ -19,6 +19,7 @@ from avspeech.media.video import Picture, read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
+from avspeech.roi.motion import SLOWEST
 from avspeech.roi.speaking import seen_for, speaking_face
 from avspeech.roi.track import MOUTH_ALREADY, FrameStatus
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
@@ -113,7 +114,8 @@ class Streams:
         for segment in segments:
             sound = ["audio"] if "audio" in modality and self.audio_S is not None else []
             lips = ["video"] if segment.mouth_THW is not None else []
-            note = "no face: sound alone" if "video" in modality and self.has_video and not lips else None
+            why = "no face" if segment.face is None else "few pictures a second"
+            note = f"{why}: sound alone" if "video" in modality and self.has_video and not lips else None
             if sound or lips:
                 found.append(replace(segment, modality="+".join(sound + lips), note=note))
         return found
@@ -134,15 +136,17 @@ class Streams:
             notes.append(" and ".join(unheard + unseen).capitalize() + ".")
         if "video" in modality:
             spoken = self.segments if self.has_speech else ()
-            blind = [segment for segment in spoken if segment.mouth_THW is None]
+            unread = [segment for segment in spoken if segment.mouth_THW is None]
+            blind, slow = ([one.frames for one in unread if (one.face is None) is way] for way in (True, False))
             fate = "the sound alone was used" if "audio" in modality and self.audio_S is not None else "left out"
             if not self.has_video:
                 notes.append(f"{self.lacks[1]} the sound alone was used.")
             elif spoken and len(blind) == len(spoken):
                 notes.append(f"No face was found: {fate}.")
             elif blind:
-                times = _times([one.frames for one in blind])
-                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({times}): {fate}.")
+                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({_times(blind)}): {fate}.")
+            if slow:
+                notes.append(f"Fewer than {SLOWEST} pictures a second, too few for lips, at {_times(slow)}: {fate}.")
         return tuple(notes)
 
     def why_nothing(self, modality: Modality) -> str:
@@ -219,8 +223,7 @@ def check_face(face: FaceChoice) -> None:
 def _decode(
     path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress, crop: str
 ) -> Streams:
-    tracks, remarks = find_tracks(path), []
-    audio_S = None
+    tracks, remarks, audio_S = find_tracks(path), [], None
     if "audio" in modality:
         audio_S = read_audio_if_any(path, remarks) if given_S is None else given_S
         audio_S = None if audio_S is None or not len(audio_S) else audio_S
@@ -324,10 +327,7 @@ def _make_segments(
     mouths: dict[int, np.ndarray] = {}
     if clips:
         spans = [sorted(clips[index]) for index in clips]
-
-        def show(share: float) -> None:
-            tell(FIRST_PASS + share * (1 - FIRST_PASS))
-
+        show: Progress = lambda share: tell(FIRST_PASS + share * (1 - FIRST_PASS))  # noqa: E731
         crops = crop_faces(streams.source, streams.followed, spans, alignment=crop, progress=show)
         mouths = dict(zip(clips, crops, strict=True))
     if contested := [span for spans in watched.values() for span in spans]:
@@ -343,7 +343,8 @@ def _make_segments(
         for index, share in chosen[one]:
             label = f"speaker {index + 1}" if face == "all" and index is not None else None
             segment = Segment(*_seconds(one, streams), face=index, face_share=share, speaker=label)
-            segments.append(segment if index is None else _with_mouth(segment, mouths[index]))
+            seen = index is not None and streams.followed.frame_rate(*_within(one, streams)) >= 0.95 * SLOWEST
+            segments.append(_with_mouth(segment, mouths[index]) if index is not None and seen else segment)
     return segments, mouths
 
 

@@ -75,4 +75,4 @@ def test_pictures_know_when_the_source_shows_them(name, rate, tmp_path):
     np.testing.assert_array_equal(times[1:, 0], times[:-1, 1])
     followed = FollowedFaces((), len(pictures), 0, shown_T2=shown_T2)
     assert followed.frame_rate(0, len(pictures)) == pytest.approx(rate, rel=0.06)
-    assert followed.frame_rate(5, 5) == 0
+    assert followed.frame_rate(5, 5) == 25
