@@ -1,7 +1,8 @@
-"""Move the lips between the pictures of a source that shows fewer than 25 a second.
+"""Move the lips between the pictures of a source that shows 8 to 22 a second.
 
 Reading at 25 fps holds each picture until the next, half a source period late on average. A crop between two pictures
-is instead made of both, each moved along the optical flow to the frame's time and weighted by its nearness.
+is instead made of both, each moved along the optical flow to the frame's time and weighted by its nearness. Measured
+in experiments/2026-11-slow-pictures.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,8 @@ from avspeech.timebase import FRAME_RATE
 
 SLOWEST = 8
 """Pictures a second below which two of them no longer tell the motion between: the earlier one is held."""
-AT_ONCE_S = 1.02 / FRAME_RATE
-"""Seconds between two pictures up to which nothing is made between them: time stamps round to milliseconds."""
+AT_ONCE_S = 1 / 22
+"""Seconds between two pictures up to which nothing is made between them: at 24 a second it gains nothing."""
 
 
 class Shown(NamedTuple):
@@ -31,7 +32,7 @@ class Shown(NamedTuple):
 def moving(crops: Iterable[np.ndarray], shown_T2: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
     """Yield ``mouth_HW``, uint8, of frames ``first``, ``first`` + 1, ...: those between two pictures made of both.
 
-    ``shown_T2``: seconds from and until which the source shows each frame's picture. A source of 25 or more pictures a
+    ``shown_T2``: seconds from and until which the source shows each frame's picture. A source of 22 or more pictures a
     second passes unchanged, as do gaps longer than 1 / ``SLOWEST`` s.
     """
     before, shown = None, None

@@ -1,6 +1,7 @@
 """A file gives sound and lips in segments; a stream that is not asked for cannot be seen; what lacks is told."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 
 import av
@@ -90,6 +91,21 @@ def test_a_talking_face_gives_one_segment_with_sound_and_lips(faces, clips):
     np.testing.assert_array_equal(streams.audio_S, read_audio(clips / "voice.mp4"))
     assert len(streams.speech_T) == streams.num_frames and streams.notes("audio+video") == ()
     assert done == sorted(done) and done[-1] == 1 and all(0 <= share <= 1 for share in done)
+
+
+@pytest.mark.parametrize(("rate", "read"), [(5, False), (7, False), (8, True), (15, True)])
+def test_lips_of_too_few_pictures_a_second_are_not_read_and_it_is_said(followed, clips, rate, read, monkeypatch):
+    seen = face(syllables(NUM, 4))
+    followed(seen, num_frames=NUM)
+    from_T = np.floor(np.arange(NUM) / 25 * rate + 1e-9) / rate
+    slow = replace(module.follow_faces(None, None), shown_T2=np.stack([from_T, from_T + 1 / rate], axis=1))
+    monkeypatch.setattr(module, "follow_faces", lambda pictures, finder, **_: slow)
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING)
+    (segment,) = streams.to_decode("audio+video")
+    told = [note for note in streams.notes("audio+video") if "pictures a second" in note]
+    assert segment.modality == ("audio+video" if read else "audio") and len(told) == (not read)
+    assert read or (told[0].startswith("Fewer than 8") and "the sound alone was used" in told[0])
+    assert segment.note == (None if read else "few pictures a second: sound alone")
 
 
 @pytest.mark.parametrize("crop", ["causal", "former"])
