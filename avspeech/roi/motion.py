@@ -6,7 +6,7 @@ in experiments/2026-11-slow-pictures.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import cv2
@@ -16,6 +16,7 @@ from avspeech.timebase import FRAME_RATE
 
 SLOWEST = 8
 """Pictures a second below which two of them no longer tell the motion between: the earlier one is held."""
+MOST_HELD = 2 * FRAME_RATE // SLOWEST  # frames in memory of a picture that is held for longer, and so not moved
 AT_ONCE_S = 1 / 22
 """Seconds between two pictures up to which nothing is made between them: at 24 a second it gains nothing."""
 
@@ -38,11 +39,12 @@ def moving(crops: Iterable[np.ndarray], shown_T2: np.ndarray, first: int = 0) ->
     before, shown = None, None
     timed = zip(shown_T2[first:].tolist(), crops, strict=False)
     for (time_s, until_s), same in groupby(timed, key=lambda one: one[0]):
-        after = Shown(time_s, until_s, first, [crop_HW for _, crop_HW in same])
-        first += len(after.crops)
-        if shown is not None:
-            yield from _moved(before, shown, after)
-        before, shown = shown, after
+        while crops_held := [crop_HW for _, crop_HW in islice(same, MOST_HELD)]:
+            after = Shown(time_s, until_s, first, crops_held)
+            first += len(crops_held)
+            if shown is not None:
+                yield from _moved(before, shown, after)
+            before, shown = shown, after
     if shown is not None:
         yield from _moved(before, shown, None)
 

@@ -1,6 +1,7 @@
 """Between the pictures of a slow source lips move; other sources, and long gaps, stay as they are read."""
 
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -53,6 +54,15 @@ def test_fast_sources_pass_unchanged(rate):
 def test_nothing_is_made_up_in_a_pause_of_the_picture():
     held_THW, shown_T2 = held(SLOWEST - 1)
     np.testing.assert_array_equal(moved(held_THW, shown_T2), held_THW)
+
+
+def test_a_picture_that_is_held_for_long_is_not_kept():
+    crops, seen = (np.full((96, 96), number % 250, np.uint8) for number in range(5000)), []
+    shown_T2 = np.array([(0.0, 0.1)] * 3 + [(0.1, 200.0)] * 4997)
+    for crop_HW in islice(moving(crops, shown_T2), 100):
+        seen.append(int(crop_HW[0, 0]))
+    assert sum(1 for _ in crops) > 4880  # which were not read yet
+    assert seen[3:] == list(range(3, 100))
 
 
 def test_a_part_of_a_clip_is_that_of_the_whole():
