@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avspeech.evaluation.outside import read_trn
-from avspeech.files import read_lines, read_text_lines, split_lines
+from avspeech.files import read_lines, read_text, read_text_lines, split_lines
 from avspeech.manifest import ManifestError, read_manifest, read_tsv, read_units
 from data_prep.corpora.grid import find_clips, read_align
 from tests.refusals import raises
@@ -38,6 +38,7 @@ def test_manifests(save):
     path = save("a.jsonl", [json.dumps(record, ensure_ascii=False) for record in records])
     assert [(one.id, one.text) for one in read_manifest(path)] == [("a", ODD), ("b", "hello")]
     assert read_lines(path) == records
+    assert read_text(path).startswith('{"id": "a"')
 
 
 def test_tsv_with_transcripts_and_units(save):

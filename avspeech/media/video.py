@@ -72,10 +72,8 @@ UPRIGHT = Orientation(False, False, False)
 class Picture:
     """A decoded frame, converted on first use because most frames are never used."""
 
-    def __init__(self, path: Path, frame: Any, size: tuple[int, int], shown_s: tuple[float, float]) -> None:
-        self._path, self._frame, self._size = path, frame, size
-        self.shown_s = shown_s
-        """Seconds from the container's start, from and until which the source shows this frame."""
+    def __init__(self, path: Path, frame: Any, size: tuple[int, int], *times: Fraction) -> None:
+        self._path, self._frame, self._size, self._times = path, frame, size, times
         self._orientation = Orientation.of(frame)
         self._arrays: dict[bool, np.ndarray] = {}
 
@@ -103,6 +101,12 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Width and height of the upright picture."""
         return (self._size[1], self._size[0]) if self._orientation.exchanged else self._size
+
+    @property
+    def shown_s(self) -> tuple[float, float]:
+        """Seconds from the container's start, from and until which the source shows this frame."""
+        start, time, until = self._times
+        return float(time - start), float(until - start)
 
     def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
         """Return (left, top, right, bottom) of the upright picture, inside it, at ``size`` (width, height), RGB uint8.
@@ -149,7 +153,7 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
                 frame, shown = timed.frame, timed
                 _check_size(path, frame)
                 size = round(frame.width * aspect), frame.height
-                picture = Picture(path, frame, size, (float(timed.time - start), float(until - start)))
+                picture = Picture(path, frame, size, start, timed.time, until)
             yield picture
 
 
