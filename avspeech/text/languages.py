@@ -16,8 +16,8 @@ def check_language(language: str, known: Collection[str], who: str) -> None:
     ways = {way: code for code in known or names for way in (code, names.get(code, code))}
     near = difflib.get_close_matches(language.lower(), ways, 3, cutoff=0)
     nearest = ", ".join(dict.fromkeys(f"{ways[way]} ({names.get(ways[way], ways[way])})" for way in near))
-    knows = f"{who} knows {', '.join(known)}" if known else "wanted a code of ISO 639 such as en"
-    raise ValueError(f"language={language!r} came; {knows}" + (f". Nearest: {nearest}" if near else ""))
+    knows = f"it knows {', '.join(known)}" if known else "wanted a code of ISO 639 such as en"
+    raise ValueError(f"language={language!r} came for {who}; {knows}" + (f". Nearest: {nearest}" if near else ""))
 
 
 def _names() -> dict[str, str]:

@@ -141,7 +141,7 @@ def test_a_portrait_clip_with_a_rotation_flag_gives_the_same_lips(angle, finder,
     ("rate", "num_source", "num_frames"), [(Fraction(60), 72, 30), (Fraction(24000, 1001), 30, 31), (None, 24, None)]
 )
 def test_any_rate_gives_the_mouth_of_the_right_moment(rate, num_source, num_frames, finder, tmp_path):
-    """The mouth is shut for the first half and open for the second."""
+    """The mouth is shut for the first half and open for the second; between two pictures far apart it moves."""
     steps = [20, 50, 33, 80, 41, 17, 40, 60] * 3 if rate is None else [int(1_000_000 / rate / 1000)] * num_source
     base = Fraction(1, 1000) if rate is None else 1 / rate
     times = np.cumsum([0, *steps[:-1]]).tolist() if rate is None else list(range(num_source))
@@ -151,7 +151,11 @@ def test_any_rate_gives_the_mouth_of_the_right_moment(rate, num_source, num_fram
     clip = extract_mouth(tmp_path / "clip.mp4", finder)
     assert num_frames in (None, len(clip.mouth_THW))
     opened = [(crop[36:60, 44:52] < 80).sum() > 80 for crop in clip.mouth_THW]
-    assert opened == [half_s < Fraction(2 * i + 1, 50) for i in range(len(opened))]
+    shut_s = times[num_source // 2 - 1] * base
+    moves_T = [half_s - shut_s > Fraction(1, 22) and shut_s < Fraction(i, 25) < half_s for i in range(len(opened))]
+    assert sum(moves_T) <= 2
+    for i, (is_open, moves) in enumerate(zip(opened, moves_T, strict=True)):
+        assert moves or is_open == (half_s < Fraction(2 * i + 1, 50))
 
 
 def test_frames_without_a_face_are_marked(finder, tmp_path):
