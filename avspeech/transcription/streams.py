@@ -13,13 +13,12 @@ import numpy as np
 
 from avspeech.inputs import Modality, fit_samples
 from avspeech.media.audio import read_audio_if_any
-from avspeech.media.container import LACKS, Tracks, find_tracks
+from avspeech.media.container import Tracks, find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.media.video import Picture, read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
-from avspeech.roi.motion import SLOWEST
 from avspeech.roi.speaking import seen_for, speaking_face
 from avspeech.roi.track import MOUTH_ALREADY, FrameStatus
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
@@ -58,7 +57,6 @@ class Streams:
     has_speech: bool = True  # True if speech is heard or lips move
     segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
     offset: Offset | None = None  # between sound and picture; None if one is missing
-    lacks: tuple[str, str] = LACKS  # said where sound or picture is missing
     foreign: tuple[Interval, ...] = ()  # segments, in frames, whose voice seems to be of no face in view
 
     @property
@@ -114,8 +112,7 @@ class Streams:
         for segment in segments:
             sound = ["audio"] if "audio" in modality and self.audio_S is not None else []
             lips = ["video"] if segment.mouth_THW is not None else []
-            why = "no face" if segment.face is None else "few pictures a second"
-            note = f"{why}: sound alone" if "video" in modality and self.has_video and not lips else None
+            note = "no face: sound alone" if "video" in modality and self.has_video and not lips else None
             if sound or lips:
                 found.append(replace(segment, modality="+".join(sound + lips), note=note))
         return found
@@ -126,7 +123,7 @@ class Streams:
         if self.offset is not None and self.offset.told:
             notes.append(self.offset.sentence)
         if "audio" in modality and self.audio_S is None:
-            notes.append(f"{self.lacks[0]} the lips alone were read.")
+            notes.append("There is no sound: the lips alone were read.")
         if "audio" in modality and self.foreign:
             where = f"{len(self.foreign)} of {len({one.frames for one in self.segments})} segments"
             notes.append(f"The voice seems to be of nobody in view, or in noise, in {where} ({_times(self.foreign)}).")
@@ -136,17 +133,15 @@ class Streams:
             notes.append(" and ".join(unheard + unseen).capitalize() + ".")
         if "video" in modality:
             spoken = self.segments if self.has_speech else ()
-            unread = [segment for segment in spoken if segment.mouth_THW is None]
-            blind, slow = ([one.frames for one in unread if (one.face is None) is way] for way in (True, False))
+            blind = [segment for segment in spoken if segment.mouth_THW is None]
             fate = "the sound alone was used" if "audio" in modality and self.audio_S is not None else "left out"
             if not self.has_video:
-                notes.append(f"{self.lacks[1]} the sound alone was used.")
+                notes.append("There is no picture: the sound alone was used.")
             elif spoken and len(blind) == len(spoken):
                 notes.append(f"No face was found: {fate}.")
             elif blind:
-                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({_times(blind)}): {fate}.")
-            if slow:
-                notes.append(f"Fewer than {SLOWEST} pictures a second, too few for lips, at {_times(slow)}: {fate}.")
+                times = _times([one.frames for one in blind])
+                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({times}): {fate}.")
         return tuple(notes)
 
     def why_nothing(self, modality: Modality) -> str:
@@ -223,7 +218,8 @@ def check_face(face: FaceChoice) -> None:
 def _decode(
     path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress, crop: str
 ) -> Streams:
-    tracks, remarks, audio_S = find_tracks(path), [], None
+    tracks, remarks = find_tracks(path), []
+    audio_S = None
     if "audio" in modality:
         audio_S = read_audio_if_any(path, remarks) if given_S is None else given_S
         audio_S = None if audio_S is None or not len(audio_S) else audio_S
@@ -245,7 +241,7 @@ def _decode(
     if num_seen and isinstance(face, int) and face > max(num_faces, 1):
         shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
-    streams = Streams(path, modality, audio_S, followed, lacks=tracks.lacks)
+    streams = Streams(path, modality, audio_S, followed)
     picture_s, sound_s = num_seen / FRAME_RATE, streams.num_samples / SAMPLE_RATE
     read_s, promised_s = streams.duration_s, tracks.promised_s
     if num_seen and given_S is None and sound_s and abs(picture_s - sound_s) > 0.5 + read_s / 100:
@@ -271,7 +267,7 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
         return f"{few} (lips are read from {MIN_LIP_FRAMES} frames on), and {sound}; {_HINT}"
     if tracks.has_audio and modality == "video":
         return f"has a sound track and no picture, which modality {modality} needs; use modality audio"
-    return f"{' '.join(tracks.lacks) if tracks.undecodable else 'has neither a sound track nor a picture;'} {_HINT}"
+    return f"has neither a sound track nor a picture; {_HINT}"
 
 
 def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:
@@ -327,7 +323,10 @@ def _make_segments(
     mouths: dict[int, np.ndarray] = {}
     if clips:
         spans = [sorted(clips[index]) for index in clips]
-        show: Progress = lambda share: tell(FIRST_PASS + share * (1 - FIRST_PASS))  # noqa: E731
+
+        def show(share: float) -> None:
+            tell(FIRST_PASS + share * (1 - FIRST_PASS))
+
         crops = crop_faces(streams.source, streams.followed, spans, alignment=crop, progress=show)
         mouths = dict(zip(clips, crops, strict=True))
     if contested := [span for spans in watched.values() for span in spans]:
@@ -343,8 +342,7 @@ def _make_segments(
         for index, share in chosen[one]:
             label = f"speaker {index + 1}" if face == "all" and index is not None else None
             segment = Segment(*_seconds(one, streams), face=index, face_share=share, speaker=label)
-            seen = index is not None and streams.followed.frame_rate(*_within(one, streams)) >= 0.95 * SLOWEST
-            segments.append(_with_mouth(segment, mouths[index]) if index is not None and seen else segment)
+            segments.append(segment if index is None else _with_mouth(segment, mouths[index]))
     return segments, mouths
 
 
