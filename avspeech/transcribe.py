@@ -24,6 +24,7 @@ from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.models.files import ModelFileError, check_device
 from avspeech.roi.face_model import FaceModelError
+from avspeech.transcription.face_choice import check_face
 from avspeech.transcription.formats import FORMATS, check_formats, write_transcript
 from avspeech.transcription.kept import Kept
 from avspeech.transcription.paths import find_media, output_stems
@@ -31,7 +32,7 @@ from avspeech.transcription.preview import check_preview, write_preview
 from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.speech_activity import VoiceDetectorError
 from avspeech.transcription.speech_model import SpeechModel, load_model
-from avspeech.transcription.streams import Progress, Streams, check_face
+from avspeech.transcription.streams import Progress, Streams
 from avspeech.transcription.who_speaks import CORRELATION, SYNCHRONY, load_watcher
 
 UNKNOWN_S = 10.0  # length for the progress bar of a file that states none

@@ -18,9 +18,10 @@ from avspeech.roi.mouth import STABLE
 from avspeech.roi.track import FrameStatus
 from avspeech.timebase import FRAME_RATE
 from avspeech.transcription.captions import captions
+from avspeech.transcription.face_choice import known_frames
 from avspeech.transcription.lettering import Lettering, Patch
 from avspeech.transcription.result import Segment, Transcript
-from avspeech.transcription.streams import Streams, known_frames
+from avspeech.transcription.streams import Streams
 
 MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT = 720, 1920, 576
 """Size limits in pixels. Small videos are enlarged, so that captions and crops do not hide the face."""

@@ -24,10 +24,11 @@ from avspeech.media.errors import MediaError
 from avspeech.models.files import Model
 from avspeech.text.languages import check_language
 from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.face_choice import FaceChoice
 from avspeech.transcription.layers import LONGEST_S, Features, Part, encoder_part, layer_features
 from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.segment_decoding import SegmentDecoder
-from avspeech.transcription.streams import FaceChoice, Progress, Streams, read_streams
+from avspeech.transcription.streams import Progress, Streams, read_streams
 from avspeech.transcription.who_speaks import SYNCHRONY
 
 MAX_CLIPS = 16  # most segments per batch

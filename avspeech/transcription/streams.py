@@ -4,10 +4,9 @@ Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -19,12 +18,12 @@ from avspeech.media.video import Picture, read_pictures
 from avspeech.roi.faces import Face, FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
-from avspeech.roi.speaking import seen_for, speaking_face
-from avspeech.roi.track import MOUTH_ALREADY, FrameStatus
+from avspeech.roi.track import MOUTH_ALREADY
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_segments, find_speech
+from avspeech.transcription.face_choice import FaceChoice, check_face, choose_faces, known_frames, openness_of
 from avspeech.transcription.result import Segment
-from avspeech.transcription.speech_activity import frame_level, lip_activity, speech_probability
+from avspeech.transcription.speech_activity import frame_level, speech_probability
 from avspeech.transcription.who_speaks import (
     SURE_TO_REPAIR,
     SYNCHRONY,
@@ -35,10 +34,7 @@ from avspeech.transcription.who_speaks import (
     watch,
 )
 
-FaceChoice = Literal["speaking", "largest", "all"] | int  # the face to transcribe; a number counts from 1, the largest
 Progress = Callable[[float], None]  # called with the finished share of the work, 0 to 1
-MIN_FACE_SHARE = 0.5  # least share of a segment's frames with a known face, to read its lips
-MIN_MOVING_SHARE = 0.3  # least share of a segment's frames in which a second face's lips must move, to transcribe it
 MIN_LIP_FRAMES = 10  # shortest video in frames that is read without sound; 0.4 s
 FIRST_PASS = 0.75  # share of the work until the faces are found; the rest is cropping
 _HINT = "give a file with sound, or with a face"
@@ -208,13 +204,6 @@ def _times(intervals: Sequence[Interval]) -> str:
     return times + (f" and {len(intervals) - 5} more" if len(intervals) > 5 else "")
 
 
-def check_face(face: FaceChoice) -> None:
-    if face not in ("speaking", "largest", "all") and not (type(face) is int and face >= 1):
-        raise ValueError(
-            f"face={face!r} (--face) came; wanted 'speaking', 'largest', 'all', or a number from 1 (the largest)"
-        )
-
-
 def _decode(
     path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress, crop: str
 ) -> Streams:
@@ -275,36 +264,7 @@ def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -
     prob_T, level_T, num_frames = None, None, streams.num_frames
     if (audio_S := streams.audio_S) is not None:
         prob_T, level_T = (fit_samples(make(audio_S), num_frames) for make in (speech_probability, frame_level))
-    return prob_T, find_speech(prob_T, _openness(streams.faces, face, num_frames), num_frames, cutting, level_T)
-
-
-def _openness(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> np.ndarray | None:
-    """Return the openness of the liveliest readable lips per frame, of the chosen face only; None without any."""
-    if isinstance(choice, int):
-        faces = faces[choice - 1 : choice]
-    if not faces:
-        return None
-    rows = [_openness_in(face, (0, num_frames)) for face in faces]
-    rows = rows[::-1] if choice == "largest" else sorted(rows, key=lambda row_T: lip_activity(row_T).sum())
-    merged_T = np.full(num_frames, np.nan, np.float32)
-    for row_T in rows:  # the last one wins where several are there
-        merged_T = np.where(np.isfinite(row_T), row_T, merged_T)
-    return merged_T
-
-
-def known_frames(face: Face, start: int, end: int) -> np.ndarray:
-    """Return the frames of an interval in which the face is not MISSING."""
-    inside_T = np.arange(max(start, face.first), min(end, face.end))
-    return inside_T[face.status_T[inside_T - face.first] != FrameStatus.MISSING]
-
-
-def _openness_in(face: Face, interval: Interval) -> np.ndarray:
-    """Return ``openness_T`` of a face in an interval; NaN where unknown."""
-    start, end = interval
-    openness_T = np.full(end - start, np.nan, np.float32)
-    known_T = known_frames(face, start, end)
-    openness_T[known_T - start] = face.openness_T[known_T - face.first]
-    return openness_T
+    return prob_T, find_speech(prob_T, openness_of(streams.faces, face, num_frames), num_frames, cutting, level_T)
 
 
 def _make_segments(
@@ -359,36 +319,6 @@ def _contested(streams: Streams, interval: Interval, choice: FaceChoice, who_spe
     if len(known) < 2 or load_watcher(who_speaks) is None:
         return []
     return [FaceSpan(index, start, end) for index in known]
-
-
-def choose_faces(
-    followed: FollowedFaces,
-    interval: Interval,
-    audio_S: np.ndarray | None,
-    choice: FaceChoice,
-    scores: Mapping[int, float] | None = None,
-) -> list[tuple[int | None, float]]:
-    """Return (index, share of known frames) of each face to read in an interval of frames; else (None, best share).
-
-    ``scores`` tell by face how much it speaks; None: movement and loudness do, without ``audio_S`` movement alone.
-    """
-    start, end = interval
-    shares = [one.share_found(start, end) for one in followed.faces]
-    if choice == "largest":
-        wanted = sorted(range(len(shares)), key=lambda index: shares[index] < MIN_FACE_SHARE)[:1]
-    elif isinstance(choice, int):
-        wanted = [choice - 1] if choice <= len(shares) else []
-    else:
-        if scores is None:
-            speaking = speaking_face(followed, audio_S, start, min(end, followed.num_frames))
-        else:
-            speaking = max(scores, key=lambda index: seen_for(shares[index], scores[index]))
-        wanted = [] if speaking is None else [speaking]
-        if choice == "all":
-            moving = [float(lip_activity(_openness_in(one, interval)).mean()) for one in followed.faces]
-            wanted += [i for i, share in enumerate(moving) if i != speaking and share >= MIN_MOVING_SHARE]
-    seen = [(i, shares[i]) for i in sorted(wanted) if shares[i] >= MIN_FACE_SHARE]
-    return [*seen] or [(None, max((shares[i] for i in wanted), default=0.0))]
 
 
 def _with_mouth(segment: Segment, mouth_THW: np.ndarray) -> Segment:

@@ -16,8 +16,9 @@ from avspeech.roi.lips import FaceSpan, crop_faces
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import streams as module
 from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.face_choice import check_face, choose_faces
 from avspeech.transcription.result import Segment
-from avspeech.transcription.streams import Streams, check_face, choose_faces, read_streams
+from avspeech.transcription.streams import Streams, read_streams
 from tests.roi.conftest import picture
 from tests.roi.test_speaking import face, syllables
 from tests.roi.test_speaking import voice as sound_of

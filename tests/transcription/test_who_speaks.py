@@ -13,8 +13,9 @@ from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.lips import FaceSpan
 from avspeech.transcription import who_speaks
 from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.face_choice import choose_faces
 from avspeech.transcription.result import Transcript
-from avspeech.transcription.streams import choose_faces, read_streams
+from avspeech.transcription.streams import read_streams
 from avspeech.transcription.who_speaks import Offset, load_watcher, score_faces, shift_sound
 from tests.interop.official import SMALL
 from tests.roi.test_face_crops import boxed
