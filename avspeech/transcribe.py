@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace, set_parsing_settings
 from tqdm import tqdm
 
 from avspeech.decoding.config import DecodingConfig
@@ -29,14 +29,15 @@ from avspeech.transcription.formats import FORMATS, check_formats, write_transcr
 from avspeech.transcription.kept import Kept
 from avspeech.transcription.paths import find_media, output_stems
 from avspeech.transcription.preview import check_preview, write_preview
+from avspeech.transcription.reading import Progress
 from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.speech_activity import VoiceDetectorError
 from avspeech.transcription.speech_model import SpeechModel, load_model
-from avspeech.transcription.streams import Progress, Streams
+from avspeech.transcription.streams import Streams
 from avspeech.transcription.who_speaks import CORRELATION, SYNCHRONY, load_watcher
 
 UNKNOWN_S = 10.0  # length for the progress bar of a file that states none
-WATCHING = ("face", "who_speaks", "repair_sync")  # options that choose and mend what is read
+WATCHING = ("face", "who_speaks", "repair_sync", "audio_track")  # options that choose and mend what is read
 RENAMED = {"--method": "--decoding.method", "--beam_size": "--decoding.beam_size"}  # old flags -> new flags
 
 
@@ -60,7 +61,9 @@ def make_parser() -> ArgumentParser:
         metavar="HOW",
         help=f"how the speaking face is found: {SYNCHRONY}, {CORRELATION}, or a file of LR-ASD or of a synchrony model",
     )
-    add("--repair_sync", action="store_true", help="shift the sound onto the picture where their offset is sure")
+    repair = "shift the sound onto the picture where their offset is sure, instead of leaving the lips out"
+    add("--repair_sync", action=ActionYesNo(no_prefix="no_"), default=True, help=repair)
+    add("--audio_track", type=int | None, metavar="N", help="sound track, from 1; null: the one that fits the lips")
     add("--format", default="", metavar="FORMATS", help=f"files to write: {','.join(FORMATS)}")
     add("--out_dir", type=Path, default=Path(), metavar="FOLDER", help="folder of those files")
     add("--preview", type=Path | None, metavar="OUT.mp4", help="video of one file with its face, lips and words")

@@ -79,10 +79,10 @@ def find_speech(
     speech_T = heard_T.copy()
     if openness_T is not None:
         seen_T = np.zeros(num_frames, bool)
-        moving = _runs(lip_activity(openness_T, config.lips_threshold))
-        for start, end in _close_gaps(moving, config.min_pause_s * FRAME_RATE):
+        moving = runs(lip_activity(openness_T, config.lips_threshold))
+        for start, end in close_gaps(moving, config.min_pause_s * FRAME_RATE):
             seen_T[start:end] = True
-        for start, end in _runs(seen_T & ~heard_T):
+        for start, end in runs(seen_T & ~heard_T):
             if end - start >= config.min_lips_s * FRAME_RATE:
                 speech_T[start:end] = True
     if prob_T is not None:
@@ -94,7 +94,7 @@ def cut_segments(speech: Speech, config: CuttingConfig = CuttingConfig()) -> lis
     """Return the intervals of a file, in order, without overlap, with all speech frames; without speech all of it."""
     num_frames = len(speech.speech_T)
     longest, shortest = int(config.longest_s * FRAME_RATE), round(SHORTEST_S * FRAME_RATE)
-    spoken = _close_gaps(_runs(speech.speech_T), config.min_pause_s * FRAME_RATE)
+    spoken = close_gaps(runs(speech.speech_T), config.min_pause_s * FRAME_RATE)
     found = _join_cramped(spoken, num_frames, shortest)
     if not found:
         count = -(-num_frames // longest)
@@ -109,12 +109,12 @@ def cut_segments(speech: Speech, config: CuttingConfig = CuttingConfig()) -> lis
     return [piece for piece in pieces if speech.speech_T[slice(*piece)].any()]  # cut-off padding holds no speech
 
 
-def _runs(mask_T: np.ndarray) -> list[Interval]:
+def runs(mask_T: np.ndarray) -> list[Interval]:
     change = np.flatnonzero(np.diff(np.concatenate([[False], mask_T, [False]]).astype(np.int8)))
     return [(int(start), int(end)) for start, end in change.reshape(-1, 2)]
 
 
-def _close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
+def close_gaps(intervals: Sequence[Interval], gap: float) -> list[Interval]:
     joined: list[Interval] = []
     for start, end in intervals:
         if joined and start - joined[-1][1] < gap:

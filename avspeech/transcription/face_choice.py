@@ -47,7 +47,7 @@ def choose_faces(
             speaking = max(scores, key=lambda index: seen_for(shares[index], scores[index]))
         wanted = [] if speaking is None else [speaking]
         if choice == "all":
-            moving = [float(lip_activity(_openness_in(one, interval)).mean()) for one in followed.faces]
+            moving = [float(lip_activity(openness_in(one, interval)).mean()) for one in followed.faces]
             wanted += [i for i, share in enumerate(moving) if i != speaking and share >= MIN_MOVING_SHARE]
     seen = [(i, shares[i]) for i in sorted(wanted) if shares[i] >= MIN_FACE_SHARE]
     return [*seen] or [(None, max((shares[i] for i in wanted), default=0.0))]
@@ -59,7 +59,7 @@ def openness_of(faces: Sequence[Face], choice: FaceChoice, num_frames: int) -> n
         faces = faces[choice - 1 : choice]
     if not faces:
         return None
-    rows = [_openness_in(face, (0, num_frames)) for face in faces]
+    rows = [openness_in(face, (0, num_frames)) for face in faces]
     rows = rows[::-1] if choice == "largest" else sorted(rows, key=lambda row_T: lip_activity(row_T).sum())
     merged_T = np.full(num_frames, np.nan, np.float32)
     for row_T in rows:  # the last one wins where several are there
@@ -73,7 +73,7 @@ def known_frames(face: Face, start: int, end: int) -> np.ndarray:
     return inside_T[face.status_T[inside_T - face.first] != FrameStatus.MISSING]
 
 
-def _openness_in(face: Face, interval: Interval) -> np.ndarray:
+def openness_in(face: Face, interval: Interval) -> np.ndarray:
     """Return ``openness_T`` of a face in an interval; NaN where unknown."""
     start, end = interval
     openness_T = np.full(end - start, np.nan, np.float32)

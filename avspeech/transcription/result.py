@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 from math import ceil
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,14 @@ from avspeech.inputs import Modality
 from avspeech.timebase import FRAME_RATE
 
 FORMAT = 1  # version of the JSON form; grows with incompatible changes
+
+
+class Doubt(NamedTuple):
+    """Why one of a segment's two streams is left out where both are there and asked for."""
+
+    leaves_out: Literal["audio", "video"]
+    note: str  # of the segment
+    sentence: str  # of the file, with places for ``where`` and ``fate``
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Segment:
     """Index in ``Streams.faces``; None without a face and after decoding."""
     mouth_THW: np.ndarray | None = field(default=None, compare=False, repr=False)
     """uint8 mouth crops, (frames, 96, 96); None without readable lips and after decoding."""
+    doubt: Doubt | None = field(default=None, compare=False, repr=False)
+    """Before decoding: why one of both streams is not to be read."""
 
     @property
     def frames(self) -> tuple[int, int]:

@@ -76,7 +76,8 @@ class SegmentDecoder:
             given = {"score": max(one.mean_score, LOWEST_SCORE), "language": one.language or language}
             at, end = segment.start_s, segment.end_s  # on the file's clock
             words = [replace(w, start_s=min(at + w.start_s, end), end_s=min(at + w.end_s, end)) for w in words]
-            found.append(replace(segment, text=one.text, words=tuple(words), face=None, mouth_THW=None, **given))
+            spent = {"face": None, "mouth_THW": None, "doubt": None}
+            found.append(replace(segment, text=one.text, words=tuple(words), **spent, **given))
         return found
 
     def _batch(self, samples: Sequence[Sample]) -> AVBatch:

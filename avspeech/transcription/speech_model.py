@@ -26,9 +26,10 @@ from avspeech.text.languages import check_language
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.face_choice import FaceChoice
 from avspeech.transcription.layers import LONGEST_S, Features, Part, encoder_part, layer_features
+from avspeech.transcription.reading import Progress, read_streams
 from avspeech.transcription.result import Segment, Transcript
 from avspeech.transcription.segment_decoding import SegmentDecoder
-from avspeech.transcription.streams import Progress, Streams, read_streams
+from avspeech.transcription.streams import Streams
 from avspeech.transcription.who_speaks import SYNCHRONY
 
 MAX_CLIPS = 16  # most segments per batch
@@ -133,7 +134,8 @@ class SpeechModel:
         modality: Modality | None = None,
         face: FaceChoice = "speaking",
         who_speaks: str = SYNCHRONY,
-        repair_sync: bool = False,
+        repair_sync: bool = True,
+        audio_track: int | None = None,
         progress: Progress | None = None,
         finished: Iterable[Segment] = (),
         on_segment: Callable[[Segment], None] | None = None,
@@ -147,7 +149,8 @@ class SpeechModel:
             face: the face ``speaking`` in each segment, the ``largest``, the N-th largest (from 1), or ``all``.
             who_speaks: how the speaking one of several faces is found: ``synchrony``, ``correlation``, or a file of
                 LR-ASD or of another synchrony model.
-            repair_sync: shift the sound onto the picture where their offset is sure.
+            repair_sync: shift the sound onto the picture where their offset is sure, instead of leaving the lips out.
+            audio_track: number of the sound track, from 1; None: of several with speech the one that fits the lips.
             finished: segments of an interrupted call with equal arguments, not decoded again.
             on_segment: called with each decoded segment, in any order.
 
@@ -157,7 +160,7 @@ class SpeechModel:
         self.check_language(language)
         preparing, decoding = self.stages(modality, progress)
         watching = {"face": face, "who_speaks": who_speaks, "repair_sync": repair_sync}
-        streams = self.prepare(path, modality=modality, progress=preparing, **watching)
+        streams = self.prepare(path, modality=modality, audio_track=audio_track, progress=preparing, **watching)
         return self.transcribe_streams(
             streams, language=language, progress=decoding, finished=finished, on_segment=on_segment
         )
@@ -169,7 +172,8 @@ class SpeechModel:
         modality: Modality | None = None,
         face: FaceChoice = "speaking",
         who_speaks: str = SYNCHRONY,
-        repair_sync: bool = False,
+        repair_sync: bool = True,
+        audio_track: int | None = None,
         audio_S: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Streams:
@@ -178,7 +182,8 @@ class SpeechModel:
         Arguments and errors as in ``transcribe``; ``audio_S``, float32 at 16 kHz, replaces the file's sound.
         """
         wanted, crop = self.modality(modality), self.network.inputs.crop
-        return read_streams(path, wanted, self.cutting, face, audio_S, progress, crop, who_speaks, repair_sync)
+        cut = self.cutting
+        return read_streams(path, wanted, cut, face, audio_S, progress, crop, who_speaks, repair_sync, audio_track)
 
     def transcribe_streams(
         self,
@@ -200,7 +205,7 @@ class SpeechModel:
         if not set(modality.split("+")) <= set(streams.modality.split("+")):
             raise ValueError(f"modality={modality!r} came for streams that were prepared as {streams.modality!r}")
         planned = streams.to_decode(modality)
-        if streams.has_speech and not planned:
+        if streams.lacks(modality):
             raise MediaError(streams.source, streams.why_nothing(modality))
         done = {segment.key: segment for segment in finished}
         segments = [done[segment.key] for segment in planned if segment.key in done]
@@ -257,7 +262,7 @@ class SpeechModel:
             raise ValueError("face='all' came for features, which are of one face; give its number")
         limit_s = self.network.inputs.longest_s if part == "audio" else None
         cutting = CuttingConfig(longest_s=min(LONGEST_S, limit_s or LONGEST_S))
-        streams = read_streams(path, wanted, cutting, face, crop=self.network.inputs.crop)
+        streams = read_streams(path, wanted, cutting, face, crop=self.network.inputs.crop, exact_sound=True)
         return layer_features(self.network, streams, layer, part)
 
     @classmethod

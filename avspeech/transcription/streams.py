@@ -1,43 +1,31 @@
-"""Read sound and faces of a file, find speech, and cut segments with mouth crops.
-
-Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video frame.
-"""
+"""Sound and faces of a file in segments, what of them can be decoded, and the notes about them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from avspeech.inputs import Modality, fit_samples
-from avspeech.media.audio import read_audio_if_any
-from avspeech.media.container import Tracks, find_tracks
-from avspeech.media.errors import MediaError
-from avspeech.media.video import Picture, read_pictures
-from avspeech.roi.faces import Face, FollowedFaces, follow_faces
-from avspeech.roi.landmarks import FaceFinder
-from avspeech.roi.lips import FaceSpan, crop_faces
-from avspeech.roi.track import MOUTH_ALREADY
+from avspeech.inputs import Modality
+from avspeech.roi.faces import Face, FollowedFaces
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
-from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_segments, find_speech
-from avspeech.transcription.face_choice import FaceChoice, check_face, choose_faces, known_frames, openness_of
-from avspeech.transcription.result import Segment
-from avspeech.transcription.speech_activity import frame_level, speech_probability
-from avspeech.transcription.who_speaks import (
-    SURE_TO_REPAIR,
-    SYNCHRONY,
-    Offset,
-    load_watcher,
-    score_faces,
-    shift_sound,
-    watch,
+from avspeech.transcription.cutting import (
+    Interval,
+    close_gaps,
+    runs,
 )
+from avspeech.transcription.face_choice import (
+    known_frames,
+)
+from avspeech.transcription.result import Doubt, Segment
+from avspeech.transcription.trust import (
+    OF_BOTH,
+    UNHEARD,
+)
+from avspeech.transcription.who_speaks import Offset
 
-Progress = Callable[[float], None]  # called with the finished share of the work, 0 to 1
-MIN_LIP_FRAMES = 10  # shortest video in frames that is read without sound; 0.4 s
-FIRST_PASS = 0.75  # share of the work until the faces are found; the rest is cropping
-_HINT = "give a file with sound, or with a face"
+SHORT_SIGHT = 10  # most frames of a face that returns between two stretches without it; 0.4 s
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,8 @@ class Streams:
     has_speech: bool = True  # True if speech is heard or lips move
     segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
     offset: Offset | None = None  # between sound and picture; None if one is missing
-    foreign: tuple[Interval, ...] = ()  # segments, in frames, whose voice seems to be of no face in view
+    foreign: tuple[Interval, ...] = ()  # segments, in frames, whose voice seems to be of no face in view, or in noise
+    fresh_T: np.ndarray | None = None  # bool, True in frames that show another picture than the one before
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -106,12 +95,22 @@ class Streams:
             segments = list({one.frames: one for one in bare}.values())
         found = []
         for segment in segments:
-            sound = ["audio"] if "audio" in modality and self.audio_S is not None else []
-            lips = ["video"] if segment.mouth_THW is not None else []
-            note = "no face: sound alone" if "video" in modality and self.has_video and not lips else None
-            if sound or lips:
-                found.append(replace(segment, modality="+".join(sound + lips), note=note))
+            streams = {"audio": self.audio_S is not None, "video": segment.mouth_THW is not None}
+            read = [stream for stream in modality.split("+") if streams[stream]]
+            note = "no face: sound alone" if "video" in modality and self.has_video and not streams["video"] else None
+            if segment.doubt is not None and len(read) == 2:
+                read.remove(segment.doubt.leaves_out)
+                note = segment.doubt.note
+            elif segment.doubt == UNHEARD and modality == "audio":
+                continue
+            if read:
+                found.append(replace(segment, modality="+".join(read), note=note, doubt=None))
         return found
+
+    def lacks(self, modality: Modality) -> bool:
+        """Return whether nothing can be decoded with these streams, though somebody speaks."""
+        heard = "audio" in modality and self.audio_S is not None
+        return self.has_speech and not heard and not self.to_decode(modality)
 
     def notes(self, modality: Modality) -> tuple[str, ...]:
         """Return, as sentences, how decoding with these streams differs from the request."""
@@ -121,24 +120,54 @@ class Streams:
         if "audio" in modality and self.audio_S is None:
             notes.append("There is no sound: the lips alone were read.")
         if "audio" in modality and self.foreign:
-            where = f"{len(self.foreign)} of {len({one.frames for one in self.segments})} segments"
-            notes.append(f"The voice seems to be of nobody in view, or in noise, in {where} ({_times(self.foreign)}).")
-        if self.segments and not self.has_speech:
+            where = self._where(self.foreign, always=True)
+            notes.append(f"The voice seems to be of nobody in view, or in noise,{where}.")
+        if self.segments and not self.to_decode(modality):
             unheard = [] if self.audio_S is None else ["nobody is heard to speak"]
-            unseen = ["no lips move"] if self.has_video else []
-            notes.append(" and ".join(unheard + unseen).capitalize() + ".")
+            unseen = ["no lips move"] if self.has_video and not self.has_speech else []
+            notes += [" and ".join(unheard + unseen).capitalize() + "."] if unheard + unseen else []
         if "video" in modality:
-            spoken = self.segments if self.has_speech else ()
-            blind = [segment for segment in spoken if segment.mouth_THW is None]
-            fate = "the sound alone was used" if "audio" in modality and self.audio_S is not None else "left out"
-            if not self.has_video:
-                notes.append("There is no picture: the sound alone was used.")
-            elif spoken and len(blind) == len(spoken):
-                notes.append(f"No face was found: {fate}.")
-            elif blind:
-                times = _times([one.frames for one in blind])
-                notes.append(f"No face in {len(blind)} of {len(spoken)} segments ({times}): {fate}.")
+            notes += self._lips_notes(modality)
         return tuple(notes)
+
+    def _lips_notes(self, modality: Modality) -> list[str]:
+        """Return where lips, or the sound beside them, are not read."""
+        spoken, both = self.segments if self.has_speech else (), "audio" in modality and self.audio_S is not None
+        fate, notes = "the sound alone was used" if both else "left out", []
+        blind = [segment.frames for segment in spoken if segment.mouth_THW is None]
+        if not self.has_video:
+            return ["There is no picture: the sound alone was used."]
+        if spoken and len(blind) == len(spoken):
+            notes.append(f"No face was found: {fate}.")
+        elif blind:
+            notes.append(f"No face{self._where(blind)}: {fate}.")
+        doubted: dict[Doubt, list[Interval]] = defaultdict(list)
+        for segment in spoken:
+            if segment.doubt is not None and (both or segment.doubt not in OF_BOTH):
+                doubted[segment.doubt].append(segment.frames)
+        read = fate if both else "they were read all the same"
+        notes += [one.sentence.format(where=self._where(places), fate=read) for one, places in doubted.items()]
+        if away := self._face_away(doubted.get(UNHEARD, []) if both else [(0, self.num_frames)]):
+            notes.append(f"No face is seen from {_times(away)}: nothing was read there.")
+        return notes
+
+    def _where(self, places: Sequence[Interval], always: bool = False) -> str:
+        """Return which segments these are, as words to put after others; empty for all of them."""
+        num_segments = len({one.frames for one in self.segments})
+        places = sorted(set(places))
+        if len(places) == num_segments and not always:
+            return ""
+        return f" in {len(places)} of {num_segments} segments ({_times(places)})"
+
+    def _face_away(self, places: Sequence[Interval]) -> list[Interval]:
+        """Return the stretches of these places in which no face is known, with short sights of it between them."""
+        away_T = np.zeros(self.num_frames, bool)
+        for start, end in places:
+            away_T[start:end] = True
+        for face in self.faces:
+            away_T[known_frames(face, 0, self.num_frames)] = False
+        away = close_gaps(runs(away_T), SHORT_SIGHT)
+        return [one for one in away if one[1] - one[0] > SHORT_SIGHT] if self.faces else []
 
     def why_nothing(self, modality: Modality) -> str:
         """Return why nothing can be decoded with these streams."""
@@ -147,183 +176,6 @@ class Streams:
         return f"has {' and '.join(missing)}, and modality {modality} needs it; choose another modality or file"
 
 
-def read_streams(
-    path: str | Path,
-    modality: Modality,
-    cutting: CuttingConfig,
-    face: FaceChoice = "speaking",
-    audio_S: np.ndarray | None = None,
-    progress: Progress | None = None,
-    crop: str = "official",
-    who_speaks: str = SYNCHRONY,
-    repair_sync: bool = False,
-) -> Streams:
-    """Return the streams of ``modality`` of a file, cut into segments of speech; ``audio_S`` replaces its sound.
-
-    ``crop``: how the mouth is cut, see ``InputSpec``. ``who_speaks``: see ``load_watcher``. ``repair_sync``: shift the
-    sound onto the picture where the offset is sure. Raises MediaError if the file cannot be used or lacks sound and
-    face, ValueError for a wrong ``face``, ``crop`` or ``who_speaks``.
-    """
-    check_face(face)
-    tell = progress or (lambda share: None)
-    streams = _decode(Path(path), modality, face, audio_S, tell, crop)
-    if streams.faces and streams.audio_S is not None:
-        load_watcher(who_speaks)  # a wrong name is an error for one face too
-    streams = _cut(streams, cutting, face, tell, crop, who_speaks)
-    found = streams.offset
-    if repair_sync and found is not None and found.frames and found.lead >= SURE_TO_REPAIR:
-        assert streams.audio_S is not None
-        moved = replace(streams, audio_S=shift_sound(streams.audio_S, found.frames))
-        streams = replace(_cut(moved, cutting, face, tell, crop, who_speaks), offset=replace(found, repaired=True))
-    tell(1.0)
-    return streams
-
-
-def _cut(
-    streams: Streams, cutting: CuttingConfig, face: FaceChoice, tell: Progress, crop: str, who_speaks: str
-) -> Streams:
-    """Return the streams with their segments, and the offset between sound and picture."""
-    probability_T, speech = _detect_speech(streams, face, cutting)
-    segments, mouths = _make_segments(streams, cut_segments(speech, cutting), face, tell, crop, who_speaks)
-    has_speech = bool(speech.speech_T.any())
-    streams = replace(streams, speech_T=probability_T, has_speech=has_speech, segments=tuple(segments))
-    if not has_speech or streams.audio_S is None:
-        return streams
-    spans = [FaceSpan(one.face, *_within(one.frames, streams)) for one in segments if one.face is not None]
-    found, foreign = watch(streams.followed, spans, mouths, streams.audio_S)
-    return replace(streams, offset=found, foreign=foreign)
-
-
-def _within(interval: Interval, streams: Streams) -> Interval:
-    """Return an interval without the frames after the picture."""
-    return interval[0], min(interval[1], streams.followed.num_frames)
-
-
 def _times(intervals: Sequence[Interval]) -> str:
     times = ", ".join(f"{start / FRAME_RATE:.1f} to {end / FRAME_RATE:.1f} s" for start, end in intervals[:5])
     return times + (f" and {len(intervals) - 5} more" if len(intervals) > 5 else "")
-
-
-def _decode(
-    path: Path, modality: Modality, face: FaceChoice, given_S: np.ndarray | None, tell: Progress, crop: str
-) -> Streams:
-    tracks, remarks = find_tracks(path), []
-    audio_S = None
-    if "audio" in modality:
-        audio_S = read_audio_if_any(path, remarks) if given_S is None else given_S
-        audio_S = None if audio_S is None or not len(audio_S) else audio_S
-    tell(0.02)
-    followed = FollowedFaces((), 0, 0)
-    if "video" in modality and tracks.has_video:
-        expected = (tracks.duration_s or 0) * FRAME_RATE
-        with FaceFinder() as finder:
-            followed = follow_faces(_counted(read_pictures(path, remarks), expected, tell), finder, alignment=crop)
-    remarks += followed.notes
-    num_seen, num_faces = followed.num_frames, len(followed.faces)
-    if audio_S is None and num_seen < MIN_LIP_FRAMES:
-        raise MediaError(path, _too_little(tracks, num_seen, modality))
-    small = f" ({MOUTH_ALREADY})" if followed.is_small and not num_faces else ""
-    if small and audio_S is not None:
-        remarks.append(f"No face is found in {MOUTH_ALREADY}.")
-    if audio_S is None and not num_faces:
-        raise MediaError(path, f"shows no face in {num_seen} frames, and there is no sound; {_HINT}{small}")
-    if num_seen and isinstance(face, int) and face > max(num_faces, 1):
-        shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
-        raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
-    streams = Streams(path, modality, audio_S, followed)
-    picture_s, sound_s = num_seen / FRAME_RATE, streams.num_samples / SAMPLE_RATE
-    read_s, promised_s = streams.duration_s, tracks.promised_s
-    if num_seen and given_S is None and sound_s and abs(picture_s - sound_s) > 0.5 + read_s / 100:
-        remarks.append(f"The picture lasts {picture_s:.1f} s, the sound {sound_s:.1f} s: one may be cut off.")
-    elif promised_s is not None and promised_s - read_s > 0.5 + promised_s / 100:
-        remarks.append(f"What was read lasts {read_s:.1f} s, the container says {promised_s:.1f} s.")
-    return replace(streams, remarks=tuple(remarks))
-
-
-def _counted(pictures: Iterator[Picture], expected: float, tell: Progress) -> Iterator[Picture]:
-    for number, picture in enumerate(pictures):
-        if number % FRAME_RATE == 0 and expected > 0:
-            tell(0.02 + (FIRST_PASS - 0.02) * min(number / expected, 1.0))
-        yield picture
-
-
-def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
-    if tracks.has_video and num_frames == 0:
-        return f"has no sound, and its picture was not asked for (modality {modality}); {_HINT}"
-    if tracks.has_video:
-        sound = "sound was not asked for" if tracks.has_audio and modality == "video" else "there is no sound"
-        few = "is a still picture" if num_frames == 1 else f"has only {num_frames} frames of picture"
-        return f"{few} (lips are read from {MIN_LIP_FRAMES} frames on), and {sound}; {_HINT}"
-    if tracks.has_audio and modality == "video":
-        return f"has a sound track and no picture, which modality {modality} needs; use modality audio"
-    return f"has neither a sound track nor a picture; {_HINT}"
-
-
-def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:
-    """Return the probability of speech in the sound, if any, and where speech is heard or seen."""
-    prob_T, level_T, num_frames = None, None, streams.num_frames
-    if (audio_S := streams.audio_S) is not None:
-        prob_T, level_T = (fit_samples(make(audio_S), num_frames) for make in (speech_probability, frame_level))
-    return prob_T, find_speech(prob_T, openness_of(streams.faces, face, num_frames), num_frames, cutting, level_T)
-
-
-def _make_segments(
-    streams: Streams, intervals: Sequence[Interval], face: FaceChoice, tell: Progress, crop: str, who_speaks: str
-) -> tuple[list[Segment], dict[int, np.ndarray]]:
-    """Return a segment with mouth crops per interval, with ``all`` one per speaking face; and the crops by face."""
-    if not streams.has_video:
-        return [Segment(*_seconds(one, streams)) for one in intervals], {}
-    watched = {one: _contested(streams, one, face, who_speaks) for one in intervals}
-    chosen = {one: choose_faces(streams.followed, one, streams.audio_S, face) for one in intervals if not watched[one]}
-    clips: dict[int, set[FaceSpan]] = defaultdict(set)
-    for one in intervals:
-        faces = [span.face for span in watched[one]] or [index for index, _ in chosen[one] if index is not None]
-        for index in faces:
-            clips[index].add(FaceSpan(index, *_within(one, streams)))
-    mouths: dict[int, np.ndarray] = {}
-    if clips:
-        spans = [sorted(clips[index]) for index in clips]
-
-        def show(share: float) -> None:
-            tell(FIRST_PASS + share * (1 - FIRST_PASS))
-
-        crops = crop_faces(streams.source, streams.followed, spans, alignment=crop, progress=show)
-        mouths = dict(zip(clips, crops, strict=True))
-    if contested := [span for spans in watched.values() for span in spans]:
-        model = load_watcher(who_speaks)
-        assert model is not None and streams.audio_S is not None
-        scores = score_faces(model, streams.source, streams.followed, contested, mouths, streams.audio_S)
-        for one, spans in watched.items():
-            if spans:
-                by_face = {span.face: scores[span] for span in spans}
-                chosen[one] = choose_faces(streams.followed, one, streams.audio_S, face, by_face)
-    segments = []
-    for one in intervals:
-        for index, share in chosen[one]:
-            label = f"speaker {index + 1}" if face == "all" and index is not None else None
-            segment = Segment(*_seconds(one, streams), face=index, face_share=share, speaker=label)
-            segments.append(segment if index is None else _with_mouth(segment, mouths[index]))
-    return segments, mouths
-
-
-def _seconds(interval: Interval, streams: Streams) -> tuple[float, float]:
-    return interval[0] / FRAME_RATE, min(interval[1] / FRAME_RATE, streams.duration_s)
-
-
-def _contested(streams: Streams, interval: Interval, choice: FaceChoice, who_speaks: str) -> list[FaceSpan]:
-    """Return the spans of the faces between which a model must choose; empty: no model is asked."""
-    start, end = _within(interval, streams)
-    if streams.audio_S is None or choice not in ("speaking", "all") or end <= start:
-        return []
-    known = [index for index, one in enumerate(streams.faces) if one.share_found(start, end) > 0]
-    if len(known) < 2 or load_watcher(who_speaks) is None:
-        return []
-    return [FaceSpan(index, start, end) for index in known]
-
-
-def _with_mouth(segment: Segment, mouth_THW: np.ndarray) -> Segment:
-    """Return the segment with its crops; the last is repeated if the sound is longer."""
-    own_THW = mouth_THW[slice(*segment.frames)]
-    if missing := segment.num_frames - len(own_THW):
-        own_THW = np.pad(own_THW, ((0, missing), (0, 0), (0, 0)), mode="edge")
-    return replace(segment, mouth_THW=own_THW)

@@ -14,8 +14,8 @@ from avspeech.media.audio import write_wav
 from avspeech.media.errors import MediaError
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.layers import encoder_part, layer_features
+from avspeech.transcription.reading import read_streams
 from avspeech.transcription.speech_model import SpeechModel
-from avspeech.transcription.streams import read_streams
 from tests.hub.small_models import KINDS as SMALL_KINDS
 from tests.refusals import raises
 from tests.transcription.hand_made import LIPS_THW, NUM, SOUND, hand_made, make

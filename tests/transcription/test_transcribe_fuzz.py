@@ -15,10 +15,11 @@ from avspeech.media.errors import MediaError
 from avspeech.roi.face_model import FaceModelError
 from avspeech.roi.landmarks import NUM_LANDMARKS, FaceFinder
 from avspeech.timebase import SAMPLES_PER_FRAME
-from avspeech.transcription import streams as streams_module
+from avspeech.transcription import reading as streams_module
 from avspeech.transcription.cutting import CuttingConfig
+from avspeech.transcription.reading import read_streams
 from avspeech.transcription.speech_activity import load_silero
-from avspeech.transcription.streams import Streams, read_streams
+from avspeech.transcription.streams import Streams
 from tests.transcription.broken_media import KINDS, write_damaged
 
 LIMIT_S = 60  # for one file, which takes a fifth of a second; the machine may be busy

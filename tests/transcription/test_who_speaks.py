@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import avspeech.transcription.streams as module
+import avspeech.transcription.reading as module
 from avspeech.media.video import write_video
 from avspeech.models.files import ModelFileError, save_model
 from avspeech.models.lr_asd import LrAsd
@@ -14,8 +14,8 @@ from avspeech.roi.lips import FaceSpan
 from avspeech.transcription import who_speaks
 from avspeech.transcription.cutting import CuttingConfig
 from avspeech.transcription.face_choice import choose_faces
+from avspeech.transcription.reading import read_streams
 from avspeech.transcription.result import Transcript
-from avspeech.transcription.streams import read_streams
 from avspeech.transcription.who_speaks import Offset, load_watcher, score_faces, shift_sound
 from tests.interop.official import SMALL
 from tests.roi.test_face_crops import boxed
@@ -73,36 +73,43 @@ def test_sound_is_shifted_by_whole_frames():
 
 
 def test_an_offset_is_told_where_it_is_sure_and_no_frame():
-    assert Offset(6, 20.0).sentence == (
-        "The sound is 6 frames (240 ms) late (lead 20.0): not repaired; --repair_sync does."
-    )
-    assert Offset(-3, 2.5).sentence == "The sound is 3 frames (120 ms) early (lead 2.5)."
+    assert Offset(6, 20.0).sentence == "The sound is 6 frames (240 ms) late (lead 20.0): not repaired."
+    assert Offset(-3, 2.5).sentence.endswith("3 frames (120 ms) early (lead 2.5): too unsure to repair.")
     assert Offset(-3, 20.0, repaired=True).sentence.endswith("early (lead 20.0): repaired.")
     assert Offset(-3, 20.0).told and not Offset(1, 20.0).told and not Offset(9, 0.5).told
+    assert not Offset(6, 20.0, fit=-0.2).told, "another's voice, which happens to fit there least badly"
 
 
 def test_a_long_voice_far_from_every_face_is_foreign_unless_it_is_only_late():
     low_L, fits_L = torch.full((25,), -20.0), torch.full((25,), -20.0)
     fits_L[12 + 5] = 4
     late = Offset(5, 24.0)
-    assert who_speaks.is_foreign([low_L, low_L], 75, Offset(0, 0.0))
-    assert not who_speaks.is_foreign([low_L], 40, Offset(0, 0.0))  # too short to tell
-    assert who_speaks.is_foreign([fits_L], 75, Offset(0, 0.0)) and not who_speaks.is_foreign([low_L, fits_L], 75, late)
-    assert not who_speaks.is_foreign([low_L], 300, Offset(0, 0.0))  # a sum over more frames
+
+    def foreign(faces, found, *spans):
+        return who_speaks.is_foreign(spans, dict.fromkeys(spans, faces), found)
+
+    assert foreign([low_L, low_L], Offset(0, 0.0), (0, 75)) and not foreign([low_L], Offset(0, 0.0), (0, 300))
+    assert foreign([fits_L], Offset(0, 0.0), (0, 75)) and not foreign([low_L, fits_L], late, (0, 75))
+    assert not foreign([low_L], Offset(0, 0.0), (0, 40)), "too short to tell"
+    assert foreign([low_L], Offset(0, 0.0), (0, 40), (60, 100)), "many short ones together are not"
 
 
 @pytest.mark.parametrize("late", [0, 6])
 def test_an_offset_is_found_told_and_repaired_on_request(late, followed, clips, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(module, "SURE_TO_REPAIR", who_speaks.SURE)  # made voices are less sure than real ones
+    monkeypatch.setattr(who_speaks, "SURE_TO_REPAIR", who_speaks.SURE)  # made voices are less sure than real ones
+    monkeypatch.setattr(module, "has_voice", lambda prob_T: True)  # nor does the detector know them
     opening_T, audio_S = 20 * syllables(NUM, 3), voice(syllables(NUM, 3))
     followed(face(opening_T), num_frames=NUM)
     moved_S = shift_sound(audio_S, -late)
     streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=moved_S)
+    left_out = [segment.modality for segment in streams.to_decode("audio+video")] == ["audio"]
+    assert left_out == (late != 0), "lips so far from the sound are read only where it is repaired"
     assert streams.offset is not None and abs(streams.offset.frames - late) <= 1 and not streams.offset.repaired
     said = [note for note in streams.notes("audio+video") if "The sound is" in note]
     assert bool(said) == (late != 0)
     mended = read_streams(clips / "voice.mp4", "audio+video", CUTTING, audio_S=moved_S, repair_sync=True)
     assert mended.offset is not None and mended.audio_S is not None
+    assert [segment.modality for segment in mended.to_decode("audio+video")] == ["audio+video"]
     if late:
         np.testing.assert_array_equal(mended.audio_S, shift_sound(moved_S, streams.offset.frames))
     assert mended.offset.repaired == (late != 0)
