@@ -100,10 +100,11 @@ def run_job(
         raise Refused("The file has no sound, so no noise can be added to it. Choose no noise.")
     if heard_S is not None:
         heard_S = noises.add(heard_S, job.noise, job.snr_db)
+    several = len(find_tracks(job.video).sounds) > 1  # then ``prepare`` chooses; noise is added to the default
     streams = model.prepare(
         job.video,
         modality="audio+video" if job.modality == "video" and heard_S is not None else job.modality,
-        audio_S=heard_S,
+        audio_S=None if several and job.noise == NONE else heard_S,
         progress=lambda share: tell(0.05 + 0.5 * share, "Finding the face and the speech"),
     )
     sound_alone = preview = lips = sound = None

@@ -72,7 +72,7 @@ def read_sounds(path: Path, sounds: Sequence[SoundTrack], notes: list[str], trac
             continue
         if has_voice(speech_probability(without_offset(audio_S))):
             voiced.add(one.number)
-        if one.number in voiced or not found:
+        if one.number in voiced or (len(audio_S) and not found):
             found[one.number] = audio_S
     if failed and not found:
         raise failed[0]

@@ -101,11 +101,12 @@ class Streams:
             if segment.doubt is not None and len(read) == 2:
                 read.remove(segment.doubt.leaves_out)
                 note = segment.doubt.note
+                segment = replace(segment, speaker=segment.speaker if "video" in read else None)
             elif segment.doubt == UNHEARD and modality == "audio":
                 continue
             if read:
                 found.append(replace(segment, modality="+".join(read), note=note, doubt=None))
-        return found
+        return list({one.key: one for one in found}.values())  # the sound alone is nobody's: it is decoded once
 
     def lacks(self, modality: Modality) -> bool:
         """Return whether nothing can be decoded with these streams, though somebody speaks."""

@@ -7,12 +7,14 @@ import av
 import numpy as np
 import pytest
 
+from avspeech import transcribe
 from avspeech.media.audio import read_audio, write_wav
 from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import hearing
 from avspeech.transcription import reading as module
+from avspeech.transcription.formats import read_transcript
 from avspeech.transcription.hearing import read_sounds, without_offset
 from avspeech.transcription.reading import read_streams
 from tests.media.conftest import encode, picture_frame, sound_frame
@@ -149,3 +151,20 @@ def test_a_track_that_cannot_be_read_leaves_the_others(tmp_path, monkeypatch):
     bad = {1, 2}
     with pytest.raises(MediaError, match="is torn"):
         read_sounds(path, sounds, [])
+
+
+def test_the_command_takes_a_track_by_number(run, tmp_path):
+    path = write_tracks(tmp_path / "two.mkv", [HUM_S, VOICE_S], "aac", "mpeg4")
+    said = run(path, "--modality", "audio", "--format", "json")
+    assert "Of 2 sound tracks (1 " in said.err and "2 was read, the only one with speech" in said.err
+    assert "2 was read" in " ".join(read_transcript("two.json").notes)
+    first = run(path, "--modality", "audio", "--audio_track", 1)
+    assert "Nobody is heard to speak." in first.err and "sound tracks" not in first.err and first.out == ""
+    assert "choose one of: 1 " in run(path, "--modality", "audio", "--audio_track", 3, status=1).reasons[str(path)]
+
+
+def test_an_offset_is_repaired_unless_that_is_declined():
+    def parsed(*flags):
+        return transcribe.make_parser().parse_args(["a.mp4", "--model", "demo", *flags]).repair_sync
+
+    assert parsed() and parsed("--repair_sync") and not parsed("--no_repair_sync")

@@ -111,6 +111,14 @@ def test_lips_of_another_are_left_out_where_the_voice_is_clear(clear, followed, 
     assert [one.modality for one in streams.to_decode("video")] == ["video"] and streams.notes("video") == ()
 
 
+def test_a_sound_whose_lips_are_left_out_is_decoded_once_for_all_faces(followed, clips, fits):  # noqa: F811
+    fits(Offset(5, 2.5))
+    followed(face(LIPS), face(20 + 8 * syllables(NUM, 6)), num_frames=NUM)
+    streams = read_streams(clips / "voice.mp4", "audio+video", CUTTING, "all", audio_S=voice(NUM / 25))
+    assert [(one.modality, one.speaker) for one in streams.to_decode("audio+video")] == [("audio", None)]
+    assert [one.speaker for one in streams.to_decode("video")] == ["speaker 1", "speaker 2"]
+
+
 OFFSETS = {  # an offset, and whether lips so far from the sound are left out
     Offset(5, 2.5): True, Offset(-3, 9.0): True, Offset(2, 9.0): False, Offset(5, 1.0): False,
     Offset(5, 9.0, fit=-0.2): False,
