@@ -140,9 +140,9 @@ def steady(rate: int) -> list[int]:
 
 
 FEW = {
-    "8.mp4": (steady(8), Fraction(1, 8), Fraction(8), "libx264"),
+    "7.mp4": (steady(7), Fraction(1, 7), Fraction(7), "libx264"),
     "6.avi": (steady(6), Fraction(1, 6), Fraction(6), "mpeg4"),
-    "10.mov": (steady(10), Fraction(1, 10), Fraction(10), "mpeg4"),
+    "5.mov": (steady(5), Fraction(1, 5), Fraction(5), "mpeg4"),
     "uneven.mkv": ([0, 3, 5, 12, 14, 21, 25, 31, 36, 49], Fraction(1, 25), Fraction(25), "libx264"),  # the header lies
     "12.5.webm": (steady(12), Fraction(2, 25), Fraction(25, 2), "libvpx"),
     "15.mkv": (steady(15), Fraction(1, 15), Fraction(15), "libx264"),
@@ -162,7 +162,7 @@ def test_lips_of_too_few_pictures_a_second_are_left_out(name, followed, clips, f
         module, "follow_faces", lambda pictures, *others, **_: (list(pictures), stand_in(None, None))[1]
     )
     streams = read_streams(tmp_path / name, "audio+video", CUTTING, audio_S=voice(num_frames / 25))
-    few = name in ("8.mp4", "6.avi", "10.mov", "uneven.mkv")
+    few = name in ("7.mp4", "6.avi", "5.mov", "uneven.mkv")
     assert [one.modality for one in streams.to_decode("audio+video")] == ["audio" if few else "audio+video"]
     notes = [note for note in streams.notes("audio+video") if "pictures a second" in note]
     assert bool(notes) == few
