@@ -21,8 +21,8 @@ VOICE, VOICE_FRAMES = 0.8, 4
 """Least probability of speech, and frames in a row that have it, of a voice. 84 pieces of made music have at most 2,
 hiss, hum, wind and tones none, single words of clean speech 6 and more."""
 FEWEST_PICTURES = 7.5
-"""Pictures a second below which lips are not read beside sound: of two models, sound and lips have 13 % word errors at 8
-where sound alone has 18 %, and 17 % at 6; 5 % at 8 where it has 12 %, and 8 % at 6."""
+"""Pictures a second below which lips are not read beside sound. One model has 18 % word errors from sound, 13 % with
+lips at 8 and 17 % at 6; another 12 % from sound, 5 % with lips at 8 and 8 % at 6."""
 CONTRAST_DB, _FIRST_BAND = 42.0, 3
 """Least decibels between the loud and the quiet tenth of a clear voice, without the bands below 200 Hz: 80 % of clean
 clips have it, of clips in babble at 0 dB 4 %, at 10 dB 25 %."""

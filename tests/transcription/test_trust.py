@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avspeech.media.video import read_pictures
-from avspeech.roi.faces import FollowedFaces
+from avspeech.roi.faces import Face
 from avspeech.roi.track import FrameStatus
 from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import reading as module
@@ -179,7 +179,7 @@ def test_the_picture_rate_counts_new_pictures():
     assert picture_rate(np.zeros(0, bool)) == 0
 
 
-def seen_in(*stretches: tuple[int, int]) -> FollowedFaces:
+def seen_in(*stretches: tuple[int, int]) -> Face:
     """Return a face that is known in these frames of ``NUM`` alone, from its first to its last."""
     first, end = stretches[0][0], stretches[-1][1]
     made = face(LIPS[first:end], first)
