@@ -30,7 +30,7 @@ Sound = Callable[[np.ndarray, int], np.ndarray]  # a clip's sound and its number
 
 def hum(audio_S: np.ndarray, seed: int) -> np.ndarray:
     time_S = np.arange(len(audio_S)) / SAMPLE_RATE
-    return 0.05 * sum(np.sin(2 * np.pi * 50 * k * time_S) / k for k in (1, 2, 3, 5))
+    return 0.05 * np.sum([np.sin(2 * np.pi * 50 * k * time_S) / k for k in (1, 2, 3, 5)], axis=0)
 
 
 def wind(audio_S: np.ndarray, seed: int) -> np.ndarray:
