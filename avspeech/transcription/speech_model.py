@@ -205,7 +205,7 @@ class SpeechModel:
         if not set(modality.split("+")) <= set(streams.modality.split("+")):
             raise ValueError(f"modality={modality!r} came for streams that were prepared as {streams.modality!r}")
         planned = streams.to_decode(modality)
-        if streams.lacks(modality):
+        if streams.is_missing(modality):
             raise MediaError(streams.source, streams.why_nothing(modality))
         done = {segment.key: segment for segment in finished}
         segments = [done[segment.key] for segment in planned if segment.key in done]

@@ -108,7 +108,7 @@ class Streams:
                 found.append(replace(segment, modality="+".join(read), note=note, doubt=None))
         return list({one.key: one for one in found}.values())  # the sound alone is nobody's: it is decoded once
 
-    def lacks(self, modality: Modality) -> bool:
+    def is_missing(self, modality: Modality) -> bool:
         """Return whether nothing can be decoded with these streams, though somebody speaks."""
         heard = "audio" in modality and self.audio_S is not None
         return self.has_speech and not heard and not self.to_decode(modality)

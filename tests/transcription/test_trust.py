@@ -62,7 +62,7 @@ def test_where_nobody_is_heard_and_lips_move_the_lips_are_read_alone(name, follo
     assert streams.notes("audio+video") == ("Nobody is heard to speak: the lips alone were read.",)
     assert streams.notes("video") == () and [one.modality for one in streams.to_decode("video")] == ["video"]
     assert streams.to_decode("audio") == [] and streams.notes("audio") == ("Nobody is heard to speak.",)
-    assert not streams.lacks("audio"), "a sound without a voice is no missing sound"
+    assert not streams.is_missing("audio"), "a sound without a voice is no missing sound"
 
 
 def test_a_voice_is_a_voice_also_in_noise_and_a_short_one():
