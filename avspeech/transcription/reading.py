@@ -44,7 +44,6 @@ from avspeech.transcription.trust import (
     UNHEARD,
     has_voice,
     is_clear,
-    picture_rate,
     too_few,
 )
 from avspeech.transcription.who_speaks import SYNCHRONY, load_watcher, score_faces, shift_sound, watch
@@ -125,7 +124,7 @@ def _doubt(streams: Streams, segment: Segment) -> Doubt | None:
     if streams.audio_S is not None and not _is_heard(streams, segment):
         moving_T = lip_activity(openness_in(streams.faces[segment.face], segment.frames))
         return UNHEARD if moving_T.any() else None
-    if streams.fresh_T is not None and (rate := picture_rate(streams.fresh_T[start:end])) < FEWEST_PICTURES:
+    if (rate := streams.followed.frame_rate(start, end)) < FEWEST_PICTURES:
         return too_few(rate)
     if streams.audio_S is None or streams.offset is None:
         return None
@@ -156,12 +155,11 @@ def _decode(
     elif "audio" in modality and given_S is not None and len(given_S):
         sounds = Sounds({1: given_S}, "")
     tell(0.02)
-    followed, fresh = FollowedFaces((), 0, 0), list[bool]()
+    followed = FollowedFaces((), 0, 0)
     if "video" in modality and tracks.has_video:
         expected = (tracks.duration_s or 0) * FRAME_RATE
         with FaceFinder() as finder:
-            pictures = _counted(read_pictures(path, remarks), expected, tell, fresh)
-            followed = follow_faces(pictures, finder, alignment=crop)
+            followed = follow_faces(_counted(read_pictures(path, remarks), expected, tell), finder, alignment=crop)
     remarks += followed.notes
     audio_S = None
     if sounds.by_track:
@@ -179,7 +177,7 @@ def _decode(
     if num_seen and isinstance(face, int) and face > max(num_faces, 1):
         shows = f"{num_faces} face{'' if num_faces == 1 else 's'}"
         raise MediaError(path, f"shows {shows}, face {face} was asked for; choose a smaller number")
-    streams = Streams(path, modality, audio_S, followed, fresh_T=np.array(fresh) if fresh else None)
+    streams = Streams(path, modality, audio_S, followed, lacks=tracks.lacks)
     picture_s, sound_s = num_seen / FRAME_RATE, streams.num_samples / SAMPLE_RATE
     read_s, promised_s = streams.duration_s, tracks.promised_s
     if num_seen and given_S is None and sound_s and abs(picture_s - sound_s) > 0.5 + read_s / 100:
@@ -189,12 +187,8 @@ def _decode(
     return replace(streams, remarks=tuple(remarks))
 
 
-def _counted(pictures: Iterator[Picture], expected: float, tell: Progress, fresh: list[bool]) -> Iterator[Picture]:
-    """Yield the pictures, and note which are not the one before."""
-    before = None
+def _counted(pictures: Iterator[Picture], expected: float, tell: Progress) -> Iterator[Picture]:
     for number, picture in enumerate(pictures):
-        fresh.append(picture is not before)
-        before = picture
         if number % FRAME_RATE == 0 and expected > 0:
             tell(0.02 + (FIRST_PASS - 0.02) * min(number / expected, 1.0))
         yield picture
@@ -209,7 +203,8 @@ def _too_little(tracks: Tracks, num_frames: int, modality: Modality) -> str:
         return f"{few} (lips are read from {MIN_LIP_FRAMES} frames on), and {sound}; {_HINT}"
     if tracks.has_audio and modality == "video":
         return f"has a sound track and no picture, which modality {modality} needs; use modality audio"
-    return f"has neither a sound track nor a picture; {_HINT}"
+    lacks = " ".join(tracks.lacks) if tracks.undecodable else "has neither a sound track nor a picture;"
+    return f"{lacks} {_HINT}"
 
 
 def _detect_speech(streams: Streams, face: FaceChoice, cutting: CuttingConfig) -> tuple[np.ndarray | None, Speech]:

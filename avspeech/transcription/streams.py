@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from avspeech.inputs import Modality
+from avspeech.media.container import LACKS
 from avspeech.roi.faces import Face, FollowedFaces
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 from avspeech.transcription.cutting import (
@@ -42,7 +43,7 @@ class Streams:
     segments: tuple[Segment, ...] = ()  # sorted by start; several faces may overlap. Without speech they cover the file
     offset: Offset | None = None  # between sound and picture; None if one is missing
     foreign: tuple[Interval, ...] = ()  # segments, in frames, whose voice seems to be of no face in view, or in noise
-    fresh_T: np.ndarray | None = None  # bool, True in frames that show another picture than the one before
+    lacks: tuple[str, str] = LACKS  # said where sound or picture is missing
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -119,7 +120,7 @@ class Streams:
         if self.offset is not None and self.offset.told:
             notes.append(self.offset.sentence)
         if "audio" in modality and self.audio_S is None:
-            notes.append("There is no sound: the lips alone were read.")
+            notes.append(f"{self.lacks[0]} the lips alone were read.")
         if "audio" in modality and self.foreign:
             where = self._where(self.foreign, always=True)
             notes.append(f"The voice seems to be of nobody in view, or in noise,{where}.")
@@ -137,7 +138,7 @@ class Streams:
         fate, notes = "the sound alone was used" if both else "left out", []
         blind = [segment.frames for segment in spoken if segment.mouth_THW is None]
         if not self.has_video:
-            return ["There is no picture: the sound alone was used."]
+            return [f"{self.lacks[1]} the sound alone was used."]
         if spoken and len(blind) == len(spoken):
             notes.append(f"No face was found: {fate}.")
         elif blind:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from avspeech.features.logfbank import log_filterbank
-from avspeech.timebase import FRAME_RATE
+from avspeech.roi.motion import SLOWEST
 from avspeech.transcription.result import Doubt
 
 UNHEARD = Doubt("audio", "nobody is heard: lips alone", "Nobody is heard to speak{where}: the lips alone were read.")
@@ -20,7 +20,7 @@ OF_BOTH = (UNHEARD, FOREIGN, APART)  # doubts that need both streams
 VOICE, VOICE_FRAMES = 0.8, 4
 """Least probability of speech, and frames in a row that have it, of a voice. 84 pieces of made music have at most 2,
 hiss, hum, wind and tones none, single words of clean speech 6 and more."""
-FEWEST_PICTURES = 7.5
+FEWEST_PICTURES = 0.95 * SLOWEST
 """Pictures a second below which lips are not read beside sound. One model has 18 % word errors from sound, 13 % with
 lips at 8 and 17 % at 6; another 12 % from sound, 5 % with lips at 8 and 8 % at 6."""
 CONTRAST_DB, _FIRST_BAND = 42.0, 3
@@ -44,11 +44,6 @@ def is_clear(audio_S: np.ndarray) -> bool:
     bands_AF = log_filterbank(torch.from_numpy(np.ascontiguousarray(audio_S)))[:, _FIRST_BAND:]
     quiet, loud = np.quantile(torch.logsumexp(bands_AF, dim=1).numpy(), [0.1, 0.9])
     return float(loud - quiet) * 10 / np.log(10) >= CONTRAST_DB
-
-
-def picture_rate(fresh_T: np.ndarray) -> float:
-    """Return the pictures a second, at most 25, of frames at 25 Hz of which ``fresh_T`` are not the one before."""
-    return FRAME_RATE * float(fresh_T.mean()) if len(fresh_T) else 0.0
 
 
 def too_few(rate: float) -> Doubt:

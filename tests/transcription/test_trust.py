@@ -1,5 +1,6 @@
 """Sound without a voice, and lips that cannot help, are left out, and the notes say so."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from avspeech.timebase import SAMPLE_RATE
 from avspeech.transcription import reading as module
 from avspeech.transcription.reading import read_streams
 from avspeech.transcription.speech_activity import speech_probability
-from avspeech.transcription.trust import has_voice, is_clear, picture_rate
+from avspeech.transcription.trust import has_voice, is_clear
 from avspeech.transcription.who_speaks import Offset
 from tests.media.conftest import write
 from tests.roi.test_speaking import face, syllables
@@ -157,10 +158,12 @@ def test_lips_of_too_few_pictures_a_second_are_left_out(name, followed, clips, f
     write(tmp_path / name, [np.full((64, 64, 3), 3 * n, np.uint8) for n in range(len(ticks))], ticks, base, rate, codec)
     num_frames = sum(1 for _ in read_pictures(tmp_path / name))
     followed(face(20 + 8 * syllables(num_frames, 4)), num_frames=num_frames)
-    stand_in = module.follow_faces
-    monkeypatch.setattr(
-        module, "follow_faces", lambda pictures, *others, **_: (list(pictures), stand_in(None, None))[1]
-    )
+    found = module.follow_faces(None, None)
+
+    def follow(pictures, *_, **__):
+        return replace(found, shown_T2=np.array([picture.shown_s for picture in pictures]))
+
+    monkeypatch.setattr(module, "follow_faces", follow)
     streams = read_streams(tmp_path / name, "audio+video", CUTTING, audio_S=voice(num_frames / 25))
     few = name in ("7.mp4", "6.avi", "5.mov", "uneven.mkv")
     assert [one.modality for one in streams.to_decode("audio+video")] == ["audio" if few else "audio+video"]
@@ -172,11 +175,6 @@ def test_lips_of_too_few_pictures_a_second_are_left_out(name, followed, clips, f
         alone = read_streams(tmp_path / name, "video", CUTTING)
         assert [one.modality for one in alone.to_decode("video")] == ["video"]
         assert alone.notes("video")[0].endswith("too few for lips: they were read all the same.")
-
-
-def test_the_picture_rate_counts_new_pictures():
-    assert picture_rate(np.array([True, False, False, False] * 25)) == 6.25 and picture_rate(np.ones(9, bool)) == 25
-    assert picture_rate(np.zeros(0, bool)) == 0
 
 
 def seen_in(*stretches: tuple[int, int]) -> Face:
