@@ -20,8 +20,8 @@ from tqdm import tqdm
 from avspeech.decoding.config import DecodingConfig
 from avspeech.files import make_folder
 from avspeech.inputs import MODALITIES
-from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
+from avspeech.media.reading import find_tracks, safe_decoding
 from avspeech.models.files import ModelFileError, check_device
 from avspeech.roi.face_model import FaceModelError
 from avspeech.transcription.face_choice import check_face
@@ -71,6 +71,7 @@ def make_parser() -> ArgumentParser:
     add("--min_pause", type=float | None, metavar="S", help="shortest pause that ends a segment, in seconds")
     add("--batch_frames", type=int, default=3000, metavar="N", help="frames (1/25 s) that are decoded at once")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("--safe_decoding", type=bool, default=True, help="decode in a process that can do nothing else; common formats")
     add("--fresh", action="store_true", help="ignore cached transcripts")
     add("--quiet", action="store_true", help="show no progress bar")
     unused: set[str | int] = {"language", "detect_language", "num_best", "lm_weight"}
@@ -104,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped before the first file", file=sys.stderr)
         return 130
-    return transcribe_files(model, paths, given, failures)
+    with safe_decoding(given.safe_decoding):
+        return transcribe_files(model, paths, given, failures)
 
 
 def load(given: Namespace) -> SpeechModel:

@@ -23,8 +23,9 @@ from jsonargparse import auto_cli
 
 from avspeech.files import make_folder, make_place, write_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
-from avspeech.media.audio import read_audio
+from avspeech.media import reading
 from avspeech.media.errors import MediaError, NoAudio
+from avspeech.media.reading import read_audio
 from avspeech.media.video import read_grey_clip
 from avspeech.roi.lips import FaceSpan, FoundLips, find_lips
 from avspeech.roi.mouth import Alignment, count_status
@@ -73,6 +74,7 @@ def main(
     timeout_s: float | None = None,
     already_cropped: bool = False,
     report: Path | None = None,
+    safe_decoding: bool = True,
 ) -> None:
     """Extract mouth clips.
 
@@ -89,6 +91,7 @@ def main(
             --roi.alignment then names the rule by which they were cut.
         report: HTML page of what was found, with the worst clips (data_prep/roi_report.py); null writes none.
             Clips that are cut for it also have the offset between sound and picture measured.
+        safe_decoding: decode in processes that can do nothing else; only common formats.
     """
     try:
         Sparseness(every=roi.every)
@@ -100,7 +103,7 @@ def main(
         sys.exit(str(error))
     utterances, settings = read_manifest(manifest), asdict(roi) | {"already_cropped": already_cropped}
     jobs = [(one, ("",)) for one in utterances if kept_record(clip_path(one, roi_dir), settings) is None]
-    fixed = {"roi_dir": roi_dir, "roi": roi, "face_model": face_model, "settings": settings}
+    fixed = {"safe": safe_decoding, "roi_dir": roi_dir, "roi": roi, "face_model": face_model, "settings": settings}
     extract = partial(extract_one, **fixed, find_offset=report is not None)
     why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
@@ -123,9 +126,22 @@ def main(
 
 
 def extract_one(
-    job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None, settings: dict[str, Any], find_offset: bool
+    job: Job,
+    roi_dir: Path,
+    roi: RoiConfig,
+    face_model: Path | None,
+    settings: dict[str, Any],
+    find_offset: bool,
+    safe: bool,
 ) -> dict[str, str]:
     """Write one clip and its record; return the reason for failure by the job's label."""
+    with reading.safe_decoding(safe):
+        return _extract_one(job, roi_dir, roi, face_model, settings, find_offset)
+
+
+def _extract_one(
+    job: Job, roi_dir: Path, roi: RoiConfig, face_model: Path | None, settings: dict[str, Any], find_offset: bool
+) -> dict[str, str]:
     utterance, (label,) = job
     if utterance.video is None:
         return {label: NO_VIDEO}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import av
 import av.error
@@ -48,38 +48,80 @@ def guard(path: Path, doing: str) -> Iterator[None]:
         raise MediaError(path, f"{doing}: {type(error).__name__}: {error}") from error
 
 
+class Handed(NamedTuple):
+    """An open file and what of FFmpeg may read it, in a process that may open no file itself (``decoder_process``)."""
+
+    file: Any
+    """With ``read``, ``seek``, ``tell``, ``rewind`` and ``name``."""
+    options: dict[str, str]
+    codecs: frozenset[str]
+    """Canonical names."""
+
+
+handed: dict[Path, Handed] = {}
+"""Read in place of the files of these paths."""
+
+
 @contextmanager
 def open_media(path: str | Path, part: Part | None = None) -> Iterator[InputContainer]:
     """Open a file, or one of its ``file_parts``, for reading. MediaError: it is missing, empty or no media."""
+    if (given := handed.get(path := Path(path))) is None:
+        check_file(path)
+    parts = file_parts(path)
+    part = part or parts[0]
+    kinds = "FFmpeg can open" if given is None else "safe decoding can open (of common formats)"
+    with _opened(path) as file, ExitStack() as stack:
+        with guard(path, "cannot be read"):
+            check_size(path, file, part)
+            sizes = pipe_sizes(file, part)
+        with guard(path, f"is not a media file that {kinds}"):
+            source: Any = f"file:{path}"
+            if len(parts) > 1 or sizes:
+                source = Window(file, part, sizes)
+            elif given is not None:
+                source = given.file
+                source.seek(0)
+            options = {"protocol_whitelist": "file"}  # a playlist named .mp4 must not reach the network
+            options |= {} if given is None else given.options
+            container: Any = av.open(source, "r", metadata_errors="replace", container_options=options)
+        stack.callback(container.close)
+        yield container
+
+
+def check_file(path: Path) -> None:
+    """MediaError: it is missing, empty, or no file."""
     try:
-        size = (path := Path(path)).stat().st_size
+        size = path.stat().st_size
     except (OSError, ValueError) as error:
         raise MediaError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not path.is_file():
         raise MediaError(path, "is no file")
     if size == 0:
         raise MediaError(path, "is empty (0 bytes); copy or download it again")
-    parts = file_parts(path)
-    part = part or parts[0]
-    with ExitStack() as stack:
-        with guard(path, "cannot be read"):
-            file = stack.enter_context(path.open("rb"))
-            check_size(path, file, part)
-            sizes = pipe_sizes(file, part)
-        with guard(path, "is not a media file that FFmpeg can open"):
-            whole = len(parts) == 1 and not sizes
-            source: Any = f"file:{path}" if whole else Window(file, part, sizes)
-            options = {"protocol_whitelist": "file"}  # a playlist named .mp4 must not reach the network
-            container: Any = av.open(source, metadata_errors="replace", container_options=options)
-        stack.callback(container.close)
-        yield container
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Give the bytes of a file; what was ``handed`` stays open, where it was: FFmpeg may be reading it."""
+    if (given := handed.get(path)) is not None:
+        place = given.file.tell()
+        yield given.file
+        given.file.seek(place)
+        return
+    with guard(path, "cannot be read"):
+        file = path.open("rb")
+    with file:
+        yield file
 
 
 def file_parts(path: Path) -> tuple[Part, ...]:
     """Return the files that were joined end to end to make this one, as bytes of it; nearly always one."""
     with guard(path, "cannot be read"):
-        state = path.stat()
-        parts = _parts(path, state.st_mtime_ns, state.st_size)
+        if (given := handed.get(path)) is not None:
+            parts = _parts_of(given.file)
+        else:
+            state = path.stat()
+            parts = _parts(path, state.st_mtime_ns, state.st_size)
     if len(parts) > MAX_PARTS:
         raise MediaError(path, f"holds {len(parts)} recordings that were joined, wanted at most {MAX_PARTS}; split it")
     return parts
@@ -89,6 +131,13 @@ def file_parts(path: Path) -> tuple[Part, ...]:
 def _parts(path: Path, changed: int, size: int) -> tuple[Part, ...]:
     with path.open("rb") as file:
         return find_parts(file)
+
+
+@lru_cache(maxsize=1)
+def _parts_of(file: Any) -> tuple[Part, ...]:
+    parts = find_parts(file)
+    file.rewind()  # what is read from here on is progress
+    return parts
 
 
 def find_stream(container: InputContainer, kind: Literal["video", "audio"], track: int | None = None) -> Any | None:
@@ -119,7 +168,17 @@ def require_stream(
         raise no_track(kind)(path, f"its {kind} track cannot be decoded: {undecodable}; convert it")
     if stream is None:
         raise no_track(kind)(path, f"has no {kind} track; give a file that has one")
+    check_codec(path, stream)
     return stream
+
+
+def check_codec(path: Path, stream: Any) -> None:
+    """MediaError: the file was ``handed``, and its codec is none of those that may read it."""
+    if (given := handed.get(path)) is None:
+        return
+    if (codec := stream.codec_context.codec.canonical_name) not in given.codecs:
+        kind = stream.type
+        raise MediaError(path, f"its {kind} track is {codec}, which safe decoding does not open; convert the file")
 
 
 def no_track(kind: str) -> type[MediaError]:
@@ -137,7 +196,7 @@ def declared_end(path: Path, container: InputContainer, stream: Any | None = Non
     """Return the end by the track's header (False), or else by the file's (True); None where it is not reliable."""
     names = set(container.format.name.split(","))
     if {"mp3", "aac"} & names:
-        with guard(path, "cannot be read"), path.open("rb") as file:
+        with _opened(path) as file, guard(path, "cannot be read"):
             seconds = stated_seconds(file)
         return None if seconds is None else Fraction(seconds), False
     if DURATION_IS_A_GUESS & names:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from av.container import InputContainer
 
 from avspeech.media.clock import LONGEST_GAP_S, UNPROVEN_GAP_S, Mended, Stamps, mend
-from avspeech.media.container import declared_end, file_parts, find_stream, guard, no_track, open_media
+from avspeech.media.container import check_codec, declared_end, file_parts, find_stream, guard, no_track, open_media
 from avspeech.media.errors import MediaError
 from avspeech.media.parts import Part
 
@@ -61,6 +61,7 @@ def decode(
             with guard(path, "a recording in it cannot be read"):
                 own = find_stream(further, kind, number)
                 if own is not None:
+                    check_codec(path, own)
                     own.codec_context.thread_count = threads
             reading = _Reading(path, further, own, part, start, end - origin(path, further), notes)
             yield from reading.frames()

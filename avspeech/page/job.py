@@ -12,9 +12,8 @@ import numpy as np
 from avspeech.evaluation.error_rate import ErrorCounts, count_errors
 from avspeech.features.clip import CLIP_SIZE
 from avspeech.inputs import Modality
-from avspeech.media.audio import read_audio_if_any, write_wav
-from avspeech.media.container import find_tracks
-from avspeech.media.decode import measure_duration
+from avspeech.media.audio import write_wav
+from avspeech.media.reading import find_tracks, measure_duration, read_audio_if_any, safe_decoding
 from avspeech.media.video import write_video
 from avspeech.page.noises import NONE, Noises
 from avspeech.text.normalize import normalize_for_scoring
@@ -92,6 +91,13 @@ def run_job(
     ``folder`` exists and is empty; ``tell`` is called with the finished share, 0 to 1, and the step in words. Raises
     Refused, MediaError (unusable video), ValueError (language, modality or noise that does not fit).
     """
+    with safe_decoding():
+        return _run_job(job, model, noises, folder, limits, tell)
+
+
+def _run_job(
+    job: Job, model: SpeechModel, noises: Noises, folder: Path, limits: Limits, tell: Callable[[float, str], None]
+) -> Outcome:
     tell(0.0, "Looking at the file")
     check_upload(job.video, limits)
     model.check_language(job.language)
@@ -140,7 +146,8 @@ def check_upload(path: Path, limits: Limits) -> float:
     if size > limits.max_bytes:
         said = f"The file has {size / 1e6:.1f} MB and this page takes up to {limits.max_mb:g} MB."
         raise Refused(f"{said} Send a smaller one, or use `python -m avspeech.transcribe`, which has no limit.")
-    duration_s = measure_duration(path)
+    with safe_decoding():
+        duration_s = measure_duration(path)
     if duration_s > limits.max_seconds:
         said = f"The video lasts {duration_s:.1f} s and this page takes up to {limits.max_seconds:g} s."
         raise Refused(f"{said} Cut it, or use `python -m avspeech.transcribe`, which takes any length.")

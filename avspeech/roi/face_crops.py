@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import median_filter
 
-from avspeech.media.video import read_pictures
+from avspeech.media.reading import read_pictures
 from avspeech.roi.faces import Face
 from avspeech.roi.lips import FaceSpan
 from avspeech.roi.mouth import crop_mouth

@@ -13,9 +13,8 @@ from typing import Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from avspeech.media.audio import read_audio_if_any
 from avspeech.media.errors import MediaError
-from avspeech.media.video import read_pictures
+from avspeech.media.reading import read_audio_if_any, read_pictures
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.motion import moving

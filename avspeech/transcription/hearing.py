@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avspeech.media.audio import read_audio, read_audio_if_any
 from avspeech.media.container import SoundTrack
 from avspeech.media.errors import MediaError
+from avspeech.media.reading import read_audio, read_audio_if_any
 from avspeech.models.synchrony import Synchrony, odds
 from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.lips import FaceSpan

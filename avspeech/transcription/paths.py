@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from avspeech.files import walk_files
-from avspeech.media.container import find_tracks
 from avspeech.media.errors import MediaError
+from avspeech.media.reading import find_tracks
 
 ENDINGS = (
     "3g2 3gp aac ac3 aif aiff amr asf avi caf flac flv m2ts m4a m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts mxf oga ogg "

@@ -12,7 +12,8 @@ import numpy as np
 
 from avspeech.files import written_whole
 from avspeech.media.errors import MediaError, NoVideo
-from avspeech.media.video import fit, inner_box, read_pictures, write_video
+from avspeech.media.reading import read_pictures
+from avspeech.media.video import fit, inner_box, write_video
 from avspeech.roi.faces import Face
 from avspeech.roi.mouth import STABLE
 from avspeech.roi.track import FrameStatus

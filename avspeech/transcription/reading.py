@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from avspeech.inputs import Modality, fit_samples
-from avspeech.media.container import Tracks, find_tracks
+from avspeech.media.container import Tracks
 from avspeech.media.errors import MediaError
-from avspeech.media.video import Picture, read_pictures
+from avspeech.media.reading import find_tracks, read_pictures
+from avspeech.media.video import Picture
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
