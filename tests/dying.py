@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
+
 from tests.data_prep.killing import is_running
 
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
@@ -22,13 +24,18 @@ _TIMES = re.compile(rb'"(fit|assign|train|wall_s)": [0-9.]+')
 DIED = 99
 
 
+def _forked() -> int:
+    cv2.setNumThreads(1)  # a fork has no threads, and OpenCV would wait for them
+    return os.fork()
+
+
 def live(command: Callable[[], object], folder: Path, deadly: int = 0, log: Path = Path(os.devnull)) -> tuple[int, int]:
     """Run ``command`` in a fork; return its exit status, ``DIED`` if killed, and its number of changes of ``folder``.
 
     It dies before its change number ``deadly``, from 1; 0: never. A death before one change is one after the last.
     """
     read_end, write_end = os.pipe()
-    if (pid := os.fork()) == 0:
+    if (pid := _forked()) == 0:
         _die_at(deadly, str(folder), write_end)
         _run(command, log)
     os.close(write_end)
@@ -93,7 +100,7 @@ def survives_moments(command: Callable[[], object], folder: Path, number: int = 
     lasts_s, moments, killed = time.monotonic() - begin, random.Random(seed), 0
     for _ in range(number):
         _emptied(folder)
-        if (pid := os.fork()) == 0:
+        if (pid := _forked()) == 0:
             _run(command, log)
         time.sleep(moments.uniform(0, lasts_s))
         killed += is_running(pid)

@@ -65,9 +65,7 @@ handed: dict[Path, Handed] = {}
 @contextmanager
 def open_media(path: str | Path, part: Part | None = None) -> Iterator[InputContainer]:
     """Open a file, or one of its ``file_parts``, for reading. MediaError: it is missing, empty or no media."""
-    if (given := handed.get(path := Path(path))) is None:
-        check_file(path)
-    parts = file_parts(path)
+    given, parts = handed.get(path := Path(path)), file_parts(path)
     part = part or parts[0]
     kinds = "FFmpeg can open" if given is None else "safe decoding can open (of common formats)"
     with _opened(path) as file, ExitStack() as stack:
@@ -116,6 +114,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def file_parts(path: Path) -> tuple[Part, ...]:
     """Return the files that were joined end to end to make this one, as bytes of it; nearly always one."""
+    if path not in handed:
+        check_file(path)
     with guard(path, "cannot be read"):
         if (given := handed.get(path)) is not None:
             parts = _parts_of(given.file)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from avspeech.media.decoder_process import (
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.formats import PIXEL_FORMATS
 from avspeech.media.sandbox import Limits, cpu_limit, lacking
-from avspeech.media.video import Picture
+from avspeech.media.video import Orientation, Picture
 
 log = logging.getLogger(__name__)
 
@@ -196,18 +197,18 @@ class Job:
         self.copy(message["at"], [memoryview(plane) for plane in frame.planes])
         for tag, value in zip(COLOUR_TAGS, message["colours"], strict=True):
             setattr(frame, tag, int(value))
-        matrix = message["matrix"]
-        sides = {} if matrix is None else {"DISPLAYMATRIX": bytes.fromhex(matrix)}
-        return Picture(self.path, _Frame(frame, int(message["rotation"]), sides, self._spare), (stretched, same))
+        orientation = Orientation(*map(bool, message["orientation"]))
+        times = [Fraction(int(over), int(under)) for over, under in message["times"]]
+        if len(times) != 3:
+            raise ValueError(f"{len(times)} times of a picture")
+        return Picture(self.path, _Frame(frame, self._spare), (stretched, same), orientation, times)
 
 
 class _Frame:
-    """A frame with the side data that cannot be set on PyAV's; its memory is used again when nobody looks at it."""
+    """A frame whose memory is used again when nobody looks at it."""
 
-    def __init__(
-        self, frame: av.VideoFrame, rotation: int, side_data: dict[str, bytes], spare: list[av.VideoFrame]
-    ) -> None:
-        self._frame, self.rotation, self.side_data, self._spare = frame, rotation, side_data, spare
+    def __init__(self, frame: av.VideoFrame, spare: list[av.VideoFrame]) -> None:
+        self._frame, self._spare = frame, spare
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._frame, name)

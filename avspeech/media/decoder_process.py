@@ -225,11 +225,10 @@ def _send_picture(ring: _Ring, picture: Any, limits: Limits) -> None:
     width, height = frame.width, frame.height
     if width * height > limits.pixels:
         raise MediaError("", f"has pictures of {width}x{height}, wanted at most {limits.pixels:,} pixels")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
     facts = {
         "size": picture._size,
-        "rotation": frame.rotation,
-        "matrix": None if matrix is None else bytes(matrix).hex(),
+        "orientation": picture._orientation,
+        "times": [(time.numerator, time.denominator) for time in picture._times],
         "colours": [int(getattr(frame, name)) for name in COLOUR_TAGS],
     }
     fits = frame.format.name in PIXEL_FORMATS and all(plane.line_size > 0 for plane in frame.planes)

@@ -5,7 +5,7 @@ Output frame ``i`` is the last source frame before ``(i + 0.5)/25`` s after the 
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,9 +72,11 @@ UPRIGHT = Orientation(False, False, False)
 class Picture:
     """A decoded frame, converted on first use because most frames are never used."""
 
-    def __init__(self, path: Path, frame: Any, size: tuple[int, int], *times: Fraction) -> None:
+    def __init__(
+        self, path: Path, frame: Any, size: tuple[int, int], orientation: Orientation, times: Sequence[Fraction]
+    ) -> None:
         self._path, self._frame, self._size, self._times = path, frame, size, times
-        self._orientation = Orientation.of(frame)
+        self._orientation = orientation
         self._arrays: dict[bool, np.ndarray] = {}
 
     def colour(self) -> np.ndarray:
@@ -147,13 +149,15 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
             aspect = stream.sample_aspect_ratio or 1
             aspect = aspect if aspect != 1 and Fraction(1, 4) < aspect < 4 else 1
             _check_size(path, stream.codec_context)
-        shown, picture = None, None
+        shown, picture, orientation = None, None, UPRIGHT
         for timed, until in _at_25_fps(decode(path, container, stream, start, notes), start):
             if picture is None or timed is not shown:
                 frame, shown = timed.frame, timed
                 _check_size(path, frame)
                 size = round(frame.width * aspect), frame.height
-                picture = Picture(path, frame, size, start, timed.time, until)
+                if picture is None or frame.key_frame:  # PyAV's side data and frames hold each other until a search
+                    orientation = Orientation.of(frame)
+                picture = Picture(path, frame, size, orientation, (start, timed.time, until))
             yield picture
 
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from avspeech.media import audio, confined, container, video
+from avspeech.media import audio, confined, container, decode, video
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.sandbox import Limits, lacking
 from tests.media.conftest import encode, picture_of, sound_frame, write
@@ -123,9 +123,9 @@ def test_everything_is_as_in_this_process(clips):
         heard += not isinstance(found[0], type)
         assert same(outcome(samples, confined, path), found), name
     for name in ("late.mp4", "a.mpg", "cut.mp4", "text.mp4", "missing.mp4"):
-        for ask in ("find_tracks", "measure_duration"):
+        for ask, module in (("find_tracks", container), ("measure_duration", decode)):
             found = outcome(getattr(confined, ask), clips[name])
-            assert same(found, outcome(getattr(container, ask), clips[name])), name
+            assert same(found, outcome(getattr(module, ask), clips[name])), name
     assert shown == len(FILES) + len(PIXELS) + 1
     assert heard == len(FILES) + 4
     with pytest.raises(NoVideo):
