@@ -26,7 +26,7 @@ def iterating(corpus, tmp_path, untrained):  # noqa: F811
     return lambda: pretrain_iterations.main(recipe, tmp_path / "out")
 
 
-@pytest.fixture(params=["extracting", "iterating"])
+@pytest.fixture(params=["extracting", pytest.param("iterating", marks=pytest.mark.slow)])
 def command(request):
     return request.getfixturevalue(request.param)
 

@@ -182,6 +182,7 @@ def test_a_wrong_key_is_named(tmp_path, path, value, message):
     raises(RecipeError, message, read_recipe, Recipe, written(tmp_path, changed(tiny("nowhere"), *path, value=value)))
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_not_there_ends_the_command_with_one_line(corpus, tmp_path):
     recipe = written(tmp_path, tiny(corpus))
     command = [sys.executable, SCRIPT, recipe, f"--run={tmp_path}/run", f"--train={tmp_path}/none.jsonl"]

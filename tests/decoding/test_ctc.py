@@ -27,7 +27,7 @@ def test_a_beam_without_limit_is_exact(seed):
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_scores_are_torchs_ctc_loss(seed):
     log_TV = random_log_TV(seed, steps=8, labels=6, sharpness=3.0)
     text, score = search_texts(log_TV, beam_size=10_000)[0]

@@ -232,6 +232,7 @@ def test_a_server_that_died_is_started_again(clips):
     assert count(clips["a.mp4"]) == 8
 
 
+@pytest.mark.slow
 def test_the_server_ends_with_its_process(clips, tmp_path):
     code = (
         "import os, sys; from avspeech.media import confined\n"

@@ -31,6 +31,7 @@ def many(folder: Path, count: int) -> list[Utterance]:
     return [replace(utterances_of(folder)[n % 4], id=f"u{n}") for n in range(count)]
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(folder):
     utterances, noises = utterances_of(folder), noises_of(folder)
     plan = make_plan(utterances, noises, [5, 0], seed=3)

@@ -149,6 +149,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(corpus, lips_file, stag
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_both_models_are_evaluated_and_say_what_they_cannot_do(corpus, stages, tmp_path):
     conditions = tmp_path / "conditions.yaml"
     grid = "modalities: [audio, audio+video, video]\nvideo_streams: [own, blank]\ndecoding: {max_tokens: 5}\n"
