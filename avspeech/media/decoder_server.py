@@ -18,6 +18,9 @@ import av
 
 from avspeech.media.decoder_process import STARTED, decode_one
 
+_NUMPY = [f"numpy.{name}" for name in ("ma", "fft", "linalg", "polynomial", "random")]
+_MODULES = ("avspeech.media.audio", "avspeech.media.video", "encodings.idna", *_NUMPY)  # numpy loads its parts late
+
 
 def serve(control_fd: int) -> None:
     """Fork a child for every four descriptors that arrive, until the other side of the socket is closed."""
@@ -26,7 +29,7 @@ def serve(control_fd: int) -> None:
     control, (woken, wake) = socket.socket(fileno=control_fd), os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    for module in ("avspeech.media.audio", "avspeech.media.video", "encodings.idna", *_modules_of_av()):
+    for module in (*_MODULES, *_modules_of_av()):
         import_module(module)
     gc.freeze()  # so that children do not copy these pages
     waiting: dict[int, socket.socket] = {}  # by child, who wants to know of its end

@@ -66,6 +66,18 @@ def clips(tmp_path_factory) -> dict[str, Path]:
             encode(
                 sound, stream, [sound_frame(samples[None, at : at + 1024], kind, rate=48_000, pts=at) for at in starts]
             )
+    quiet_S = np.concatenate([noise_S, 1e-4 * noise_S, noise_S])
+    for name, turned, wobble in (("opposite.wav", -1, 0), ("wobbling.mkv", 1, 950)):
+        with av.open(str(folder / name), "w") as sound:
+            stream = sound.add_stream("pcm_s16le", 48_000, layout="stereo")
+            pcm_S2 = np.round(np.stack([quiet_S, turned * quiet_S], axis=1) * 2**15).astype(np.int16)
+            for number, at in enumerate(range(0, len(pcm_S2), 1920)):
+                frame = sound_frame(pcm_S2[at : at + 1920].reshape(1, -1), "s16", rate=48_000, pts=at, layout="stereo")
+                for packet in stream.encode(frame):
+                    packet.pts = packet.dts = max(at + wobble * (-1) ** number, 0)
+                    sound.mux(packet)
+    for name in ("a.flac", "a.ogg"):
+        (folder / f"joined.{name}").write_bytes(2 * (folder / name).read_bytes())
     (folder / "text.mp4").write_text("no film\n" * 100)
     (folder / "empty.mp4").touch()
     (folder / "cut.mp4").write_bytes((folder / "late.mp4").read_bytes()[:-9000])
@@ -127,7 +139,7 @@ def test_everything_is_as_in_this_process(clips):
             found = outcome(getattr(confined, ask), clips[name])
             assert same(found, outcome(getattr(module, ask), clips[name])), name
     assert shown == len(FILES) + len(PIXELS) + 1
-    assert heard == len(FILES) + 4
+    assert heard == len(FILES) + 8
     with pytest.raises(NoVideo):
         next(confined.read_pictures(clips["a.wav"]))
     with pytest.raises(NoAudio):
