@@ -36,6 +36,7 @@ ROOM = 2**21
 """Bytes that are used again and again, or three pictures if these are larger."""
 BATCH, BATCH_S = 8, 0.05
 """Messages that are sent at once, as every change between the processes costs; and the longest that one waits."""
+UNSOUGHT = 2**24  # pixels that are sent between two searches for garbage
 PIECE = 2**18  # samples of sound in a slot
 COPIED, REQUEST, STARTED = b"c", b"r", b"s"
 MAX_MESSAGE = 2**20  # bytes
@@ -201,7 +202,7 @@ class _Ring:
 
 
 def _send_pictures(ring: _Ring, pictures: Iterable[Any], limits: Limits) -> None:
-    shown, again = None, 0
+    shown, again, unsought = None, 0, 0
     for count, picture in enumerate(pictures, start=1):
         if count > limits.frames:
             raise MediaError("", f"has more than {limits.frames:,} frames, the limit of the safe decoder")
@@ -214,8 +215,10 @@ def _send_pictures(ring: _Ring, pictures: Iterable[Any], limits: Limits) -> None
         if picture is not shown:
             _send_picture(ring, picture, limits)
         shown = picture
-        if count % BATCH == 0:
-            gc.collect()  # PyAV's frames and their side data hold each other; little else is not frozen
+        unsought += picture.size[0] * picture.size[1]
+        if unsought > UNSOUGHT:
+            gc.collect()  # PyAV's frames and their side data hold each other
+            unsought = 0
     if again:
         ring.send({"again": again})
 
