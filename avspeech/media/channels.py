@@ -22,6 +22,7 @@ HIDDEN = 0.75
 LIVELY_DB = 7.0
 """Change of level from which on a channel carries speech."""
 FAR_OUT = 2.0  # level that samples of full scale 1 do not exceed but for a few
+LOUD = 64.0  # level up to which float samples that are no whole numbers are only loud, as from 32-bit recorders
 MAX_FAR_OUT = 1e-3  # share of samples beyond it, from which on their full scale is another
 
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63, "flt": 1, "dbl": 1}
@@ -63,7 +64,7 @@ class Mixer:
         mono_S = weights @ samples_CS if channels > 1 else samples_CS[0] * weights[0]
         return mono_S.astype(np.float32)
 
-    def _observe(self, samples_CS: np.ndarray, weights: np.ndarray, rate: int, full_scale: int) -> None:
+    def _observe(self, samples_CS: np.ndarray, weights: np.ndarray, rate: int, full_scale: float) -> None:
         if self.watch is None:
             self.watch = Watch(weights, rate)
         if len(weights) == len(self.watch.weights) and rate == self.watch.rate:
@@ -88,7 +89,7 @@ class Watch:
     def __post_init__(self) -> None:
         self._covariance_CC = np.zeros((len(self.weights),) * 2)
 
-    def add(self, samples_CS: np.ndarray, full_scale: int) -> None:
+    def add(self, samples_CS: np.ndarray, full_scale: float) -> None:
         """Take samples, which may be in pieces of any length."""
         self._blocks.append(samples_CS * np.float32(1 / full_scale))
         self._held += samples_CS.shape[1]
@@ -101,7 +102,7 @@ class Watch:
         sharp_CS = np.diff(sound_CS)  # hum and rumble say nothing about speech
         self._covariance_CC += sharp_CS @ sharp_CS.T
         both_DS = np.concatenate([sharp_CS, (self.weights.astype(np.float32) @ sharp_CS)[None]])
-        hop = self.rate // 50
+        hop = max(self.rate // 50, 1)
         if (count := both_DS.shape[1] // hop) >= 10:
             power_DH = np.square(both_DS[:, : count * hop]).reshape(-1, count, hop).mean(axis=2)
             self._changes.append(np.std(10 * np.log10(power_DH + _FLOOR), axis=1))
@@ -143,10 +144,12 @@ class Levels:
             self._far += int((np.abs(samples) > FAR_OUT).sum())
         self.peak = max(self.peak, peak)
 
-    def full_scale(self, path: Path) -> int:
+    def full_scale(self, path: Path) -> float:
         """Return what to divide the samples by. MediaError: they are too large for any scale that is in use."""
         if self.peak <= FAR_OUT or not (self.is_whole or self._far > MAX_FAR_OUT * self._count):
             return 1
+        if not self.is_whole and self.peak <= LOUD:
+            return self.peak
         for bits in (7, 15, 23, 31):
             if self.peak <= 2**bits:
                 return 2**bits

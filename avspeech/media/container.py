@@ -20,7 +20,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
-from avspeech.media.parts import Part, Window, find_parts
+from avspeech.media.parts import MAX_PARTS, Part, Window, find_parts
 from avspeech.media.stated import check_size, pipe_sizes, stated_seconds
 
 DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpegts mpegvideo".split())  # noqa: SIM905
@@ -30,8 +30,6 @@ DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpeg
 FILE_LENGTH_ONLY = {"matroska", "webm", "flv"}
 """Formats that state no length of a track; FFmpeg gives the file's in its place."""
 LACKS = ("There is no sound:", "There is no picture:")
-MAX_PARTS = 1000
-"""Most recordings in one file."""
 _KINDS = ("video", "audio")
 
 
@@ -52,7 +50,7 @@ class Handed(NamedTuple):
     """An open file and what of FFmpeg may read it, in a process that may open no file itself (``decoder_process``)."""
 
     file: Any
-    """With ``read``, ``seek``, ``tell``, ``rewind`` and ``name``."""
+    """With ``read``, ``seek``, ``tell`` and ``name``."""
     options: dict[str, str]
     codecs: frozenset[str]
     """Canonical names."""
@@ -123,7 +121,7 @@ def file_parts(path: Path) -> tuple[Part, ...]:
             state = path.stat()
             parts = _parts(path, state.st_mtime_ns, state.st_size)
     if len(parts) > MAX_PARTS:
-        raise MediaError(path, f"holds {len(parts)} recordings that were joined, wanted at most {MAX_PARTS}; split it")
+        raise MediaError(path, f"holds more than {MAX_PARTS} recordings that were joined; split it")
     return parts
 
 
@@ -135,9 +133,7 @@ def _parts(path: Path, changed: int, size: int) -> tuple[Part, ...]:
 
 @lru_cache(maxsize=1)
 def _parts_of(file: Any) -> tuple[Part, ...]:
-    parts = find_parts(file)
-    file.rewind()  # what is read from here on is progress
-    return parts
+    return find_parts(file)
 
 
 def find_stream(container: InputContainer, kind: Literal["video", "audio"], track: int | None = None) -> Any | None:

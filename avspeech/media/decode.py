@@ -6,6 +6,7 @@ end to end and clocks that restart follow on from each other, sound and picture 
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,7 +55,13 @@ def decode(
     yield from reading.frames()
     kind, number, threads = stream.type, _number(container, stream), stream.codec_context.thread_count
     for part in others:
-        with open_media(path, part) as further:
+        with ExitStack() as stack:
+            try:
+                further = stack.enter_context(open_media(path, part))
+            except MediaError as error:
+                at = f"A recording in it, from byte {part.begin:,} on, is left out"
+                tell(path, notes, f"{at}: it {error.reason}.")
+                continue
             end = reading.end
             note = f"A recording that begins at {_seconds(end - start)} is joined to the one before it in the file."
             tell(path, notes, note)

@@ -27,6 +27,7 @@ from avspeech.media.decoder_process import (
     COLOUR_TAGS,
     COPIED,
     HEADER_BYTES,
+    REFUSED,
     REQUEST,
     RING_BYTES,
     STARTED,
@@ -45,6 +46,8 @@ START_S = 120.0
 END_S = 5.0
 """Longest wait for the cause of a death."""
 TICK_S = 0.5
+WAITS = 10
+"""Longest time that is waited for one child in all, in times of the processor time that it may take."""
 SPARE = 4  # frames whose memory is kept for the next ones
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -61,7 +64,7 @@ class Job:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.notes: list[str] = []
         self.path, self._limits = path, limits
-        self._came, self._copied = memoryview(b""), 0
+        self._came, self._copied, self._waited_s = memoryview(b""), 0, 0.0
         self._spare: list[av.VideoFrame] = []
         check_file(path)
         with ExitStack() as stack:
@@ -75,7 +78,7 @@ class Job:
             self._socket, theirs = socket.socketpair()
             stack.enter_context(self._socket)
             with theirs:
-                self._status = stack.enter_context(_start_child([theirs.fileno(), media.fileno(), self._ring]))
+                self._status = stack.enter_context(_start_child(path, [theirs.fileno(), media.fileno(), self._ring]))
             media.close()
             self._stack = stack.pop_all()
 
@@ -130,20 +133,25 @@ class Job:
     def _wait(self) -> bytes:
         """Return what comes. MediaError: for too long nothing comes, and nothing more of the file is read."""
         patience_s = self._limits.stall_s
-        furthest, moved_s = os.pread(self._ring, 8, 0), time.monotonic()
+        read, moved_s = os.pread(self._ring, 8, 0), time.monotonic()
         self._socket.settimeout(min(TICK_S, patience_s))
         while True:
+            asked_s, longest_s = time.monotonic(), WAITS * cpu_limit(self._limits, self._file.st_size)
+            if self._waited_s > longest_s:
+                raise MediaError(self.path, f"the decoder took more than {longest_s} s and was ended")
             try:
                 return self._socket.recv(2**16)
             except ConnectionResetError:  # it died with something of ours unread
                 return b""
             except TimeoutError:
                 now_s = time.monotonic()
-                if (now := os.pread(self._ring, 8, 0)) != furthest:
-                    furthest, moved_s = now, now_s
+                if (now := os.pread(self._ring, 8, 0)) != read:
+                    read, moved_s = now, now_s
                 if now_s - moved_s >= patience_s:
                     reason = f"the decoder took more than {patience_s:g} s without a frame and was ended"
                     raise MediaError(self.path, reason) from None
+            finally:
+                self._waited_s += time.monotonic() - asked_s
 
     def _cause_of_death(self) -> str:
         self._status.settimeout(END_S)
@@ -173,7 +181,7 @@ class Job:
         """MediaError where what the decoder sent makes no sense."""
         try:
             yield
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             reason = f"the decoder sent what makes no sense ({type(error).__name__}: {error})"
             raise MediaError(self.path, reason) from error
 
@@ -199,7 +207,7 @@ class Job:
             setattr(frame, tag, int(value))
         orientation = Orientation(*map(bool, message["orientation"]))
         times = [Fraction(int(over), int(under)) for over, under in message["times"]]
-        if len(times) != 3:
+        if len([float(time) for time in times]) != 3:
             raise ValueError(f"{len(times)} times of a picture")
         return Picture(self.path, _Frame(frame, self._spare), (stretched, same), orientation, times)
 
@@ -234,7 +242,7 @@ _starting = threading.Lock()
 _server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
 
-def _start_child(descriptors: list[int]) -> socket.socket:
+def _start_child(path: Path, descriptors: list[int]) -> socket.socket:
     """Have the server start a child with these descriptors; return the socket on which its end is told.
 
     The server is started on first use, or if it has ended.
@@ -248,8 +256,11 @@ def _start_child(descriptors: list[int]) -> socket.socket:
             ours.settimeout(START_S)
             socket.send_fds(server[0], [STARTED], [*descriptors, theirs.fileno()])
             theirs.close()
-            if ours.recv(1) == STARTED:
+            if (answer := ours.recv(1)) == STARTED:
                 return ours
+            if answer == REFUSED:
+                ours.close()
+                raise MediaError(path, "this system starts no more processes; decode fewer files at once")
         ours.close()
         with _starting:
             server[0].close()

@@ -29,7 +29,7 @@ from avspeech.media.formats import CODECS, DECODERS, DEMUXERS, PIXEL_FORMATS, ST
 from avspeech.media.sandbox import Limits, confine, die_with
 
 HEADER_BYTES = 4096
-"""Of the ring; its first 8 bytes are the furthest place that was read in the file."""
+"""Of the ring; its first 8 bytes count the bytes that were read, also if they were read before: a sign of life."""
 RING_BYTES = HEADER_BYTES + 3 * 2**29
 """Room of three of the largest pictures; pages that nothing is written to take no memory."""
 ROOM = 2**21
@@ -38,7 +38,7 @@ BATCH, BATCH_S = 8, 0.05
 """Messages that are sent at once, as every change between the processes costs; and the longest that one waits."""
 UNSOUGHT = 2**24  # pixels that are sent between two searches for garbage
 PIECE = 2**18  # samples of sound in a slot
-COPIED, REQUEST, STARTED = b"c", b"r", b"s"
+COPIED, REFUSED, REQUEST, STARTED = b"c", b"n", b"r", b"s"
 MAX_MESSAGE = 2**20  # bytes
 MOST_REPEATS = 250  # of a picture in one message
 
@@ -86,7 +86,7 @@ def decode_one(server: int, job_fd: int, media_fd: int, ring_fd: int) -> None:
                 _hand(path, media_fd, ring.memory, limits)
                 confine(limits, os.fstat(media_fd).st_size)
                 is_confined = True
-            handed[path].file.rewind()
+            handed[path].file.seek(0)
             told = {} if request["kind"] == "value" else {"notes": notes}
             _SENDERS[request["kind"]](ring, function(path, **request["options"], **told), limits)
             end = {}
@@ -132,25 +132,18 @@ class _File:
 
     def __init__(self, descriptor: int, name: str, memory: mmap.mmap) -> None:
         self.name, self.descriptor = name, descriptor
-        self._at = 0
-        self._furthest = np.frombuffer(memory, np.int64, count=1)
-
-    def rewind(self) -> None:
-        self.seek(0)
-        self._furthest[0] = 0
+        self._read = np.frombuffer(memory, np.int64, count=1)
 
     def read(self, size: int) -> bytes:
         data = os.read(self.descriptor, size)
-        self._at += len(data)
-        self._furthest[0] = max(self._furthest[0], self._at)
+        self._read += len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = os.lseek(self.descriptor, offset, whence)
-        return self._at
+        return os.lseek(self.descriptor, offset, whence)
 
     def tell(self) -> int:
-        return self._at
+        return os.lseek(self.descriptor, 0, os.SEEK_CUR)
 
 
 class _Ring:

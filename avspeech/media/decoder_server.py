@@ -16,7 +16,7 @@ from importlib import import_module
 
 import av
 
-from avspeech.media.decoder_process import STARTED, decode_one
+from avspeech.media.decoder_process import REFUSED, STARTED, decode_one
 
 _NUMPY = [f"numpy.{name}" for name in ("ma", "fft", "linalg", "polynomial", "random")]
 _MODULES = ("avspeech.media.audio", "avspeech.media.video", "encodings.idna", *_NUMPY)  # numpy loads its parts late
@@ -44,7 +44,11 @@ def serve(control_fd: int) -> None:
                         for pid in waiting:
                             os.kill(pid, signal.SIGKILL)
                         return
-                    pid, status = _start(descriptors)
+                    try:
+                        pid, status = _start(descriptors)
+                    except OSError:
+                        _refuse(descriptors)
+                        continue
                     waiting[pid] = status
                     with suppress(OSError):
                         status.sendall(STARTED)
@@ -61,6 +65,15 @@ def serve(control_fd: int) -> None:
                     os.kill(key.data, signal.SIGKILL)
 
 
+def _refuse(descriptors: list[int]) -> None:
+    """Say that no process can be started, and close what came."""
+    if len(descriptors) == 4:
+        with suppress(OSError):
+            os.write(descriptors[3], REFUSED)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 def _modules_of_av() -> list[str]:
     """Return what PyAV imports when it meets a kind of stream: a child can import nothing."""
     names = [module.name for module in pkgutil.walk_packages(av.__path__, "av.")]
@@ -69,6 +82,8 @@ def _modules_of_av() -> list[str]:
 
 def _start(descriptors: list[int]) -> tuple[int, socket.socket]:
     """Fork a child with all descriptors but the last, on which its end is told."""
+    if len(descriptors) < 4:  # there was no room for all of them
+        raise OSError("too few descriptors")
     server = os.getpid()
     if (pid := os.fork()) == 0:
         try:

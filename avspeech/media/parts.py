@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
+MAX_PARTS = 1000
+"""Most recordings in one file; one more is found, so that it can be refused."""
 BLOCK = 2**20  # bytes read at a time
 HEAD = 128  # most bytes of a header that are looked at
 
@@ -37,9 +39,8 @@ def find_parts(file: BinaryIO) -> tuple[Part, ...]:
     head = file.read(HEAD)
     for mark, (offset, pattern) in _STARTS.items():
         if head.startswith(mark, offset) and re.match(pattern, head, re.DOTALL):
-            starts = _starts(file, mark, offset, re.compile(pattern, re.DOTALL))
-            if mark.startswith(b"OggS"):
-                starts = _chains(file, starts)
+            found = _starts(file, mark, offset, re.compile(pattern, re.DOTALL))
+            starts = _chains(file, found) if mark.startswith(b"OggS") else _apart(file, found, mark)
             return tuple(map(Part, starts, [*starts[1:], size]))
     return (Part(0, size),)
 
@@ -50,7 +51,7 @@ def _starts(file: BinaryIO, mark: bytes, offset: int, pattern: re.Pattern[bytes]
     while block := file.read(BLOCK):
         data = kept + block
         last = len(data) if len(block) < BLOCK else len(data) - HEAD
-        place = data.find(mark)
+        place = data.find(mark) if len(starts) <= 100 * MAX_PARTS else -1
         while 0 <= place < last:
             if place >= offset and pattern.match(data, place - offset):
                 starts.append(begin + place - offset)
@@ -58,6 +59,47 @@ def _starts(file: BinaryIO, mark: bytes, offset: int, pattern: re.Pattern[bytes]
         kept = data[max(last - offset, 0) :]
         begin += len(data) - len(kept)
     return sorted(set(starts))
+
+
+def _apart(file: BinaryIO, found: list[int], mark: bytes) -> list[int]:
+    """Return the starts at which the recording before ends by its own sizes: the others are inside it."""
+    starts = found[:1]
+    for place in found[1:]:
+        if len(starts) <= MAX_PARTS and _ends_at(file, starts[-1], place, mark):
+            starts.append(place)
+    return starts
+
+
+def _ends_at(file: BinaryIO, begin: int, end: int, mark: bytes) -> bool:
+    """Return whether a recording is over at ``end``; one that states no size may be."""
+    if mark in (b"RIFF", b"FORM"):
+        file.seek(begin + 4)
+        size = int.from_bytes(file.read(4), "little" if mark == b"RIFF" else "big")
+        return size + 8 + size % 2 == end - begin or size + 8 == end - begin or not 0 < size < 2**31 - 2**13
+    next_size = {b"ftyp": _box_size, b"\x1aE\xdf\xa3": _element_size}.get(mark)
+    place = begin
+    while next_size is not None and place < end:
+        file.seek(place)
+        if (size := next_size(file.read(16))) is None:
+            return True
+        place += max(size, 1)
+    return next_size is None or place == end
+
+
+def _box_size(head: bytes) -> int | None:
+    """Return the bytes of an mp4 box (ISO/IEC 14496-12); one of size 0 has all that follow."""
+    size = int.from_bytes(head[:4])
+    return int.from_bytes(head[8:16]) if size == 1 else size or 2**63
+
+
+def _element_size(head: bytes) -> int | None:
+    """Return the bytes of a Matroska element (RFC 8794), None if it does not state them."""
+    length = 9 - head[0].bit_length()
+    width = 9 - head[length].bit_length() if len(head) > length else 9
+    if not (1 <= length <= 4 and 1 <= width <= 8):
+        return 2**63
+    size = int.from_bytes(head[length : length + width]) & ((1 << 7 * width) - 1)
+    return None if size == (1 << 7 * width) - 1 else length + width + size
 
 
 def _chains(file: BinaryIO, starts: list[int]) -> list[int]:

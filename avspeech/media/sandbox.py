@@ -128,8 +128,11 @@ def _resources(limits: Limits, file_bytes: int) -> dict[int, tuple[int, int]]:
 
 
 def _mapped_bytes() -> int:
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-        return int(file.read().split()[0]) * mmap.PAGESIZE
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
+            return int(file.read().split()[0]) * mmap.PAGESIZE
+    except OSError:  # a system without /proc
+        return 2**30
 
 
 def _prctl(option: int, value: int, more: object = None) -> None:

@@ -31,6 +31,13 @@ def hang(path, notes):
     time.sleep(3600)
 
 
+def lively(path, notes):
+    while True:
+        time.sleep(0.1)
+        handed[path].file._read += 1
+    yield
+
+
 def burn(path, notes):
     while True:
         pass
@@ -121,6 +128,10 @@ def huge_message(path, notes):
 
 def not_at_all(path, notes):
     _answer(b"\xff\xfe")
+
+
+def nest(path, notes):
+    _answer(b"[" * 900_000)
 
 
 def _answer(text: bytes, length: int | None = None) -> None:

@@ -142,3 +142,17 @@ def test_loud_floats_are_clipped_as_before(tmp_path):
     notes: list[str] = []
     np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", notes), np.clip(loud_S, -1, 1))
     assert notes == []
+
+
+def test_sound_that_is_only_loud_keeps_its_scale(tmp_path):
+    loud_S = speech() / np.abs(speech()).max() * 4.3
+    wavfile.write(tmp_path / "a.wav", RATE, loud_S.astype(np.float32))
+    notes: list[str] = []
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav", notes), loud_S / 4.3, atol=1e-6)
+    assert len(notes) == 1 and "divided by 4.3" in notes[0]
+
+
+@pytest.mark.parametrize("rate", [1, 40, 49, 200])
+def test_odd_rates_are_read(rate, tmp_path):
+    wavfile.write(tmp_path / "a.wav", rate, np.arange(-40, 40, dtype=np.int16).reshape(-1, 2) * 300)
+    assert len(read_audio(tmp_path / "a.wav", [])) == -(-40 * 16_000 // rate)

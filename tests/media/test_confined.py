@@ -167,6 +167,7 @@ MISDEEDS = {  # name in ``stand_ins``: what the error says
     "endless": "more than 50 frames",
     "nonsense": "makes no sense",
     "huge_message": "makes no sense",
+    "nest": "makes no sense",
     "not_at_all": "makes no sense|without a word",
 }
 
@@ -183,6 +184,13 @@ def test_a_misdeed_is_stopped_and_named(misdeed, clips):
     assert time.monotonic() - start_s < 20
     assert not list(path.parent.glob("*.written"))
     assert len(list(confined.read_pictures(path, []))) == 8  # and the next file is read as ever
+
+
+@needs_linux
+def test_a_decoder_that_only_seems_to_live_is_ended(clips, monkeypatch):
+    monkeypatch.setattr("avspeech.media.decoder_job.WAITS", 0.5)
+    with pytest.raises(MediaError, match=r"took more than \S+ s and was ended"):
+        list(confined.read_pictures(clips["text.mp4"], [], Limits(stall_s=1, cpu_s=1), "tests.media.stand_ins:lively"))
 
 
 @needs_linux

@@ -101,3 +101,45 @@ def test_one_recording_gets_no_note(tmp_path):
         read_audio(path, notes)
         list(read_pictures(path, notes))
     assert notes == []
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return (len(content) + 8).to_bytes(4) + kind + content
+
+
+INNER = b"\0\0\0\x18ftypheic" + bytes(600)
+EBML = b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\x82\x88matroska" + bytes(600)
+HEALTHY = {  # changes that leave a file one recording, though the start of another is in it
+    "preview.mp4": lambda whole: whole + box(b"uuid", bytes(16) + INNER),
+    "free.mov": lambda whole: whole + box(b"free", INNER),
+    "void.mkv": lambda whole: whole + b"\xec\x42\x58" + EBML[:600],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_the_start_of_a_recording_inside_another_does_not_end_it(name, tmp_path):
+    codecs = ("libx264", "pcm_s16le" if name.endswith("mkv") else "aac")
+    path, notes = make_part(tmp_path / f"0.{name}", 0, *codecs, 48_000), []
+    alone = read_audio(path)
+    (tmp_path / name).write_bytes(HEALTHY[name](path.read_bytes()))
+    assert np.array_equal(read_audio(tmp_path / name, notes), alone) and notes == []
+    assert len(list(read_frames(tmp_path / name))) == LENGTHS[0]
+
+
+def test_sound_that_holds_the_header_of_a_sound_file_is_read_whole(tmp_path):
+    samples = np.zeros((1, 16_000), np.int16)
+    samples[0, 4000:4022] = np.frombuffer(b"RIFF" + (32_036).to_bytes(4, "little") + b"WAVEfmt " + bytes(28), np.int16)
+    with av.open(str(tmp_path / "a.wav"), "w") as sound:
+        stream = sound.add_stream("pcm_s16le", 16_000, layout="mono")
+        encode(sound, stream, [sound_frame(samples, "s16")])
+    assert len(read_audio(tmp_path / "a.wav")) == 16_000
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.webm", "libvpx"), ("a.mkv", "libx264"), ("a.mp4", "libx264")])
+def test_a_joined_recording_that_is_broken_costs_no_other(name, codec, tmp_path):
+    sound = {"webm": "libopus", "mkv": "pcm_s16le", "mp4": "aac"}[name[2:]]
+    path, notes = make_part(tmp_path / name, 0, codec, sound, 48_000), []
+    alone = read_audio(path)
+    (tmp_path / f"b.{name}").write_bytes(path.read_bytes() + path.read_bytes()[:200])
+    assert len(read_audio(tmp_path / f"b.{name}", notes)) == len(alone)
+    assert [note for note in notes if "left out" in note and f"byte {path.stat().st_size:,}" in note]
