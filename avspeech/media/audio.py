@@ -37,7 +37,7 @@ def read_audio(path: str | Path, notes: list[str] | None = None, track: int | No
         tell(path, notes, describe(weights))
     if (scale := mixer.levels.full_scale(path)) > 1:
         audio_S *= np.float32(1 / scale)
-        reach = f"Its samples reach {mixer.levels.peak:,.0f}, wanted at most 1: they were divided by {scale:,.10g}."
+        reach = f"Its samples reach {mixer.levels.peak:,.0f}, wanted at most 1: they were divided by {round(scale, 3):,.10g}."
         tell(path, notes, reach)
     return np.clip(audio_S, -1, 1, out=audio_S)
 
