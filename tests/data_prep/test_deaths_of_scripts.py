@@ -9,6 +9,8 @@ from tests.data_prep.conftest import sound, talking_frames
 from tests.data_prep.test_pretrain_iterations import in_process, tiny, untrained, written  # noqa: F401 - fixtures
 from tests.dying import survives_moments, survives_writes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def extracting(face_model, tmp_path):
@@ -26,16 +28,14 @@ def iterating(corpus, tmp_path, untrained):  # noqa: F811
     return lambda: pretrain_iterations.main(recipe, tmp_path / "out")
 
 
-@pytest.fixture(params=["extracting", pytest.param("iterating", marks=pytest.mark.slow)])
+@pytest.fixture(params=["extracting", "iterating"])
 def command(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_a_death_before_or_after_any_write_changes_nothing(command, number, tmp_path):
-    survives_writes(command, tmp_path / "out", number)
+def test_a_death_before_or_after_any_write_changes_nothing(command, tmp_path):
+    survives_writes(command, tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_deaths_at_twenty_moments_change_nothing(command, tmp_path):
     survives_moments(command, tmp_path / "out")

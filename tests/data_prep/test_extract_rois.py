@@ -140,7 +140,6 @@ def wait_for_clips(run: subprocess.Popen, roi_dir: Path, count: int) -> None:
     wait_until(lambda: len([path for path in roi_dir.glob("*.mp4") if ".part" not in path.name]) >= count, run)
 
 
-@pytest.mark.slow
 def test_a_killed_run_started_again_gives_the_same_as_an_uninterrupted_one(ten_clips, tmp_path):
     roi_dir, whole_dir = tmp_path / "roi", tmp_path / "whole"
     run = start(ten_clips, roi_dir)

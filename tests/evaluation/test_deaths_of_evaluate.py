@@ -7,6 +7,8 @@ from avspeech.models.files import save_model
 from tests.dying import survives_moments, survives_writes
 from tests.evaluation.test_evaluate import CONDITIONS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def command(corpus, model, tmp_path, monkeypatch):
@@ -17,11 +19,9 @@ def command(corpus, model, tmp_path, monkeypatch):
     return lambda: main(*given, noise_manifests={"babble": corpus / "voices.jsonl"})
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_a_death_before_or_after_any_write_changes_nothing(command, number, tmp_path):
-    survives_writes(command, tmp_path / "out", number)
+def test_a_death_before_or_after_any_write_changes_nothing(command, tmp_path):
+    survives_writes(command, tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_deaths_at_twenty_moments_change_nothing(command, tmp_path):
     survives_moments(command, tmp_path / "out")

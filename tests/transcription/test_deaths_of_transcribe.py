@@ -7,6 +7,8 @@ import pytest
 from avspeech import transcribe
 from tests.dying import survives_moments, survives_writes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def command(media, models, tmp_path, monkeypatch):
@@ -16,11 +18,9 @@ def command(media, models, tmp_path, monkeypatch):
     return lambda: transcribe.main([*options, f"--out_dir={tmp_path}/out/texts", str(tmp_path / "talk.wav")])
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_a_death_before_or_after_any_write_changes_nothing(command, number, tmp_path):
-    survives_writes(command, tmp_path / "out", number)
+def test_a_death_before_or_after_any_write_changes_nothing(command, tmp_path):
+    survives_writes(command, tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_deaths_at_twenty_moments_change_nothing(command, tmp_path):
     survives_moments(command, tmp_path / "out")
