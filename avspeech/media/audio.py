@@ -1,7 +1,6 @@
 """Read any sound as 16 kHz mono on the video's clock, and write wav files.
 
-Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled in a stream;
-gaps become zeros.
+Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled in a stream; gaps become zeros.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,8 +36,8 @@ def read_audio(path: str | Path, notes: list[str] | None = None, track: int | No
         tell(path, notes, describe(weights))
     if (scale := mixer.levels.full_scale(path)) > 1:
         audio_S *= np.float32(1 / scale)
-        reach = f"Its samples reach {mixer.levels.peak:,.0f}, wanted at most 1: they were divided by {round(scale, 3):,.10g}."
-        tell(path, notes, reach)
+        reach = f"Its samples reach {mixer.levels.peak:,.0f}, wanted at most 1"
+        tell(path, notes, f"{reach}: they were divided by {round(scale, 3):,.10g}.")
     return np.clip(audio_S, -1, 1, out=audio_S)
 
 

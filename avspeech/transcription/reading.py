@@ -20,33 +20,13 @@ from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.lips import FaceSpan, crop_faces
 from avspeech.roi.track import MOUTH_ALREADY
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
-from avspeech.transcription.cutting import (
-    CuttingConfig,
-    Interval,
-    Speech,
-    cut_segments,
-    find_speech,
-)
-from avspeech.transcription.face_choice import (
-    FaceChoice,
-    check_face,
-    choose_faces,
-    openness_in,
-    openness_of,
-)
+from avspeech.transcription.cutting import CuttingConfig, Interval, Speech, cut_segments, find_speech
+from avspeech.transcription.face_choice import FaceChoice, check_face, choose_faces, openness_in, openness_of
 from avspeech.transcription.hearing import Sounds, choose_sound, read_sounds, tracks_note, without_offset
 from avspeech.transcription.result import Doubt, Segment
 from avspeech.transcription.speech_activity import frame_level, lip_activity, speech_probability
 from avspeech.transcription.streams import Streams
-from avspeech.transcription.trust import (
-    APART,
-    FEWEST_PICTURES,
-    FOREIGN,
-    UNHEARD,
-    has_voice,
-    is_clear,
-    too_few,
-)
+from avspeech.transcription.trust import APART, FEWEST_PICTURES, FOREIGN, UNHEARD, has_voice, is_clear, too_few
 from avspeech.transcription.who_speaks import SYNCHRONY, load_watcher, score_faces, shift_sound, watch
 
 Progress = Callable[[float], None]  # called with the finished share of the work, 0 to 1

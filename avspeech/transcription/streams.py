@@ -11,19 +11,10 @@ from avspeech.inputs import Modality
 from avspeech.media.container import LACKS
 from avspeech.roi.faces import Face, FollowedFaces
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
-from avspeech.transcription.cutting import (
-    Interval,
-    close_gaps,
-    runs,
-)
-from avspeech.transcription.face_choice import (
-    known_frames,
-)
+from avspeech.transcription.cutting import Interval, close_gaps, runs
+from avspeech.transcription.face_choice import known_frames
 from avspeech.transcription.result import Doubt, Segment
-from avspeech.transcription.trust import (
-    OF_BOTH,
-    UNHEARD,
-)
+from avspeech.transcription.trust import OF_BOTH, UNHEARD
 from avspeech.transcription.who_speaks import Offset
 
 SHORT_SIGHT = 10  # most frames of a face that returns between two stretches without it; 0.4 s

@@ -10,13 +10,15 @@ from reference_search import AllAlignments
 from avspeech.decoding.ctc import align_ctc, search_texts
 from avspeech.text.tokenizer import BLANK
 
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 8))]
+
 
 def random_log_TV(seed: int, steps: int = 5, labels: int = 4, sharpness: float = 1.0) -> np.ndarray:
     logits = sharpness * np.random.default_rng(seed).standard_normal((steps, labels))
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_beam_without_limit_is_exact(seed):
     log_TV = random_log_TV(seed)
     truth = AllAlignments(torch.from_numpy(log_TV)).p
@@ -27,7 +29,7 @@ def test_a_beam_without_limit_is_exact(seed):
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_scores_are_torchs_ctc_loss(seed):
     log_TV = random_log_TV(seed, steps=8, labels=6, sharpness=3.0)
     text, score = search_texts(log_TV, beam_size=10_000)[0]

@@ -104,7 +104,7 @@ def originals(media) -> list[Path]:
     return [media / name for name in (*KINDS, "a.wav")]
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
 def test_damage_anywhere_is_read_or_refused(count, originals, tmp_path):
     load_silero()  # once for all processes
     try:
