@@ -1,6 +1,6 @@
 """Read any sound as 16 kHz mono on the video's clock, and write wav files.
 
-Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled in a stream; gaps become zeros.
+Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled in a stream; gaps are zeros.
 """
 
 from collections.abc import Iterable, Iterator
