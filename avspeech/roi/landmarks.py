@@ -3,7 +3,7 @@
 BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047) finds faces; the mesh network (Kartynnik et al. 2019,
 arXiv:1907.06724) sees each on an enlarged, level square. LiteRT runs both in 0.7 of mediapipe's own CPU time;
 landmarks come to the same (experiments/2026-11-far-faces). Frames are treated independently. Axis ``J`` is the 478
-landmarks of mediapipe's face mesh; ``2`` is x and y in pixels from the top left corner (first pixel's centre: 0.5, 0.5).
+landmarks of mediapipe's face mesh; ``2`` is x and y in pixels from the top left corner (first pixel's centre: 0.5).
 """
 
 import os
