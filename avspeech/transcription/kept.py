@@ -42,7 +42,11 @@ class Kept:
         """Return the transcript with its old ``source``; None if there is none, or it is damaged."""
         line = self._read(key + _WHOLE)
         try:
-            return Transcript.from_json(_unsealed(line.strip())) if line else None
+            transcript = Transcript.from_json(_unsealed(line.strip())) if line else None
+            if transcript is not None and self.works:
+                with self._noted_failure():
+                    self._clear(key)
+            return transcript
         except ValueError as error:
             log.warning("%s is damaged, the file is transcribed again (%s)", self.folder / (key + _WHOLE), error)
             return None
@@ -54,14 +58,22 @@ class Kept:
         with self._noted_failure():
             self.folder.mkdir(parents=True, exist_ok=True)
             # A unique name, because two processes may finish the same file at the same moment.
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=key + ".", suffix=_PART)
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix=f"{key}.{os.getpid()}.", suffix=_PART)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(_sealed(transcript.to_json()))
                 Path(name).replace(self.folder / (key + _WHOLE))
             finally:
                 Path(name).unlink(missing_ok=True)
-            (self.folder / (key + _SEGMENTS)).unlink(missing_ok=True)
+            self._clear(key)
+
+    def _clear(self, key: str) -> None:
+        """Delete what a finished transcript makes needless, also what a killed process left."""
+        (self.folder / (key + _SEGMENTS)).unlink(missing_ok=True)
+        for path in self.folder.glob(f"{key}.*{_PART}"):
+            pid = path.name.split(".")[1]
+            if not pid.isdecimal() or not _is_running(int(pid)):
+                path.unlink(missing_ok=True)
 
     def append_segment(self, key: str, segment: Segment) -> None:
         """Keep a finished segment of an unfinished file."""
@@ -104,6 +116,16 @@ class Kept:
         except OSError as error:
             self.works = False
             log.warning("nothing is kept for another run in %s: %s", self.folder, error.strerror or error)
+
+
+def _is_running(pid: int) -> bool:
+    """Return False if there is no such process for sure."""
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0) if os.name == "posix" else None  # elsewhere, this would end it
+        except ProcessLookupError:
+            return False
+    return True
 
 
 def _sealed(record: dict[str, Any]) -> bytes:

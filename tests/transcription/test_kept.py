@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import time
 from dataclasses import replace
 
@@ -47,6 +48,18 @@ def test_saved_is_loaded_and_its_segments_go(kept):
     kept.save(KEY, TRANSCRIPT)
     assert kept.load(KEY) == TRANSCRIPT and kept.segments(KEY) == []
     assert len(list(kept.folder.iterdir())) == 1
+
+
+def test_what_a_killed_process_left_goes_with_the_next_load_and_what_a_running_one_writes_stays(kept):
+    (dead,) = in_processes(bool)
+    dead.join()
+    kept.save(KEY, TRANSCRIPT)
+    kept.append_segment(KEY, segment(0))  # it was killed before it deleted these
+    left, odd, writing = (kept.folder / f"{KEY}.{name}.part" for name in (f"{dead.pid}.a", "abc", f"{os.getpid()}.b"))
+    for path in (left, odd, writing):
+        path.write_text("half")
+    assert kept.load(KEY) == TRANSCRIPT
+    assert sorted(kept.folder.iterdir()) == sorted([writing, kept.folder / f"{KEY}.transcript"])
 
 
 def test_key_depends_on_content_model_options_and_version_but_not_on_the_path(kept, tmp_path, monkeypatch):
