@@ -50,6 +50,12 @@ class Utterance:
     words: tuple[Word, ...] | None = None
     crop: str | None = None
     """How ``mouth`` was cut, a name of ``avspeech.roi.mouth.CROPS``; None: unknown."""
+    corpus: str | None = None
+    """Name of the corpus that it comes from, such as "lrs3"."""
+    start_s: float | None = None
+    """Where it begins in ``video`` and ``audio``, which may be longer recordings; None: at their start."""
+    end_s: float | None = None
+    """Where it ends in them; None: at their end. ``mouth`` is already cut."""
 
     def __post_init__(self) -> None:
         if not self.id or self.id.startswith("/") or ".." in Path(self.id).parts:
@@ -58,6 +64,8 @@ class Utterance:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value <= 0):
                 raise ValueError(f"{name}={value!r} must be a positive whole number")
+        if not 0 <= (self.start_s or 0) < (float("inf") if self.end_s is None else self.end_s):
+            raise ValueError(f"start_s={self.start_s} and end_s={self.end_s}: it must end after it starts")
         for word in self.words or ():
             if not 0 <= word.start_s <= word.end_s:
                 raise ValueError(f"word {word.text!r} runs from {word.start_s} to {word.end_s} s")
