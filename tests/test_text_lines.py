@@ -10,7 +10,7 @@ import pytest
 from avspeech.evaluation.outside import read_trn
 from avspeech.files import read_lines, read_text, read_text_lines, split_lines
 from avspeech.manifest import ManifestError, read_manifest, read_tsv, read_units
-from data_prep.corpora.grid import find_clips, read_align
+from data_prep.corpora.grid import read, read_align
 from tests.refusals import raises
 
 ODD = "one\u2028two\u0085three\x0bfour\x0cfive\u2029six\x1cseven"
@@ -52,8 +52,10 @@ def test_tsv_with_transcripts_and_units(save):
 def test_corpora_and_hypotheses(save, tmp_path):
     (word,) = read_align(save("a.align", ["0 25000 bin"]))
     assert (word.text, word.end_s) == ("bin", 1.0)
-    save("manifest.tsv", ["id\tpath\tspeaker\tsplit", "a\ta.mp4\ts1\ttest"])
-    assert list(find_clips(tmp_path, None)) == [("a", tmp_path / "a.mp4", "s1", "test")]
+    save("manifest.tsv", ["id\tpath\tspeaker\tsplit", "a\tb.mp4\ts1\ttest"])
+    save("b.mp4", ["a clip"])
+    (utterance,) = read(tmp_path).splits["test"]
+    assert (utterance.video, utterance.speaker, utterance.text) == (tmp_path / "b.mp4", "s1", "bin")
     (row,) = read_trn(save("a.trn", ["hello\u2028you (s1-a)"]))
     assert row.text.startswith("hello")
 

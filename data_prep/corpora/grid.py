@@ -5,61 +5,83 @@
 Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech recognition",
 JASA 120(5), 2006; CC BY 4.0.
 
-Reads   videos (.mpg or .mp4) and alignments (.align) anywhere below the root, matched by speaker folder (s1 ... s34)
-        and name; an optional manifest.tsv in the root lists files, speakers and splits.
-Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl without splits.
+Reads   videos of any ending and alignments (.align) anywhere below the root, matched by speaker folder (s1 ... s34)
+        and name; an optional manifest.tsv in the root tells speakers and splits, and names files that are elsewhere.
+        A clip in several files is one clip; one file is taken and the others are listed.
+Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl without splits; losses.jsonl, what was left out and why.
 A restart replaces whole manifests.
 """
 
 import csv
 import re
-import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from jsonargparse import auto_cli
 
-from avspeech.files import read_text_lines, walk_files
-from avspeech.manifest import Utterance, Word, write_manifest
+from avspeech.files import read_text_lines
+from avspeech.manifest import Utterance, Word
+from data_prep.corpora.reader import Corpus, run
+from data_prep.corpora.tree import ABSENT, BAD_TEXT, MISSING_TEXT, OTHER_FILE, UNLISTED, VIDEOS, Lost, Tree, fault
 
+LICENCE = "CC BY 4.0, for all uses (Cooke, Barker, Cunningham, Shao 2006)"
+LAYOUT = "videos and .align files of the same name, below folders s1, s2, ... where there are several speakers"
 UNITS_PER_SECOND = 25_000
 """Time unit of alignments is 1/25000 s; 1000 units are one video frame."""
 SILENCES = {"sil", "sp"}
 
 
-def main(root: Path, out_dir: Path, videos: Literal["mp4", "mpg"] | None = None) -> None:
+class Clip(NamedTuple):
+    """A clip of the tree and all its files; none if it is listed and missing."""
+
+    name: str
+    speaker: str | None
+    split: str
+    files: tuple[Path, ...]
+
+
+def main(root: Path, out_dir: Path, videos: str = "mp4") -> None:
     """Write the manifests of a GRID tree.
 
     Args:
         root: folder of the corpus.
         out_dir: folder of the manifests.
-        videos: file type where a clip has both; null takes mp4 if there are any.
+        videos: ending that is taken where a clip has files of several.
     """
-    splits: dict[str, list[Utterance]] = defaultdict(list)
-    failures = []
-    clips = list(find_clips(root, videos))
-    alignments = {(speaker_of(path, root), path.stem): path for path in _of_ending(root, "align")}
-    several_speakers = len({speaker for _, _, speaker, _ in clips}) > 1
-    for name, video, speaker, split in clips:
-        align = alignments.get((speaker, name)) or alignments.get((None, name))
-        try:
+    run(partial(read, root, videos), root, out_dir)
+
+
+def read(root: Path, videos: str = "mp4") -> Corpus:
+    """Return the corpus; options as ``main``. ValueError: no folder, or a manifest.tsv without its columns."""
+    tree = Tree("grid", LICENCE, root, (".align",))
+    clips = find_clips(tree)
+    several_speakers = len({clip.speaker for clip in clips if clip.files}) > 1
+    alignments = {(speaker_of(path, root), path.stem): path for path in tree.of([".align"])}
+    for clip in clips:
+        if not clip.files:
+            tree.lose(clip.name, ABSENT, "in manifest.tsv, without a video")
+            continue
+        video, *others = sorted(clip.files, key=lambda path: _rank(path, videos))
+        for other in others:
+            tree.lose(other, fault(other) or OTHER_FILE, f"{video.relative_to(root)} was taken")
+        align = alignments.get((clip.speaker, clip.name)) or alignments.get((None, clip.name))
+        tree.use(align)
+        with tree.losing(video):
             if align is None:
-                raise ValueError(f"no {name}.align of speaker {speaker} below {root}")
+                raise Lost(MISSING_TEXT, f"no {clip.name}.align of speaker {clip.speaker} below {root}")
             words = read_align(align)
-            own = f"{speaker}/{name}" if several_speakers else name  # speakers' names repeat
+            own = f"{clip.speaker}/{clip.name}" if several_speakers else clip.name  # speakers' names repeat
             facts = {"text": " ".join(word.text for word in words), "language": "en", "words": words}
-            splits[split].append(Utterance(own, video, audio=video, speaker=speaker, **facts))
-        except ValueError as error:  # a bad file or name is data
-            failures.append(f"{video}: {error}")
-    for split, utterances in splits.items():
-        write_manifest(out_dir / f"{split}.jsonl", utterances)
-        print(f"{len(utterances)} utterances in {out_dir / split}.jsonl")
-    for failure in failures:
-        print(f"left out: {failure}", file=sys.stderr)
-    if not splits:
-        sys.exit(f"no clip in {root}: wanted .mpg or .mp4 videos and their .align files below it")
+            tree.add(clip.split, Utterance(own, video, video, speaker=clip.speaker, corpus="grid", **facts))
+    return tree.finish(LAYOUT)
+
+
+def _rank(path: Path, videos: str) -> tuple:
+    """Order the files of a clip, the best first: the larger of two is the better copy."""
+    reason = fault(path)
+    return reason is not None, path.suffix.lower() != f".{videos}", 0 if reason else -path.stat().st_size, path
 
 
 def read_align(path: Path) -> tuple[Word, ...]:
@@ -73,11 +95,12 @@ def read_align(path: Path) -> tuple[Word, ...]:
             if word.end_s < word.start_s:
                 raise ValueError("it ends before it starts")
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {line!r} came, wanted 'start end word' in 1/25000 s") from error
+            wanted = "wanted 'start end word' in 1/25000 s"
+            raise Lost(BAD_TEXT, f"{path}, line {number}: {line!r} came, {wanted}") from error
         if text not in SILENCES:
             words.append(word)
     if not words:
-        raise ValueError(f"{path} holds no word")
+        raise Lost("empty text", f"{path} holds no word")
     return tuple(words)
 
 
@@ -87,22 +110,34 @@ def speaker_of(path: Path, root: Path) -> str | None:
     return names[-1] if names else None
 
 
-def find_clips(root: Path, videos: str | None) -> Iterator[tuple[str, Path, str | None, str]]:
-    """Yield name, video, speaker and split of each clip, from manifest.tsv or the folders."""
-    if (root / "manifest.tsv").is_file():
-        for row in csv.DictReader(read_text_lines(root / "manifest.tsv"), delimiter="\t"):
-            if name := row["original"] if videos == "mpg" else row["path"]:
-                yield row["id"], root / name, row.get("speaker") or None, row.get("split") or "all"
-        return
-    if videos is None:
-        videos = "mp4" if _of_ending(root, "mp4") else "mpg"
-    for path in _of_ending(root, videos):
-        yield path.stem, path, speaker_of(path, root), "all"
+def find_clips(tree: Tree) -> list[Clip]:
+    """Return the clips of the folders, with what manifest.tsv tells of them; what it does not name is lost."""
+    found: dict[tuple[str | None, str], list[Path]] = {}
+    for path in tree.of(VIDEOS):
+        found.setdefault((speaker_of(path, tree.root), path.stem), []).append(path)
+    if not (table := tree.root / "manifest.tsv").is_file():
+        return [Clip(name, speaker, "all", tuple(files)) for (speaker, name), files in found.items()]
+    rows = list(csv.DictReader(read_text_lines(table), delimiter="\t"))
+    if rows and not {"id", "path"} <= rows[0].keys():
+        raise ValueError(f"{table} has columns {', '.join(rows[0])}; wanted id and path, or no manifest.tsv")
+    clips = [_listed(row, tree, found) for row in rows]
+    _lose_unlisted(tree, clips)
+    return clips
 
 
-def _of_ending(root: Path, ending: str) -> list[Path]:
-    """Return the files below a folder, linked folders too, with this ending in any case."""
-    return sorted(path for path in walk_files(root) if path.suffix.lower() == f".{ending}")
+def _listed(row: dict[str, str], tree: Tree, found: dict[tuple[str | None, str], list[Path]]) -> Clip:
+    speaker, name = row.get("speaker") or None, row["id"]
+    named = (tree.root / row[column] for column in ("path", "original") if row.get(column))
+    files = [path for path in named if path.is_file()]
+    files += found.get((speaker, name)) or found.get((None, name), [])
+    return Clip(name, speaker, row.get("split") or "all", tuple(dict.fromkeys(files)))
+
+
+def _lose_unlisted(tree: Tree, clips: Iterable[Clip]) -> None:
+    listed = {path for clip in clips for path in clip.files}
+    for path in tree.of(VIDEOS):
+        if path not in listed:
+            tree.lose(path, UNLISTED, "manifest.tsv does not name it")
 
 
 if __name__ == "__main__":

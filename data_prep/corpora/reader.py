@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,17 @@ class Corpus:
     """Which licence or agreement the user must have."""
     splits: dict[str, list[Utterance]] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a user must know, such as how a split without an official list was made."""
+
+
+def run(read: Callable[[], Corpus], root: Path, out_dir: Path) -> None:
+    """Read a corpus and write it; end the program with a message if ``read`` raises a ValueError."""
+    try:
+        corpus = read()
+    except ValueError as error:
+        sys.exit(str(error))
+    write_corpus(corpus, root, out_dir)
 
 
 def write_corpus(corpus: Corpus, root: Path, out_dir: Path) -> None:
@@ -42,6 +54,8 @@ def write_corpus(corpus: Corpus, root: Path, out_dir: Path) -> None:
     Ends the program with a message if the corpus has no utterance.
     """
     print(f"{corpus.name}: {corpus.licence}")
+    for note in corpus.notes:
+        print(note)
     for split, utterances in corpus.splits.items():
         if utterances:
             write_manifest(out_dir / f"{split}.jsonl", utterances)

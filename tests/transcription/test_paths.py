@@ -10,7 +10,6 @@ from avspeech.files import walk_files
 from avspeech.media.audio import write_wav
 from avspeech.noise.corpora import folder_files
 from avspeech.transcription.paths import find_media
-from data_prep.corpora.grid import find_clips
 
 
 def sound(path):
@@ -31,9 +30,6 @@ def test_linked_folders_are_searched_each_once(tmp_path):
     ]
     assert not reasons
     assert len(folder_files(top)) == 3
-    assert sorted(name for name, *_ in find_clips(top, "mp4")) == []
-    sound(far / "s1" / "x.MP4")
-    assert [(name, speaker) for name, _, speaker, _ in find_clips(top, None)] == [("x", "s1")]
 
 
 @pytest.mark.parametrize("name", ["talk.dat", "talk", "talk.mp4_1", "talk.WAV.bak", "talk.divx"])
