@@ -6,7 +6,7 @@ A line is an utterance. Relative paths start at the manifest's folder, so that a
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -186,15 +186,13 @@ def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | No
     return utterances
 
 
-def read_units(path: str | Path) -> list[list[int]]:
-    """Read a ``.km`` file: one utterance per line in the manifest's order, unit numbers separated by blanks."""
-    units = []
+def read_units(path: str | Path) -> Iterator[list[int]]:
+    """Yield the lines of a ``.km`` file: one utterance each in the manifest's order, unit numbers between blanks."""
     for number, line in enumerate(_lines(path), start=1):
         try:
-            units.append([int(unit) for unit in line.split()])
+            yield [int(unit) for unit in line.split()]
         except ValueError as error:
             raise ManifestError(f"{path}, line {number}: {error}") from error
-    return units
 
 
 def hash_test_set(utterances: Sequence[Utterance]) -> str:

@@ -46,7 +46,7 @@ def test_tsv_with_transcripts_and_units(save):
     first, second = read_tsv(tsv, save("a.wrd", [ODD, "hello"]))
     assert (first.id, first.video, first.text) == ("x/1", Path("root/v/1.mp4"), ODD)
     assert (second.num_samples, second.text) == (5760, "hello")
-    assert read_units(save("a.km", ["1 2 3", "4"])) == [[1, 2, 3], [4]]
+    assert list(read_units(save("a.km", ["1 2 3", "4"]))) == [[1, 2, 3], [4]]
 
 
 def test_corpora_and_hypotheses(save, tmp_path):
@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_said(tmp_path):
     (tmp_path / "empty.tsv").write_bytes(codecs.BOM_UTF8)
     raises(ManifestError, r"latin\.tsv: cannot be read", read_tsv, tmp_path / "latin.tsv")
     raises(ManifestError, r"empty\.tsv: is empty", read_tsv, tmp_path / "empty.tsv")
-    raises(ManifestError, r"none\.km: cannot be read", read_units, tmp_path / "none.km")
+    raises(ManifestError, r"none\.km: cannot be read", lambda: list(read_units(tmp_path / "none.km")))
     assert read_text_lines(tmp_path / "empty.tsv") == []
 
 

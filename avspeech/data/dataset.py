@@ -3,24 +3,22 @@
 Random draws depend only on (seed, epoch, index). An unreadable clip is logged and the next one is used.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from avspeech.data.augment import AugmentConfig, Augmenter, Streams
-from avspeech.inputs import IGNORE, InputSpec, Modality, NothingReadable, Sample, make_sample
-from avspeech.manifest import ManifestError, Utterance, read_units
-from avspeech.media.audio import read_audio
+from avspeech.data.clips import Clips, as_clips, first_lacking
+from avspeech.data.unit_sets import UnitSet
+from avspeech.inputs import InputSpec, Modality, NothingReadable, Sample, make_sample
+from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.errors import MediaError
-from avspeech.media.video import read_grey_clip
 from avspeech.noise.drawn import DrawnNoise
-from avspeech.noise.mixing import to_audio, to_steps
+from avspeech.noise.mixing import to_audio
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import WhisperTokenizer
 from avspeech.timebase import FRAME_RATE, SAMPLES_PER_FRAME, samples_to_frames
@@ -84,46 +82,8 @@ class SpanConfig:
         return (start, end, " ".join(word.text for word in chosen)) if end > start else None
 
 
-@dataclass(frozen=True)
-class UnitSet:
-    """Units of one codebook, in manifest order; ``rate`` is units per second, 25 or a multiple of it.
-
-    Of units at 100 Hz, from MFCCs, frame t takes unit 4 t (official code of AV-HuBERT, arXiv:2201.02184).
-    """
-
-    rows: Sequence[Sequence[int]]
-    rate: int = FRAME_RATE
-
-    def __post_init__(self) -> None:
-        if self.rate % FRAME_RATE or self.rate < FRAME_RATE:
-            raise ValueError(f"data.units_rate={self.rate} must be {FRAME_RATE} or a multiple of it")
-
-    @classmethod
-    def read(cls, path: str | Path, rate: int | None = None) -> "UnitSet":
-        """Return the units of a ``.km`` file.
-
-        ``rate`` None is that of ``PATH.json`` (``data_prep/assign_units.py``), else 25. Raises ManifestError for a line
-        without units or another rate than in ``PATH.json``.
-        """
-        facts = Path(f"{path}.json")
-        stored = json.loads(facts.read_text(encoding="utf-8")).get("rate") if facts.exists() else None
-        if None not in (rate, stored) and rate != stored:
-            raise ManifestError(
-                f"{path} has {stored} units per second, as {facts.name} beside it says, and data.units_rate={rate} "
-                "came; leave data.units_rate out"
-            )
-        return cls(read_units(path), rate or stored or FRAME_RATE)
-
-    def at_frames(self, index: int, num_frames: int) -> np.ndarray:
-        """Return the unit of each frame, (T,) int64, ``IGNORE`` if none."""
-        step, row = self.rate // FRAME_RATE, self.rows[index]
-        # A frame needs all of its units: the first of an incomplete group would belong to the clip's ragged end.
-        known = row[: len(row) - step + 1 : step][:num_frames]
-        return np.array([*known, *[IGNORE] * (num_frames - len(known))], dtype=np.int64)
-
-
 class AVDataset(Dataset[Sample | None]):
-    """Utterances of a manifest as samples. Raises ManifestError if an utterance lacks a needed stream or units.
+    """Clips as samples. Raises ManifestError if one lacks a needed stream or units.
 
     ``tokenizer`` None gives no tokens (pre-training). ``augment`` None takes the centre crop of the whole clip, and
     ``noise`` is then the same in every epoch; ``spans`` need it. ``cache_bytes`` of streams are kept in each process.
@@ -131,7 +91,7 @@ class AVDataset(Dataset[Sample | None]):
 
     def __init__(
         self,
-        utterances: Sequence[Utterance],
+        clips: Clips | Sequence[Utterance],
         modality: Modality = "audio+video",
         inputs: InputSpec = InputSpec(),
         tokenizer: Tokenizer | WhisperTokenizer | None = None,
@@ -142,7 +102,7 @@ class AVDataset(Dataset[Sample | None]):
         seed: int = 0,
         cache_bytes: int = 0,
     ) -> None:
-        self.utterances, self.modality, self.inputs, self.tokenizer = list(utterances), modality, inputs, tokenizer
+        self.clips, self.modality, self.inputs, self.tokenizer = as_clips(clips), modality, inputs, tokenizer
         self.augment, self.noise, self.spans = augment, noise, spans
         self.seed, self.cache_bytes, self.units = seed, cache_bytes, tuple(units)
         self.wants_audio, self.wants_video = "audio" in modality, "video" in modality
@@ -150,39 +110,38 @@ class AVDataset(Dataset[Sample | None]):
         self._cached_bytes = 0
         self._reported: set[int] = set()
         needed = {"mouth": self.wants_video, "audio": self.wants_audio, "text": self.tokenizer is not None}
-        for utterance in self.utterances:
-            for name, wanted in needed.items():
-                if wanted and getattr(utterance, name) is None:
-                    raise ManifestError(f"utterance {utterance.id!r} has no {name!r}, which this run needs")
-        count = len(self.utterances)
+        for name, wanted in needed.items():
+            if wanted and (lacking := first_lacking(self.clips, name)) is not None:
+                raise ManifestError(f"utterance {lacking!r} has no {name!r}, which this run needs")
+        count = len(self.clips)
         uses_spans = count and spans is not None and max(spans.start, spans.end) > 0
-        if uses_spans and not any(utterance.words for utterance in self.utterances):
+        if uses_spans and not self.clips.has("words").any():
             raise ManifestError("data.spans needs word times, and no utterance of the manifest has 'words'")
         for rows in (unit_set.rows for unit_set in self.units):
             if len(rows) != count:
                 raise ManifestError(f"{len(rows)} unit sequences for {count} utterances; make both from one manifest")
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self.clips)
 
     def __getitem__(self, key: SampleKey | int) -> Sample | None:
         """Return a sample; in evaluation None for an unreadable clip."""
         key = SampleKey(key) if isinstance(key, int) else key
         index = key.index
-        for _ in self.utterances:
+        for _ in range(len(self)):
             try:
                 return self._load(index, key)
             except MediaError as error:
                 if index not in self._reported:
                     self._reported.add(index)
-                    logger.warning("left out utterance %s: %s", self.utterances[index].id, error)
+                    logger.warning("left out utterance %s: %s", self.clips.utterance(index).id, error)
                 if self.augment is None:
                     return None
-                index = (index + 1) % len(self.utterances)
+                index = (index + 1) % len(self)
         raise NothingReadable("no clip of the manifest can be read; the log says why for each")
 
     def _load(self, index: int, key: SampleKey) -> Sample:
-        utterance = self.utterances[index]
+        utterance = self.clips.utterance(index)
         mouth_THW, steps_S = self._cache.get(index) or self._read(index)
         audio_S = None if steps_S is None else to_audio(steps_S)
         if mouth_THW is not None:
@@ -228,18 +187,9 @@ class AVDataset(Dataset[Sample | None]):
 
     def _read(self, index: int) -> Streams:
         """Decode both streams; int16 audio fits twice as much in the cache."""
-        utterance = self.utterances[index]
-        mouth_THW = steps_S = None
-        if self.wants_video:
-            assert utterance.mouth is not None
-            mouth_THW = read_grey_clip(utterance.mouth, self.inputs.clip_size or 1)
-        if self.wants_audio:
-            assert utterance.audio is not None
-            steps_S = to_steps(read_audio(utterance.audio))
-            if not len(steps_S):
-                raise MediaError(utterance.audio, "has no audio samples")
-        size = sum(stream.nbytes for stream in (mouth_THW, steps_S) if stream is not None)
+        streams = self.clips.streams(index, self.wants_audio, self.wants_video, self.inputs.clip_size or 1)
+        size = sum(stream.nbytes for stream in streams if stream is not None)
         if self._cached_bytes + size <= self.cache_bytes:
-            self._cache[index] = mouth_THW, steps_S
+            self._cache[index] = streams
             self._cached_bytes += size
-        return mouth_THW, steps_S
+        return streams

@@ -4,15 +4,18 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from avspeech.data.augment import AugmentConfig
 from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches, plan_batches
-from avspeech.data.dataset import AVDataset, SpanConfig, UnitSet
+from avspeech.data.clips import Clips, open_clips
+from avspeech.data.dataset import AVDataset, SpanConfig
 from avspeech.data.limits import check_alignable, check_crops, check_languages, check_lengths
+from avspeech.data.unit_sets import UnitSet
 from avspeech.inputs import InputSpec, Modality, collate
-from avspeech.manifest import ManifestError, Utterance, read_manifest
+from avspeech.manifest import ManifestError
 from avspeech.models.base import Model
 from avspeech.noise.drawn import DrawnNoise
 from avspeech.noise.spec import NoiseConfig
@@ -78,66 +81,71 @@ class AVDataModule(LightningDataModule):
             return
         if stage == "fit" and self.trainer is not None and self.trainer.max_steps <= 0:
             raise ValueError("the training order has no end: set trainer.max_steps")
-        utterances = read_manifest(self.train_path)
-        voices = read_manifest(self.noise_manifest, require=["audio"]) if self.noise_manifest else utterances
-        units = self._units(self.train_units, self.train_path, utterances)
-        kept = [i for i, utterance in enumerate(utterances) if self._keeps(utterance)]
-        if left_out := len(utterances) - len(kept):
-            logger.warning("%d of %d training clips are left out for their length", left_out, len(utterances))
-        units = [UnitSet([unit_set.rows[i] for i in kept], unit_set.rate) for unit_set in units]
-        noise = DrawnNoise(self.noise, voices) if "audio" in self.modality and self.noise.probability else None
-        self._train = self._dataset(self.train_path, [utterances[i] for i in kept], units, noise, training=True)
+        clips = open_clips(self.train_path)
+        voices = open_clips(self.noise_manifest, audio=True) if self.noise_manifest else clips
+        units = self._units(self.train_units, self.train_path, clips)
+        kept_N = self._kept(clips)
+        noise = DrawnNoise(self.noise, voices.voices) if "audio" in self.modality and self.noise.probability else None
+        if left_out := len(clips) - len(kept_N):
+            logger.warning("%d of %d training clips are left out for their length", left_out, len(clips))
+            clips, units = clips.select(kept_N), [unit_set.select(kept_N) for unit_set in units]
+        self._train = self._dataset(self.train_path, clips, units, noise, training=True)
         if self.val_path is not None:
-            val = read_manifest(self.val_path)
+            val = open_clips(self.val_path)
             units = self._units(self.val_units, self.val_path, val)
-            noise = None if self.val_noise is None else DrawnNoise(self.val_noise, voices, "valid")
+            noise = None if self.val_noise is None else DrawnNoise(self.val_noise, voices.voices, "valid")
             self._val = self._dataset(self.val_path, val, units, noise, training=False)
 
-    def _keeps(self, utterance: Utterance) -> bool:
-        if utterance.num_frames is None:
-            name = f"{self.train_path}: utterance {utterance.id!r}"
+    def _kept(self, clips: Clips) -> np.ndarray:
+        """Return the indices of the training clips whose lengths ``batches`` allows."""
+        frames_N, limits = clips.num_frames_N, self.batches
+        if len(unknown := np.flatnonzero(frames_N == 0)):
+            name = f"{self.train_path}: utterance {clips.utterance(int(unknown[0])).id!r}"
             raise ManifestError(f"{name} has no 'num_frames'; data_prep/extract_rois.py writes it")
-        longest = self.batches.longest or utterance.num_frames
-        if self.batches.longest_text is not None and len(utterance.text or "") > self.batches.longest_text:
-            return False
-        return self.batches.shortest <= utterance.num_frames <= longest
+        kept_N = frames_N >= limits.shortest
+        if limits.longest is not None:
+            kept_N &= frames_N <= limits.longest
+        if limits.longest_text is not None:
+            kept_N &= clips.text_lengths() <= limits.longest_text
+        return np.flatnonzero(kept_N)
 
-    def _units(self, given: str | list[str] | None, manifest: str, utterances: list[Utterance]) -> list[UnitSet]:
+    def _units(self, given: str | list[str] | None, manifest: str, clips: Clips) -> list[UnitSet]:
         paths = [given] if isinstance(given, str) else given or []
         rates = self.units_rate if isinstance(self.units_rate, list) else [self.units_rate] * len(paths)
         if len(rates) != len(paths):
             raise ValueError(f"data.units_rate has {len(rates)} rates for {len(paths)} unit files; give one for each")
         unit_sets = [UnitSet.read(path, rate) for path, rate in zip(paths, rates, strict=True)]
         for path, unit_set in zip(paths, unit_sets, strict=True):
-            if len(unit_set.rows) != len(utterances):
+            if len(unit_set.rows) != len(clips):
                 lines = f"{path} has {len(unit_set.rows)} lines"
-                raise ManifestError(f"{lines}, {manifest} has {len(utterances)} utterances")
+                raise ManifestError(f"{lines}, {manifest} has {len(clips)} utterances")
         return unit_sets
 
     def _dataset(
-        self, path: str, utterances: list[Utterance], units: list[UnitSet], noise: DrawnNoise | None, training: bool
+        self, path: str, clips: Clips, units: list[UnitSet], noise: DrawnNoise | None, training: bool
     ) -> AVDataset:
         model: Model | None = None if self.trainer is None else getattr(self.trainer.lightning_module, "model", None)
         inputs, tokenizer = (InputSpec(), None) if model is None else (model.inputs, model.tokenizer)
         inputs = replace(inputs, pads_to_30s=self.pad_to_30s)
         if model is not None and model.lip_encoder is not None and "video" in self.modality:
             lips = model.lip_encoder
-            lips.crop = check_crops(utterances, lips.crop, path) or lips.crop
+            lips.crop = check_crops(clips, lips.crop, path) or lips.crop
         if tokenizer is not None:
-            check_languages(utterances, tokenizer, path)
-            check_lengths(utterances, inputs, tokenizer, path, training and self.augment.max_frames is not None)
+            check_languages(clips, tokenizer, path)
+            check_lengths(clips, inputs, tokenizer, path, training and self.augment.max_frames is not None)
         upsample = getattr(self.trainer and self.trainer.lightning_module, "ctc_upsample", None)
         if upsample is not None and isinstance(tokenizer, Tokenizer):
-            steps = [length * upsample for length in self._frames(utterances, training)]
-            check_alignable(utterances, steps, tokenizer, path, self.batches.max_unalignable)
+            steps = self._frames(clips, training) * upsample
+            check_alignable(clips, steps, tokenizer, path, self.batches.max_unalignable)
         augment, spans = (self.augment, self.spans) if training else (None, None)
-        streams = (utterances, self.modality, inputs, tokenizer, units)
+        streams = (clips, self.modality, inputs, tokenizer, units)
         return AVDataset(*streams, augment, noise, spans, self.seed, self.cache_bytes)
 
-    def _frames(self, utterances: list[Utterance], training: bool) -> list[int]:
+    def _frames(self, clips: Clips, training: bool) -> np.ndarray:
+        """Return the lengths that the clips will have, (N,) int32."""
         longest = self.augment.max_frames if training else None
-        frames = [utterance.num_frames or 1 for utterance in utterances]
-        return [min(length, longest or length) for length in frames]
+        frames_N = np.maximum(clips.num_frames_N, 1)
+        return frames_N if longest is None else np.minimum(frames_N, np.int32(longest))
 
     @property
     def _ranks(self) -> tuple[int, int]:
@@ -146,14 +154,14 @@ class AVDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         assert self._train is not None
-        frames = self._frames(self._train.utterances, training=True)
+        frames = self._frames(self._train.clips, training=True).tolist()
         order = TrainingBatches(frames, self.batches, self.seed, *self._ranks, self._batches_done)
         return self._loader(self._train, order)
 
     def val_dataloader(self) -> DataLoader | list:
         if self._val is None:
             return []
-        frames = self._frames(self._val.utterances, training=False)
+        frames = self._frames(self._val.clips, training=False).tolist()
         plan = plan_batches(frames, self.batches.max_frames, self.batches.max_clips)
         rank, num_ranks = self._ranks
         plan += plan[: -len(plan) % num_ranks]  # DDP waits for ever if one process has fewer

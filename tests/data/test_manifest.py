@@ -60,7 +60,7 @@ def test_av_huberts_tsv_is_read(tmp_path):
     first, second = read_tsv(tmp_path / "train.tsv", tmp_path / "train.wrd", "en")
     assert (first.id, str(first.mouth), first.num_frames, first.num_samples) == ("test/a/1", "/v/1.mp4", 75, 48000)
     assert (second.text, second.language) == ("bye", "en")
-    assert read_units(tmp_path / "train.km") == [[1, 2, 3], [4, 5]]
+    assert list(read_units(tmp_path / "train.km")) == [[1, 2, 3], [4, 5]]
     (tmp_path / "train.tsv").write_text("/\na\tb\tc\n")
     raises(ManifestError, "line 2, id 'a': expected 5 columns", read_tsv, tmp_path / "train.tsv")
     (tmp_path / "train.tsv").write_text("/\na\tb\tc\t1\t2\n")

@@ -343,7 +343,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not(corpus, tmp_path, in_proces
     configs = [yaml.safe_load((whole / f"iteration{number}/training/config.yaml").read_text()) for number in (1, 2)]
     assert [one["data"]["init_args"]["units_rate"] for one in configs] == [100, 25]
     assert [one["model"]["init_args"]["masking"]["on"] for one in configs] == ["features", "input"]
-    units = read_units(whole / "iteration1/units/train.km")
+    units = list(read_units(whole / "iteration1/units/train.km"))
     frames = [utterance.num_frames for utterance in read_manifest(corpus / "train.jsonl")]
     assert np.abs(np.array([len(row) / 4 for row in units]) - frames).max() < 1
     summary = json.loads((whole / "summary.json").read_text())["iterations"]

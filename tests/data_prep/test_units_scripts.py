@@ -75,7 +75,7 @@ def test_100_hz_units_are_kept_or_thinned_to_every_fourth_and_25_hz_units_made_n
     fit_units.main(train, book, rate=100, num_units=8)
     assign_units.main(val, book, tmp_path / "100.km")
     assign_units.main(val, book, tmp_path / "25.km", rate=25)
-    fast, slow = read_units(tmp_path / "100.km"), read_units(tmp_path / "25.km")
+    fast, slow = (list(read_units(tmp_path / name)) for name in ("100.km", "25.km"))
     assert slow == [row[::4] for row in fast] and [len(row) for row in slow] == lengths(val)
 
 
@@ -85,7 +85,7 @@ def test_a_broken_clip_keeps_its_line_and_is_listed_and_too_many_end_with_status
     fit_units.main(broken, book, num_units=4, max_failed=0.5)
     for name, manifest in (("whole", train), ("broken", broken)):
         assign_units.main(manifest, book, tmp_path / f"{name}.km", max_failed=0.5)
-    whole, holes = read_units(tmp_path / "whole.km"), read_units(tmp_path / "broken.km")
+    whole, holes = (list(read_units(tmp_path / name)) for name in ("whole.km", "broken.km"))
     assert holes == [[] if index in (2, 4) else row for index, row in enumerate(whole)]
     listed = read_lines(tmp_path / "broken.km.failures.jsonl")
     assert [failure["id"] for failure in listed] == ["train2", "train4"]
@@ -229,7 +229,7 @@ def test_mfcc_units_follow_the_words_and_say_what_they_are_and_how_good(train, v
     fit_units.main(train, book, num_units=8)
     assign_units.main(val, book, out)
     facts = json.loads((tmp_path / "val.km.json").read_text())
-    utterances, rows = read_manifest(val), read_units(out)
+    utterances, rows = read_manifest(val), list(read_units(out))
     assert [len(row) for row in rows] == lengths(val)
     assert f"PNMI {facts['words']['pnmi']:.3f}" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.part*"))
