@@ -9,6 +9,7 @@ and ``model.safetensors`` for evaluation.
 """
 
 import re
+import sys
 import warnings
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from avspeech.noise.spec import OLD_KEYS
 from avspeech.training.callbacks import SaveModelFile, StepProgressBar
+from avspeech.training.guards import BadBatch
 
 MOVED = {
     "p_drop": "modality_dropout.p_both, which is 1 - p_drop",
@@ -76,4 +78,7 @@ def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BadBatch as error:  # the reason alone, status 1
+        sys.exit(f"{error}")

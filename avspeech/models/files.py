@@ -33,11 +33,14 @@ CARRIED = "carried."  # name prefix of unused tensors of an imported model
 
 
 def save_model(path: str | Path, model: Model) -> None:
-    """Write a model file atomically."""
+    """Write a model file atomically. Raises ModelFileError, and keeps a former file, if a weight is not finite."""
     header = {"format": FORMAT, "kind": model.kind, "config": model.to_config(), "source": model.source}
     if about := model.about | ({} if model.lip_encoder is None else {"crop": model.inputs.crop}):
         header["about"] = about
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if bad := [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]:
+        numbers = f"{len(bad)} of {len(weights)} tensors hold NaN or infinity, {bad[0]} among them"
+        raise ModelFileError(f"{path} is not written: {numbers}; start again from the last checkpoint")
     weights |= {CARRIED + name: tensor.contiguous() for name, tensor in model.carried.items()}
     with written_whole(path) as unfinished:
         # One entry: safetensors writes several in random order, and equal models should be equal files.

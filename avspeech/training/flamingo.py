@@ -120,6 +120,7 @@ class FlamingoModule(TextModule):
         return self
 
     def on_train_start(self) -> None:
+        super().on_train_start()
         check_synchronised(self.model, self.modality_dropout.p_audio_only, self.trainer.world_size)
 
     def training_step(self, batch: AVBatch, batch_idx: int) -> Tensor:

@@ -1,17 +1,15 @@
 """Shared by the training modules: random draws, optimiser and validation word error rate."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from torch import Generator, Tensor
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from avspeech.data.limits import LISTED
 from avspeech.decoding.hypothesis import Hypothesis
 from avspeech.evaluation.error_rate import count_normalized
 from avspeech.inputs import AVBatch
@@ -20,14 +18,8 @@ from avspeech.objectives.text_loss import teacher_tokens
 from avspeech.text.normalize import text_language
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
+from avspeech.training.guards import HALVINGS, Guard, clip_gradients
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, group_weights, rate_factor
-
-WATCHED = 20  # batches between two checks of their losses on a GPU, where a check waits for all work before it
-EMPTY = 100  # batches without a target that end a run, if there was none with one before
-
-
-class BadBatch(ValueError):
-    """A batch gave no usable loss; the message names its clips."""
 
 
 class TrainingModule(LightningModule):
@@ -36,13 +28,13 @@ class TrainingModule(LightningModule):
     model: Model
     rates: Mapping[str, float] = {}
     """Learning-rate factors by a part of the weight's name."""
+    judged_by = "val/loss"
+    """Metric of the best model, the lower the better."""
 
     def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig, seed: int) -> None:
         super().__init__()
         self.optimizer_config, self.schedule, self.seed = optimizer, schedule, seed
-        self._watched: list[tuple[Sequence[str], Tensor]] = []  # (loss, number of targets) of batches to check
-        self._empty: list[str] | None = []  # clips of the batches without a target; None once there was one
-        self._num_empty = 0
+        self.guard: Guard | None = None  # from the start of training
 
     def batch_generator(self, batch_idx: int) -> Generator:
         """Return the CPU generator of a training batch, and seed torch's own for dropout.
@@ -51,46 +43,38 @@ class TrainingModule(LightningModule):
         """
         return step_generator(self.seed, batch_idx * self.trainer.world_size + self.global_rank)
 
+    def on_train_start(self) -> None:
+        self.guard = Guard(self.model, self.optimizer_config.max_skipped + (0 if self._scaler is None else HALVINGS))
+        self.guard.start()
+
     def watch(self, batch: AVBatch, loss: Tensor, num_targets: Tensor) -> Tensor:
-        """Return the loss of a training batch, which ``check_losses`` will check."""
-        self._watched.append((batch.ids, torch.stack([loss.detach().float(), num_targets.float()])))
-        if loss.device.type == "cpu" or len(self._watched) >= WATCHED:
-            self.check_losses()
-        return loss
+        """Return the loss of a training batch, for ``guard`` to judge."""
+        return loss if self.guard is None else self.guard.watch(batch.ids, loss, num_targets)
+
+    @property
+    def _scaler(self) -> Any:
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip, and have the update skipped if the gradient is not finite; logs ``grad_norm``, ``skipped_updates``."""
+        assert self.guard is not None
+        norm = clip_gradients(optimizer, self._scaler, gradient_clip_val, gradient_clip_algorithm == "value")
+        self.guard.judge(optimizer, norm)
+        self.log_dict({"grad_norm": norm, "skipped_updates": self.guard.skipped})
 
     def check_losses(self) -> None:
-        """Raise BadBatch at the first batch since the last check whose loss is not finite, or if no batch has a target.
-
-        Also called before a model or a checkpoint is written.
-        """
-        watched, self._watched = self._watched, []
-        for (ids, _), (loss, num_targets) in zip(watched, [values.tolist() for _, values in watched], strict=True):
-            if not math.isfinite(loss):
-                raise BadBatch(
-                    f"the loss is {loss} in a batch of {', '.join(ids)}; look at these clips, or lower "
-                    "model.init_args.optimizer.lr"
-                )
-            if num_targets > 0:
-                self._empty = None
-            elif self._empty is not None:
-                self._empty, self._num_empty = self._empty + list(ids), self._num_empty + 1
-                if self._num_empty == EMPTY:
-                    raise self._no_target()
-
-    def _no_target(self) -> BadBatch:
-        clips = ", ".join(list(dict.fromkeys(self._empty or ()))[:LISTED])
-        return BadBatch(
-            f"none of {self._num_empty} batches has a target to learn, so the loss teaches nothing: do the labels fit "
-            f"the clips? They are of {clips}"
-        )
+        """Raise BadBatch if the updates so far must not become a model."""
+        if self.guard is not None:
+            self.guard.look()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.check_losses()
 
     def on_train_end(self) -> None:
-        self.check_losses()
-        if self._empty:
-            raise self._no_target()
+        assert self.guard is not None
+        self.guard.end()
 
     def configure_optimizers(self) -> Any:
         config, schedule = self.optimizer_config, self.schedule
@@ -98,10 +82,8 @@ class TrainingModule(LightningModule):
         if schedule.decay in ("linear", "cosine") and schedule.decay_steps is None and total_steps <= 0:
             raise ValueError(f"schedule.decay={schedule.decay} needs the run's length: set trainer.max_steps")
         rates = {name: rate for name, rate in self.rates.items() if rate != 1}
-        # The default loops over weights on a CPU. Lightning refuses fused with mixed precision and clipping.
-        fused = True if self.trainer.precision == "32-true" else None
         weights = group_weights(self.model, config, rates)
-        adam = AdamW(weights, config.lr, config.betas, config.eps, config.weight_decay, fused=fused)
+        adam = AdamW(weights, config.lr, config.betas, config.eps, config.weight_decay, fused=True)  # skips by a flag
         curve = LambdaLR(adam, lambda step: rate_factor(step, schedule, total_steps))
         return {"optimizer": adam, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
 
@@ -110,6 +92,7 @@ class TextModule(TrainingModule):
     """Module of a model that gives text; validation logs ``wer``."""
 
     tokenizer: Tokenizer | WhisperTokenizer
+    judged_by = "val/wer"
     normalization = "none"
     """Rule of ``avspeech.text.normalize`` for ``wer``."""
     task: Task = "transcribe"

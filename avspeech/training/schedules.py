@@ -68,6 +68,8 @@ class OptimizerConfig:
     """Decoupled weight decay."""
     decay_bias: bool = True
     """Decay biases too; Whisper-Flamingo's first stage does not."""
+    max_skipped: int = 10
+    """Updates in a row without a finite gradient that end the run; each is skipped. In fp16: 16 more."""
 
 
 def group_weights(model: nn.Module, optimizer: OptimizerConfig, rates: Mapping[str, float]) -> list[dict[str, Any]]:

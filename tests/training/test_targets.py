@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from avspeech.data.limits import check_alignable
-from avspeech.inputs import AVBatch
 from avspeech.manifest import ManifestError, Utterance, read_manifest, write_manifest
 from avspeech.objectives.text_loss import ctc_loss
-from avspeech.sequence import ctc_steps, lengths_to_valid
+from avspeech.sequence import ctc_steps
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.train import main
-from avspeech.training.modules import EMPTY, WATCHED, BadBatch, TrainingModule
-from avspeech.training.schedules import OptimizerConfig, ScheduleConfig
+from avspeech.training.guards import EMPTY, WATCHED, BadBatch, Guard, clip_gradients
 from tests.training.test_training import finetuning, pretraining
 
 CTC = ("--model.init_args.ctc_weight=1.0",)
@@ -68,54 +66,65 @@ def test_a_run_on_texts_of_other_clips_does_not_start(corpus, tokenizer_file, tm
 @pytest.mark.parametrize("task", ["ctc", "attention", "pretraining"])
 def test_a_loss_that_is_no_number_stops_the_run_with_its_clips(task, corpus, tokenizer_file, tmp_path):
     options = (f"--model.init_args.optimizer.lr={1e30}", "--trainer.val_check_interval=1000")
-    steps = 5
+    steps = 14
     if task == "pretraining":
         run = pretraining(corpus, tmp_path, steps, *options)
     else:
         run = finetuning(corpus, tmp_path, steps, tokenizer_file, *options, *(CTC if task == "ctc" else ()))
-    with pytest.raises(BadBatch, match=r"the loss is (nan|inf) in a batch of train\d+(, train\d+)*; look"):
+    with pytest.raises(
+        BadBatch, match=r"the loss is (nan|inf) in a batch of train\d+(, train\d+)*, and 10 updates in a row"
+    ):
         main(run)
     assert not (tmp_path / "model.safetensors").exists()
 
 
-class Watched(TrainingModule):
-    def __init__(self) -> None:
-        super().__init__(OptimizerConfig(), ScheduleConfig(), 0)
+class Watched:
+    """A guard over a training of one weight; each ``see`` is a batch and an update."""
 
-    def see(self, name: str, loss: float = 1.0, num_targets: int = 0, device: str = "cpu") -> None:
-        batch = AVBatch((name,), lengths_to_valid(torch.tensor([1])), None, None, None, None, ())
-        self.watch(batch, torch.tensor(loss, device=device), torch.tensor(num_targets, device=device))
+    def __init__(self, limit: int = 1) -> None:
+        self.guard = Guard(torch.nn.Identity(), limit)
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.adam = torch.optim.AdamW([self.weight], fused=True)
+
+    def see(self, name: str, loss: float = 1.0, num_targets: int = 0) -> None:
+        self.guard.watch((name,), self.weight * loss, torch.tensor(num_targets)).backward()
+        self.guard.judge(self.adam, clip_gradients(self.adam, None, None, False))
+        self.adam.step()
+        self.adam.zero_grad()
 
 
 def test_a_run_without_any_target_stops_and_names_its_clips():
-    for module, seen in ((Watched(), EMPTY - 1), (Watched(), 3)):
+    for run, seen in ((Watched(), EMPTY - 1), (Watched(), 3)):
         for number in range(seen):
-            module.see(f"u{number}")
-        stop = module.on_train_end if seen == 3 else partial(module.see, "last")  # a long run stops at once
+            run.see(f"u{number}")
+        stop = run.guard.end if seen == 3 else partial(run.see, "last")  # a long run stops at once
         with pytest.raises(BadBatch, match=rf"none of {EMPTY if seen > 3 else 3} batches has a target.*u0, u1, u2"):
             stop()
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
-def test_a_batch_without_a_finite_loss_is_named(loss):
-    module = Watched()
-    module.see("u0", num_targets=3)
-    with pytest.raises(BadBatch, match=r"the loss is -?(nan|inf) in a batch of u1;"):
-        module.see("u1", loss, num_targets=3)
+def test_batches_without_a_finite_loss_are_named(loss):
+    run = Watched(limit=2)
+    run.see("u0", num_targets=3)
+    run.see("u1", loss, num_targets=3)
+    with pytest.raises(BadBatch, match=r"the loss is -?(nan|inf) in a batch of u2, and 2 updates in a row.*u1, u2, or"):
+        run.see("u2", loss, num_targets=3)
 
 
 def test_batches_without_a_target_are_no_error_beside_others():
-    module = Watched()
-    module.see("u0", num_targets=3)
+    run = Watched()
+    run.see("u0", num_targets=3)
     for _ in range(EMPTY):
-        module.see("u1")
-    module.on_train_end()
+        run.see("u1")
+    run.guard.end()
 
 
 def test_a_gpu_is_asked_now_and_then_but_before_every_checkpoint():
-    module = Watched()
-    module.watch = lambda *_: None  # type: ignore[method-assign] # no GPU here: what watch keeps there
-    module._watched = [(("good",), torch.tensor([1.0, 1])), (("bad",), torch.tensor([float("nan"), 1]))]
-    with pytest.raises(BadBatch, match="nan in a batch of bad;"):
-        module.on_save_checkpoint({})
+    run = Watched()
+    run.guard.look = lambda: None  # type: ignore[method-assign] # no GPU here: what is kept there
+    run.see("good", num_targets=1)
+    run.see("bad", float("nan"), num_targets=1)
+    del run.guard.look
+    with pytest.raises(BadBatch, match="nan in a batch of bad,"):
+        run.guard.look()
     assert WATCHED > 1
