@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avspeech.files import read_text_lines, write_lines
+from avspeech.timebase import Span
 
 
 class ManifestError(ValueError):
@@ -69,6 +70,11 @@ class Utterance:
         for word in self.words or ():
             if not 0 <= word.start_s <= word.end_s:
                 raise ValueError(f"word {word.text!r} runs from {word.start_s} to {word.end_s} s")
+
+    @property
+    def span(self) -> Span | None:
+        """The part of ``video`` and ``audio`` that it is, for ``avspeech.media``; None: all of them."""
+        return Span.between(self.start_s, self.end_s)
 
 
 _PATHS = ("video", "audio", "mouth")

@@ -3,7 +3,7 @@
 Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled in a stream; gaps are zeros.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,23 +16,31 @@ from avspeech.media.decode import Timed, decode, origin, tell
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.placing import Piece, place
 from avspeech.media.resampling import Resampler
-from avspeech.timebase import SAMPLE_RATE
+from avspeech.media.spans import SoundPart, check_sought, seek
+from avspeech.timebase import SAMPLE_RATE, Span
 
 
-def read_audio(path: str | Path, notes: list[str] | None = None, track: int | None = None) -> np.ndarray:
+def read_audio(
+    path: str | Path,
+    notes: list[str] | None = None,
+    track: int | None = None,
+    span: Sequence[int | None] | None = None,
+) -> np.ndarray:
     """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1], from any file that FFmpeg reads.
 
     ``notes`` receives notes on concealed damage; None logs them. ``track``: number of the sound track from 1, see
-    ``find_tracks(path).sounds``; None takes the default. NoAudio: no audio track. MediaError: no such track, or the
+    ``find_tracks(path).sounds``; None takes the default. ``span``: a ``Span``, of whose frames alone the sound comes, as
+    far as there is any; no more of a long recording is held. NoAudio: no audio track. MediaError: no such track, or the
     file is missing, empty, no media, damaged, cut off, or has samples that are not finite.
     """
     path = Path(path)
     mixer = Mixer()
-    audio_S = _read(path, mixer, notes, track)
+    part = SoundPart(None if span is None else Span(*span))
+    audio_S = _read(path, mixer, notes, track, part)
     if mixer.watch is not None and (weights := mixer.watch.better()) is not None:
         mixer = Mixer(weights)
         del audio_S  # never two of them
-        audio_S = _read(path, mixer, notes, track)
+        audio_S = _read(path, mixer, notes, track, part)
         tell(path, notes, describe(weights))
     if (scale := mixer.levels.full_scale(path)) > 1:
         audio_S *= np.float32(1 / scale)
@@ -41,13 +49,17 @@ def read_audio(path: str | Path, notes: list[str] | None = None, track: int | No
     return np.clip(audio_S, -1, 1, out=audio_S)
 
 
-def _read(path: Path, mixer: Mixer, notes: list[str] | None, track: int | None) -> np.ndarray:
+def _read(path: Path, mixer: Mixer, notes: list[str] | None, track: int | None, part: SoundPart) -> np.ndarray:
     """Return the sound at the scale of its samples; a whole recording is decoded in a stream."""
     with open_media(path) as container:
         stream = require_stream(path, container, "audio", track)
         start = origin(path, container)
+        begin, until = start + part.begin_s, None if part.until_s is None else start + part.until_s
+        sought, frames = seek(path, container, stream, start, begin), decode(path, container, stream, start, notes, until)
+        skipped_s, frames = (part.begin_s, check_sought(path, frames, begin)) if sought else (0, frames)
+        pieces = _pieces(path, frames, mixer)
         resampler, rate, sounding = Resampler(), 0, Fraction(0)
-        for placed in place(_pieces(path, decode(path, container, stream, start, notes), mixer), start):
+        for placed in part.placed(place(pieces, start + skipped_s), skipped_s):
             rate = placed.rate
             if Fraction(placed.position, rate) - sounding > LONGEST_GAP_S:
                 raise MediaError(path, f"has gaps of more than {int(LONGEST_GAP_S / 3600)} h in its sound; remux it")
@@ -57,7 +69,7 @@ def _read(path: Path, mixer: Mixer, notes: list[str] | None, track: int | None) 
             with guard(path, f"its sound cannot be resampled from {rate} Hz"):
                 resampler.write(*placed)
         with guard(path, f"its sound cannot be resampled from {rate} Hz"):
-            return resampler.finish()
+            return part.cut(resampler.finish())
 
 
 def _pieces(path: Path, timed: Iterable[Timed], mixer: Mixer) -> Iterator[Piece]:

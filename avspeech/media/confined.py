@@ -31,11 +31,12 @@ def read_pictures(
     notes: list[str] | None = None,
     limits: Limits = Limits(),
     function: str = "avspeech.media.video:read_pictures",
+    **options: Any,
 ) -> Iterator[Picture]:
-    """Yield what ``video.read_pictures`` yields; ``function`` is what the confined process calls for it."""
+    """Yield what ``video.read_pictures`` yields, with its ``options``; the confined process calls ``function``."""
     path, picture, count = Path(path), None, 0
     with _child(path, limits) as job:
-        for message in job.answers("pictures", function):
+        for message in job.answers("pictures", function, options):
             with job.understanding():
                 if "frame" in message:
                     picture, again = job.picture(message), 1

@@ -42,19 +42,27 @@ def origin(path: Path, container: InputContainer) -> Fraction:
 
 
 def decode(
-    path: Path, container: InputContainer, stream: Any, start: Fraction, notes: list[str] | None = None
+    path: Path,
+    container: InputContainer,
+    stream: Any,
+    start: Fraction,
+    notes: list[str] | None = None,
+    until: Fraction | None = None,
 ) -> Iterator[Timed]:
     """Yield the frames of one stream in presentation order, skipping packets that do not decode.
 
     ``start`` is the container's ``origin``; ``notes`` receives notes on clocks that restart and on concealed damage,
-    None logs them. MediaError: reading fails, too little decodes, or the file is cut off. NoAudio, NoVideo: the stream
-    has no packet, and another one has.
+    None logs them. ``until``: the first frame from this time on is the last, and whether the file is whole is not
+    checked. MediaError: reading fails, too little decodes, or the file is cut off. NoAudio, NoVideo: the stream has no
+    packet, and another one has.
     """
     first, *others = file_parts(path)
     reading = _Reading(path, container, stream, first, start, Fraction(0), notes)
-    yield from reading.frames()
+    yield from reading.frames(until)
     kind, number, threads = stream.type, _number(container, stream), stream.codec_context.thread_count
     for part in others:
+        if until is not None and reading.end >= until:
+            return
         with ExitStack() as stack:
             try:
                 further = stack.enter_context(open_media(path, part))
@@ -71,7 +79,7 @@ def decode(
                     check_codec(path, own)
                     own.codec_context.thread_count = threads
             reading = _Reading(path, further, own, part, start, end - origin(path, further), notes)
-            yield from reading.frames()
+            yield from reading.frames(until)
 
 
 def measure_duration(path: str | Path) -> float:
@@ -141,8 +149,8 @@ class _Reading:
     def end(self) -> Fraction:
         return self.start if self.own_end is None else self.own_end + self.moved
 
-    def frames(self) -> Iterator[Timed]:
-        """Yield the stream's frames, and check that what was read is whole."""
+    def frames(self, until: Fraction | None = None) -> Iterator[Timed]:
+        """Yield the stream's frames, up to one at ``until`` or later, and check that what was read is whole."""
         num_frames = num_corrupt = 0
         end = self.start
         declared, of_file = declared_end(self.path, self.container, self.stream)
@@ -157,6 +165,9 @@ class _Reading:
                 num_frames += 1
                 num_corrupt += bool(frame.is_corrupt)
                 yield Timed(time, duration, frame)
+                if until is not None and time >= until:
+                    self._check_decoded(self.stream, num_frames, num_corrupt)
+                    return
         if self.stream is not None:
             self._check_decoded(self.stream, num_frames, num_corrupt)
             self._check_whole(declared, self.own_end if of_file else end - self.moved, of_file)

@@ -14,6 +14,7 @@ from avspeech.media import audio, confined, container, decode, video
 from avspeech.media.container import Tracks
 from avspeech.media.errors import NoAudio
 from avspeech.media.video import Picture
+from avspeech.timebase import Span
 
 _is_safe: ContextVar[bool] = ContextVar("safe_decoding", default=False)
 
@@ -29,25 +30,29 @@ def safe_decoding(on: bool = True) -> Iterator[None]:
         _is_safe.reset(before)
 
 
-def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[Picture]:
-    return (confined if _is_safe.get() else video).read_pictures(path, notes)
+def read_pictures(path: str | Path, notes: list[str] | None = None, span: Span | None = None) -> Iterator[Picture]:
+    return (confined if _is_safe.get() else video).read_pictures(path, notes, span=span)
 
 
-def read_audio(path: str | Path, notes: list[str] | None = None, track: int | None = None) -> np.ndarray:
-    return (confined if _is_safe.get() else audio).read_audio(path, notes, track=track)
+def read_audio(
+    path: str | Path, notes: list[str] | None = None, track: int | None = None, span: Span | None = None
+) -> np.ndarray:
+    return (confined if _is_safe.get() else audio).read_audio(path, notes, track=track, span=span)
 
 
-def read_audio_if_any(path: str | Path, notes: list[str] | None = None, track: int | None = None) -> np.ndarray | None:
+def read_audio_if_any(
+    path: str | Path, notes: list[str] | None = None, track: int | None = None, span: Span | None = None
+) -> np.ndarray | None:
     """Return ``read_audio``'s sound, or None without an audio track."""
     try:
-        return read_audio(path, notes, track)
+        return read_audio(path, notes, track, span)
     except NoAudio:
         return None
 
 
-def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
+def read_frames(path: str | Path, grey: bool = False, span: Span | None = None) -> Iterator[np.ndarray]:
     """Yield ``video.read_frames``."""
-    for picture in read_pictures(path):
+    for picture in read_pictures(path, span=span):
         yield picture.grey() if grey else picture.colour()
 
 

@@ -7,6 +7,7 @@ Output frame ``i`` is the last source frame before ``(i + 0.5)/25`` s after the 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from avspeech.media.container import guard, open_media, require_stream
-from avspeech.media.decode import Timed, decode, origin
+from avspeech.media.decode import Timed, decode, origin, tell
 from avspeech.media.errors import MediaError
-from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, frames_to_samples
+from avspeech.media.spans import check_reached, check_sought, seek
+from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, Span, frames_to_samples
 
 MAX_PIXELS = 2**27
 """Largest picture: 16,384x8,192. One such frame takes 0.5 GB as RGB and luma."""
@@ -30,17 +32,18 @@ _EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(
 """Studio range 16..235 to 0..255."""
 _REDUCE = np.round(np.arange(256) * (219 / 255) + 16).astype(np.uint8)
 """0..255 to studio range."""
+_HALF = Fraction(1, 2 * FRAME_RATE)
 _FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}
 """OpenCV's codes of mirrored x and y."""
 
 
-def read_frames(path: str | Path, grey: bool = False) -> Iterator[np.ndarray]:
-    """Yield a video's frames at 25 fps, uint8 RGB (H, W, 3) or ``grey`` full-range luma (H, W).
+def read_frames(path: str | Path, grey: bool = False, span: Span | None = None) -> Iterator[np.ndarray]:
+    """Yield a video's frames at 25 fps, uint8 RGB (H, W, 3) or ``grey`` full-range luma (H, W); ``span``: these only.
 
     Frames are upright with square pixels, each of its own size if that changes, and read-only: a repeated frame is the
     same array. NoVideo: no video track. MediaError: the file is missing, empty, no media, damaged, or cut off.
     """
-    for picture in read_pictures(path):
+    for picture in read_pictures(path, span=span):
         yield picture.grey() if grey else picture.colour()
 
 
@@ -106,7 +109,7 @@ class Picture:
 
     @property
     def shown_s(self) -> tuple[float, float]:
-        """Seconds from the container's start, from and until which the source shows this frame."""
+        """Seconds from the container's (or the part's) start, from and until which the source shows this frame."""
         start, time, until = self._times
         return float(time - start), float(until - start)
 
@@ -135,12 +138,16 @@ class Picture:
         return self._arrays[grey]
 
 
-def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[Picture]:
+def read_pictures(
+    path: str | Path, notes: list[str] | None = None, span: Sequence[int | None] | None = None
+) -> Iterator[Picture]:
     """Yield the frames of ``read_frames`` unconverted; a repeated frame is the same object. Errors as ``read_frames``.
 
-    ``notes`` receives notes on concealed damage; None logs them.
+    ``notes`` receives notes on concealed damage; None logs them. ``span``: a ``Span``, of whose frames alone come, the
+    same as if all were read. MediaError: the video ends half a second or more before the span does.
     """
     path = Path(path)
+    part = Span(0, None) if span is None else Span(*span)
     with open_media(path) as container:
         stream = require_stream(path, container, "video")
         start = origin(path, container)
@@ -149,16 +156,24 @@ def read_pictures(path: str | Path, notes: list[str] | None = None) -> Iterator[
             aspect = stream.sample_aspect_ratio or 1
             aspect = aspect if aspect != 1 and Fraction(1, 4) < aspect < 4 else 1
             _check_size(path, stream.codec_context)
-        shown, picture, orientation = None, None, UPRIGHT
-        for timed, until in _at_25_fps(decode(path, container, stream, start, notes), start):
+        begin = start + Fraction(part.first, FRAME_RATE)
+        last = None if part.end is None else start + Fraction(part.end, FRAME_RATE)
+        sought = seek(path, container, stream, start, begin)
+        frames = decode(path, container, stream, start, notes, last)
+        frames = check_sought(path, frames, begin + _HALF) if sought else frames
+        shown, picture, orientation, count = None, None, UPRIGHT, 0
+        for timed, until in _at_25_fps(frames, start, part):
+            count += 1
             if picture is None or timed is not shown:
                 frame, shown = timed.frame, timed
                 _check_size(path, frame)
                 size = round(frame.width * aspect), frame.height
                 if picture is None or frame.key_frame:  # PyAV's side data and frames hold each other until a search
                     orientation = Orientation.of(frame)
-                picture = Picture(path, frame, size, orientation, (start, timed.time, until))
+                picture = Picture(path, frame, size, orientation, (begin, timed.time, until))
             yield picture
+        if span is not None and (note := check_reached(path, count, part)) is not None:
+            tell(path, notes, note)
 
 
 def _check_size(path: Path, picture: Any) -> None:
@@ -167,17 +182,18 @@ def _check_size(path: Path, picture: Any) -> None:
         raise MediaError(path, f"has pictures of {size}, wanted at most {MAX_PIXELS:,} pixels; scale it down")
 
 
-def _at_25_fps(frames: Iterable[Timed], start: Fraction) -> Iterator[tuple[Timed, Fraction]]:
-    """Yield a source frame, and when the next one comes, for every output frame by the frame rule above."""
-    current, count, end = None, 0, start
+def _at_25_fps(frames: Iterable[Timed], start: Fraction, part: Span) -> Iterator[tuple[Timed, Fraction]]:
+    """Yield a source frame, and when the next one comes, for every output frame of a part by the frame rule above."""
+    current, count, end = None, part.first, start
+    most = inf if part.end is None else part.end
     for timed in frames:
         current = timed if current is None else current
         due = _frames_by(timed.time - start)
-        while count < due:
+        while count < min(due, most):
             yield current, timed.time
             count += 1
         current, end = timed, max(end, timed.time + timed.duration)
-    while current is not None and count < max(_frames_by(end - start), 1):
+    while current is not None and count < min(max(_frames_by(end - start), 1), most):
         yield current, end
         count += 1
 
@@ -241,12 +257,12 @@ def inner_box(size: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int, 
     return left, top, left + width, top + height
 
 
-def read_grey_clip(path: str | Path, smallest: int = 1) -> np.ndarray:
+def read_grey_clip(path: str | Path, smallest: int = 1, span: Span | None = None) -> np.ndarray:
     """Return a whole mouth crop, (T, H, W) uint8 full range: ``read_frames``, each of the first's size (``fit``).
 
     MediaError, NoVideo: as ``read_frames``, or a side has fewer than ``smallest`` pixels.
     """
-    frames = list(read_frames(path := Path(path), grey=True))
+    frames = list(read_frames(path := Path(path), grey=True, span=span))
     height, width = frames[0].shape
     if min(height, width) < smallest:
         raise MediaError(path, f"is {height}x{width}, wanted {smallest} pixels a side; extract it anew")

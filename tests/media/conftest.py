@@ -58,12 +58,15 @@ def write(
     audio_codec: str = "aac",
     audio_start_s: Fraction = Fraction(0),
     options: dict[str, str] | None = None,
+    gop: int | None = None,
 ) -> None:
     """Write RGB pictures at ``times`` (in units of ``base``), and float mono sound, into any container."""
     with av.open(str(path), "w", container_options=options or {}) as container:
         video = container.add_stream(codec, rate)
         video.height, video.width = pictures[0].shape[:2]
         video.pix_fmt = "yuv420p"
+        if gop is not None:
+            video.codec_context.gop_size = gop
         video.codec_context.time_base = video.time_base = base
         if codec == "libx264":
             video.options = {"crf": "10", "preset": "ultrafast"}
