@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,15 @@ class Utterance:
     def span(self) -> Span | None:
         """The part of ``video`` and ``audio`` that it is, for ``avspeech.media``; None: all of them."""
         return Span.between(self.start_s, self.end_s)
+
+    def with_own(self, **changes: Any) -> "Utterance":
+        """Return the utterance with files that hold nothing but it, and other changes.
+
+        If it was a part of longer files, it is none any more, and those that are not replaced are left out.
+        """
+        if self.span is None:
+            return replace(self, **changes)
+        return replace(self, **({"video": None, "audio": None, "start_s": None, "end_s": None} | changes))
 
 
 _PATHS = ("video", "audio", "mouth")

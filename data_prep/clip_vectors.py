@@ -108,7 +108,7 @@ def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
 def mfcc_vectors(utterance: Utterance, rate: int) -> np.ndarray:
     """Return 39 MFCCs per frame at 100 Hz, or the mean of every four at 25 Hz, as long as the clip."""
     assert utterance.audio is not None
-    audio_S = read_audio(utterance.audio)
+    audio_S = read_audio(utterance.audio, span=utterance.span)
     if len(audio_S) * 40 < SAMPLE_RATE:
         raise MediaError(utterance.audio, f"its sound has {len(audio_S)} samples, wanted at least 25 ms for one MFCC")
     mfcc_AF = mfcc(torch.from_numpy(audio_S))
@@ -122,7 +122,7 @@ def _sample(utterance: Utterance, inputs: InputSpec, modality: Modality) -> Samp
     if "video" in modality and utterance.mouth is not None:
         mouth_THW = read_grey_clip(utterance.mouth, inputs.clip_size or 1)
     if "audio" in modality and utterance.audio is not None:
-        audio_S = read_audio(utterance.audio)
+        audio_S = read_audio(utterance.audio, span=utterance.span)
         if not len(audio_S):
             raise MediaError(utterance.audio, "its sound has no samples")
     return make_sample(inputs, utterance.id, utterance.num_frames, audio_S, mouth_THW)

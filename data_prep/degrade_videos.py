@@ -16,7 +16,6 @@ utterance. ``offset+0`` measures the cost of encoding again.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
@@ -36,8 +35,9 @@ from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE
 from avspeech.roi.sparse import EVERY_FRAME
 from avspeech.roi.track import NoFace
+from avspeech.timebase import Span
 from data_prep.run_each import report_failures
-from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
+from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, settings_of, write_kept
 
 MIN_FOUND = 0.5
 """Smallest share of frames with a known face."""
@@ -101,7 +101,7 @@ def main(
     settings = {"seed": seed, "mouth_side": mouth_side, "sound": sound, "crf": crf}
 
     def record_of(one: Utterance, fault: Fault) -> dict[str, Any] | None:
-        return kept_record(video_path(one, fault, out_dir), expected(fault, others.get(one.id), settings))
+        return kept_record(video_path(one, fault, out_dir), expected(one, fault, others.get(one.id), settings))
 
     missing = [tuple(fault.label for fault in wanted if record_of(one, fault) is None) for one in utterances]
     jobs = [job for job in zip(utterances, missing, strict=True) if job[1]]
@@ -121,7 +121,8 @@ def main(
                 failed.append({"id": one.id, "fault": fault.label, "why": reason or GONE})
             else:
                 video = video_path(one, fault, out_dir)
-                done.append(replace(one, video=video, mouth=None, num_frames=record["num_frames"]))
+                audio = {"audio": video} if sound and one.span is not None else {}  # a part: its own sound is there
+                done.append(one.with_own(video=video, mouth=None, num_frames=record["num_frames"], **audio))
         write_manifest(Path(f"{stem}.{fault.label}.jsonl"), done)
         print(f"{fault.label}: {len(done)} of {len(utterances)} videos, listed in {stem}.{fault.label}.jsonl")
     report_failures(Path(f"{stem}.failures.jsonl"), failed, len(wanted) * len(utterances), max_failed)
@@ -140,17 +141,18 @@ def degrade_one(
     if utterance.video is None:
         return dict.fromkeys(labels, NO_VIDEO)
     try:
-        num_frames = sum(1 for _ in read_frames(utterance.video, grey=True))
+        num_frames = sum(1 for _ in read_frames(utterance.video, grey=True, span=utterance.span))
         if settings["sound"] and utterance.audio is None:
             raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
-        audio_S = read_audio(utterance.audio) if settings["sound"] and utterance.audio else None
+        wanted = settings["sound"] and utterance.audio
+        audio_S = read_audio(utterance.audio, span=utterance.span) if wanted else None
     except MediaError as error:  # a bad file is data; a bug still raises
         return dict.fromkeys(labels, f"{type(error).__name__}: {error}")
     mouth_side, crf = settings["mouth_side"], settings["crf"]
     faults, boxes, no_boxes = [parse_fault(label) for label in labels], None, ""
     if any(_needs_face(fault, mouth_side) for fault in faults):
         try:
-            boxes = find_mouth_boxes(utterance.video, face_finder(face_model))
+            boxes = find_mouth_boxes(utterance.video, face_finder(face_model), utterance.span)
         except (MediaError, NoFace) as error:
             no_boxes = f"{type(error).__name__}: {error}"
     other, failed = others.get(utterance.id), {}
@@ -158,11 +160,11 @@ def degrade_one(
         if no_boxes and _needs_face(fault, mouth_side):
             failed[fault.label] = no_boxes
             continue
-        record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(fault, other, settings)}
+        record = {"id": utterance.id, "num_frames": num_frames, "settings": expected(utterance, fault, other, settings)}
         if fault.kind == "wrong_speaker":
             frames = _fitted(others[utterance.id], num_frames)
         else:
-            own, key = _unchanged(utterance.video, num_frames), fault_key(settings["seed"], utterance.id, fault)
+            own, key = _unchanged(utterance, num_frames), fault_key(settings["seed"], utterance.id, fault)
             frames = degrade_frames(own, fault, key, num_frames, boxes, mouth_side)
         even = (frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames)  # as H.264 wants it
         try:
@@ -172,18 +174,19 @@ def degrade_one(
     return failed
 
 
-def _unchanged(video: Path, num_frames: int) -> Iterator[np.ndarray]:
+def _unchanged(utterance: Utterance, num_frames: int) -> Iterator[np.ndarray]:
     count = 0
-    for count, frame in enumerate(_of_one_size(video), start=1):
+    for count, frame in enumerate(_of_one_size(utterance), start=1):
         if count <= num_frames:
             yield frame
     if count != num_frames:
-        raise MediaError(video, f"gave {num_frames} frames, then {count}: is it still being written?")
+        raise MediaError(str(utterance.video), f"gave {num_frames} frames, then {count}: is it still being written?")
 
 
-def _of_one_size(video: Path) -> Iterator[np.ndarray]:
-    shape = None
-    for frame in read_frames(video):
+def _of_one_size(utterance: Utterance) -> Iterator[np.ndarray]:
+    shape, video = None, utterance.video
+    assert video is not None
+    for frame in read_frames(video, span=utterance.span):
         if frame.shape != (shape := shape or frame.shape):
             sizes = " to ".join(f"{width}x{height}" for height, width, _ in (shape, frame.shape))
             raise MediaError(video, f"its pictures change from {sizes}; re-encode it at one size")
@@ -195,18 +198,18 @@ def _fitted(other: Utterance, num_frames: int) -> Iterator[np.ndarray]:
     if other.video is None:
         raise MediaError(other.id, "is the wrong speaker and has no video; fill in the field 'video'")
     frame, count = np.empty(0), 0
-    for frame in islice(_of_one_size(other.video), num_frames):
+    for frame in islice(_of_one_size(other), num_frames):
         yield frame
         count += 1
     yield from repeat(frame, num_frames - count)
 
 
-def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
+def find_mouth_boxes(video: Path, finder: FaceFinder, span: Span | None = None) -> list[Box]:
     """Return the mouth box of each frame, upright, (x0, y0, x1, y1) in pixels.
 
     Raises MediaError if the file cannot be used, NoFace if too few frames have the face.
     """
-    followed = follow_faces(read_pictures(video), finder, sparseness=EVERY_FRAME)
+    followed = follow_faces(read_pictures(video, span=span), finder, sparseness=EVERY_FRAME)
     num_frames, largest = followed.num_frames, next(iter(followed.faces), None)
     share = largest.share_found(0, num_frames) if largest else 0.0
     if largest is None or share < MIN_FOUND:
@@ -217,10 +220,10 @@ def find_mouth_boxes(video: Path, finder: FaceFinder) -> list[Box]:
     return [(x - half, y - half, x + half, y + half) for (x, y), half in zip(middle_T2.tolist(), halves_T, strict=True)]
 
 
-def expected(fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a video: those of the run, the fault and the other speaker's utterance."""
+def expected(one: Utterance, fault: Fault, other: Utterance | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a video: those of the run, its part, the fault and the other speaker's utterance."""
     stand_in = other.id if other is not None and fault.kind == "wrong_speaker" else None
-    return {"fault": fault.label, "video_of": stand_in, **settings}
+    return {"fault": fault.label, "video_of": stand_in, **settings_of(one, settings)}
 
 
 def video_path(utterance: Utterance, fault: Fault, out_dir: Path) -> Path:

@@ -32,7 +32,7 @@ from avspeech.roi.mouth import Alignment, count_status
 from avspeech.roi.sparse import Sparseness
 from avspeech.roi.track import FrameStatus, NoFace
 from data_prep.run_each import report_failures
-from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, write_kept
+from data_prep.video_jobs import GONE, NO_VIDEO, Job, face_finder, kept_record, run_jobs, settings_of, write_kept
 
 BLANK_RANGE = 8
 """Grey levels between the darkest and the brightest pixel of a frame that shows nothing."""
@@ -102,12 +102,16 @@ def main(
     except ValueError as error:  # before hours of work
         sys.exit(str(error))
     utterances, settings = read_manifest(manifest), asdict(roi) | {"already_cropped": already_cropped}
-    jobs = [(one, ("",)) for one in utterances if kept_record(clip_path(one, roi_dir), settings) is None]
+
+    def record_of(one: Utterance) -> dict[str, Any] | None:
+        return kept_record(clip_path(one, roi_dir), settings_of(one, settings))
+
+    jobs = [(one, ("",)) for one in utterances if record_of(one) is None]
     fixed = {"safe": safe_decoding, "roi_dir": roi_dir, "roi": roi, "face_model": face_model, "settings": settings}
     extract = partial(extract_one, **fixed, find_offset=report is not None)
     why = run_jobs(extract, jobs, len(utterances), workers, timeout_s)
     # In the manifest's order, whatever order the workers finished in: the same files after any number of restarts.
-    found = ((one, kept_record(clip_path(one, roi_dir), settings)) for one in utterances if (one.id, "") not in why)
+    found = ((one, record_of(one)) for one in utterances if (one.id, "") not in why)
     done = [(one, record) for one, record in found if record is not None]
     prefix = f"{roi_dir}/" if out_manifest is None else f"{out_manifest.with_suffix('')}."
     write_lines(f"{prefix}rois.jsonl", [record for _, record in done])
@@ -149,11 +153,11 @@ def _extract_one(
         audio_S, no_audio = read_sound(utterance)
         lips, facts = None, {}
         if settings["already_cropped"]:
-            mouth_THW = read_grey_clip(utterance.video, smallest=SMALLEST_CROP)
+            mouth_THW = read_grey_clip(utterance.video, SMALLEST_CROP, utterance.span)
             crops, status_T, notes = even(mouth_THW), np.full(len(mouth_THW), FrameStatus.MEASURED), ()
         else:
             cutting = {name: getattr(roi, name) for name in ("max_gap", "min_found", "alignment", "every")}
-            lips = find_lips(utterance.video, face_finder(face_model), **cutting)
+            lips = find_lips(utterance.video, face_finder(face_model), span=utterance.span, **cutting)
             crops, status_T, notes = lips.crops(), lips.status_T, lips.followed.notes
             facts = face_facts(lips)
         if len(status_T) < roi.min_frames:
@@ -162,7 +166,7 @@ def _extract_one(
         record = {"id": utterance.id, "num_frames": len(status_T), "no_audio": no_audio}
         record["num_samples"] = None if audio_S is None else len(audio_S)
         record |= {**count_status(status_T), "missing_in": missing_in(status_T), "notes": notes}
-        record |= {**facts, "settings": settings}
+        record |= {**facts, "settings": settings_of(utterance, settings)}
         crops = checked(crops, record)
         if find_offset and lips is not None and audio_S is not None:
             crops = timed(crops, record, lips, audio_S)
@@ -229,7 +233,7 @@ def read_sound(utterance: Utterance) -> tuple[np.ndarray | None, str | None]:
     if utterance.audio is None:
         return None, "the manifest names no audio"
     try:
-        return read_audio(utterance.audio), None
+        return read_audio(utterance.audio, span=utterance.span), None
     except NoAudio as error:
         return None, f"NoAudio: {error}"
 

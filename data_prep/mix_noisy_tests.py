@@ -137,7 +137,7 @@ def _write_wavs(
             raise PlanError(why.why if isinstance(why, Crash) else why)
     for noise, snr_db in plan.conditions:
         folder, speech = _folder(wav_dir, noise, snr_db), plan.speech
-        noisy = [replace(u, audio=folder / f"{u.id}.wav", num_samples=speech[u.id].num_samples) for u in utterances]
+        noisy = [u.with_own(audio=folder / f"{u.id}.wav", num_samples=speech[u.id].num_samples) for u in utterances]
         write_manifest(folder / "manifest.jsonl", noisy)
 
 
@@ -151,7 +151,7 @@ def mix_one(utterance: Utterance, plan: Path, roots: tuple[tuple[str, Path], ...
             if _holds(wav, rule, mixer.plan.lookup(utterance.id, noise, snr_db).sha256):
                 continue
             assert utterance.audio is not None
-            audio_S = read_audio(utterance.audio) if audio_S is None else audio_S
+            audio_S = read_audio(utterance.audio, span=utterance.span) if audio_S is None else audio_S
             heard_S = mixer.mix(audio_S, utterance.id, noise, snr_db)
             with written_whole(wav) as unfinished:
                 if rule == "auto_avsr":

@@ -25,6 +25,11 @@ NO_VIDEO = "the manifest names no video; fill in the field 'video'"
 GONE = "its clip or record was removed or changed during the run; run again"
 
 
+def settings_of(utterance: Utterance, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's settings for one clip, with the part of the file that it is made of, if it is one."""
+    return settings if utterance.span is None else settings | {"span": list(utterance.span)}
+
+
 def kept_record(clip: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return the record of a finished clip; None if one is missing or made with other settings."""
     if not clip.exists() or not clip.with_suffix(".json").exists():

@@ -13,7 +13,6 @@ from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.noise.mixing import to_steps
-from avspeech.timebase import SAMPLE_RATE
 
 
 class Clips(Protocol):
@@ -107,16 +106,15 @@ class FileClips:
         return np.fromiter(map(value, self.utterances), kind, len(self.utterances))
 
 
-def read_steps(utterance: Utterance, read: Callable[[Path], np.ndarray] = read_audio) -> np.ndarray:
-    """Return an utterance's sound, from its ``start_s`` to its ``end_s``, int16 (S,).
+def read_steps(utterance: Utterance, read: Callable[..., np.ndarray] = read_audio) -> np.ndarray:
+    """Return an utterance's sound, of its ``span`` alone, int16 (S,).
 
     MediaError: ``audio`` cannot be read, or has no samples there.
     """
     assert utterance.audio is not None
-    steps_S = to_steps(read(utterance.audio))
-    start, end = (None if time is None else round(time * SAMPLE_RATE) for time in (utterance.start_s, utterance.end_s))
-    if not len(steps_S := steps_S[start:end]):
-        raise MediaError(utterance.audio, "has no audio samples" + ("" if start is end is None else " there"))
+    steps_S = to_steps(read(utterance.audio, span=utterance.span))
+    if not len(steps_S):
+        raise MediaError(utterance.audio, "has no audio samples" + ("" if utterance.span is None else " there"))
     return steps_S
 
 

@@ -20,7 +20,7 @@ from avspeech.manifest import ManifestError, Utterance
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
-from avspeech.timebase import ACOUSTIC_RATE
+from avspeech.timebase import ACOUSTIC_RATE, Span
 
 SIMILAR_LENGTH = 0.1  # largest difference of similar lengths, as a share of the replaced clip
 
@@ -133,7 +133,7 @@ class ConditionLoader:
     def heard(self, utterance: Utterance, condition: Condition) -> np.ndarray:
         """Return the audio in the condition's noise, (S,) float32; ``MediaError``, ``PlanError`` as in ``load``."""
         assert utterance.audio is not None
-        audio_S = self._decoded(utterance.audio, read_audio)
+        audio_S = self._decoded(utterance.audio, read_audio, span=utterance.span)
         if not len(audio_S):
             raise MediaError(utterance.audio, "has no audio samples")
         if condition.is_clean:
@@ -161,8 +161,9 @@ class ConditionLoader:
         assert utterance.mouth is not None
         return self._decoded(utterance.mouth, read_grey_clip, self.inputs.clip_size or 1)
 
-    def _decoded(self, path: Path, read: Callable[..., np.ndarray], *args: int) -> np.ndarray:
-        return self._kept.get((path, read.__name__), lambda: read(path, *args))  # one file may hold both streams
+    def _decoded(self, path: Path, read: Callable[..., np.ndarray], *args: int, **part: Span | None) -> np.ndarray:
+        """Return what ``read`` gives; one file may hold both streams, and more than one utterance."""
+        return self._kept.get((path, read.__name__, *part.values()), lambda: read(path, *args, **part))
 
 
 def check_streams(utterances: Sequence[Utterance], conditions: Sequence[Condition], manifest: Path) -> None:

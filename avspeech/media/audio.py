@@ -12,11 +12,11 @@ import numpy as np
 from avspeech.media.channels import Mixer, describe
 from avspeech.media.clock import LONGEST_GAP_S
 from avspeech.media.container import guard, open_media, require_stream
-from avspeech.media.decode import Timed, decode, origin, tell
+from avspeech.media.decode import Timed, origin, tell
 from avspeech.media.errors import MediaError, NoAudio
 from avspeech.media.placing import Piece, place
 from avspeech.media.resampling import Resampler
-from avspeech.media.spans import SoundPart, check_sought, seek
+from avspeech.media.spans import SoundPart, decode_part
 from avspeech.timebase import SAMPLE_RATE, Span
 
 
@@ -29,7 +29,7 @@ def read_audio(
     """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1], from any file that FFmpeg reads.
 
     ``notes`` receives notes on concealed damage; None logs them. ``track``: number of the sound track from 1, see
-    ``find_tracks(path).sounds``; None takes the default. ``span``: a ``Span``, of whose frames alone the sound comes, as
+    ``find_tracks(path).sounds``; None takes the default. ``span``: a ``Span``, for the sound of these frames alone, as
     far as there is any; no more of a long recording is held. NoAudio: no audio track. MediaError: no such track, or the
     file is missing, empty, no media, damaged, cut off, or has samples that are not finite.
     """
@@ -54,12 +54,12 @@ def _read(path: Path, mixer: Mixer, notes: list[str] | None, track: int | None, 
     with open_media(path) as container:
         stream = require_stream(path, container, "audio", track)
         start = origin(path, container)
-        begin, until = start + part.begin_s, None if part.until_s is None else start + part.until_s
-        sought, frames = seek(path, container, stream, start, begin), decode(path, container, stream, start, notes, until)
-        skipped_s, frames = (part.begin_s, check_sought(path, frames, begin)) if sought else (0, frames)
-        pieces = _pieces(path, frames, mixer)
+        until = None if part.until_s is None else start + part.until_s
+        frames, sought = decode_part(path, container, stream, start, notes, start + part.begin_s, until)
+        skipped_s = part.begin_s if sought else 0
+        pieces = place(_pieces(path, frames, mixer), start + skipped_s)
         resampler, rate, sounding = Resampler(), 0, Fraction(0)
-        for placed in part.placed(place(pieces, start + skipped_s), skipped_s):
+        for placed in part.placed(pieces, skipped_s):
             rate = placed.rate
             if Fraction(placed.position, rate) - sounding > LONGEST_GAP_S:
                 raise MediaError(path, f"has gaps of more than {int(LONGEST_GAP_S / 3600)} h in its sound; remux it")

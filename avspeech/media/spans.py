@@ -14,7 +14,7 @@ import numpy as np
 from av.container import InputContainer
 
 from avspeech.media.container import file_parts, guard
-from avspeech.media.decode import Timed
+from avspeech.media.decode import Timed, decode
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.placing import Placed
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, Span, frames_to_samples
@@ -24,6 +24,21 @@ PREROLL_S = 1
 as a key frame is shown later than it is decoded."""
 MAX_MISSING = FRAME_RATE // 2
 """Frames by which a part may reach beyond the end of its recording."""
+
+
+def decode_part(
+    path: Path,
+    container: InputContainer,
+    stream: Any,
+    start: Fraction,
+    notes: list[str] | None,
+    wanted: Fraction,
+    until: Fraction | None,
+) -> tuple[Iterator[Timed], bool]:
+    """Return frames as ``decode``, and whether they begin shortly before ``wanted``; else they begin at the start."""
+    sought = seek(path, container, stream, start, wanted)
+    frames = decode(path, container, stream, start, notes, until)
+    return (_checked(path, frames, wanted) if sought else frames), sought
 
 
 def seek(path: Path, container: InputContainer, stream: Any, start: Fraction, wanted: Fraction) -> bool:
@@ -41,7 +56,7 @@ def seek(path: Path, container: InputContainer, stream: Any, start: Fraction, wa
     return True
 
 
-def check_sought(path: Path, frames: Iterator[Timed], wanted: Fraction) -> Iterator[Timed]:
+def _checked(path: Path, frames: Iterator[Timed], wanted: Fraction) -> Iterator[Timed]:
     """Yield the frames after a ``seek``. MediaError: there is none, or the first comes later than wanted."""
     try:
         first = next(frames, None)
@@ -56,7 +71,7 @@ def check_sought(path: Path, frames: Iterator[Timed], wanted: Fraction) -> Itera
 
 
 def check_reached(path: Path, count: int, span: Span) -> str | None:
-    """Return a note on a part of ``count`` frames that lacks some at its end. MediaError: it lacks more, or has none."""
+    """Return a note on a part of ``count`` frames that lacks a few at its end. MediaError: many, or it has none."""
     missing = 0 if span.end is None else span.end - span.first - count
     begin_s, end_s = span.first / FRAME_RATE, (span.first + count) / FRAME_RATE
     if not count or missing > MAX_MISSING:

@@ -19,9 +19,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
 from avspeech.media.container import guard, open_media, require_stream
-from avspeech.media.decode import Timed, decode, origin, tell
+from avspeech.media.decode import Timed, origin, tell
 from avspeech.media.errors import MediaError
-from avspeech.media.spans import check_reached, check_sought, seek
+from avspeech.media.spans import check_reached, decode_part
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, Span, frames_to_samples
 
 MAX_PIXELS = 2**27
@@ -158,9 +158,7 @@ def read_pictures(
             _check_size(path, stream.codec_context)
         begin = start + Fraction(part.first, FRAME_RATE)
         last = None if part.end is None else start + Fraction(part.end, FRAME_RATE)
-        sought = seek(path, container, stream, start, begin)
-        frames = decode(path, container, stream, start, notes, last)
-        frames = check_sought(path, frames, begin + _HALF) if sought else frames
+        frames, _ = decode_part(path, container, stream, start, notes, begin + _HALF, last)
         shown, picture, orientation, count = None, None, UPRIGHT, 0
         for timed, until in _at_25_fps(frames, start, part):
             count += 1

@@ -137,7 +137,7 @@ def _read_speech(utterance: Utterance) -> np.ndarray | str:
     if utterance.audio is None:
         return "the manifest names no audio"
     try:
-        steps_S = to_steps(read_audio(utterance.audio))
+        steps_S = to_steps(read_audio(utterance.audio, span=utterance.span))
     except MediaError as error:
         return f"{type(error).__name__}: {error}"
     return steps_S if len(steps_S) else f"MediaError: {utterance.audio}: has no audio samples"

@@ -41,7 +41,7 @@ from avspeech.files import read_text_lines, write_lines
 from avspeech.media.errors import MediaError
 from avspeech.noise.exact_noise import exact_noise
 from avspeech.noise.mixing import CLEAN, add_noise, finish, lay_over, mix_sha256, steps_sha256, to_audio, to_steps
-from avspeech.noise.recordings import Recordings
+from avspeech.noise.recordings import Recordings, split_part
 from avspeech.noise.room import reverberate
 
 FORMAT, VERSION = "avspeech noise plan", 1
@@ -256,7 +256,7 @@ class PlanMixer:
             raise PlanError(f"the plan needs {planned.file} of noise {noise!r}, and no folder was given; name its root")
         path = self.roots[noise] / planned.file
         what = f"{path} of noise {noise!r}"
-        if not path.is_file():
+        if not split_part(path)[0].is_file():
             raise PlanError(f"{what} is missing; the noise plan needs it, get it or name another root")
         try:
             found = self._files.hashes(path)

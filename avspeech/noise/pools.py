@@ -15,6 +15,7 @@ import numpy as np
 from avspeech.files import file_sha256
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.corpora import CORPORA
+from avspeech.noise.recordings import name_part
 from avspeech.noise.spec import GENERATED, SPOKEN, NoiseSpec
 
 
@@ -149,7 +150,8 @@ def _of_tree(spec: NoiseSpec, path: Path, split: str) -> Pool:
 def _of_clips(spec: NoiseSpec, utterances: Sequence[Utterance], clips: Sequence[Utterance]) -> Pool:
     clips = tuple(clips if spec.manifest is None else _read(spec.manifest))
     root, source = _common_folder(clips), str(spec.manifest or "the training clips")
-    files = tuple(Path(os.path.abspath(one.audio)).relative_to(root).as_posix() for one in clips if one.audio)  # noqa: PTH100
+    sounds = (name_part(Path(os.path.abspath(one.audio)), one.span) for one in clips if one.audio)  # noqa: PTH100
+    files = tuple(sound.relative_to(root).as_posix() for sound in sounds)
     pool = Pool(root, files, source, manifest_sha256=spec.manifest and file_sha256(spec.manifest))
     if spec.kind not in SPOKEN:
         return pool

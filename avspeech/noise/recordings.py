@@ -1,6 +1,7 @@
 """Recordings as int16 steps, with level and hashes; decoded once and cached."""
 
 import logging
+import re
 from collections import OrderedDict
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from avspeech.files import file_sha256
 from avspeech.media.errors import MediaError
 from avspeech.noise.mixing import rms, steps_sha256, to_audio, to_steps
+from avspeech.timebase import FRAME_RATE, Span
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class Recordings:
         if path in self._samples:
             self._samples.move_to_end(path)
             return self._samples[path]
-        steps_S = self._samples[path] = to_steps(read_audio(path))
+        file, span = split_part(path)
+        steps_S = self._samples[path] = to_steps(read_audio(file, span=span))
         self._num_bytes += steps_S.nbytes
         while self._num_bytes > self._cache_bytes and len(self._samples) > 1:
             self._num_bytes -= self._samples.popitem(last=False)[1].nbytes
@@ -52,8 +55,24 @@ class Recordings:
         """Return ``sha256`` of the file and ``samples_sha256`` of its int16 samples. MediaError: it cannot be read."""
         if path not in self._hashes:
             try:
-                digest = file_sha256(path)
+                digest = file_sha256(split_part(path)[0])
             except OSError as error:
                 raise MediaError(path, f"cannot be read: {error.strerror}") from error
             self._hashes[path] = {"sha256": digest, "samples_sha256": steps_sha256(self.steps(path))}
         return self._hashes[path]
+
+
+def name_part(file: Path, span: Span | None) -> Path:
+    """Return the name of a part of a recording: with a media fragment (W3C, Media Fragments URI 1.0) in seconds."""
+    if span is None:
+        return file
+    times = ("" if frame is None else f"{frame / FRAME_RATE:.2f}" for frame in span)
+    return file.with_name(f"{file.name}#t={','.join(times)}")
+
+
+def split_part(path: Path) -> tuple[Path, Span | None]:
+    """Return the file and the part that ``name_part`` named."""
+    if (found := re.fullmatch(r"(.+)#t=(\d+\.\d\d),(\d+\.\d\d|)", path.name)) is None:
+        return path, None
+    name, start_s, end_s = found.groups()
+    return path.with_name(name), Span.between(float(start_s), float(end_s) if end_s else None)

@@ -50,8 +50,13 @@ class Shelf:
 
 
 def choose_examples(manifest: Path, count: int = 2) -> list[Utterance]:
-    """Return the first clips of a manifest, in as many languages as possible; ValueError if a line has no video."""
-    utterances = read_manifest(manifest, require=("video",))
+    """Return the first clips of a manifest, in as many languages as possible; parts of longer files are none.
+
+    ValueError: a line has no video, or all are parts.
+    """
+    utterances = [one for one in read_manifest(manifest, require=("video",)) if one.span is None]
+    if not utterances:
+        raise ValueError(f"{manifest}: all clips are parts of longer files (start_s), wanted clips with own files")
     firsts = {one.language: one for one in reversed(utterances)}
     return sorted(utterances, key=lambda one: one is not firsts[one.language])[:count]
 

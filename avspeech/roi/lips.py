@@ -22,7 +22,7 @@ from avspeech.roi.mouth import MOUTH_SIZE, MouthClip, count_status, crop_picture
 from avspeech.roi.sparse import Sparseness
 from avspeech.roi.speaking import speaking_face
 from avspeech.roi.track import NoFace
-from avspeech.timebase import FRAME_RATE
+from avspeech.timebase import FRAME_RATE, Span
 
 FaceChoice = Literal["largest", "speaking"] | int
 
@@ -46,6 +46,8 @@ class FoundLips:
     status_T: np.ndarray
     placements_T23: np.ndarray
     alignment: str
+    span: Span | None = None
+    """The part of ``video`` that the frames are; None: all of it."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -55,7 +57,7 @@ class FoundLips:
     def crops(self) -> Iterator[np.ndarray]:
         """Yield the mouth crop of every frame, (96, 96) uint8. MediaError: the file has changed."""
         wanted = dict.fromkeys(range(self.followed.num_frames), (self.face,))
-        cut = _cut(self.video, self.followed, wanted, self.alignment)
+        cut = _cut(self.video, self.followed, wanted, self.alignment, span=self.span)
         yield from moving((crop_HW for _, _, crop_HW in cut), self.followed.shown_T2)
 
 
@@ -67,6 +69,7 @@ class LipOptions(TypedDict, total=False):
     min_found: float
     alignment: str
     every: int
+    span: Span | None
 
 
 def extract_lips(video: str | Path, finder: FaceFinder | None = None, **options: Unpack[LipOptions]) -> MouthClip:
@@ -90,6 +93,7 @@ def find_lips(
     min_found: float = 0.1,
     alignment: str = "official",
     every: int = Sparseness().every,
+    span: Span | None = None,
 ) -> FoundLips:
     """Return where the lips of one face are in every frame of a video, at 25 fps.
 
@@ -100,6 +104,7 @@ def find_lips(
         min_found: smallest share of all frames in which the face must be known.
         alignment: how the crop is placed, see ``mouth.CROPS``.
         every: most frames between two looks of the landmark network; 1 looks at each, see ``Sparseness``.
+        span: the frames to look at, if the video is not wanted as a whole.
 
     MediaError: bad file. NoFace: too few frames show the face. ValueError: no face of that number, or a bad option.
     """
@@ -110,7 +115,7 @@ def find_lips(
         raise ValueError(f"face={face!r} came; wanted 'largest', 'speaking' or a number from 1")
     how = {"max_gap": max_gap, "sparseness": Sparseness(every=every), "alignment": alignment}
     with FaceFinder() if finder is None else nullcontext(finder) as loaded:
-        followed = follow_faces(read_pictures(video), loaded, **how)
+        followed = follow_faces(read_pictures(video, span=span), loaded, **how)
     faces, num_frames = followed.faces, followed.num_frames
     if not faces:
         raise NoFace(0, followed.num_looked, min_found, followed.is_small)
@@ -120,13 +125,13 @@ def find_lips(
             raise ValueError(f"face={face} came; {video} shows {len(faces)}, numbered from 1, the largest first")
         index = face - 1
     elif face == "speaking" and len(faces) > 1:
-        index = speaking_face(followed, read_audio_if_any(video), 0, num_frames) or 0
+        index = speaking_face(followed, read_audio_if_any(video, span=span), 0, num_frames) or 0
     num_known = round(faces[index].share_found(0, num_frames) * num_frames)
     if num_known < min_found * num_frames:
         raise NoFace(num_known, num_frames, min_found, followed.is_small)
     placements_T23 = faces[index].placements_over(num_frames, alignment)
     status_T = faces[index].status_over(num_frames, max_gap)
-    return FoundLips(Path(video), followed, index, status_T, placements_T23, alignment)
+    return FoundLips(Path(video), followed, index, status_T, placements_T23, alignment, span)
 
 
 def crop_faces(
@@ -179,6 +184,7 @@ def _cut(
     wanted: Mapping[int, Iterable[int]],
     alignment: str,
     progress: Callable[[float], None] | None = None,
+    span: Span | None = None,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield (frame, face, crop) of the wanted faces of each frame; without decoding if all were cut early."""
     num_frames, early = followed.num_frames, followed.early
@@ -190,7 +196,7 @@ def _cut(
             yield from ((index, face, kept[face][index]) for index in sorted(wanted) for face in wanted[index])
             return
     count = 0
-    for index, picture in enumerate(read_pictures(video, [])):  # the pass that found the faces told of any damage
+    for index, picture in enumerate(read_pictures(video, [], span)):  # the pass that found the faces told of any damage
         count += 1
         if progress is not None and index % FRAME_RATE == 0:
             progress(min(index / num_frames, 1.0))

@@ -91,7 +91,7 @@ def test_speech_that_is_not_the_plans_is_no_broken_file(loader, clips, tmp_path)
 @pytest.mark.filterwarnings("error")
 def test_the_cache_changes_nothing_but_the_number_of_decodings(mixer, clips, monkeypatch, cache_bytes):
     decoded = []
-    monkeypatch.setattr(loading, "read_audio", lambda path: decoded.append(path) or read_audio(path))
+    monkeypatch.setattr(loading, "read_audio", lambda path, **part: decoded.append(path) or read_audio(path, **part))
     loader = ConditionLoader(mixer, seed=1, cache_bytes=cache_bytes, inputs=SMALL)
     afresh = ConditionLoader(mixer, seed=1, cache_bytes=0, inputs=SMALL)
     for condition in (Condition("audio+video"), replace(NOISY, modality="audio+video"), NOISY):

@@ -88,7 +88,7 @@ def test_the_cache_stays_within_its_bytes_and_reads_each_file_once(tmp_path, poo
     from avspeech.media import audio
 
     reads: list[Path] = []
-    monkeypatch.setattr(audio, "read_audio", lambda path: reads.append(path) or read_audio(path))
+    monkeypatch.setattr(audio, "read_audio", lambda path, **part: reads.append(path) or read_audio(path, **part))
     recordings = Recordings(cache_bytes=2 * 3200)
     for n in (0, 1, 1, 0):
         assert len(recordings.steps(tmp_path / f"clip{n}.wav")) == 1600

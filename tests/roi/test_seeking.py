@@ -137,7 +137,9 @@ def test_a_slideshow_is_told_and_a_talking_head_is_not():
 
 def test_a_lone_face_is_decoded_once_and_a_gap_makes_it_twice(finder, tmp_path, talking, monkeypatch):
     decodes = []
-    monkeypatch.setattr(lips, "read_pictures", lambda *asked: decodes.append(1) or read_pictures(*asked))
+    monkeypatch.setattr(
+        lips, "read_pictures", lambda *asked, **part: decodes.append(1) or read_pictures(*asked, **part)
+    )
     for alignment in ("official", "steady"):
         decodes.clear()
         once = extract_lips(talking, finder, alignment=alignment)
@@ -145,7 +147,9 @@ def test_a_lone_face_is_decoded_once_and_a_gap_makes_it_twice(finder, tmp_path, 
         monkeypatch.setattr("avspeech.roi.early.MAX_FRAMES", 0)
         twice = extract_lips(talking, finder, alignment=alignment)
         monkeypatch.undo()
-        monkeypatch.setattr(lips, "read_pictures", lambda *asked: decodes.append(1) or read_pictures(*asked))
+        monkeypatch.setattr(
+            lips, "read_pictures", lambda *asked, **part: decodes.append(1) or read_pictures(*asked, **part)
+        )
         assert np.abs(once.mouth_THW.astype(int) - twice.mouth_THW).max() <= 2
     write_video(tmp_path / "gap.mp4", [picture() if 9 <= index < 12 else face() for index in range(25)])
     decodes.clear()
