@@ -144,8 +144,8 @@ def degrade_one(
         num_frames = sum(1 for _ in read_frames(utterance.video, grey=True, span=utterance.span))
         if settings["sound"] and utterance.audio is None:
             raise MediaError(utterance.id, "--sound came and the manifest names no audio; fill in the field 'audio'")
-        wanted = settings["sound"] and utterance.audio
-        audio_S = read_audio(utterance.audio, span=utterance.span) if wanted else None
+        audio = utterance.audio if settings["sound"] else None
+        audio_S = None if audio is None else read_audio(audio, span=utterance.span)
     except MediaError as error:  # a bad file is data; a bug still raises
         return dict.fromkeys(labels, f"{type(error).__name__}: {error}")
     mouth_side, crf = settings["mouth_side"], settings["crf"]

@@ -3,7 +3,7 @@
 Sample 0 is at frame 0 of ``read_frames``. Samples are placed by timestamps and resampled in a stream; gaps are zeros.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def read_audio(
     path: str | Path,
     notes: list[str] | None = None,
     track: int | None = None,
-    span: Sequence[int | None] | None = None,
+    span: Span | None = None,
 ) -> np.ndarray:
     """Return ``audio_S``, float32 mono at 16 kHz in [-1, 1], from any file that FFmpeg reads.
 
@@ -35,7 +35,7 @@ def read_audio(
     """
     path = Path(path)
     mixer = Mixer()
-    part = SoundPart(None if span is None else Span(*span))
+    part = SoundPart(None if span is None else Span(*span))  # a list from another process
     audio_S = _read(path, mixer, notes, track, part)
     if mixer.watch is not None and (weights := mixer.watch.better()) is not None:
         mixer = Mixer(weights)

@@ -138,16 +138,14 @@ class Picture:
         return self._arrays[grey]
 
 
-def read_pictures(
-    path: str | Path, notes: list[str] | None = None, span: Sequence[int | None] | None = None
-) -> Iterator[Picture]:
+def read_pictures(path: str | Path, notes: list[str] | None = None, span: Span | None = None) -> Iterator[Picture]:
     """Yield the frames of ``read_frames`` unconverted; a repeated frame is the same object. Errors as ``read_frames``.
 
     ``notes`` receives notes on concealed damage; None logs them. ``span``: a ``Span``, of whose frames alone come, the
     same as if all were read. MediaError: the video ends half a second or more before the span does.
     """
     path = Path(path)
-    part = Span(0, None) if span is None else Span(*span)
+    part = Span(0, None) if span is None else Span(*span)  # a list from another process
     with open_media(path) as container:
         stream = require_stream(path, container, "video")
         start = origin(path, container)
