@@ -5,6 +5,7 @@ The folders follow the flow of one utterance; each imports only itself and those
     timebase, sequence   clocks; lengths, masks, padding
     files, manifest      files written whole or not at all; the lines of a data set
     media/               a path                   -> frames at 25 fps, ``audio_S`` at 16 kHz in [-1, 1]
+    shards/              mouth crops, sound, text -> tar files with an index, on a disk or behind a URL, and back
     roi/                 frames                   -> ``mouth_THW``, 96x96 grey mouth crops
     features/            ``audio_S``, crops       -> ``fbank_TF`` (104 at 25 Hz), ``logmel_AF``, 88x88 video
     noise/               clean speech             -> speech in noise, drawn or from a frozen plan

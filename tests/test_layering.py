@@ -7,8 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "avspeech"
 ORDER = [
-    "timebase", "sequence", "files", "workers", "config_file", "manifest", "media", "roi", "features", "noise",
-    "faults", "text", "units", "inputs", "data", "models", "interop", "hub", "objectives", "decoding",
+    "timebase", "sequence", "files", "workers", "config_file", "manifest", "media", "shards", "roi", "features",
+    "noise", "faults", "text", "units", "inputs", "data", "models", "interop", "hub", "objectives", "decoding",
     "transcription", "evaluation", "training", "export", "page", "train", "evaluate", "transcribe", "app", "cli",
 ]  # fmt: skip
 

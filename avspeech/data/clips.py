@@ -8,11 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from avspeech.data.augment import Streams
-from avspeech.manifest import Utterance, read_manifest
+from avspeech.data.unit_sets import UnitSet
+from avspeech.manifest import ManifestError, Utterance, read_manifest
 from avspeech.media.audio import read_audio
 from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.noise.mixing import to_steps
+from avspeech.shards.reading import Shards, is_shards
 
 
 class Clips(Protocol):
@@ -53,8 +55,12 @@ class Clips(Protocol):
         ...
 
     @property
-    def voices(self) -> Sequence[Utterance]:
-        """Return the clips as voices that babble is drawn from."""
+    def voices(self) -> Sequence[Utterance] | Shards:
+        """All clips, also those that ``select`` left out, as voices that babble is drawn from."""
+        ...
+
+    def units(self, name: str, rate: int | None) -> UnitSet:
+        """Return a stored unit set, or that of the unit file ``name``; see ``UnitSet.read``."""
         ...
 
 
@@ -102,8 +108,70 @@ class FileClips:
     def voices(self) -> Sequence[Utterance]:
         return self.utterances
 
+    def units(self, name: str, rate: int | None) -> UnitSet:
+        return UnitSet.read(name, rate)
+
     def _column(self, value: Callable[[Utterance], int], kind: type) -> np.ndarray:
         return np.fromiter(map(value, self.utterances), kind, len(self.utterances))
+
+
+@dataclass(frozen=True)
+class ShardClips:
+    """Clips of shards, all or those with the indices ``kept_N``."""
+
+    shards: Shards
+    kept_N: np.ndarray | None = None
+
+    @property
+    def num_frames_N(self) -> np.ndarray:
+        return self._kept(self.shards.numbers("num_frames"))
+
+    def __len__(self) -> int:
+        return len(self.shards) if self.kept_N is None else len(self.kept_N)
+
+    def utterance(self, index: int) -> Utterance:
+        return self.shards.utterance(self._place(index))
+
+    def streams(self, index: int, audio: bool, video: bool, smallest: int = 1) -> Streams:
+        place = self._place(index)
+        mouth_THW = self.shards.mouth(place) if video else None
+        if mouth_THW is not None and min(mouth_THW.shape[1:]) < smallest:
+            height, width = mouth_THW.shape[1:]
+            size = f"{height}x{width}, wanted {smallest} pixels a side; extract it anew"
+            raise MediaError(self.shards.path, f"the mouth of {self.utterance(index).id!r} is {size}")
+        return mouth_THW, self.shards.sound(place) if audio else None
+
+    def has(self, field: str) -> np.ndarray:
+        return self._kept(self.shards.has(field))
+
+    def codes(self, field: str) -> tuple[np.ndarray, list[str | None]]:
+        codes_N, values = self.shards.codes(field)
+        return self._kept(codes_N), values
+
+    def text_lengths(self) -> np.ndarray:
+        return self._kept(self.shards.text_lengths())
+
+    def select(self, kept_N: np.ndarray) -> "ShardClips":
+        return ShardClips(self.shards, kept_N if self.kept_N is None else self.kept_N[kept_N])
+
+    @property
+    def voices(self) -> Shards:
+        return self.shards
+
+    def units(self, name: str, rate: int | None) -> UnitSet:
+        if name not in self.shards.facts.units and Path(name).exists():
+            return UnitSet.read(name, rate)
+        rows, stored = self.shards.units(name), self.shards.facts.units[name]
+        if rate not in (None, stored):
+            raise ManifestError(f"units {name} of {self.shards.path} are {stored} per second, data.units_rate={rate}")
+        unit_set = UnitSet(rows, stored)
+        return unit_set if self.kept_N is None else unit_set.select(self.kept_N)
+
+    def _kept(self, column_N: np.ndarray) -> np.ndarray:
+        return column_N if self.kept_N is None else column_N[self.kept_N]
+
+    def _place(self, index: int) -> int:
+        return index if self.kept_N is None else int(self.kept_N[index])
 
 
 def read_steps(utterance: Utterance, read: Callable[..., np.ndarray] = read_audio) -> np.ndarray:
@@ -124,8 +192,16 @@ def as_clips(clips: Clips | Sequence[Utterance]) -> Clips:
 
 
 def open_clips(path: str | Path, audio: bool = False) -> Clips:
-    """Return the clips of a manifest. ManifestError: it is none, or lacks the ``audio`` asked for."""
-    return FileClips(read_manifest(path, require=["audio"] if audio else []))
+    """Return the clips of a manifest, or of shards: their index, its folder or URL.
+
+    ManifestError, ShardError: it is neither, or a clip lacks the ``audio`` asked for.
+    """
+    if not is_shards(path):
+        return FileClips(read_manifest(path, require=["audio"] if audio else []))
+    clips = ShardClips(Shards(path))
+    if audio and (lacking := first_lacking(clips, "audio")) is not None:
+        raise ManifestError(f"{path}: the sound of {lacking!r} is needed here and is not stored")
+    return clips
 
 
 def first_lacking(clips: Clips, field: str) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import av.codec.context
@@ -266,12 +266,13 @@ def read_grey_clip(path: str | Path, smallest: int = 1, span: Span | None = None
 
 
 def write_video(
-    path: str | Path,
+    path: str | Path | BinaryIO,
     frames: Iterable[np.ndarray],
     audio_S: np.ndarray | None = None,
     *,
     crf: int = 18,
     preset: str = "veryfast",
+    tune: str = "",
 ) -> int:
     """Write H.264 (and AAC) at 25 fps into an mp4 file, the same bytes for the same input; return the number of frames.
 
@@ -283,16 +284,18 @@ def write_video(
         audio_S: float32 mono at 16 kHz in [-1, 1], starting with the first frame; None writes no sound.
         crf: x264's quality: 0 is lossless, 18 nearly so to the eye, 28 visibly worse.
         preset: x264's speed.
+        tune: x264's tune, such as ``fastdecode``.
     """
     frames = iter(frames)
     if (first := next(frames, None)) is None:
         raise ValueError(f"no frame to write to {path}; expected at least one")
     _check_frame(first, first.shape)
     grey = first.ndim == 2
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(str(path) if isinstance(path, str | Path) else path, "w", format="mp4") as container:
         container.flags = av.container.Flags.bitexact.value
         # x264's macroblock tree gives different bytes from run to run on small pictures (seen: 96x96, one thread).
         options = {"crf": str(crf), "preset": preset, "x264-params": "mbtree=0"}
+        options |= {"tune": tune} if tune else {}
         video: Any = container.add_stream("libx264", FRAME_RATE, options=options)
         video.height, video.width = first.shape[:2]
         video.pix_fmt = "yuv420p"

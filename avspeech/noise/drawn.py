@@ -1,7 +1,6 @@
 """Draw an utterance's noise: ``Sampler`` for training and for plans, ``DrawnNoise`` for training and the web page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -10,9 +9,10 @@ from avspeech.noise.exact_noise import ExactDraws, exact_noise
 from avspeech.noise.mixing import lay_over, mix_at_snr, to_audio, to_steps
 from avspeech.noise.plan import Piece
 from avspeech.noise.pools import Pool, open_pools
-from avspeech.noise.recordings import Recordings
+from avspeech.noise.recordings import Place, Recordings
 from avspeech.noise.room import choose_gain, reverberate
 from avspeech.noise.spec import GENERATED, NoiseConfig, NoiseSpec
+from avspeech.shards.reading import Shards
 
 ATTEMPTS = 8  # at noise with sound in it
 _VOICE_RMS = 0.05  # level of every voice of babble
@@ -61,19 +61,20 @@ class Sampler:
         self, noise: str, utterance: Utterance, draws: Draws, num_samples: int
     ) -> tuple[list[Piece], np.ndarray | None]:
         """Return recordings without hashes and their sum, None after eight silent draws. ValueError: too few files."""
-        spec, root = self.noises[noise], self.pools[noise].root
+        spec = self.noises[noise]
         for _ in range(ATTEMPTS):
             if spec.kind in GENERATED:
-                heard, samples_S = [], draws.generated(spec.kind, num_samples)
+                heard: list[tuple[Piece, Place]] = []
+                samples_S = draws.generated(spec.kind, num_samples)
                 if samples_S.dtype != np.int16:
-                    return heard, samples_S
+                    return [], samples_S
                 pieces = [(samples_S, 0, 1.0)]
             else:
                 heard = self._pieces(noise, utterance, draws, num_samples)
-                pieces = [(self.recordings.steps(root / str(one.file)), one.offset, one.gain) for one in heard]
+                pieces = [(self.recordings.steps(place), one.offset, one.gain) for one, place in heard]
             noise_S = lay_over(self.rule, pieces, num_samples, spec.is_babble, self.exact)
             if noise_S.any():
-                return heard, noise_S
+                return [one for one, _ in heard], noise_S
         return [], None
 
     def room(self, noise: str, draws: Draws) -> tuple[str, np.ndarray]:
@@ -86,32 +87,33 @@ class Sampler:
                 return rooms.files[index], self.recordings.steps(path)
         raise ValueError(f"noises.{noise}.impulse_responses={rooms.source}: none of the files can be read or has sound")
 
-    def _pieces(self, noise: str, utterance: Utterance, draws: Draws, num_samples: int) -> list[Piece]:
+    def _pieces(self, noise: str, utterance: Utterance, draws: Draws, num_samples: int) -> list[tuple[Piece, Place]]:
         spec, pool = self.noises[noise], self.pools[noise]
         count = draws.between(*spec.voices) if spec.is_babble else spec.num_recordings
-        heard: list[Piece] = []
+        heard: list[tuple[Piece, Place]] = []
         allowed = pool.allowed(utterance)
         for index in draws.order(allowed, count):
             if len(heard) == count:  # only now: plans have drawn one more index than they need from the start
                 break
-            path = pool.root / pool.files[index]
-            level = self.recordings.level(path, noise) if allowed[index] else None
+            place = pool.place(index)
+            level = self.recordings.level(place, noise) if allowed[index] else None
             if level or (level is not None and not spec.is_babble):  # a voice without sound is no voice
                 gain = _VOICE_RMS / level if spec.is_babble else 1 / spec.num_recordings
                 gain = 1.0 if self.rule == "avhubert" else gain
-                heard.append(Piece(pool.files[index], offset=self._offset(draws, path, num_samples), gain=gain))
+                file = pool.files[index] if pool.files else None
+                heard.append((Piece(file, offset=self._offset(draws, place, num_samples), gain=gain), place))
         if len(heard) < (count if self.exact else 1):
             wanted = "voices with sound" if spec.is_babble else "readable recordings"
             raise ValueError(
                 f"noises.{noise}: {len(heard)} {wanted} are left for utterance {utterance.id!r}, wanted {count}, of "
-                f"the {len(pool.files)} of {pool.source}; add some, the log names those that cannot be read"
+                f"the {pool.size} of {pool.source}; add some, the log names those that cannot be read"
             )
         return heard
 
-    def _offset(self, draws: Draws, path: Path, num_samples: int) -> int:
+    def _offset(self, draws: Draws, place: Place, num_samples: int) -> int:
         if self.rule == "avhubert":
             return 0
-        available = len(self.recordings.steps(path))
+        available = self.recordings.num_samples(place)
         return draws.below(max(1, available - num_samples + 1) if self.rule == "auto_avsr" else available)
 
 
@@ -121,11 +123,13 @@ class DrawnNoise:
     ``voices`` and ``split`` are those of ``open_pools``, as is ValueError.
     """
 
-    def __init__(self, config: NoiseConfig, voices: Sequence[Utterance] = (), split: str = "train") -> None:
+    def __init__(self, config: NoiseConfig, voices: Sequence[Utterance] | Shards = (), split: str = "train") -> None:
         self.config = config
         noises = config.noises if config.probability else {}
         self.names = list(noises)
-        pools = open_pools(noises, (), [one for one in voices if one.audio is not None], split)
+        if not isinstance(voices, Shards):
+            voices = [one for one in voices if one.audio is not None]
+        pools = open_pools(noises, (), voices, split)
         self._sampler = Sampler(noises, pools, config.rule, exact=False)
 
     def __call__(self, audio_S: np.ndarray, rng: np.random.Generator, utterance: Utterance) -> np.ndarray:

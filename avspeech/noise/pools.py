@@ -15,8 +15,9 @@ import numpy as np
 from avspeech.files import file_sha256
 from avspeech.manifest import Utterance, read_manifest
 from avspeech.noise.corpora import CORPORA
-from avspeech.noise.recordings import name_part
+from avspeech.noise.recordings import Place, Voice, name_part
 from avspeech.noise.spec import GENERATED, SPOKEN, NoiseSpec
+from avspeech.shards.reading import Shards, is_shards
 
 
 @dataclass(frozen=True)
@@ -31,33 +32,55 @@ class Pool:
     shares_test_speakers: bool = False  # true if speakers of the test set are heard, or may be
     rooms: "Pool | None" = None
     manifest_sha256: str | None = None
+    shards: Shards | None = None  # whose sounds are the voices, in place of ``files`` and ``voices``
+
+    @property
+    def size(self) -> int:
+        """Number of recordings."""
+        return len(self.files) if self.shards is None else len(self.shards)
+
+    def place(self, index: int) -> Place:
+        """Return where a recording is."""
+        return self.root / self.files[index] if self.shards is None else Voice(self.shards, int(index))
 
     def allowed(self, utterance: Utterance) -> np.ndarray:
-        """Return which files an utterance may use, (number of files,) bool.
+        """Return which recordings an utterance may use, (``size``,) bool.
 
         Its own clip is excluded, and its own speaker if the pool has others.
         """
-        if not self.voices:
-            return np.ones(len(self.files), bool)
-        numbers, speakers, barred, clips = self._voices
+        if not self.voices and self.shards is None:
+            return np.ones(self.size, bool)
+        numbers, speakers, barred = self._voices
         allowed = ~barred
-        allowed[[*clips.get(utterance.id, ()), *clips.get(utterance.audio, ())]] = False
+        allowed[self._own(utterance)] = False
         if utterance.speaker in numbers and utterance.speaker is not None:
             others = speakers != numbers[utterance.speaker]
             allowed &= others if others.any() else True
         return allowed
 
     @cached_property
-    def _voices(self) -> tuple[dict[str | None, int], np.ndarray, np.ndarray, dict[str | Path | None, list[int]]]:
-        """Return speaker numbers; each voice's speaker and whether it is barred; voices by id and by file."""
+    def _voices(self) -> tuple[dict[str | None, int], np.ndarray, np.ndarray]:
+        """Return speaker numbers; each voice's speaker, and whether it is barred or has no sound."""
+        if self.shards is not None:
+            speakers, names = self.shards.codes("speaker")
+            return {name: number for number, name in enumerate(names)}, speakers, ~self.shards.has("audio")
         numbers: dict[str | None, int] = {}
         speakers = np.array([numbers.setdefault(voice.speaker, len(numbers)) for voice in self.voices])
-        barred = np.array([voice.speaker in self.barred_speakers for voice in self.voices])
+        return numbers, speakers, np.array([voice.speaker in self.barred_speakers for voice in self.voices])
+
+    def _own(self, utterance: Utterance) -> Sequence[int] | np.ndarray:
+        """Return the voices that are the utterance's own clip, by id or by file."""
+        if self.shards is not None:
+            return self.shards.find(utterance.id)
+        return [*self._clips.get(utterance.id, ()), *self._clips.get(utterance.audio, ())]
+
+    @cached_property
+    def _clips(self) -> dict[str | Path | None, list[int]]:
         clips: dict[str | Path | None, list[int]] = {}
         for index, voice in enumerate(self.voices):
             clips.setdefault(voice.id, []).append(index)
             clips.setdefault(voice.audio, []).append(index)
-        return numbers, speakers, barred, clips
+        return clips
 
     def facts(self, spec: NoiseSpec) -> dict[str, Any]:
         """Return what the header of a plan says of this noise."""
@@ -77,14 +100,14 @@ class Pool:
 def open_pools(
     noises: Mapping[str, NoiseSpec],
     utterances: Sequence[Utterance] = (),
-    voices: Sequence[Utterance] = (),
+    voices: Sequence[Utterance] | Shards = (),
     split: str = "test",
 ) -> dict[str, Pool]:
     """Return the pool of every noise, by name.
 
-    ``utterances`` is the test set, whose speakers are excluded; ``voices`` are training's clips for babble and talker
-    without a manifest; ``split`` is the default split of a corpus. ValueError: files are missing, a corpus has another
-    layout, or too few voices are left.
+    ``utterances`` is the test set, whose speakers are excluded; ``voices`` are training's clips, or shards, for babble
+    and talker without a manifest; ``split`` is the default split of a corpus. ValueError: files are missing, a corpus
+    has another layout, or too few voices are left.
     """
     pools = {}
     for name, spec in noises.items():
@@ -121,7 +144,7 @@ def roots_of(noises: Mapping[str, NoiseSpec]) -> dict[str, Path]:
     for name, spec in noises.items():
         if spec.manifest is not None:
             with _named(f"noises.{name}."):
-                roots[name] = _common_folder(_read(spec.manifest))
+                roots[name] = _common_folder(read_manifest(spec.manifest, require=("audio",)))
         elif spec.path is not None:
             roots[name] = spec.path.parent if spec.kind == "file" else spec.path
         if spec.impulse_responses is not None:
@@ -147,8 +170,16 @@ def _of_tree(spec: NoiseSpec, path: Path, split: str) -> Pool:
     return Pool(root, tuple(file.relative_to(root).as_posix() for file in files), str(root))
 
 
-def _of_clips(spec: NoiseSpec, utterances: Sequence[Utterance], clips: Sequence[Utterance]) -> Pool:
-    clips = tuple(clips if spec.manifest is None else _read(spec.manifest))
+def _of_clips(spec: NoiseSpec, utterances: Sequence[Utterance], given: Sequence[Utterance] | Shards) -> Pool:
+    found = given if spec.manifest is None else _read(spec.manifest)
+    if isinstance(found, Shards):
+        if utterances or spec.kind not in SPOKEN:
+            raise ValueError(
+                f"manifest: {found.path} are shards, which serve babble and talker in training; wanted a manifest, "
+                "because a noise plan names files: data_prep/unpack_shards.py writes both"
+            )
+        return Pool(source=found.path, shards=found)
+    clips = tuple(found)
     root, source = _common_folder(clips), str(spec.manifest or "the training clips")
     sounds = (name_part(Path(os.path.abspath(one.audio)), one.span) for one in clips if one.audio)  # noqa: PTH100
     files = tuple(sound.relative_to(root).as_posix() for sound in sounds)
@@ -179,9 +210,9 @@ def _of_clips(spec: NoiseSpec, utterances: Sequence[Utterance], clips: Sequence[
     return pool
 
 
-def _read(manifest: Path) -> list[Utterance]:
+def _read(manifest: Path) -> list[Utterance] | Shards:
     with _named("manifest: "):
-        return read_manifest(manifest, require=("audio",))
+        return Shards(manifest) if is_shards(manifest) else read_manifest(manifest, require=("audio",))
 
 
 def _common_folder(clips: Sequence[Utterance]) -> Path:

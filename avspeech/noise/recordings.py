@@ -1,8 +1,10 @@
 """Recordings as int16 steps, with level and hashes; decoded once and cached."""
 
 import logging
+import math
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,21 @@ import numpy as np
 from avspeech.files import file_sha256
 from avspeech.media.errors import MediaError
 from avspeech.noise.mixing import rms, steps_sha256, to_audio, to_steps
+from avspeech.shards.reading import Shards
 from avspeech.timebase import FRAME_RATE, Span
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """The sound of a clip in shards, which hold its level and length."""
+
+    shards: Shards
+    index: int
+
+
+Place = Path | Voice
 
 
 class Recordings:
@@ -24,10 +38,15 @@ class Recordings:
         self._levels: dict[Path, float | None] = {}
         self._hashes: dict[Path, dict[str, str]] = {}
 
-    def steps(self, path: Path) -> np.ndarray:
-        """Return int16 samples, (S,), read-only. MediaError: the file cannot be read."""
+    def steps(self, path: Place) -> np.ndarray:
+        """Return int16 samples, (S,), read-only. MediaError: the file cannot be read. ShardError: a shard is damaged.
+
+        Voices of shards need no cache: they cost no decoder.
+        """
         from avspeech.media.audio import read_audio  # needs PyAV, which generated noise does not
 
+        if isinstance(path, Voice):
+            return path.shards.sound(path.index)
         if path in self._samples:
             self._samples.move_to_end(path)
             return self._samples[path]
@@ -38,8 +57,15 @@ class Recordings:
             self._num_bytes -= self._samples.popitem(last=False)[1].nbytes
         return steps_S
 
-    def level(self, path: Path, noise: str) -> float | None:
+    def num_samples(self, path: Place) -> int:
+        """Return how many samples ``steps`` gives."""
+        return int(path.shards.numbers("num_samples")[path.index]) if isinstance(path, Voice) else len(self.steps(path))
+
+    def level(self, path: Place, noise: str) -> float | None:
         """Return the rms over the file, full scale 1; None, logged once, without samples or if it cannot be read."""
+        if isinstance(path, Voice):
+            level = float(path.shards.numbers("level")[path.index])
+            return None if math.isnan(level) else level
         if path not in self._levels:
             self._levels[path] = None
             try:

@@ -28,16 +28,17 @@ class AVDataModule(LightningDataModule):
     """Batches for the trained model's tokenizer, features and crop size; ``trainer.max_steps`` ends the run.
 
     Args:
-        train: manifest of the training clips.
-        val: manifest of the validation clips; null: no validation.
+        train: manifest of the training clips, or shards (``data_prep/write_shards.py``): index, folder or URL.
+        val: those of the validation clips; null: no validation.
         modality: streams to load; ``audio`` decodes no video.
-        train_units: unit file (.km) of the training manifest for pre-training, or several, all predicted.
+        train_units: unit file (.km) of the training clips for pre-training, or several, all predicted; or the names
+            that shards store units by.
         val_units: as many unit files of the validation manifest.
         units_rate: units per second, 25 or 100 (MFCC), or one per file; null: from ``FILE.km.json``, else 25.
         batches: clips to use, and batch sizes.
         augment: augmentation of the training streams.
         noise: noise added to training audio.
-        noise_manifest: babble clips where ``noise`` names no manifest; null: the training manifest.
+        noise_manifest: babble clips (manifest or shards) where ``noise`` names no manifest; null: the training clips.
         val_noise: noise in validation, the same every time; null: clean audio.
         spans: train on spans of a few words.
         pad_to_30s: pad Whisper's audio with silence to 30 s, as OpenAI does.
@@ -114,7 +115,7 @@ class AVDataModule(LightningDataModule):
         rates = self.units_rate if isinstance(self.units_rate, list) else [self.units_rate] * len(paths)
         if len(rates) != len(paths):
             raise ValueError(f"data.units_rate has {len(rates)} rates for {len(paths)} unit files; give one for each")
-        unit_sets = [UnitSet.read(path, rate) for path, rate in zip(paths, rates, strict=True)]
+        unit_sets = [clips.units(path, rate) for path, rate in zip(paths, rates, strict=True)]
         for path, unit_set in zip(paths, unit_sets, strict=True):
             if len(unit_set.rows) != len(clips):
                 lines = f"{path} has {len(unit_set.rows)} lines"
