@@ -8,7 +8,7 @@ Writes  OUT/shard-000000.tar ... in WebDataset's layout, OUT/shard-000000.arrow 
         training takes as data.train, data.val or data.noise_manifest, and OUT/failures.jsonl.
 A restart keeps whole shards and gives the same bytes. Several of these commands may work on one folder at once, on one
 machine or on several that share it (the file system must know flock); the last one writes the index.
-To try failed clips again, remove the .arrow file of their shard.
+To try failed clips again, remove their shard. Shards that are no longer of the manifest are left alone.
 """
 
 import sys
@@ -31,7 +31,7 @@ from avspeech.media.errors import MediaError
 from avspeech.media.video import read_grey_clip
 from avspeech.noise.mixing import rms, to_audio
 from avspeech.shards.index import INDEX, Profile, merge
-from avspeech.shards.writing import Content, is_whole, recipe_of, write_shard
+from avspeech.shards.writing import Content, claimed, is_whole, recipe_of, write_shard
 from data_prep.run_each import Crash, report_failures, run_each
 
 _PAUSE_S = 0.5  # between looks at shards that others write
@@ -113,9 +113,10 @@ def main(
         if all(written for _, written in results):
             break
         time.sleep(_PAUSE_S)
-    failures = merge(out / INDEX, [tar.with_suffix(".arrow") for tar in tars])
-    print(f"{len(utterances) - len(failures)} of {len(utterances)} clips in {len(tars)} shards, see {out / INDEX}")
-    report_failures(out / "failures.jsonl", failures, len(utterances), max_failed)
+    with claimed(out / "index.part", wait=True):  # others of these commands end at the same time
+        failures = merge(out / INDEX, [tar.with_suffix(".arrow") for tar in tars])
+        print(f"{len(utterances) - len(failures)} of {len(utterances)} clips in {len(tars)} shards, see {out / INDEX}")
+        report_failures(out / "failures.jsonl", failures, len(utterances), max_failed)
 
 
 def write_one(job: Job, settings: Settings, safe: bool) -> bool:

@@ -163,7 +163,9 @@ class ShardClips:
             return UnitSet.read(name, rate)
         rows, stored = self.shards.units(name), self.shards.facts.units[name]
         if rate not in (None, stored):
-            raise ManifestError(f"units {name} of {self.shards.path} are {stored} per second, data.units_rate={rate}")
+            raise ManifestError(
+                f"{self.shards.path}: units {name} are {stored} per second, data.units_rate={rate} came"
+            )
         unit_set = UnitSet(rows, stored)
         return unit_set if self.kept_N is None else unit_set.select(self.kept_N)
 

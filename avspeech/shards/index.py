@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from avspeech.files import written_whole
 from avspeech.manifest import Utterance
 from avspeech.shards.storage import ShardError
 
@@ -76,20 +76,11 @@ def to_table(rows: Sequence[Mapping[str, Any]], units: Iterable[str]) -> pa.Tabl
 
 
 def write_index(path: Path, table: pa.Table, facts: Facts) -> None:
-    """Write an index, whole or not at all, also where several processes write the same one; equal input, equal bytes.
-
-    Its rows are one batch, so that every column is one array.
-    """
+    """Write an index, whole or not at all. Equal input gives equal bytes; rows are one batch, a column one array."""
     note = {_KEY: json.dumps({"version": VERSION, **vars(facts)}, ensure_ascii=False).encode()}
     table = table.unify_dictionaries().combine_chunks().replace_schema_metadata(note)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with written_whole(path) as unfinished, pa.ipc.new_file(str(unfinished), table.schema) as writer:
+        writer.write_table(table)
 
 
 def read_index(path: Path) -> tuple[pa.Table, Facts]:

@@ -34,6 +34,7 @@ class Storage:
         self.root, self.version, self._remote = root.rstrip("/"), version, is_url(root)
         self._cache = cache_folder() / "shards" / quote(root, safe="") / version
         self._files: OrderedDict[str, int] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._fs: tuple[int, Any] | None = None
 
     def __reduce__(self) -> tuple:
@@ -69,9 +70,13 @@ class Storage:
         """Return a whole file on this machine, fetched if need be. ShardError as ``read``."""
         if not self._remote:
             return Path(self.root, name)
-        size = int(self._filesystem().info(self._address(name))["size"])
-        self.read(name, 0, size)
+        self.read(name, 0, self._size(name))
         return self._cache / quote(name, safe="")
+
+    def _size(self, name: str) -> int:
+        if name not in self._sizes:
+            self._sizes[name] = int(self._filesystem().info(self._address(name))["size"])
+        return self._sizes[name]
 
     def _cached(self, name: str) -> tuple[int, int]:
         """Return the descriptors of a cached file and of its marks, one byte per block."""
@@ -85,8 +90,10 @@ class Storage:
                    if not mark]  # fmt: skip
         if not missing:
             return
-        begin, end = missing[0] * BLOCK, (missing[-1] + 1) * BLOCK
-        content = self._filesystem().cat_file(self._address(name), begin, end)
+        begin, end = missing[0] * BLOCK, min((missing[-1] + 1) * BLOCK, self._size(name))
+        if begin >= end:
+            return  # beyond the end: ``read`` gives fewer bytes
+        content = self._filesystem().cat_file(self._address(name), start=begin, end=end)
         if len(content) > end - begin:
             raise OSError(errno.ENOTSUP, "the server sends whole files, wanted the byte range that was asked for")
         os.pwrite(file, content, begin)

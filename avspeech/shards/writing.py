@@ -1,7 +1,7 @@
 """Write shards: one tar file and its own index each, by any number of processes at once.
 
-A shard's index gets its name last, and so says that the shard is whole. Who writes a shard holds a lock on its
-unfinished file, which ends with the process: others take it over.
+A shard gets its name last, after its index. Who writes it holds a lock on its unfinished file, which ends with the
+process: others take it over.
 """
 
 import fcntl
@@ -105,10 +105,10 @@ def write_shard(
         clips: number in the corpus, id, and content or the reason why it could not be read.
     """
     unfinished = tar.with_suffix(".tar.part")
-    with _claimed(unfinished) as file:
+    with claimed(unfinished, wait=False) as file:
         if file is None or is_whole(tar, recipe):
             return False
-        tar.with_suffix(".arrow").unlink(missing_ok=True)  # of another recipe
+        tar.unlink(missing_ok=True)  # of another recipe, or without its index
         writer, failures = _ShardWriter(file, profile, units), []
         for number, name, content in clips:
             try:
@@ -119,30 +119,34 @@ def write_shard(
                 failures.append({"id": name, "why": str(error)})
         writer.close()
         file.flush()
-        unfinished.replace(tar)
         facts = Facts(profile, dict(units), [tar.name], recipe, failures)
         write_index(tar.with_suffix(".arrow"), to_table(writer.rows, units), facts)
+        unfinished.replace(tar)
         return True
 
 
 @contextmanager
-def _claimed(unfinished: Path) -> Iterator[BinaryIO | None]:
-    """Give an empty file, or None while another process has it; what a killed process left is taken over."""
-    with os.fdopen(os.open(unfinished, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        try:
-            if not _is_at(file, unfinished):  # its writer has finished it between our two calls
+def claimed(unfinished: Path, wait: bool) -> Iterator[BinaryIO | None]:
+    """Give an empty file that no other process has, and remove it unless it is renamed.
+
+    While another process has it: None, or ``wait``. What a killed process left is taken over.
+    """
+    while True:
+        with os.fdopen(os.open(unfinished, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
                 yield None
                 return
-            file.truncate()
-            yield file
-        finally:
-            if _is_at(file, unfinished):
-                unfinished.unlink()
+            if not _is_at(file, unfinished):  # the other process has finished with it between our two calls
+                continue
+            try:
+                file.truncate()
+                yield file
+            finally:
+                if _is_at(file, unfinished):
+                    unfinished.unlink()
+            return
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
