@@ -25,7 +25,8 @@ from avspeech.files import make_folder, make_place, write_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media import reading
 from avspeech.media.errors import MediaError, NoAudio
-from avspeech.media.reading import read_audio
+from avspeech.media.reading import read_sound
+from avspeech.media.sound import Sound
 from avspeech.media.video import read_grey_clip
 from avspeech.roi.lips import FaceSpan, FoundLips, find_lips
 from avspeech.roi.mouth import Alignment, count_status
@@ -150,7 +151,7 @@ def _extract_one(
     if utterance.video is None:
         return {label: NO_VIDEO}
     try:
-        audio_S, no_audio = read_sound(utterance)
+        audio_S, no_audio = sound_of(utterance)
         lips, facts = None, {}
         if settings["already_cropped"]:
             mouth_THW = read_grey_clip(utterance.video, SMALLEST_CROP, utterance.span)
@@ -193,9 +194,7 @@ def checked(crops: Iterable[np.ndarray], record: dict[str, Any]) -> Iterator[np.
     record |= {"blank": blank, "still": longest if longest > 1 else 0, "size": size}
 
 
-def timed(
-    crops: Iterable[np.ndarray], record: dict[str, Any], lips: FoundLips, audio_S: np.ndarray
-) -> Iterator[np.ndarray]:
+def timed(crops: Iterable[np.ndarray], record: dict[str, Any], lips: FoundLips, audio_S: Sound) -> Iterator[np.ndarray]:
     """Pass crops on, then note the sound's ``offset`` in frames over the first minute, above 0 where it is late.
 
     It is None where it is not sure; ``offset_lead`` is how sure (``who_speaks.Offset``).
@@ -228,12 +227,12 @@ def even(mouth_THW: np.ndarray) -> np.ndarray:
     return mouth_THW[:, : mouth_THW.shape[1] // 2 * 2, : mouth_THW.shape[2] // 2 * 2]
 
 
-def read_sound(utterance: Utterance) -> tuple[np.ndarray | None, str | None]:
+def sound_of(utterance: Utterance) -> tuple[Sound | None, str | None]:
     """Return (``audio_S``, None), or (None, reason): mouth clips need no audio."""
     if utterance.audio is None:
         return None, "the manifest names no audio"
     try:
-        return read_audio(utterance.audio, span=utterance.span), None
+        return read_sound(utterance.audio, span=utterance.span), None
     except NoAudio as error:
         return None, f"NoAudio: {error}"
 

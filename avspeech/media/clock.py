@@ -5,6 +5,7 @@ ahead is a gap (slides, a microphone that is switched on later) unless nothing s
 line and comes back is wrong, and so is the clock of one stream that restarts while another runs on.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,11 +32,11 @@ class Stamps:
     def __init__(self, base: Fraction, keep: bool = True) -> None:
         """``keep``: keep all times, and not only the last."""
         self.base, self.keep, self.count = base, keep, 0
-        self.orders: list[int] = []  # number among the packets of all streams
-        self.ordinals: list[int] = []  # number among those of the stream
-        self.times: list[int] = []  # when to decode, which grows; else when to show
-        self.shown: list[int] = []
-        self.durations: list[int] = []
+        self.orders = array("q")  # number among the packets of all streams
+        self.ordinals = array("q")  # number among those of the stream
+        self.times = array("q")  # when to decode, which grows; else when to show
+        self.shown = array("q")
+        self.durations = array("q")
         self._back, self._ahead = int(STEP_BACK_S / base), int(STEP_AHEAD_S / base)
         self._last: int | None = None
         self._end: int | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import is_dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -16,12 +17,15 @@ import numpy as np
 
 from avspeech.media.container import Tracks
 from avspeech.media.decoder_job import Job
+from avspeech.media.decoder_process import PIECE
 from avspeech.media.errors import MediaError
 from avspeech.media.sandbox import Limits
+from avspeech.media.sound import Sound, collect
 from avspeech.media.video import Picture
 
 log = logging.getLogger(__name__)
 
+SOUND = "avspeech.media.audio:read_pieces"
 Built = TypeVar("Built")
 _kept: ContextVar[list[Job] | None] = ContextVar("kept", default=None)
 
@@ -54,24 +58,42 @@ def read_audio(
     path: str | Path,
     notes: list[str] | None = None,
     limits: Limits = Limits(),
-    function: str = "avspeech.media.audio:read_audio",
+    function: str = SOUND,
     **options: Any,
 ) -> np.ndarray:
     """Return what ``audio.read_audio`` returns, with its ``options``."""
-    path, length, audio_S = Path(path), 0, np.empty(0, np.float32)
+    return np.asarray(collect(_read_pieces(Path(path), notes, limits, function, options), inf))
+
+
+def read_sound(path: str | Path, notes: list[str] | None = None, limits: Limits = Limits(), **options: Any) -> Sound:
+    """Return what ``audio.read_sound`` returns."""
+    return collect(_read_pieces(Path(path), notes, limits, SOUND, options))
+
+
+def _read_pieces(
+    path: Path, notes: list[str] | None, limits: Limits, function: str, options: dict[str, Any]
+) -> Iterator[np.ndarray | float | None]:
+    """Yield what ``audio.read_pieces`` yields, each piece in the memory of the one before."""
+    length, most, buffer_S = 0, limits.memory_gib * 2**30 / 4, np.empty(0, np.float32)
     with _child(path, limits) as job:
         for message in job.answers("sound", function, options):
             with job.understanding():
-                end, at = length + int(message["samples"]), int(message["at"])
-            if not length < end <= limits.memory_gib * 2**30 / audio_S.itemsize:
-                raise MediaError(path, f"the decoder gave {end:,} samples, wanted up to {limits.memory_gib:g} GiB")
-            if end > len(audio_S):
-                audio_S.resize(end + end // 16, refcheck=False)
-            job.copy(at, [audio_S[length:end].data])
-            length = end
-    audio_S.resize(length, refcheck=False)
+                if "anew" in message:
+                    length, piece = 0, None
+                elif "divisor" in message:
+                    piece = float(message["divisor"])
+                else:
+                    size, at = int(message["samples"]), int(message["at"])
+                    length += size
+                    if not 0 < size <= PIECE or length > most:
+                        reason = f"{length:,} samples, {size:,} at once, wanted up to {limits.memory_gib:g} GiB"
+                        raise MediaError(path, f"the decoder gave {reason}")
+                    buffer_S = buffer_S if len(buffer_S) >= size else np.empty(size, np.float32)
+                    job.copy(at, [(piece := buffer_S[:size]).data])
+                if isinstance(piece, float) and not 1 <= piece < inf:
+                    raise ValueError(f"sound to be divided by {piece}")
+            yield piece
     _pass_on(path, job.notes, notes)
-    return audio_S
 
 
 def find_tracks(path: str | Path, limits: Limits = Limits()) -> Tracks:

@@ -251,8 +251,12 @@ def _layout(width: int, height: int, kind: str) -> list[tuple[int, int]]:
     return [(plane.buffer_size // plane.line_size, plane.line_size) for plane in planes]
 
 
-def _send_sound(ring: _Ring, audio_S: np.ndarray | Iterable[np.ndarray], limits: Limits) -> None:
-    for long_S in [audio_S] if isinstance(audio_S, np.ndarray) else audio_S:
+def _send_sound(ring: _Ring, sound: np.ndarray | Iterable[np.ndarray | float | None], limits: Limits) -> None:
+    """Send the pieces of ``audio.read_pieces``, or a whole array."""
+    for long_S in [sound] if isinstance(sound, np.ndarray) else sound:
+        if not isinstance(long_S, np.ndarray):
+            ring.send({"anew": True} if long_S is None else {"divisor": long_S})
+            continue
         for start in range(0, len(long_S), PIECE):
             piece_S = np.asarray(long_S[start : start + PIECE], np.float32)
             at, memory = ring.room(piece_S.nbytes)

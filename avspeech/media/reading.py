@@ -13,6 +13,7 @@ import numpy as np
 from avspeech.media import audio, confined, container, decode, video
 from avspeech.media.container import Tracks
 from avspeech.media.errors import NoAudio
+from avspeech.media.sound import Sound
 from avspeech.media.video import Picture
 from avspeech.timebase import Span
 
@@ -38,6 +39,22 @@ def read_audio(
     path: str | Path, notes: list[str] | None = None, track: int | None = None, span: Span | None = None
 ) -> np.ndarray:
     return (confined if _is_safe.get() else audio).read_audio(path, notes, track=track, span=span)
+
+
+def read_sound(
+    path: str | Path, notes: list[str] | None = None, track: int | None = None, span: Span | None = None
+) -> Sound:
+    return (confined if _is_safe.get() else audio).read_sound(path, notes, track=track, span=span)
+
+
+def read_sound_if_any(
+    path: str | Path, notes: list[str] | None = None, track: int | None = None, span: Span | None = None
+) -> Sound | None:
+    """Return ``read_sound``'s sound, or None without an audio track."""
+    try:
+        return read_sound(path, notes, track, span)
+    except NoAudio:
+        return None
 
 
 def read_audio_if_any(

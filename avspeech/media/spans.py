@@ -7,6 +7,7 @@ noise that AAC decoders make up themselves, in place of noise that was not store
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,11 @@ class SoundPart:
             if position >= 0 or len(mono_S := mono_S[-position:]):
                 yield Placed(max(position, 0), mono_S, rate)
 
-    def cut(self, audio_S: np.ndarray) -> np.ndarray:
-        """Return the part, from sound at 16 kHz that begins at ``begin_s``."""
-        begin = self.begin_s * SAMPLE_RATE
-        end = None if self.span.end is None else frames_to_samples(self.span.end) - begin
-        return audio_S[frames_to_samples(self.span.first) - begin : end]
+    def cut(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the part, from sound at 16 kHz that begins at ``begin_s``."""
+        place, first = self.begin_s * SAMPLE_RATE, frames_to_samples(self.span.first)
+        end = inf if self.span.end is None else frames_to_samples(self.span.end)
+        for piece_S in pieces:
+            wanted_S = piece_S[: int(max(end - place, 0))] if end - place < len(piece_S) else piece_S
+            yield wanted_S[max(first - place, 0) :]
+            place += len(piece_S)

@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from avspeech.media.container import guard, open_media, require_stream
 from avspeech.media.decode import Timed, origin, tell
 from avspeech.media.errors import MediaError
+from avspeech.media.sound import Sound
 from avspeech.media.spans import check_reached, decode_part
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, Span, frames_to_samples
 
@@ -268,7 +269,7 @@ def read_grey_clip(path: str | Path, smallest: int = 1, span: Span | None = None
 def write_video(
     path: str | Path | BinaryIO,
     frames: Iterable[np.ndarray],
-    audio_S: np.ndarray | None = None,
+    audio_S: Sound | None = None,
     *,
     crf: int = 18,
     preset: str = "veryfast",
@@ -346,9 +347,9 @@ def _to_frame(image: np.ndarray, index: int) -> av.VideoFrame:
     return frame
 
 
-def _to_sound_frames(audio_S: np.ndarray, size: int = 1024) -> Iterator[av.AudioFrame]:
-    audio_S = np.clip(np.asarray(audio_S, np.float32), -1, 1)
+def _to_sound_frames(audio_S: Sound, size: int = 1024) -> Iterator[av.AudioFrame]:
     for start in range(0, len(audio_S), size):
-        frame = av.AudioFrame.from_ndarray(audio_S[None, start : start + size], format="fltp", layout="mono")
+        piece_S = np.clip(audio_S[start : start + size].astype(np.float32), -1, 1)
+        frame = av.AudioFrame.from_ndarray(piece_S[None], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
         yield frame

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from avspeech.features.clip import CLIP_SIZE, crop_clips
 from avspeech.features.logfbank import NUM_FILTERS, log_filterbank
 from avspeech.inputs import InputSpec, fit_samples
+from avspeech.media.sound import Sound
 from avspeech.models.base import Model
 from avspeech.models.configs import from_plain, to_plain
 from avspeech.timebase import ACOUSTIC_PER_FRAME, FRAME_RATE, SAMPLES_PER_FRAME
@@ -173,7 +174,7 @@ def _second_mean(x_BXT: Tensor) -> Tensor:
     return F.avg_pool1d(x_BXT, FRAME_RATE, 1, FRAME_RATE // 2, count_include_pad=False)
 
 
-def sound_input(audio_S: np.ndarray, first: int, num_frames: int, margin: int = MAX_LAG) -> tuple[Tensor, Tensor]:
+def sound_input(audio_S: Sound, first: int, num_frames: int, margin: int = MAX_LAG) -> tuple[Tensor, Tensor]:
     """Return (4 U, 26) filterbanks of frames ``first - margin`` on, U = num_frames + 2 margin, and ``real_U``."""
     start, end = first - margin, first + num_frames + margin
     before = max(-start, 0) * SAMPLES_PER_FRAME

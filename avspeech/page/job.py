@@ -125,7 +125,7 @@ def _run_job(
     if clips := [(one.frames[0], one.mouth_THW) for one in streams.segments if one.mouth_THW is not None]:
         write_video(lips := folder / "lips.mp4", _enlarged(clips, streams.num_frames), preset="ultrafast")
     if streams.audio_S is not None:
-        write_wav(sound := folder / "sound.wav", streams.audio_S)
+        write_wav(sound := folder / "sound.wav", np.asarray(streams.audio_S))
     return Outcome(job, transcript, sound_alone, preview, lips, sound)
 
 

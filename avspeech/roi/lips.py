@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypedDict, Unpack
 import numpy as np
 
 from avspeech.media.errors import MediaError
-from avspeech.media.reading import read_audio_if_any, read_pictures
+from avspeech.media.reading import read_pictures, read_sound_if_any
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.motion import moving
@@ -125,7 +125,7 @@ def find_lips(
             raise ValueError(f"face={face} came; {video} shows {len(faces)}, numbered from 1, the largest first")
         index = face - 1
     elif face == "speaking" and len(faces) > 1:
-        index = speaking_face(followed, read_audio_if_any(video, span=span), 0, num_frames) or 0
+        index = speaking_face(followed, read_sound_if_any(video, span=span), 0, num_frames) or 0
     num_known = round(faces[index].share_found(0, num_frames) * num_frames)
     if num_known < min_found * num_frames:
         raise NoFace(num_known, num_frames, min_found, followed.is_small)

@@ -7,6 +7,7 @@ mean over 7 frames. Slow movement and its amount say little (measured in experim
 
 import numpy as np
 
+from avspeech.media.sound import Sound
 from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.track import smooth_over_time
 from avspeech.timebase import SAMPLES_PER_FRAME, frames_to_samples
@@ -15,14 +16,23 @@ MAX_LAG = 2  # largest offset between sound and picture, in frames (80 ms)
 LAG_FACTOR = (1.0, 1.0, 0.75)  # weight of a correlation by lag, 0 to 2 frames
 SLOW_LENGTH = 7  # length in frames of the mean that is subtracted
 SLOW_WEIGHT = 0.3  # weight of the whole signals' correlation; the fast parts have 1
+_AT_ONCE = 1500  # frames of sound in memory
 LITTLE_MOVEMENT = 0.26  # movement in crop pixels per frame, about the landmark scatter, that halves the score
 
 
-def energy_envelope(audio_S: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return ``energy_T``, float64: square root of each frame's rms, 0 past the end; ``audio_S`` is mono at 16 kHz."""
-    padded_S = np.zeros(frames_to_samples(num_frames))
-    padded_S[: len(audio_S)] = audio_S[: len(padded_S)]
-    return np.sqrt(np.sqrt((padded_S.reshape(num_frames, SAMPLES_PER_FRAME) ** 2).mean(axis=1)))
+def energy_envelope(audio_S: Sound, num_frames: int, start: int = 0) -> np.ndarray:
+    """Return ``energy_T``, float64: square root of the rms of each frame from ``start`` on, 0 past the end.
+
+    ``audio_S`` is mono at 16 kHz.
+    """
+    energy_T = np.zeros(num_frames)
+    for first in range(0, num_frames, _AT_ONCE):
+        end = min(first + _AT_ONCE, num_frames)
+        padded_S = np.zeros(frames_to_samples(end - first))
+        heard_S = audio_S[frames_to_samples(start + first) : frames_to_samples(start + end)]
+        padded_S[: len(heard_S)] = heard_S
+        energy_T[first:end] = np.sqrt(np.sqrt((padded_S.reshape(-1, SAMPLES_PER_FRAME) ** 2).mean(axis=1)))
+    return energy_T
 
 
 def movement(openness_T: np.ndarray) -> float:
@@ -46,7 +56,7 @@ def speaking_score(openness_T: np.ndarray, energy_T: np.ndarray) -> float:
     return max(scores) * moved / (moved + LITTLE_MOVEMENT)
 
 
-def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: int, end: int) -> int | None:
+def speaking_face(followed: FollowedFaces, audio_S: Sound | None, first: int, end: int) -> int | None:
     """Return the index of the face that speaks from frame ``first`` to before ``end``; None without a face.
 
     Scores are weighted by the share of frames in which the face is known. Without sound, the most moving mouth wins; of
@@ -54,7 +64,7 @@ def speaking_face(followed: FollowedFaces, audio_S: np.ndarray | None, first: in
     """
     if end <= first:  # the sound is longer than the picture
         return None
-    energy_T = None if audio_S is None else energy_envelope(audio_S[frames_to_samples(first) :], end - first)
+    energy_T = None if audio_S is None else energy_envelope(audio_S, end - first, first)
     scores: dict[int, float] = {}
     for index, face in enumerate(followed.faces):
         share = face.share_found(first, end)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from avspeech.media.sound import Sound
 from avspeech.roi.faces import Face, FollowedFaces
 from avspeech.roi.speaking import seen_for, speaking_face
 from avspeech.roi.track import FrameStatus
@@ -26,7 +27,7 @@ def check_face(face: FaceChoice) -> None:
 def choose_faces(
     followed: FollowedFaces,
     interval: Interval,
-    audio_S: np.ndarray | None,
+    audio_S: Sound | None,
     choice: FaceChoice,
     scores: Mapping[int, float] | None = None,
 ) -> list[tuple[int | None, float]]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from avspeech.media.container import SoundTrack
 from avspeech.media.errors import MediaError
-from avspeech.media.reading import read_audio, read_audio_if_any
+from avspeech.media.reading import read_sound, read_sound_if_any
+from avspeech.media.sound import Sound, SoundWriter
 from avspeech.models.synchrony import Synchrony, odds
 from avspeech.roi.faces import FollowedFaces
 from avspeech.roi.lips import FaceSpan
@@ -25,29 +26,34 @@ LOWEST_HZ = 20.0
 MOST_PIECES = 30  # pieces of 6 s of each face that tell which of several tracks fits the lips
 
 
-def without_offset(audio_S: np.ndarray) -> np.ndarray:
-    """Return float32 sound at 16 kHz without what is below ``LOWEST_HZ``; the same array if its means are small."""
+def without_offset(audio_S: Sound) -> Sound:
+    """Return float32 sound at 16 kHz without what is below ``LOWEST_HZ``; the same sound if its means are small."""
     if not len(audio_S):
         return audio_S
-    starts = np.arange(0, max(len(audio_S) - SAMPLE_RATE // 2, 1), SAMPLE_RATE)  # the last second is half a one or more
-    means = np.add.reduceat(audio_S, starts, dtype=np.float64) / np.diff(np.append(starts, len(audio_S)))
+    means = _second_means(audio_S)
     power = float(np.mean(np.square(frame_level(audio_S), dtype=np.float64)))
     if np.abs(means).max() <= OFFSET * np.sqrt(max(power - np.mean(means**2), 0)):
         return audio_S
     from scipy.signal import butter, sosfilt, sosfilt_zi  # slow to import, and few files need it
 
     sections = butter(2, LOWEST_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
-    state = sosfilt_zi(sections) * audio_S[0]
-    steady_S = np.empty(len(audio_S), np.float32)
+    state, steady = sosfilt_zi(sections) * audio_S[:1], SoundWriter()
     for start in range(0, len(audio_S), BLOCK):
-        steady_S[start : start + BLOCK], state = sosfilt(sections, audio_S[start : start + BLOCK], zi=state)
-    return steady_S
+        steady_S, state = sosfilt(sections, audio_S[start : start + BLOCK], zi=state)
+        steady.write(steady_S)
+    return steady.finish()
+
+
+def _second_means(audio_S: Sound) -> np.ndarray:
+    """Return the mean of every second; the last one is half a one or more."""
+    starts = range(0, max(len(audio_S) - SAMPLE_RATE // 2, 1), SAMPLE_RATE)
+    return np.array([audio_S[start:end].mean(dtype=np.float64) for start, end in pairwise([*starts, len(audio_S)])])
 
 
 class Sounds(NamedTuple):
     """The sound of the tracks that may be read, by number."""
 
-    by_track: Mapping[int, np.ndarray]
+    by_track: Mapping[int, Sound]
     chosen: str
     """Why it is these, of several."""
 
@@ -59,13 +65,13 @@ def read_sounds(path: Path, sounds: Sequence[SoundTrack], notes: list[str], trac
     """
     readable = sorted((one for one in sounds if one.channels), key=lambda one: not one.is_default)
     if track is not None or len(readable) < 2:
-        audio_S = read_audio_if_any(path, notes, track)
+        audio_S = read_sound_if_any(path, notes, track)
         return Sounds({} if audio_S is None or not len(audio_S) else {track or 1: audio_S}, "")
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Sound] = {}
     voiced, failed = set[int](), list[MediaError]()
     for one in readable:
         try:
-            audio_S = read_audio(path, notes, one.number)
+            audio_S = read_sound(path, notes, one.number)
         except MediaError as error:
             failed.append(error)
             notes.append(f"Sound track {one.number} cannot be read: {error.reason}.")
@@ -90,7 +96,7 @@ def choose_sound(sounds: Sounds, followed: FollowedFaces) -> tuple[int, str]:
     return (best, "its speech fits the lips") if fits[best] - fits[second] >= SURE else (first, sounds.chosen)
 
 
-def _fit(followed: FollowedFaces, audio_S: np.ndarray) -> float:
+def _fit(followed: FollowedFaces, audio_S: Sound) -> float:
     """Return the log-odds that the faces' openings make the sound: of each piece of time those of the best face."""
     model = load_watcher(SYNCHRONY)
     assert isinstance(model, Synchrony)

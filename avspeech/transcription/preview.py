@@ -13,6 +13,7 @@ import numpy as np
 from avspeech.files import written_whole
 from avspeech.media.errors import MediaError, NoVideo
 from avspeech.media.reading import read_pictures
+from avspeech.media.sound import Sound
 from avspeech.media.video import fit, inner_box, write_video
 from avspeech.roi.faces import Face
 from avspeech.roi.mouth import STABLE
@@ -80,7 +81,7 @@ def draw_preview(
     out_path: str | Path,
     transcript: Transcript,
     faces: Sequence[FaceView] = (),
-    audio_S: np.ndarray | None = None,
+    audio_S: Sound | None = None,
 ) -> int:
     """Write the preview at 25 fps, at most 720 pixels high; return its number of frames. One is in memory at a time.
 

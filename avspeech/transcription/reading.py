@@ -1,6 +1,7 @@
 """Read sound and faces of a file, find speech, and cut segments with mouth crops.
 
-Memory: the sound, 0.5 kB per frame and face, 9 kB per frame of crops, one video frame.
+Memory: 17 minutes of sound at most (``media.sound``), 0.5 kB per frame and face, 9 kB per frame of crops, one video
+frame.
 """
 
 from collections import defaultdict
@@ -14,6 +15,7 @@ from avspeech.inputs import Modality, fit_samples
 from avspeech.media.container import Tracks
 from avspeech.media.errors import MediaError
 from avspeech.media.reading import find_tracks, read_pictures
+from avspeech.media.sound import Sound
 from avspeech.media.video import Picture
 from avspeech.roi.faces import FollowedFaces, follow_faces
 from avspeech.roi.landmarks import FaceFinder
@@ -41,7 +43,7 @@ def read_streams(
     modality: Modality,
     cutting: CuttingConfig,
     face: FaceChoice = "speaking",
-    audio_S: np.ndarray | None = None,
+    audio_S: Sound | None = None,
     progress: Progress | None = None,
     crop: str = "official",
     who_speaks: str = SYNCHRONY,
@@ -124,7 +126,7 @@ def _decode(
     path: Path,
     modality: Modality,
     face: FaceChoice,
-    given_S: np.ndarray | None,
+    given_S: Sound | None,
     tell: Progress,
     crop: str,
     audio_track: int | None,

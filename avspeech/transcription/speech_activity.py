@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avspeech.media.sound import Sound
 from avspeech.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 
 CHUNK = 512  # samples at 16 kHz per probability: 32 ms
@@ -38,8 +39,10 @@ class SileroVAD:
         """Return a float32 probability per chunk of 16 kHz blocks, each of whole chunks; one is in memory at a time."""
         with self._lock:
             self._model.reset_states()
-            chunks = (chunk_S for block_S in blocks for chunk_S in block_S.split(CHUNK))
-            return torch.cat([self._model(chunk_S, SAMPLE_RATE).reshape(1) for chunk_S in chunks])
+            return torch.cat([torch.cat([self._heard(one_S) for one_S in block_S.split(CHUNK)]) for block_S in blocks])
+
+    def _heard(self, chunk_S: Tensor) -> Tensor:
+        return self._model(chunk_S, SAMPLE_RATE).reshape(1)
 
 
 @cache
@@ -62,7 +65,7 @@ def load_silero() -> SileroVAD:
         torch.set_num_threads(num_threads)  # importing the package sets it to 1
 
 
-def speech_probability(audio_S: np.ndarray) -> np.ndarray:
+def speech_probability(audio_S: Sound) -> np.ndarray:
     """Return ``prob_T``: float32 probability of speech per video frame, the maximum over its chunks.
 
     The higher probability of a forward and a backward run counts, because the detector is late at soft onsets (GRID: up
@@ -91,12 +94,12 @@ def speech_probability(audio_S: np.ndarray) -> np.ndarray:
     return heard[touched_3T].max(axis=0)
 
 
-def _block(audio_S: np.ndarray, index: int, gain: float) -> Tensor:
+def _block(audio_S: Sound, index: int, gain: float) -> Tensor:
     block_S = audio_S[index * BLOCK : (index + 1) * BLOCK] * np.float32(gain)
     return torch.from_numpy(np.pad(block_S, (0, -len(block_S) % CHUNK)).astype(np.float32, copy=False))
 
 
-def frame_level(audio_S: np.ndarray) -> np.ndarray:
+def frame_level(audio_S: Sound) -> np.ndarray:
     """Return ``level_T``: float32 rms of mono 16 kHz sound per video frame; not finite where the sound is not."""
     levels = [np.zeros(0, np.float32)]
     for start in range(0, len(audio_S), BLOCK):

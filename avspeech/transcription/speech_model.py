@@ -21,6 +21,7 @@ from avspeech.hub.names import find_model, open_model
 from avspeech.hub.remote import from_pretrained
 from avspeech.inputs import MODALITIES, Modality
 from avspeech.media.errors import MediaError
+from avspeech.media.sound import Sound
 from avspeech.models.files import Model
 from avspeech.text.languages import check_language
 from avspeech.transcription.cutting import CuttingConfig
@@ -174,7 +175,7 @@ class SpeechModel:
         who_speaks: str = SYNCHRONY,
         repair_sync: bool = True,
         audio_track: int | None = None,
-        audio_S: np.ndarray | None = None,
+        audio_S: Sound | None = None,
         progress: Progress | None = None,
     ) -> Streams:
         """Return a file's sound and lips in segments, for ``transcribe_streams``.

@@ -9,6 +9,7 @@ import numpy as np
 
 from avspeech.inputs import Modality
 from avspeech.media.container import LACKS
+from avspeech.media.sound import Sound
 from avspeech.roi.faces import Face, FollowedFaces
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, samples_to_frames
 from avspeech.transcription.cutting import Interval, close_gaps, runs
@@ -26,7 +27,7 @@ class Streams:
 
     source: Path
     modality: Modality  # requested streams
-    audio_S: np.ndarray | None  # float32 at 16 kHz; None if missing or not requested
+    audio_S: Sound | None  # at 16 kHz; None if missing or not requested
     followed: FollowedFaces  # faces; of 0 frames without a picture
     remarks: tuple[str, ...] = ()  # faults of the file, as sentences
     speech_T: np.ndarray | None = None  # float32, probability of speech per frame; None without sound

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from avspeech.features.mfcc import cepstra
 from avspeech.hub.names import open_model
+from avspeech.media.sound import Sound, StoredSound
 from avspeech.models.files import ModelFileError, load_model
 from avspeech.models.lr_asd import LrAsd
 from avspeech.models.synchrony import NEAR, WEIGHTS, Synchrony, odds, offset, sound_input
@@ -91,7 +92,7 @@ def score_faces(
     followed: FollowedFaces,
     spans: Sequence[FaceSpan],
     mouths: Mapping[int, np.ndarray],
-    audio_S: np.ndarray,
+    audio_S: Sound,
 ) -> dict[FaceSpan, float]:
     """Return how much each face speaks in its span, above 0 if it does.
 
@@ -104,7 +105,7 @@ def score_faces(
 
 @torch.inference_mode()
 def lag_scores(
-    model: Synchrony, followed: FollowedFaces, span: FaceSpan, mouth_THW: np.ndarray | None, audio_S: np.ndarray
+    model: Synchrony, followed: FollowedFaces, span: FaceSpan, mouth_THW: np.ndarray | None, audio_S: Sound
 ) -> Tensor:
     """Return the log-odds at each lag of the sound, (2 ``MAX_LAG`` + 1,), of a face in a span; None: of its opening."""
     mouth_BTHW = None if mouth_THW is None else torch.from_numpy(mouth_THW[span.first : span.end])[None]
@@ -118,7 +119,7 @@ def _openness_in(face: Face, span: FaceSpan) -> np.ndarray:
 
 
 def watch(
-    followed: FollowedFaces, spans: Sequence[FaceSpan], mouths: Mapping[int, np.ndarray], audio_S: np.ndarray
+    followed: FollowedFaces, spans: Sequence[FaceSpan], mouths: Mapping[int, np.ndarray], audio_S: Sound
 ) -> tuple[Offset | None, tuple[tuple[int, int], ...]]:
     """Return the offset that all spans of a file have together, and those whose voice seems to be of no face in view.
 
@@ -158,8 +159,10 @@ def is_foreign(
     return num_frames >= LONG_ENOUGH and best < FOREIGN * num_frames
 
 
-def shift_sound(audio_S: np.ndarray, frames: int) -> np.ndarray:
+def shift_sound(audio_S: Sound, frames: int) -> Sound:
     """Return the sound ``frames`` earlier (below 0: later), as long as before, zeros where there is none."""
+    if isinstance(audio_S, StoredSound):
+        return audio_S.earlier(frames * SAMPLES_PER_FRAME)
     num_samples = abs(frames) * SAMPLES_PER_FRAME
     if frames > 0:
         return np.pad(audio_S[num_samples:], (0, min(num_samples, len(audio_S))))
@@ -168,7 +171,7 @@ def shift_sound(audio_S: np.ndarray, frames: int) -> np.ndarray:
 
 @torch.inference_mode()
 def _judge_whole_faces(
-    model: LrAsd, video: Path, followed: FollowedFaces, spans: Sequence[FaceSpan], audio_S: np.ndarray
+    model: LrAsd, video: Path, followed: FollowedFaces, spans: Sequence[FaceSpan], audio_S: Sound
 ) -> dict[FaceSpan, float]:
     """Return LR-ASD's mean score in each span, of pieces of up to 6 s."""
     owner = {}
@@ -178,7 +181,7 @@ def _judge_whole_faces(
         owner |= {FaceSpan(span.face, *edge): span for edge in pairwise(edges)}
     sums: dict[FaceSpan, float] = defaultdict(float)
     for piece, face_THW in read_face_crops(video, followed.faces, list(owner)):
-        heard_S = np.ascontiguousarray(audio_S[piece.first * SAMPLES_PER_FRAME :])
+        heard_S = np.ascontiguousarray(audio_S[slice(*(at * SAMPLES_PER_FRAME for at in (piece.first, piece.end + 1)))])
         heard_S = heard_S if len(heard_S) else np.zeros(1, np.float32)
         mfcc_AF = cepstra(torch.from_numpy(heard_S), len(face_THW))
         sums[owner[piece]] += float(model(torch.from_numpy(face_THW)[None], mfcc_AF[None]).sum())

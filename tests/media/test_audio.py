@@ -110,8 +110,7 @@ def test_six_channels_keep_the_voice_and_drop_the_bass(tmp_path):
 
 def resample(audio_S: np.ndarray, rate: int) -> np.ndarray:
     resampler = Resampler()
-    resampler.write(0, audio_S, rate)
-    return resampler.finish()
+    return np.concatenate([*resampler.write(0, audio_S, rate), *resampler.finish()])
 
 
 def test_speech_band_passes_and_the_rest_does_not_alias():

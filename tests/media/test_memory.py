@@ -57,14 +57,14 @@ def test_hours_of_sound_take_their_array_and_a_tenth(name, rate, minutes, layout
 @pytest.mark.parametrize("block", [100, 1024, 50_000])
 def test_sound_in_pieces_is_resampled_as_in_one(rate, block):
     sound_S = (0.3 * np.random.default_rng(0).standard_normal(rate + 17)).astype(np.float32)
-    resampler = Resampler()
+    resampler, pieces = Resampler(), []
     for start in range(0, len(sound_S), block):
-        resampler.write(start, sound_S[start : start + block], rate)
+        pieces += resampler.write(start, sound_S[start : start + block], rate)
     whole = av.AudioResampler(format="flt", layout="mono", rate=16_000)
     frame = av.AudioFrame.from_ndarray(sound_S[None], format="flt", layout="mono")
     frame.sample_rate = rate
     once_S = np.concatenate([one.to_ndarray()[0] for one in (*whole.resample(frame), *whole.resample(None))])
-    audio_S = resampler.finish()
+    audio_S = np.concatenate([*pieces, *resampler.finish()])
     assert len(audio_S) == -(-len(sound_S) * 16_000 // rate)
     shared = min(len(audio_S), len(once_S))
     np.testing.assert_array_equal(audio_S[:shared], once_S[:shared])
@@ -73,10 +73,9 @@ def test_sound_in_pieces_is_resampled_as_in_one(rate, block):
 
 def test_a_change_of_rate_and_a_long_gap_start_anew_at_their_places():
     resampler, ones_S = Resampler(), np.ones(8000, np.float32)
-    resampler.write(0, ones_S, 8000)
-    resampler.write(16_000, ones_S[:8000], 16_000)
-    resampler.write(100 * 16_000, ones_S[:1600], 16_000)
-    audio_S = resampler.finish()
+    heard = [(0, ones_S, 8000), (16_000, ones_S[:8000], 16_000), (100 * 16_000, ones_S[:1600], 16_000)]
+    pieces = [piece_S for one in heard for piece_S in resampler.write(*one)]
+    audio_S = np.concatenate([*pieces, *resampler.finish()])
     loud = np.flatnonzero(np.diff(np.abs(audio_S) > 0.5)) + 1
     np.testing.assert_array_equal(loud[-2:], [24_000, 1_600_000])
     assert len(audio_S) == 1_601_600

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from avspeech.media.audio import read_audio, read_audio_if_any
+from avspeech.media.audio import read_audio
 from avspeech.media.container import LACKS, find_tracks
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
+from avspeech.media.reading import read_sound_if_any
 from avspeech.media.video import read_frames, write_video
 from tests.media.conftest import encode, picture_frame, picture_of, sound_frame
 from tests.refusals import raises
@@ -91,7 +92,7 @@ def write_both(path: Path, codec: str, audio_codec: str, empty: str = "") -> Pat
 def test_a_track_without_packets_is_no_track(name, codec, audio_codec, tmp_path):
     silent = write_both(tmp_path / f"silent_{name}", codec, audio_codec, empty="audio")
     assert not find_tracks(silent).has_audio and find_tracks(silent).has_video
-    assert read_audio_if_any(silent) is None and len(list(read_frames(silent))) == 25
+    assert read_sound_if_any(silent) is None and len(list(read_frames(silent))) == 25
     blind = write_both(tmp_path / f"blind_{name}", codec, audio_codec, empty="video")
     assert find_tracks(blind).has_audio and not find_tracks(blind).has_video
     raises(NoVideo, "video track", next, read_frames(blind))

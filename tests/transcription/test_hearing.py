@@ -143,7 +143,7 @@ def test_a_track_that_cannot_be_read_leaves_the_others(tmp_path, monkeypatch):
             raise MediaError(path, "is torn")
         return read(path, notes, track)
 
-    monkeypatch.setattr(hearing, "read_audio", torn)
+    monkeypatch.setattr(hearing, "read_sound", torn)
     notes, bad = [], {1}
     assert list(read_sounds(path, sounds, notes).by_track) == [2] and notes == [
         "Sound track 1 cannot be read: is torn."
