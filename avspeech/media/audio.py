@@ -12,8 +12,8 @@ import numpy as np
 
 from avspeech.media.channels import Mixer, describe
 from avspeech.media.clock import LONGEST_GAP_S
-from avspeech.media.container import guard, open_media, require_stream
-from avspeech.media.decode import Timed, origin, tell
+from avspeech.media.container import guard, open_media
+from avspeech.media.decode import Timed, find_wanted, origin, tell
 from avspeech.media.errors import MediaError
 from avspeech.media.placing import Piece, Placed, place
 from avspeech.media.resampling import Resampler
@@ -78,10 +78,10 @@ def _read(
 ) -> Iterator[np.ndarray]:
     """Yield the sound at the scale of its samples; a whole recording is decoded in a stream."""
     with open_media(path) as container:
-        stream = require_stream(path, container, "audio", track)
+        wanted = find_wanted(path, container, "audio", track)
         start = origin(path, container)
         until = None if part.until_s is None else start + part.until_s
-        frames, sought = decode_part(path, container, stream, start, notes, start + part.begin_s, until)
+        frames, sought = decode_part(path, container, wanted, start, notes, start + part.begin_s, until)
         skipped_s = part.begin_s if sought else 0
         pieces = place(_pieces(path, frames, mixer), start + skipped_s)
         yield from part.cut(_resampled(path, part.placed(pieces, skipped_s)))
@@ -111,9 +111,9 @@ def _guarded(path: Path, rate: int, pieces: Iterator[np.ndarray]) -> Iterator[np
 
 
 def _pieces(path: Path, timed: Iterable[Timed], mixer: Mixer) -> Iterator[Piece]:
-    for time, _, frame in timed:
+    for one in timed:
         with guard(path, "its sound cannot be converted"):
-            piece = Piece(time, mixer.mono(frame), frame.sample_rate)
+            piece = Piece(one.time, mixer.mono(one.frame), one.frame.sample_rate)
         yield piece
 
 

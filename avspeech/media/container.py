@@ -5,13 +5,13 @@ On broken files PyAV raises UnicodeDecodeError and others too, so every call int
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import av
 import av.error
@@ -30,7 +30,8 @@ DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpeg
 FILE_LENGTH_ONLY = {"matroska", "webm", "flv"}
 """Formats that state no length of a track; FFmpeg gives the file's in its place."""
 LACKS = ("There is no sound:", "There is no picture:")
-_KINDS = ("video", "audio")
+Kind = Literal["video", "audio"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @contextmanager
@@ -136,7 +137,7 @@ def _parts_of(file: Any) -> tuple[Part, ...]:
     return find_parts(file)
 
 
-def find_stream(container: InputContainer, kind: Literal["video", "audio"], track: int | None = None) -> Any | None:
+def find_stream(container: InputContainer, kind: Kind, track: int | None = None) -> Any | None:
     """Return the stream to read, or None: the best, or by number from 1. A cover picture does not count."""
 
     def usable(stream: Any) -> bool:
@@ -149,14 +150,17 @@ def find_stream(container: InputContainer, kind: Literal["video", "audio"], trac
     return next(filter(usable, [*([] if best is None else [best]), *streams]), None)
 
 
-def require_stream(
-    path: Path, container: InputContainer, kind: Literal["video", "audio"], track: int | None = None
-) -> Any:
-    """Return the stream to read, by number from 1 if given. NoVideo, NoAudio: none. MediaError: no such number."""
+def require_stream(path: Path, container: InputContainer, kind: Kind, track: int | None = None) -> Any | None:
+    """Return the stream to read, by number from 1 if given; None if only a recording that is joined to it has it.
+
+    NoVideo, NoAudio: none. MediaError: no such number.
+    """
     with guard(path, f"its {kind} track cannot be read"):
         stream = find_stream(container, kind, track)
         sounds = _sound_tracks(container) if stream is None and kind == "audio" else ()
         undecodable = None if stream is not None else _undecodable(container, kind)
+    if stream is None and any(_has(path, part, kind, track) for part in file_parts(path)[1:]):
+        return None
     if stream is None and track is not None and sounds:
         listing = "; ".join(str(one) for one in sounds)
         raise MediaError(path, f"sound track {track} was asked for and cannot be read; choose one of: {listing}")
@@ -166,6 +170,12 @@ def require_stream(
         raise no_track(kind)(path, f"has no {kind} track; give a file that has one")
     check_codec(path, stream)
     return stream
+
+
+def _has(path: Path, part: Part, kind: Kind, track: int | None) -> bool:
+    with suppress(MediaError), open_media(path, part) as container, guard(path, "its tracks cannot be read"):
+        return find_stream(container, kind, track) is not None
+    return False
 
 
 def check_codec(path: Path, stream: Any) -> None:
@@ -267,7 +277,7 @@ class Tracks:
     """A cover picture does not count."""
     has_audio: bool
     duration_s: float | None
-    """Duration that the container states, or None."""
+    """Duration that the container states, or None; of joined recordings the sum."""
     promised_s: float | None = None
     """``duration_s``, or None where it is an estimate from the bit rate."""
     sounds: tuple[SoundTrack, ...] = ()
@@ -287,9 +297,36 @@ class Tracks:
 
 
 def find_tracks(path: str | Path) -> Tracks:
-    """Return the tracks of a file; nothing is decoded, so a damaged track counts. MediaError: no media file."""
+    """Return the tracks of a file; nothing is decoded, so a damaged track counts. MediaError: no media file.
+
+    Of recordings that were joined, the tracks of any.
+    """
     path = Path(path)
-    with open_media(path) as container, guard(path, "its headers cannot be read"):
+    first, *others = file_parts(path)
+    tracks = [_tracks_of(path, first)]
+    for part in others:
+        with suppress(MediaError):  # the decoder leaves it out too
+            tracks.append(_tracks_of(path, part))
+    sounds = {one.number: one for every in reversed(tracks) for one in every.sounds}
+    found = {"video": any(one.has_video for one in tracks), "audio": any(one.has_audio for one in tracks)}
+    names = {kind: name for every in reversed(tracks) for kind, name in every.undecodable if not found[kind]}
+    return Tracks(
+        found["video"],
+        found["audio"],
+        _sum(one.duration_s for one in tracks),
+        _sum(one.promised_s for one in tracks),
+        tuple(sounds[number] for number in sorted(sounds)),
+        tuple(names.items()),
+    )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    known = list(seconds)
+    return None if None in known else sum(filter(None, known))
+
+
+def _tracks_of(path: Path, part: Part) -> Tracks:
+    with open_media(path, part) as container, guard(path, "its headers cannot be read"):
         found = {kind: stream for kind in _KINDS if (stream := find_stream(container, kind)) is not None}
         names = {kind: _undecodable(container, kind) for kind in _KINDS if kind not in found}
         duration_s = None if container.duration is None else container.duration / av.time_base
@@ -306,7 +343,7 @@ def find_tracks(path: str | Path) -> Tracks:
     )
 
 
-def _filled(container: InputContainer, found: dict[str, Any]) -> set[str]:
+def _filled(container: InputContainer, found: dict[Kind, Any]) -> set[str]:
     """Return the kinds of track that have packets; a single one counts without a look."""
     filled: set[str] = set()
     if len(found) < 2:

@@ -5,16 +5,27 @@ end to end and clocks that restart follow on from each other, sound and picture 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from av.container import InputContainer
 
-from avspeech.media.clock import LONGEST_GAP_S, UNPROVEN_GAP_S, Mended, Stamps, mend
-from avspeech.media.container import check_codec, declared_end, file_parts, find_stream, guard, no_track, open_media
+from avspeech.media.clock import LONGEST_GAP_S, STEP_AHEAD_S, STEP_BACK_S, UNPROVEN_GAP_S, Mended, Stamps, mend
+from avspeech.media.container import (
+    Kind,
+    check_codec,
+    declared_end,
+    file_parts,
+    find_stream,
+    guard,
+    no_track,
+    open_media,
+    require_stream,
+)
 from avspeech.media.errors import MediaError
 from avspeech.media.parts import Part
 
@@ -32,6 +43,38 @@ class Timed(NamedTuple):
     time: Fraction
     duration: Fraction
     frame: Any
+    aspect: Fraction
+    """Width over height of a pixel, by the container; 1 for sound."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The track to read, in each recording of a file."""
+
+    kind: Kind
+    stream: Any | None
+    """In the first recording; None: it has no such track."""
+    number: int | None
+    """In the others, from 1; None: the default."""
+    prepare: Callable[[Any], None]
+    """Called with the stream of each recording before it is decoded."""
+
+
+def find_wanted(
+    path: Path,
+    container: InputContainer,
+    kind: Kind,
+    track: int | None = None,
+    prepare: Callable[[Any], None] = lambda stream: None,
+) -> Wanted:
+    """Return the track to read of a file whose first recording is ``container``; errors as ``require_stream``."""
+    stream = require_stream(path, container, kind, track)
+    if stream is not None:
+        with guard(path, f"its {kind} track cannot be read"):
+            prepare(stream)
+            default = find_stream(container, kind)
+            track = None if default is not None and default.index == stream.index else track
+    return Wanted(kind, stream, track, prepare)
 
 
 def origin(path: Path, container: InputContainer) -> Fraction:
@@ -44,22 +87,22 @@ def origin(path: Path, container: InputContainer) -> Fraction:
 def decode(
     path: Path,
     container: InputContainer,
-    stream: Any,
+    wanted: Wanted,
     start: Fraction,
     notes: list[str] | None = None,
     until: Fraction | None = None,
 ) -> Iterator[Timed]:
-    """Yield the frames of one stream in presentation order, skipping packets that do not decode.
+    """Yield the frames of one kind of stream in presentation order, skipping packets that do not decode.
 
     ``start`` is the container's ``origin``; ``notes`` receives notes on clocks that restart and on concealed damage,
     None logs them. ``until``: the first frame from this time on is the last, and whether the file is whole is not
-    checked. MediaError: reading fails, too little decodes, or the file is cut off. NoAudio, NoVideo: the stream has no
-    packet, and another one has.
+    checked. MediaError: reading fails, too little decodes, or the file is cut off. NoAudio, NoVideo: no recording in
+    the file has a packet of that kind, and another kind has.
     """
     first, *others = file_parts(path)
-    reading = _Reading(path, container, stream, first, start, Fraction(0), notes)
+    reading = _Reading(path, container, wanted.stream, first, start, start, Fraction(0), notes)
     yield from reading.frames(until)
-    kind, number, threads = stream.type, _number(container, stream), stream.codec_context.thread_count
+    found = reading.is_filled
     for part in others:
         if until is not None and reading.end >= until:
             return
@@ -74,12 +117,21 @@ def decode(
             note = f"A recording that begins at {_seconds(end - start)} is joined to the one before it in the file."
             tell(path, notes, note)
             with guard(path, "a recording in it cannot be read"):
-                own = find_stream(further, kind, number)
+                own = find_stream(further, wanted.kind, wanted.number)
                 if own is not None:
                     check_codec(path, own)
-                    own.codec_context.thread_count = threads
-            reading = _Reading(path, further, own, part, start, end - origin(path, further), notes)
+                    wanted.prepare(own)
+            reading = _Reading(path, further, own, part, start, end, _moved(reading, origin(path, further)), notes)
             yield from reading.frames(until)
+            found = found or reading.is_filled
+    if not found:
+        raise no_track(wanted.kind)(path, f"its {wanted.kind} track is empty; give a file that has one")
+
+
+def _moved(before: "_Reading", own: Fraction) -> Fraction:
+    """Return what is added to the times of a recording that begins at ``own``: nothing new where its clock runs on."""
+    runs_on = -STEP_BACK_S <= own + before.moved - before.end <= STEP_AHEAD_S
+    return before.moved if runs_on else before.end - own
 
 
 def measure_duration(path: str | Path) -> float:
@@ -87,24 +139,16 @@ def measure_duration(path: str | Path) -> float:
 
     Headers are not trusted: browser recordings state no length. Nothing is decoded. MediaError: it is no media file.
     """
-    path, start, end = Path(path), None, None
+    path, reading, start = Path(path), None, Fraction(0)
     for part in file_parts(path):
         with open_media(path, part) as container:
             own = origin(path, container)
-            start = own if start is None else start
-            reading = _Reading(path, container, None, part, start, (own if end is None else end) - own, [])
+            start = own if reading is None else start
+            begin, moved = (own, Fraction(0)) if reading is None else (reading.end, _moved(reading, own))
+            reading = _Reading(path, container, None, part, start, begin, moved, [])
             for _ in reading.frames():
                 pass
-            end = reading.end
-    return 0.0 if start is None or end is None else float(end - start)
-
-
-def _number(container: InputContainer, stream: Any) -> int | None:
-    """Return the number of a sound or picture track from 1; None for the default."""
-    default = find_stream(container, stream.type)
-    if default is not None and default.index == stream.index:
-        return None
-    return [one.index for one in container.streams if one.type == stream.type].index(stream.index) + 1
+    return 0.0 if reading is None else float(reading.end - start)
 
 
 def tell(path: Path, notes: list[str] | None, note: str) -> None:
@@ -120,7 +164,10 @@ def _seconds(time: Fraction) -> str:
 
 
 class _Reading:
-    """A container on its way through the decoder; ``moved`` seconds are added to its times."""
+    """A container on its way through the decoder.
+
+    It follows on at ``begin``, and ``moved`` seconds are added to its times.
+    """
 
     def __init__(
         self,
@@ -129,13 +176,16 @@ class _Reading:
         stream: Any | None,
         part: Part,
         start: Fraction,
+        begin: Fraction,
         moved: Fraction,
         notes: list[str] | None,
     ) -> None:
         self.path, self.container, self.stream, self.part, self.notes = path, container, stream, part, notes
-        self.start, self.moved = start, moved
-        self.num_lost = 0
+        self.start, self.begin, self.moved = start, begin, moved
+        self.num_lost, self.aspect = 0, Fraction(1)
         with guard(path, "its tracks cannot be read"):
+            if stream is not None and stream.type == "video":
+                self.aspect = Fraction(stream.sample_aspect_ratio or 1)
             self.tracks = [one for one in container.streams if one.type in _KINDS]
             self.stamps = {one.index: Stamps(one.time_base or Fraction(1), keep=False) for one in self.tracks}
         self.mended: Mended | None = None
@@ -147,12 +197,17 @@ class _Reading:
 
     @property
     def end(self) -> Fraction:
-        return self.start if self.own_end is None else self.own_end + self.moved
+        return self.begin if self.own_end is None else self.own_end + self.moved
+
+    @property
+    def is_filled(self) -> bool:
+        """True if the stream has packets, or nothing in the container has."""
+        return self.stream is not None and (self.stamps[self.stream.index].count > 0 or self.own_end is None)
 
     def frames(self, until: Fraction | None = None) -> Iterator[Timed]:
         """Yield the stream's frames, up to one at ``until`` or later, and check that what was read is whole."""
         num_frames = num_corrupt = 0
-        end = self.start
+        end = self.begin
         declared, of_file = declared_end(self.path, self.container, self.stream)
         for packet in self._packets():
             for frame in self._decoded(packet):
@@ -164,7 +219,7 @@ class _Reading:
                 end = max(end, time + duration)
                 num_frames += 1
                 num_corrupt += bool(frame.is_corrupt)
-                yield Timed(time, duration, frame)
+                yield Timed(time, duration, frame, self.aspect)
                 if until is not None and time >= until:
                     self._check_decoded(self.stream, num_frames, num_corrupt)
                     return
@@ -239,11 +294,9 @@ class _Reading:
         return time, min(duration, max(UNPROVEN_GAP_S, (declared or 0) + self.moved - time))
 
     def _check_decoded(self, stream: Any, num_frames: int, num_corrupt: int) -> None:
+        if not self.is_filled:
+            return
         num_packets = self.stamps[stream.index].count
-        if num_packets == 0 and self.own_end is not None:
-            if self.moved:
-                return
-            raise no_track(stream.type)(self.path, f"its {stream.type} track is empty; give a file that has one")
         lost = f"{self.num_lost} of {num_packets}"
         if num_frames == 0:
             raise MediaError(self.path, f"no {stream.type} frame decodes ({lost} packets are damaged)")

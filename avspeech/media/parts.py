@@ -1,6 +1,6 @@
 """Find where files were joined end to end: each part is a media file of its own, and FFmpeg reads only the first.
 
-Transport and program streams need none of this: FFmpeg reads them through, and ``clock.py`` mends their clock.
+MPEG streams are parted only where their streams change: otherwise FFmpeg reads all, and ``clock.py`` mends the clock.
 """
 
 import io
@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
+from avspeech.media.programs import PACK, pack_starts, packet_size, program_starts
+
 MAX_PARTS = 1000
 """Most recordings in one file; one more is found, so that it can be refused."""
 BLOCK = 2**20  # bytes read at a time
 HEAD = 128  # most bytes of a header that are looked at
+_FIRST = 3 * 204  # bytes that tell a transport stream
 
 _STARTS = {
     b"fLaC": (0, rb"fLaC\x00\x00\x00\x22"),
@@ -36,13 +39,21 @@ def find_parts(file: BinaryIO) -> tuple[Part, ...]:
     """Return the parts of a file that can be sought; almost always one. ``file`` is left anywhere."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    head = file.read(HEAD)
+    head = file.read(_FIRST)
+    if (packet := packet_size(head)) is not None:
+        return _up_to(size, program_starts(file, packet, MAX_PARTS))
+    if head.startswith(PACK):
+        return _up_to(size, pack_starts(file, MAX_PARTS))
     for mark, (offset, pattern) in _STARTS.items():
         if head.startswith(mark, offset) and re.match(pattern, head, re.DOTALL):
             found = _starts(file, mark, offset, re.compile(pattern, re.DOTALL))
             starts = _chains(file, found) if mark.startswith(b"OggS") else _apart(file, found, mark)
-            return tuple(map(Part, starts, [*starts[1:], size]))
+            return _up_to(size, starts)
     return (Part(0, size),)
+
+
+def _up_to(size: int, starts: list[int]) -> tuple[Part, ...]:
+    return tuple(map(Part, starts, [*starts[1:], size]))
 
 
 def _starts(file: BinaryIO, mark: bytes, offset: int, pattern: re.Pattern[bytes]) -> list[int]:

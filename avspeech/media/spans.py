@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 
 from avspeech.media.container import file_parts, guard
-from avspeech.media.decode import Timed, decode
+from avspeech.media.decode import Timed, Wanted, decode
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.placing import Placed
 from avspeech.timebase import FRAME_RATE, SAMPLE_RATE, Span, frames_to_samples
@@ -30,15 +30,15 @@ MAX_MISSING = FRAME_RATE // 2
 def decode_part(
     path: Path,
     container: InputContainer,
-    stream: Any,
+    track: Wanted,
     start: Fraction,
     notes: list[str] | None,
     wanted: Fraction,
     until: Fraction | None,
 ) -> tuple[Iterator[Timed], bool]:
     """Return frames as ``decode``, and whether they begin shortly before ``wanted``; else they begin at the start."""
-    sought = seek(path, container, stream, start, wanted)
-    frames = decode(path, container, stream, start, notes, until)
+    sought = seek(path, container, track.stream, start, wanted)
+    frames = decode(path, container, track, start, notes, until)
     return (_checked(path, frames, wanted) if sought else frames), sought
 
 

@@ -7,6 +7,7 @@ Output frame ``i`` is the last source frame before ``(i + 0.5)/25`` s after the 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,8 +19,8 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 
-from avspeech.media.container import guard, open_media, require_stream
-from avspeech.media.decode import Timed, origin, tell
+from avspeech.media.container import guard, open_media
+from avspeech.media.decode import Timed, find_wanted, origin, tell
 from avspeech.media.errors import MediaError
 from avspeech.media.sound import Sound
 from avspeech.media.spans import check_reached, decode_part
@@ -148,29 +149,30 @@ def read_pictures(path: str | Path, notes: list[str] | None = None, span: Span |
     path = Path(path)
     part = Span(0, None) if span is None else Span(*span)  # a list from another process
     with open_media(path) as container:
-        stream = require_stream(path, container, "video")
+        wanted = find_wanted(path, container, "video", prepare=partial(_prepare, path))
         start = origin(path, container)
-        with guard(path, "its video track cannot be read"):
-            stream.codec_context.thread_count = 1  # clips are read in parallel
-            aspect = stream.sample_aspect_ratio or 1
-            aspect = aspect if aspect != 1 and Fraction(1, 4) < aspect < 4 else 1
-            _check_size(path, stream.codec_context)
         begin = start + Fraction(part.first, FRAME_RATE)
         last = None if part.end is None else start + Fraction(part.end, FRAME_RATE)
-        frames, _ = decode_part(path, container, stream, start, notes, begin + _HALF, last)
+        frames, _ = decode_part(path, container, wanted, start, notes, begin + _HALF, last)
         shown, picture, orientation, count = None, None, UPRIGHT, 0
         for timed, until in _at_25_fps(frames, start, part):
             count += 1
             if picture is None or timed is not shown:
                 frame, shown = timed.frame, timed
                 _check_size(path, frame)
-                size = round(frame.width * aspect), frame.height
+                wide = Fraction(1, 4) < timed.aspect < 4
+                size = round(frame.width * timed.aspect) if wide else frame.width, frame.height
                 if picture is None or frame.key_frame:  # PyAV's side data and frames hold each other until a search
                     orientation = Orientation.of(frame)
                 picture = Picture(path, frame, size, orientation, (begin, timed.time, until))
             yield picture
         if span is not None and (note := check_reached(path, count, part)) is not None:
             tell(path, notes, note)
+
+
+def _prepare(path: Path, stream: Any) -> None:
+    stream.codec_context.thread_count = 1  # clips are read in parallel
+    _check_size(path, stream.codec_context)
 
 
 def _check_size(path: Path, picture: Any) -> None:
