@@ -188,17 +188,23 @@ def read_tsv(tsv: str | Path, text: str | Path | None = None, language: str | No
             raise ManifestError(f"{text} has {len(texts)} lines, {tsv} has {len(lines)} utterances")
     utterances = []
     for number, (line, transcript) in enumerate(zip(lines, texts, strict=True), start=2):
-        columns = line.split("\t")
         try:
-            if len(columns) < 5:
-                raise ValueError(f"expected 5 columns between tabs, got {len(columns)}")
-            video, audio = Path(root, columns[1]), Path(root, columns[2])
-            lengths = int(columns[-2]), int(columns[-1])
-            given = {"text": transcript, "language": language, "crop": "official"}
-            utterances.append(Utterance(columns[0].lstrip("/"), video, audio, video, *lengths, **given))
+            utterances.append(parse_tsv(root, line, transcript, language))
         except ValueError as error:
-            raise ManifestError(f"{tsv}, line {number}, id {columns[0]!r}: {error}") from error
+            name = line.split("\t")[0]
+            raise ManifestError(f"{tsv}, line {number}, id {name!r}: {error}") from error
     return utterances
+
+
+def parse_tsv(root: str, line: str, text: str | None, language: str | None) -> Utterance:
+    """Return the utterance of a line of ``read_tsv``. ValueError: it has no five columns, or a length is no number."""
+    columns = line.split("\t")
+    if len(columns) < 5:
+        raise ValueError(f"expected 5 columns between tabs, got {len(columns)}")
+    video, audio = Path(root, columns[1]), Path(root, columns[2])
+    lengths = int(columns[-2]), int(columns[-1])
+    given = {"text": text, "language": language, "crop": "official"}
+    return Utterance(columns[0].lstrip("/"), video, audio, video, *lengths, **given)
 
 
 def read_units(path: str | Path) -> Iterator[list[int]]:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse import auto_cli
 
@@ -31,6 +31,16 @@ LAYOUT = "videos and .align files of the same name, below folders s1, s2, ... wh
 UNITS_PER_SECOND = 25_000
 """Time unit of alignments is 1/25000 s; 1000 units are one video frame."""
 SILENCES = {"sil", "sp"}
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_LETTERS = (
+    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
+    {"b": "blue", "g": "green", "r": "red", "w": "white"},
+    {"a": "at", "b": "by", "i": "in", "w": "with"},
+    {letter: letter for letter in "abcdefghijklmnopqrstuvxyz"},
+    dict(zip("z123456789", _DIGITS, strict=True)),
+    {"a": "again", "n": "now", "p": "please", "s": "soon"},
+)
+"""What each letter of a clip's name stands for."""
 
 
 class Clip(NamedTuple):
@@ -73,7 +83,7 @@ def read(root: Path, videos: str = "mp4") -> Corpus:
                 raise Lost(MISSING_TEXT, f"no {clip.name}.align of speaker {clip.speaker} below {root}")
             words = read_align(align)
             own = f"{clip.speaker}/{clip.name}" if several_speakers else clip.name  # speakers' names repeat
-            facts = {"text": " ".join(word.text for word in words), "language": "en", "words": words}
+            facts: dict[str, Any] = {"text": " ".join(word.text for word in words), "language": "en", "words": words}
             tree.add(clip.split, Utterance(own, video, video, speaker=clip.speaker, corpus="grid", **facts))
     return tree.finish(LAYOUT)
 
@@ -102,6 +112,12 @@ def read_align(path: Path) -> tuple[Word, ...]:
     if not words:
         raise Lost("empty text", f"{path} holds no word")
     return tuple(words)
+
+
+def spell(name: str) -> str | None:
+    """Return the command that the six letters of a clip's name stand for, "bbaf2n": bin blue at f two now; or None."""
+    words = [known.get(letter) for known, letter in zip(_LETTERS, name, strict=False)]
+    return " ".join(filter(None, words)) if len(name) == len(_LETTERS) and all(words) else None
 
 
 def speaker_of(path: Path, root: Path) -> str | None:

@@ -34,7 +34,7 @@ class Tree:
         """``texts``: endings of the files that describe clips, such as ".txt". ValueError: root is no folder."""
         if not root.is_dir():
             raise ValueError(f"{root} came as the folder of {name}; wanted an existing folder; see --help")
-        self.root, self.texts = root, frozenset(texts)
+        self.name, self.root, self.texts = name, root, frozenset(texts)
         self._corpus = Corpus(name, licence)
         self._ids: set[str] = set()
         self._used: set[Path] = set()
@@ -126,8 +126,8 @@ class Tree:
         return self._corpus
 
     def _lose_sounds(self, sounds: list[Path]) -> None:
-        """Lose sounds that no clip needs, a folder without videos as one: some corpora have a second copy of each."""
-        seen = {folder for path in self.of(VIDEOS) for folder in path.parents}
+        """Lose sounds that no clip needs; whole folders of them as one, as of corpora with a second copy of each."""
+        seen = {folder for path in {*self.of(VIDEOS), *self._used} for folder in path.parents}
         count: dict[Path, int] = {}
         for path in sounds:
             blind = [folder for folder in path.parents if folder not in seen and folder.is_relative_to(self.root)]
