@@ -3,7 +3,7 @@
     python data_prep/train_tokenizer.py data/grid/train.jsonl runs/grid/words.json --kind words
     python data_prep/train_tokenizer.py data/lrs3/train.jsonl runs/lrs3/pieces.json --vocab_size 1000
 
-Reads   a manifest with text.
+Reads   a manifest; clips without text are passed over.
 Writes  OUT.json (avspeech/text/tokenizer.py), copied into model files.
 A restart starts over; the file appears only when whole.
 """
@@ -31,14 +31,17 @@ def main(
         kind: words for command grammars, characters, or sentencepiece (a unigram model).
         vocab_size: number of tokens; null keeps all words or characters, or makes 1000 sentencepiece tokens.
     """
-    texts = [utterance.text for utterance in read_manifest(manifest, require=["text"])]
+    found = [utterance.text for utterance in read_manifest(manifest)]
+    texts = [text for text in found if text]
     if kind == "sentencepiece" and vocab_size is None:
         vocab_size = 1000  # AV-HuBERT's
-    tokenizer = Tokenizer.fit([text for text in texts if text is not None], kind, vocab_size)
+    tokenizer = Tokenizer.fit(texts, kind, vocab_size)
     tokenizer.save(out)
-    encoded = [token for text in texts for token in tokenizer.encode(text or "")]
+    encoded = [token for text in texts for token in tokenizer.encode(text)]
     mean, unknown = len(encoded) / len(texts), f"{encoded.count(UNK)} of {len(encoded)} unknown"
     print(f"{tokenizer.vocab_size} tokens in {out}; {mean:.1f} a transcript, {unknown}")
+    if without := len(found) - len(texts):
+        print(f"{without} of {len(found)} clips have no text and were passed over")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,14 @@
-"""Shared: drawn talking faces, their sound, and a face model."""
+"""Shared: drawn talking faces, their sound, a face model, and steps of a run without processes of their own."""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from jsonargparse import auto_cli
 
 from tests.roi.conftest import picture
 
@@ -23,3 +30,32 @@ def face_model() -> None:
         find_face_model()
     except FaceModelError as error:
         pytest.skip(str(error))
+
+
+@contextlib.contextmanager
+def steps_in_process() -> Iterator[list[list[str]]]:
+    """Let the commands of a run be calls: no process has to import everything anew. Give the commands."""
+    given = []
+
+    @contextlib.contextmanager
+    def call(command, log, lock, threads=None):
+        given.append(command)
+        name = "avspeech.interop.__main__" if command[1] == "avspeech.interop" else command[1]
+        module = importlib.import_module(name)
+        with contextlib.redirect_stdout(log or sys.stdout):
+            if module.__name__ == "avspeech.train":
+                print(*command)
+                module.main(command[2:])
+            else:
+                auto_cli(module.main, args=command[2:])
+        yield SimpleNamespace(wait=lambda timeout=None: 0, poll=lambda: 0, returncode=0)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("data_prep.pipeline.start", call)
+        yield given
+
+
+@pytest.fixture
+def in_process() -> Iterator[list[list[str]]]:
+    with steps_in_process() as given:
+        yield given

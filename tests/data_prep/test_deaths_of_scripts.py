@@ -6,7 +6,7 @@ from avspeech.manifest import Utterance, write_manifest
 from avspeech.media.video import write_video
 from data_prep import extract_rois, pretrain_iterations
 from tests.data_prep.conftest import sound, talking_frames
-from tests.data_prep.test_pretrain_iterations import in_process, tiny, untrained, written  # noqa: F401 - fixtures
+from tests.data_prep.test_pretrain_iterations import tiny, untrained, written  # noqa: F401 - fixtures
 from tests.dying import survives_moments, survives_writes
 
 pytestmark = pytest.mark.slow

@@ -1,9 +1,7 @@
 """A recipe of iterations: what it stands for, what it refuses, and that killing it changes nothing."""
 
-import contextlib
 import copy
 import functools
-import importlib
 import itertools
 import json
 import operator
@@ -12,14 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from zlib import crc32
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from jsonargparse import auto_cli
 from safetensors.torch import load_file
 
 from avspeech.files import file_sha256
@@ -198,30 +194,6 @@ def test_what_cannot_be_read_is_named(tmp_path):
         raises(RecipeError, message, read_recipe, Recipe, tmp_path / f"{name}.yaml")
     gone = written(tmp_path, changed(tiny("nowhere"), "training", "configs", 1, value="gone.yaml"))
     raises(RecipeError, r"gone\.yaml cannot be read", settings_of, read_recipe(Recipe, gone).training_command(0))
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Let the commands of a run be calls: no process has to import everything anew. Return the commands."""
-    import avspeech.train
-
-    given = []
-
-    @contextlib.contextmanager
-    def call(command, log, lock, threads=None):
-        given.append(command)
-        name = "avspeech.interop.__main__" if command[1] == "avspeech.interop" else command[1]
-        module = importlib.import_module(name)
-        with contextlib.redirect_stdout(log or sys.stdout):
-            if module.__name__ == "avspeech.train":
-                print(*command)
-                avspeech.train.main(command[2:])
-            else:
-                auto_cli(module.main, args=command[2:])
-        yield SimpleNamespace(wait=lambda timeout=None: 0, poll=lambda: 0, returncode=0)
-
-    monkeypatch.setattr("data_prep.pipeline.start", call)
-    return given
 
 
 @pytest.fixture
