@@ -116,10 +116,17 @@ class Picture:
         return float(time - start), float(until - start)
 
     def part(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-        """Return (left, top, right, bottom) of the upright picture, inside it, at ``size`` (width, height), RGB uint8.
+        """Return (left, top, right, bottom) of the upright picture at ``size`` (width, height), RGB uint8.
 
-        Where the frame is 4:2:0, only that part is converted, and each colour difference serves four pixels.
+        Beyond the picture, its edge continues. Where the frame is 4:2:0, only that part is converted, and each colour
+        difference serves four pixels.
         """
+        inside = (max(box[0], 0), max(box[1], 0), min(box[2], self.size[0]), min(box[3], self.size[1]))
+        if inside != tuple(box):
+            left, top, right, bottom = _scaled(inside, box, size)
+            image = self.part(inside, (right - left, bottom - top))
+            edges = top, size[1] - bottom, left, size[0] - right
+            return cv2.copyMakeBorder(image, *edges, cv2.BORDER_REPLICATE)
         frame, (left, top, right, bottom) = self._frame, box
         planar = frame.format.name in ("yuv420p", "yuvj420p") and self._size == (frame.width, frame.height)
         if not planar or self._orientation != UPRIGHT:
@@ -235,6 +242,14 @@ def _is_full(frame: Any) -> bool:
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     interpolation = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_CUBIC
     return cv2.resize(image, size, interpolation=interpolation)
+
+
+def _scaled(inner: Sequence[int], outer: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return where the box ``inner`` lies in a picture of the box ``outer`` at ``size`` (width, height)."""
+    across, down = size[0] / (outer[2] - outer[0]), size[1] / (outer[3] - outer[1])
+    left, top = round((inner[0] - outer[0]) * across), round((inner[1] - outer[1]) * down)
+    right, bottom = round((inner[2] - outer[0]) * across), round((inner[3] - outer[1]) * down)
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -25,9 +25,10 @@ ENOUGH = 110  # pixels of height from which a face is not enlarged
 MAX_SIDE = 2048  # most pixels of a side that the model is shown
 TILE_SIDE = 192  # pixels to which a tile is scaled; the model's detector takes 128
 AROUND = 2.2  # side of a face's crop, in heights of the face
-CONFIRMING = (AROUND, 1.5, 3.6)  # crops that must show a new face, in its heights; a large one's only the first two
-CONFIRMED = 0.6  # and least overlap of its boxes on these
-STEADY = 0.02  # most that a large face's landmarks differ on these, in its heights: 0.005 seen, 0.05 if upside down
+CONFIRMING = (AROUND, 1.5, 3.6)  # crops that must show a new face, in its heights
+CONFIRMING_LARGE = (2.8, 3.6)  # the same of a large one, beyond the picture with its edge continued
+CONFIRMED = 0.6  # least overlap of a new face's boxes on these
+STEADY = 0.025  # most that a large face's landmarks differ on these, in its heights: 0.005 seen, 0.05 if upside down
 FRAMED = 0.92  # least overlap of a face's box with that in a framed picture: 0.97 in faces, at most 0.87 in mouth crops
 LOST_AROUND = 4.4  # the same where the face was not found on the smaller crop
 COARSE = 8  # a picture's pixels per pixel of the thumbnail in which changes are seen
@@ -132,12 +133,21 @@ class Seeker:
         return faces, missed, [face_J2 for face_J2 in seen if not _any(face_J2, faces)]
 
     def _detect(
-        self, picture: Picture, box: np.ndarray, scale: float, turn: int = 0, hidden: Sequence[np.ndarray] = ()
+        self,
+        picture: Picture,
+        box: np.ndarray,
+        scale: float,
+        turn: int = 0,
+        hidden: Sequence[np.ndarray] = (),
+        beyond: bool = False,
     ) -> list[np.ndarray]:
-        """Return the landmarks that the model finds in a scaled part of the picture, turned by quarters."""
-        width, height = picture.size
-        left, top = (int(max(edge, 0)) for edge in box[:2])
-        right, bottom = int(min(np.ceil(box[2]), width)), int(min(np.ceil(box[3]), height))
+        """Return the landmarks that the model finds in a scaled part of the picture, turned by quarters.
+
+        ``beyond``: what of the box lies outside the picture is shown too, as its edge continued.
+        """
+        if not beyond:
+            box = np.concatenate([np.maximum(box[:2], 0), np.minimum(box[2:], picture.size)])
+        left, top, right, bottom = (*np.floor(box[:2]).astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
         if right - left < 8 or bottom - top < 8:
             return []
         scale = min(scale, MAX_SIDE / max(right - left, bottom - top))
@@ -216,8 +226,9 @@ class Seeker:
         """Return the landmarks on the face's own crop if crops of other sizes show the same; clutter does not."""
         turn, sure_J2, before_J2 = _turn_of(face_J2), None, face_J2
         large = _height(face_J2) > max(LARGE * picture.size[1], MOUTH_SIZE)
-        for around in CONFIRMING[:2] if large else CONFIRMING:
-            found = self._detect(picture, _around(face_J2, around), _scale_for(_height(face_J2)), turn)
+        for around in CONFIRMING_LARGE if large else CONFIRMING:
+            crop = _around(face_J2, around), _scale_for(_height(face_J2)), turn
+            found = self._detect(picture, *crop, beyond=large)
             face_J2 = max(found, key=lambda one_J2: _overlap(one_J2, face_J2), default=face_J2)
             if not found or _overlap(face_J2, before_J2) < CONFIRMED:
                 return None

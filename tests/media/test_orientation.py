@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
@@ -82,6 +83,9 @@ def test_parts_of_a_picture_are_those_of_the_whole(matrix, tmp_path):
     grey_HW = picture.grey(box)
     np.testing.assert_allclose(part, picture.colour()[top:bottom, left:right], atol=12)
     np.testing.assert_array_equal(grey_HW, picture.grey()[top:bottom, left:right])
+    beyond = picture.part((-4, left, width + 6, bottom), (width + 10, bottom - left))
+    edge = cv2.copyMakeBorder(picture.colour()[left:bottom], 0, 0, 4, 6, cv2.BORDER_REPLICATE)
+    np.testing.assert_allclose(beyond, edge, atol=12)
 
 
 def test_a_matrix_between_two_quarters_goes_to_the_nearer(tmp_path):

@@ -1,14 +1,18 @@
 """Faces of any size and turn are found once each, clutter and mouth crops are not, and a lone face needs one decode."""
 
+import os
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from drawn_heads import Head, KnowingFinder, pictures_of
 
+from avspeech.faults.picture_faults import picture_fault
 from avspeech.media.errors import MediaError
-from avspeech.media.video import read_pictures, write_video
+from avspeech.media.video import read_frames, read_pictures, write_video
+from avspeech.noise.exact_noise import ExactDraws
 from avspeech.roi import lips
 from avspeech.roi.faces import follow_faces
 from avspeech.roi.landmarks import NUM_LANDMARKS
@@ -71,6 +75,35 @@ def test_a_large_face_that_differs_on_each_crop_is_none():
         finder = Unsteady(frames)
         finder.is_unsteady = is_unsteady
         assert len(Seeker(finder).look_and_seek(pictures_of(frames)[0], [], 0)) == number
+
+
+def test_a_large_face_that_only_wide_crops_show_is_found():
+    """So the model sees a blurred face."""
+
+    class Shortsighted(KnowingFinder):
+        def detect(self, frame):
+            _, (left, _, right, _), _ = frame.where
+            return super().detect(frame) if right - left > 2.5 * 120 else []
+
+    frames = [[Head(160, 120, 1.0)]]  # 120 px high
+    assert len(Seeker(Shortsighted(frames)).look_and_seek(pictures_of(frames)[0], [], 0)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("AVSPEECH_SHARED" not in os.environ, reason="AVSPEECH_SHARED names no folder with GRID clips")
+def test_degraded_faces_are_found_and_enlarged_mouths_are_none(finder, tmp_path):
+    folder = Path(os.environ["AVSPEECH_SHARED"]) / "data" / "grid_speakers"
+    for video in [sorted(person.rglob("*.mpg"))[0] for person in sorted(folder.glob("s*"))]:
+        clip = extract_lips(video, finder)
+        mouth_side = 96 / np.hypot(*clip.placements_T23[0, :, 0])
+        mouth_HW = cv2.resize(clip.mouth_THW[0], (288, 288), interpolation=cv2.INTER_CUBIC)
+        write_video(tmp_path / "mouth.mp4", [np.stack([mouth_HW] * 3, axis=-1)] * 2)
+        assert follow_faces(read_pictures(tmp_path / "mouth.mp4"), finder).faces == ()
+        frame = next(read_frames(video))
+        for kind, severity in (("blur", 3), ("jpeg", 4), ("darker", 5), ("pixel_noise", 3), ("low_resolution", 4)):
+            worse = picture_fault(kind, severity, mouth_side, ExactDraws("seed"))(frame)
+            write_video(tmp_path / "worse.mp4", [worse] * 2, crf=10)
+            assert len(follow_faces(read_pictures(tmp_path / "worse.mp4"), finder).faces) == 1, (video, kind)
 
 
 def test_a_face_that_moves_with_the_frame_around_a_tiny_picture_is_none():
