@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from avspeech.features.mfcc import NUM_CEPSTRA
 from avspeech.inputs import InputSpec
 from avspeech.models.base import Model
+from avspeech.roi.sizes import FACE_SIZE
 
-FACE_SIZE = 112
 _MEAN, _STD = 0.4161, 0.1688  # of face crops in [0, 1]
 _CHANNELS = (1, 32, 64, 128)
 _WIDTH, _HIDDEN, _EPS = 128, 64, 1e-3

@@ -10,7 +10,7 @@ import numpy as np
 
 from avspeech.media.video import Picture
 from avspeech.roi.mouth import crop_picture, crop_rule, placements
-from avspeech.roi.track import MIN_OVERLAP, box_of, overlaps
+from avspeech.roi.track import MIN_OVERLAP, box_of, overlap
 
 MAX_FRAMES = 8000  # crops that are kept (74 MB); a longer file is decoded twice
 MAX_HELD_BYTES = 2**27  # of decoded frames that wait for later ones
@@ -39,7 +39,7 @@ class EarlyCrops:
         lone = len(faces) == 1
         same_size, self._size = picture.size == self._size, picture.size
         if self._points and not (
-            same_size and lone and overlaps(box_of(faces[0])[None], box_of(self._points[-1]))[0] > MIN_OVERLAP
+            same_size and lone and overlap(box_of(faces[0]), box_of(self._points[-1])) > MIN_OVERLAP
         ):
             self._cut(self._next - 1, 0)
             self._points.clear()

@@ -15,8 +15,8 @@ from avspeech.media.reading import read_pictures
 from avspeech.roi.faces import Face
 from avspeech.roi.lips import FaceSpan
 from avspeech.roi.mouth import crop_mouth
+from avspeech.roi.sizes import FACE_SIZE
 
-FACE_SIZE = 112
 _SIDE, _LOWER = 1.4, 0.4  # side of the crop, and shift of its centre, in half sides of the box
 _MEDIAN_FRAMES = 13
 _OUTSIDE = 110  # grey level

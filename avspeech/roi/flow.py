@@ -14,6 +14,7 @@ import numpy as np
 
 from avspeech.media.video import Picture
 from avspeech.roi.mouth import EYE_DISTANCE, LIPS, MEAN_FACE, STABLE, fit_similarity
+from avspeech.roi.track import box_of
 
 RIGID = (*STABLE, 4, 98, 327, 168, 6, 195, 70, 105, 107, 336, 334, 300)
 """Landmarks that flow tracks: the stable ones, nose and brows."""
@@ -31,13 +32,13 @@ STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 TRUSTED = 0.75  # share of the rigid points that the motion is fitted to, without the largest errors
 MIN_POINTS = 5
 BLUR = 0.4  # crop pixels by which the points of an enlarged face are unsure, per crop pixel of a frame pixel
+_NEEDED, _TRACKED = np.array(NEEDED), np.array((*RIGID, *EDGE))
 _LIPS = slice(len(STABLE), len(NEEDED))
 
 
 def needed_points(landmarks_J2: np.ndarray) -> np.ndarray:
     """Return float32 (47, 2): landmarks ``NEEDED``, then two corners of the face's box."""
-    corners_22 = np.stack([landmarks_J2.min(axis=0), landmarks_J2.max(axis=0)])
-    return np.concatenate([landmarks_J2[list(NEEDED)], corners_22])
+    return np.concatenate([landmarks_J2[_NEEDED], box_of(landmarks_J2).reshape(2, 2)])
 
 
 def carry_between(
@@ -52,21 +53,20 @@ def carry_between(
     ends = np.stack([before_J2, after_J2]).astype(np.float64)
     rotate_T22, _ = fit_similarity(ends[:, STABLE], MEAN_FACE)
     crop_scale = float(np.hypot(rotate_T22[:, 0, 0], rotate_T22[:, 1, 0]).mean())
-    rigid, tracked = list(RIGID), [*RIGID, *EDGE]
-    window = _Window(ends[:, tracked].reshape(-1, 2), crop_scale, held[0].size)
+    window = _Window(ends[:, _TRACKED].reshape(-1, 2), crop_scale, held[0].size)
     if min(window.size) < MIN_SIDE:  # hardly any of it is inside the frame
         return None
     pictures = [window.cut(picture) for picture in held]
-    forwards = _follow(pictures, window.into(before_J2[tracked]))
-    backwards = _follow(pictures[::-1], window.into(after_J2[tracked]))
+    forwards = _follow(pictures, window.into(before_J2[_TRACKED]))
+    backwards = _follow(pictures[::-1], window.into(after_J2[_TRACKED]))
     if forwards is None or backwards is None:
         return None
     (rigid_there_T, edge_there_T), (rigid_back_T, edge_back_T) = (
         np.split(window.out_of(path_TN2), [len(RIGID)], axis=1) for path_TN2 in (forwards[0], backwards[0][::-1])
     )
     (there_N, edge_N), (back_N, back_edge_N) = (np.split(kept_N, [len(RIGID)]) for _, kept_N in (forwards, backwards))
-    there_T = _carried(rigid_there_T, ends[0, rigid], there_N, needed_points(before_J2))
-    back_T = _carried(rigid_back_T, ends[1, rigid], back_N, needed_points(after_J2))
+    there_T = _carried(rigid_there_T, ends[0, _TRACKED[: len(RIGID)]], there_N, needed_points(before_J2))
+    back_T = _carried(rigid_back_T, ends[1, _TRACKED[: len(RIGID)]], back_N, needed_points(after_J2))
     apart_TN = np.hypot(*np.moveaxis(there_T - back_T, -1, 0)) * crop_scale
     worst = max(apart_TN[:, : _LIPS.start].mean(axis=1).max(), apart_TN[:, _LIPS].mean(axis=1).max())
     points_TN2 = _blended(there_T, back_T)
@@ -124,7 +124,7 @@ def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.n
     path, kept_N = [points_N2], np.ones(len(points_N2), bool)
     for picture, following in pairwise(pictures):
         points_N2, found_N1, _ = cv2.calcOpticalFlowPyrLK(
-            picture, following, points_N2, points_N2.copy(), winSize=WINDOW, maxLevel=LEVELS, criteria=STEPS
+            picture, following, points_N2, None, winSize=WINDOW, maxLevel=LEVELS, criteria=STEPS
         )
         kept_N &= found_N1[:, 0] > 0
         path.append(points_N2)

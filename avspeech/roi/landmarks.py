@@ -97,14 +97,16 @@ class _Network:
         with _quiet_stderr():
             self._interpreter = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        outputs = reversed(self._interpreter.get_output_details())
+        self._outputs = {int(one["shape"][-1]): one["index"] for one in outputs}
         self._lock = Lock()  # an interpreter holds one input
 
     def __call__(self, image_HWC: np.ndarray) -> dict[int, np.ndarray]:
         with self._lock:
-            self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], image_HWC[None])
+            self._interpreter.set_tensor(self._input, image_HWC[None])
             self._interpreter.invoke()
-            tensors = [self._interpreter.get_tensor(one["index"]) for one in self._interpreter.get_output_details()]
-        return {tensor.shape[-1]: tensor for tensor in reversed(tensors)}
+            return {length: self._interpreter.get_tensor(index) for length, index in self._outputs.items()}
 
 
 def _cells() -> np.ndarray:

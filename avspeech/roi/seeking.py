@@ -15,7 +15,7 @@ import numpy as np
 from avspeech.media.video import Picture
 from avspeech.roi.landmarks import FaceFinder
 from avspeech.roi.mouth import MOUTH_SIZE, STABLE
-from avspeech.roi.track import box_of, overlaps, rescaled
+from avspeech.roi.track import box_of, overlap, rescaled
 
 SMALLEST = 24  # pixels from top to bottom of the landmark mesh
 TILE = 4 * SMALLEST  # side of the smallest tile; the next size is twice as large
@@ -328,18 +328,20 @@ def _distinct(faces: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _same(one_J2: np.ndarray, other_J2: np.ndarray, least: float = 0.5) -> bool:
     """Return True if two boxes overlap so much, or one is so far inside the other, that they are one face's."""
     one, other = box_of(one_J2), box_of(other_J2)
-    shared = np.prod(np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0))
-    smaller = min(np.prod(one[2:] - one[:2]), np.prod(other[2:] - other[:2]))
-    return _overlap(one_J2, other_J2) >= least or bool(shared >= INSIDE * max(smaller, 1e-9))
+    common = overlap(one, other)
+    sizes = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
+    shared = common * sum(sizes) / (1 + common)
+    return common >= least or shared >= INSIDE * max(min(sizes), 1e-9)
 
 
 def _overlap(one_J2: np.ndarray, other_J2: np.ndarray) -> float:
-    return float(overlaps(box_of(one_J2)[None], box_of(other_J2))[0])
+    return overlap(box_of(one_J2), box_of(other_J2))
 
 
 def _height(face_J2: np.ndarray) -> float:
     """Return the longer side of a face's box: a turned head is narrow, one that lies on its side is low."""
-    return float(np.ptp(face_J2, axis=0).max())
+    left, top, right, bottom = box_of(face_J2).tolist()
+    return max(right - left, bottom - top)
 
 
 def _scale_for(height: float) -> float:
@@ -362,7 +364,8 @@ def _wide(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _middle(face_J2: np.ndarray) -> np.ndarray:
-    return (face_J2.min(axis=0) + face_J2.max(axis=0)) / 2
+    box = box_of(face_J2)
+    return (box[:2] + box[2:]) / 2
 
 
 def _around(face_J2: np.ndarray, times: float) -> np.ndarray:

@@ -107,14 +107,20 @@ def _rejoin(tracks: list[dict[int, np.ndarray]]) -> list[dict[int, np.ndarray]]:
 
 def match_boxes(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Return index pairs of boxes of the same face, best overlap first, each box at most once."""
-    if not one or not other:
-        return []
-    shared_MN = np.stack([overlaps(np.stack(one), box) for box in other], axis=1)
+    found = [(overlap(box, its), i, j) for i, box in enumerate(one) for j, its in enumerate(other)]
     pairs: dict[int, int] = {}
-    for _, i, j in sorted(((shared_MN[i, j], i, j) for i, j in np.argwhere(shared_MN >= MIN_OVERLAP)), reverse=True):
+    for _, i, j in sorted((pair for pair in found if pair[0] >= MIN_OVERLAP), reverse=True):
         if i not in pairs and j not in pairs.values():
-            pairs[int(i)] = int(j)
+            pairs[i] = j
     return list(pairs.items())
+
+
+def overlap(one_4: np.ndarray, other_4: np.ndarray) -> float:
+    """Return the intersection over union of two boxes: twenty times faster than ``overlaps`` of one."""
+    left, top, right, bottom = one_4.tolist()
+    x0, y0, x1, y1 = other_4.tolist()
+    shared = max(min(right, x1) - max(left, x0), 0) * max(min(bottom, y1) - max(top, y0), 0)
+    return shared / max((right - left) * (bottom - top) + (x1 - x0) * (y1 - y0) - shared, 1e-9)
 
 
 def overlaps(boxes_N4: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -128,7 +134,8 @@ def overlaps(boxes_N4: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 def box_of(points_N2: np.ndarray) -> np.ndarray:
     """Return (left, top, right, bottom) of a face's points."""
-    return np.concatenate([points_N2.min(axis=0), points_N2.max(axis=0)])
+    points_2N = np.ascontiguousarray(points_N2.T)  # numpy reduces rows of two numbers five times more slowly
+    return np.concatenate([points_2N.min(axis=1), points_2N.max(axis=1)])
 
 
 def fill_gaps(track: dict[int, np.ndarray], max_gap: int) -> tuple[np.ndarray, np.ndarray]:
