@@ -124,7 +124,7 @@ def _follow(pictures: Sequence[np.ndarray], points_N2: np.ndarray) -> tuple[np.n
     path, kept_N = [points_N2], np.ones(len(points_N2), bool)
     for picture, following in pairwise(pictures):
         points_N2, found_N1, _ = cv2.calcOpticalFlowPyrLK(
-            picture, following, points_N2, None, winSize=WINDOW, maxLevel=LEVELS, criteria=STEPS
+            picture, following, points_N2, points_N2.copy(), winSize=WINDOW, maxLevel=LEVELS, criteria=STEPS
         )
         kept_N &= found_N1[:, 0] > 0
         path.append(points_N2)
