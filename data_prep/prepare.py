@@ -74,9 +74,11 @@ class Plan:
             makes = [folder / "index.arrow", folder / "failures.jsonl"]
             yield _step(f"write shards: {split}", "write_shards", arguments, makes)
         training = next((split for split in ("train", "all") if split in splits), splits[0] if splits else "")
-        if training and any(one.text for one in read_manifest(out / f"checked/{training}.jsonl")):
-            arguments = [f"{out}/checked/{training}.jsonl", f"{out}/tokenizer.json", *self.tokenizer]
-            yield _step("train the tokenizer", "train_tokenizer", arguments, [out / "tokenizer.json"])
+        if not training or not any(one.text for one in read_manifest(out / f"checked/{training}.jsonl")):
+            print("no tokenizer: no clip to train it on has a text")
+            return
+        arguments = [f"{out}/checked/{training}.jsonl", f"{out}/tokenizer.json", *self.tokenizer]
+        yield _step("train the tokenizer", "train_tokenizer", arguments, [out / "tokenizer.json"])
 
     def _cropped(self, split: str) -> list[str]:
         """Return options for clips that are cut already. RecipeError if only some are."""
