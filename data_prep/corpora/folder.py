@@ -98,7 +98,7 @@ def _texts_by_video(tree: Tree, language: str | None) -> dict[str, dict[str | No
     for path in sorted(tree.of(TEXTS), key=lambda path: (TEXTS.index(path.suffix.lower()), path)):
         stem, code = "/".join(tree.parts(path)), language
         plain, _, tag = stem.rpartition(".")
-        if stem not in videos and plain in videos and re.fullmatch(r"[a-zA-Z]{2,3}([-_][\w-]+)?", tag):
+        if stem not in videos and re.fullmatch(r"[a-zA-Z]{2,3}([-_][\w-]+)?", tag):
             stem, code = plain, re.split("[-_]", tag.lower())[0]
         if stem in videos:
             found[stem][code].append(path)

@@ -28,7 +28,7 @@ from pyarrow import parquet
 from avspeech.files import written_whole
 from avspeech.manifest import Utterance
 from data_prep.corpora.reader import Corpus, run
-from data_prep.corpora.tree import NO_TEXT, SOUNDS, TWICE, UNREADABLE, VIDEOS, Lost, Tree
+from data_prep.corpora.tree import BAD_TEXT, NO_TEXT, SOUNDS, TWICE, UNREADABLE, VIDEOS, Lost, Tree
 
 LICENCE = "that of the data set's card; av-vox2 is VoxCeleb2's, and the videos belong to those who published them"
 ROWS_AT_ONCE = 8
@@ -136,7 +136,7 @@ class _Rows:
     def utterance(self, own: str, row: dict[str, Any]) -> Utterance:
         """Write a row's media and return its utterance. Lost or ValueError if it is none."""
         columns = self.columns
-        text = " ".join(str(row[columns.text] or "").split()) if columns.text else ""
+        text = _text(row[columns.text]) if columns.text else ""
         if not text and not self.untranscribed:
             raise Lost(NO_TEXT, f"column {columns.text}; --untranscribed true takes it for pre-training")
         facts: dict[str, Any] = {"language": self.language, "corpus": self.corpus}
@@ -163,6 +163,14 @@ class _Rows:
         if path and ".." not in Path(path).parts and not Path(path).is_absolute() and (self.root / path).is_file():
             return self.root / path, None
         raise Lost(MISSING_MEDIA, f"column {column}" + (f": {path}" if path else ""))
+
+
+def _text(value: Any) -> str:
+    """Return a value as text on one line, also from bytes in UTF-8. Lost if these are not."""
+    try:
+        return " ".join((value.decode() if isinstance(value, bytes) else str(value or "")).split())
+    except UnicodeDecodeError as error:
+        raise Lost(BAD_TEXT, str(error)) from error
 
 
 def _ending(content: bytes) -> str:

@@ -99,11 +99,11 @@ def test_parquet_becomes_files_that_a_restart_keeps(root, tmp_path):
 
 
 def test_other_columns_are_named_and_wrong_ones_refused(root, tmp_path):
-    table = pa.table({"clip": [MP4, MP4], "words": ["a", "b"], "label": [1, 2]})
+    table = pa.table({"clip": [MP4] * 3, "words": [b"a", " b\u00fc".encode(), b"\xff"], "label": [1, 2, 3]})
     parquet.write_table(table, root / "train.parquet")
     columns = Columns("clip", None, "words", None, None, ())
     found = by_id(huggingface.read(root, tmp_path / "media", columns, language="en"))
-    assert list(found) == ["train/000000", "train/000001"] and found["train/000001"].text == "b"
+    assert list(found) == ["train/000000", "train/000001"] and found["train/000001"].text == "bü"
     assert found["train/000000"].audio == found["train/000000"].video
     message = r"train\.parquet has columns clip, words, label, wanted lip_video, audio, text.*--columns\.video"
     raises(ValueError, message, huggingface.read, root, tmp_path / "media")
