@@ -1,13 +1,13 @@
 """Manifests of the GRID corpus: six-word commands, 3 s each, 34 speakers.
 
-    python -m data_prep.corpora.grid data/grid data/grid
+    python -m data_prep.corpora.grid data/grid data/grid/manifests
 
 Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech recognition",
 JASA 120(5), 2006; CC BY 4.0.
 
 Reads   videos of any ending and alignments (.align) anywhere below the root, matched by speaker folder (s1 ... s34)
         and name; an optional manifest.tsv in the root tells speakers and splits, and names files that are elsewhere.
-        A clip in several files is one clip; one file is taken and the others are listed.
+        A clip in several files is one clip: one is taken, the others are listed.
 Writes  train.jsonl, valid.jsonl and test.jsonl, or all.jsonl without splits; losses.jsonl, what was left out and why.
 A restart replaces whole manifests.
 """
@@ -24,7 +24,7 @@ from jsonargparse import auto_cli
 from avspeech.files import read_text_lines
 from avspeech.manifest import Utterance, Word
 from data_prep.corpora.reader import Corpus, run
-from data_prep.corpora.tree import ABSENT, BAD_TEXT, MISSING_TEXT, OTHER_FILE, UNLISTED, VIDEOS, Lost, Tree, fault
+from data_prep.corpora.tree import ABSENT, BAD_TEXT, MISSING_TEXT, UNLISTED, VIDEOS, Lost, Tree
 
 LICENCE = "CC BY 4.0, for all uses (Cooke, Barker, Cunningham, Shao 2006)"
 LAYOUT = "videos and .align files of the same name, below folders s1, s2, ... where there are several speakers"
@@ -73,9 +73,7 @@ def read(root: Path, videos: str = "mp4") -> Corpus:
         if not clip.files:
             tree.lose(clip.name, ABSENT, "in manifest.tsv, without a video")
             continue
-        video, *others = sorted(clip.files, key=lambda path: _rank(path, videos))
-        for other in others:
-            tree.lose(other, fault(other) or OTHER_FILE, f"{video.relative_to(root)} was taken")
+        video = tree.best(clip.files, f".{videos}")
         align = alignments.get((clip.speaker, clip.name)) or alignments.get((None, clip.name))
         tree.use(align)
         with tree.losing(video):
@@ -86,12 +84,6 @@ def read(root: Path, videos: str = "mp4") -> Corpus:
             facts: dict[str, Any] = {"text": " ".join(word.text for word in words), "language": "en", "words": words}
             tree.add(clip.split, Utterance(own, video, video, speaker=clip.speaker, corpus="grid", **facts))
     return tree.finish(LAYOUT)
-
-
-def _rank(path: Path, videos: str) -> tuple:
-    """Order the files of a clip, the best first: the larger of two is the better copy."""
-    reason = fault(path)
-    return reason is not None, path.suffix.lower() != f".{videos}", 0 if reason else -path.stat().st_size, path
 
 
 def read_align(path: Path) -> tuple[Word, ...]:

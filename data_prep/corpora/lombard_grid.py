@@ -26,7 +26,7 @@ from avspeech.files import read_text
 from avspeech.manifest import Utterance, Word
 from data_prep.corpora.grid import spell
 from data_prep.corpora.reader import Corpus, run
-from data_prep.corpora.tree import BAD_TEXT, NO_TEXT, NOT_ASKED, SOUNDS, VIDEOS, Lost, Tree
+from data_prep.corpora.tree import BAD_TEXT, NO_TEXT, NOT_ASKED, SOUNDS, Lost, Tree
 
 LICENCE = "CC BY 4.0, for all uses (Alghamdi, Maddock, Marxer, Barker, Brown 2018)"
 LAYOUT = "front or side, and videos <speaker>_<l or p>_<sentence> in it"
@@ -67,10 +67,9 @@ def read(
     sounds = {path.stem: path for path in tree.of(SOUNDS)}
     alignments = {path.stem: path for path in tree.of([".json"])}
     splits = dict.fromkeys(valid, "valid") | dict.fromkeys(test, "test")
-    for video in tree.of(VIDEOS):
-        seen = next((part for part in reversed(tree.parts(video)[:-1]) if part in VIEWS), None)
-        if seen is None or (name := NAME.fullmatch(video.stem)) is None:
-            continue  # ``finish`` loses it
+    for (seen, stem), video in tree.clips(_name, ".mov").items():
+        name = NAME.fullmatch(stem)
+        assert name is not None
         files = sounds.get(video.stem), alignments.get(video.stem)
         if view not in (seen, "both") or manner[0] not in (name["manner"], "b"):
             tree.lose(video, NOT_ASKED, f"--view {view} --manner {manner}")
@@ -80,6 +79,12 @@ def read(
         with tree.losing(video):
             tree.add(split, _utterance(video, seen, name, *files), files[1])
     return tree.finish(LAYOUT)
+
+
+def _name(parts: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return view and name of a file; None if it is no clip."""
+    view = next((part for part in reversed(parts[:-1]) if part in VIEWS), None)
+    return None if view is None or not NAME.fullmatch(parts[-1]) else (view, parts[-1])
 
 
 def _utterance(video: Path, view: str, name: re.Match, sound: Path | None, alignment: Path | None) -> Utterance:

@@ -60,7 +60,8 @@ def add_clip(tree: Tree, split: str, video: Path, text: Path | None, longest_s: 
         for number, piece in enumerate(pieces):
             said = {"text": " ".join(word.text for word in piece.words), "words": piece.words}
             part = Utterance(f"{name}_{number}", video, video, start_s=piece.start_s, end_s=piece.end_s, **facts)
-            tree.add(split, replace(part, **said))
+            if not tree.add(split, replace(part, **said)):
+                return  # the same for all pieces
 
 
 def read_described(path: Path) -> Described:

@@ -22,7 +22,7 @@ from jsonargparse import auto_cli
 from avspeech.files import read_text_lines
 from data_prep.corpora.lrs import LONGEST_S, PAUSE_S, add_clip, check_cutting, texts_by_clip
 from data_prep.corpora.reader import Corpus, run
-from data_prep.corpora.tree import ABSENT, NOT_ASKED, TWICE, UNLISTED, VIDEOS, Tree
+from data_prep.corpora.tree import ABSENT, NOT_ASKED, TWICE, UNLISTED, Tree
 
 LICENCE = "an agreement with the BBC, signed by a university or research organisation, for research only"
 LAYOUT = "main or pretrain, a folder for each broadcast, and clips in it"
@@ -61,9 +61,7 @@ def read(
     """Return the corpus; options as ``main``. ValueError: no folder, no lists, or an option out of range."""
     check_cutting(longest_s, pause_s)
     tree = Tree("lrs2", LICENCE, root, (".txt",))
-    clips = {
-        parts[-3:]: path for path in tree.of(VIDEOS) if (parts := tree.parts(path))[-3:-2] in (("main",), ("pretrain",))
-    }
+    clips = tree.clips(lambda parts: parts[-3:] if len(parts) >= 3 and parts[-3] in ("main", "pretrain") else None)
     listed = _listed(tree, lists)
     if clips and not any(part == "main" for part, *_ in listed):
         raise ValueError(f"no {', '.join(LISTS)} in {lists or root}; put the official lists there, or name --lists")

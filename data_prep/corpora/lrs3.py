@@ -16,6 +16,7 @@ set is the official one. There is no official validation set: AV-HuBERT's is a l
 set. Without a list, whole talks are drawn from trainval, and what pretrain has of them is left out.
 """
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from jsonargparse import auto_cli
 from avspeech.files import read_text_lines
 from data_prep.corpora.lrs import LONGEST_S, PAUSE_S, add_clip, check_cutting, texts_by_clip
 from data_prep.corpora.reader import Corpus, run
-from data_prep.corpora.tree import ABSENT, NOT_ASKED, VIDEOS, Tree, speakers_apart
+from data_prep.corpora.tree import ABSENT, NOT_ASKED, Tree, speakers_apart
 
 LICENCE = "an agreement with the University of Oxford, for research only; the talks are CC BY-NC-ND 4.0 (TED)"
 LAYOUT = "pretrain, trainval or test, a folder for each talk, and clips in it"
@@ -71,11 +72,11 @@ def read(
     """Return the corpus; options as ``main``. ValueError: no folder, no list, or an option out of range."""
     check_cutting(longest_s, pause_s)
     tree = Tree("lrs3", LICENCE, root, (".txt",))
-    clips = {parts: path for path in tree.of(VIDEOS) if len(parts := tree.parts(path)) >= 3 and parts[-3] in SETS}
-    valid, talks = _choose_valid(tree, list(clips), valid_ids, num_valid, seed)
+    clips = tree.clips(lambda parts: parts[-3:] if len(parts) >= 3 and parts[-3] in SETS else None)
+    valid, talks = _choose_valid(tree, clips, valid_ids, num_valid, seed)
     texts = texts_by_clip(tree)
-    for parts, video in clips.items():
-        part, talk, _ = name = parts[-3:]
+    for name, video in clips.items():
+        part, talk, _ = name
         if part == "pretrain" and (talk in talks or not pretrain):
             tree.lose(video, OF_VALID if pretrain else NOT_ASKED, "" if pretrain else "--pretrain false")
             tree.use(texts.get(name))
@@ -87,10 +88,10 @@ def read(
 
 
 def _choose_valid(
-    tree: Tree, clips: list[tuple[str, ...]], valid_ids: Path | None, num_valid: int, seed: int
+    tree: Tree, clips: Collection[tuple[str, ...]], valid_ids: Path | None, num_valid: int, seed: int
 ) -> tuple[set[str], set[str]]:
     """Return the ids of the validation set, or the talks that make it."""
-    names = {"/".join(clip[-3:]) for clip in clips}
+    names = {"/".join(clip) for clip in clips}
     if valid_ids is None and (tree.root / VALID_IDS).is_file():
         valid_ids = tree.root / VALID_IDS
     if valid_ids is not None:
@@ -100,7 +101,7 @@ def _choose_valid(
         for name in sorted(listed - names):
             tree.lose(name, ABSENT, valid_ids.name)
         return listed, set()
-    talks = speakers_apart([talk for *_, part, talk, _ in clips if part == "trainval"], num_valid, seed)
+    talks = speakers_apart([talk for part, talk, _ in clips if part == "trainval"], num_valid, seed)
     what = f"{len(talks)} talks of trainval, drawn with seed {seed}, and leaves out what pretrain has of them"
     tree.note(f"No list of validation clips ({VALID_IDS}): valid is {what}.")
     return set(), talks

@@ -23,7 +23,7 @@ from jsonargparse import auto_cli
 from avspeech.files import read_text
 from avspeech.manifest import Utterance, Word
 from data_prep.corpora.reader import Corpus, run
-from data_prep.corpora.tree import VIDEOS, Tree
+from data_prep.corpora.tree import Tree
 
 LICENCE = "an agreement with the BBC, signed by a university or research organisation, for research only"
 LAYOUT = "a folder for each word, train, val or test in it, and clips <WORD>_<number>"
@@ -45,10 +45,7 @@ def main(root: Path, out_dir: Path) -> None:
 def read(root: Path) -> Corpus:
     """Return the corpus. ValueError: no folder."""
     tree, untimed = Tree("lrw", LICENCE, root, (".txt",)), 0
-    for video in tree.of(VIDEOS):
-        parts = tree.parts(video)[-3:]
-        if len(parts) < 3 or parts[1] not in SPLITS or not parts[2].startswith(f"{parts[0]}_"):
-            continue  # ``finish`` loses it
+    for parts, video in tree.clips(_name).items():
         text = parts[0].lower()
         length_s = _duration(note := tree.beside(video, [".txt"]))
         words = None if length_s is None else (Word(text, *(_around(length_s))),)
@@ -59,6 +56,12 @@ def read(root: Path) -> Corpus:
     if untimed:
         tree.note(f"{untimed} clips have no .txt with a Duration up to 1.16 s: their words have no times.")
     return tree.finish(LAYOUT)
+
+
+def _name(parts: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return word, set and clip of a file; None if it is no clip."""
+    is_clip = len(parts) >= 3 and parts[-2] in SPLITS and parts[-1].startswith(f"{parts[-3]}_")
+    return parts[-3:] if is_clip else None
 
 
 def _around(length_s: float) -> tuple[float, float]:

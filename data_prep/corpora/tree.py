@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from avspeech.files import walk_files
 from avspeech.manifest import Utterance
@@ -26,8 +27,8 @@ MISSING, UNREADABLE = "missing file", "unreadable file"
 class Tree:
     """The files below a folder, and the corpus that grows out of them.
 
-    Files are compared by folder and name without ending; endings in any case. What a corpus reader wrote below the
-    root before, a folder with ``losses.jsonl``, is not part of it.
+    Files are compared by folder and name without ending; endings in any case. Folders of the root that a corpus reader
+    or extract_rois wrote to (``losses.jsonl``, ``rois.jsonl``) are not part of it.
     """
 
     def __init__(self, name: str, licence: str, root: Path, texts: Iterable[str] = ()) -> None:
@@ -41,7 +42,7 @@ class Tree:
         self._lost: set[Path] = set()
         unreadable: dict[str, str] = {}
         files = list(walk_files(root, unreadable.setdefault))
-        outputs = {path.parent for path in files if path.name == "losses.jsonl"} - {root}
+        outputs = {path.parent for path in files if path.name in ("losses.jsonl", "rois.jsonl")} - {root}
         self.files = sorted(path for path in files if not outputs & set(path.parents)) if outputs else sorted(files)
         self._by_stem: dict[tuple[Path, str], list[Path]] = {}
         for path in self.files:
@@ -63,6 +64,24 @@ class Tree:
         wanted = frozenset(endings)
         found = [one for one in self._by_stem.get((folder, stem), []) if one.suffix.lower() in wanted]
         return next((one for one in found if not fault(one)), found[0] if found else None)
+
+    def clips(self, name: Callable[[tuple[str, ...]], Hashable | None], ending: str = ".mp4") -> dict[Any, Path]:
+        """Return the video of each clip, ``name`` being that of a file by its ``parts``, None for no clip.
+
+        Of several files one is taken: no empty one, then of this ending, then the largest; the others are lost.
+        """
+        found: dict[Any, list[Path]] = {}
+        for path in self.of(VIDEOS):
+            if (clip := name(self.parts(path))) is not None:
+                found.setdefault(clip, []).append(path)
+        return {clip: self.best(files, ending) for clip, files in found.items()}
+
+    def best(self, files: Iterable[Path], ending: str = ".mp4") -> Path:
+        """Return the one file of a clip to take, as ``clips``; lose the others."""
+        taken, *others = sorted(files, key=lambda path: _rank(path, ending)) if len(files := list(files)) > 1 else files
+        for other in others:
+            self.lose(other, fault(other) or OTHER_FILE, f"{taken.relative_to(self.root)} was taken")
+        return taken
 
     def parts(self, path: Path) -> tuple[str, ...]:
         """Return the folders between the root and a file, and the file's name without ending."""
@@ -116,7 +135,8 @@ class Tree:
             if path in self._used or path in self._lost:
                 continue
             if ending in self.texts:
-                self.lose(path, MISSING_VIDEO)
+                if ending != ".txt" or path.parent != self.root:  # README.txt
+                    self.lose(path, MISSING_VIDEO)
             elif ending in VIDEOS:
                 self.lose(path, STRANGE, f"wanted {layout}")
             elif ending in SOUNDS:
@@ -153,6 +173,11 @@ def fault(path: Path) -> str | None:
         return MISSING
     except OSError:
         return UNREADABLE
+
+
+def _rank(path: Path, ending: str) -> tuple:
+    reason = fault(path)
+    return reason is not None, path.suffix.lower() != ending, 0 if reason else -path.stat().st_size, path
 
 
 def speakers_apart(speakers: Iterable[str], number: int, seed: int) -> set[str]:

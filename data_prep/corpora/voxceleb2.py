@@ -84,7 +84,8 @@ def read(
 ) -> Corpus:
     """Return the corpus; options as ``main``. ValueError: no folder, or a list cannot be read."""
     tree = Tree("voxceleb2", LICENCE, root)
-    clips = {name: path for path in tree.of(VIDEOS) if (name := _name(tree.parts(path))) is not None}
+    of_test = bool(re.fullmatch(r"test|vox2_test\w*", root.name))
+    clips = tree.clips(partial(_name, of_test=of_test))
     languages = _languages(tree, id_lists or {}, table)
     if only and not languages:
         raise ValueError(f"only={list(only)} came without languages; name --id_lists or --table")
@@ -104,11 +105,14 @@ def read(
     return tree.finish(LAYOUT)
 
 
-def _name(parts: Key) -> Key | None:
-    """Return set, person, video and clip of a file; None if it is no clip. The set is dev unless a folder says test."""
+def _name(parts: Key, of_test: bool) -> Key | None:
+    """Return set, person, video and clip of a file; None if it is no clip. The set is dev unless a folder says test.
+
+    ``of_test``: the root is the folder of the test set.
+    """
     if len(parts) < 3 or not re.fullmatch(r"id\d{5}", parts[-3]):
         return None
-    is_test = any("test" in re.split(r"[^a-z]+", part.lower()) for part in parts[:-3])
+    is_test = of_test or any("test" in re.split(r"[^a-z]+", part.lower()) for part in parts[:-3])
     return "test" if is_test else "dev", *parts[-3:]
 
 

@@ -60,6 +60,7 @@ def make_clip(clip: Clip, folder: Path, espeak: Espeak, truth: bool = False) -> 
         write_truth(folder / "truth" / f"{clip.id}.npz", speech, motion)
     return Utterance(
         id=clip.id,
+        corpus="synthetic",
         video=path if clip.has_face else None,
         audio=path,
         num_frames=speech.num_frames,

@@ -91,6 +91,7 @@ def make_lrs3(root: Path) -> None:
     clip("pretrain/e/00004", "HELLO YOU")
     clip("test/d/00005", lrs_text("{LG}"))
     (root / "test/d/00006.mp4").touch()
+    add(root / "README.txt", "all about it")
     add(root / "test/d/00006.txt", lrs_text("HELLO"))
     add(root / "test/d/00007.txt", lrs_text("HELLO"))
     add(root / "test/d/00008.mp4")
@@ -145,11 +146,13 @@ def make_voxceleb2(root: Path) -> None:
     add(root / "vox2_test_mp4/mp4/id00017/01dfn2spqyE/00004.mp4")
     add(root / "vox2_test_mp4/mp4/id00017/01dfn2spqyE/00005.mp4", "")
     add(root / "dev/mp4/id00019/spare.mp4")
+    add(root / "dev/mp4/id00012/21Uxsk56VDQ/00001.avi")
     add(root / "languages.csv", "file,language\nid00012/21Uxsk56VDQ,en\nid00017,English\nid00015/x,fr\nid00099,de\n")
 
 
 VOXCELEB2_LOSSES = {
     "dev/aac": "sound of its own",
+    "00001.avi": "same clip, other file",
     "00005.mp4": "empty file",
     "spare.mp4": "not of the layout",
     "id00015/0fijmz4vTVU/00003.mp4": "not asked for",

@@ -27,6 +27,20 @@ def by_id(corpus):
     return {one.id: (split, one) for split, utterances in corpus.splits.items() for one in utterances}
 
 
+@pytest.mark.parametrize("name", ["grid", "lrs2", "lrs3", "voxceleb2", "lrw", "lombard_grid"])
+def test_a_clip_in_two_files_is_one_clip(name, tmp_path):
+    root, module = made(name, tmp_path / "root"), TREES[name].module
+    before = module.read(root)
+    (_, one), *_ = by_id(before).values()
+    one.video.with_suffix(".mkv").write_text("x")
+    corpus = module.read(root)
+    assert corpus.splits == before.splits
+    (loss,) = (loss for loss in corpus.losses if loss not in before.losses)
+    assert loss.reason == "same clip, other file" and loss.what.endswith(f"{one.video.stem}.mkv")
+    one.video.write_text("")
+    assert by_id(module.read(root))[one.id][1].video != one.video
+
+
 def test_long_clips_are_cut_in_the_middle_of_pauses_at_av_huberts_frames(tmp_path):
     """Edges in seconds by hand: pauses of 1.5 to 9, 10 to 14 and 14.2 to 14.7; AV-HuBERT cuts at frame int(25 s)."""
     words = read_described(add(tmp_path / "a.txt", lrs_text("X", LONG))).words
