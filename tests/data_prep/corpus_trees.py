@@ -70,7 +70,7 @@ def lrs_text(text: str, words: str = "", boxes: bool = False) -> str:
     return "\n".join([*lines, "", *(["WORD START END ASDSCORE", *rows] if rows else []), ""])
 
 
-LONG = "HELLO 0.5 1.0; YOU 1.2 1.5; THERE 9.0 9.5; AGAIN 9.6 10.0; AND 14.0 14.2; BYE 14.7 15.1"
+LONG = "HELLO 0.5 1.0; YOU 1.2 1.5; THERE 9.03 9.5; AGAIN 9.6 10.0; AND 14.0 14.2; BYE 14.7 15.1"
 """Pauses of 7.5 and 4 s are cut; of 0.5 s too."""
 
 

@@ -42,11 +42,11 @@ def test_a_clip_in_two_files_is_one_clip(name, tmp_path):
 
 
 def test_long_clips_are_cut_in_the_middle_of_pauses_at_av_huberts_frames(tmp_path):
-    """Edges in seconds by hand: pauses of 1.5 to 9, 10 to 14 and 14.2 to 14.7; AV-HuBERT cuts at frame int(25 s)."""
+    """Edges in seconds by hand: pauses of 1.5 to 9.03, 10 to 14 and 14.2 to 14.7; AV-HuBERT cuts at frame int(25 s)."""
     words = read_described(add(tmp_path / "a.txt", lrs_text("X", LONG))).words
     pieces = cut_at_pauses(words)
     assert [Span.between(piece.start_s, piece.end_s) for piece in pieces] == [
-        *(Span(0, int(5.25 * 25)), Span(int(5.25 * 25), 300), Span(300, int(14.45 * 25))),
+        *(Span(0, int(5.265 * 25)), Span(int(5.265 * 25), 300), Span(300, int(14.45 * 25))),
         Span(int(14.45 * 25), None),
     ]
     assert [" ".join(word.text for word in piece.words) for piece in pieces] == [
@@ -55,7 +55,7 @@ def test_long_clips_are_cut_in_the_middle_of_pauses_at_av_huberts_frames(tmp_pat
         "and",
         "bye",
     ]
-    assert pieces[1].words == (Word("there", 3.76, 4.26), Word("again", 4.36, 4.76))  # from 5.24 s on
+    assert pieces[1].words == (Word("there", 3.79, 4.26), Word("again", 4.36, 4.76))  # from 5.24 s on
     back = [word.start_s + (piece.start_s or 0) for piece in pieces for word in piece.words]
     assert back == pytest.approx([word.start_s for word in words])
     assert cut_at_pauses(words[:-1]) == [] == cut_at_pauses([])  # it ends at 14.2 s
