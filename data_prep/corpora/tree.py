@@ -21,14 +21,16 @@ TWICE, OTHER_FILE = "duplicate id", "same clip, other file"
 UNLISTED, ABSENT = "not in any split list", "listed but missing"
 NOT_ASKED, STRANGE = "not asked for", "not of the layout"
 OWN_SOUND = "sound of its own"
+OUTPUTS = {"losses.jsonl", "rois.jsonl", "steps.json"}
+"""Files of folders that data_prep wrote to."""
 MISSING, UNREADABLE = "missing file", "unreadable file"
 
 
 class Tree:
     """The files below a folder, and the corpus that grows out of them.
 
-    Files are compared by folder and name without ending; endings in any case. Folders of the root that a corpus reader
-    or extract_rois wrote to (``losses.jsonl``, ``rois.jsonl``) are not part of it.
+    Files are compared by folder and name without ending; endings in any case. Folders below the root that data_prep
+    wrote to (``OUTPUTS``) are not part of it.
     """
 
     def __init__(self, name: str, licence: str, root: Path, texts: Iterable[str] = ()) -> None:
@@ -42,7 +44,7 @@ class Tree:
         self._lost: set[Path] = set()
         unreadable: dict[str, str] = {}
         files = list(walk_files(root, unreadable.setdefault))
-        outputs = {path.parent for path in files if path.name in ("losses.jsonl", "rois.jsonl")} - {root}
+        outputs = {path.parent for path in files if path.name in OUTPUTS} - {root}
         self.files = sorted(path for path in files if not outputs & set(path.parents)) if outputs else sorted(files)
         self._by_stem: dict[tuple[Path, str], list[Path]] = {}
         for path in self.files:

@@ -132,6 +132,14 @@ def test_a_folder_that_is_none_or_holds_nothing_is_said(name, tmp_path):
     raises(SystemExit, r"empty\b", run, partial(read, name, tmp_path / "empty"), tmp_path / "empty", tmp_path / "out")
 
 
+@pytest.mark.parametrize("mark", ["steps.json", "rois.jsonl"])
+def test_clips_that_were_made_below_the_root_are_no_part_of_the_corpus(mark, tmp_path):
+    before = made("grid", tmp_path / "root")
+    add(tmp_path / "root" / "prepared" / mark)
+    add(tmp_path / "root" / "prepared" / "lips" / "s1" / "bbaf1n.mp4", "a mouth, larger than the video that it is of")
+    assert read("grid", tmp_path / "root") == before
+
+
 def test_what_was_found_is_told_with_notes_and_counts(tmp_path, capsys):
     corpus = made("grid", tmp_path / "root")
     corpus.notes.append("no official split")
