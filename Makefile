@@ -1,6 +1,7 @@
 # Everything works on a fresh clone with Python >= 3.11 and make; uv is installed into .tools if it is not there.
 UV := $(or $(shell command -v uv),.tools/bin/uv)
-RUN := $(UV) run --frozen --all-extras
+EXTRAS := --all-extras --no-extra tensorboard --no-extra wandb --no-extra mlflow
+RUN := $(UV) run --frozen $(EXTRAS)
 
 .PHONY: setup demo test test-slow lint format
 
@@ -11,7 +12,7 @@ $(filter .tools/bin/uv,$(UV)):
 	.tools/bin/pip install --quiet uv
 
 .venv/.complete: uv.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
-	$(UV) sync --frozen --all-extras
+	$(UV) sync --frozen $(EXTRAS)
 	touch $@
 
 demo: setup

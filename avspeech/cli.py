@@ -9,6 +9,7 @@ COMMANDS = {
     "transcribe": "transcribe videos and sound files",
     "app": "serve a page that transcribes videos",
     "train": "train or pre-train a model",
+    "average": "average the weights of a training's checkpoints",
     "evaluate": "evaluate a model in noise and with video faults",
     "export": "write a model as ONNX",
     "hub": "list the names of models",

@@ -4,21 +4,26 @@
         --config configs/trainer/gpu.yaml --data.init_args.train_units data/lrs3/train.km \
         --data.init_args.val_units data/lrs3/valid.km
 
-Precision, devices, DDP and resuming (``--ckpt_path``) are Lightning's flags. A run writes ``.ckpt`` files for resuming
-and ``model.safetensors`` for evaluation.
+Precision, devices, DDP and resuming (``--ckpt_path``) are Lightning's flags. A run writes ``.ckpt`` files for resuming,
+and ``model.safetensors`` and ``model.best.safetensors`` for evaluation. ``--log_to=wandb`` (tensorboard, mlflow, csv)
+sends the curves there too. ``--trainer.callbacks+=EMAWeightAveraging`` makes the model files those of the mean weights.
 """
 
 import re
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
 from lightning import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from avspeech.noise.spec import OLD_KEYS
 from avspeech.training.callbacks import SaveModelFile, StepProgressBar
+from avspeech.training.dials import Dials, Target, make_loggers
 from avspeech.training.guards import BadBatch
 
 MOVED = {
@@ -50,11 +55,22 @@ class TrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(SaveModelFile, "model_file")
+        parser.add_lightning_class_args(Dials, "dials")
+        told = "log also to csv, tensorboard, wandb or mlflow (a list: [csv, wandb]), beside trainer.logger"
+        parser.add_argument("--log_to", type=list[Target] | Target | None, default=None, help=told)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        settings = self._get(self.config_init, "trainer", default={})
+        settings, log_to = self._get(self.config_init, "trainer", default={}), self._get(self.config_init, "log_to")
+        kwargs["callbacks"] = list(settings.get("callbacks") or [])
         if settings.get("enable_progress_bar") is not False:
-            kwargs["callbacks"] = [*(settings.get("callbacks") or []), StepProgressBar()]
+            kwargs["callbacks"].append(StepProgressBar())
+        if log_to:
+            given = settings.get("logger")  # True is Lightning's choice, which is not needed then
+            folder = Path(settings.get("default_root_dir") or ".").resolve()
+            own = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
+            kwargs["logger"] = [*own, *make_loggers(log_to, folder)]
+        if log_to or settings.get("logger") not in (None, False):
+            kwargs["callbacks"].append(LearningRateMonitor("step"))
         return super().instantiate_trainer(**kwargs)
 
 

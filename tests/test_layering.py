@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "avspeech"
 ORDER = [
     "timebase", "sequence", "files", "workers", "config_file", "manifest", "media", "shards", "roi", "features",
     "noise", "faults", "text", "units", "inputs", "data", "models", "interop", "hub", "objectives", "decoding",
-    "transcription", "evaluation", "training", "export", "page", "train", "evaluate", "transcribe", "app", "cli",
+    "transcription", "evaluation", "training", "export", "page", "train", "average", "evaluate", "transcribe",
+    "app", "cli",
 ]  # fmt: skip
 
 

@@ -1,10 +1,12 @@
 """Callbacks: write the model file, show progress in steps."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar, WeightAveraging
 
 from avspeech.models.files import save_model
 from avspeech.training.modules import TrainingModule
@@ -14,7 +16,7 @@ class SaveModelFile(Callback):
     """Write the model file with each checkpoint and at the end of training, and ``model.best.safetensors`` beside it.
 
     The best is that of the validation with the lowest ``TrainingModule.judged_by``. A file keeps its former weights
-    rather than take some that are not finite.
+    rather than take some that are not finite. Under a WeightAveraging callback it holds the averaged weights.
 
     Args:
         path: model file; null: ``model.safetensors`` in ``trainer.default_root_dir``.
@@ -42,13 +44,27 @@ class SaveModelFile(Callback):
     def _save(self, trainer: Trainer, pl_module: LightningModule, part: str = "") -> None:
         if trainer.is_global_zero:
             path = Path(self.path) if self.path else Path(trainer.default_root_dir) / "model.safetensors"
-            save_model(path.with_suffix(part + path.suffix), pl_module.model)  # type: ignore[arg-type]
+            with averaged(trainer, pl_module):
+                save_model(path.with_suffix(part + path.suffix), pl_module.model)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, float]:
         return {"lowest": self._lowest}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self._lowest = state_dict["lowest"]
+
+
+@contextmanager
+def averaged(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
+    """Give the module the weights that a WeightAveraging callback has averaged so far, for as long as the block."""
+    callbacks = [one for one in getattr(trainer, "callbacks", ()) if isinstance(one, WeightAveraging)]
+    running = trainer.training and callbacks and callbacks[0]._average_model is not None
+    swap = callbacks[0]._swap_models if running else lambda _: None
+    swap(pl_module)
+    try:
+        yield
+    finally:
+        swap(pl_module)
 
 
 class StepProgressBar(TQDMProgressBar):

@@ -1,0 +1,95 @@
+"""Speed, learning rate and gradient norm reach every logger; averages of weights become model files."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+import torch
+from lightning.pytorch import loggers
+from safetensors.torch import load_file
+
+from avspeech.average import main as average
+from avspeech.average import mean_weights
+from avspeech.train import main
+from avspeech.training.dials import COUNTED, Dials, make_loggers
+from tests.training.test_training import CHECKPOINT, ROOT, pretraining
+
+
+class Recorder(loggers.CSVLogger):
+    def log_metrics(self, metrics, step=None):
+        self.seen = getattr(self, "seen", {}) | metrics
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Loggers of packages that need not be installed."""
+    for name in ("TensorBoardLogger", "WandbLogger", "MLFlowLogger"):
+        monkeypatch.setattr(loggers, name, lambda *_, **settings: Recorder("."))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+
+
+def test_every_logger_gets_the_dials(stand_ins, corpus, tmp_path):
+    more = ["--log_to=[wandb, mlflow, tensorboard]", "--dials.peak_tflops=0.1", "--trainer.log_every_n_steps=4"]
+    cli = main(
+        pretraining(corpus, tmp_path, 4, "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2", *more)
+    )
+    assert len(cli.trainer.loggers) == 3
+    for logger in cli.trainer.loggers:
+        values = {name: float(logger.seen[name]) for name in ("grad_norm", "frames_per_s", "data_wait", "mfu")}
+        assert min(values.values()) > 0 and values["data_wait"] < 1 and values["mfu"] < 1
+        assert logger.seen["skipped_updates"] == 0 and "lr-AdamW" in logger.seen and "val/loss" in logger.seen
+    dials = next(one for one in cli.trainer.callbacks if isinstance(one, Dials))
+    assert len(dials._counts) == COUNTED and len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()) == 0
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_is_one_line(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=rf"^--log_to={name} needs.* pip install 'avspeech\[{name}\]'$"):
+        make_loggers(name, tmp_path)
+    assert len(make_loggers(["csv"], tmp_path)) == 1
+
+
+def test_a_mean_of_weights_is_that_of_each_number():
+    states = [{"a": torch.tensor([one]), "n": torch.tensor(int(one))} for one in (1.0, 2.0, 6.0)]
+    assert {name: value.item() for name, value in mean_weights(states).items()} == {"a": 3.0, "n": 6}
+
+
+@pytest.mark.slow
+def test_the_last_checkpoints_become_one_model(corpus, tmp_path):
+    every = ["--trainer.callbacks.init_args.every_n_train_steps=1", "--trainer.callbacks.init_args.save_last=true"]
+    main(pretraining(corpus, tmp_path, 3, *CHECKPOINT, *every, "--trainer.limit_val_batches=0"))
+    folder = next(tmp_path.rglob("last.ckpt")).parent
+    average(tmp_path / "model.safetensors", folder, tmp_path / "mean.safetensors", last=2)
+    states = [torch.load(path, weights_only=True) for path in folder.glob("*.ckpt")]
+    weights = {one["global_step"]: one["state_dict"]["model.unit_head.embedding"] for one in states}
+    got = load_file(tmp_path / "mean.safetensors")["unit_head.embedding"]
+    torch.testing.assert_close(got, (weights[2] + weights[3]) / 2)
+    command = [
+        sys.executable,
+        "-m",
+        "avspeech.average",
+        tmp_path / "model.safetensors",
+        folder,
+        tmp_path / "none",
+        "--best=2",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "has no score; set monitor" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_model_files_hold_the_moving_average_of_the_weights(corpus, tmp_path):
+    schedule = "--model.init_args.schedule.decay=constant"
+    still = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=1.0"]  # for ever the first update's
+    moving = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.5"]
+    often = "--trainer.val_check_interval=1"
+    for name, steps, more in (("one", 1, []), ("still", 3, still), ("moving", 3, moving), ("plain", 3, [])):
+        main(pretraining(corpus, tmp_path / name, steps, schedule, often, *more))
+    files = {name: load_file(tmp_path / name / "model.safetensors") for name in ("one", "still", "moving", "plain")}
+    files["best"] = load_file(tmp_path / "still/model.best.safetensors")
+    weight = {name: file["unit_head.embedding"] for name, file in files.items()}
+    torch.testing.assert_close(weight["still"], weight["one"])
+    torch.testing.assert_close(weight["best"], weight["one"])
+    assert not torch.allclose(weight["moving"], weight["plain"]) and not torch.allclose(weight["moving"], weight["one"])
