@@ -24,6 +24,7 @@ from lightning.pytorch.loggers import Logger
 from avspeech.noise.spec import OLD_KEYS
 from avspeech.training.callbacks import SaveModelFile, StepProgressBar
 from avspeech.training.dials import Dials, Target, make_loggers
+from avspeech.training.engines import Preemption
 from avspeech.training.guards import BadBatch
 
 MOVED = {
@@ -61,7 +62,7 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings, log_to = self._get(self.config_init, "trainer", default={}), self._get(self.config_init, "log_to")
-        kwargs["callbacks"] = list(settings.get("callbacks") or [])
+        kwargs["callbacks"] = [*(settings.get("callbacks") or []), Preemption()]
         if settings.get("enable_progress_bar") is not False:
             kwargs["callbacks"].append(StepProgressBar())
         if log_to:

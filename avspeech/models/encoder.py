@@ -107,7 +107,7 @@ class EncoderConfig(BaseEncoderConfig, kind="avhubert"):
     input_dropout: float = 0.1
     """Dropout of the fused stream."""
     layer_drop: float = 0.05
-    """Chance of skipping a block in training."""
+    """Chance that a block's output is left out in training."""
     frontend_grad_scale: float = 1.0
     """Gradient factor into the front ends; 0.1 in AV-HuBERT's pre-training."""
     official_padding: bool = False
@@ -221,10 +221,12 @@ class AVEncoder(Encoder):
             x_BTD = self.norm(x_BTD)
         x_BTD = self.dropout(x_BTD)
         allowed_B11T = valid_BT[:, None, None]
+        p_skip = self.config.layer_drop if self.training else 0.0
+        # Drawn on the device and computed all the same: one graph for every batch, and no wait for the draw.
+        skips_N = torch.rand(len(self.blocks), device=x_BTD.device) < p_skip if p_skip > 0 else None
         for number, block in enumerate(self.blocks, start=1):
-            skip = self.training and self.config.layer_drop > 0 and torch.rand(()).item() < self.config.layer_drop
-            if not skip:
-                x_BTD = block(x_BTD, allowed_B11T)
+            y_BTD = block(x_BTD, allowed_B11T)
+            x_BTD = y_BTD if skips_N is None else torch.where(skips_N[number - 1], x_BTD, y_BTD)
             yield number, x_BTD
 
 

@@ -1,9 +1,10 @@
 """Fine-tuning with CTC, a text decoder, or both (AV-HuBERT, arXiv:2201.02184, section 4.1)."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avspeech.decoding.config import DecodingConfig
 from avspeech.decoding.transcribe import transcribe_batch
@@ -76,6 +77,9 @@ class FinetuneModule(TextModule):
         with torch.set_grad_enabled(self.global_step >= self.freeze_steps):
             memory_BTD = self._encode(batch, keep_B2)
         return self.watch(batch, self._loss(batch, memory_BTD, "train"), self._num_targets(batch))
+
+    def frozen(self) -> Iterable[nn.Parameter]:
+        return self.model.encoder.parameters() if self.global_step < self.freeze_steps else ()
 
     @property
     def ctc_upsample(self) -> int | None:

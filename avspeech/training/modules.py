@@ -1,12 +1,12 @@
 """Shared by the training modules: random draws, optimiser and validation word error rate."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -18,6 +18,7 @@ from avspeech.objectives.text_loss import teacher_tokens
 from avspeech.text.normalize import text_language
 from avspeech.text.tokenizer import Tokenizer
 from avspeech.text.whisper_tokens import Task, WhisperTokenizer
+from avspeech.training.engines import tie
 from avspeech.training.guards import HALVINGS, Guard, clip_gradients
 from avspeech.training.schedules import OptimizerConfig, ScheduleConfig, group_weights, rate_factor
 
@@ -49,7 +50,14 @@ class TrainingModule(LightningModule):
 
     def watch(self, batch: AVBatch, loss: Tensor, num_targets: Tensor) -> Tensor:
         """Return the loss of a training batch, for ``guard`` to judge."""
-        return loss if self.guard is None else self.guard.watch(batch.ids, loss, num_targets)
+        if self.guard is None:
+            return loss
+        loss = self.guard.watch(batch.ids, loss, num_targets)
+        return tie(loss, self.model.parameters()) if self.trainer.world_size > 1 else loss
+
+    def frozen(self) -> Iterable[nn.Parameter]:
+        """Weights that this update leaves alone, though they may have a gradient."""
+        return ()
 
     @property
     def _scaler(self) -> Any:
@@ -60,6 +68,8 @@ class TrainingModule(LightningModule):
     ) -> None:
         """Clip, and have the update skipped if the gradient is not finite; logs ``grad_norm``, ``skipped_updates``."""
         assert self.guard is not None
+        for weight in self.frozen():
+            weight.grad = None  # on several processes it is zero, which weight decay would act on
         norm = clip_gradients(optimizer, self._scaler, gradient_clip_val, gradient_clip_algorithm == "value")
         self.guard.judge(optimizer, norm)
         self.log_dict({"grad_norm": norm, "skipped_updates": self.guard.skipped})
