@@ -298,9 +298,14 @@ def test_a_flamingo_configuration_takes_a_training_step_with_only_sizes_overridd
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")) + sorted(CONFIGS.glob("trainer/*.yaml")), ids=name)
 def test_data_and_trainer_compose_with_a_task(path, tmp_path):
     settings = yaml.safe_load(path.read_text())
-    paths = [CONFIGS / "pretrain/toy.yaml", *([] if "data" in settings else [CONFIGS / "data/toy.yaml"]), path]
+    paths = [CONFIGS / "pretrain/toy.yaml", *([] if path.parent.name == "data" else [CONFIGS / "data/toy.yaml"]), path]
     arguments = [f"--config={one}" for one in paths] + [f"--trainer.default_root_dir={tmp_path}"]
-    arguments += ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
+    arguments += [
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=1",
+        "--trainer.strategy=auto",
+        "--trainer.num_nodes=1",
+    ]
     cli = main(arguments, run=False)
     for key, value in settings.get("data", {}).get("init_args", {}).items():
         if key in ("train", "val"):

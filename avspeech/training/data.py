@@ -1,6 +1,7 @@
 """``AVDataModule``: training and validation batches from manifests."""
 
 import logging
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from avspeech.noise.drawn import DrawnNoise
 from avspeech.noise.spec import NoiseConfig
 from avspeech.text.tokenizer import Tokenizer
 
+FEWEST = 50  # clips of a thinned validation
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +44,8 @@ class AVDataModule(LightningDataModule):
         val_noise: noise in validation, the same every time; null: clean audio.
         spans: train on spans of a few words.
         pad_to_30s: pad Whisper's audio with silence to 30 s, as OpenAI does.
+        val_share: largest share of the time for validation; a set too large for ``trainer.val_check_interval`` is
+            thinned evenly over its lengths, to 50 clips at least; 1: never.
         num_workers: number of loader processes.
         cache_gb: memory for decoded streams per process, in GiB.
         seed: seed of order, augmentation and noise.
@@ -62,11 +66,15 @@ class AVDataModule(LightningDataModule):
         val_noise: NoiseConfig | None = None,
         spans: SpanConfig = SpanConfig(),
         pad_to_30s: bool = False,
+        val_share: float = 0.05,
         num_workers: int = 0,
         cache_gb: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 < val_share <= 1:
+            raise ValueError(f"data.init_args.val_share={val_share} came, wanted a share above 0 and up to 1")
+        self.val_share = val_share
         self.train_path, self.val_path = train, val
         self.modality: Modality = modality
         self.train_units, self.val_units, self.units_rate = train_units, val_units, units_rate
@@ -163,10 +171,28 @@ class AVDataModule(LightningDataModule):
         if self._val is None:
             return []
         frames = self._frames(self._val.clips, training=False).tolist()
-        plan = plan_batches(frames, self.batches.max_frames, self.batches.max_clips)
+        plan = self._thinned(
+            list(plan_batches(frames, self.batches.max_frames, self.batches.max_clips)), int(np.sum(frames))
+        )
         rank, num_ranks = self._ranks
         plan += plan[: -len(plan) % num_ranks]  # DDP waits for ever if one process has fewer
         return self._loader(self._val, [[SampleKey(i) for i in batch] for batch in plan[rank::num_ranks]])
+
+    def _thinned(self, plan: list[list[int]], num_frames: int) -> list[list[int]]:
+        """Return every n-th batch of a validation that would take more of the time than ``val_share``."""
+        trainer = self.trainer
+        if trainer is None or self._train is None or not isinstance(trainer.val_check_interval, int):
+            return plan
+        frames_N = self._frames(self._train.clips, training=True)
+        batch = min(self.batches.max_frames, self.batches.max_clips * float(np.mean(frames_N)))
+        trained = trainer.val_check_interval * trainer.world_size * batch  # frames between two validations
+        cost = getattr(trainer.lightning_module, "val_cost", 1.0)
+        every = math.ceil(num_frames * cost * (1 - self.val_share) / (trained * self.val_share))
+        every = max(1, min(every, sum(map(len, plan)) // FEWEST))
+        if every > 1:
+            told = "validation takes every %d. batch, to stay below data.init_args.val_share=%g of the time"
+            logger.warning(told, every, self.val_share)
+        return plan[::every]
 
     def _loader(self, dataset: AVDataset, batches: Any) -> DataLoader:
         workers: Any = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

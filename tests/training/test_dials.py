@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from safetensors.torch import load_file
 
 from avspeech.average import main as average
 from avspeech.average import mean_weights
+from avspeech.data.batching import BatchConfig
 from avspeech.train import main
+from avspeech.training.data import AVDataModule
 from avspeech.training.dials import COUNTED, Dials, make_loggers
 from tests.training.test_training import CHECKPOINT, ROOT, pretraining
 
@@ -49,6 +52,23 @@ def test_a_logger_that_is_not_installed_is_one_line(name, monkeypatch, tmp_path)
     with pytest.raises(SystemExit, match=rf"^--log_to={name} needs.* pip install 'avspeech\[{name}\]'$"):
         make_loggers(name, tmp_path)
     assert len(make_loggers(["csv"], tmp_path)) == 1
+
+
+def test_a_validation_that_would_take_long_is_thinned_evenly(corpus, monkeypatch, caplog):
+    monkeypatch.setattr("avspeech.training.data.FEWEST", 1)
+
+    def clips(share, **trainer):
+        batches = BatchConfig(max_frames=40, max_clips=1)  # trains 18 frames a batch; validation has 12, 18, 24 and 12
+        data = AVDataModule(f"{corpus}/train.jsonl", f"{corpus}/val.jsonl", batches=batches, val_share=share)
+        data.setup("validate")
+        cost = SimpleNamespace(val_cost=2.0)
+        data.trainer = SimpleNamespace(world_size=1, global_rank=0, lightning_module=cost, **trainer)
+        return [data._val.clips.utterance(one.index).id for (one,) in data.val_dataloader().batch_sampler]
+
+    assert len(clips(0.05, val_check_interval=1.0)) == len(clips(0.05, val_check_interval=200)) == 4 and not caplog.text
+    # 66 frames at twice the cost are 132 of training, where half of the time leaves 4 batches' 80 or so
+    assert clips(0.5, val_check_interval=4) == ["val2", "val0"] and "every 2. batch" in caplog.text
+    assert len(clips(1.0, val_check_interval=1)) == 4
 
 
 def test_a_mean_of_weights_is_that_of_each_number():
