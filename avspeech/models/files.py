@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
 
 from avspeech.files import written_whole
 from avspeech.models.base import Model
@@ -32,12 +33,19 @@ HEADER = "avspeech"  # key of the header's only entry
 CARRIED = "carried."  # name prefix of unused tensors of an imported model
 
 
-def save_model(path: str | Path, model: Model) -> None:
-    """Write a model file atomically. Raises ModelFileError, and keeps a former file, if a weight is not finite."""
+def save_model(path: str | Path, model: Model, write: bool = True) -> None:
+    """Write a model file atomically. Raises ModelFileError, and keeps a former file, if a weight is not finite.
+
+    A model in shards over processes is gathered: all of them call this, and one has ``write``.
+    """
+    state = model.state_dict()
+    gathered = ((name, one.full_tensor() if isinstance(one, DTensor) else one) for name, one in state.items())
+    weights = {name: one.detach().cpu().contiguous() for name, one in gathered if write}
+    if not write:
+        return
     header = {"format": FORMAT, "kind": model.kind, "config": model.to_config(), "source": model.source}
     if about := model.about | ({} if model.lip_encoder is None else {"crop": model.inputs.crop}):
         header["about"] = about
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if bad := [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]:
         numbers = f"{len(bad)} of {len(weights)} tensors hold NaN or infinity, {bad[0]} among them"
         raise ModelFileError(f"{path} is not written: {numbers}; start again from the last checkpoint")

@@ -42,10 +42,9 @@ class SaveModelFile(Callback):
         self._save(trainer, pl_module)
 
     def _save(self, trainer: Trainer, pl_module: LightningModule, part: str = "") -> None:
-        if trainer.is_global_zero:
-            path = Path(self.path) if self.path else Path(trainer.default_root_dir) / "model.safetensors"
-            with averaged(trainer, pl_module):
-                save_model(path.with_suffix(part + path.suffix), pl_module.model)  # type: ignore[arg-type]
+        path = Path(self.path) if self.path else Path(trainer.default_root_dir) / "model.safetensors"
+        with averaged(trainer, pl_module):
+            save_model(path.with_suffix(part + path.suffix), pl_module.model, trainer.is_global_zero)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, float]:
         return {"lowest": self._lowest}

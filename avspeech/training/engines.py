@@ -9,8 +9,13 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+from avspeech.models.blocks import EncoderBlock
+from avspeech.models.decoder import DecoderBlock
 
 STOPPED = 75  # exit status of a training that a signal stopped and that goes on from its checkpoint; EX_TEMPFAIL
 
@@ -34,6 +39,24 @@ def tie(loss: Tensor, weights: Iterable[Tensor]) -> Tensor:
     process did not use, and needs no search for them; plain ``ddp`` and ``ddp_static_graph`` train.
     """
     return _Tied.apply(loss, *(one for one in weights if one.requires_grad))  # type: ignore[return-value]
+
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> None:
+    """Share a model's weights, gradients and moments out over processes (FSDP2), block by block.
+
+    Scalars become vectors of one number, for a scalar has no parts; model files with either are loaded.
+    """
+    for part in model.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            if weight.dim() == 0:
+                setattr(part, name, nn.Parameter(weight.detach()[None], weight.requires_grad))
+    for part in model.modules():
+        if isinstance(part, (EncoderBlock, DecoderBlock)):
+            fully_shard(part, mesh=mesh)
+            if isinstance(part, DecoderBlock):
+                register_fsdp_forward_method(part, "project")
+    fully_shard(model, mesh=mesh)
+    register_fsdp_forward_method(model, "encode")
 
 
 class Preemption(Callback):
