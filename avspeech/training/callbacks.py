@@ -57,8 +57,7 @@ class SaveModelFile(Callback):
 def averaged(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
     """Give the module the weights that a WeightAveraging callback has averaged so far, for as long as the block."""
     callbacks = [one for one in getattr(trainer, "callbacks", ()) if isinstance(one, WeightAveraging)]
-    running = trainer.training and callbacks and callbacks[0]._average_model is not None
-    swap = callbacks[0]._swap_models if running else lambda _: None
+    swap = callbacks[0]._swap_models if callbacks and callbacks[0]._average_model is not None else lambda _: None
     swap(pl_module)
     try:
         yield

@@ -46,7 +46,8 @@ class Dials(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: AVBatch, batch_idx: int
     ) -> None:
         self._wait_s += time.perf_counter() - self._free_s
-        self._frames = self._frames + batch.valid_BT.sum()  # on the device
+        self._newest = batch.valid_BT.sum()  # on the device
+        self._frames = self._frames + self._newest
         if self.peak_tflops is not None and len(self._counts) < COUNTED:
             torch.compiler.set_stance("force_eager")  # what is compiled cannot be counted
             self._counter = FlopCounterMode(display=False)
@@ -62,14 +63,13 @@ class Dials(Callback):
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
             torch.compiler.set_stance("default")
+            self._counts.append((self._counter.get_total_flops(), self._newest))
+            self._counter = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: AVBatch, batch_idx: int
     ) -> None:
         now_s = self._free_s = time.perf_counter()
-        if self._counter is not None:
-            self._counts.append((self._counter.get_total_flops(), batch.valid_BT.sum()))
-            self._counter = None
         if trainer.global_step != self._step and trainer.global_step % self._every == 0:
             pl_module.log_dict(self._read(now_s - self._start_s, trainer.world_size))
             self._restart(now_s)

@@ -104,7 +104,7 @@ def test_model_files_hold_the_moving_average_of_the_weights(corpus, tmp_path):
     schedule = "--model.init_args.schedule.decay=constant"
     still = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=1.0"]  # for ever the first update's
     moving = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.5"]
-    often = "--trainer.val_check_interval=1"
+    often = "--trainer.val_check_interval=3"
     for name, steps, more in (("one", 1, []), ("still", 3, still), ("moving", 3, moving), ("plain", 3, [])):
         main(pretraining(corpus, tmp_path / name, steps, schedule, often, *more))
     files = {name: load_file(tmp_path / name / "model.safetensors") for name in ("one", "still", "moving", "plain")}
