@@ -54,6 +54,7 @@ class FlamingoModule(TextModule):
     """
 
     model: Whisper
+    val_cost = 2.0  # estimated: with lips three losses and decoding
 
     def __init__(
         self,

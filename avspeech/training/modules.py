@@ -33,7 +33,7 @@ class TrainingModule(LightningModule):
     judged_by = "val/loss"
     """Metric of the best model, the lower the better."""
     val_cost = 0.4
-    """Time of a frame in validation over its time in training; measured on a CPU in pre-training."""
+    """Time of a frame in validation over its time in training; measured on a CPU, as in ``FinetuneModule``'s."""
 
     def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig, seed: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class TextModule(TrainingModule):
     """Module of a model that gives text; validation logs ``wer``."""
 
     tokenizer: Tokenizer | WhisperTokenizer
-    judged_by = "val/wer"
+    judged_by, val_cost = "val/wer", 0.6
     normalization = "none"
     """Rule of ``avspeech.text.normalize`` for ``wer``."""
     task: Task = "transcribe"
