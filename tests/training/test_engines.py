@@ -122,8 +122,8 @@ def test_a_signal_ends_two_processes_with_a_checkpoint_that_goes_on(told, corpus
         time.sleep(0.2)
     process.send_signal(told)
     start_s = time.monotonic()
-    assert ended(process, 60) == STOPPED, process.stderr.read()[-3000:]
-    assert time.monotonic() - start_s < 30
+    assert ended(process, 200) == STOPPED, process.stderr.read()[-3000:]
+    assert time.monotonic() - start_s < 120  # 30 s of a machine that does nothing else
     (last,) = tmp_path.rglob("last.ckpt")
     done = torch.load(last, weights_only=True, map_location="cpu")["global_step"]
     again = pretraining(corpus, tmp_path, done + 2, *CPUS, *DROPS, *each, "--ckpt_path=last")
@@ -166,6 +166,14 @@ def test_a_model_in_shards_is_updated_and_saved_as_a_whole_one(kind, tmp_path):
 
 @pytest.mark.slow
 def test_lightning_trains_in_shards(corpus, tmp_path):
-    process = run(pretraining(corpus, tmp_path, 3, *CPUS, "--trainer.strategy=ModelParallelStrategy"))
+    process = run(
+        pretraining(
+            corpus,
+            tmp_path,
+            3,
+            *CPUS,
+            '--trainer.strategy={"class_path": "lightning.pytorch.strategies.ModelParallelStrategy"}',
+        )
+    )
     assert ended(process) == 0, process.stderr.read()[-3000:]
     assert load_model(tmp_path / "model.safetensors").num_units == (4,)
