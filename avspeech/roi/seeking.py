@@ -381,6 +381,8 @@ def _turn_of(face_J2: np.ndarray) -> int:
 
 def _unturned(face_J2: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
     """Map points of a picture turned by ``np.rot90`` to those of the picture of ``size`` (width, height)."""
+    if turn == 0:
+        return face_J2
     x_J, y_J = face_J2.T
     width, height = size
-    return np.stack([(x_J, y_J), (width - y_J, x_J), (width - x_J, height - y_J), (y_J, height - x_J)][turn], axis=-1)
+    return np.stack([(width - y_J, x_J), (width - x_J, height - y_J), (y_J, height - x_J)][turn - 1], axis=-1)

@@ -36,7 +36,10 @@ def cpu() -> float:
 
 @contextmanager
 def stage(name: str):
-    """Add the block's CPU time to ``shares``, and take it from the stage around it."""
+    """Add the block's CPU time to ``shares``, and take it from the stage around it; nothing outside all stages."""
+    if not running and name != "rest":
+        yield
+        return
     start = cpu()
     running.append(name)
     yield
@@ -55,6 +58,17 @@ def timed(owner, name: str, label: str) -> None:
             return plain(*arguments, **options)
 
     setattr(owner, name, wrapped)
+
+
+def read_timed(*arguments, **options):
+    """Yield the pictures; decoding one is a stage."""
+    pictures = read_pictures(*arguments, **options)
+    while True:
+        with stage("decode"):
+            picture = next(pictures, None)
+        if picture is None:
+            return
+        yield picture
 
 
 def face_landmarker() -> vision.FaceLandmarker:
@@ -164,7 +178,8 @@ def few_looks(path: Path, finder: FaceFinder, looks: int):
 
     lips.follow_faces = keeping
     try:
-        clip = extract_lips(path, finder, every=looks)
+        with stage("rest"):
+            clip = extract_lips(path, finder, every=looks)
     finally:
         lips.follow_faces = plain
     return clip, kept[-1].num_looked / kept[-1].num_frames, kept[-1].faces[0].points_TN2
@@ -183,6 +198,7 @@ if __name__ == "__main__":
     timed(sparse, "carry_between", "flow")
     timed(seeking.Seeker, "_seek", "search")
     timed(seeking.Seeker, "_look_at", "looks")
+    lips.read_pictures = read_timed
     timed(lips, "crop_picture", "crops")
     timed(early, "crop_picture", "crops")
     auto_cli(main)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avspeech.roi.faces import Face
-from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, match_boxes, smooth_over_time
+from avspeech.roi.track import FrameStatus, fill_gaps, link_faces, match_boxes, overlap, overlaps, smooth_over_time
 
 M, I, X = FrameStatus.MEASURED, FrameStatus.INTERPOLATED, FrameStatus.MISSING  # noqa: E741
 
@@ -56,6 +56,13 @@ def test_boxes_are_paired_by_the_best_overlap_and_each_once():
     boxes = [np.array(box, np.float32) for box in ((0, 0, 10, 10), (4, 0, 14, 10), (50, 50, 60, 60))]
     assert sorted(match_boxes(boxes, [box + 1 for box in boxes[1::-1]])) == [(0, 1), (1, 0)]
     assert match_boxes(boxes, []) == match_boxes([], boxes) == []
+
+
+def test_the_overlap_of_two_boxes_is_that_of_many():
+    corners_N22 = np.random.default_rng(0).uniform(0, 40, (200, 2, 2)).astype(np.float32)
+    boxes_N4 = np.concatenate([corners_N22.min(axis=1), corners_N22.max(axis=1)], axis=1)
+    np.testing.assert_allclose([overlap(box, boxes_N4[0]) for box in boxes_N4], overlaps(boxes_N4, boxes_N4[0]))
+    assert overlap(boxes_N4[0], boxes_N4[0]) == 1 and overlap(np.zeros(4), np.zeros(4)) == 0
 
 
 @pytest.mark.parametrize(("gap", "status"), [(1, I), (12, I), (13, X), (30, X)])
