@@ -20,7 +20,7 @@ from avspeech.media.decoder_job import Job
 from avspeech.media.decoder_process import PIECE
 from avspeech.media.errors import MediaError
 from avspeech.media.sandbox import Limits
-from avspeech.media.sound import Sound, collect
+from avspeech.media.sound import Sound, collect, silence
 from avspeech.media.video import Picture
 
 log = logging.getLogger(__name__)
@@ -82,16 +82,19 @@ def _read_pieces(
                     length, piece = 0, None
                 elif "divisor" in message:
                     piece = float(message["divisor"])
+                    if not 1 <= piece < inf:
+                        raise ValueError(f"sound to be divided by {piece}")
                 else:
-                    size, at = int(message["samples"]), int(message["at"])
+                    size = int(message.get("silence", message.get("samples")))
                     length += size
-                    if not 0 < size <= PIECE or length > most:
+                    if size < 1 or length > most or (size > PIECE and "silence" not in message):
                         reason = f"{length:,} samples, {size:,} at once, wanted up to {limits.memory_gib:g} GiB"
                         raise MediaError(path, f"the decoder gave {reason}")
-                    buffer_S = buffer_S if len(buffer_S) >= size else np.empty(size, np.float32)
-                    job.copy(at, [(piece := buffer_S[:size]).data])
-                if isinstance(piece, float) and not 1 <= piece < inf:
-                    raise ValueError(f"sound to be divided by {piece}")
+                    if "silence" in message:
+                        piece = silence(size)
+                    else:
+                        buffer_S = buffer_S if len(buffer_S) >= size else np.empty(size, np.float32)
+                        job.copy(int(message["at"]), [(piece := buffer_S[:size]).data])
             yield piece
     _pass_on(path, job.notes, notes)
 

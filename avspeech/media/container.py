@@ -29,6 +29,7 @@ DURATION_IS_A_GUESS = set("aac ac3 amr dts eac3 h264 hevc latm m4v mp3 mpeg mpeg
 
 FILE_LENGTH_ONLY = {"matroska", "webm", "flv"}
 """Formats that state no length of a track; FFmpeg gives the file's in its place."""
+OTHERS = "--safe_decoding false opens others"
 LACKS = ("There is no sound:", "There is no picture:")
 Kind = Literal["video", "audio"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -66,7 +67,7 @@ def open_media(path: str | Path, part: Part | None = None) -> Iterator[InputCont
     """Open a file, or one of its ``file_parts``, for reading. MediaError: it is missing, empty or no media."""
     given, parts = handed.get(path := Path(path)), file_parts(path)
     part = part or parts[0]
-    kinds = "FFmpeg can open" if given is None else "safe decoding can open (of common formats)"
+    kinds = "FFmpeg can open" if given is None else f"safe decoding can open (common formats; {OTHERS})"
     with _opened(path) as file, ExitStack() as stack:
         with guard(path, "cannot be read"):
             check_size(path, file, part)
@@ -184,7 +185,8 @@ def check_codec(path: Path, stream: Any) -> None:
         return
     if (codec := stream.codec_context.codec.canonical_name) not in given.codecs:
         kind = stream.type
-        raise MediaError(path, f"its {kind} track is {codec}, which safe decoding does not open; convert the file")
+        reason = f"its {kind} track is {codec}, which safe decoding does not open; convert it ({OTHERS})"
+        raise MediaError(path, reason)
 
 
 def no_track(kind: str) -> type[MediaError]:

@@ -27,6 +27,7 @@ from avspeech.media.container import Handed, handed
 from avspeech.media.errors import MediaError
 from avspeech.media.formats import CODECS, DECODERS, DEMUXERS, PIXEL_FORMATS, STILLS
 from avspeech.media.sandbox import Limits, confine, die_with
+from avspeech.media.sound import is_silence
 
 HEADER_BYTES = 4096
 """Of the ring; its first 8 bytes count the bytes that were read, also if they were read before: a sign of life."""
@@ -256,6 +257,9 @@ def _send_sound(ring: _Ring, sound: np.ndarray | Iterable[np.ndarray | float | N
     for long_S in [sound] if isinstance(sound, np.ndarray) else sound:
         if not isinstance(long_S, np.ndarray):
             ring.send({"anew": True} if long_S is None else {"divisor": long_S})
+            continue
+        if is_silence(long_S):
+            ring.send({"silence": len(long_S)})
             continue
         for start in range(0, len(long_S), PIECE):
             piece_S = np.asarray(long_S[start : start + PIECE], np.float32)

@@ -6,11 +6,11 @@ from typing import Any
 import av
 import numpy as np
 
+from avspeech.media.sound import silence
 from avspeech.timebase import SAMPLE_RATE
 
 RESTART_S = 60
 """Longer gaps are not sent through the resampler, which starts anew after them."""
-_ZEROS = 2**18  # samples of a gap that are given at once
 
 
 class Resampler:
@@ -57,8 +57,8 @@ class Resampler:
             self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
 
     def _zeros(self, end: int) -> Iterator[np.ndarray]:
-        while self.length < end:
-            yield self._counted(np.zeros(min(end - self.length, _ZEROS), np.float32))
+        if self.length < end:
+            yield self._counted(silence(end - self.length))
 
     def _add(self, mono_S: np.ndarray) -> Iterator[np.ndarray]:
         self._queue.append(mono_S)

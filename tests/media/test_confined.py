@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from avspeech.media import audio, confined, container, decode, video
+from avspeech.media.container import OTHERS
 from avspeech.media.errors import MediaError, NoAudio, NoVideo
 from avspeech.media.sandbox import Limits, lacking
 from tests.media.conftest import encode, picture_of, sound_frame, write
@@ -104,7 +105,7 @@ def outcome(read, *arguments):
 def same(confined_found, found) -> bool:
     """Return whether both are equal, but for what is said of a file that is no media."""
     if isinstance(found, tuple) and isinstance(found[1], str):
-        found = found[0], found[1].replace("FFmpeg can open", "safe decoding can open (of common formats)")
+        found = found[0], found[1].replace("FFmpeg can open", f"safe decoding can open (common formats; {OTHERS})")
     return confined_found == found
 
 

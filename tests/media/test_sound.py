@@ -1,6 +1,8 @@
 """Sound that does not fit into memory reads as sound that does."""
 
 import tempfile
+import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from avspeech.media import sound as module
 from avspeech.media.audio import read_audio, read_sound, write_wav
 from avspeech.media.errors import MediaError
 from avspeech.media.reading import safe_decoding
-from avspeech.media.sound import SoundWriter, StoredSound, collect
+from avspeech.media.sound import SoundWriter, StoredSound, collect, silence
 from avspeech.transcription.hearing import without_offset
 from avspeech.transcription.reading import read_streams
 from avspeech.transcription.who_speaks import shift_sound
+from tests.media.conftest import picture_of, write
 from tests.refusals import raises
 from tests.transcription.test_speech_activity import voice
 from tests.transcription.test_streams import CUTTING
@@ -48,6 +51,27 @@ def test_stored_sound_shifts_as_an_array(frames):
     for where in (slice(None), slice(0, 3000), slice(-3000, None), slice(100, 200)):
         np.testing.assert_array_equal(stored[where], array_S[where])
     np.testing.assert_array_equal(shift_sound(shift_sound(written(0), 2), frames)[:], shift_sound(stored, 2)[:])
+
+
+@pytest.mark.parametrize("in_memory", [0, 1500, np.inf])
+def test_a_day_of_silence_takes_no_time_and_no_room(in_memory):
+    length = 1000 if in_memory == np.inf else 24 * 3600 * 16_000
+    sound = collect([SOUND_S[:1000], silence(length), SOUND_S[1000:2000], silence(length), 4.0], in_memory)
+    assert len(sound) == 2 * (1000 + length)
+    expected_S = np.clip(SOUND_S[:2000] / 4, -1, 1)
+    np.testing.assert_array_equal(sound[:1000], expected_S[:1000])
+    np.testing.assert_array_equal(sound[1000 + length - 5 : 2000 + length + 5][5:-5], expected_S[1000:])
+    assert not sound[1000:2000].any() and not sound[-1000:].any()
+
+
+def test_a_sound_that_begins_hours_after_the_picture_is_read_soon(tmp_path):
+    picture = [picture_of(1, 32, 48)]
+    write(tmp_path / "a.mp4", picture, [0], Fraction(1, 25), audio_S=voice(1), audio_rate=16_000,
+          audio_start_s=Fraction(15 * 3600))  # fmt: skip
+    began_s = time.process_time()
+    sound = confined.read_sound(tmp_path / "a.mp4", [])
+    assert time.process_time() - began_s < 2 and len(sound) / 16_000 == pytest.approx(15 * 3600 + 1, abs=0.3)
+    assert np.abs(sound[-16_000:]).max() > 0.1 and not np.abs(sound[: 10**6]).any()
 
 
 def test_a_step_is_refused():
