@@ -115,6 +115,7 @@ def test_mouths_are_cut_of_the_part_alone_and_anew_when_it_moves(parts, tmp_path
     assert [one["num_frames"] for one in again] == [15, 20, 20] and again[1:] == records[1:]
 
 
+@pytest.mark.slow
 def test_what_is_made_of_a_part_is_a_file_of_its_own(parts, tmp_path):
     manifest, _ = parts
     degrade_videos.main(manifest, tmp_path / "bad", faults=["drop-50"], workers=0, sound=True)

@@ -72,9 +72,8 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "late.mov" else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
 def test_a_part_is_that_part_of_all_in_any_file(name, tmp_path):
     """Sought or decoded from the start, whatever the rates and where the sound begins."""
     path = recording(tmp_path / name, **KINDS[name])
