@@ -15,7 +15,6 @@ from avspeech.roi.track import MIN_OVERLAP, box_of, overlap
 MAX_FRAMES = 8000  # crops that are kept (74 MB); a longer file is decoded twice
 MAX_HELD_BYTES = 2**27  # of decoded frames that wait for later ones
 BATCH = 8  # frames that are placed at once
-BLOCK = 512  # crops of one array: single ones lie between decoded frames, whose memory then is not given back
 SAME = 0.05  # most crop pixels between a crop's placement and the final one
 
 
@@ -26,7 +25,6 @@ class EarlyCrops:
         self.alignment, rule = alignment, crop_rule(alignment)
         self._ahead, self._behind = rule.ahead, max(rule.ahead, rule.behind) + 1
         self._crops: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._blocks: list[np.ndarray] = []
         self._waiting: deque[Picture] = deque()
         self._points: list[np.ndarray] = []  # of the frames that wait and ``_behind`` before them
         self._next = 0  # index of the next frame to come
@@ -54,7 +52,7 @@ class EarlyCrops:
         held_bytes = 1.5 * width * height * (self._ahead + 2 * BATCH)
         if len(self._crops) >= MAX_FRAMES or held_bytes > MAX_HELD_BYTES:
             self._works = False
-            for kept in (self._crops, self._blocks, self._waiting, self._points):
+            for kept in (self._crops, self._waiting, self._points):
                 kept.clear()
         elif len(self._waiting) >= self._ahead + BATCH:
             self._cut(self._next, self._ahead)
@@ -81,12 +79,5 @@ class EarlyCrops:
         first = end - len(self._waiting)
         for offset in range(len(self._waiting) - left):
             picture = self._waiting.popleft()
-            self._keep(first + offset, placed_T23[offset], crop_picture(picture, placed_T23[offset]))
+            self._crops[first + offset] = placed_T23[offset], crop_picture(picture, placed_T23[offset])
         del self._points[: max(len(self._points) - left - self._behind, 0)]
-
-    def _keep(self, frame: int, placed_23: np.ndarray, crop_HW: np.ndarray) -> None:
-        place = len(self._crops) % BLOCK
-        if place == 0:
-            self._blocks.append(np.empty((BLOCK, *crop_HW.shape), np.uint8))
-        self._blocks[-1][place] = crop_HW
-        self._crops[frame] = placed_23, self._blocks[-1][place]
