@@ -31,7 +31,7 @@ def changed(before, after):
     ("gradient", "more"),
     [
         (False, ["--trainer.precision=bf16-mixed"]),
-        (True, ["--trainer.accumulate_grad_batches=2"]),
+        pytest.param(True, ["--trainer.accumulate_grad_batches=2"], marks=pytest.mark.slow),
         pytest.param(False, ["--trainer.precision=16-mixed"], marks=pytest.mark.slow),
         pytest.param(True, ["--trainer.gradient_clip_val=null"], marks=pytest.mark.slow),
     ],
