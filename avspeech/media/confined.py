@@ -85,7 +85,7 @@ def _read_pieces(
                     if not 1 <= piece < inf:
                         raise ValueError(f"sound to be divided by {piece}")
                 else:
-                    size = int(message.get("silence", message.get("samples")))
+                    size = int(message["silence" if "silence" in message else "samples"])
                     length += size
                     if size < 1 or length > most or (size > PIECE and "silence" not in message):
                         reason = f"{length:,} samples, {size:,} at once, wanted up to {limits.memory_gib:g} GiB"

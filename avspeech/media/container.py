@@ -329,7 +329,7 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
 
 def _tracks_of(path: Path, part: Part) -> Tracks:
     with open_media(path, part) as container, guard(path, "its headers cannot be read"):
-        found = {kind: stream for kind in _KINDS if (stream := find_stream(container, kind)) is not None}
+        found: dict[Kind, Any] = {kind: one for kind in _KINDS if (one := find_stream(container, kind)) is not None}
         names = {kind: _undecodable(container, kind) for kind in _KINDS if kind not in found}
         duration_s = None if container.duration is None else container.duration / av.time_base
         estimated = (DURATION_IS_A_GUESS - {"mpeg", "mpegts"}) & set(container.format.name.split(","))

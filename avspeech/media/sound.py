@@ -94,12 +94,11 @@ class SoundWriter:
         """MediaError: the disk has no room."""
         end = self._held + len(audio_S)
         if self._written + end > self._in_memory and (self._file is None or end > len(self._array_S)):
-            self._flush()
-            end = len(audio_S)
+            file, end = self._flush(), len(audio_S)
             if is_silence(audio_S):
-                self._file.truncate(4 * (self._written + end))
-                self._file.seek(0, os.SEEK_END)
                 self._written += end
+                file.truncate(4 * self._written)
+                file.seek(0, os.SEEK_END)
                 return
         if end > len(self._array_S):
             self._array_S.resize(end + min(max(end // 20, _GROWTH[0]), _GROWTH[1]), refcheck=False)
@@ -115,7 +114,7 @@ class SoundWriter:
         _scale(self._array_S, divisor)
         return self._array_S
 
-    def _flush(self) -> None:
+    def _flush(self) -> BinaryIO:
         raw = self._array_S[: self._held].data.cast("B")
         try:
             self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
@@ -126,6 +125,7 @@ class SoundWriter:
             raise MediaError(tempfile.gettempdir(), f"{reason}; free some, or set TMPDIR to another folder") from error
         self._written += self._held
         self._array_S, self._held = np.empty(_WRITTEN, np.float32), 0
+        return self._file
 
 
 def collect(pieces: Iterable[np.ndarray | float | None], in_memory: float | None = None) -> Sound:
