@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from avspeech.data.clips import open_clips
 from avspeech.files import read_lines, write_lines
 from avspeech.manifest import Utterance, read_manifest, write_manifest
 from avspeech.media.audio import write_wav
@@ -125,6 +126,9 @@ def test_every_clip_is_in_a_shard_or_lost_with_its_stage_and_reason(done, tree, 
     assert train["languages"] == {"es": {"clips": 2, "hours": train["hours"]}} and list(train["corpora"]) == ["muavic"]
     table, facts = read_index(done / "shards/train/index.arrow")
     assert table["id"].to_pylist() == ["es/train0/train_0000", "es/train1/train_0001"] and facts.profile == "fast"
+    clips = open_clips(done / "shards/train")  # as training opens them
+    mouth_THW, steps_S = clips.streams(1, audio=True, video=True)
+    assert mouth_THW is not None and mouth_THW.shape == (30, 96, 96) and steps_S is not None and len(steps_S) == 19200
     assert json.loads((done / "tokenizer.json").read_text())["symbols"] == ["fi", "mo", "pa", "su"]
     page = (done / "report.html").read_text()
     assert "blank pictures" in page and "CC BY-NC-ND" in page and "<svg" in page
