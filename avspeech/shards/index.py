@@ -1,7 +1,7 @@
 """The index of shards: an Arrow file with a row per clip. It is mapped into memory, and so shared by all processes.
 
 Columns that name a stream (``lips``, ``sound``, ``units:NAME``) come in threes: first byte in the shard, bytes, and the
-first 8 bytes of the content's SHA-256.
+first 8 bytes of the content's SHA-256. ``by_id`` is no value of its row: it holds the rows in the order of ``id_hash``.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from avspeech.files import written_whole
@@ -45,7 +46,7 @@ class Facts:
 
 def schema(units: Iterable[str]) -> pa.Schema:
     """Return the columns of an index."""
-    plain = [("id", pa.large_string()), ("id_hash", pa.uint64()), ("text", pa.large_string())]
+    plain = [("id", pa.large_string()), ("id_hash", pa.uint64()), ("by_id", pa.int32()), ("text", pa.large_string())]
     plain += [(name, pa.dictionary(pa.int32(), pa.string())) for name in CODED]
     plain += [("words", pa.large_string()), *((name, pa.int32()) for name in ("num_frames", "height", "width"))]
     plain += [("num_samples", pa.int32()), ("level", pa.float64()), ("shard", pa.int32())]
@@ -78,6 +79,8 @@ def to_table(rows: Sequence[Mapping[str, Any]], units: Iterable[str]) -> pa.Tabl
 def write_index(path: Path, table: pa.Table, facts: Facts) -> None:
     """Write an index, whole or not at all. Equal input gives equal bytes; rows are one batch, a column one array."""
     note = {_KEY: json.dumps({"version": VERSION, **vars(facts)}, ensure_ascii=False).encode()}
+    order = pa.array(np.argsort(table.column("id_hash").to_numpy(), kind="stable").astype(np.int32))
+    table = table.set_column(table.schema.get_field_index("by_id"), "by_id", order)
     table = table.unify_dictionaries().combine_chunks().replace_schema_metadata(note)
     with written_whole(path) as unfinished, pa.ipc.new_file(str(unfinished), table.schema) as writer:
         writer.write_table(table)

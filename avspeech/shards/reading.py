@@ -1,8 +1,8 @@
 """Read shards: columns of the index as arrays, and one clip at a time by its bytes."""
 
 import json
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +126,14 @@ class Shards:
             raise ShardError(f"{self.path} has no units {name!r}; it has {known}")
         return UnitRows(self, name)
 
-    @cached_property
-    def _by_id(self) -> tuple[np.ndarray, np.ndarray]:
-        hashes_N = self.numbers("id_hash")
-        order_N = np.argsort(hashes_N).astype(np.int32)
-        return hashes_N[order_N], order_N
-
     def find(self, id: str) -> np.ndarray:
-        """Return the indices of the clips with an id, in no order."""
-        hashes_N, order_N = self._by_id
-        wanted = np.uint64(short_hash(id.encode()))
-        return order_N[np.searchsorted(hashes_N, wanted) : np.searchsorted(hashes_N, wanted, "right")]
+        """Return the indices of the clips with an id."""
+        hashes_N, order_N = self.numbers("id_hash"), self.numbers("by_id")
+        wanted, places = short_hash(id.encode()), range(len(self))
+        first, end = (
+            cut(places, wanted, key=lambda k: int(hashes_N[order_N[k]])) for cut in (bisect_left, bisect_right)
+        )
+        return order_N[first:end]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -19,7 +22,7 @@ from avspeech.noise.drawn import DrawnNoise
 from avspeech.noise.pools import open_pools
 from avspeech.noise.spec import NoiseConfig, NoiseSpec
 from avspeech.shards.codecs import decode_lips, encode_lips
-from avspeech.shards.index import merge
+from avspeech.shards.index import merge, read_index, write_index
 from avspeech.shards.reading import Shards
 from avspeech.shards.storage import ShardError
 from data_prep import write_shards
@@ -203,3 +206,33 @@ def test_two_writers_at_once_share_the_work(writing):
 @pytest.mark.slow
 def test_a_death_at_any_write_changes_nothing(writing):
     survives_writes(*writing)
+
+
+@pytest.mark.slow
+def test_a_forked_worker_keeps_nothing_of_the_clips_that_it_reads(packed, tmp_path):
+    folder, rows = tmp_path / "many", 300_000
+    folder.mkdir()
+    table, facts = read_index(packed["fast"] / "train" / "index.arrow")
+    table = table.take(pa.array(np.arange(rows) % len(table)))
+    files = [os.path.relpath(packed["fast"] / "train" / name, folder) for name in facts.files]
+    write_index(folder / "index.arrow", table, replace(facts, files=files))
+
+    def own_mib() -> float:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
+
+    before = own_mib()
+    clips = open_clips(folder)
+    assert len(clips) == rows and clips.num_frames_N.sum() > 0 and own_mib() - before < 20
+
+    def work() -> bool:
+        units, rng, begin = clips.units("units", None), np.random.default_rng(0), own_mib()
+        for _ in range(100_000):
+            index = int(rng.integers(rows))
+            assert len(units.at_frames(index, 10)) == 10 and clips.utterance(index).num_frames
+        return own_mib() - begin < 20
+
+    process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(0 if work() else 1))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
