@@ -10,7 +10,6 @@ Every size is measured in a process of its own, a worker in its fork.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -72,7 +71,8 @@ def start(folder: Path) -> dict[str, float]:
     batch = [data._train[key] for key in keys]
     found = {"setup_s": setup_s, "first_keys_s": keys_s, "first_batch_s": time.process_time() - begin}
     found |= {"clips_of_batch": len(batch), "rss_mib": memory("Rss:") - before}
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    found["peak_mib"] = int(peak.split()[1]) / 1024 - before  # ru_maxrss would be that of the process which started us
     read_end, write_end = os.pipe()
     if os.fork() == 0:
         own, begin = memory("Private_Dirty:"), time.process_time()
