@@ -156,7 +156,7 @@ def plan(utterances: Sequence[Utterance], source: Source, max_frames: int | None
     if 0 in lengths:
         without = f"{utterances[lengths.index(0)].id!r} has no 'num_frames' in the manifest"
         raise ValueError(f"--max_frames came, and {without}; data_prep/extract_rois.py writes it")
-    return plan_batches(lengths, max_frames, max_clips=len(lengths))
+    return list(plan_batches(lengths, max_frames, max_clips=len(lengths)))
 
 
 def extract_each(

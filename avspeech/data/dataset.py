@@ -1,6 +1,7 @@
 """Utterance -> ``Sample``: decode, add noise, augment.
 
-Random draws depend only on (seed, epoch, index). An unreadable clip is logged and the next one is used.
+Random draws depend only on (seed, epoch, index) and, where an epoch repeats a clip, on the repetition. An unreadable
+clip is logged and the next one is used.
 """
 
 import logging
@@ -32,8 +33,9 @@ class SampleKey:
 
     index: int
     epoch: int = 0
-    step: int = 0
+    step: int = 0  # number of its batch, counted over all processes
     max_frames: int | None = None  # cut a longer clip to this many frames at a random place; None: whole
+    repeat: int = 0  # times that the epoch had the clip before
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SpanConfig:
     end: float = 0.0
     """Chance of a span from step ``steps`` on."""
     steps: int = 1
-    """Training steps over which the chance changes."""
+    """Training batches, of all processes together, over which the chance changes."""
     max_words: int = 3
     """Most words of a span."""
     margin: int = 2
@@ -151,7 +153,7 @@ class AVDataset(Dataset[Sample | None]):
             num_frames = utterance.num_frames or samples_to_frames(len(audio_S))
         units = [unit_set.at_frames(index, num_frames) for unit_set in self.units]
         units_TJ = torch.from_numpy(np.stack(units, axis=1)) if units else None
-        rng = np.random.default_rng((self.seed, key.epoch, index))
+        rng = np.random.default_rng((self.seed, key.epoch, index, *([key.repeat] if key.repeat else [])))
         if self.noise is not None and audio_S is not None:
             audio_S = self.noise(audio_S, rng, utterance)
         augmenter, text = None, utterance.text

@@ -76,7 +76,7 @@ def transcribe_all(
             one.num_frames or samples_to_frames(one.num_samples or 0) or max_frames  # of unknown length: goes alone
             for one in utterances
         ]
-        batches = plan_batches(lengths, max_frames, max_clips)
+        batches = list(plan_batches(lengths, max_frames, max_clips))
     for batch_of in tqdm(batches, desc=condition.label, unit="batch", leave=False):
         samples: dict[int, Sample] = {}
         for index in batch_of:

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from avspeech.data.augment import AugmentConfig
-from avspeech.data.batching import BatchConfig, SampleKey, TrainingBatches, plan_batches
+from avspeech.data.balance import Balance, BalanceConfig
+from avspeech.data.batching import BatchConfig, Place, SampleKey, TrainingBatches, plan_batches
 from avspeech.data.clips import Clips, open_clips
 from avspeech.data.dataset import AVDataset, SpanConfig
 from avspeech.data.limits import check_alignable, check_crops, check_languages, check_lengths
@@ -21,9 +23,11 @@ from avspeech.models.base import Model
 from avspeech.noise.drawn import DrawnNoise
 from avspeech.noise.spec import NoiseConfig
 from avspeech.text.tokenizer import Tokenizer
+from avspeech.training.progress import BatchCount, share_update
 
 FEWEST = 50  # clips of a thinned validation
 logger = logging.getLogger(__name__)
+PLACE = [field.name for field in fields(Place)]
 
 
 class AVDataModule(LightningDataModule):
@@ -37,7 +41,7 @@ class AVDataModule(LightningDataModule):
             that shards store units by.
         val_units: as many unit files of the validation manifest.
         units_rate: units per second, 25 or 100 (MFCC), or one per file; null: from ``FILE.km.json``, else 25.
-        batches: clips to use, and batch sizes.
+        batches: clips to use, batch sizes, batches of an update.
         augment: augmentation of the training streams.
         noise: noise added to training audio.
         noise_manifest: babble clips (manifest or shards) where ``noise`` names no manifest; null: the training clips.
@@ -81,7 +85,9 @@ class AVDataModule(LightningDataModule):
         self.batches, self.augment, self.noise, self.spans = batches, augment, noise, spans
         self.noise_manifest, self.val_noise, self.pad_to_30s = noise_manifest, val_noise, pad_to_30s
         self.num_workers, self.cache_bytes, self.seed = num_workers, int(cache_gb * 2**30), seed
-        self._batches_done = 0
+        self._state: dict[str, int] = {}
+        self._order: TrainingBatches | None = None
+        self._count: BatchCount | None = None
         self._train: AVDataset | None = None
         self._val: AVDataset | None = None
 
@@ -163,9 +169,37 @@ class AVDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         assert self._train is not None
-        frames = self._frames(self._train.clips, training=True).tolist()
-        order = TrainingBatches(frames, self.batches, self.seed, *self._ranks, self._batches_done)
-        return self._loader(self._train, order)
+        trainer = self.trainer
+        anew = trainer is not None and trainer.fit_loop.total_batch_idx < 0  # whatever it was used for before
+        state = self._state = {} if anew else self.state_dict()
+        frames = self._frames(self._train.clips, training=True)
+        order = partial(TrainingBatches, frames, self.batches, self.seed, *self._ranks, self._balance())
+        place = (
+            Place(**{name: state[name] for name in PLACE}) if "epoch" in state else order().find(state.get("batch", 0))
+        )
+        if trainer is None:
+            return self._loader(self._train, order(place))
+        self._per_update = share_update(trainer, self.batches.per_update, state)
+        self._count = BatchCount(trainer, place.batch)
+        self._order = order(place, self._count.trained)
+        return self._loader(self._train, self._order)
+
+    def _balance(self) -> Balance | None:
+        """Return what balances the training clips, None where every clip comes once an epoch."""
+        wanted = self.batches.balance
+        if wanted == BalanceConfig():
+            return None
+        assert self._train is not None
+        codes = []
+        for name in ("language", "corpus"):
+            codes_N, values = self._train.clips.codes(name)
+            if getattr(wanted, name) != 1 and values == [None]:
+                raise ManifestError(
+                    f"{self.train_path}: no utterance has a {name!r}, which data.init_args.batches.balance.{name}="
+                    f"{getattr(wanted, name)} needs; add it to the manifest, or leave the exponent at 1"
+                )
+            codes.append(codes_N)
+        return Balance(wanted, *codes)
 
     def val_dataloader(self) -> DataLoader | list:
         if self._val is None:
@@ -199,12 +233,25 @@ class AVDataModule(LightningDataModule):
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, **workers)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of batches trained by this process."""
-        if self.trainer is None:
-            return {"batches_done": self._batches_done}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return {"batches_done": getattr(progress, "processed")}  # noqa: B009 - its declared type is too narrow
+        """Return the place in the order of all processes after the last update, and how an update is shared.
+
+        Batches that are only loaded, or whose update was not made yet, come again after a resume.
+        """
+        if self._order is None or self._count is None or self.trainer is None:
+            return self._state
+        place = self._order.place(self._count.updated())
+        return {**asdict(place), "per_update": self._per_update, "ranks": self.trainer.world_size}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue after the batches of a checkpoint."""
-        self._batches_done = state_dict["batches_done"]
+        """Continue after the last update of a checkpoint, on any number of processes.
+
+        Older versions counted the batches of each process: theirs must go on with as many processes.
+        """
+        done = state_dict.get("batches_done")
+        self._state = state_dict if done is None else {"batch": done * self._ranks[1]}
+        self._order = self._count = None
+
+    @property
+    def batches_trained(self) -> int | None:
+        """Batches that all processes trained together since the run's first start; None before its training."""
+        return None if self._count is None else self._count.trained()

@@ -43,9 +43,12 @@ class TrainingModule(LightningModule):
     def batch_generator(self, batch_idx: int) -> Generator:
         """Return the CPU generator of a training batch, and seed torch's own for dropout.
 
-        Batches are numbered over all processes: W processes draw what one process with W accumulation steps draws.
+        Batches are numbered over all processes since the first start of the run (``AVDataModule``): W processes draw
+        what one with W accumulation steps draws, and a run that resumes on another number of them goes on.
         """
-        return step_generator(self.seed, batch_idx * self.trainer.world_size + self.global_rank)
+        trained = getattr(getattr(self.trainer, "datamodule", None), "batches_trained", None)
+        before = batch_idx * self.trainer.world_size if trained is None else trained
+        return step_generator(self.seed, before + self.global_rank)
 
     def configure_model(self) -> None:
         """Share the model out over the processes of a ModelParallelStrategy (FSDP2)."""
