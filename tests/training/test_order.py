@@ -6,9 +6,11 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from torch import nn
+from torch.utils.data import Dataset
 
 from avspeech.data.balance import BalanceConfig
 from avspeech.data.batching import BatchConfig
+from avspeech.inputs import Sample
 from avspeech.manifest import ManifestError
 from avspeech.training.data import AVDataModule
 from avspeech.training.modules import TrainingModule
@@ -22,7 +24,7 @@ class Small(TrainingModule):
     def __init__(self):
         super().__init__(OptimizerConfig(lr=0.01), ScheduleConfig(), seed=5)
         torch.manual_seed(1)
-        self.layer, self.seen = nn.Linear(104, 4), []
+        self.layer, self.seen = nn.Linear(6, 4), []
 
     def training_step(self, batch, batch_idx):
         generator = self.batch_generator(batch_idx)
@@ -32,6 +34,14 @@ class Small(TrainingModule):
 
     def configure_optimizers(self):
         return torch.optim.AdamW(self.layer.parameters(), 0.01)
+
+
+class Drawn(Dataset):
+    """Features drawn for each key, which is the id."""
+
+    def __getitem__(self, key):
+        generator = torch.Generator().manual_seed(key.index)
+        return Sample(str(key), 9, torch.randn(9, 6, generator=generator))
 
 
 class SaveAt(Callback):
@@ -56,7 +66,9 @@ def trainer_of(steps, accumulate=1, callbacks=(), **options):
 
 def data_of(corpus, per_update=None, num_workers=0):
     batches = BatchConfig(max_frames=60, max_clips=3, per_update=per_update)
-    return AVDataModule(f"{corpus}/train.jsonl", modality="audio", batches=batches, num_workers=num_workers, seed=2)
+    data = AVDataModule(f"{corpus}/train.jsonl", modality="audio", batches=batches, num_workers=num_workers, seed=2)
+    data._loader = lambda _, batches: AVDataModule._loader(data, Drawn(), batches)  # decodes nothing
+    return data
 
 
 def fit(corpus, steps, accumulate=1, callbacks=(), per_update=None, num_workers=0, ckpt_path=None, **options):
@@ -77,17 +89,14 @@ def same_end(module, whole, batches):
     assert all(torch.equal(a, b) for a, b in zip(module.parameters(), whole.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("saved", "learnt"), [(8, 8), (10, 8), (11, 8), (12, 12), (2, 0)])
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(("saved", "learnt", "num_workers"), [(8, 8, 0), (10, 8, 0), (11, 8, 1), (2, 0, 0)])
 def test_a_resume_goes_on_after_the_last_update(corpus, whole, tmp_path, saved, learnt, num_workers):
     """Also in the middle of an accumulation, and though a loader process is ahead."""
-    if num_workers and saved not in (8, 11):
-        pytest.skip("two of the places are enough for processes that start")
     path = tmp_path / "one.ckpt"
     fit(corpus, 3, per_update=4, callbacks=[SaveAt(saved, path)], num_workers=num_workers)
     place = torch.load(path, weights_only=True)["AVDataModule"]
     assert (place["batch"], place["per_update"], place["ranks"]) == (learnt, 4, 1)
-    module, trainer = fit(corpus, 6, ckpt_path=path, num_workers=num_workers)
+    module, trainer = fit(corpus, 6, ckpt_path=path)
     assert (trainer.global_step, trainer.accumulate_grad_batches) == (6, 4)  # which the checkpoint alone says
     same_end(module, whole, learnt)
 
