@@ -6,8 +6,12 @@ the power ``language``, a corpus the share of its clips in its language to the p
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from avspeech.data.clips import Clips
+from avspeech.manifest import ManifestError
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,22 @@ class Balance:
             times_N[members] = whole
             times_N[generator.choice(members, rest, replace=False, shuffle=False)] += 1
         return times_N
+
+
+def balance_of(clips: Clips, config: BalanceConfig, manifest: str | Path) -> Balance | None:
+    """Return what balances the clips; None for exponents of 1, where every clip comes once an epoch.
+
+    Raises ManifestError if no clip names what an exponent is over.
+    """
+    if config == BalanceConfig():
+        return None
+    codes = []
+    for name in ("language", "corpus"):
+        codes_N, values = clips.codes(name)
+        if getattr(config, name) != 1 and not any(values[code] for code in np.unique(codes_N).tolist()):
+            raise ManifestError(
+                f"{manifest}: no utterance has a {name!r}, which data.init_args.batches.balance.{name}="
+                f"{getattr(config, name)} needs; add it to the manifest, or leave the exponent at 1"
+            )
+        codes.append(codes_N)
+    return Balance(config, *codes)

@@ -11,7 +11,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from avspeech.data.augment import AugmentConfig
-from avspeech.data.balance import Balance, BalanceConfig
+from avspeech.data.balance import balance_of
 from avspeech.data.batching import BatchConfig, Place, SampleKey, TrainingBatches, plan_batches
 from avspeech.data.clips import Clips, open_clips
 from avspeech.data.dataset import AVDataset, SpanConfig
@@ -172,34 +172,16 @@ class AVDataModule(LightningDataModule):
         trainer = self.trainer
         anew = trainer is not None and trainer.fit_loop.total_batch_idx < 0  # whatever it was used for before
         state = self._state = {} if anew else self.state_dict()
-        frames = self._frames(self._train.clips, training=True)
-        order = partial(TrainingBatches, frames, self.batches, self.seed, *self._ranks, self._balance())
-        place = (
-            Place(**{name: state[name] for name in PLACE}) if "epoch" in state else order().find(state.get("batch", 0))
-        )
+        clips, config = self._train.clips, self.batches
+        balance = balance_of(clips, config.balance, self.train_path)
+        order = partial(TrainingBatches, self._frames(clips, training=True), config, self.seed, *self._ranks, balance)
+        place = Place(*(state[name] for name in PLACE)) if "epoch" in state else order().find(state.get("batch", 0))
         if trainer is None:
             return self._loader(self._train, order(place))
         self._per_update = share_update(trainer, self.batches.per_update, state)
         self._count = BatchCount(trainer, place.batch)
         self._order = order(place, self._count.trained)
         return self._loader(self._train, self._order)
-
-    def _balance(self) -> Balance | None:
-        """Return what balances the training clips, None where every clip comes once an epoch."""
-        wanted = self.batches.balance
-        if wanted == BalanceConfig():
-            return None
-        assert self._train is not None
-        codes = []
-        for name in ("language", "corpus"):
-            codes_N, values = self._train.clips.codes(name)
-            if getattr(wanted, name) != 1 and values == [None]:
-                raise ManifestError(
-                    f"{self.train_path}: no utterance has a {name!r}, which data.init_args.batches.balance.{name}="
-                    f"{getattr(wanted, name)} needs; add it to the manifest, or leave the exponent at 1"
-                )
-            codes.append(codes_N)
-        return Balance(wanted, *codes)
 
     def val_dataloader(self) -> DataLoader | list:
         if self._val is None:

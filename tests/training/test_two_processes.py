@@ -21,7 +21,7 @@ def train(corpus, out, steps, *more):
     command = [sys.executable, "-m", "avspeech.train", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = {path.name: path.read_text().split("\n")[:-1] for path in out.glob("losses.*.txt")}
+    lines = {path.name: path.read_text().split("\n")[:-1] for path in sorted(out.glob("losses.*.txt"))}
     return {name: [line.split(" ") for line in rows] for name, rows in lines.items()}
 
 
