@@ -44,17 +44,18 @@ class Balance:
     """
 
     def __init__(self, config: BalanceConfig, language_N: np.ndarray, corpus_N: np.ndarray) -> None:
-        pairs, group_N, sizes_G = np.unique(
-            np.stack([language_N, corpus_N]), axis=1, return_inverse=True, return_counts=True
-        )
-        _, language_G = np.unique(pairs[0], return_inverse=True)
+        num_corpora = int(corpus_N.max()) + 1
+        group_N = language_N * np.int64(num_corpora) + corpus_N
+        sizes = np.bincount(group_N)
+        group_G = np.flatnonzero(sizes)
+        language_G, sizes_G = group_G // num_corpora, sizes[group_G]
         of_language_G = np.bincount(language_G, sizes_G)[language_G]
         share_G = (sizes_G / of_language_G) ** config.corpus
-        share_G /= np.bincount(language_G, share_G)[language_G]
-        language_share_G = of_language_G.astype(float) ** config.language
-        share_G *= language_share_G
-        self.ends_G = np.cumsum(share_G / share_G.sum()) * len(language_N)
-        self.members = np.split(np.argsort(group_N, kind="stable").astype(np.int32), np.cumsum(sizes_G)[:-1])
+        share_G *= of_language_G**config.language / np.bincount(language_G, share_G)[language_G]
+        self.ends_G = np.cumsum(share_G / share_G.sum()) * len(group_N)
+        place_N = np.searchsorted(group_G, group_N).astype(np.min_scalar_type(len(group_G)))  # small ones sort faster
+        clip_N = np.argsort(place_N, kind="stable").astype(np.int32)
+        self.members = np.split(clip_N, np.cumsum(sizes_G)[:-1])
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:
         """Return how often each clip comes, (N,) int32, with a sum of N."""

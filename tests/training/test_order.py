@@ -98,6 +98,7 @@ def test_a_resume_goes_on_after_the_last_update(corpus, whole, tmp_path, saved, 
     assert (place["batch"], place["per_update"], place["ranks"]) == (learnt, 4, 1)
     module, trainer = fit(corpus, 6, ckpt_path=path)
     assert (trainer.global_step, trainer.accumulate_grad_batches) == (6, 4)  # which the checkpoint alone says
+    assert trainer.fit_loop.epoch_loop._batches_that_stepped == 6  # the step of every logger
     same_end(module, whole, learnt)
 
 

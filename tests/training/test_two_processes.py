@@ -19,7 +19,7 @@ def train(corpus, out, steps, *more):
     recorder = "--trainer.callbacks+=tests.training.record_losses.RecordLosses"
     arguments += [f"--model.init_args.encoder={WHOLE_DEPTH}", recorder, "--trainer.limit_val_batches=0", *more]
     command = [sys.executable, "-m", "avspeech.train", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = {path.name: path.read_text().split("\n")[:-1] for path in sorted(out.glob("losses.*.txt"))}
     return {name: [line.split(" ") for line in rows] for name, rows in lines.items()}
