@@ -32,6 +32,15 @@ class Small(TrainingModule):
         self.seen.append((batch.ids, target_4.tolist()))
         return (nn.functional.dropout(self.layer(batch.audio_BTF)).mean((0, 1)) - target_4).square().sum()
 
+    def on_train_start(self):
+        """Set no guard, which wants a whole model."""
+
+    def on_train_end(self):
+        pass
+
+    def configure_gradient_clipping(self, *_, **__):
+        pass
+
     def configure_optimizers(self):
         return torch.optim.AdamW(self.layer.parameters(), 0.01)
 
@@ -100,6 +109,38 @@ def test_a_resume_goes_on_after_the_last_update(corpus, whole, tmp_path, saved, 
     assert (trainer.global_step, trainer.accumulate_grad_batches) == (6, 4)  # which the checkpoint alone says
     assert trainer.fit_loop.epoch_loop._batches_that_stepped == 6  # the step of every logger
     same_end(module, whole, learnt)
+
+
+class KeepSeen(Callback):
+    """Write what a process saw, since its module ends with it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_end(self, trainer, module):
+        torch.save(module.seen, self.folder / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.slow  # two processes
+@pytest.mark.parametrize("first", [2, 1])
+@pytest.mark.parametrize("saved", [8, 12])
+def test_a_run_goes_on_with_another_number_of_processes(corpus, whole, tmp_path, first, saved):
+    """Begun by two processes of gloo and continued by one, or the other way round: an update has four batches."""
+    path = tmp_path / "one.ckpt"
+    strategy = {2: {"strategy": "ddp_fork", "devices": 2}, 1: {"devices": 1}}
+    seen = []
+    for processes, ckpt_path in ((first, None), (3 - first, path)):
+        steps, callbacks = (6, []) if ckpt_path else (saved // 4, [SaveAt(saved // processes, path)])
+        callbacks.append(KeepSeen(tmp_path))
+        per_update = None if ckpt_path else 4
+        options = {"callbacks": callbacks, "per_update": per_update, "ckpt_path": ckpt_path, **strategy[processes]}
+        module, trainer = fit(corpus, steps, **options)
+        assert trainer.global_step == steps
+        parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
+        seen += [batch for turn in zip(*parts, strict=True) for batch in turn]
+    assert seen == whole.seen
+    for one, other in zip(module.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("pending", [0, 1])

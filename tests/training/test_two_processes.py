@@ -1,4 +1,4 @@
-"""Two processes train as one that accumulates gradients over the same two batches, and either goes on for the other."""
+"""Two processes train as one that accumulates gradients over the same two batches, with dropout and draws."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.test_training import CHECKPOINT, ENCODER, ROOT, pretraining
+from tests.training.test_training import ENCODER, ROOT, pretraining
 
 WHOLE_DEPTH = ENCODER.replace("layer_drop: 0.2", "layer_drop: 0.0")  # plain ddp wants every weight used
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu")
@@ -45,19 +45,3 @@ def same_weights(one, other):
     for name, weight in weights[0].items():
         if "running" not in name and "num_batches" not in name:  # statistics are each process's own
             torch.testing.assert_close(weight, weights[1][name], rtol=0, atol=1e-5)
-
-
-@pytest.mark.slow  # 60 s, most of it processes that start
-@pytest.mark.parametrize("first", [2, 1])
-def test_a_run_goes_on_with_another_number_of_processes(corpus, tmp_path, first):
-    """An update has two batches: of two processes, or of one that accumulates."""
-    parts = {2: TWO, 1: ()}
-    update = "--data.init_args.batches={per_update: 2, max_frames: 60, max_clips: 4}"
-    save = (*CHECKPOINT, "--trainer.callbacks.init_args.every_n_train_steps=3")
-    whole = train(corpus, tmp_path / "whole", 6, *parts[first], update, *save)
-    (checkpoint,) = (tmp_path / "whole").rglob("*step=3.ckpt")
-    rest = train(corpus, tmp_path / "rest", 6, *parts[3 - first], f"--ckpt_path={checkpoint}", update)
-    batches = [row[1] for rows in zip(*whole.values(), strict=True) for row in rows]
-    assert [row[1] for rows in zip(*rest.values(), strict=True) for row in rows] == batches[6:]
-    assert len(batches) == 12 and len(set(batches)) > 6
-    same_weights(tmp_path / "whole", tmp_path / "rest")
