@@ -54,6 +54,11 @@ class TrainParser(LightningArgumentParser):
 class TrainCLI(LightningCLI):
     """LightningCLI that always writes the model file and counts progress in steps."""
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return Lightning's commands without ``test`` and ``predict``: ``avspeech.evaluate`` does that."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in ("fit", "validate")}
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(SaveModelFile, "model_file")
         parser.add_lightning_class_args(Dials, "dials")

@@ -4,6 +4,8 @@ Which face is wanted and where gaps end is known after the last frame only. A cr
 and used if that is the final one.
 """
 
+import ctypes
+import sys
 from collections import deque
 
 import numpy as np
@@ -15,6 +17,7 @@ from avspeech.roi.track import MIN_OVERLAP, box_of, overlap
 MAX_FRAMES = 8000  # crops that are kept (74 MB); a longer file is decoded twice
 MAX_HELD_BYTES = 2**27  # of decoded frames that wait for later ones
 BATCH = 8  # frames that are placed at once
+TRIMMED = 512  # crops after which free memory between them goes back to the system
 SAME = 0.05  # most crop pixels between a crop's placement and the final one
 
 
@@ -80,4 +83,13 @@ class EarlyCrops:
         for offset in range(len(self._waiting) - left):
             picture = self._waiting.popleft()
             self._crops[first + offset] = placed_T23[offset], crop_picture(picture, placed_T23[offset])
+            if len(self._crops) % TRIMMED == 0:
+                trim_heap()
         del self._points[: max(len(self._points) - left - self._behind, 0)]
+
+
+def trim_heap() -> None:
+    """Have glibc give back free memory: what lasts among decoded frames leaves holes of their size when they go."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -1,4 +1,4 @@
-"""Folders of videos, MuAViC and parquet: what is particular to each; ``test_corpora`` has what all promise."""
+"""Folders of videos, MuAViC and parquet: what is particular to each; ``test_readers`` has what all promise."""
 
 import pyarrow as pa
 import pytest

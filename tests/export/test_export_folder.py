@@ -26,9 +26,13 @@ from tests.models.tiny_whisper import LIPS, make_flamingo, make_whisper
 from tests.refusals import raises
 
 
-def test_the_config_says_what_every_graph_takes_and_gives(flamingo_folder, recognizer_folder):
-    check_config(flamingo_folder)
+def test_the_config_says_what_every_graph_takes_and_gives(recognizer_folder):
     check_config(recognizer_folder)
+
+
+@pytest.mark.slow
+def test_so_does_that_of_a_flamingo(flamingo_folder):
+    check_config(flamingo_folder)
 
 
 def check_config(folder):
@@ -44,20 +48,29 @@ def check_config(folder):
             assert [size for size in one.shape if isinstance(size, str)] == free, f"{graph['file']}: {one.name}"
 
 
-def test_decoding_needs_no_torch(recognizer_folder, flamingo_folder):
+def test_decoding_needs_no_torch(recognizer_folder):
+    decode_without_torch(recognizer_folder, "method='ctc'")
+
+
+@pytest.mark.slow
+def test_decoding_a_flamingo_needs_no_torch(flamingo_folder):
+    decode_without_torch(flamingo_folder, "languages=['en']")
+
+
+def decode_without_torch(folder, how):
     code = f"""
 import sys
 import numpy as np
 from avspeech.export.runtime import OnnxModel
 lips = np.zeros((1, 4, 24, 24), np.uint8)
-print(OnnxModel.open({str(recognizer_folder)!r}).transcribe(video_BTHW=lips, method="ctc"))
-print(OnnxModel.open({str(flamingo_folder)!r}).transcribe(video_BTHW=lips, languages=["en"]))
+print(OnnxModel.open({str(folder)!r}).transcribe(video_BTHW=lips, {how}))
 print(sorted({{"torch", "whisper", "onnx", "lightning"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_int8_shrinks_products_and_leaves_convolutions(flamingo_folder, tmp_path):
     whole, small = flamingo_folder / "audio_encoder.onnx", tmp_path / "audio_encoder.onnx"
     shutil.copy(whole, small)

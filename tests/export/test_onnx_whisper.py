@@ -12,6 +12,7 @@ from tests.export.tiny_exports import LIMIT, MODALITIES, as_arrays, largest_shar
 from tests.models.tiny_whisper import valid_until
 from tests.refusals import raises
 
+pytestmark = pytest.mark.slow  # the four graphs take half a minute to export
 SIZES_TRIED = [[1], [2], [7, 4], [12, 12, 5], [15, 1, 9, 3, 14]]
 """Frames at 25 Hz of the clips of a batch; the export saw two clips of three."""
 
