@@ -36,7 +36,7 @@ def tie(loss: Tensor, weights: Iterable[Tensor]) -> Tensor:
     """Return ``loss`` with every weight in its graph, at no cost: what the batch does not use gets no gradient.
 
     DistributedDataParallel waits for every weight of its first graph. So tied, it takes zero for those that this
-    process did not use, and needs no search for them; plain ``ddp`` and ``ddp_static_graph`` train.
+    process did not use, and needs no search for them; plain ``ddp`` trains, and ``DDPStrategy(static_graph=True)``.
     """
     return _Tied.apply(loss, *(one for one in weights if one.requires_grad))  # type: ignore[return-value]
 

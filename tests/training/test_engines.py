@@ -88,8 +88,11 @@ def ended(process, within_s=600):
             os.killpg(process.pid, signal.SIGKILL)
 
 
+STATIC = '{"class_path": "lightning.pytorch.strategies.DDPStrategy", "init_args": {"static_graph": true}}'
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_static_graph"])
+@pytest.mark.parametrize("strategy", ["ddp", STATIC], ids=["ddp", "static_graph"])
 def test_layer_drop_trains_on_two_processes(strategy, corpus, tmp_path):
     process = run(pretraining(corpus, tmp_path, 20, *CPUS, *DROPS, f"--trainer.strategy={strategy}"))
     assert ended(process) == 0, process.stderr.read()[-3000:]
