@@ -25,10 +25,10 @@ class Recorder(loggers.CSVLogger):
 
 
 @pytest.fixture
-def stand_ins(monkeypatch):
+def stand_ins(monkeypatch, tmp_path):
     """Loggers of packages that need not be installed."""
     for name in ("TensorBoardLogger", "WandbLogger", "MLFlowLogger"):
-        monkeypatch.setattr(loggers, name, lambda *_, **settings: Recorder("."))
+        monkeypatch.setattr(loggers, name, lambda *_, **settings: Recorder(tmp_path / "logs"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
 
 
