@@ -126,7 +126,7 @@ def test_a_signal_ends_two_processes_with_a_checkpoint_that_goes_on(told, corpus
     process.send_signal(told)
     start_s = time.monotonic()
     assert ended(process, 200) == STOPPED, process.stderr.read()[-3000:]
-    assert time.monotonic() - start_s < 120  # 30 s of a machine that does nothing else
+    assert time.monotonic() - start_s < 30
     (last,) = tmp_path.rglob("last.ckpt")
     done = torch.load(last, weights_only=True, map_location="cpu")["global_step"]
     again = pretraining(corpus, tmp_path, done + 2, *CPUS, *DROPS, *each, "--ckpt_path=last")
