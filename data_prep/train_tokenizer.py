@@ -8,6 +8,7 @@ Writes  OUT.json (avspeech/text/tokenizer.py), copied into model files.
 A restart starts over; the file appears only when whole.
 """
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,10 @@ def main(
     texts = [text for text in found if text]
     if kind == "sentencepiece" and vocab_size is None:
         vocab_size = 1000  # AV-HuBERT's
-    tokenizer = Tokenizer.fit(texts, kind, vocab_size)
+    try:
+        tokenizer = Tokenizer.fit(texts, kind, vocab_size)
+    except ValueError as error:  # too few or too uniform texts are data
+        sys.exit(f"{manifest}: {error}")
     tokenizer.save(out)
     encoded = [token for text in texts for token in tokenizer.encode(text)]
     mean, unknown = len(encoded) / len(texts), f"{encoded.count(UNK)} of {len(encoded)} unknown"

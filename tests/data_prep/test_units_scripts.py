@@ -288,6 +288,11 @@ def test_a_tokenizer_of_the_transcripts(train, val, tmp_path, kind, vocab_size):
     assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == texts
 
 
+def test_too_few_texts_for_a_vocabulary_are_one_line(train, tmp_path):
+    raises(SystemExit, "cannot make 1000 pieces.*vocab_size", train_tokenizer.main, train, tmp_path / "tokens.json")
+    assert not (tmp_path / "tokens.json").exists()
+
+
 def test_the_commands_run(train, tmp_path):
     command = [sys.executable, SCRIPTS / "train_tokenizer.py", train, tmp_path / "w.json", "--kind=words"]
     assert "8 tokens" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
